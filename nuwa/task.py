@@ -1,0 +1,192 @@
+"""A task: some classes of a data set, split for training, searching and one final test."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nuwa.errors import NuwaError
+from nuwa.images import ImageSet
+from nuwa.suggest import unknown_name
+
+SEARCH_FRACTION = 0.2
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """Classes and three disjoint splits; labels run 0..len(class_names)-1 in all of them.
+
+    Args:
+        data: Where the images came from.
+        class_names: In the order of the outputs.
+        base_classes: Output of the base for each class; None when the base does not know them all.
+        train: For statistics and fine-tuning.
+        search: For scoring candidates.
+        test: Opened once, after the search.
+        search_split_seen_by_base: Whether the base may have been trained on the search split; None
+            where the base does not know these classes.
+    """
+
+    data: str
+    class_names: tuple[str, ...]
+    base_classes: tuple[int, ...] | None
+    train: ImageSet
+    search: ImageSet
+    test: ImageSet
+    search_split_seen_by_base: bool | None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def task_id(self) -> str:
+        """Identify classes and all three splits (16 hex digits)."""
+        parts = [*self.class_names, self.train.content_hash, self.search.content_hash, self.test.content_hash]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def parse_classes(text: str) -> tuple[str, ...]:
+    """Read ``a,b,c`` or ``@file`` (one class a line, ``#`` starts a comment) into names or indices.
+
+    Raises:
+        NuwaError: If the file is missing, or no class is named, or one is named twice.
+    """
+    if text.startswith("@"):
+        path = Path(text[1:]).expanduser()
+        try:
+            parts = [line.split("#")[0] for line in path.read_text().splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise NuwaError(f"class file {path} cannot be read: {error}") from error
+    else:
+        parts = text.split(",")
+    names = tuple(part.strip() for part in parts if part.strip())
+    if not names:
+        raise NuwaError("the class list is empty", hint="name at least two: --classes bicycle,bus")
+    return names
+
+
+def resolve_classes(wanted: Sequence[str] | None, label_names: Sequence[str]) -> tuple[int, ...]:
+    """Find classes by name (case, spaces, ``-`` and ``_`` do not matter) or by index; None means all.
+
+    Raises:
+        NuwaError: If a class is unknown, named twice, or fewer than two are left.
+    """
+    if wanted is None:
+        chosen = list(range(len(label_names)))
+    else:
+        place = {_key(name): k for k, name in enumerate(label_names)}
+        chosen = [_resolve_one(name, place, label_names) for name in wanted]
+    twice = sorted({label_names[k] for k in chosen if chosen.count(k) > 1}) if len(chosen) < 5000 else []
+    if twice:
+        raise NuwaError(f"classes named twice: {', '.join(twice)}")
+    if len(chosen) < 2:
+        raise NuwaError(
+            f"a task needs at least two classes, found {len(chosen)}", hint="name more with --classes a,b,c"
+        )
+    return tuple(chosen)
+
+
+def _key(name: str) -> str:
+    return name.casefold().replace("_", " ").replace("-", " ").strip()
+
+
+def _resolve_one(name: str, place: Mapping[str, int], label_names: Sequence[str]) -> int:
+    if _key(name) in place:
+        return place[_key(name)]
+    if name.isdecimal():
+        if int(name) < len(label_names):
+            return int(name)
+        raise NuwaError(f"class index {name} is outside 0..{len(label_names) - 1}")
+    raise unknown_name("class", name, label_names)
+
+
+def make_task(
+    splits: Mapping[str, ImageSet],
+    *,
+    data: str,
+    base_labels: Sequence[str],
+    classes: Sequence[str] | None = None,
+    held_out: frozenset[str] = frozenset(),
+    seed: int = 0,
+) -> Task:
+    """Choose classes and split images into train, search and test, class by class.
+
+    Args:
+        splits: What ``nuwa.dataset.load_dataset`` gave. With ``train`` and ``test``, a fifth of ``train``
+            becomes the search split (or the images in ``held_out``); with one split only, a fifth each
+            becomes search and test.
+        data: What to call the data.
+        base_labels: Label names of the base, to find its outputs for these classes.
+        classes: Names or indices in the data set's labels; None for all.
+        held_out: Hashes of images the base has not seen in training.
+        seed: Of the split.
+
+    Raises:
+        NuwaError: If a class is unknown or has too few images for its splits.
+    """
+    source = splits.get("train") or splits.get("all")
+    if source is None:
+        raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train", hint="add a train split")
+    chosen = resolve_classes(classes, source.label_names)
+    pool = source.only(chosen)
+    _require_images(pool, 3 if "test" in splits else 5, data)
+    rng = np.random.default_rng(seed)
+    unseen = bool(held_out)
+    if "test" in splits:
+        test = _matching_test(splits["test"], source, chosen, data)
+        if held_out:
+            is_search = np.asarray([h in held_out for h in pool.hashes])
+            unseen = _covers_all(pool, is_search)
+        if not unseen:
+            is_search = _pick(pool, SEARCH_FRACTION, rng)
+    else:
+        is_test = _pick(pool, TEST_FRACTION, rng)
+        test, pool = pool.take(np.flatnonzero(is_test)), pool.take(np.flatnonzero(~is_test))
+        is_search, unseen = _pick(pool, SEARCH_FRACTION / (1 - TEST_FRACTION), rng), False
+    known = {_key(name): k for k, name in enumerate(base_labels)}
+    names = tuple(source.label_names[c] for c in chosen)
+    outputs = tuple(known.get(_key(name), -1) for name in names)
+    base_classes = outputs if -1 not in outputs and len(set(outputs)) == len(outputs) else None
+    return Task(
+        data=data,
+        class_names=names,
+        base_classes=base_classes,
+        train=pool.take(np.flatnonzero(~is_search)),
+        search=pool.take(np.flatnonzero(is_search)),
+        test=test,
+        search_split_seen_by_base=None if base_classes is None else not unseen,
+    )
+
+
+def _require_images(images: ImageSet, least: int, data: str) -> None:
+    counts = images.counts()
+    for name, count in zip(images.label_names, counts, strict=True):
+        if count < least:
+            raise NuwaError(f"class {name!r} has {count} images in {data}, wanted at least {least}")
+
+
+def _matching_test(test: ImageSet, source: ImageSet, chosen: Sequence[int], data: str) -> ImageSet:
+    if test.label_names != source.label_names:
+        raise NuwaError(f"the train and test splits of {data} have different label names")
+    picked = test.only(chosen)
+    _require_images(picked, 1, f"the test split of {data}")
+    return picked
+
+
+def _pick(images: ImageSet, fraction: float, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    picked = np.zeros(len(images), dtype=bool)
+    for label in range(len(images.label_names)):
+        members = np.flatnonzero(images.labels == label)
+        count = max(1, round(len(members) * fraction))
+        picked[rng.permutation(members)[:count]] = True
+    return picked
+
+
+def _covers_all(images: ImageSet, picked: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+    total = images.counts()
+    chosen = np.bincount(images.labels[picked], minlength=len(total))
+    return bool(((chosen > 0) & (chosen < total)).all())

@@ -1,0 +1,1 @@
+"""Latency and accuracy predictors, their intervals and their report cards."""
