@@ -1,0 +1,1 @@
+"""Deployment: fine-tuning, export, runtimes, engines, verification and certificates."""
