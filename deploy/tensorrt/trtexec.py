@@ -43,7 +43,8 @@ def build_line(
     """Make the arguments that build an engine from an ONNX file and run nothing.
 
     INT8 stands for a graph with Q/DQ nodes whose other layers may run in FP16. TensorRT 11 has no
-    precision flags: there the line is the same for all, and the ONNX types decide.
+    precision flags: there the line is the same for all, and the ONNX types decide. FP32 means FP32:
+    TF32, which keeps 10 bits of the mantissa on Ampere and newer, is switched off.
 
     Args:
         onnx_path: The model on the device.
@@ -66,7 +67,7 @@ def build_line(
     else:
         line.append(f"--workspace={workspace_mb}")
     if features.has_precision_flags:
-        line += {"fp32": [], "fp16": ["--fp16"], "int8": ["--int8", "--fp16"]}[precision]
+        line += {"fp32": ["--noTF32"], "fp16": ["--fp16"], "int8": ["--int8", "--fp16"]}[precision]
     if timing_cache is not None:
         line.append(f"--timingCacheFile={timing_cache}")
     line.append("--skipInference" if features.has_skip_inference else "--buildOnly")
