@@ -1,0 +1,37 @@
+"""The command class of all verbs: option values also come from settings files."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nuwa.settings import file_settings, unknown_env_names
+from service.cli.flags import known_settings
+
+
+class NuwaCommand(click.Command):
+    """A command whose options fall back to ``./nuwa.toml`` and the user's settings file."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        settings = file_settings(known_settings(), config_path=_config_path(args))
+        names = {str(param.name) for param in self.params}
+        values = {s.name.replace("-", "_"): s.value for s in settings.values()}
+        extra["default_map"] = {name: value for name, value in values.items() if name in names}
+        if "-q" not in args and "--quiet" not in args:
+            for name in unknown_env_names(known_settings()):
+                if name not in ("NUWA_CONFIG",):
+                    print(f"warning: environment variable {name} is not a setting", file=sys.stderr)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _config_path(args: Sequence[str]) -> Path | None:
+    for place, arg in enumerate(args):
+        if arg == "--config" and place + 1 < len(args):
+            return Path(args[place + 1])
+        if arg.startswith("--config="):
+            return Path(arg.partition("=")[2])
+    return None

@@ -1,0 +1,1 @@
+"""One file per verb or noun; each is imported only when its command runs."""

@@ -1,0 +1,54 @@
+"""``nuwa config show``: each setting with where it came from."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nuwa.settings import env_name, file_settings
+from service.cli.command import NuwaCommand
+from service.cli.flags import FLAGS, with_flags
+from service.cli.output import output_from_flags
+
+
+@click.group()
+def command() -> None:
+    """Show settings and where they come from."""
+
+
+@command.command("show", cls=NuwaCommand)
+@with_flags()
+def show(**values: Any) -> None:
+    """Print each setting, its value and its source: flag > NUWA_* > ./nuwa.toml > user file > default."""
+    output = output_from_flags(values)
+    files = file_settings([f.name for f in FLAGS.values() if f.is_setting], config_path=_path(values["config"]))
+    rows = []
+    for flag in FLAGS.values():
+        if not flag.is_setting:
+            continue
+        variable = env_name(flag.name)
+        if variable in os.environ:
+            value, source = os.environ[variable], f"environment {variable}"
+        elif flag.name in files:
+            value, source = str(files[flag.name].value), files[flag.name].source
+        else:
+            value, source = "" if flag.default is None else str(flag.default), "default"
+        rows.append({"setting": flag.name, "value": without_secret(value), "source": source})
+    if output.json:
+        output.document({"schema": "nuwa.config/1", "settings": rows})
+    else:
+        output.table(rows)
+
+
+def without_secret(text: str) -> str:
+    """Hide the password of a database URL."""
+    head, at, tail = text.rpartition("@")
+    if at and "://" in head and ":" in head.split("://", 1)[1]:
+        scheme, rest = head.split("://", 1)
+        return f"{scheme}://{rest.split(':', 1)[0]}:***@{tail}"
+    return text
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

@@ -1,0 +1,54 @@
+"""``nuwa env``: versions and paths, for bug reports."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from nuwa.settings import default_cache_dir, default_db_url, user_config_path
+from service.cli.command import NuwaCommand
+from service.cli.flags import with_flags
+from service.cli.output import output_from_flags
+
+PACKAGES = (
+    "nuwa-search",
+    "torch",
+    "timm",
+    "optuna",
+    "onnx",
+    "onnxruntime",
+    "sqlalchemy",
+    "pandas",
+    "numpy",
+    "scipy",
+    "tensorrt",
+)
+
+
+@click.command("env", cls=NuwaCommand)
+@with_flags()
+def command(**values: Any) -> None:
+    """Show versions and paths, for bug reports."""
+    output = output_from_flags(values)
+    rows = [
+        {"name": "python", "value": platform.python_version()},
+        {"name": "platform", "value": platform.platform()},
+        {"name": "cpus", "value": str(os.cpu_count())},
+        *({"name": name, "value": _version(name)} for name in PACKAGES),
+        {"name": "database", "value": default_db_url()},
+        {"name": "cache", "value": str(default_cache_dir())},
+        {"name": "settings", "value": str(user_config_path())},
+    ]
+    if output.json:
+        output.document({"schema": "nuwa.env/1"} | {row["name"]: row["value"] for row in rows})
+    else:
+        output.table(rows)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,133 @@
+"""Entry points: find the command, run it, and turn errors into the contract's words and exit codes."""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from nuwa.errors import NuwaError, OutsideError
+
+EXIT_INTERRUPTED = 130
+
+# verb: (module under service.cli.commands, one line for --help)
+COMMANDS = {
+    "search": ("search", "Cut a base ViT to a latency budget; `nuwa-search` is the same."),
+    "profile": ("profile", "Measure a device's latency table and fit its predictor."),
+    "device": ("device", "List, show, add and remove devices."),
+    "predict": ("predict", "Predict the latency of an arch without touching the device."),
+    "measure": ("measure", "Measure the latency of a bundle, an arch or any ONNX file."),
+    "derive": ("derive", "Cut one subnet out of a base, without a search."),
+    "evaluate": ("evaluate", "Accuracy of a bundle or base."),
+    "finetune": ("finetune", "Fine-tune a bundle's model with distillation from its base."),
+    "export": ("export", "Write a bundle's ONNX model for a device."),
+    "build": ("build", "Build a bundle's engine, or write the command that does."),
+    "verify": ("verify", "Check a bundle: hashes, numerics, latency."),
+    "query": ("query", "Ask the search database."),
+    "base": ("base", "Train, evaluate and list base ViTs."),
+    "db": ("db", "Upgrade and check the database."),
+    "config": ("config", "Show settings and where they come from."),
+    "env": ("env", "Show versions and paths, for bug reports."),
+    "doctor": ("doctor", "Check this machine, or a device."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"service.cli.commands.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from nuwa.suggest import unknown_name
+
+            raise unknown_name("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nuwa-search", prog_name="nuwa")
+def cli() -> None:
+    """Cut Vision Transformers to a millisecond budget on edge devices."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``nuwa`` and exit."""
+    sys.exit(run(cli, argv, prog_name="nuwa"))
+
+
+def main_search(argv: Sequence[str] | None = None) -> None:
+    """Run ``nuwa search`` under its own name and exit."""
+    from service.cli.commands.search import command
+
+    sys.exit(run(command, argv, prog_name="nuwa-search"))
+
+
+def run(command: click.Command, argv: Sequence[str] | None, *, prog_name: str) -> int:
+    """Run a command and return its exit code; errors are printed to stderr in the contract's form."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    try:
+        result = command.main(args, prog_name=prog_name, standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else prog_name
+        _print_error(error.format_message().rstrip("."), f"{path} --help")
+        return 2
+    except click.Abort:
+        _print_error("interrupted", "")
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as error:
+        _print_error(str(error) or "interrupted", "")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except NuwaError as error:
+        if debug:
+            raise
+        _print_error(error.message, error.hint)
+        return error.exit_code
+    except MemoryError:
+        _print_error("out of memory", "close other programs, or use a smaller base or fewer images")
+        return OutsideError.exit_code
+    except OSError as error:
+        if debug:
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space, or write elsewhere" if full else "run again with --debug to see where"
+        _print_error(f"{error.strerror or error}: {error.filename or 'no file named'}", hint)
+        return OutsideError.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        _print_error(f"internal error, {type(error).__name__}: {error}", "run again with --debug and report it")
+        return OutsideError.exit_code
+
+
+def _print_error(message: str, hint: str) -> None:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True, color=_colour())
+    if hint:
+        click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True, color=_colour())
+
+
+def _colour() -> bool | None:
+    return False if os.environ.get("NO_COLOR") else None
