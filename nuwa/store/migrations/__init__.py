@@ -1,0 +1,1 @@
+"""Alembic migrations of the search database; ``nuwa.store.schema`` runs them."""

@@ -1,0 +1,186 @@
+"""Subnets, their scores and predicted latencies in the database."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, case, select, update
+
+from nuwa.arch import EMPTY_BLOCK, Arch, arch_from_dict
+from nuwa.errors import NuwaError
+from nuwa.store.archs import insert_archs
+from nuwa.store.clock import utc_now
+from nuwa.store.database import Database
+from nuwa.store.latencies import upsert_predicted
+from nuwa.store.records import PredictedLatency, Score, SubnetRecord
+from nuwa.store.rows import chunks, need_pks, upsert
+from nuwa.store.tables import ArchRow, BaseNetRow, LatencyRow, ScoreRow, SearchRow, SubnetRow, TaskRow
+
+# Best-founded first: final weights before derived ones, the test split before the search split.
+# Training images say nothing about accuracy and never stand for it.
+_KINDS = ("top1", "top1_derived")
+_SPLITS = ("test", "search")
+
+
+def _kept_blocks(arch: Arch) -> str:
+    return "".join("0" if block.is_empty else "1" for block in arch.blocks)
+
+
+def _arch_with_gaps(compact: Arch, kept_blocks: str) -> Arch:
+    left = iter(compact.blocks)
+    return replace(compact, blocks=tuple(next(left) if kept == "1" else EMPTY_BLOCK for kept in kept_blocks))
+
+
+def insert_subnets(connection: Connection, records: Sequence[SubnetRecord]) -> None:
+    """Store the subnets that are new, with their archs."""
+    archs = insert_archs(connection, (record.arch for record in records))
+    bases = need_pks(connection, BaseNetRow.pk, BaseNetRow.base_id, (r.base_id for r in records), noun="base")
+    tasks = need_pks(connection, TaskRow.pk, TaskRow.task_id, (r.task_id for r in records), noun="task")
+    studies = {record.study for record in records if record.study is not None}
+    searches = need_pks(connection, SearchRow.pk, SearchRow.study, studies, noun="study")
+    now = utc_now()
+    rows: dict[str, dict[str, Any]] = {
+        record.subnet_id: {
+            "subnet_id": record.subnet_id,
+            "arch_pk": archs[record.arch.arch_id],
+            "base_pk": bases[record.base_id],
+            "task_pk": tasks[record.task_id],
+            "kept_blocks": _kept_blocks(record.arch),
+            "derivation": record.derivation,
+            "search_pk": None if record.study is None else searches[record.study],
+            "trial_number": record.trial_number,
+            "created_at": now,
+        }
+        for record in records
+    }
+    upsert(connection, SubnetRow, rows.values(), key=["subnet_id"])
+
+
+def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
+    """Repeat each subnet's best-founded accuracy on the subnet and on its latency rows."""
+    best = (
+        select(ScoreRow.value, ScoreRow.pk)
+        .where(ScoreRow.subnet_pk == SubnetRow.pk, ScoreRow.kind.in_(_KINDS), ScoreRow.split.in_(_SPLITS))
+        .order_by(
+            case({kind: rank for rank, kind in enumerate(_KINDS)}, value=ScoreRow.kind),
+            case({split: rank for rank, split in enumerate(_SPLITS)}, value=ScoreRow.split),
+            ScoreRow.created_at.desc(),
+            ScoreRow.pk.desc(),
+        )
+        .limit(1)
+    )
+    best_pk = best.with_only_columns(ScoreRow.pk).scalar_subquery()
+    best_value = best.with_only_columns(ScoreRow.value).scalar_subquery()
+    mine = select(SubnetRow.top1).where(SubnetRow.pk == LatencyRow.subnet_pk).scalar_subquery()
+    for chunk in chunks(subnet_pks):
+        connection.execute(update(SubnetRow).where(SubnetRow.pk.in_(chunk)).values(top1=best_value, score_pk=best_pk))
+        connection.execute(update(LatencyRow).where(LatencyRow.subnet_pk.in_(chunk)).values(top1=mine))
+
+
+class SubnetMethods(Database):
+    """The store's methods about subnets."""
+
+    def record_subnets(self, records: Iterable[SubnetRecord]) -> None:
+        """Store subnets with their archs in one transaction; those that are there already stay.
+
+        Raises:
+            NuwaError: If a base, task or study is not recorded.
+        """
+        with self.write() as connection:
+            insert_subnets(connection, list(records))
+
+    def load_subnet(self, subnet_id: str) -> SubnetRecord:
+        """Read a subnet, its arch with empty entries for the blocks of the base that are gone.
+
+        Raises:
+            NuwaError: If there is none with that id.
+        """
+        query = (
+            select(
+                ArchRow.content,
+                SubnetRow.kept_blocks,
+                BaseNetRow.base_id,
+                TaskRow.task_id,
+                SubnetRow.derivation,
+                SearchRow.study,
+                SubnetRow.trial_number,
+            )
+            .select_from(SubnetRow)
+            .join(ArchRow, ArchRow.pk == SubnetRow.arch_pk)
+            .join(BaseNetRow, BaseNetRow.pk == SubnetRow.base_pk)
+            .join(TaskRow, TaskRow.pk == SubnetRow.task_pk)
+            .outerjoin(SearchRow, SearchRow.pk == SubnetRow.search_pk)
+            .where(SubnetRow.subnet_id == subnet_id)
+        )
+        with self.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NuwaError(f"the database knows no subnet {subnet_id!r}", hint="nuwa query")
+        arch = _arch_with_gaps(arch_from_dict(row.content), row.kept_blocks)
+        return SubnetRecord(
+            subnet_id=subnet_id,
+            arch=arch,
+            base_id=row.base_id,
+            task_id=row.task_id,
+            derivation=row.derivation,
+            study=row.study,
+            trial_number=row.trial_number,
+        )
+
+    def set_bundle(self, subnet_id: str, bundle_dir: str) -> None:
+        """Remember where a subnet's bundle lies.
+
+        Raises:
+            NuwaError: If the subnet is not recorded.
+        """
+        with self.write() as connection:
+            need_pks(connection, SubnetRow.pk, SubnetRow.subnet_id, [subnet_id], noun="subnet")
+            connection.execute(update(SubnetRow).where(SubnetRow.subnet_id == subnet_id).values(bundle_dir=bundle_dir))
+
+    def record_scores(self, scores: Iterable[Score]) -> None:
+        """Store scores in one transaction; a score of the same kind, split, images and seed is replaced.
+
+        Raises:
+            NuwaError: If a subnet is not recorded.
+        """
+        batch = list(scores)
+        now = utc_now()
+        with self.write() as connection:
+            subnets = need_pks(
+                connection, SubnetRow.pk, SubnetRow.subnet_id, (score.subnet_id for score in batch), noun="subnet"
+            )
+            rows = {
+                (score.subnet_id, score.kind, score.split, score.num_images, score.seed): {
+                    "subnet_pk": subnets[score.subnet_id],
+                    "kind": score.kind,
+                    "split": score.split,
+                    "num_images": score.num_images,
+                    "seed": score.seed,
+                    "value": score.value,
+                    "created_at": now,
+                }
+                for score in batch
+            }
+            key = ["subnet_pk", "kind", "split", "num_images", "seed"]
+            upsert(connection, ScoreRow, rows.values(), key=key, update=["value", "created_at"])
+            _refresh_top1(connection, sorted(set(subnets.values())))
+
+    def scores(self, subnet_id: str) -> tuple[Score, ...]:
+        """Read all scores of a subnet, oldest first."""
+        query = (
+            select(ScoreRow.kind, ScoreRow.split, ScoreRow.num_images, ScoreRow.seed, ScoreRow.value)
+            .join(SubnetRow, SubnetRow.pk == ScoreRow.subnet_pk)
+            .where(SubnetRow.subnet_id == subnet_id)
+            .order_by(ScoreRow.pk)
+        )
+        with self.read() as connection:
+            return tuple(Score(subnet_id, *row) for row in connection.execute(query))
+
+    def record_predicted_latencies(self, predictions: Iterable[PredictedLatency]) -> None:
+        """Store predicted latencies of subnets; the newest prediction of a subnet on a device stands.
+
+        Raises:
+            NuwaError: If a subnet, device or predictor is not recorded.
+        """
+        with self.write() as connection:
+            upsert_predicted(connection, list(predictions))
