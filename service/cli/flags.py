@@ -12,7 +12,7 @@ from nuwa.settings import env_name
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class PositiveNumber(click.ParamType):
+class PositiveNumber(click.ParamType[float]):
     """A finite number above zero."""
 
     name = "number"

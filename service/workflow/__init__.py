@@ -1,0 +1,1 @@
+"""Whole jobs wired from the layers below: no terminal, no web."""
