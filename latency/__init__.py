@@ -1,0 +1,1 @@
+"""Latency: devices, emulated boards, the measuring protocol and the latency table."""

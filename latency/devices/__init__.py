@@ -1,0 +1,1 @@
+"""Devices that say how long an ONNX model takes on them."""

@@ -1,0 +1,261 @@
+"""Emulated boards behind the device protocol: the time model plus the noise of a real measurement."""
+
+import dataclasses
+import hashlib
+import math
+from collections import Counter
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from latency.emulator.boards import BOARDS, Board
+from latency.emulator.composites import NEWER_THAN_OPSET_13
+from latency.emulator.constants import Calibration, load_calibration
+from latency.emulator.cost import ELEMENT_BYTES
+from latency.emulator.fusion import kernels_from_graph
+from latency.emulator.graph import Graph, graph_from_model
+from latency.emulator.kernels import Kernel
+from latency.emulator.timeline import Timeline, copied_elements, timeline_from_kernels
+from nuwa.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
+from nuwa.errors import NuwaError
+
+# Two sessions on one board, and two measurements in one session, differ by this much (standard
+# deviation of the median, relative): what trtexec shows on a Jetson with pinned clocks.
+SESSION_NOISE = 0.005
+MEASUREMENT_NOISE = 0.005
+# Spread of single inferences around their median with pinned clocks: skewed to the slow side, p99 about
+# 1 % above the median, as in trtexec logs of the board (shape and scale of a gamma distribution).
+JITTER_SHAPE = 2.0
+JITTER_SCALE = 0.002
+# Emulated inferences are free, but nobody needs more samples than this from one measurement.
+MAX_SAMPLES = 1000
+
+_NANO_NOTE = "emulated Jetson Nano 4 GB, JetPack 4.6; interval from models of families left out of the fit"
+
+EMULATED_SPECS: dict[str, DeviceSpec] = {
+    spec.name: spec
+    for spec in (
+        DeviceSpec(
+            name="jetson-nano",
+            kind="emulated",
+            runtime="tensorrt",
+            runtime_version="8.2.1",
+            precision="fp16",
+            power_mode="MAXN",
+            opset=13,
+            compute_capability="5.3",
+            memory_mb=4096,
+            note=_NANO_NOTE,
+        ),
+        DeviceSpec(
+            name="jetson-nano-5w",
+            kind="emulated",
+            runtime="tensorrt",
+            runtime_version="8.2.1",
+            precision="fp16",
+            power_mode="5W",
+            opset=13,
+            compute_capability="5.3",
+            memory_mb=4096,
+            note="the same board with GPU at 640 MHz and two CPU cores",
+        ),
+        DeviceSpec(
+            name="jetson-tx2",
+            kind="emulated",
+            runtime="tensorrt",
+            runtime_version="8.2.1",
+            precision="fp16",
+            power_mode="MAXN",
+            opset=13,
+            compute_capability="6.2",
+            memory_mb=8192,
+            note="constants carried over from the Jetson Nano",
+        ),
+        DeviceSpec(
+            name="jetson-orin-nano",
+            kind="emulated",
+            runtime="tensorrt",
+            runtime_version="8.5.2",
+            precision="fp16",
+            power_mode="15W",
+            opset=16,
+            compute_capability="8.7",
+            memory_mb=8192,
+            note="constants carried over from the Jetson Nano",
+        ),
+    )
+}
+
+
+class EmulatedDevice:
+    """A board that is not there: the time model seen through a measurement.
+
+    The session's error is drawn once per instance from ``seed``. A measurement's error depends on
+    the seed, on what is launched, and on how often it was measured before on this instance, so a
+    repeated run of a program gives the same figures in whatever order the models come.
+
+    Args:
+        spec: What to emulate; its name, or the option ``board``, names a board.
+        seed: Seed of all noise.
+    """
+
+    def __init__(self, spec: DeviceSpec, *, seed: int = 0) -> None:
+        self._spec = spec
+        self._seed = seed
+        self._times_measured: Counter[str] = Counter()
+
+    @property
+    def spec(self) -> DeviceSpec:
+        return self._spec
+
+    @property
+    def board(self) -> Board:
+        """Look up the board behind the spec.
+
+        Raises:
+            NuwaError: If no emulated board has that name.
+        """
+        name = dict(self._spec.options).get("board", self._spec.name)
+        if name not in BOARDS:
+            raise NuwaError(f"no emulated board is called {name!r}", hint=f"known boards: {', '.join(BOARDS)}")
+        return BOARDS[name]
+
+    def measure(self, model: onnx.ModelProto, *, protocol: MeasureProtocol | None = None) -> Measurement:
+        """Time ``model`` as ``trtexec`` on the board would, noise included.
+
+        Raises:
+            NuwaError: If the board or the time model cannot take the model; the message says why.
+        """
+        protocol = protocol or MeasureProtocol()
+        board = self.board
+        self._check_precision(board)
+        graph = graph_from_model(model)
+        self._check_batch(graph)
+        kernels = kernels_from_graph(graph)
+        calibration = load_calibration()
+        peak_memory_mb = self._peak_memory_mb(graph, kernels, board)
+        timeline = timeline_from_kernels(
+            kernels,
+            board,
+            precision=self._spec.precision,
+            constants=calibration.constants,
+            copied_elements=copied_elements(graph) if protocol.transfers else (),
+            cuda_graph=protocol.cuda_graph,
+        )
+        samples = self._samples(timeline.total_ms, kernels, protocol)
+        stats = _stats(samples)
+        return Measurement(
+            device=self._spec,
+            protocol=dataclasses.replace(protocol, clocks_pinned=True),
+            provenance="emulated",
+            latency_ms=stats,
+            samples=len(samples),
+            breakdown=_scaled_breakdown(timeline, stats.median),
+            board_interval_ms=_board_interval(stats.median, board, calibration),
+            peak_memory_mb=peak_memory_mb,
+            state={"gpu_clock_mhz": f"{board.clock_mhz:g}", "launch_bound_kernels": str(timeline.num_launch_bound)},
+            warnings=self._warnings(model, graph, timeline, calibration),
+        )
+
+    def _check_precision(self, board: Board) -> None:
+        if self._spec.precision in ELEMENT_BYTES:
+            return
+        has_int8 = self._spec.compute_capability not in ("5.3", "6.2")
+        reason = (
+            "emulated in fp32 and fp16 only" if has_int8 else "without native INT8: TensorRT runs it slower than FP16"
+        )
+        raise NuwaError(
+            f"{self._spec.name} is asked for {self._spec.precision}, and {board.name} is {reason}",
+            hint="use --precision fp16",
+        )
+
+    def _check_batch(self, graph: Graph) -> None:
+        for name in graph.inputs:
+            shape = graph.shapes[name]
+            if shape and shape[0] != self._spec.batch:
+                raise NuwaError(
+                    f"{self._spec.name} runs batch {self._spec.batch}, and input {name!r} of the model is {shape}",
+                    hint=f"export the model with batch {self._spec.batch}",
+                )
+
+    def _peak_memory_mb(self, graph: Graph, kernels: tuple[Kernel, ...], board: Board) -> float:
+        """Estimate memory: weights, the largest activations alive around one kernel, and the context."""
+        element_bytes = ELEMENT_BYTES[self._spec.precision]
+        largest = max((k.work.reads + k.work.writes for k in kernels), default=0)
+        needed = board.context_mb + (graph.num_weights + 2 * largest) * element_bytes / 2**20
+        if needed > board.memory_mb:
+            raise NuwaError(
+                f"the model needs about {needed:.0f} MB and {self._spec.name} has {board.memory_mb} MB",
+                hint="use a smaller model, batch or image",
+            )
+        return needed
+
+    def _samples(self, total_ms: float, kernels: tuple[Kernel, ...], protocol: MeasureProtocol) -> NDArray[np.float64]:
+        content = hashlib.sha256(repr([k.work for k in kernels]).encode()).hexdigest()
+        identity = f"{self._spec.device_id}/{self._seed}"
+        session = _rng(identity).standard_normal()
+        rng = _rng(f"{identity}/{content}/{self._times_measured[content]}")
+        self._times_measured[content] += 1
+        median = total_ms * math.exp(SESSION_NOISE * session + MEASUREMENT_NOISE * rng.standard_normal())
+        wanted = max(protocol.min_repetitions, math.ceil(protocol.min_duration_ms / median))
+        jitter = rng.gamma(JITTER_SHAPE, JITTER_SCALE, size=min(wanted, MAX_SAMPLES))
+        return median * (1.0 + jitter - float(np.median(jitter)))
+
+    def _warnings(
+        self, model: onnx.ModelProto, graph: Graph, timeline: Timeline, calibration: Calibration
+    ) -> tuple[str, ...]:
+        found = []
+        newer = sorted({n.op_type for n in model.graph.node} & NEWER_THAN_OPSET_13)
+        if self._spec.opset <= 13 and (newer or graph.opset > self._spec.opset):
+            names = f" ({', '.join(newer)})" if newer else ""
+            found.append(
+                f"opset {graph.opset}{names}: the parser of TensorRT {self._spec.runtime_version} takes opset "
+                f"{self._spec.opset} at most; timed as what the same model exported for it would launch"
+            )
+        share = matmul_share_of_time(timeline)
+        if share > calibration.max_matmul_share:
+            found.append(
+                f"{share:.0%} of the time is in matrix products, at most {calibration.max_matmul_share:.0%} in any "
+                "model measured on a real board: this figure is an extrapolation"
+            )
+        return tuple(found)
+
+
+def matmul_share_of_time(timeline: Timeline) -> float:
+    """Fraction of the latency spent in matrix products and softmax."""
+    products = sum(k.ms for k in timeline.kernels if k.kind in ("matmul", "softmax"))
+    return products / timeline.total_ms if timeline.total_ms else 0.0
+
+
+def _rng(identity: str) -> np.random.Generator:
+    digest = hashlib.sha256(identity.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+def _stats(samples: NDArray[np.float64]) -> LatencyStats:
+    p50, p90, p95, p99 = (float(v) for v in np.percentile(samples, (50, 90, 95, 99)))
+    mean = float(samples.mean())
+    return LatencyStats(
+        median=p50,
+        mean=mean,
+        p50=p50,
+        p90=p90,
+        p95=p95,
+        p99=p99,
+        min=float(samples.min()),
+        max=float(samples.max()),
+        cv=float(samples.std()) / mean,
+    )
+
+
+def _scaled_breakdown(timeline: Timeline, median_ms: float) -> tuple[KernelTime, ...]:
+    scale = median_ms / timeline.total_ms
+    return tuple(dataclasses.replace(k, ms=k.ms * scale) for k in timeline.kernels)
+
+
+def _board_interval(median_ms: float, board: Board, calibration: Calibration) -> tuple[float, float]:
+    if board.uncertainty is not None:
+        return median_ms / (1 + board.uncertainty), median_ms * (1 + board.uncertainty)
+    low, high = calibration.interval_factors
+    return median_ms * low, median_ms * high
