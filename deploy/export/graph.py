@@ -1,0 +1,196 @@
+"""Put the whole ONNX model of a folded ViT together."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+
+from deploy.export.attention import write_attention
+from deploy.export.folded import FoldedViT, is_stream_centred
+from deploy.export.layers import write_centring, write_mlp, write_norm
+from deploy.export.writer import GraphWriter
+from nuwa import __version__
+from nuwa.arch import Arch, dict_from_arch
+from nuwa.device import Precision
+from nuwa.errors import NuwaError
+from nuwa.images import Preprocess
+
+INPUT_NAME = "images"
+OUTPUT_NAME = "logits"
+MIN_OPSET = 13  # the newest that the parser of TensorRT 8.2 takes; nothing older is a target
+MAX_OPSET = 24  # the newest that the parser of TensorRT 10.15 takes
+
+InputKind = Literal["normalised", "unit", "uint8"]
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """How a graph is written; everything here changes the graph, nothing the function.
+
+    Args:
+        opset: Of the default domain, 13 to 24.
+        precision: ``fp32``, or ``fp16`` for FP16 constants and arithmetic with FP32 input and output.
+        batch: Images per inference; shapes are static.
+        input_kind: ``normalised`` takes what ``Preprocess`` makes, ``unit`` FP32 values 0..1, ``uint8``
+            bytes; normalisation then is inside the graph.
+        preprocess: Written to the metadata; needed unless the input is normalised.
+        labels: One name per output, or empty.
+        metadata: Further entries for ``metadata_props``.
+        has_weights: Whether large constants carry values; without, the graph can be priced but not run.
+    """
+
+    opset: int = MIN_OPSET
+    precision: Precision = "fp32"
+    batch: int = 1
+    input_kind: InputKind = "normalised"
+    preprocess: Preprocess | None = None
+    labels: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    has_weights: bool = True
+
+
+def check_options(arch: Arch, options: GraphOptions) -> None:
+    """Refuse what cannot be written.
+
+    Raises:
+        NuwaError: If opset, batch, precision, labels or preprocessing do not fit.
+    """
+    if not MIN_OPSET <= options.opset <= MAX_OPSET:
+        raise NuwaError(
+            f"export writes opsets {MIN_OPSET} to {MAX_OPSET}, found {options.opset}",
+            hint="name a device with --device and its opset is chosen",
+        )
+    if options.batch < 1:
+        raise NuwaError(f"export needs a batch of at least 1, found {options.batch}")
+    if options.precision not in ("fp32", "fp16"):
+        raise NuwaError(
+            f"export writes fp32 and fp16 graphs, found {options.precision!r}",
+            hint="INT8 is made from an fp32 graph and images for INT8 calibration",
+        )
+    if options.labels and len(options.labels) != arch.num_classes:
+        raise NuwaError(f"{len(options.labels)} labels do not fit an arch with {arch.num_classes} classes")
+    if options.input_kind != "normalised" and options.preprocess is None:
+        raise NuwaError(f"input {options.input_kind!r} needs the preprocessing that goes into the graph")
+
+
+def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> ModelProto:
+    """Write the model: input ``images`` (B, in_chans, S, S), output ``logits`` (B, num_classes).
+
+    Args:
+        arch: Without entries of blocks that are gone.
+        vit: Its tensors, folded for the same opset.
+        options: How.
+    """
+    dtype = np.float16 if options.precision == "fp16" else np.float32
+    model = _empty_model(arch, options)
+    g = GraphWriter(model.graph, opset=options.opset, dtype=dtype, has_weights=options.has_weights)
+    batch, n = options.batch, arch.num_tokens
+    x = _write_embedding(g, _write_input(g, options), arch, vit, batch=batch)
+    for i, (block, folded) in enumerate(zip(arch.blocks, vit.blocks, strict=True)):
+        name = f"blocks.{i}"
+        if folded.attn is not None:
+            normed = write_norm(g, x, arch, f"{name}.norm1", stream_scale=vit.stream_scale)
+            branch = write_attention(g, normed, folded.attn, block, f"{name}.attn", batch=batch, num_tokens=n)
+            x = g.node("Add", [x, branch], f"{name}.sum1")
+        if folded.mlp is not None:
+            normed = write_norm(g, x, arch, f"{name}.norm2", stream_scale=vit.stream_scale)
+            x = g.node("Add", [x, write_mlp(g, normed, folded.mlp, arch.act, f"{name}.mlp")], f"{name}.sum2")
+    logits = g.linear(_write_pool(g, x, arch, vit, batch=batch), vit.head_weight, vit.head_bias, "head")
+    if dtype is np.float16:
+        g.node("Cast", [logits], "head.fp32", to=TensorProto.FLOAT)
+    g.rename_output(OUTPUT_NAME)
+    return model
+
+
+def _write_input(g: GraphWriter, options: GraphOptions) -> str:
+    x = INPUT_NAME
+    if options.input_kind == "uint8" or g.dtype is np.float16:
+        x = g.node("Cast", [x], "images.cast", to=g.elem_type)
+    if options.input_kind == "uint8":
+        x = g.node("Mul", [x, g.scalar(1 / 255)], "images.unit")
+    return x
+
+
+def _write_embedding(g: GraphWriter, x: str, arch: Arch, vit: FoldedViT, *, batch: int) -> str:
+    """Cut into patches, add positions and prefix tokens: (B · N, C)."""
+    c, p = arch.embed_dim, arch.patch_size
+    weight = g.constant("patch_embed.weight", vit.patch_weight)
+    grid = g.node("Conv", [x, weight], "patch_embed", kernel_shape=(p, p), strides=(p, p))
+    patches = g.transpose(g.reshape(grid, (batch, c, arch.num_patches), "patches.flat"), (0, 2, 1), "patches")
+    x = g.node("Add", [patches, g.constant("pos_embed.values", vit.pos_embed[None])], "pos_embed")
+    if arch.num_prefix_tokens:
+        prefix = np.repeat(vit.prefix_tokens[None], batch, axis=0)
+        x = g.node("Concat", [g.constant("prefix_tokens.values", prefix), x], "prefix_tokens", axis=1)
+    x = g.reshape(x, (batch * arch.num_tokens, c), "stream")
+    if vit.pre_norm is not None:
+        gain, shift = vit.pre_norm
+        x = write_norm(g, x, arch, "norm_pre", stream_scale=vit.stream_scale)
+        x = g.node("Mul", [x, g.constant("norm_pre.weight", gain)], "norm_pre.scaled")
+        if shift is not None:
+            x = g.node("Add", [x, g.constant("norm_pre.bias", shift)], "norm_pre.shifted")
+        if is_stream_centred(arch):
+            x = write_centring(g, x, "norm_pre.out")
+    return x
+
+
+def _write_pool(g: GraphWriter, x: str, arch: Arch, vit: FoldedViT, *, batch: int) -> str:
+    """Pool the stream (B · N, C) to features (B, head_in_features); only what is read is normalised."""
+    c = arch.embed_dim
+    first, last = {"token": (0, 1), "dist": (0, 2)}.get(arch.global_pool, (arch.num_prefix_tokens, arch.num_tokens))
+    taken = last - first
+    if taken < arch.num_tokens:
+        if batch > 1:
+            x = g.reshape(x, (batch, arch.num_tokens, c), "pool.by_image")
+        x = g.rows(x, first, last, "pool.tokens", axis=1 if batch > 1 else 0)
+        if batch > 1:
+            x = g.reshape(x, (batch * taken, c), "pool.rows")
+    is_mean_first = arch.global_pool == "avg" and arch.final_norm != "before_pool"
+    if is_mean_first:
+        x = _write_mean(g, x, batch=batch, taken=taken, channels=c)
+    if arch.final_norm != "none":
+        x = write_norm(g, x, arch, "norm", stream_scale=vit.stream_scale)
+    if arch.global_pool == "avg" and not is_mean_first:
+        x = _write_mean(g, x, batch=batch, taken=taken, channels=c)
+    if arch.global_pool == "dist":
+        x = g.reshape(x, (batch, 2 * c), "pool.joined")
+    return x
+
+
+def _write_mean(g: GraphWriter, x: str, *, batch: int, taken: int, channels: int) -> str:
+    by_image = g.reshape(x, (batch, taken, channels), "pool.patches")
+    return g.mean(by_image, 1, "pool.mean", keepdims=False)
+
+
+def _empty_model(arch: Arch, options: GraphOptions) -> ModelProto:
+    """Make the model around the nodes: opset, input, output, metadata."""
+    shape = (options.batch, arch.in_chans, arch.img_size, arch.img_size)
+    in_type = TensorProto.UINT8 if options.input_kind == "uint8" else TensorProto.FLOAT
+    opsets = [helper.make_opsetid("", options.opset)]
+    model = ModelProto(
+        ir_version=helper.find_min_ir_version_for(opsets),
+        producer_name="nuwa-search",
+        producer_version=__version__,
+        opset_import=opsets,
+    )
+    model.graph.name = f"vit_{arch.arch_id}"
+    model.graph.input.append(_value(INPUT_NAME, in_type, shape))
+    model.graph.output.append(_value(OUTPUT_NAME, TensorProto.FLOAT, (options.batch, arch.num_classes)))
+    props = {
+        "nuwa.arch_id": arch.arch_id,
+        "nuwa.arch": json.dumps(dict_from_arch(arch)),
+        "nuwa.input": options.input_kind,
+        "nuwa.labels": json.dumps(list(options.labels), ensure_ascii=False),
+        **({"nuwa.preprocess": json.dumps(asdict(options.preprocess))} if options.preprocess else {}),
+        **options.metadata,
+    }
+    for key, value in props.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    return model
+
+
+def _value(name: str, elem_type: int, shape: Sequence[int]) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, elem_type, list(shape))
