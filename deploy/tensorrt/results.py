@@ -26,6 +26,11 @@ class RunResult:
     breakdown: tuple[KernelTime, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def is_unstable(self) -> bool:
+        """Whether the run is too noisy to rest on."""
+        return self.latency_ms.cv > _UNSTABLE_CV
+
 
 def read_run(
     log: str,

@@ -1,0 +1,247 @@
+"""One stay on a board: a folder of its own, runs of `trtexec` that cannot outlive it, engines kept."""
+
+import hashlib
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.tensorrt.failures import Failure, failure_error, read_failure
+from deploy.tensorrt.report import CutOffError, parse_report
+from deploy.tensorrt.trtexec import build_line, measure_line, profile_line
+from nuwa.device import MeasureProtocol, Precision
+from nuwa.errors import OutsideError
+from nuwa.transport import CommandTimeoutError, ConnectionFailedError, DiskFullError, Transport
+
+# Engines of one stay that are kept for measuring again (the reference model, repeats); each is about
+# as large as its ONNX file.
+_KEPT_ENGINES = 4
+
+# An FP32 ONNX file, its engine (at most as large) and the builder's temporary copy.
+_DISK_FACTOR = 3
+_DISK_MARGIN_MB = 64
+
+_SHORT_S = 30.0
+_KILL_AFTER_S = 10  # from SIGTERM to SIGKILL; a GPU that still answers lets go well within
+_TRANSPORT_SLACK_S = 60.0  # the board ends a run by itself; this much later the link counts as dead
+_LOAD_S = 120.0  # start CUDA and load an engine: 4-15 s seen on a Nano
+
+_TIMED_OUT, _KILLED = 124, 137
+
+# $1 keeps the process group's number, so that a later connection can end what an earlier one began.
+_RUN = 'echo $$ > "$1"; shift; exec "$@" 2>&1'
+
+# Ends the groups whose leader still runs something of this folder; numbers are reused after a reboot.
+_END_ALL = r"""
+for f in "$1"/*.pid; do
+  [ -r "$f" ] || continue
+  p=$(cat "$f")
+  grep -qaF -- "$1" "/proc/$p/cmdline" 2>/dev/null && kill -KILL -- "-$p" 2>/dev/null
+  rm -f -- "$f"
+done
+exit 0
+"""
+
+
+class RunTimeoutError(OutsideError):
+    """`trtexec` hung and was ended on the board; running again may help."""
+
+
+class BoardSession:
+    """A folder on a board and what is done in it.
+
+    Args:
+        transport: The way there.
+        trtexec: The executable there.
+        version: Its TensorRT version.
+        build_timeout_s: Longest engine build; 2-11 minutes are usual on a Nano.
+    """
+
+    def __init__(self, transport: Transport, *, trtexec: str, version: str, build_timeout_s: float) -> None:
+        self._transport = transport
+        self._trtexec = trtexec
+        self._version = version
+        self._build_timeout_s = build_timeout_s
+        self._dir: str | None = None
+        self._engines: OrderedDict[str, str] = OrderedDict()
+        self._runs = 0
+
+    def engine(self, model: bytes, *, precision: Precision, workspace_mb: int) -> str:
+        """Build an engine there, or find the one built before; return its path.
+
+        Args:
+            model: The serialised ONNX file.
+            precision: What it may compute in.
+            workspace_mb: Builder workspace in MiB.
+
+        Raises:
+            NuwaError: If the board's parser refuses the model.
+            DiskFullError: If there is no room.
+            OutsideError: If the build failed.
+        """
+        digest = hashlib.sha256(model).hexdigest()
+        key = f"{digest[:16]}-{precision}-{workspace_mb}"
+        folder = self._folder()
+        if key in self._engines and self._has_file(self._engines[key]):
+            self._engines.move_to_end(key)
+            return self._engines[key]
+        onnx_path, engine_path = f"{folder}/{key}.onnx", f"{folder}/{key}.engine"
+        try:
+            self._put_model(model, onnx_path, digest=digest)
+            line = build_line(
+                onnx_path,
+                engine_path,
+                version=self._version,
+                precision=precision,
+                workspace_mb=workspace_mb,
+                timing_cache=f"{folder}/timing.cache",
+                trtexec=self._trtexec,
+            )
+            log = self._run_trtexec(line, step="building the engine", timeout_s=self._build_timeout_s)
+            parse_report(log)
+            if not self._has_file(engine_path):
+                raise CutOffError("trtexec reports success and left no engine")
+        except BaseException:
+            self._remove_quietly(engine_path)
+            raise
+        finally:
+            self._remove_quietly(onnx_path)
+        self._keep_engine(key, engine_path)
+        return engine_path
+
+    def time_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[str, str]:
+        """Time an engine; return the log and the times file."""
+        out = f"{self._new_run()}/times.json"
+        line = measure_line(
+            engine_path, version=self._version, protocol=protocol, export_times=out, trtexec=self._trtexec
+        )
+        # Slow models need longer than the protocol's own times for the repetitions it asks for.
+        limit_s = _LOAD_S + (protocol.warmup_ms + protocol.min_duration_ms) / 1000 + 2 * protocol.min_repetitions
+        log = self._run_trtexec(line, step="measuring", timeout_s=limit_s)
+        return log, self._fetch_text(out)
+
+    def profile_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[str, str]:
+        """Time an engine's layers; return the log and the profile file."""
+        out = f"{self._new_run()}/profile.json"
+        line = profile_line(
+            engine_path, version=self._version, protocol=protocol, export_profile=out, trtexec=self._trtexec
+        )
+        log = self._run_trtexec(line, step="profiling", timeout_s=_LOAD_S + 4 * protocol.min_repetitions)
+        return log, self._fetch_text(out)
+
+    def clear_runs(self) -> None:
+        """Delete the files of single runs; engines stay."""
+        if self._dir is not None:
+            self._transport.run(["sh", "-c", 'rm -rf -- "$1"/run-*', "sh", self._dir], timeout_s=_SHORT_S)
+
+    def end_leftovers(self) -> None:
+        """End what an earlier, broken connection may have left running there."""
+        if self._dir is not None:
+            self._transport.run(["sh", "-c", _END_ALL, "sh", self._dir], timeout_s=_SHORT_S)
+
+    def close(self) -> None:
+        """End leftovers and delete the folder.
+
+        Raises:
+            OutsideError: If the board cannot be reached; the folder is then left behind.
+        """
+        if self._dir is not None:
+            self.end_leftovers()
+            self._transport.remove(self._dir)
+            self._dir = None
+            self._engines.clear()
+
+    @property
+    def folder(self) -> str | None:
+        """The folder on the board; None before the first use and after ``close``."""
+        return self._dir
+
+    def _folder(self) -> str:
+        if self._dir is not None:
+            if self._transport.run(["test", "-d", self._dir], timeout_s=_SHORT_S).returncode == 0:
+                return self._dir
+            self._dir = None  # a reboot empties /tmp
+            self._engines.clear()
+        made = self._transport.run(["sh", "-c", 'mktemp -d "${TMPDIR:-/tmp}/nuwa.XXXXXXXX"'], timeout_s=_SHORT_S)
+        path = made.stdout.strip()
+        if made.returncode or not path.startswith("/"):
+            raise OutsideError(f"cannot make a folder on {self._transport.address}: {made.output.strip()}")
+        self._dir = path
+        return path
+
+    def _new_run(self) -> str:
+        self._runs += 1
+        path = f"{self._folder()}/run-{self._runs}"
+        self._transport.make_dir(path)
+        return path
+
+    def _put_model(self, model: bytes, remote: str, *, digest: str) -> None:
+        needed_mb = _DISK_FACTOR * len(model) / 1024**2 + _DISK_MARGIN_MB
+        free_mb = self._transport.free_disk_mb(self._folder())
+        if free_mb < needed_mb:
+            raise DiskFullError(
+                f"{self._transport.address} has {free_mb:.0f} MiB free and this model needs {needed_mb:.0f}",
+                hint="free disk space there; df -h shows where",
+            )
+        with tempfile.TemporaryDirectory() as temporary:
+            local = Path(temporary) / "model.onnx"
+            local.write_bytes(model)
+            self._transport.put(local, remote)
+        answer = self._transport.run(["sha256sum", "--", remote], timeout_s=_SHORT_S)
+        if answer.returncode or answer.stdout.split()[:1] != [digest]:
+            raise CutOffError(f"the model did not arrive whole on {self._transport.address}")
+
+    def _run_trtexec(self, line: Sequence[str], *, step: str, timeout_s: float) -> str:
+        pid_path = f"{self._folder()}/{self._runs}-{step.split()[0]}.pid"
+        limit = ["timeout", f"--kill-after={_KILL_AFTER_S}", f"{timeout_s:g}"]
+        started = time.monotonic()
+        try:
+            result = self._transport.run(
+                ["sh", "-c", _RUN, "sh", pid_path, *limit, *line],
+                timeout_s=timeout_s + _KILL_AFTER_S + _TRANSPORT_SLACK_S,
+            )
+        except CommandTimeoutError as error:
+            self.end_leftovers()
+            raise RunTimeoutError(f"{step} hung: {error.message}", hint=error.hint) from error
+        if result.returncode == 0:
+            return result.output
+        code = result.returncode
+        if code == _KILLED and time.monotonic() - started >= timeout_s:
+            code = _TIMED_OUT
+        raise _step_error(read_failure(result.output, returncode=code), step=step)
+
+    def _fetch_text(self, remote: str) -> str:
+        with tempfile.TemporaryDirectory() as temporary:
+            local = Path(temporary) / "answer"
+            try:
+                self._transport.get(remote, local)
+            except ConnectionFailedError:
+                raise
+            except OutsideError as error:
+                raise CutOffError(f"the run left no answer: {error.message}") from error
+            return local.read_text(encoding="utf-8", errors="replace")
+
+    def _has_file(self, remote: str) -> bool:
+        return self._transport.run(["test", "-s", remote], timeout_s=_SHORT_S).returncode == 0
+
+    def _keep_engine(self, key: str, path: str) -> None:
+        self._engines[key] = path
+        while len(self._engines) > _KEPT_ENGINES:
+            self._remove_quietly(self._engines.popitem(last=False)[1])
+
+    def _remove_quietly(self, remote: str) -> None:
+        """Delete a file whose loss or stay changes no figure; ``close`` deletes the whole folder."""
+        try:
+            self._transport.remove(remote)
+        except OutsideError:
+            return
+
+
+def _step_error(failure: Failure, *, step: str) -> Exception:
+    error = failure_error(failure, step=step)
+    if failure.kind == "timed_out":
+        return RunTimeoutError(error.message, hint=error.hint)
+    if failure.kind == "disk_full":
+        return DiskFullError(error.message, hint=error.hint)
+    return error

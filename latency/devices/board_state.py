@@ -1,0 +1,131 @@
+"""What decides how fast a Jetson is just now: power mode, clocks, heat, and what else runs there.
+
+Everything is read as an ordinary user from files and tools that JetPack has; what a board lacks is
+left out of the state, never guessed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nuwa.errors import OutsideError
+from nuwa.transport import Transport
+
+# POSIX sh, one `key=value` per line. $1 stands before /sys, /proc and /etc, empty on a board.
+#   nvpmodel needs no root to read on JetPack 4.6+; where it refuses, its status file says the number.
+#   GPU clocks: devfreq of the GPU node (57000000.gpu on the Nano, 17000000.* on later boards).
+#   Throttling and load show in cur_freq and in the other processes that hold trtexec.
+_SCRIPT = r"""
+r=$1
+PATH=$PATH:/usr/sbin:/sbin
+say() { [ -n "$2" ] && printf '%s=%s\n' "$1" "$2"; }
+say l4t "$(head -n 1 "$r/etc/nv_tegra_release" 2>/dev/null)"
+say board "$(tr -d '\0' < "$r/proc/device-tree/model" 2>/dev/null)"
+say boot_id "$(cat "$r/proc/sys/kernel/random/boot_id" 2>/dev/null)"
+mode=$(nvpmodel -q 2>/dev/null | sed -n 's/^NV Power Mode: *//p')
+[ -z "$mode" ] && mode=$(sed -n 's/^pmode:0*\([0-9]\)/\1/p' "$r/var/lib/nvpmodel/status" 2>/dev/null | head -n 1)
+say power_mode "$mode"
+for d in "$r"/sys/devices/gpu.0/devfreq/* "$r"/sys/class/devfreq/*.gpu "$r"/sys/class/devfreq/17000000.*; do
+  [ -r "$d/cur_freq" ] || continue
+  say gpu_min_hz "$(cat "$d/min_freq")"; say gpu_max_hz "$(cat "$d/max_freq")"; say gpu_cur_hz "$(cat "$d/cur_freq")"
+  break
+done
+c=$r/sys/devices/system/cpu
+say cpus_online "$(cat "$c/online" 2>/dev/null)"
+f=$c/cpu0/cpufreq
+say cpu_min_khz "$(cat "$f/scaling_min_freq" 2>/dev/null)"
+say cpu_max_khz "$(cat "$f/scaling_max_freq" 2>/dev/null)"
+say cpu_governor "$(cat "$f/scaling_governor" 2>/dev/null)"
+for z in "$r"/sys/class/thermal/thermal_zone*; do
+  t=$(cat "$z/type" 2>/dev/null) && say "temp_$t" "$(cat "$z/temp" 2>/dev/null)"
+done
+for p in "$r"/sys/bus/i2c/drivers/ina3221x/*/iio:device0/in_power0_input; do
+  [ -r "$p" ] && say power_in_mw "$(cat "$p")"
+done
+say mem_available_kb "$(sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' "$r/proc/meminfo" 2>/dev/null)"
+say load_1min "$(cut -d ' ' -f 1 "$r/proc/loadavg" 2>/dev/null)"
+say other_trtexec "$(pgrep -c -x trtexec 2>/dev/null || true)"
+exit 0
+"""
+
+# What must be the same for two figures to be comparable.
+_FIXED_KEYS = (
+    "l4t",
+    "power_mode",
+    "gpu_min_hz",
+    "gpu_max_hz",
+    "cpus_online",
+    "cpu_min_khz",
+    "cpu_max_khz",
+    "cpu_governor",
+)
+
+_READ_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class BoardState:
+    """One reading of a board.
+
+    Args:
+        values: What could be read, by name; clocks in the unit of their name, temperatures in
+            thousandths of a degree.
+    """
+
+    values: Mapping[str, str]
+
+    @property
+    def power_mode(self) -> str | None:
+        return self.values.get("power_mode")
+
+    @property
+    def clocks_pinned(self) -> bool | None:
+        """Whether the GPU clock cannot move; None where the board does not tell."""
+        low, high = self.values.get("gpu_min_hz"), self.values.get("gpu_max_hz")
+        return None if low is None or high is None else low == high
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether pinned clocks run below where they are pinned."""
+        current = self.values.get("gpu_cur_hz")
+        return bool(self.clocks_pinned) and current is not None and int(current) < int(self.values["gpu_max_hz"])
+
+    @property
+    def num_other_trtexec(self) -> int:
+        """Runs of `trtexec` on the board just now."""
+        return int(self.values.get("other_trtexec", "0") or "0")
+
+    @property
+    def free_memory_mb(self) -> float | None:
+        value = self.values.get("mem_available_kb")
+        return None if value is None else int(value) / 1024
+
+    def fixed(self) -> dict[str, str]:
+        """Keep what must not change between figures that are compared."""
+        return {key: self.values[key] for key in _FIXED_KEYS if key in self.values}
+
+
+def read_board_state(transport: Transport, *, sysroot: str = "") -> BoardState:
+    """Read a board's state in one command.
+
+    Args:
+        transport: The way there.
+        sysroot: What stands before ``/sys``, ``/proc`` and ``/etc`` there.
+
+    Raises:
+        OutsideError: If the board does not answer as a board should.
+    """
+    result = transport.run(["sh", "-c", _SCRIPT, "sh", sysroot], timeout_s=_READ_TIMEOUT_S)
+    if result.returncode:
+        raise OutsideError(f"cannot read the state of {transport.address}: {result.output.strip()}")
+    pairs = (line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
+    return BoardState({key: value.strip() for key, value in pairs})
+
+
+def changes_between(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Name what differs, such as ``power_mode MAXN -> 5W``; a value that came or went differs too."""
+    keys = sorted({*before, *after})
+    return [
+        f"{key} {before.get(key, 'unknown')} -> {after.get(key, 'unknown')}"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]

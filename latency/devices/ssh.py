@@ -1,0 +1,334 @@
+"""A real board whose own `trtexec` does the work; nothing is installed on it."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from deploy.tensorrt.operators import check_operators
+from deploy.tensorrt.profile import kernels_from_profile
+from deploy.tensorrt.refusals import check_spec
+from deploy.tensorrt.report import CutOffError, parse_report
+from deploy.tensorrt.results import RunResult, read_run
+from deploy.tensorrt.trtexec import default_workspace_mb
+from deploy.tensorrt.typed_precision import check_typed_precision
+from deploy.tensorrt.version import trt_version_from_text
+from latency.devices.board_doctor import examine_board
+from latency.devices.board_facts import find_trtexec, read_version
+from latency.devices.board_session import BoardSession, RunTimeoutError
+from latency.devices.board_state import BoardState, changes_between, read_board_state
+from latency.devices.finding import Finding
+from latency.transport.ssh import SshTransport, ssh_address_from_text
+from nuwa.device import DeviceSpec, KernelTime, Measurement, MeasureProtocol
+from nuwa.errors import NuwaError, OutsideError
+from nuwa.transport import ConnectionFailedError, Transport
+
+if TYPE_CHECKING:
+    import onnx
+
+_PIN_TIMEOUT_S = 60.0
+
+
+class UnsettledError(OutsideError):
+    """The board was busy, throttled or changed during a run; running again may help."""
+
+
+_RETRIED = (ConnectionFailedError, CutOffError, RunTimeoutError, UnsettledError)
+
+
+@dataclasses.dataclass(frozen=True)
+class SshSettings:
+    """How patient to be with a board.
+
+    Args:
+        max_attempts: Times one model is tried before the reason is given.
+        max_repeats: Times a noisy run is repeated; the quietest counts, runs are never averaged.
+        build_timeout_s: Longest engine build; 2-11 minutes are usual on a Nano.
+        reconnect_s: How long a lost board is waited for; a Nano boots in about a minute.
+        poll_s: Pause between two tries to reach it, and before any new attempt.
+        workspace_mb: Builder workspace in MiB; None chooses by the board's memory.
+        with_profile: Whether layers are timed too, in a run of their own.
+        sysroot: What stands before ``/sys``, ``/proc`` and ``/etc`` on the board.
+    """
+
+    max_attempts: int = 3
+    max_repeats: int = 2
+    build_timeout_s: float = 1800.0
+    reconnect_s: float = 180.0
+    poll_s: float = 5.0
+    workspace_mb: int | None = None
+    with_profile: bool = True
+    sysroot: str = ""
+
+
+class SshDevice:
+    """A board reached through a transport, as a ``nuwa.device.Device``.
+
+    Use it as a context manager, or call ``close``: a folder on the board is deleted then. Rows of
+    one device object are all taken in one state of power mode and clocks; a board that changes in
+    between is an error, not a row.
+
+    Args:
+        spec: What it is; ``options`` may name ``trtexec``.
+        transport: The way there.
+        settings: How patient to be.
+        sleep: Waits; a test hands in one that does not.
+    """
+
+    def __init__(
+        self,
+        spec: DeviceSpec,
+        transport: Transport,
+        *,
+        settings: SshSettings | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._spec = spec
+        self._transport = transport
+        self._settings = settings or SshSettings()
+        self._sleep = sleep
+        self._session: BoardSession | None = None
+        self._first_state: BoardState | None = None
+        self._has_pinned = False
+
+    @property
+    def spec(self) -> DeviceSpec:
+        return self._spec
+
+    def measure(self, model: "onnx.ModelProto", *, protocol: MeasureProtocol | None = None) -> Measurement:
+        """Build ``model`` on the board and time it; see ``nuwa.device.Device``.
+
+        Lost connections, reboots, hung runs, cut output and an unsettled board are tried again;
+        everything else is said at once.
+
+        Raises:
+            NuwaError: If TensorRT there cannot take the model, or the board is in another state than
+                asked for.
+            OutsideError: If the board failed, with every attempt's reason.
+        """
+        self._check_plan()
+        warnings = check_operators(model, version=self._spec.runtime_version)
+        check_typed_precision(model, precision=self._spec.precision, version=self._spec.runtime_version)
+        content = model.SerializeToString()
+        reasons: list[str] = []
+        while True:
+            try:
+                return self._attempt(content, protocol=protocol, warnings=warnings)
+            except _RETRIED as error:
+                reasons.append(error.message)
+                is_first_contact = self._session is None and isinstance(error, ConnectionFailedError)
+                if is_first_contact:
+                    raise
+                if len(reasons) >= self._settings.max_attempts:
+                    raise OutsideError(
+                        f"{self._spec.name} gave no figure in {len(reasons)} attempts: " + "; then ".join(reasons),
+                        hint=error.hint or f"nuwa doctor {self._spec.name}",
+                    ) from error
+                self._recover(error.message)
+            finally:
+                self._tidy()
+
+    def doctor(self) -> list[Finding]:
+        """Look at everything that can be wrong with the board, and say what to type for each."""
+        return examine_board(self._spec, self._transport, sysroot=self._settings.sysroot)
+
+    def close(self) -> None:
+        """Delete what was left on the board and disconnect; a board that is gone keeps its folder."""
+        try:
+            if self._session is not None:
+                self._session.close()
+        except ConnectionFailedError:
+            pass  # its /tmp is emptied by the next boot
+        finally:
+            self._session = None
+            self._transport.close()
+
+    def __enter__(self) -> "SshDevice":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_plan(self) -> None:
+        if not self._spec.runtime_version:
+            raise NuwaError(
+                f"the TensorRT version of {self._spec.name} is not known",
+                hint=f"nuwa device add {self._spec.name} asks the board for it",
+            )
+        check_spec(self._spec)
+
+    def _opened(self) -> BoardSession:
+        if self._session is None:
+            preferred = dict(self._spec.options).get("trtexec")
+            trtexec = find_trtexec(self._transport, preferred=preferred)
+            version = read_version(self._transport, trtexec)
+            if version.release != trt_version_from_text(self._spec.runtime_version).release:
+                raise NuwaError(
+                    f"{self._spec.name} is registered with TensorRT {self._spec.runtime_version} and has {version} now",
+                    hint=f"register it again: nuwa device rm {self._spec.name}, then nuwa device add",
+                )
+            self._session = BoardSession(
+                self._transport,
+                trtexec=trtexec,
+                version=self._spec.runtime_version,
+                build_timeout_s=self._settings.build_timeout_s,
+            )
+        return self._session
+
+    def _attempt(self, content: bytes, *, protocol: MeasureProtocol | None, warnings: tuple[str, ...]) -> Measurement:
+        session = self._opened()
+        workspace_mb = self._settings.workspace_mb or default_workspace_mb(self._spec.memory_mb)
+        engine = session.engine(content, precision=self._spec.precision, workspace_mb=workspace_mb)
+        before = self._settled_state(protocol)
+        asked = dataclasses.replace(protocol or MeasureProtocol(), clocks_pinned=before.clocks_pinned)
+        result = self._time(session, engine, protocol=asked)
+        for _ in range(self._settings.max_repeats):
+            if not result.is_unstable:
+                break
+            self._sleep(self._settings.poll_s)
+            again = self._time(session, engine, protocol=asked)
+            result = min(result, again, key=lambda run: run.latency_ms.cv)
+        after = self._read_state()
+        self._check_unchanged(before, after)
+        if self._first_state is None:
+            self._first_state = before
+        breakdown, missing = self._profile(session, engine, protocol=asked, median_ms=result.latency_ms.median)
+        said = (*warnings, *result.warnings, *missing)
+        return self._measurement(result, asked, before=before, after=after, breakdown=breakdown, warnings=said)
+
+    def _time(self, session: BoardSession, engine: str, *, protocol: MeasureProtocol) -> RunResult:
+        log, times = session.time_engine(engine, protocol=protocol)
+        return read_run(log, times=times, protocol=protocol, version=self._spec.runtime_version)
+
+    def _profile(
+        self, session: BoardSession, engine: str, *, protocol: MeasureProtocol, median_ms: float
+    ) -> tuple[tuple[KernelTime, ...], tuple[str, ...]]:
+        """Time the layers; the latency stands without its breakdown, and the warning says so."""
+        if not self._settings.with_profile:
+            return (), ()
+        try:
+            log, profile = session.profile_engine(engine, protocol=protocol)
+            parse_report(log)
+            return kernels_from_profile(profile, median_ms=median_ms), ()
+        except OutsideError as error:
+            return (), (f"no breakdown: {error.message}",)
+
+    def _settled_state(self, protocol: MeasureProtocol | None) -> BoardState:
+        state = self._read_state()
+        if self._first_state is None and state.clocks_pinned is False:
+            # Works where the user may run it without a password; the reading afterwards decides.
+            self._transport.run(["sudo", "-n", "jetson_clocks"], timeout_s=_PIN_TIMEOUT_S)
+            state = self._read_state()
+            self._has_pinned = bool(state.clocks_pinned)
+        if protocol is not None and protocol.clocks_pinned and state.clocks_pinned is not True:
+            raise NuwaError(
+                f"the protocol asks for pinned clocks and those of {self._spec.name} are not pinned",
+                hint=f"on the board: sudo jetson_clocks (nuwa doctor {self._spec.name} shows all)",
+            )
+        if self._spec.power_mode is not None and state.power_mode not in (None, self._spec.power_mode):
+            raise NuwaError(
+                f"{self._spec.name} is registered for power mode {self._spec.power_mode} and is in {state.power_mode}",
+                hint="on the board: sudo nvpmodel -m N, where nvpmodel -p --verbose lists N by name",
+            )
+        if self._first_state is not None:
+            changed = changes_between(self._first_state.fixed(), state.fixed())
+            if changed:
+                raise NuwaError(
+                    f"{self._spec.name} changed between two rows: "
+                    + ", ".join(changed)
+                    + "; rows of two states never mix",
+                    hint="put it back as it was, or start anew with another device name",
+                )
+        if state.num_other_trtexec:
+            raise UnsettledError(f"another trtexec runs on {self._spec.name}", hint="wait for it, or end it there")
+        return state
+
+    def _check_unchanged(self, before: BoardState, after: BoardState) -> None:
+        changed = changes_between(before.fixed(), after.fixed())
+        if before.values.get("boot_id") != after.values.get("boot_id"):
+            changed.append("rebooted")
+        if after.is_throttled:
+            changed.append(f"throttled to {after.values['gpu_cur_hz']} Hz")
+        if changed:
+            raise UnsettledError(
+                f"{self._spec.name} changed while it was measured: " + ", ".join(changed),
+                hint=f"let it cool and leave its settings alone; nuwa doctor {self._spec.name}",
+            )
+
+    def _read_state(self) -> BoardState:
+        return read_board_state(self._transport, sysroot=self._settings.sysroot)
+
+    def _recover(self, reason: str) -> None:
+        """Wait until the board answers again, then end what was left running on it."""
+        waited_s = 0.0
+        while True:
+            self._sleep(self._settings.poll_s)
+            waited_s += self._settings.poll_s
+            try:
+                if self._session is not None:
+                    self._session.end_leftovers()
+                return
+            except ConnectionFailedError as error:
+                if waited_s >= self._settings.reconnect_s:
+                    raise OutsideError(
+                        f"{self._spec.name} did not come back within {waited_s:.0f} s; before that: {reason}",
+                        hint=error.hint,
+                    ) from error
+
+    def _tidy(self) -> None:
+        """Delete single runs' files; what cannot be deleted now goes with the folder."""
+        try:
+            if self._session is not None:
+                self._session.clear_runs()
+        except OutsideError:
+            return
+
+    def _measurement(
+        self,
+        result: RunResult,
+        protocol: MeasureProtocol,
+        *,
+        before: BoardState,
+        after: BoardState,
+        breakdown: tuple[KernelTime, ...],
+        warnings: tuple[str, ...],
+    ) -> Measurement:
+        moving = {*before.values, *after.values} - before.fixed().keys()
+        state = dict(before.fixed())
+        for key in sorted(moving):
+            state[f"{key}_before"] = before.values.get(key, "")
+            state[f"{key}_after"] = after.values.get(key, "")
+        said = list(warnings)
+        if self._has_pinned:
+            said.append("clocks were pinned by jetson_clocks and stay so until the next boot")
+        if not before.clocks_pinned:
+            said.append("clocks are not pinned, or the board does not tell: short runs may differ by a factor of 2")
+        return Measurement(
+            device=self._spec,
+            protocol=protocol,
+            provenance="measured",
+            latency_ms=result.latency_ms,
+            samples=result.samples,
+            breakdown=breakdown,
+            peak_memory_mb=result.report.managed_memory_mb,
+            state=state,
+            warnings=tuple(said),
+        )
+
+
+def ssh_device_from_spec(spec: DeviceSpec, *, settings: SshSettings | None = None) -> SshDevice:
+    """Make the device of a registered board; nothing is connected yet.
+
+    Raises:
+        NuwaError: If the spec names no SSH address.
+    """
+    address = dict(spec.options).get("ssh")
+    if address is None:
+        raise NuwaError(
+            f"{spec.name} is registered without an SSH address",
+            hint=f"nuwa device rm {spec.name}, then nuwa device add {spec.name} --ssh user@host",
+        )
+    return SshDevice(spec, SshTransport(ssh_address_from_text(address)), settings=settings)

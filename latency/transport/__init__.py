@@ -1,0 +1,1 @@
+"""Ways to reach a machine that latencies are measured on."""
