@@ -1,0 +1,1 @@
+"""Closed-form derivation: any arch inside a base becomes a real subnet without training."""

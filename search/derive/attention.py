@@ -1,0 +1,168 @@
+"""Query, key and value widths cut by SVD in the basis of the data or of the weights, and heads by their worth.
+
+Source: NuWa (arXiv 2504.03118), step 2, which takes the SVD of the weight products alone. Deviations: key
+biases are left out (they add the same to every logit of a query, which softmax ignores), products may be
+weighed by the task's second moments, and heads are chosen too.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nuwa.vit import Attention
+from search.derive.linalg import regularised, solve_positive, symmetric_roots
+from search.derive.options import AttentionBasis, NeuronRanking
+from search.derive.statistics import BlockMoments
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """An attention's weights by head, biases as an extra column where they matter; float64.
+
+    Args:
+        query: (H, q, C+1) with the bias last.
+        key: (H, q, C); its bias is a no-op.
+        value: (H, v, C+1) with the bias last.
+        out: (C, H, v).
+        out_bias: (C,).
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    out: Tensor
+    out_bias: Tensor
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Singular bases of all heads: any width is the leading part of them.
+
+    Args:
+        query: (H, q, q); rows are the new query channels as mixtures of the old, best first.
+        key: (H, q, q), likewise.
+        value: (H, v, v), likewise.
+        out: (C, H, v): the output map that belongs to the new value channels.
+        qk_energy: (H, q) squared singular values of the (weighed) QK product, falling.
+        vo_energy: (H, v) squared singular values of the (weighed) VO product, falling.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    out: Tensor
+    qk_energy: Tensor
+    vo_energy: Tensor
+
+
+def head_weights(attn: Attention) -> HeadWeights:
+    """Split the weights of ``attn`` by head."""
+    H, q, v = attn.num_heads, attn.qk_dim, attn.v_dim
+    weight = attn.qkv.weight.detach().double()
+    bias = attn.qkv.bias.detach().double() if attn.qkv.bias is not None else weight.new_zeros(len(weight))
+    both = torch.cat([weight, bias[:, None]], dim=1)
+    query, key, value = both.split([H * q, H * q, H * v])
+    out = attn.proj.weight.detach().double()
+    return HeadWeights(
+        query=query.reshape(H, q, -1),
+        key=key.reshape(H, q, -1)[..., :-1],
+        value=value.reshape(H, v, -1),
+        out=out.reshape(len(out), H, v),
+        out_bias=attn.proj.bias.detach().double(),
+    )
+
+
+def factorise(weights: HeadWeights, moments: BlockMoments | None) -> Factors:
+    """Take the SVD of every head's QK and VO products.
+
+    Args:
+        weights: Of the block's attention.
+        moments: Weigh the products by these; None for the data-free SVD of the weights themselves.
+    """
+    if moments is None:
+        query, key, value = (w @ w.mT for w in (weights.query, weights.key, weights.value))
+    else:
+        query, key, value = moments.query, moments.key, _value_covariance(weights, moments)
+    to_query, to_key, qk_energy = _product_bases(query, key)
+    root, inverse = symmetric_roots(value)
+    out = weights.out.transpose(0, 1)  # (H, C, v)
+    _, sizes, right = torch.linalg.svd(out @ root, full_matrices=False)
+    scale = _safe_root(sizes)
+    to_value = scale[..., None] * (right @ inverse)
+    back = (out @ root) @ right.mT / scale[..., None, :]
+    return Factors(to_query, to_key, to_value, back.transpose(0, 1), qk_energy, sizes.square())
+
+
+def _product_bases(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Channel mixtures P, R (H, q, q) so that qᵀ Pᵀ[:r] R[:r] k is the best rank-r form of qᵀ k in the mean square."""
+    query_root, query_inverse = symmetric_roots(query)
+    key_root, key_inverse = symmetric_roots(key)
+    left, sizes, right = torch.linalg.svd(query_root @ key_root)
+    scale = _safe_root(sizes)[..., None]
+    return scale * (left.mT @ query_inverse), scale * (right @ key_inverse), sizes.square()
+
+
+def _safe_root(sizes: Tensor) -> Tensor:
+    """Square root of singular values, 1 where they vanish: a null channel may have any scale."""
+    floor = sizes[..., :1] * 1e-9
+    return torch.where(sizes > floor, sizes.clamp_min(1e-150).sqrt(), 1.0)
+
+
+def _value_covariance(weights: HeadWeights, moments: BlockMoments) -> Tensor:
+    H, v = weights.value.shape[:2]
+    mean = moments.context[:-1, -1].reshape(H, v)
+    blocks = moments.context[:-1, :-1].reshape(H, v, H, v).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    return blocks - mean[:, :, None] * mean[:, None, :]
+
+
+def channel_choice(weights: HeadWeights) -> Factors:
+    """Order channels by weight norm instead of by SVD: what plain deletion keeps."""
+    qk = weights.query.norm(dim=2) * weights.key.norm(dim=2)
+    vo = weights.value.norm(dim=2) * weights.out.norm(dim=0)
+    pick_qk = torch.eye(qk.shape[1], dtype=torch.float64, device=qk.device)[qk.argsort(dim=1, descending=True)]
+    vo_order = vo.argsort(dim=1, descending=True)
+    pick_vo = torch.eye(vo.shape[1], dtype=torch.float64, device=qk.device)[vo_order]
+    out = torch.einsum("chv,hwv->chw", weights.out, pick_vo)
+    energy_qk = qk.sort(dim=1, descending=True).values.square()
+    return Factors(pick_qk, pick_qk, pick_vo, out, energy_qk, vo.gather(1, vo_order).square())
+
+
+def factors_for(basis: AttentionBasis, weights: HeadWeights, moments: BlockMoments) -> Factors:
+    """Choose the channel bases that ``basis`` names."""
+    if basis == "none":
+        return channel_choice(weights)
+    return factorise(weights, moments if basis == "data" else None)
+
+
+def head_order(weights: HeadWeights, moments: BlockMoments, *, ranking: NeuronRanking, ridge: float) -> list[int]:
+    """Order heads from most to least worth keeping: any number of heads is a leading part.
+
+    ``surgeon`` drops, one after another, the head whose output the remaining ones replace best by least
+    squares; ``magnitude`` ranks by the norm of VO; all others by the variance each head writes.
+    """
+    H, v = weights.value.shape[:2]
+    if ranking == "magnitude":
+        product = torch.einsum("chv,hvd->hcd", weights.out, weights.value)
+        return [int(h) for h in product.flatten(1).norm(dim=1).argsort(descending=True)]
+    if ranking != "surgeon":
+        covariance = _value_covariance(weights, moments)
+        written = torch.einsum("chv,hvw,chw->h", weights.out, covariance, weights.out)
+        return [int(h) for h in written.argsort(descending=True)]
+    total = regularised(moments.context, ridge)
+    target = weights.out.flatten(1)
+    kept, dropped = list(range(H)), list[int]()
+    while len(kept) > 1:
+        explained = [_explained(total, target, [h for h in kept if h != out], v) for out in kept]
+        worst = kept[max(range(len(kept)), key=explained.__getitem__)]
+        kept.remove(worst)
+        dropped.append(worst)
+    return kept + dropped[::-1]
+
+
+def _explained(total: Tensor, target: Tensor, heads: list[int], width: int) -> float:
+    """Energy of target · context (both over all heads) that a solve on ``heads`` and the constant explains."""
+    channels = torch.tensor([h * width + j for h in heads for j in range(width)] + [len(total) - 1])
+    cross = total[channels][:, :-1] @ target.mT
+    left = total[channels][:, channels]
+    return float((cross * solve_positive(left, cross)).sum())

@@ -1,0 +1,103 @@
+"""Cut one attention or MLP branch: from the base's weights and moments to the subnet's tensors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nuwa.arch import BlockSpec
+from nuwa.vit import Attention, Mlp
+from search.derive.attention import Factors, HeadWeights
+from search.derive.linalg import solve_towards
+from search.derive.neurons import NeuronSolver
+from search.derive.statistics import BlockMoments
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class AttentionPlan:
+    """What is known once per task about a block's attention; ``heads`` run from most to least worth keeping."""
+
+    weights: HeadWeights
+    factors: Factors
+    heads: tuple[int, ...]
+    moments: BlockMoments
+
+
+def cut_attention(attn: Attention, plan: AttentionPlan, spec: BlockSpec, *, ridge: float | None) -> Tensors:
+    """Cut heads and their widths; names are those of ``attn``'s state dict, values float32.
+
+    Widths that stay are copied, so keeping everything reproduces the base to the bit.
+
+    Args:
+        attn: The base's attention.
+        plan: Its factors and head order.
+        spec: What to keep; fits in the base's.
+        ridge: Of the projection's least squares; None leaves the projection as the factors give it.
+    """
+    weights, factors = plan.weights, plan.factors
+    heads = sorted(plan.heads[: spec.num_heads])
+    old_q, old_v = attn.qk_dim, attn.v_dim
+    query, key, value = weights.query[heads], _with_key_bias(attn, weights)[heads], weights.value[heads]
+    if spec.qk_dim < old_q:
+        rows = slice(spec.qk_dim)
+        scale = (spec.qk_dim / old_q) ** 0.5  # attention divides by sqrt(qk_dim), which has changed
+        query = scale * (factors.query[heads, rows] @ query)
+        key = factors.key[heads, rows] @ key
+        key[..., -1] = 0.0
+    mix = torch.eye(old_v, dtype=torch.float64, device=value.device).expand(len(heads), -1, -1)
+    out = weights.out[:, heads]
+    if spec.v_dim < old_v:
+        mix = factors.value[heads, : spec.v_dim]
+        value = mix @ value
+        out = factors.out[:, heads, : spec.v_dim]
+    both = torch.cat([part.flatten(0, 1) for part in (query, key, value)])
+    projection = torch.cat([out.flatten(1), weights.out_bias[:, None]], dim=1)
+    if ridge is not None and (spec.num_heads < attn.num_heads or spec.v_dim < old_v):
+        projection = _solve_projection(plan, projection, mix, heads, ridge)
+    tensors = {"qkv.weight": both[:, :-1], "proj.weight": projection[:, :-1], "proj.bias": projection[:, -1]}
+    if attn.qkv.bias is not None:
+        tensors["qkv.bias"] = both[:, -1]
+    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+
+
+def _with_key_bias(attn: Attention, weights: HeadWeights) -> Tensor:
+    H, q = attn.num_heads, attn.qk_dim
+    bias = weights.key.new_zeros(H, q, 1)
+    if attn.qkv.bias is not None:
+        bias = attn.qkv.bias.detach().double()[H * q : 2 * H * q].reshape(H, q, 1)
+    return torch.cat([weights.key, bias], dim=2)
+
+
+def _solve_projection(plan: AttentionPlan, prior: Tensor, mix: Tensor, heads: list[int], ridge: float) -> Tensor:
+    H, old_v = plan.weights.value.shape[:2]
+    width = mix.shape[1]
+    cut = prior.new_zeros(len(heads) * width + 1, H * old_v + 1)
+    for row, head in enumerate(heads):
+        cut[row * width : (row + 1) * width, head * old_v : (head + 1) * old_v] = mix[row]
+    cut[-1, -1] = 1.0
+    full = torch.cat([plan.weights.out.flatten(1), plan.weights.out_bias[:, None]], dim=1)
+    seen = plan.moments.context @ cut.mT
+    return solve_towards(cut @ seen, full @ seen, prior, ridge)
+
+
+def cut_mlp(mlp: Mlp, solver: NeuronSolver, width: int, *, least_squares: bool) -> Tensors:
+    """Keep ``width`` hidden neurons; names are those of ``mlp``'s state dict, values float32."""
+    if width == mlp.fc1.out_features:
+        return {name: tensor.detach().float().clone() for name, tensor in mlp.state_dict().items()}
+    kept = solver.order[:width]
+    sort = kept.argsort()
+    kept = kept[sort]
+    if least_squares:
+        weight, bias = solver.solve(width)
+        weight = weight[:, sort]
+    else:
+        weight, bias = mlp.fc2.weight.detach()[:, kept], mlp.fc2.bias.detach()
+    tensors = {
+        "fc1.weight": mlp.fc1.weight.detach()[kept],
+        "fc1.bias": mlp.fc1.bias.detach()[kept],
+        "fc2.weight": weight,
+        "fc2.bias": bias,
+    }
+    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,18 @@
+"""The id of a subnet: what was cut, out of what, for which task, how."""
+
+import hashlib
+
+from nuwa.arch import Arch, dict_from_arch
+from search.derive.options import DeriveOptions
+
+DERIVATION = "1"
+"""Version of the derivation's mathematics; raise it when the same inputs give other weights."""
+
+
+def subnet_id(arch: Arch, base_id: str, task_id: str, options: DeriveOptions) -> str:
+    """Identify a derived subnet (16 hex digits).
+
+    Unlike ``arch_id`` it sees which blocks of the base are gone, since weights depend on that.
+    """
+    parts = [DERIVATION, str(sorted(dict_from_arch(arch).items())), base_id, task_id, options.canonical]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

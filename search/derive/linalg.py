@@ -1,0 +1,53 @@
+"""The few matrix operations of closed-form derivation, in float64 and robust to rank deficiency."""
+
+import torch
+from torch import Tensor
+
+RELATIVE_EPS = 1e-10
+"""Eigenvalues below this share of the largest are rounding: float32 activations carry about 1e-7, squared
+moments of them 1e-13."""
+
+
+def symmetric_roots(moment: Tensor) -> tuple[Tensor, Tensor]:
+    """Square root and its pseudo-inverse of positive semidefinite (..., K, K) matrices."""
+    values, vectors = torch.linalg.eigh(moment.double())
+    floor = values[..., -1:].clamp_min(0) * RELATIVE_EPS
+    root = values.clamp_min(0).sqrt()
+    inverse = torch.where(values > floor.clamp_min(torch.finfo(torch.float64).tiny), 1 / root.clamp_min(1e-150), 0.0)
+    return (vectors * root[..., None, :]) @ vectors.mT, (vectors * inverse[..., None, :]) @ vectors.mT
+
+
+def ridge_of(moment: Tensor, ridge: float) -> Tensor:
+    """Ridge in the units of ``moment`` (K, K): ``ridge`` times its mean diagonal, never zero."""
+    return (ridge * moment.diagonal().mean()).clamp_min(1e-12)
+
+
+def regularised(moment: Tensor, ridge: float) -> Tensor:
+    """Add the ridge to the diagonal of (K+1, K+1), except to the last entry: the constant is free."""
+    out = moment.clone()
+    if len(moment) > 1:
+        out.diagonal()[:-1] += ridge_of(moment[:-1, :-1], ridge)
+    out[-1, -1] += 1e-12
+    return out
+
+
+def solve_towards(moment: Tensor, cross: Tensor, prior: Tensor, ridge: float) -> Tensor:
+    """Minimise E‖y − W [r; 1]‖² + λ‖W − prior‖² over W (O, K+1), the constant's column unpenalised.
+
+    Args:
+        moment: E[[r; 1] [r; 1]ᵀ], (K+1, K+1).
+        cross: E[y [r; 1]ᵀ], (O, K+1).
+        prior: (O, K+1).
+        ridge: λ relative to the mean diagonal of the regressors' moment.
+    """
+    left = regularised(moment, ridge)
+    right = cross - prior @ moment
+    return prior + solve_positive(left, right.mT).mT
+
+
+def solve_positive(left: Tensor, right: Tensor) -> Tensor:
+    """Solve left · X = right for a positive definite (K, K); falls back to least squares if it is not quite."""
+    factor, info = torch.linalg.cholesky_ex(left)
+    if int(info) == 0:
+        return torch.cholesky_solve(right, factor)
+    return torch.linalg.pinv(left, hermitian=True) @ right

@@ -1,0 +1,56 @@
+"""Which ingredients a derivation uses; the benchmark's ablations switch them off one by one."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from nuwa.errors import NuwaError
+
+AttentionBasis = Literal["data", "weights", "none"]
+NeuronRanking = Literal["surgeon", "energy", "activation", "variance", "magnitude"]
+
+
+@dataclass(frozen=True)
+class DeriveOptions:
+    """How subnets are cut; every field changes weights, so all of them enter ``subnet_id``.
+
+    Args:
+        svd: Basis in which query, key and value widths are cut: ``data`` weighs the products by the moments
+            of the task's activations, ``weights`` is the data-free SVD of NuWa (arXiv 2504.03118), ``none``
+            keeps the channels of largest weight norm.
+        least_squares: Re-solve ``attn.proj`` and ``mlp.fc2`` for what was cut; False deletes plainly.
+        ranking: Order of MLP neurons and heads: ``surgeon`` removes what the rest can best replace, ``energy``
+            is second moment times output norm, ``activation`` the mean activation NuWa publishes.
+        depth_correction: Let what stays make up for branches and blocks that are gone.
+        ridge: Relative to the mean diagonal of each Gram matrix.
+        num_images: Training images the statistics are taken from, spread evenly over the classes.
+        refine: Solve every writer of the residual stream again, in order, on the subnet's own activations.
+        refine_images: Images of that second pass.
+        refine_ridge: Ridge of the second pass, relative like ``ridge``, towards the first solution.
+        purify_steps: Steps of self-knowledge purification of the MLPs; 0 leaves it out.
+        purify_decay: Weight decay of its keep-rate logit, which alone pulls neurons out.
+    """
+
+    svd: AttentionBasis = "data"
+    least_squares: bool = True
+    ranking: NeuronRanking = "surgeon"
+    depth_correction: bool = True
+    ridge: float = 1e-4
+    num_images: int = 1000
+    refine: bool = False
+    refine_images: int = 32
+    refine_ridge: float = 1e-2
+    purify_steps: int = 0
+    purify_decay: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not (self.ridge > 0 and self.refine_ridge > 0):
+            raise NuwaError(f"derivation needs ridges > 0, found {self.ridge} and {self.refine_ridge}")
+        if self.num_images < 1 or self.refine_images < 1 or self.purify_steps < 0:
+            raise NuwaError("derivation needs at least one image for its statistics and steps >= 0")
+
+    @property
+    def canonical(self) -> str:
+        """Canonical JSON, for hashing."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
