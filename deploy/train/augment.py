@@ -1,0 +1,87 @@
+"""Apply a view to uint8 images as tensor operations, on whichever device they lie."""
+
+import torch
+from torch import Tensor
+
+from deploy.train.randaugment import apply_random_ops
+from deploy.train.views import View
+from nuwa.images import Preprocess
+
+GREY = (0.299, 0.587, 0.114)
+"""Weights of R, G, B in luma (ITU-R BT.601), as Pillow's and torchvision's greyscale use."""
+
+
+def render(images: Tensor, view: View, indices: Tensor, preprocess: Preprocess) -> Tensor:
+    """Make network input from the images at ``indices``: (B, 3, S, S) float32, normalised.
+
+    Args:
+        images: (N, 3, S, S) uint8, the whole split: partners for mixing come from anywhere in it.
+        view: Choices for all N images, on the same device.
+        indices: (B,) int64.
+        preprocess: Gives mean and standard deviation.
+    """
+    mean = torch.tensor(preprocess.mean, device=images.device).view(1, -1, 1, 1)
+    std = torch.tensor(preprocess.std, device=images.device).view(1, -1, 1, 1)
+    out = (_augmented(images[indices], view.take(indices), mean) - mean) / std
+    keep = view.keep[indices].view(-1, 1, 1, 1)
+    if bool((view.keep == 1).all()):
+        return out
+    others = view.partner[indices]
+    mixed_in = (_augmented(images[others], view.take(others), mean) - mean) / std
+    box = view.paste[indices]
+    is_pasted = box_mask(box, images.shape[-1])
+    is_cutmix = (box[:, 1] > box[:, 0]).view(-1, 1, 1, 1)
+    blended = keep * out + (1 - keep) * mixed_in
+    return torch.where(is_cutmix, torch.where(is_pasted, mixed_in, out), blended)
+
+
+def mix_targets(targets: Tensor, view: View, indices: Tensor) -> Tensor:
+    """Mix target distributions as ``render`` mixes images: (N, C) of the whole split to (B, C)."""
+    keep = view.keep[indices][:, None]
+    return keep * targets[indices] + (1 - keep) * targets[view.partner[indices]]
+
+
+def box_mask(box: Tensor, size: int) -> Tensor:
+    """Turn boxes (B, 4) of y0, y1, x0, x1 into a mask (B, 1, S, S)."""
+    place = torch.arange(size, device=box.device)
+    rows = (place >= box[:, 0:1]) & (place < box[:, 1:2])
+    columns = (place >= box[:, 2:3]) & (place < box[:, 3:4])
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def _augmented(images: Tensor, view: View, mean: Tensor) -> Tensor:
+    out = _moved(images, view).float() / 255.0
+    if view.ops.shape[1]:
+        out = apply_random_ops(out, view.ops, view.levels)
+    if bool((view.colour != 1).any()):
+        out = _jittered(out, view.colour)
+    return torch.where(box_mask(view.erase, images.shape[-1]), mean, out)
+
+
+def _moved(images: Tensor, view: View) -> Tensor:
+    size = images.shape[-1]
+    place = torch.arange(size, device=images.device)
+    rows = _reflected(place - view.shift[:, 0:1], size)
+    columns = _reflected(place - view.shift[:, 1:2], size)
+    columns = torch.where(view.flip[:, None], size - 1 - columns, columns)
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    # advanced indices around a slice put the slice last: (B, S, S, 3)
+    return images[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _reflected(place: Tensor, size: int) -> Tensor:
+    place = place.abs()  # reflection without repeating the edge pixel, as numpy's "reflect"
+    return torch.where(place >= size, 2 * (size - 1) - place, place).clamp(0, size - 1)
+
+
+def _jittered(images: Tensor, colour: Tensor) -> Tensor:
+    brightness, contrast, saturation = (c.view(-1, 1, 1, 1) for c in colour.unbind(dim=1))
+    out = images * brightness
+    out = out + (contrast - 1) * (out - grey_of(out).mean(dim=(2, 3), keepdim=True))
+    return (out + (saturation - 1) * (out - grey_of(out))).clamp(0, 1)
+
+
+def grey_of(images: Tensor) -> Tensor:
+    """Return luma (B, 1, S, S) of RGB images in 0..1."""
+    weights = torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)
+    return (images * weights).sum(dim=1, keepdim=True)

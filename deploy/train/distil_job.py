@@ -1,0 +1,161 @@
+"""The job of fine-tuning a subnet: cross-entropy, the teacher's logits, relations and features."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import torch
+from timm.loss import SoftTargetCrossEntropy
+from torch import Tensor, nn
+
+from deploy.train.augment import mix_targets, render
+from deploy.train.config import FinetuneConfig
+from deploy.train.engine import Setting
+from deploy.train.losses import FeatureMap, distil_kl, fit_feature_map, relation_loss, smooth_targets
+from deploy.train.score import Score, score_split
+from deploy.train.teacher import Teacher, TeacherOutputs, hash_split, view_key
+from deploy.train.traced import Traced, middle_block, qkv_at
+from deploy.train.views import View, draw_view, view_of_epoch
+from nuwa.errors import NuwaError
+from nuwa.heads import features_of
+from nuwa.images import Preprocess
+from nuwa.tensors import SplitTensors
+from nuwa.vit import PlainViT
+from nuwa.weights import hash_tensors
+
+FEATURE_FIT_IMAGES = 1024
+"""Images the feature map is fitted on; several times the width of the nets served here."""
+
+
+@dataclass(frozen=True)
+class DistilData:
+    """Splits on the accelerator and how their pixels become input."""
+
+    train: SplitTensors
+    search: SplitTensors
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    number: int
+    view: View
+    said: TeacherOutputs | None
+
+
+class DistilJob:
+    """Fine-tune a student, with or without a teacher.
+
+    Args:
+        student: Trained in place; on the accelerator.
+        teacher: None for plain cross-entropy.
+        data: On the accelerator.
+        config: Of the run.
+        setting: Of the run.
+
+    Raises:
+        NuwaError: If teacher and student do not fit together.
+    """
+
+    def __init__(
+        self, student: PlainViT, teacher: Teacher | None, data: DistilData, config: FinetuneConfig, setting: Setting
+    ) -> None:
+        self.model: nn.Module = student
+        self.config, self.data, self.setting, self.teacher = config, data, setting, teacher
+        self.chance_loss = math.log(student.arch.num_classes)
+        self.split_hash = hash_split(data.train)
+        told = teacher.teacher_id if teacher else "none"
+        text = f"{hash_tensors(student.state_dict())}:{self.split_hash}:{hash_split(data.search)}:{told}"
+        self.identity = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.targets = smooth_targets(data.train.labels, student.arch.num_classes, config.label_smoothing)
+        self.soft_cross_entropy = SoftTargetCrossEntropy()
+        self.teacher_tap: int | None = None
+        tap: int | None = None
+        if teacher is not None:
+            _require_fit(student, teacher.model)
+            if config.relation_scale > 0:
+                tap, self.teacher_tap = middle_block(student), middle_block(teacher.model)
+                _require_relations(student, teacher.model)
+        self.traced = Traced(student, tap=tap)
+        self.module: nn.Module = self.traced
+        self._lesson: _Lesson | None = None
+        self._feature_map: FeatureMap | None = None
+
+    def prepare(self) -> None:
+        """Fit what depends on the un-tuned student: the feature map."""
+        if self.teacher is None or self.config.feature_weight == 0 or not isinstance(self.model, PlainViT):
+            return
+        images = self.data.train.images[:FEATURE_FIT_IMAGES]
+        self.teacher.model.to(self.setting.device)
+        mine = features_of(self.model, images, self.data.preprocess)
+        theirs = features_of(self.teacher.model, images, self.data.preprocess)
+        self._feature_map = fit_feature_map(mine, theirs)
+
+    def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Return the weighted parts of the loss of the images at ``indices``."""
+        del step  # views and batches are chosen by epoch and indices
+        lesson, config = self._lesson_of(epoch), self.config
+        inputs = render(self.data.train.images, lesson.view, indices, self.data.preprocess)
+        logits, features, tapped = net(inputs)
+        targets = mix_targets(self.targets, lesson.view, indices)
+        hard = self.soft_cross_entropy(logits.float(), targets)
+        if lesson.said is None or self.teacher is None:
+            return {"cross_entropy": hard}
+        parts = {"cross_entropy": (1 - config.alpha) * hard}
+        parts["distil"] = config.alpha * distil_kl(logits.float(), lesson.said.logits[indices], config.temperature)
+        if tapped is not None and self.teacher_tap is not None:
+            seen = qkv_at(self.teacher.model, inputs, self.teacher_tap)
+            matched = relation_loss(self.traced.qkv_of(tapped), seen, config.relation_weights)
+            parts["relation"] = config.relation_scale * matched
+        if self._feature_map is not None:
+            error = self._feature_map.loss(features, lesson.said.features[indices])
+            parts["feature"] = config.feature_weight * error
+        return parts
+
+    def score(self, model: nn.Module) -> Score:
+        """Score weights on the search split."""
+        return score_split(model, self.data.search, self.data.preprocess, processes=self.setting.processes)
+
+    def _lesson_of(self, epoch: int) -> _Lesson:
+        number = view_of_epoch(self.config, epoch)
+        if self._lesson is None or self._lesson.number != number:
+            train, preprocess, device = self.data.train, self.data.preprocess, self.setting.device
+            view = draw_view(self.config, number, num_images=len(train), img_size=train.images.shape[-1]).to(device)
+            said = None
+            if self.teacher is not None:
+                key = view_key(self.split_hash, self.config, number, preprocess)
+                said = self.teacher.outputs(
+                    train, view, key=key, preprocess=preprocess, device=device, precision=self.setting.precision
+                )
+                if self.teacher_tap is not None:
+                    self.teacher.model.to(device).eval()
+            self._lesson = _Lesson(number, view, said)
+        return self._lesson
+
+
+def _require_fit(student: PlainViT, teacher: PlainViT) -> None:
+    mine, theirs = student.arch, teacher.arch
+    if mine.num_classes != theirs.num_classes:
+        raise NuwaError(
+            f"the student has {mine.num_classes} classes and its teacher {theirs.num_classes}",
+            hint="restrict the head of the base to the task's classes before it teaches",
+        )
+    if mine.img_size != theirs.img_size:
+        raise NuwaError(f"the student takes {mine.img_size} px images and its teacher {theirs.img_size} px")
+
+
+def _require_relations(student: PlainViT, teacher: PlainViT) -> None:
+    if middle_block(student) is None or middle_block(teacher) is None:
+        raise NuwaError("relation matching needs attention in student and teacher", hint="set relation_scale to 0")
+    if student.arch.num_tokens != teacher.arch.num_tokens:
+        raise NuwaError(
+            f"relation matching needs equal tokens, found {student.arch.num_tokens} and {teacher.arch.num_tokens}",
+            hint="set relation_scale to 0",
+        )
+
+
+def detached_copy(model: PlainViT, device: torch.device) -> PlainViT:
+    """Copy a ViT to ``device`` so that training leaves the given one alone."""
+    copy = PlainViT(model.arch)
+    copy.load_state_dict(model.state_dict())
+    return copy.to(device)

@@ -1,0 +1,123 @@
+"""Fine-tune a subnet on its task, with the base as teacher."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from deploy.train.batches import plan_batches
+from deploy.train.config import FinetuneConfig
+from deploy.train.distil_job import DistilData, DistilJob, detached_copy
+from deploy.train.engine import Setting, run_job
+from deploy.train.hardware import pick_device, pick_precision
+from deploy.train.outcome import Outcome, Progress
+from deploy.train.processes import join_processes
+from deploy.train.score import Score
+from deploy.train.teacher import Teacher
+from nuwa.errors import NuwaError
+from nuwa.images import Preprocess
+from nuwa.tensors import SplitTensors
+from nuwa.vit import PlainViT
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """A fine-tuned subnet and how it came about.
+
+    Args:
+        student: Best weights by the search split, on the CPU in FP32 and evaluation mode; the un-tuned
+            ones if no others were better.
+        before: Of the un-tuned student on the search split.
+        after: Of the best weights on the search split.
+        outcome: The run: history, loss curves, rollbacks, why it stopped, seconds.
+    """
+
+    student: PlainViT
+    before: Score
+    after: Score
+    outcome: Outcome
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether training found better weights than the student came with."""
+        return self.outcome.best.step > 0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run, the teacher's included."""
+        return self.outcome.seconds
+
+
+def finetune(
+    student: PlainViT,
+    *,
+    teacher: Teacher | None,
+    train: SplitTensors,
+    search: SplitTensors,
+    preprocess: Preprocess,
+    config: FinetuneConfig | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    checkpoint_dir: Path | None = None,
+    resume: bool = False,
+) -> FinetuneResult:
+    """Fine-tune ``student`` and return the best weights by the search split.
+
+    The un-tuned student is a candidate, so the result is never worse than it on the search split. The
+    student given is not changed. On one machine and thread count the same arguments give the same bits
+    on the CPU, also when the run was killed and taken up again. Under torchrun every process calls this
+    and gets the same result.
+
+    Args:
+        student: Of the task's classes.
+        teacher: Shared by all students of a task; None trains on labels alone.
+        train: Trained on.
+        search: Scored on; chooses the weights.
+        preprocess: Of the base, student and teacher alike.
+        config: None for the defaults.
+        progress: Called with where the run stands.
+        checkpoint_dir: Where checkpoints go, at each evaluation and on Ctrl-C; None for none.
+        resume: Go on from the checkpoint there; from the start where there is none.
+
+    Raises:
+        NuwaError: If labels, teacher, checkpoint or settings do not fit the student.
+        KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
+    """
+    settings = config or FinetuneConfig()
+    _require_labels(student, train, search)
+    if resume and checkpoint_dir is None:
+        raise NuwaError("resuming needs the folder of the checkpoint", hint="give checkpoint_dir")
+    processes = join_processes()
+    device = pick_device(settings.accelerator, local_rank=processes.local_rank)
+    setting = Setting(
+        plan=plan_batches(settings, num_images=len(train), processes=processes.count),
+        device=device,
+        precision=pick_precision(settings.precision, device),
+        processes=processes,
+        checkpoint_dir=checkpoint_dir,
+        resume=resume,
+        progress=progress,
+    )
+    data = DistilData(_on(train, device), _on(search, device), preprocess)
+    job = DistilJob(detached_copy(student, device), teacher, data, settings, setting)
+    job.prepare()
+    outcome = run_job(job, settings, setting)
+    tuned = PlainViT(student.arch)
+    tuned.load_state_dict(outcome.tensors)
+    return FinetuneResult(tuned.eval(), outcome.history[0].score, outcome.best.score, outcome)
+
+
+def _on(split: SplitTensors, device: torch.device) -> SplitTensors:
+    return SplitTensors(split.images.to(device), split.labels.to(device))
+
+
+def _require_labels(student: PlainViT, train: SplitTensors, search: SplitTensors) -> None:
+    for name, split in (("train", train), ("search", search)):
+        if len(split) == 0:
+            raise NuwaError(f"the {name} split holds no images")
+        if int(split.labels.max()) >= student.arch.num_classes or int(split.labels.min()) < 0:
+            raise NuwaError(
+                f"labels of the {name} split reach {int(split.labels.max())}, "
+                f"the student has {student.arch.num_classes} classes",
+                hint="give it the head of the task",
+            )

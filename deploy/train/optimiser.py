@@ -1,0 +1,66 @@
+"""AdamW with timm's parameter groups, and timm's cosine schedule with warm-up."""
+
+from collections.abc import Iterator
+
+import torch
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from timm.scheduler import CosineLRScheduler
+from torch import nn
+
+from deploy.train.recipe import Recipe
+
+NO_DECAY = ("*prefix_tokens", "*pos_embed", "*cls_token", "*dist_token", "*reg_token")
+"""Tokens and positions: learned inputs, which timm's ViTs exclude from weight decay as well."""
+FINAL_LR_FRACTION = 0.01
+"""Of the peak at the end of the cosine; timm's training script ends near zero too."""
+
+
+class _LayerView:
+    """What timm's layer decay asks of a model: named parameters and an order of layers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return self._model.named_parameters()
+
+    def group_matcher(self, *, coarse: bool = False) -> dict[str, object]:
+        del coarse  # blocks are the only granularity
+        return {"stem": r".*(patch_embed|prefix_tokens|pos_embed|cls_token|dist_token|reg_token|norm_pre)",
+                "blocks": [(r".*blocks\.(\d+)", None), (r".*(?:^|\.)norm\.", (99999,))]}  # fmt: skip
+
+
+def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """Build AdamW over the model's parameters; norms, biases, tokens and positions are not decayed."""
+    if recipe.layer_decay < 1.0:
+        groups = param_groups_layer_decay(
+            _LayerView(model),
+            weight_decay=recipe.weight_decay,
+            no_weight_decay_list=NO_DECAY,
+            layer_decay=recipe.layer_decay,
+        )
+    else:
+        groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=NO_DECAY)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+
+
+def make_schedule(optimiser: torch.optim.Optimizer, recipe: Recipe) -> CosineLRScheduler:
+    """Build linear warm-up and cosine decay over ``recipe.steps``; a pure function of the step."""
+    warmup = min(recipe.warmup_steps, recipe.steps - 1)
+    return CosineLRScheduler(
+        optimiser,
+        t_initial=max(recipe.steps - warmup, 1),
+        lr_min=recipe.lr * FINAL_LR_FRACTION,
+        warmup_t=warmup,
+        warmup_lr_init=recipe.lr / (warmup + 1),
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+
+
+def set_lr(optimiser: torch.optim.Optimizer, schedule: CosineLRScheduler, *, step: int, factor: float) -> float:
+    """Set the learning rate of step number ``step``, scaled by ``factor``; returns the first group's."""
+    schedule.step_update(step)
+    for group in optimiser.param_groups:
+        group["lr"] *= factor
+    return float(optimiser.param_groups[0]["lr"])

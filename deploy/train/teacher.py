@@ -1,0 +1,140 @@
+"""The teacher of a distillation, and what it says about each view, computed once for all students."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deploy.train.augment import render
+from deploy.train.hardware import autocast
+from deploy.train.recipe import Recipe
+from deploy.train.views import View
+from nuwa.images import Preprocess
+from nuwa.tensors import EVAL_BATCH, SplitTensors
+from nuwa.vit import PlainViT
+from nuwa.weights import hash_tensors, read_tensors
+
+
+@dataclass(frozen=True)
+class TeacherOutputs:
+    """What the teacher says about all images of one view: ``logits`` (N, C) and ``features`` (N, D)."""
+
+    logits: Tensor
+    features: Tensor
+
+    def to(self, device: torch.device) -> "TeacherOutputs":
+        """Move both to ``device``."""
+        return TeacherOutputs(self.logits.to(device), self.features.to(device))
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A frozen ViT over the task's classes, with its stored outputs.
+
+    Keep one ``Teacher`` for all students of a task: outputs are stored by images, augmentation, seed and
+    view, in memory and, with ``cache_dir``, on disk. Storing logits once for many students follows
+    TinyViT (arXiv 2207.10666); here whole views are stored, as the data sets of a task are small.
+
+    Args:
+        model: The base with its head restricted to the task, or a base fine-tuned on the task.
+        cache_dir: Folder for stored outputs; None keeps them in memory only.
+    """
+
+    model: PlainViT
+    cache_dir: Path | None = None
+    _stored: dict[str, TeacherOutputs] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @cached_property
+    def teacher_id(self) -> str:
+        """Identify shape and weights."""
+        return hash_tensors(self.model.state_dict()) + self.model.arch.arch_id[:4]
+
+    def outputs(
+        self,
+        train: SplitTensors,
+        view: View,
+        *,
+        key: str,
+        preprocess: Preprocess,
+        device: torch.device,
+        precision: Literal["fp32", "bf16"],
+    ) -> TeacherOutputs:
+        """Return logits and features for every image of ``train`` under ``view``, on ``device``.
+
+        Args:
+            train: N images on ``device``.
+            view: Choices for them, on ``device``.
+            key: ``view_key`` of images and view.
+            preprocess: Of teacher and students alike.
+            device: Where the teacher runs.
+            precision: Of its forward pass.
+        """
+        full_key = f"{self.teacher_id}-{key}-{precision}"
+        stored = self._stored.get(full_key) or self._read(full_key)
+        if stored is None:
+            stored = self._compute(train, view, preprocess, device, precision)
+            self._write(full_key, stored)
+        self._stored[full_key] = stored
+        return stored.to(device)
+
+    @torch.no_grad()
+    def _compute(
+        self,
+        train: SplitTensors,
+        view: View,
+        preprocess: Preprocess,
+        device: torch.device,
+        precision: Literal["fp32", "bf16"],
+    ) -> TeacherOutputs:
+        model, home = self.model, next(self.model.parameters()).device
+        was_training = model.training
+        model.to(device).eval()
+        logits, features = [], []
+        for indices in torch.split(torch.arange(len(train), device=device), EVAL_BATCH):
+            with autocast(device, precision):
+                pooled = model.pool(model.forward_features(render(train.images, view, indices, preprocess)))
+                logits.append(model.head(pooled).float())
+            features.append(pooled.float())
+        model.to(home).train(was_training)
+        return TeacherOutputs(torch.cat(logits).cpu(), torch.cat(features).cpu())
+
+    def _path(self, key: str) -> Path | None:
+        return None if self.cache_dir is None else self.cache_dir / f"teacher-{key}.safetensors"
+
+    def _read(self, key: str) -> TeacherOutputs | None:
+        path = self._path(key)
+        if path is None or not path.exists():
+            return None
+        tensors = read_tensors(path)
+        return TeacherOutputs(tensors["logits"], tensors["features"])
+
+    def _write(self, key: str, outputs: TeacherOutputs) -> None:
+        path = self._path(key)
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        save_file({"logits": outputs.logits, "features": outputs.features}, temporary)
+        temporary.replace(path)  # two processes that computed the same view write the same file
+
+
+def hash_split(split: SplitTensors) -> str:
+    """Identify the pixels and labels of a split (16 hex digits)."""
+    digest = hashlib.sha256(split.labels.cpu().numpy().tobytes())
+    digest.update(split.images.cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def view_key(split_hash: str, recipe: Recipe, view: int, preprocess: Preprocess) -> str:
+    """Identify what the teacher sees in one view: images and every choice that changes their pixels."""
+    values = [split_hash, recipe.seed, view, recipe.mixup, recipe.cutmix]
+    parts = [values, dataclasses.asdict(recipe.augment), dataclasses.asdict(preprocess)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

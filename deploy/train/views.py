@@ -1,0 +1,122 @@
+"""Augmented views: the random choices of one pass over a split, drawn before any pixel is touched.
+
+A view is a pure function of the recipe's seed and the view's number, image by image. That is what
+makes stored teacher logits fit augmented images (TinyViT, arXiv 2207.10666, stores the seeds of its
+augmentations for the same reason), lets any batch be rebuilt alone, and leaves no random state to save.
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from deploy.train.recipe import AugmentConfig, Recipe
+from deploy.train.seeds import generator_for
+
+ERASE_AREA = (0.02, 1 / 3)
+"""Smallest and largest share of the image that is blanked; arXiv 1708.04896 uses 0.02 to 0.4, timm 1/3."""
+ERASE_LOG_ASPECT = math.log(1 / 0.3)
+"""Aspect ratios 0.3 to 1/0.3, as in arXiv 1708.04896."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Random choices for N images of side S.
+
+    Args:
+        flip: (N,) bool.
+        shift: (N, 2) int64, pixels down and right.
+        colour: (N, 3) factors of brightness, contrast, saturation.
+        erase: (N, 4) int64 box y0, y1, x0, x1; empty where nothing is blanked.
+        ops: (N, rand_ops) int64 RandAugment operation.
+        levels: (N, rand_ops) signed strength in -1..1.
+        partner: (N,) int64 image that is mixed in.
+        keep: (N,) weight of the image itself, 1 without mixing.
+        paste: (N, 4) int64 box of the partner; empty for mixup.
+    """
+
+    flip: Tensor
+    shift: Tensor
+    colour: Tensor
+    erase: Tensor
+    ops: Tensor
+    levels: Tensor
+    partner: Tensor
+    keep: Tensor
+    paste: Tensor
+
+    def take(self, indices: Tensor) -> "View":
+        """Return the choices for some of the images."""
+        return replace(self, **{f.name: getattr(self, f.name)[indices] for f in fields(self)})
+
+    def to(self, device: torch.device) -> "View":
+        """Move all choices to ``device``."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+def draw_view(recipe: Recipe, view: int, *, num_images: int, img_size: int) -> View:
+    """Draw the choices of view number ``view``.
+
+    Args:
+        recipe: Gives seed, augmentation, mixup and cutmix.
+        view: Number of the view, from 0.
+        num_images: N.
+        img_size: Side S in pixels.
+    """
+    rng = generator_for(recipe.seed, "view", view)
+    config, n = recipe.augment, num_images
+    reach = round(config.shift * img_size)
+    partner, keep, paste = _draw_mixing(recipe, n, img_size, rng)
+    return View(
+        flip=(torch.rand(n, generator=rng) < 0.5) & config.flip,
+        shift=torch.randint(-reach, reach + 1, (n, 2), generator=rng),
+        colour=1 + config.jitter * (2 * torch.rand(n, 3, generator=rng) - 1),
+        erase=_draw_erasing(config, n, img_size, rng),
+        ops=torch.randint(0, 2**31, (n, config.rand_ops), generator=rng),
+        levels=config.rand_magnitude * (2 * torch.randint(0, 2, (n, config.rand_ops), generator=rng) - 1),
+        partner=partner,
+        keep=keep,
+        paste=paste,
+    )
+
+
+def view_of_epoch(recipe: Recipe, epoch: int) -> int:
+    """Say which view pass number ``epoch`` over the data uses."""
+    return epoch % recipe.views if recipe.views else epoch
+
+
+def _draw_erasing(config: AugmentConfig, n: int, size: int, rng: torch.Generator) -> Tensor:
+    low, high = ERASE_AREA
+    area = (low + (high - low) * torch.rand(n, generator=rng)) * size * size
+    aspect = torch.exp(ERASE_LOG_ASPECT * (2 * torch.rand(n, generator=rng) - 1))
+    chosen = torch.rand(n, generator=rng) < config.erase
+    height = torch.where(chosen, (area * aspect).sqrt().round().clamp(1, size), 0)
+    width = torch.where(chosen, (area / aspect).sqrt().round().clamp(1, size), 0)
+    top = (torch.rand(n, generator=rng) * (size - height + 1)).floor()
+    left = (torch.rand(n, generator=rng) * (size - width + 1)).floor()
+    return torch.stack([top, top + height, left, left + width], dim=1).long()
+
+
+def _draw_mixing(recipe: Recipe, n: int, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    partner = torch.randperm(n, generator=rng)
+    keep, paste = torch.ones(n), torch.zeros(n, 4, dtype=torch.int64)
+    if not (recipe.mixup or recipe.cutmix):
+        return partner, keep, paste
+    use_cutmix = torch.rand(n, generator=rng) < (recipe.cutmix > 0) * (0.5 if recipe.mixup else 1.0)
+    mixed = _draw_beta(recipe.mixup, n, rng)
+    side = (1 - _draw_beta(recipe.cutmix, n, rng)).sqrt() * size
+    centre = torch.rand(n, 2, generator=rng) * size
+    low = (centre - side[:, None] / 2).round().clamp(0, size).long()
+    high = (centre + side[:, None] / 2).round().clamp(0, size).long()
+    box = torch.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], dim=1)
+    pasted = ((box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2])).float() / size**2
+    keep = torch.where(use_cutmix, 1 - pasted, mixed)
+    return partner, keep, torch.where(use_cutmix[:, None], box, paste)
+
+
+def _draw_beta(alpha: float, n: int, rng: torch.Generator) -> Tensor:
+    if alpha <= 0:
+        return torch.ones(n)
+    gamma = torch._standard_gamma(torch.full((2, n), alpha), generator=rng)
+    return gamma[0] / (gamma[0] + gamma[1]).clamp_min(1e-12)
