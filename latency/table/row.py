@@ -1,0 +1,70 @@
+"""One measured row of a latency table, and the table as a value."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast, get_args
+
+from latency.table.unit import UnitKey, dict_from_key, key_from_dict
+from nuwa.device import Provenance
+from nuwa.errors import NuwaError
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """The latency of one unit in milliseconds.
+
+    Args:
+        key: What was measured.
+        latency_ms: Slope over chains of different length; for a stem, the net without blocks.
+        provenance: Where the figure is from.
+        stats: What is needed to trust it: ``sd_ms`` (its standard error), ``chain_lengths``,
+            ``chain_ms``, ``samples``.
+    """
+
+    key: UnitKey
+    latency_ms: float
+    provenance: Provenance
+    stats: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def sd_ms(self) -> float:
+        """Standard error of the latency; 0 where it was not recorded."""
+        return float(self.stats.get("sd_ms", 0.0))
+
+
+def dict_from_row(row: TableRow) -> dict[str, Any]:
+    """Turn a row into plain JSON values."""
+    return {
+        "key": dict_from_key(row.key),
+        "latency_ms": row.latency_ms,
+        "provenance": row.provenance,
+        "stats": dict(row.stats),
+    }
+
+
+def row_from_dict(values: Mapping[str, Any]) -> TableRow:
+    """Read a row back from ``dict_from_row``'s form.
+
+    Raises:
+        NuwaError: If a field is missing or wrong.
+    """
+    try:
+        provenance = values["provenance"]
+        if provenance not in get_args(Provenance):
+            raise NuwaError(f"a table row needs a provenance among {get_args(Provenance)}, found {provenance!r}")
+        return TableRow(
+            key=key_from_dict(values["key"]),
+            latency_ms=float(values["latency_ms"]),
+            provenance=cast(Provenance, provenance),
+            stats=dict(values["stats"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise NuwaError(f"not a row of a latency table: {error}") from error
+
+
+def table_id(rows: Sequence[TableRow]) -> str:
+    """Identify the content of a table whatever the order of its rows: 16 hex digits of SHA-256."""
+    lines = sorted(json.dumps(dict_from_row(row), sort_keys=True) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

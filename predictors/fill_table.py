@@ -1,0 +1,148 @@
+"""Fill a latency table: a coarse grid first, then the rows whose price is least certain."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from latency.table.axes import Axes, attn_keys, coarse, contexts_in, mlp_keys
+from latency.table.build import Progress, measure_rows
+from latency.table.chain import frame_of
+from latency.table.row import TableRow
+from latency.table.timer import ArchTimer, Notebook
+from latency.table.unit import BlockContext, BlockKey, UnitKey, stem_of
+from nuwa.arch import Arch, BlockSpec
+from predictors.latency.background import Background
+from predictors.latency.choose_rows import next_rows
+from predictors.latency.unit_prices import Branch
+
+# Rows chosen between two fits of the interpolation: few enough to follow what was learned, many
+# enough that fitting takes a small part of the time.
+_BATCH = 12
+# Rows in busy company are exact about work; alone, launches hardly vary with widths, so fewer will do.
+_ALONE_EVERY = 4
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """How far a table is filled.
+
+    Args:
+        axes: Widths of the subnets.
+        max_rows: Most rows of one kind of branch in one group of contexts.
+        per_axis: Points per axis of the coarse grid for attention.
+        mlp_points: Points of the coarse grid for MLPs.
+        embed_points: Embedding widths of the coarse grid.
+    """
+
+    axes: Axes
+    max_rows: int = 120
+    per_axis: int = 3
+    mlp_points: int = 9
+    embed_points: int = 3
+
+
+def fill_table(
+    plan: TablePlan,
+    *,
+    base: Arch,
+    timer: ArchTimer,
+    notebook: Notebook,
+    background: Background,
+    relative_sd: float,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+) -> list[TableRow]:
+    """Measure what ``notebook`` lacks of the plan, most useful rows first.
+
+    Args:
+        plan: How far to go.
+        base: Whose subnets the table prices.
+        timer: Measures archs.
+        notebook: What is known, and where new rows go.
+        background: What keeps the device busy, as probed.
+        relative_sd: Standard error of one measurement relative to its value.
+        deadline: ``time.monotonic`` value to stop at; the coarse grid is finished all the same.
+        progress: Called with a label, rows done and rows planned.
+
+    Returns:
+        The new rows.
+    """
+    filler = _Filler(plan, base, timer, notebook, background, relative_sd, progress)
+    added = filler.measure([stem_of(arch) for arch in _stem_archs(base, plan)], deadline=None)
+    groups = contexts_in(base, plan.axes)
+    for contexts in groups:
+        thin = coarse(plan.axes, per_axis=plan.per_axis, mlp=plan.mlp_points, embed=plan.embed_points)
+        few = [c for c in contexts if c.embed_dim in thin.embed_dims] or contexts
+        added += filler.both(attn_keys(thin, few), alone_every=1 if not background.has_launches else _ALONE_EVERY)
+        added += filler.both(mlp_keys(thin, few), alone_every=1 if not background.has_launches else _ALONE_EVERY)
+    for contexts in groups:
+        added += filler.refine(contexts, deadline=deadline)
+    return added
+
+
+@dataclass(frozen=True)
+class _Filler:
+    plan: TablePlan
+    base: Arch
+    timer: ArchTimer
+    notebook: Notebook
+    background: Background
+    relative_sd: float
+    progress: Progress | None
+
+    def measure(
+        self, keys: Sequence[UnitKey], *, deadline: float | None, behind: BlockSpec | None = None
+    ) -> list[TableRow]:
+        return measure_rows(
+            keys,
+            timer=self.timer,
+            notebook=self.notebook,
+            frame=frame_of(self.base),
+            relative_sd=self.relative_sd,
+            background=behind,
+            deadline=deadline,
+            progress=self.progress,
+        )
+
+    def both(self, keys: Sequence[BlockKey], *, alone_every: int, deadline: float | None = None) -> list[TableRow]:
+        """Measure keys of one kind in every company that the device needs."""
+        if not keys:
+            return []
+        branch: Branch = "attn" if keys[0].kind == "attn" else "mlp"
+        behind = self.background.blocks.get(branch)
+        if behind is None:
+            return self.measure(keys, deadline=deadline)
+        busy = [replace(key, company="busy") for key in keys]
+        added = self.measure(busy, deadline=deadline, behind=behind)
+        return added + self.measure(keys[::alone_every], deadline=deadline)
+
+    def refine(self, contexts: Sequence[BlockContext], *, deadline: float | None) -> list[TableRow]:
+        """Measure uncertain rows in turn for attention and MLPs until all are good enough."""
+        added: list[TableRow] = []
+        every = {"attn": attn_keys(self.plan.axes, contexts), "mlp": mlp_keys(self.plan.axes, contexts)}
+        open_kinds = set(every)
+        while open_kinds and (deadline is None or time.monotonic() < deadline):
+            for kind in sorted(open_kinds):
+                rows = self.notebook.rows()
+                inside = dict.fromkeys(every[kind])
+                known = {replace(r.key, company="alone") for r in rows if isinstance(r.key, BlockKey)}
+                left = [key for key in inside if key not in known]
+                room = self.plan.max_rows - (len(inside) - len(left))
+                batch = next_rows(left, rows, count=min(_BATCH, room))
+                if not batch:
+                    open_kinds.discard(kind)
+                    continue
+                added += self.both(batch, alone_every=_ALONE_EVERY, deadline=deadline)
+        return added
+
+
+def _stem_archs(base: Arch, plan: TablePlan) -> list[Arch]:
+    """Choose nets without blocks: the base's ends, fewer classes, and the cut embedding widths."""
+    frame = frame_of(base)
+    few = max(2, base.num_classes // 10)
+    stems = [frame, replace(frame, num_classes=few)]
+    widths = coarse(plan.axes, per_axis=1, mlp=1, embed=plan.embed_points + 1).embed_dims
+    stems += [replace(frame, embed_dim=width, norm="rmsnorm") for width in widths]
+    if widths:
+        stems.append(replace(frame, embed_dim=widths[-1], norm="rmsnorm", num_classes=few))
+    return stems

@@ -1,0 +1,220 @@
+"""Predict the latency of a subnet on a device, with an interval, without touching the device."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from latency.table.row import TableRow, dict_from_row, row_from_dict, table_id
+from nuwa.arch import Arch, arch_from_dict, dict_from_arch
+from nuwa.device import DeviceSpec, Provenance
+from nuwa.errors import NuwaError
+from predictors.contract import Prediction
+from predictors.latency.calibrated import Calibrated, calibrate
+from predictors.latency.correction import NO_CORRECTION, Correction, fit_correction
+from predictors.latency.encode import Encoded, PriceList
+
+Array = npt.NDArray[np.float64]
+
+SCHEMA = "nuwa.latency-predictor/1"
+# Two coefficients of the overlap are free of strong priors and the interval needs leave-one-out errors.
+MIN_MODELS = 6
+DEFAULT_COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a predictor speaks about.
+
+    Args:
+        device_name: Name of the device.
+        device_id: Its identity.
+        provenance: ``measured``, ``emulated`` or ``transferred``.
+        protocol_id: Protocol of the figures it was fitted to.
+    """
+
+    device_name: str
+    device_id: str
+    provenance: Provenance
+    protocol_id: str = ""
+
+
+def subject_of(spec: DeviceSpec, *, protocol_id: str = "") -> Subject:
+    """Describe a device as the subject of a predictor."""
+    return Subject(spec.name, spec.device_id, spec.provenance, protocol_id)
+
+
+class LatencyPredictor:
+    """Table, overlap, residual and interval; ``predictors.contract.Predictor`` in milliseconds.
+
+    Args:
+        rows: Rows of one latency table.
+        subject: Device they are from.
+        coverage: Nominal coverage of the interval, a fraction.
+        noise_sd: Relative error of the whole-net figures that the interval shall not contain. 0 for
+            real devices, where the measured figure is all there is; the noise of an emulated
+            device, whose interval is about its noise-free latency.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[TableRow],
+        *,
+        subject: Subject,
+        coverage: float = DEFAULT_COVERAGE,
+        noise_sd: float = 0.0,
+    ) -> None:
+        self.rows = tuple(rows)
+        self.subject = subject
+        self.noise_sd = noise_sd
+        self.models: tuple[tuple[Arch, float], ...] = ()
+        self.corrections: tuple[tuple[Arch, float], ...] = ()
+        self._coverage = coverage
+        self._calibrated: Calibrated | None = None
+        self._correction: Correction = NO_CORRECTION
+        self._price_list: PriceList | None = None
+
+    @property
+    def coverage(self) -> float:
+        return self._coverage
+
+    @property
+    def prices(self) -> PriceList:
+        """Prices of single branches, fitted to the rows when first needed."""
+        if self._price_list is None:
+            self._price_list = PriceList(self.rows, device_name=self.subject.device_name)
+        return self._price_list
+
+    @property
+    def table_id(self) -> str:
+        """Identify the latency table."""
+        return table_id(self.rows)
+
+    def fit(self, archs: Sequence[Arch], values: Sequence[float]) -> Self:
+        if len(archs) < MIN_MODELS or len(archs) != len(values):
+            raise NuwaError(
+                f"a latency predictor needs at least {MIN_MODELS} measured nets, "
+                f"found {len(archs)} nets and {len(values)} latencies",
+                hint=f"nuwa profile {self.subject.device_name}",
+            )
+        measured = np.asarray(values, dtype=np.float64)
+        if not np.all(np.isfinite(measured) & (measured > 0)):
+            raise NuwaError("latencies to fit to must be positive milliseconds")
+        self._calibrated = calibrate(
+            self.prices.encode(archs), measured, coverage=self._coverage, noise_sd=self.noise_sd
+        )
+        self.models = tuple(zip(archs, measured.tolist(), strict=True))
+        self.corrections, self._correction = (), NO_CORRECTION
+        return self
+
+    def predict(self, archs: Sequence[Arch]) -> Prediction:
+        fitted = self._fitted()
+        if not len(archs):
+            return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
+        sums = self.prices.encode(archs)
+        log_value = fitted.log_latency(sums) + self._correction.log_shift(sums)
+        value = np.exp(log_value)
+        half = fitted.quantile * fitted.relative_sd(sums, value)
+        return Prediction(value, np.exp(log_value - half), np.exp(log_value + half))
+
+    def block_sums(self, archs: Sequence[Arch]) -> Array:
+        """Add up rows and stem as if blocks were independent, (num_archs,) milliseconds.
+
+        This is what a table without a model of the whole net would say; the report card shows by how
+        much it misses.
+        """
+        return self.prices.encode(archs).additive
+
+    def corrected(self, arch: Arch, measured_ms: float) -> "LatencyPredictor":
+        """Return a predictor that has learned from one more measured net.
+
+        Predictions of similar nets shift with it, those of others stay: no refit, so a search that
+        goes on after a missed budget keeps its other prices.
+        """
+        fitted = self._fitted()
+        other = self._copy()
+        other.corrections = (*self.corrections, (arch, float(measured_ms)))
+        sums = self.prices.encode([a for a, _ in other.corrections])
+        measured = np.array([ms for _, ms in other.corrections])
+        other._correction = fit_correction(sums, np.log(measured) - fitted.log_latency(sums))
+        return other
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything needed to rebuild it as JSON values.
+
+        Raises:
+            NuwaError: If it was not fitted.
+        """
+        self._fitted()
+        return {
+            "schema": SCHEMA,
+            "subject": vars(self.subject),
+            "coverage": self._coverage,
+            "noise_sd": self.noise_sd,
+            "rows": [dict_from_row(row) for row in self.rows],
+            "models": [[dict_from_arch(arch), ms] for arch, ms in self.models],
+            "corrections": [[dict_from_arch(arch), ms] for arch, ms in self.corrections],
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "LatencyPredictor":
+        """Rebuild a predictor from ``to_dict``'s form; predictions are the same.
+
+        Raises:
+            NuwaError: If the content is not of this form.
+        """
+        if content.get("schema") != SCHEMA:
+            raise NuwaError(f"not a latency predictor: schema {content.get('schema')!r}, {SCHEMA!r} wanted")
+        try:
+            out = cls(
+                [row_from_dict(row) for row in content["rows"]],
+                subject=Subject(**content["subject"]),
+                coverage=float(content["coverage"]),
+                noise_sd=float(content["noise_sd"]),
+            )
+            models = [(arch_from_dict(arch), float(ms)) for arch, ms in content["models"]]
+            corrections = [(arch_from_dict(arch), float(ms)) for arch, ms in content["corrections"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise NuwaError(f"not a latency predictor: {error}") from error
+        out.fit([arch for arch, _ in models], [ms for _, ms in models])
+        for arch, ms in corrections:
+            out = out.corrected(arch, ms)
+        return out
+
+    @property
+    def predictor_id(self) -> str:
+        """Hash the content: 16 hex digits of SHA-256; the same id predicts the same."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def encode(self, archs: Sequence[Arch]) -> Encoded:
+        """Sum the prices of each arch's branches."""
+        return self.prices.encode(archs)
+
+    @property
+    def calibrated(self) -> Calibrated:
+        """What was fitted to whole nets.
+
+        Raises:
+            NuwaError: If it was not fitted.
+        """
+        return self._fitted()
+
+    def _fitted(self) -> Calibrated:
+        if self._calibrated is None:
+            raise NuwaError(
+                f"the latency predictor of {self.subject.device_name} was not fitted",
+                hint=f"nuwa profile {self.subject.device_name}",
+            )
+        return self._calibrated
+
+    def _copy(self) -> "LatencyPredictor":
+        other = LatencyPredictor(
+            self.rows, subject=replace(self.subject), coverage=self._coverage, noise_sd=self.noise_sd
+        )
+        other.models, other._calibrated, other._price_list = self.models, self._calibrated, self._price_list
+        return other

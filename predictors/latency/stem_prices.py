@@ -1,0 +1,77 @@
+"""Prices of nets without blocks, interpolated over embedding width and number of classes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from latency.table.row import TableRow
+from latency.table.unit import StemKey, label_of, stem_of
+from nuwa.arch import Arch
+from nuwa.errors import NuwaError
+from predictors.latency.features import log_coordinates, stem_work
+from predictors.latency.interpolate import Surface, fit_surface
+
+Array = npt.NDArray[np.float64]
+
+
+class StemPrices:
+    """Prices of stems; those that differ in width and classes only are interpolated together.
+
+    Args:
+        rows: Rows of one table, of any kind.
+    """
+
+    def __init__(self, rows: Iterable[TableRow]) -> None:
+        groups: dict[StemKey, list[TableRow]] = {}
+        for row in rows:
+            if isinstance(row.key, StemKey):
+                groups.setdefault(_group(row.key), []).append(row)
+        self._surfaces: dict[StemKey, Surface] = {key: _fit(found) for key, found in groups.items()}
+        self._known: dict[StemKey, float] = {}
+        self._keys: dict[tuple[object, ...], StemKey] = {}
+
+    def price(self, archs: Sequence[Arch], *, device_name: str) -> Array:
+        """Price the ends of archs in milliseconds, (num_archs,).
+
+        Raises:
+            NuwaError: If the table has no stem of that kind.
+        """
+        return np.array([self._price(self._key(arch), device_name) for arch in archs])
+
+    def _key(self, arch: Arch) -> StemKey:
+        # Building a key takes longer than pricing one: archs of a search share a handful of them.
+        shape = (arch.embed_dim, arch.num_classes, arch.img_size, arch.patch_size, arch.in_chans)
+        fields = (*shape, arch.num_prefix_tokens, arch.global_pool, arch.norm, arch.pre_norm, arch.final_norm)
+        found = self._keys.get(fields)
+        if found is None:
+            found = self._keys[fields] = stem_of(arch)
+        return found
+
+    def _price(self, key: StemKey, device_name: str) -> float:
+        if key not in self._known:
+            surface = self._surfaces.get(_group(key))
+            if surface is None:
+                raise NuwaError(
+                    f"the latency table of {device_name} has no row like: {label_of(key)}",
+                    hint=f"nuwa profile {device_name}",
+                )
+            self._known[key] = float(surface.price(_points([key]))[0][0])
+        return self._known[key]
+
+
+def _group(key: StemKey) -> StemKey:
+    return replace(key, embed_dim=1, num_classes=1)
+
+
+def _points(keys: Sequence[StemKey]) -> Array:
+    rows = [(k.embed_dim, k.num_classes, (k.img_size // k.patch_size) ** 2, k.in_chans * k.patch_size**2) for k in keys]
+    return np.array(rows, dtype=np.float64)
+
+
+def _fit(rows: Sequence[TableRow]) -> Surface:
+    points = _points([row.key for row in rows if isinstance(row.key, StemKey)])
+    values = np.array([row.latency_ms for row in rows])
+    sds = np.array([row.sd_ms for row in rows])
+    return fit_surface(points, values, sds, features=stem_work, coordinates=log_coordinates)

@@ -1,0 +1,145 @@
+"""Prices of single branches, from the rows of a latency table.
+
+A branch has two prices: the work it is for the device, and the launches it is for the program that
+feeds the device. Rows in busy company show the work; rows alone show whichever is larger. On
+devices that are fed in time (a CPU, a GPU with graphs) no row is busy, and there is work only.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from latency.table.row import TableRow
+from latency.table.unit import BlockContext, StemKey
+from nuwa.arch import BlockSpec
+from predictors.latency.features import attn_work, log_coordinates, mlp_work
+from predictors.latency.interpolate import Surface, fit_surface
+
+Array = npt.NDArray[np.float64]
+Branch = Literal["attn", "mlp"]
+
+# A row whose two companies differ by more standard errors than this is bound by launches.
+LAUNCH_BOUND_SIGMAS = 3.0
+# Launch prices hardly depend on widths: one constant and a small process suffice.
+_SUSPECT_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class GroupKey:
+    """Rows that are interpolated together: one kind of branch in contexts that differ in width only."""
+
+    branch: Branch
+    num_tokens: int
+    norm: str
+    act: str
+    qkv_bias: bool
+
+
+def group_of(branch: Branch, context: BlockContext) -> GroupKey:
+    """Name the group of a branch in a context; the activation is no part of attention, nor biases of MLPs."""
+    if branch == "attn":
+        return GroupKey(branch, context.num_tokens, context.norm, "", context.qkv_bias)
+    return GroupKey(branch, context.num_tokens, context.norm, context.act, False)
+
+
+def point_of(branch: Branch, block: BlockSpec, context: BlockContext) -> tuple[float, ...]:
+    """Place a branch: (embed_dim, num_heads, qk_dim, v_dim) or (embed_dim, mlp_width)."""
+    if branch == "attn":
+        return context.embed_dim, block.num_heads, block.qk_dim, block.v_dim
+    return context.embed_dim, block.mlp_width
+
+
+@dataclass(frozen=True)
+class GroupPrices:
+    """Fitted prices of one group.
+
+    Args:
+        work: Milliseconds that the device works.
+        launch: Milliseconds that launching takes; None where no row was bound by launches.
+        launch_limit: No launch of this group takes longer, in milliseconds.
+        num_rows: Rows behind it.
+    """
+
+    work: Surface
+    launch: Surface | None
+    launch_limit: float
+    num_rows: int
+
+    def price(self, points: Array) -> tuple[Array, Array, Array]:
+        """Price points (n, k).
+
+        Returns:
+            Work (n,), launches (n,) and the standard error of the work (n,), all in milliseconds.
+        """
+        work, sd = self.work.price(points)
+        if self.launch is None:
+            return work, np.full(len(points), self.launch_limit), sd
+        launch, _ = self.launch.price(points)
+        return work, launch, sd
+
+
+def fit_groups(rows: Iterable[TableRow]) -> dict[GroupKey, GroupPrices]:
+    """Fit the prices of every group that has rows.
+
+    Args:
+        rows: Rows of one table; those of whole blocks and stems are left to others.
+    """
+    by_group: dict[GroupKey, dict[tuple[float, ...], dict[str, TableRow]]] = {}
+    for row in rows:
+        if isinstance(row.key, StemKey) or row.key.kind == "block" or row.latency_ms <= 0:
+            continue
+        branch: Branch = "attn" if row.key.kind == "attn" else "mlp"
+        group = by_group.setdefault(group_of(branch, row.key.context), {})
+        group.setdefault(point_of(branch, row.key.block, row.key.context), {})[row.key.company] = row
+    return {key: _fit_group(key, members) for key, members in by_group.items()}
+
+
+def _fit_group(key: GroupKey, members: dict[tuple[float, ...], dict[str, TableRow]]) -> GroupPrices:
+    has_busy = any("busy" in rows for rows in members.values())
+    work: list[tuple[tuple[float, ...], float, float]] = []
+    launch: list[tuple[tuple[float, ...], float, float]] = []
+    for point, rows in members.items():
+        alone, busy = rows.get("alone"), rows.get("busy")
+        if busy is not None:
+            work.append((point, busy.latency_ms, busy.sd_ms))
+        if alone is None:
+            continue
+        if busy is None:
+            if not has_busy:
+                work.append((point, alone.latency_ms, alone.sd_ms))
+            continue
+        gap = alone.latency_ms - busy.latency_ms
+        if gap > LAUNCH_BOUND_SIGMAS * float(np.hypot(alone.sd_ms, busy.sd_ms)) + _SUSPECT_SHARE * alone.latency_ms:
+            launch.append((point, alone.latency_ms, alone.sd_ms))
+        elif gap < _SUSPECT_SHARE * alone.latency_ms:
+            work[-1] = _average(point, alone, busy)
+    features = partial(attn_work if key.branch == "attn" else mlp_work, num_tokens=key.num_tokens)
+    limit = min((rows["alone"].latency_ms for rows in members.values() if "alone" in rows), default=0.0)
+    return GroupPrices(
+        work=_surface(work, features),
+        launch=_surface(launch, _constant) if launch else None,
+        launch_limit=limit if has_busy else 0.0,
+        num_rows=len(members),
+    )
+
+
+def _average(point: tuple[float, ...], alone: TableRow, busy: TableRow) -> tuple[tuple[float, ...], float, float]:
+    """Weigh two measurements of the same work by their errors."""
+    first, second = max(alone.sd_ms, 1e-9) ** -2, max(busy.sd_ms, 1e-9) ** -2
+    value = (first * alone.latency_ms + second * busy.latency_ms) / (first + second)
+    return point, value, float((first + second) ** -0.5)
+
+
+def _surface(found: Sequence[tuple[tuple[float, ...], float, float]], features: Callable[[Array], Array]) -> Surface:
+    points = np.array([point for point, _, _ in found], dtype=np.float64)
+    values = np.array([value for _, value, _ in found])
+    sds = np.array([sd for _, _, sd in found])
+    return fit_surface(points, values, sds, features=features, coordinates=log_coordinates)
+
+
+def _constant(points: Array) -> Array:
+    return np.ones((len(points), 1))

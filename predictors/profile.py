@@ -1,0 +1,202 @@
+"""Profile a device: fill its latency table, measure a few whole nets, fit, and report."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latency.table.axes import axes_of
+from latency.table.build import Progress
+from latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
+from nuwa.arch import Arch, BlockSpec
+from nuwa.device import Device, MeasureProtocol
+from predictors.fill_table import TablePlan, fill_table
+from predictors.latency.background import find_background
+from predictors.latency.predictor import LatencyPredictor, subject_of
+from predictors.report_card import ReportCard, noise_floor, report_card
+from predictors.sample_archs import sample_archs
+from predictors.whole_models import ModelTimes, measure_models
+
+# Share of the time given to rows; the rest is for whole nets, without which there is no predictor.
+_TABLE_SHARE = 0.6
+# Repeats of the base that tell how well a measurement repeats.
+_REPEATS = 6
+# Where repeats agree by luck (or by construction), rows are still not believed to better than this.
+_FLOOR_SD = 0.002
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """How much a profile measures.
+
+    Args:
+        num_fit: Whole nets to fit to.
+        num_heldout: Whole nets for the report card, never fitted to.
+        repeats: Measurements of each whole net, in sessions of their own where that is possible.
+        num_sessions: Sessions that whole nets are spread over, so that no session's offset gets into
+            the scale.
+        embed_dims: Widths of the residual stream that subnets may be cut to; empty for none.
+        max_rows: Most rows of one kind of branch.
+        minutes: Time to keep; None for as long as it takes.
+        coverage: Nominal coverage of the interval.
+        seed: Of the choice of nets.
+    """
+
+    num_fit: int = 48
+    num_heldout: int = 60
+    repeats: int = 2
+    num_sessions: int = 8
+    embed_dims: tuple[int, ...] = ()
+    max_rows: int = 120
+    minutes: float | None = None
+    coverage: float = 0.9
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ProfileResult:
+    """What a profile leaves.
+
+    Args:
+        predictor: Fitted.
+        report: On the held-out nets.
+        rows_added: Rows measured by this run.
+        models_measured: Whole nets that the predictor was fitted to.
+        measurements: Measurements taken by this run.
+        heldout: Held-out nets with their measured milliseconds.
+        relative_sd: How well one measurement repeats.
+        seconds: Duration of this run.
+    """
+
+    predictor: LatencyPredictor
+    report: ReportCard
+    rows_added: int
+    models_measured: int
+    measurements: int
+    heldout: tuple[tuple[Arch, float], ...]
+    relative_sd: float
+    seconds: float
+
+
+def profile(
+    device: Device,
+    base: Arch,
+    *,
+    export: Export,
+    notebook: Notebook | None = None,
+    reopen: Callable[[int], Device] | None = None,
+    protocol: MeasureProtocol | None = None,
+    settings: ProfileSettings | None = None,
+    progress: Progress | None = None,
+) -> ProfileResult:
+    """Measure what is not known yet about subnets of ``base`` on ``device``, and fit a predictor.
+
+    Killed at any moment and started again with the same notebook, it goes on where it was.
+
+    Args:
+        device: Where to measure.
+        base: Whose subnets shall be predicted.
+        export: Makes the ONNX model of an arch as the device takes it.
+        notebook: What is known, and where new figures go; None for a fresh one in memory.
+        reopen: Opens a further session with the device; None measures everything in one.
+        protocol: How to measure; None for the device's own.
+        settings: How much; None for the defaults.
+        progress: Called with a label, steps done and steps in all (None: not known).
+
+    Raises:
+        NuwaError: If the device cannot take such nets.
+        OutsideError: If the device failed; everything measured before is in the notebook.
+    """
+    begun = time.monotonic()
+    settings = settings or ProfileSettings()
+    notebook = notebook if notebook is not None else MemoryNotebook()
+    timer = ArchTimer(device, export=export, protocol=protocol)
+    sessions = [timer]
+    if reopen is not None:
+        sessions = [ArchTimer(reopen(k), export=export, protocol=protocol) for k in range(settings.num_sessions)]
+    relative_sd, base_s = _repeatability(timer, base)
+    fit_archs, heldout_archs = _choose_models(base, settings)
+    deadline = None if settings.minutes is None else begun + 60 * settings.minutes
+    rows_before = len(notebook.rows())
+    axes = axes_of(base, embed_dims=settings.embed_dims)
+    background = find_background(
+        timer,
+        base=base,
+        smallest=BlockSpec(axes.num_heads[0], axes.qk_dims[0], axes.v_dims[0], axes.mlp_widths[0]),
+        relative_sd=relative_sd,
+    )
+    fill_table(
+        TablePlan(axes, max_rows=settings.max_rows),
+        base=base,
+        timer=timer,
+        notebook=notebook,
+        background=background,
+        relative_sd=relative_sd,
+        deadline=_table_deadline(begun, settings, model_s=base_s),
+        progress=progress,
+    )
+    fitted, heldout = (
+        measure_models(
+            archs,
+            role=role,
+            sessions=sessions,
+            notebook=notebook,
+            repeats=settings.repeats,
+            deadline=deadline,
+            progress=progress,
+        )
+        for archs, role in ((fit_archs, "fit"), (heldout_archs, "heldout"))
+    )
+    is_emulated = device.spec.provenance == "emulated"
+    predictor = LatencyPredictor(
+        notebook.rows(),
+        subject=subject_of(device.spec, protocol_id=protocol.protocol_id if protocol else ""),
+        coverage=settings.coverage,
+        noise_sd=_mean_noise(fitted) if is_emulated else 0.0,
+    ).fit([m.arch for m in fitted], [m.mean_ms for m in fitted])
+    card = report_card(
+        predictor,
+        [m.arch for m in heldout],
+        np.array([m.mean_ms for m in heldout]),
+        noise_floor_mape=noise_floor([m.latencies_ms for m in heldout]),
+    )
+    return ProfileResult(
+        predictor=predictor,
+        report=card,
+        rows_added=len(notebook.rows()) - rows_before,
+        models_measured=len(fitted),
+        measurements=timer.num_measured + sum(s.num_measured for s in sessions if s is not timer),
+        heldout=tuple((m.arch, m.mean_ms) for m in heldout),
+        relative_sd=relative_sd,
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _repeatability(timer: ArchTimer, base: Arch) -> tuple[float, float]:
+    """Measure the base a few times: relative spread, and seconds that one measurement takes."""
+    begun = time.monotonic()
+    medians = [timer.measure(base, fresh=True, role="reference").latency_ms.median for _ in range(_REPEATS)]
+    seconds = (time.monotonic() - begun) / _REPEATS
+    return max(float(np.std(medians, ddof=1) / np.mean(medians)), _FLOOR_SD), seconds
+
+
+def _choose_models(base: Arch, settings: ProfileSettings) -> tuple[list[Arch], list[Arch]]:
+    rng = np.random.default_rng(settings.seed)
+    drawn = sample_archs(base, rng, settings.num_fit + settings.num_heldout, embed_dims=settings.embed_dims)
+    return drawn[: settings.num_fit], drawn[settings.num_fit :]
+
+
+def _table_deadline(begun: float, settings: ProfileSettings, *, model_s: float) -> float | None:
+    if settings.minutes is None:
+        return None
+    models_s = model_s * settings.repeats * (settings.num_fit + settings.num_heldout)
+    return begun + max(60 * settings.minutes - models_s, _TABLE_SHARE * 60 * settings.minutes)
+
+
+def _mean_noise(models: Sequence[ModelTimes]) -> float:
+    """Estimate the relative noise of the nets' mean latencies from their repeats."""
+    variances = [
+        float(np.var(np.log(m.latencies_ms), ddof=1)) / len(m.latencies_ms) for m in models if len(m.latencies_ms) > 1
+    ]
+    return float(np.sqrt(np.mean(variances))) if variances else 0.0

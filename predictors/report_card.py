@@ -1,0 +1,147 @@
+"""How good a latency predictor is, on nets it was never fitted to."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import kendalltau, spearmanr
+
+from nuwa.arch import Arch
+from nuwa.errors import NuwaError
+from predictors.contract import Prediction
+from predictors.latency.baselines import predict_by_macs, predict_by_operators
+from predictors.latency.predictor import LatencyPredictor
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of predicted against measured latencies; all fractions or correlations.
+
+    Args:
+        mape: Mean absolute error relative to measured.
+        within_5pct: Share of nets within 5 %.
+        within_10pct: Share of nets within 10 %.
+        spearman: Rank correlation; None where it is not defined.
+        kendall_tau: Rank correlation by pairs; None where it is not defined.
+    """
+
+    mape: float
+    within_5pct: float
+    within_10pct: float
+    spearman: float | None
+    kendall_tau: float | None
+
+
+@dataclass(frozen=True)
+class ReportCard:
+    """The report of a profile.
+
+    Args:
+        num_heldout: Nets measured and never fitted to.
+        errors: Of the predictor.
+        interval_coverage: Share of nets inside the interval.
+        interval_width: Mean width of the interval relative to the prediction.
+        nominal_coverage: What the interval promises.
+        noise_floor_mape: Difference between two measurements of the same nets, relative; None where
+            they were measured once.
+        macs: Errors of latency proportional to MACs.
+        operators: Errors of a sum of operators.
+        block_sum: Errors of the plain sum of block rows.
+    """
+
+    num_heldout: int
+    errors: Errors
+    interval_coverage: float
+    interval_width: float
+    nominal_coverage: float
+    noise_floor_mape: float | None
+    macs: Errors
+    operators: Errors
+    block_sum: Errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as the ``report`` part of ``nuwa.profile/1``."""
+        return {
+            "num_heldout": self.num_heldout,
+            **asdict(self.errors),
+            "interval_coverage": self.interval_coverage,
+            "interval_width": self.interval_width,
+            "nominal_coverage": self.nominal_coverage,
+            "noise_floor_mape": self.noise_floor_mape,
+            "baselines": {"macs": asdict(self.macs), "operators": asdict(self.operators)},
+            "block_sum": asdict(self.block_sum),
+        }
+
+
+def errors_of(predicted: Array, measured: Array) -> Errors:
+    """Compare predictions with measurements, (n,) milliseconds each.
+
+    Raises:
+        NuwaError: If there is nothing to compare.
+    """
+    if not len(measured) or len(measured) != len(predicted):
+        raise NuwaError(f"a report card needs measured nets, found {len(measured)} for {len(predicted)} predictions")
+    relative = np.abs(predicted / measured - 1)
+    varies = len(measured) > 1 and np.ptp(measured) > 0 and np.ptp(predicted) > 0
+    return Errors(
+        mape=float(relative.mean()),
+        within_5pct=float((relative <= 0.05).mean()),
+        within_10pct=float((relative <= 0.10).mean()),
+        spearman=float(spearmanr(predicted, measured).statistic) if varies else None,
+        kendall_tau=float(kendalltau(predicted, measured).statistic) if varies else None,
+    )
+
+
+def noise_floor(repeats: Sequence[Sequence[float]]) -> float | None:
+    """Compare the first two measurements of the same nets: mean absolute difference over their mean.
+
+    Args:
+        repeats: Per net its measured milliseconds.
+
+    Returns:
+        None if no net was measured twice.
+    """
+    pairs = np.array([values[:2] for values in repeats if len(values) >= 2])
+    if not len(pairs):
+        return None
+    return float(np.mean(np.abs(pairs[:, 0] - pairs[:, 1]) / pairs.mean(axis=1)))
+
+
+def coverage_of(prediction: Prediction, measured: Array) -> float:
+    """Share of measured latencies inside the predicted interval."""
+    return float(np.mean((prediction.lower <= measured) & (measured <= prediction.upper)))
+
+
+def report_card(
+    predictor: LatencyPredictor, archs: Sequence[Arch], measured_ms: Array, *, noise_floor_mape: float | None = None
+) -> ReportCard:
+    """Judge ``predictor`` on nets that it was not fitted to.
+
+    Args:
+        predictor: Fitted.
+        archs: Held-out nets.
+        measured_ms: (n,) their latencies.
+        noise_floor_mape: See ``noise_floor``.
+
+    Raises:
+        NuwaError: If a net was used for fitting, or there is none.
+    """
+    used = {arch.arch_id for arch, _ in (*predictor.models, *predictor.corrections)}
+    if used & {arch.arch_id for arch in archs}:
+        raise NuwaError("a report card must not hold nets that the predictor was fitted to")
+    prediction = predictor.predict(archs)
+    return ReportCard(
+        num_heldout=len(archs),
+        errors=errors_of(prediction.value, measured_ms),
+        interval_coverage=coverage_of(prediction, measured_ms),
+        interval_width=float(np.mean((prediction.upper - prediction.lower) / prediction.value)),
+        nominal_coverage=predictor.coverage,
+        noise_floor_mape=noise_floor_mape,
+        macs=errors_of(predict_by_macs(archs, fitted=predictor.models), measured_ms),
+        operators=errors_of(predict_by_operators(archs, rows=predictor.rows), measured_ms),
+        block_sum=errors_of(predictor.block_sums(archs), measured_ms),
+    )

@@ -1,0 +1,71 @@
+"""Measure whole nets, several times each, spread over sessions."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latency.table.build import Progress
+from latency.table.timer import ArchTimer, Notebook
+from nuwa.arch import Arch
+from predictors.latency.predictor import MIN_MODELS
+
+
+@dataclass(frozen=True)
+class ModelTimes:
+    """A net and its measured medians in milliseconds, one per repeat."""
+
+    arch: Arch
+    latencies_ms: tuple[float, ...]
+
+    @property
+    def mean_ms(self) -> float:
+        """Mean over the repeats."""
+        return sum(self.latencies_ms) / len(self.latencies_ms)
+
+
+def measure_models(
+    archs: Sequence[Arch],
+    *,
+    role: str,
+    sessions: Sequence[ArchTimer],
+    notebook: Notebook,
+    repeats: int,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+) -> list[ModelTimes]:
+    """Measure what ``notebook`` lacks of ``archs``; repeats of a net lie a whole round apart.
+
+    Args:
+        archs: Nets in the order of their use.
+        role: ``fit`` or ``heldout``; figures taken for another role do not count.
+        sessions: Taken in turn.
+        notebook: What is known, and where new figures go.
+        repeats: Measurements per net.
+        deadline: ``time.monotonic`` value after which only the first ``MIN_MODELS`` nets are still
+            measured, once.
+        progress: Called with a label, measurements done and measurements in all.
+
+    Returns:
+        Nets that were measured at least once, in the order of ``archs``.
+    """
+    found: dict[str, list[float]] = {arch.arch_id: [] for arch in archs}
+    for arch, measurement in notebook.models():
+        known = found.get(arch.arch_id)
+        if known is not None and measurement.state.get("role") == role:
+            known.append(measurement.latency_ms.median)
+    done, total = sum(min(repeats, len(v)) for v in found.values()), repeats * len(archs)
+    turn = 0
+    for round_number in range(repeats):
+        # Every second round runs backwards: a drift of the device then hits all nets alike.
+        for index, arch in enumerate(archs if round_number % 2 == 0 else tuple(reversed(archs))):
+            is_late = deadline is not None and time.monotonic() >= deadline
+            if len(found[arch.arch_id]) > round_number or (is_late and (round_number or index >= MIN_MODELS)):
+                continue
+            measurement = sessions[turn % len(sessions)].measure(arch, fresh=True, role=role)
+            turn += 1
+            notebook.add_model(arch, measurement)
+            found[arch.arch_id].append(measurement.latency_ms.median)
+            done += 1
+            if progress is not None:
+                progress(f"whole models ({role})", done, total)
+    return [ModelTimes(arch, tuple(found[arch.arch_id])) for arch in archs if found[arch.arch_id]]
