@@ -1,0 +1,75 @@
+"""The operators that exported ViTs hold, computed by torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from onnx import TensorProto
+from torch import Tensor
+from torch.nn import functional as F
+
+Attrs = Mapping[str, Any]
+Op = Callable[[Sequence[Tensor], Attrs], Tensor | Sequence[Tensor]]
+
+_TYPES = {TensorProto.FLOAT: torch.float32, TensorProto.FLOAT16: torch.float16, TensorProto.UINT8: torch.uint8}
+
+
+def _cast(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
+    return inputs[0].to(_TYPES[attrs["to"]])
+
+
+def _conv(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
+    bias = inputs[2] if len(inputs) > 2 else None
+    return F.conv2d(inputs[0], inputs[1], bias, stride=tuple(attrs["strides"]))
+
+
+def _gemm(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
+    weight = inputs[1].T if attrs.get("transB", 0) else inputs[1]
+    return torch.addmm(inputs[2], inputs[0], weight)
+
+
+def _reduce_mean(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
+    axes = inputs[1].tolist() if len(inputs) > 1 else list(attrs["axes"])
+    return inputs[0].mean(dim=axes, keepdim=bool(attrs.get("keepdims", 1)))
+
+
+def _slice(inputs: Sequence[Tensor], _: Attrs) -> Tensor:
+    x = inputs[0]
+    for start, stop, axis in zip(*(t.tolist() for t in inputs[1:4]), strict=True):
+        x = x.narrow(axis, start, min(stop, x.shape[axis]) - start)
+    return x
+
+
+def _split(inputs: Sequence[Tensor], attrs: Attrs) -> Sequence[Tensor]:
+    return torch.split(inputs[0], inputs[1].tolist(), dim=attrs.get("axis", 0))
+
+
+def _layer_norm(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
+    bias = inputs[2] if len(inputs) > 2 else None
+    return F.layer_norm(inputs[0], inputs[1].shape, inputs[1], bias, eps=attrs["epsilon"])
+
+
+OPS: Mapping[str, Op] = {
+    "Add": lambda i, _: i[0] + i[1],
+    "Cast": _cast,
+    "Concat": lambda i, a: torch.cat(list(i), dim=a["axis"]),
+    "Conv": _conv,
+    "Div": lambda i, _: i[0] / i[1],
+    "Erf": lambda i, _: torch.erf(i[0]),
+    "Gelu": lambda i, a: F.gelu(i[0], approximate=a.get("approximate", b"none").decode()),
+    "Gemm": _gemm,
+    "LayerNormalization": _layer_norm,
+    "MatMul": lambda i, _: torch.matmul(i[0], i[1]),
+    "Mul": lambda i, _: i[0] * i[1],
+    "ReduceMean": _reduce_mean,
+    "Relu": lambda i, _: torch.relu(i[0]),
+    "Reshape": lambda i, _: i[0].reshape(i[1].tolist()),
+    "Sigmoid": lambda i, _: torch.sigmoid(i[0]),
+    "Slice": _slice,
+    "Softmax": lambda i, a: torch.softmax(i[0], dim=a.get("axis", -1)),
+    "Split": _split,
+    "Sqrt": lambda i, _: torch.sqrt(i[0]),
+    "Sub": lambda i, _: i[0] - i[1],
+    "Tanh": lambda i, _: torch.tanh(i[0]),
+    "Transpose": lambda i, a: i[0].permute(*a["perm"]),
+}

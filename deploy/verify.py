@@ -1,0 +1,154 @@
+"""Compare an exported model with the PyTorch model it came from, on images."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from deploy.export.graph import InputKind
+from deploy.runtimes.onnxruntime import OnnxRuntime
+from deploy.runtimes.torch_runtime import TorchRuntime
+from nuwa.errors import NuwaError
+from nuwa.images import Preprocess
+from nuwa.runtime import FloatArray, Runtime, Session
+from nuwa.tensors import normalise
+from nuwa.vit import PlainViT
+
+FP32_RELATIVE_ERROR = 1e-4
+"""Largest logit error in FP32, relative to the largest logit (absolute where that is below 1): a few
+hundred roundings, far above what reordered sums give and far below what a wrong weight does."""
+FP32_ARGMAX = 1.0
+FP16_ARGMAX = 0.99
+INT8_ARGMAX = 0.95
+"""Least share of images with an unchanged prediction. INT8 is judged by its accuracy; this only
+catches graphs that are broken."""
+
+Check = Literal["fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two models' logits are apart on the same images.
+
+    Args:
+        check: Precision that was computed in.
+        runtime: Name and version of what ran the exported model.
+        num_images: Images compared.
+        max_abs_error: Largest difference of any logit; infinite if the exported model gave no number.
+        error_limit: Largest ``max_abs_error`` allowed; None where only predictions count.
+        min_cosine: Smallest cosine between the two logit vectors of an image.
+        argmax_agreement: Share of images with the same prediction (fraction).
+        argmax_limit: Smallest ``argmax_agreement`` allowed.
+    """
+
+    check: Check
+    runtime: str
+    num_images: int
+    max_abs_error: float
+    error_limit: float | None
+    min_cosine: float
+    argmax_agreement: float
+    argmax_limit: float
+
+    @property
+    def is_met(self) -> bool:
+        """Whether every limit holds."""
+        within = self.error_limit is None or self.max_abs_error <= self.error_limit
+        return within and self.argmax_agreement >= self.argmax_limit and np.isfinite(self.max_abs_error).item()
+
+
+def compare_logits(found: FloatArray, expected: FloatArray, *, check: Check, runtime: str) -> Agreement:
+    """Compare logits (N, num_classes) with those of the PyTorch model.
+
+    Raises:
+        NuwaError: If there are no images, or the shapes differ.
+    """
+    if found.shape != expected.shape or len(expected) == 0:
+        raise NuwaError(f"nothing to compare: logits {found.shape} against {expected.shape}")
+    is_finite = bool(np.isfinite(found).all())
+    error = float(np.abs(found - expected).max()) if is_finite else float("inf")
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = (found * expected).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
+    return Agreement(
+        check=check,
+        runtime=runtime,
+        num_images=len(expected),
+        max_abs_error=error,
+        error_limit=FP32_RELATIVE_ERROR * max(1.0, float(np.abs(expected).max())) if check == "fp32" else None,
+        min_cosine=float(cosines.min()) if is_finite else -1.0,
+        argmax_agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        argmax_limit={"fp32": FP32_ARGMAX, "fp16": FP16_ARGMAX, "int8": INT8_ARGMAX}[check],
+    )
+
+
+def verify_onnx(
+    model: PlainViT,
+    exported: onnx.ModelProto | bytes,
+    images: Tensor,
+    preprocess: Preprocess,
+    *,
+    runtime: Runtime | None = None,
+    check: Check = "fp32",
+) -> Agreement:
+    """Compare an exported model with ``model`` on decoded images.
+
+    Args:
+        model: In FP32 and evaluation mode.
+        exported: From ``onnx_from_vit``, or quantised.
+        images: (N, in_chans, S, S) uint8.
+        preprocess: Of the model.
+        runtime: What runs the exported model; ONNX Runtime by default.
+        check: Which limits apply.
+
+    Raises:
+        NuwaError: If the runtime cannot take the model.
+    """
+    chosen = runtime or OnnxRuntime()
+    data = exported if isinstance(exported, bytes) else exported.SerializeToString()
+    session = chosen.load(data)
+    with torch.inference_mode():
+        expected = torch.cat([model(normalise(part, preprocess)) for part in torch.split(images, 64)]).float().numpy()
+    found = logits_of_session(session, images, preprocess, input_kind=input_kind_of(exported))
+    return compare_logits(found, expected, check=check, runtime=f"{chosen.name} {chosen.version}")
+
+
+def verify_fp16(
+    model: PlainViT, exported: onnx.ModelProto | bytes, images: Tensor, preprocess: Preprocess
+) -> Agreement:
+    """Compare with every intermediate of the exported graph rounded to FP16, as a board would hold it.
+
+    An FP32 graph is checked for what a builder told to use FP16 makes of it. See ``TorchRuntime`` for
+    what is rounded.
+    """
+    runtime = TorchRuntime(rounding=torch.float16)
+    return verify_onnx(model, exported, images, preprocess, runtime=runtime, check="fp16")
+
+
+def input_kind_of(exported: onnx.ModelProto | bytes) -> InputKind:
+    """Read from the metadata what the model takes; models without it take normalised images."""
+    model = onnx.load_model_from_string(exported) if isinstance(exported, bytes) else exported
+    found = next((p.value for p in model.metadata_props if p.key == "nuwa.input"), "normalised")
+    kinds: dict[str, InputKind] = {"normalised": "normalised", "unit": "unit", "uint8": "uint8"}
+    if found not in kinds:
+        raise NuwaError(f"the ONNX model says its input is {found!r}, known: {', '.join(kinds)}")
+    return kinds[found]
+
+
+def logits_of_session(session: Session, images: Tensor, preprocess: Preprocess, *, input_kind: InputKind) -> FloatArray:
+    """Run (N, in_chans, S, S) uint8 images through a session of any batch: (N, num_classes).
+
+    The last batch is filled up with its first image, whose extra logits are dropped.
+    """
+    batch = session.input_shape[0]
+    out = []
+    for part in torch.split(images, batch):
+        filled = torch.cat([part, part[:1].expand(batch - len(part), -1, -1, -1)])
+        if input_kind == "normalised":
+            given = normalise(filled, preprocess).numpy()
+        else:
+            given = filled.numpy() if input_kind == "uint8" else filled.numpy().astype(np.float32) / np.float32(255)
+        out.append(session.run(np.ascontiguousarray(given))[: len(part)])
+    return np.concatenate(out)
