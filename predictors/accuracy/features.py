@@ -1,0 +1,63 @@
+"""Numbers that describe a subnet to the accuracy predictor: what each branch costs alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nuwa.arch import Arch, BlockSpec
+from predictors.accuracy.prior import AdditivePrior
+
+Floats = npt.NDArray[np.float64]
+
+
+class Featuriser:
+    """Maps archs to branch disturbances, remembering what each block costs."""
+
+    def __init__(self, prior: AdditivePrior) -> None:
+        self._prior = prior
+        self._roots: dict[tuple[int, BlockSpec], tuple[float, float]] = {}
+
+    def branch_roots(self, archs: Sequence[Arch]) -> Floats:
+        """Describe archs by the square root of each branch's KL: (num_archs, 2 · num_blocks + 1).
+
+        Columns are attention and MLP of block 0, of block 1, …, then ``embed_dim``.
+        """
+        rows = np.empty((len(archs), 2 * len(self._prior.base.blocks) + 1))
+        for row, arch in zip(rows, archs, strict=True):
+            values: list[float] = []
+            for i, block in enumerate(arch.blocks):
+                values.extend(self._root(i, block))
+            row[:-1] = values
+            row[-1] = self._prior.embed_cost(arch.embed_dim) ** 0.5
+        return rows
+
+    def _root(self, i: int, block: BlockSpec) -> tuple[float, float]:
+        key = (i, block)
+        found = self._roots.get(key)
+        if found is None:
+            attn, mlp = self._prior.block_cost(i, block)
+            found = self._roots[key] = (attn**0.5, mlp**0.5)
+        return found
+
+
+def summaries(roots: Floats) -> Floats:
+    """Condense branch roots (n, d) to (n, 4): how cuts add up when independent, aligned, or dominated by one.
+
+    Columns: log of Σ KL, log of (Σ √KL)², log of the largest KL, log of Σ KL over the first half of the
+    branches (an early disturbance passes through everything after it).
+    """
+    half = roots.shape[1] // 2
+    floor = KL_FLOOR
+    return np.column_stack(
+        [
+            np.log((roots**2).sum(axis=1) + floor),
+            2 * np.log(roots.sum(axis=1) + floor**0.5),
+            2 * np.log(roots.max(axis=1) + floor**0.5),
+            np.log((roots[:, :half] ** 2).sum(axis=1) + floor),
+        ]
+    )
+
+
+KL_FLOOR = 1e-3
+"""Added before logarithms, in nats: differences below it are within the noise of a few hundred images."""

@@ -1,0 +1,103 @@
+"""The accuracy predictor: KL of a subnet to the task teacher from a library and whole-subnet scores."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from scipy import stats
+
+from nuwa.arch import Arch
+from nuwa.errors import NuwaError
+from predictors.accuracy.features import KL_FLOOR, Featuriser, Floats, summaries
+from predictors.accuracy.gaussian import GaussianFit, fit_gaussian
+from predictors.accuracy.prior import AdditivePrior
+from predictors.contract import Prediction
+
+PRIOR_SD = 1.0
+"""Standard deviation of log KL around the additive sum before any subnet is scored: a factor of e."""
+
+MIN_CALIBRATION = 10
+"""Rows from which leave-one-out residuals widen or narrow the interval."""
+
+
+class KLPredictor:
+    """Library prior plus a Gaussian process on log KL; implements ``predictors.contract.Predictor``.
+
+    The mean is the log of the additive sum of the library's KLs; the process models what the sum misses, over the
+    branches' disturbances (interactions) and four summaries of them (how cuts add up).
+
+    Args:
+        prior: Costs of single replacements.
+        coverage: Nominal coverage of the interval, a fraction.
+    """
+
+    def __init__(self, prior: AdditivePrior, *, coverage: float = 0.9) -> None:
+        if not 0 < coverage < 1:
+            raise NuwaError(f"an interval needs a coverage between 0 and 1, found {coverage}")
+        self._prior = prior
+        self._featuriser = Featuriser(prior)
+        self._coverage = coverage
+        self._fit: GaussianFit | None = None
+        self._shift: Floats = np.zeros(0)
+        self._spread: Floats = np.ones(0)
+        self._widening = 1.0
+
+    @property
+    def coverage(self) -> float:
+        return self._coverage
+
+    @property
+    def prior(self) -> AdditivePrior:
+        return self._prior
+
+    def fit(self, archs: Sequence[Arch], values: Sequence[float]) -> Self:
+        """Fit to whole-subnet KLs in nats, forgetting earlier ones.
+
+        Raises:
+            NuwaError: If there is no row, or a value is negative or not finite.
+        """
+        kls = np.asarray(values, dtype=np.float64)
+        if len(archs) == 0 or len(archs) != len(kls):
+            raise NuwaError(f"the accuracy predictor needs as many scores as archs, found {len(kls)} and {len(archs)}")
+        if not np.isfinite(kls).all() or (kls < -KL_FLOOR / 2).any():
+            raise NuwaError("the accuracy predictor needs finite KLs >= 0")
+        roots = self._featuriser.branch_roots(archs)
+        features = self._features(roots)
+        self._shift = features.mean(axis=0)
+        self._spread = np.maximum(features.std(axis=0), 1e-3)
+        targets = np.log(np.maximum(kls, 0.0) + KL_FLOOR) - summaries(roots)[:, 0]
+        self._fit = fit_gaussian(self._standardise(features), targets, prior_scale=PRIOR_SD**2)
+        self._widening = 1.0
+        if len(archs) >= MIN_CALIBRATION:
+            nominal = float(stats.norm.ppf(0.5 + self._coverage / 2))
+            self._widening = float(np.quantile(np.abs(self._fit.loo_ratio), self._coverage)) / nominal
+        return self
+
+    def predict(self, archs: Sequence[Arch]) -> Prediction:
+        """Predict KL in nats with its interval; before ``fit`` from the library alone."""
+        mean, sd = self.predict_log(archs)
+        z = float(stats.norm.ppf(0.5 + self._coverage / 2))
+
+        def back(log_kl: Floats) -> Floats:
+            return np.maximum(np.exp(np.minimum(log_kl, 50.0)) - KL_FLOOR, 0.0)
+
+        return Prediction(value=back(mean), lower=back(mean - z * sd), upper=back(mean + z * sd))
+
+    def predict_log(self, archs: Sequence[Arch]) -> tuple[Floats, Floats]:
+        """Predict mean and standard deviation of log(KL + floor): two (num_archs,)."""
+        roots = self._featuriser.branch_roots(archs)
+        mean = summaries(roots)[:, 0]
+        if self._fit is None:
+            return mean, np.full(len(mean), PRIOR_SD)
+        residual, sd = self._fit.predict(self._standardise(self._features(roots)))
+        return mean + residual, sd * self._widening
+
+    def _features(self, roots: Floats) -> Floats:
+        return np.hstack([summaries(roots), roots])
+
+    def _standardise(self, features: Floats) -> Floats:
+        scaled = (features - self._shift) / self._spread
+        num_summaries = features.shape[1] - (2 * len(self._prior.base.blocks) + 1)
+        # the branches together weigh about as much as the summaries: many small, partly idle columns
+        scaled[:, num_summaries:] *= np.sqrt(num_summaries / max(1, features.shape[1] - num_summaries))
+        return scaled

@@ -1,0 +1,126 @@
+"""Hard limits: what is predicted to fit, and the fastest arch there is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nuwa.arch import Arch, BlockSpec
+from nuwa.errors import NoAnswerError
+from predictors.contract import Prediction, Predictor
+from search.space import SearchSpace
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MemoryLimit:
+    """A hard limit beside latency: at most ``max_memory_mb`` by ``estimate_mb`` of each arch."""
+
+    max_memory_mb: float
+    estimate_mb: Callable[[Sequence[Arch]], Floats]
+
+
+class Budget:
+    """Holds archs against the latency budget, on the upper end of the interval, and against memory.
+
+    Args:
+        latency: Predicts milliseconds.
+        budget_ms: At most this; None sets no limit (the whole front is wanted).
+        memory: A second limit; None for none.
+    """
+
+    def __init__(self, latency: Predictor, budget_ms: float | None, *, memory: MemoryLimit | None = None) -> None:
+        self.latency = latency
+        self.budget_ms = budget_ms
+        self.memory = memory
+
+    def price(self, archs: Sequence[Arch]) -> tuple[Prediction, dict[str, Floats]]:
+        """Predict latencies and how far each limit is exceeded (positive is a violation), by name."""
+        prediction = self.latency.predict(archs)
+        excess = {}
+        if self.budget_ms is not None:
+            excess["latency_ms"] = prediction.upper - self.budget_ms
+        if self.memory is not None:
+            excess["memory_mb"] = self.memory.estimate_mb(archs) - self.memory.max_memory_mb
+        return prediction, excess
+
+    def fits(self, archs: Sequence[Arch]) -> npt.NDArray[np.bool_]:
+        """Say for each arch whether it is within every limit."""
+        inside = np.ones(len(archs), dtype=bool)
+        if len(archs):
+            for over in self.price(archs)[1].values():
+                inside &= over <= 0
+        return inside
+
+
+class BudgetTooSmallError(NoAnswerError):
+    """Nothing in the space fits; carries the fastest arch and its predicted latency."""
+
+    def __init__(self, message: str, *, fastest: Arch, predicted_latency_ms: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.fastest = fastest
+        self.predicted_latency_ms = predicted_latency_ms
+
+
+def fastest_arch(space: SearchSpace, latency: Predictor) -> Arch:
+    """Find the arch with the lowest upper latency by descending one block at a time.
+
+    The narrowest arch is not always the fastest (tiles may be filled for nothing), so every block is tried in all
+    its shapes, from the narrowest archs with attention at each position, until nothing gets faster.
+    """
+    narrow = [min(block.specs, key=_width) for block in space.blocks]
+    starts = []
+    for i, block in enumerate(space.blocks):
+        with_attn = [spec for spec in block.specs if spec.has_attn]
+        if with_attn:
+            starts.append([*narrow[:i], min(with_attn, key=_width), *narrow[i + 1 :]])
+    starts = [blocks for blocks in starts if sum(b.has_attn for b in blocks) >= space.min_attn] or [
+        [min([s for s in block.specs if s.has_attn] or block.specs, key=_width) for block in space.blocks]
+    ]
+    archs = [space.make(blocks, embed_dim=d) for blocks in starts for d in space.embed_dims]
+    best = archs[int(np.argmin(latency.predict(archs).upper))]
+    best_ms = float(latency.predict([best]).upper[0])
+    while True:
+        around = [arch for arch in _one_change(space, best) if space.contains(arch)]
+        if not around:
+            return best
+        upper = latency.predict(around).upper
+        k = int(np.argmin(upper))
+        if upper[k] >= best_ms:
+            return best
+        best, best_ms = around[k], float(upper[k])
+
+
+def require_feasible(space: SearchSpace, budget: Budget) -> Arch:
+    """Return the fastest arch, or say that nothing fits.
+
+    Raises:
+        BudgetTooSmallError: If even the fastest arch exceeds the budget.
+    """
+    fastest = fastest_arch(space, budget.latency)
+    prediction = budget.latency.predict([fastest])
+    upper, value = float(prediction.upper[0]), float(prediction.value[0])
+    if budget.budget_ms is not None and upper > budget.budget_ms:
+        raise BudgetTooSmallError(
+            f"no subnet fits {budget.budget_ms:g} ms: the fastest reachable is predicted at {value:.2f} ms "
+            f"(up to {upper:.2f} ms)",
+            fastest=fastest,
+            predicted_latency_ms=value,
+            hint=f"give a budget of at least {np.ceil(upper * 10) / 10:g} ms, or another base",
+        )
+    return fastest
+
+
+def _width(spec: BlockSpec) -> tuple[int, int]:
+    return (spec.num_heads * (2 * spec.qk_dim + spec.v_dim) + spec.mlp_width, spec.num_heads)
+
+
+def _one_change(space: SearchSpace, arch: Arch) -> list[Arch]:
+    """List archs with another ``embed_dim``, or one block in another shape."""
+    around = [space.make(arch.blocks, embed_dim=d) for d in space.embed_dims if d != arch.embed_dim]
+    for i, (now, choices) in enumerate(zip(arch.blocks, space.blocks, strict=True)):
+        specs = [spec for spec in choices.specs if spec != now]
+        around += [space.make([*arch.blocks[:i], s, *arch.blocks[i + 1 :]], embed_dim=arch.embed_dim) for s in specs]
+    return around

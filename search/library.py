@@ -1,0 +1,158 @@
+"""The library: every block of the base replaced alone, the whole net derived and scored.
+
+The idea is Puzzle's (arXiv 2411.19146). The residual stream before the first changed block is that of the base,
+so it is computed once per block and only the rest of the net is run for each replacement.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nuwa.arch import Arch, BlockSpec
+from nuwa.vit import PlainViT
+from search.scorer import Score, SubnetDeriver, TeacherScorer
+from search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
+
+SHARES = (0.25, 0.5, 0.75)
+"""Shares of a block's width that are measured; between them the cost is interpolated."""
+
+
+@dataclass(frozen=True)
+class LibraryRow:
+    """One single replacement: the whole arch with it, and its score."""
+
+    arch: Arch
+    score: Score
+
+
+@dataclass(frozen=True)
+class Library:
+    """Scores of single replacements of one base for one task."""
+
+    base: Arch
+    rows: tuple[LibraryRow, ...]
+
+    @property
+    def archs(self) -> list[Arch]:
+        return [row.arch for row in self.rows]
+
+    @property
+    def kls(self) -> list[float]:
+        """KL in nats, one per row."""
+        return [row.score.kl for row in self.rows]
+
+
+def library_archs(space: SearchSpace) -> list[Arch]:
+    """List the base with one change each: a branch or block gone, fewer heads, narrower q/k, v or MLP, embedding."""
+    base = space.base
+    archs = []
+    for i, (full, choices) in enumerate(zip(base.blocks, space.blocks, strict=True)):
+        archs += [space.make([*base.blocks[:i], spec, *base.blocks[i + 1 :]]) for spec in _replacements(full, choices)]
+    archs += [space.make(base.blocks, embed_dim=d) for d in space.embed_dims if d < base.embed_dim]
+    return archs
+
+
+def _replacements(full: BlockSpec, choices: BlockChoices) -> Iterator[BlockSpec]:
+    drops_attn, drops_mlp = full.has_attn and 0 in choices.num_heads, full.has_mlp and 0 in choices.mlp_width
+    if drops_attn:
+        yield BlockSpec(0, 0, 0, full.mlp_width)
+    if drops_mlp:
+        yield dataclasses.replace(full, mlp_width=0)
+    if drops_attn and drops_mlp:
+        yield BlockSpec(0, 0, 0, 0)
+    for name in BLOCK_FIELDS:
+        width = getattr(full, name)
+        smaller = [c for c in getattr(choices, name) if 0 < c < width]
+        for value in sorted({min(smaller, key=lambda c: abs(c - width * share)) for share in SHARES if smaller}):
+            yield dataclasses.replace(full, **{name: value})
+
+
+def build_library(
+    space: SearchSpace,
+    *,
+    deriver: SubnetDeriver,
+    scorer: TeacherScorer,
+    teacher: PlainViT,
+    on_row: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Library:
+    """Derive and score every single replacement.
+
+    Args:
+        space: Says what may be replaced by what.
+        deriver: Cuts the nets.
+        scorer: Scores them on the search split.
+        teacher: What the deriver cuts from; its stream is reused up to the first block that differs.
+        on_row: Called with (rows done, rows in all).
+        should_stop: Asked before every row; the library is then short, and usable.
+    """
+    archs = library_archs(space)
+    streams = _Streams(teacher, scorer.inputs)
+    rows = []
+    for done, arch in enumerate(archs):
+        if should_stop is not None and should_stop():
+            break
+        with torch.inference_mode():
+            logits = streams.run(deriver.derive(arch))
+        rows.append(LibraryRow(arch, scorer.score_logits(logits)))
+        if on_row is not None:
+            on_row(done + 1, len(archs))
+    return Library(base=space.base, rows=tuple(rows))
+
+
+class _Streams:
+    """The teacher's residual stream before one block, moved forward as changes move to later blocks."""
+
+    def __init__(self, teacher: PlainViT, inputs: Tensor) -> None:
+        self._teacher = teacher
+        self._inputs = inputs
+        self._place = 0
+        self._stream: Tensor | None = None
+
+    def run(self, model: PlainViT) -> Tensor:
+        """Logits of ``model``, starting where it first differs from the teacher."""
+        start = _common_blocks(model, self._teacher)
+        if start is None:
+            logits: Tensor = model(self._inputs)
+            return logits.float()
+        x = self._before(start)
+        for block in list(model.blocks)[start:]:
+            x = block(x)
+        out: Tensor = model.head(model.pool(x))
+        return out.float()
+
+    def _before(self, place: int) -> Tensor:
+        if self._stream is None or place < self._place:
+            self._stream, self._place = self._teacher.embed(self._inputs), 0
+        while self._place < place:
+            self._stream = self._teacher.blocks[self._place](self._stream)
+            self._place += 1
+        return self._stream
+
+
+def _common_blocks(model: PlainViT, teacher: PlainViT) -> int | None:
+    """Count leading blocks with the teacher's very tensors; None if the embedding differs already."""
+    mine, theirs = model.state_dict(), teacher.state_dict()
+    stem = [name for name in theirs if not name.startswith(("blocks.", "norm.", "fc_norm.", "head."))]
+    if model.arch.norm != teacher.arch.norm or not all(_same(mine, theirs, name) for name in stem):
+        return None
+    for place in range(min(len(model.blocks), len(teacher.blocks))):
+        prefix = f"blocks.{place}."
+        names = {name for name in (*mine, *theirs) if name.startswith(prefix)}
+        if not all(_same(mine, theirs, name) for name in names):
+            return place
+        if _shape(model, place) != _shape(teacher, place):
+            return place
+    return min(len(model.blocks), len(teacher.blocks))
+
+
+def _same(mine: dict[str, Tensor], theirs: dict[str, Tensor], name: str) -> bool:
+    a, b = mine.get(name), theirs.get(name)
+    return a is not None and b is not None and a.shape == b.shape and torch.equal(a, b)
+
+
+def _shape(model: PlainViT, place: int) -> BlockSpec:
+    return model.arch.blocks[place]

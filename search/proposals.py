@@ -1,0 +1,198 @@
+"""Local moves guided by the predictors: many cheap neighbours, few scored subnets."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+import numpy as np
+import numpy.typing as npt
+
+from nuwa.arch import Arch
+from predictors.accuracy import KLPredictor
+from search.feasible import Budget, Floats
+from search.space import Genome, SearchSpace
+
+Genomes = npt.NDArray[np.int64]
+
+ENUMERATE_UP_TO = 20_000
+"""Spaces of at most so many archs are priced whole at every step instead of being walked through."""
+
+POPULATION = 64
+ROUNDS = 4
+"""Rounds of mutation, repair and selection per proposal; with POPULATION about a thousand predictions."""
+FILL_STEPS = 2
+"""Random widenings tried per child while it still fits."""
+EXPLORATION = (0.0, 0.5, 1.0)
+"""Standard deviations of log KL taken off the mean, in turn: exploit, balance, explore."""
+
+
+class Guide:
+    """Proposes archs that fit and that the accuracy predictor hopes for.
+
+    Args:
+        space: Where to look.
+        budget: What must fit.
+        extra: Archs always among the candidates, such as the knapsack's.
+    """
+
+    def __init__(self, space: SearchSpace, budget: Budget, *, extra: Sequence[Arch] = ()) -> None:
+        self._space = space
+        self._budget = budget
+        self._sizes = np.array([len(choices) for choices in space.params.values()], dtype=np.int64)
+        whole = space.size <= ENUMERATE_UP_TO
+        candidates = list(space.enumerate()) if whole else list(dict.fromkeys(extra))
+        self._candidates = candidates
+        self._pool: list[Arch] | None = None
+        self.is_whole = whole
+
+    def propose(
+        self,
+        accuracy: KLPredictor,
+        *,
+        parents: Sequence[Arch],
+        known: AbstractSet[Arch],
+        turn: int,
+        rng: np.random.Generator,
+        band_ms: tuple[float, float] | None = None,
+    ) -> Arch | None:
+        """Find the unknown arch with the lowest optimistic KL.
+
+        Args:
+            accuracy: Fitted to what has been scored.
+            parents: Good scored archs to move from.
+            known: Archs not to propose again.
+            turn: Decides how much this proposal explores.
+            rng: Of the moves.
+            band_ms: Look only among archs whose upper latency is within (the front is searched slice by slice).
+
+        Returns:
+            An arch that fits, or None when none unknown was found.
+        """
+        if self._pool is None:
+            fits = self._budget.fits(self._candidates)
+            self._pool = [arch for arch, inside in zip(self._candidates, fits, strict=True) if inside]
+        pool = self._open(self._pool, known, band_ms)
+        weight = EXPLORATION[turn % len(EXPLORATION)]
+        if self.is_whole:
+            return _most_hopeful(pool, accuracy, weight)
+        start = [arch for arch in parents if self._space.contains(arch)]
+        best = _rank(pool, accuracy, weight)[:POPULATION]
+        if not start and not best:
+            return None
+        population = [*start, *best]
+        for _ in range(ROUNDS):
+            children = self._open(self._children(population, rng), {*known, *best}, band_ms)
+            best = _rank([*best, *children], accuracy, weight)[:POPULATION]
+            population = [*start, *best[: POPULATION // 4]]
+        return best[0] if best else None
+
+    def cut_to_fit(self, arch: Arch, rng: np.random.Generator, *, max_steps: int = 400) -> Arch | None:
+        """Narrow random widths of ``arch`` until it fits; None if it never does."""
+        genome = self._space.genome_from_arch(arch)
+        for _ in range(max_steps):
+            places = np.flatnonzero(genome > 0)
+            if not len(places):
+                return None
+            trial = genome.copy()
+            trial[rng.choice(places)] -= 1
+            arch = self._space.arch_from_genome(trial)
+            if not self._space.has_attention(arch):
+                continue
+            genome = trial
+            if self._budget.fits([arch])[0]:
+                return arch
+        return None
+
+    def _open(self, archs: Sequence[Arch], known: AbstractSet[Arch], band_ms: tuple[float, float] | None) -> list[Arch]:
+        fresh = [arch for arch in dict.fromkeys(archs) if arch not in known]
+        if band_ms is None or not fresh:
+            return fresh
+        upper = self._budget.latency.predict(fresh).upper
+        return [a for a, ms in zip(fresh, upper, strict=True) if band_ms[0] < ms <= band_ms[1]]
+
+    def _children(self, population: Sequence[Arch], rng: np.random.Generator) -> list[Arch]:
+        genomes = np.array([self._space.genome_from_arch(arch) for arch in population])
+        mothers = genomes[rng.integers(0, len(genomes), POPULATION)]
+        fathers = genomes[rng.integers(0, len(genomes), POPULATION)]
+        crossed = np.where(_block_masks(self._space, len(mothers), rng), fathers, mothers)
+        children = np.where(rng.random((POPULATION, 1)) < 0.5, crossed, mothers)
+        for child in children:
+            for place in rng.choice(
+                len(self._sizes), size=min(len(self._sizes), int(rng.integers(1, 5))), replace=False
+            ):
+                child[place] = _step(child[place], self._sizes[place], rng)
+        archs, children = self._shrink(children, rng)
+        return self._fill(archs, children, rng)
+
+    def _shrink(self, children: Genomes, rng: np.random.Generator) -> tuple[list[Arch], Genomes]:
+        """Narrow children that do not fit, a place at a time, for a few rounds; drop those that still do not."""
+        archs = [self._space.arch_from_genome(child) for child in children]
+        fits = self._fits(archs)
+        for _ in range(8):
+            if fits.all():
+                break
+            for k in np.flatnonzero(~fits):
+                places = np.flatnonzero(children[k] > 0)
+                if len(places):
+                    place = rng.choice(places)
+                    children[k, place] = rng.integers(0, children[k, place])
+                    archs[k] = self._space.arch_from_genome(children[k])
+            fits = self._fits(archs)
+        kept = np.flatnonzero(fits)
+        return [archs[k] for k in kept], children[kept]
+
+    def _fill(self, archs: list[Arch], children: Genomes, rng: np.random.Generator) -> list[Arch]:
+        """Widen random places while the budget allows; what the budget leaves unused buys nothing."""
+        made = list(archs)
+        for _ in range(FILL_STEPS):
+            if not len(children):
+                break
+            wider = np.array([_widen(child, self._sizes, rng) for child in children])
+            wide_archs = [self._space.arch_from_genome(child) for child in wider]
+            fits = self._fits(wide_archs)
+            children = np.where(fits[:, None], wider, children)
+            made += [arch for arch, inside in zip(wide_archs, fits, strict=True) if inside]
+        return made
+
+    def _fits(self, archs: Sequence[Arch]) -> npt.NDArray[np.bool_]:
+        inside = np.array([self._space.has_attention(arch) for arch in archs], dtype=bool)
+        return np.asarray(inside & self._budget.fits(archs))
+
+
+def _step(value: int, size: int, rng: np.random.Generator) -> int:
+    """Move one choice up or down, or anywhere with a chance of a third."""
+    if rng.random() < 1 / 3:
+        return int(rng.integers(0, size))
+    return int(np.clip(value + rng.choice((-1, 1)), 0, size - 1))
+
+
+def _widen(child: Genome, sizes: Genome, rng: np.random.Generator) -> Genome:
+    places = np.flatnonzero(child < sizes - 1)
+    wider = child.copy()
+    if len(places):
+        place = rng.choice(places)
+        wider[place] = rng.integers(child[place] + 1, sizes[place])
+    return wider
+
+
+def _block_masks(space: SearchSpace, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """(count, num_params): whole blocks are inherited together."""
+    owners = [name.split(".")[0] for name in space.params]
+    names = sorted(set(owners))
+    chosen = rng.random((count, len(names))) < 0.5
+    return np.asarray(chosen[:, [names.index(owner) for owner in owners]])
+
+
+def _rank(archs: Sequence[Arch], accuracy: KLPredictor, weight: float) -> list[Arch]:
+    if not archs:
+        return []
+    order = np.argsort(_hope(archs, accuracy, weight), kind="stable")
+    return [archs[int(k)] for k in order]
+
+
+def _most_hopeful(archs: Sequence[Arch], accuracy: KLPredictor, weight: float) -> Arch | None:
+    return archs[int(np.argmin(_hope(archs, accuracy, weight)))] if archs else None
+
+
+def _hope(archs: Sequence[Arch], accuracy: KLPredictor, weight: float) -> Floats:
+    mean, sd = accuracy.predict_log(archs)
+    return mean - weight * sd

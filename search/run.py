@@ -1,0 +1,230 @@
+"""Run a study: propose, hold against the budget, derive, score, learn, repeat."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+
+import numpy as np
+
+from nuwa.errors import NuwaError
+from predictors.accuracy import flat_prior, prior_from_library
+from predictors.contract import Predictor
+from search.feasible import Budget, MemoryLimit, require_feasible
+from search.front import front_indices
+from search.library import Library
+from search.proposer import Proposal, Proposer
+from search.scorer import Scorer, SubnetDeriver
+from search.seeds import Seed, additive_fronts, make_seeds
+from search.space import SearchSpace
+from search.study import StudyLog
+from search.trials import StopReason, StudyConfig, StudyResult, TrialReport
+from search.workers import Evaluation, Workers, first_done
+
+MIN_SCORED_TO_PRUNE = 8
+"""Scored subnets before any is given up: earlier there is no telling what is hopeless."""
+HOPELESS_FACTOR = 2.0
+HOPELESS_MARGIN = 0.02
+"""A subnet is given up when its KL on the first images exceeds twice the best one's there by 0.02 nats."""
+MAX_FAILURES_IN_A_ROW = 10
+
+
+def run_study(
+    space: SearchSpace,
+    *,
+    deriver: SubnetDeriver,
+    scorer: Scorer,
+    latency: Predictor,
+    budget_ms: float | None,
+    config: StudyConfig,
+    library: Library | None = None,
+    seeds: Sequence[Seed] | None = None,
+    memory: MemoryLimit | None = None,
+    storage_url: str | None = None,
+    study_name: str = "study",
+    identity: Mapping[str, str] | None = None,
+    on_trial: Callable[[TrialReport], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> StudyResult:
+    """Search ``space`` for the arch of least KL to the teacher within the budget; goes on where a stored study stopped.
+
+    Args:
+        space: What may be proposed.
+        deriver: Turns an arch into a subnet.
+        scorer: Scores a subnet on the search split.
+        latency: Predicts milliseconds; the budget is held against the upper end.
+        budget_ms: Hard limit; None only with ``config.pareto``.
+        config: How long and how.
+        library: Scores of single replacements; without it the accuracy predictor starts from nothing.
+        seeds: First trials; None computes them from library and latency predictor, ``()`` is none.
+        memory: Second hard limit.
+        storage_url: SQLAlchemy URL of the storage; None keeps the study in memory.
+        study_name: Its name there.
+        identity: What a resumed study must agree on (base, task, device, …).
+        on_trial: Called after each recorded proposal.
+        should_stop: Asked before each proposal.
+
+    Raises:
+        BudgetTooSmallError: If not even the fastest arch fits.
+        NuwaError: If the stored study is about something else, or every subnet fails.
+        OutsideError: If the storage fails.
+    """
+    if budget_ms is None and not config.pareto:
+        raise NuwaError("a study needs a budget, or the whole front", hint="give --budget-ms, or --pareto")
+    budget = Budget(latency, budget_ms, memory=memory)
+    require_feasible(space, budget)
+    prior = flat_prior(space.base) if library is None else prior_from_library(space.base, library.archs, library.kls)
+    log = StudyLog(space, config=config, study_name=study_name, storage_url=storage_url, identity=identity)
+    try:
+        fronts = additive_fronts(space, prior=prior, latency=latency) if library is not None else []
+        if seeds is None:
+            seeds = make_seeds(space, prior=prior, fronts=fronts, budget=budget, config=config)
+        proposer = Proposer(space, budget=budget, config=config, log=log, prior=prior, fronts=fronts, seeds=seeds)
+        with Workers(deriver, scorer, num_workers=config.num_workers) as workers:
+            loop = _Loop(budget, config, log, proposer, workers, on_trial or _ignore)
+            stopped = loop.go(should_stop or _never)
+        return summarise(study_name, log.trials, budget=budget, stopped=stopped, seconds=loop.seconds)
+    finally:
+        log.close()
+
+
+class _Loop:
+    """Keeps the workers busy; its decisions depend on the recorded trials and the seed only."""
+
+    def __init__(
+        self,
+        budget: Budget,
+        config: StudyConfig,
+        log: StudyLog,
+        proposer: Proposer,
+        workers: Workers,
+        on_trial: Callable[[TrialReport], None],
+    ) -> None:
+        self._budget = budget
+        self._config = config
+        self._log = log
+        self._proposer = proposer
+        self._workers = workers
+        self._on_trial = on_trial
+        self._in_flight: dict[Future[Evaluation], tuple[Proposal, TrialReport]] = {}
+        self._idle = 0  # proposals since one was last sent to a worker
+        self.seconds = 0.0
+
+    def go(self, should_stop: Callable[[], bool]) -> StopReason:
+        start = time.monotonic()
+        stopped: StopReason | None = None
+        while stopped is None:
+            self.seconds = time.monotonic() - start
+            stopped = self._reason_to_stop(should_stop)
+            if stopped is not None:
+                break
+            if not self._is_full() and not self._feed() and not self._in_flight:
+                stopped = "exhausted"
+            if self._in_flight and self._is_full():
+                self._collect()
+        while self._in_flight:
+            self._collect()
+        self.seconds = time.monotonic() - start
+        return stopped
+
+    def _reason_to_stop(self, should_stop: Callable[[], bool]) -> StopReason | None:
+        if should_stop():
+            return "asked"
+        if self._config.timeout_s is not None and self.seconds >= self._config.timeout_s:
+            return "time"
+        return "trials" if self._missing() <= 0 else None
+
+    def _missing(self) -> int:
+        return self._config.trials - sum(trial.is_evaluation for trial in self._log.trials)
+
+    def _is_full(self) -> bool:
+        return len(self._in_flight) >= min(self._workers.num_workers, self._missing()) or self._is_dry()
+
+    def _is_dry(self) -> bool:
+        return self._idle > self._config.max_proposals_per_trial
+
+    def _feed(self) -> bool:
+        """Make one proposal; False when the space seems to hold nothing new that fits."""
+        if self._is_dry():
+            return False
+        proposal = self._proposer.propose(taken={p.arch for p, _ in self._in_flight.values()})
+        self._idle += 1
+        if proposal is None:
+            self._idle = self._config.max_proposals_per_trial + 1
+            return False
+        report, excess = self._price(proposal)
+        if report.state != "scored":
+            self._record(report, excess, proposal)
+            return True
+        self._idle = 0
+        future = self._workers.submit(proposal.arch, give_up_above=self._give_up_above())
+        self._in_flight[future] = (proposal, report)
+        return True
+
+    def _price(self, proposal: Proposal) -> tuple[TrialReport, dict[str, float]]:
+        """Hold a proposal against the limits and against what is known; ``scored`` means it may be."""
+        prediction, over = self._budget.price([proposal.arch])
+        excess = {name: float(values[0]) for name, values in over.items()}
+        value, low, high = (float(x[0]) for x in (prediction.value, prediction.lower, prediction.upper))
+        state, reason = self._proposer.verdict(proposal, excess, taken={p.arch for p, _ in self._in_flight.values()})
+        report = TrialReport(-1, proposal.arch, proposal.origin, state, value, (low, high), reason=reason)
+        return report, excess
+
+    def _collect(self) -> None:
+        for future in first_done(list(self._in_flight)):
+            proposal, report = self._in_flight.pop(future)
+            found = future.result()
+            score = found.score
+            if score is None:
+                report = dataclasses.replace(report, state="failed", reason=found.reason, seconds=found.seconds)
+            else:
+                report = dataclasses.replace(
+                    report,
+                    state="pruned" if score.is_partial else "scored",
+                    kl=score.kl,
+                    kl_first=score.kl_first,
+                    top1_search=score.top1,
+                    num_images=score.num_images,
+                    seconds=found.seconds,
+                    reason="hopeless after the first images" if score.is_partial else "",
+                )
+            excess = {name: float(over[0]) for name, over in self._budget.price([proposal.arch])[1].items()}
+            self._record(report, excess, proposal)
+        last = self._log.trials[-MAX_FAILURES_IN_A_ROW:]
+        if len(last) == MAX_FAILURES_IN_A_ROW and all(trial.state == "failed" for trial in last):
+            raise NuwaError(
+                f"{MAX_FAILURES_IN_A_ROW} subnets in a row could not be scored, the last: {last[-1].reason}"
+            )
+
+    def _record(self, report: TrialReport, excess: dict[str, float], proposal: Proposal) -> None:
+        self._on_trial(self._log.record(report, excess=excess, ticket=proposal.ticket))
+
+    def _give_up_above(self) -> float | None:
+        if not self._config.prune or self._config.pareto:
+            return None
+        firsts = [t.kl_first for t in self._log.trials if t.state == "scored" and t.kl_first is not None]
+        if len(firsts) < MIN_SCORED_TO_PRUNE:
+            return None
+        return HOPELESS_FACTOR * min(firsts) + HOPELESS_MARGIN
+
+
+def summarise(
+    study_name: str, trials: Sequence[TrialReport], *, budget: Budget, stopped: StopReason, seconds: float
+) -> StudyResult:
+    """Find the best and the front among scored trials that fit by the predictor as it is now."""
+    scored = [t for t in trials if t.state == "scored" and t.kl is not None]
+    fits = budget.fits([t.arch for t in scored])
+    fitting = [t for t, inside in zip(scored, fits, strict=True) if inside]
+    kls = [t.kl for t in fitting if t.kl is not None]
+    times = budget.latency.predict([t.arch for t in fitting]).value.tolist() if fitting else []
+    front = tuple(fitting[k] for k in front_indices(times, kls))
+    best = fitting[int(np.argmin(kls))] if fitting else None
+    return StudyResult(study_name, tuple(trials), best, front, stopped, seconds)
+
+
+def _ignore(_: TrialReport) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,139 @@
+"""Score a real subnet on the search split: KL to the task teacher, and top1."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nuwa.arch import Arch
+from nuwa.errors import NuwaError
+from nuwa.images import Preprocess
+from nuwa.tensors import SplitTensors, normalise
+from nuwa.vit import PlainViT
+
+NUM_IMAGES = 256
+"""Search images per score; KL on the same images ranks subnets with far fewer than accuracy needs."""
+
+FIRST_IMAGES = 128
+"""Images after which a hopeless subnet is given up."""
+
+
+class SubnetDeriver(Protocol):
+    """What the search needs of ``search.derive.Deriver``."""
+
+    def derive(self, arch: Arch) -> PlainViT:
+        """Cut ``arch`` out of the base.
+
+        Raises:
+            NuwaError: If it does not fit.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """One subnet's figures on the search split.
+
+    Args:
+        kl: Mean KL(teacher ‖ subnet) in nats over ``num_images``; lower is better.
+        kl_first: The same over the first images only, which every subnet sees.
+        top1: Share of images whose largest logit is their label.
+        num_images: Images seen; fewer than usual when the subnet was given up.
+        is_partial: Whether it was given up after the first images.
+    """
+
+    kl: float
+    kl_first: float
+    top1: float
+    num_images: int
+    is_partial: bool = False
+
+
+class Scorer(Protocol):
+    """Anything that scores a subnet; picklable where several processes score."""
+
+    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> Score:
+        """Score ``model``; stop after the first images where their KL exceeds ``give_up_above``."""
+        ...
+
+
+class TeacherScorer:
+    """Scores on a fixed choice of search images against stored teacher logits.
+
+    Args:
+        teacher: Base with the task's head.
+        search: The search split; never the test split.
+        preprocess: Of the base.
+        num_images: Images per score, spread evenly over the classes; all if there are fewer.
+        seed: Of the choice.
+    """
+
+    def __init__(
+        self,
+        teacher: PlainViT,
+        search: SplitTensors,
+        preprocess: Preprocess,
+        *,
+        num_images: int = NUM_IMAGES,
+        seed: int = 0,
+    ) -> None:
+        if len(search) == 0:
+            raise NuwaError("the search split is empty", hint="give the task more images")
+        picked = search.take(spread_evenly(search.labels, num_images, seed=seed))
+        self._inputs = normalise(picked.images, preprocess)
+        self._labels = picked.labels
+        self._log_targets = _log_probabilities(teacher, self._inputs)
+
+    @property
+    def inputs(self) -> Tensor:
+        """Normalised images (B, 3, S, S), in the order they are scored in."""
+        return self._inputs
+
+    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> Score:
+        first = min(FIRST_IMAGES, len(self._labels))
+        with torch.inference_mode():
+            head = model(self._inputs[:first]).float()
+            started = self.score_logits(head)
+            if len(self._labels) == first:
+                return started
+            if give_up_above is not None and not started.kl <= give_up_above:
+                return Score(started.kl, started.kl, started.top1, first, is_partial=True)
+            rest = model(self._inputs[first:]).float()
+        return self.score_logits(torch.cat([head, rest]))
+
+    def score_logits(self, logits: Tensor) -> Score:
+        """Score logits (B, num_classes) of the first B images."""
+        n = len(logits)
+        kls = _kl_rows(self._log_targets[:n], logits)
+        top1 = float((logits.argmax(dim=1) == self._labels[:n]).double().mean())
+        return Score(float(kls.mean()), float(kls[:FIRST_IMAGES].mean()), top1, n)
+
+
+def spread_evenly(labels: Tensor, num_images: int, *, seed: int) -> Tensor:
+    """Choose (at most) ``num_images`` indices, classes taking turns so that every prefix is balanced."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels))
+    turn = np.empty(len(labels), np.int64)
+    seen: dict[int, int] = {}
+    for index in shuffled:
+        label = int(labels[index])
+        turn[index] = seen.get(label, 0)
+        seen[label] = turn[index] + 1
+    order = sorted(shuffled, key=lambda index: (turn[index], int(labels[index])))
+    return torch.from_numpy(np.asarray(order[:num_images], dtype=np.int64))
+
+
+@torch.inference_mode()
+def _log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
+    parts = [F.log_softmax(model(part).float(), dim=1) for part in torch.split(inputs, FIRST_IMAGES)]
+    return torch.cat(parts)
+
+
+def _kl_rows(log_targets: Tensor, logits: Tensor) -> Tensor:
+    """KL(target ‖ softmax(logits)) of each row: (B,), double."""
+    found = F.log_softmax(logits, dim=1).double()
+    wanted = log_targets.double()
+    return (wanted.exp() * (wanted - found)).sum(dim=1)

@@ -1,0 +1,214 @@
+"""First trials: exact knapsack solutions over the library, the uniform family, random archs.
+
+Latency is not additive, so the knapsack's answers are re-priced with the whole-net predictor and the best that
+really fits is taken; its optimality gap speaks of the additive model only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nuwa.arch import Arch, BlockSpec
+from nuwa.cost import count_macs
+from predictors.accuracy import AdditivePrior
+from predictors.contract import Predictor
+from search.feasible import Budget, Floats
+from search.knapsack import Group, Ints, ParetoSums, solve
+from search.space import SearchSpace
+from search.trials import StudyConfig
+
+SeedOrigin = Literal["seed", "uniform", "random"]
+
+NEIGHBOUR_BUDGETS = (1.0, 0.95, 0.9)
+"""Shares of the budget that are solved for: the additive optimum just below is often the better whole net."""
+
+COST_POWERS = (1.0, 0.5)
+"""Costs are KL to these powers: 1 adds KLs (independent disturbances), ½ adds their roots (aligned ones)."""
+
+MIN_DIFFERENT_BLOCKS = 2
+"""Seeds closer than this to one already taken are left to the local moves."""
+
+RANDOM_STREAM = 1_000_003
+"""Sets the random seeds' stream apart from those of the proposals, which are numbered from 0."""
+RANDOM_DRAWS = 500
+"""Random archs priced to find a few that fit; at tight budgets few or none do."""
+
+
+@dataclass(frozen=True)
+class Seed:
+    """An arch to try first.
+
+    Args:
+        arch: Fits the budget by prediction.
+        origin: Where it is from.
+        additive_kl: What the library promises, KL in nats; None without a library.
+        gap: Optimality gap of the additive model, a fraction; None outside the knapsack.
+    """
+
+    arch: Arch
+    origin: SeedOrigin
+    additive_kl: float | None
+    gap: float | None = None
+
+
+@dataclass(frozen=True)
+class AdditiveFront:
+    """The exact front of the additive model at one ``embed_dim`` and one cost power."""
+
+    space: SearchSpace
+    embed_dim: int
+    items: tuple[tuple[BlockSpec, ...], ...]
+    sums: ParetoSums
+
+    def arch(self, point: int) -> Arch:
+        """Build the arch of one point."""
+        blocks = [specs[k] for specs, k in zip(self.items, self.sums.choices[point], strict=True)]
+        return self.space.make(blocks, embed_dim=self.embed_dim)
+
+
+def additive_fronts(space: SearchSpace, *, prior: AdditivePrior, latency: Predictor) -> list[AdditiveFront]:
+    """Solve the knapsack for every ``embed_dim`` and cost power, all budgets at once.
+
+    Times come from whole-net predictions with one branch changed, so no table format is known here.
+    """
+    fronts = []
+    for embed_dim in space.embed_dims:
+        base = space.make(space.base.blocks, embed_dim=embed_dim)
+        base_ms = float(latency.predict([base]).value[0])
+        items = tuple(choices.specs for choices in space.blocks)
+        times = _block_times(space, items, embed_dim=embed_dim, base_ms=base_ms, latency=latency)
+        for power in COST_POWERS:
+            groups = [
+                Group(times[i], np.array([sum(prior.block_cost(i, spec)) ** power for spec in specs]))
+                for i, specs in enumerate(items)
+            ]
+            fixed = prior.embed_cost(embed_dim) ** power
+            groups[0] = Group(groups[0].times + base_ms, groups[0].costs + fixed)
+            sums = solve(groups)
+            fronts.append(AdditiveFront(space, embed_dim, items, sums))
+    return fronts
+
+
+def _block_times(
+    space: SearchSpace,
+    items: Sequence[Sequence[BlockSpec]],
+    *,
+    embed_dim: int,
+    base_ms: float,
+    latency: Predictor,
+) -> list[Floats]:
+    """Milliseconds that each block option adds to the base (negative: saves), branch by branch."""
+    base = space.base.blocks
+    keys: list[tuple[int, BlockSpec]] = []
+    for i, specs in enumerate(items):
+        full = base[i]
+        attn = {BlockSpec(s.num_heads, s.qk_dim, s.v_dim, full.mlp_width) for s in specs}
+        mlp = {BlockSpec(full.num_heads, full.qk_dim, full.v_dim, s.mlp_width) for s in specs}
+        keys += [(i, spec) for spec in sorted(attn | mlp)]
+    archs = [space.make([*base[:i], spec, *base[i + 1 :]], embed_dim=embed_dim) for i, spec in keys]
+    added = dict(zip(keys, latency.predict(archs).value - base_ms, strict=True))
+    return [
+        np.array(
+            [
+                added[i, BlockSpec(s.num_heads, s.qk_dim, s.v_dim, base[i].mlp_width)]
+                + added[i, BlockSpec(base[i].num_heads, base[i].qk_dim, base[i].v_dim, s.mlp_width)]
+                for s in specs
+            ]
+        )
+        for i, specs in enumerate(items)
+    ]
+
+
+def knapsack_seeds(
+    fronts: Sequence[AdditiveFront], *, prior: AdditivePrior, budget: Budget, num_seeds: int
+) -> list[Seed]:
+    """Take the best points of the additive fronts that fit by whole-net prediction, for the budget and below.
+
+    Args:
+        fronts: Of ``additive_fronts``.
+        prior: Prices the seeds.
+        budget: Without a latency limit, seeds are spread over the whole front.
+        num_seeds: At most so many, near-duplicates left out.
+    """
+    pools = []
+    for front in fronts:
+        points, archs = fitting_points(front, budget)
+        if not len(points):
+            continue
+        upper = budget.latency.predict(archs).upper
+        if budget.budget_ms is None:
+            targets = np.linspace(upper.max(), upper.min(), num_seeds)
+        else:
+            targets = budget.budget_ms * np.array(NEIGHBOUR_BUDGETS)
+        for target in targets:
+            within = np.flatnonzero(upper <= target)
+            order = within[np.argsort(front.sums.costs[points[within]], kind="stable")][: 4 * num_seeds]
+            pools.append([_seed(front, int(points[k]), archs[k], prior) for k in order])
+    return _take_in_turn(pools, num_seeds)
+
+
+def fitting_points(front: AdditiveFront, budget: Budget, *, at_most: int = 3000) -> tuple[Ints, list[Arch]]:
+    """List points of a front, evenly thinned, whose archs are in the space and fit by whole-net prediction."""
+    num = len(front.sums.times)
+    points = np.unique(np.linspace(0, num - 1, min(num, at_most)).astype(np.int64))
+    archs = [front.arch(int(p)) for p in points]
+    keep = budget.fits(archs) & np.array([front.space.contains(arch) for arch in archs], dtype=bool)
+    return points[keep], [arch for arch, kept in zip(archs, keep, strict=True) if kept]
+
+
+def uniform_seeds(space: SearchSpace, *, prior: AdditivePrior | None, budget: Budget, num_seeds: int) -> list[Seed]:
+    """Take the uniformly cut archs that fit: cheapest by the library, or largest without one."""
+    family = list(space.uniform_family())
+    fitting = [arch for arch, fits in zip(family, budget.fits(family), strict=True) if fits]
+    if prior is None:
+        fitting.sort(key=lambda arch: (-count_macs(arch), arch.arch_id))
+        return [Seed(arch, "uniform", None) for arch in fitting[:num_seeds]]
+    priced = sorted(((prior.additive(arch), arch.arch_id, arch) for arch in fitting), key=lambda p: p[:2])
+    return [Seed(arch, "uniform", kl) for kl, _, arch in priced[:num_seeds]]
+
+
+def make_seeds(
+    space: SearchSpace,
+    *,
+    prior: AdditivePrior,
+    fronts: Sequence[AdditiveFront],
+    budget: Budget,
+    config: StudyConfig,
+) -> list[Seed]:
+    """List the first trials: exact solutions first, then the uniform family, then random archs that fit.
+
+    Without fronts (no library) the uniform family and random archs remain.
+    """
+    count = config.num_seeds
+    exact = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=count // 2)
+    uniform = uniform_seeds(space, prior=prior if fronts else None, budget=budget, num_seeds=count // 4)
+    rng = np.random.default_rng([config.seed, RANDOM_STREAM])
+    drawn = [space.sample(rng) for _ in range(RANDOM_DRAWS)]
+    fitting = [arch for arch, fits in zip(drawn, budget.fits(drawn), strict=True) if fits]
+    spare = count - len(exact) - len(uniform)
+    return [*exact, *uniform, *(Seed(arch, "random", None) for arch in fitting[:spare])]
+
+
+def _seed(front: AdditiveFront, point: int, arch: Arch, prior: AdditivePrior) -> Seed:
+    gap = front.sums.gap_within(float(front.sums.times[point]))
+    return Seed(arch, "seed", prior.additive(arch), gap)
+
+
+def _take_in_turn(pools: Sequence[Sequence[Seed]], count: int) -> list[Seed]:
+    taken: list[Seed] = []
+    for rank in range(max((len(pool) for pool in pools), default=0)):
+        for pool in pools:
+            if rank < len(pool) and len(taken) < count and _is_new(pool[rank].arch, taken):
+                taken.append(pool[rank])
+    return taken
+
+
+def _is_new(arch: Arch, taken: Sequence[Seed]) -> bool:
+    return all(num_different_blocks(arch, seed.arch) >= MIN_DIFFERENT_BLOCKS for seed in taken)
+
+
+def num_different_blocks(a: Arch, b: Arch) -> int:
+    """Count positions whose blocks differ, and one more if ``embed_dim`` does."""
+    return sum(x != y for x, y in zip(a.blocks, b.blocks, strict=True)) + (a.embed_dim != b.embed_dim)

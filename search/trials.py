@@ -1,0 +1,122 @@
+"""What a study is asked for, and what it reports, as values."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nuwa.arch import Arch
+
+Origin = Literal["seed", "uniform", "random", "sampler", "neighbour"]
+TrialState = Literal["scored", "pruned", "infeasible", "duplicate", "failed"]
+StopReason = Literal["trials", "time", "asked", "exhausted"]
+
+SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "random", "gp")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """How a study runs.
+
+    Args:
+        trials: Subnets to score, pruned ones included; infeasible proposals and duplicates cost nothing.
+        timeout_s: Stop after so many seconds; None for no limit.
+        sampler: Optuna's sampler by name; ``auto`` takes TPE for one objective and NSGA-II for the front.
+        seed: With one worker and a stop by trials, the same seed gives the same trials, resumed or not.
+        num_seeds: First trials made from the library: half exact, a quarter uniform, the rest random.
+        pareto: Search the whole front of KL and latency; the budget, if any, still holds.
+        num_workers: Processes that derive and score.
+        guided: Whether the accuracy predictor proposes local moves; off, the sampler is alone.
+        sampler_share: Share of proposals after the seeds that the sampler makes in a guided study.
+        repair: Whether a sampler's infeasible proposal is cut down to the budget and tried.
+        prune: Whether hopeless subnets are given up after the first images.
+        max_proposals_per_trial: Proposals per scored subnet after which the search space counts as exhausted.
+    """
+
+    trials: int = 60
+    timeout_s: float | None = None
+    sampler: str = "auto"
+    seed: int = 0
+    num_seeds: int = 16
+    pareto: bool = False
+    num_workers: int = 1
+    guided: bool = True
+    sampler_share: float = 0.2
+    repair: bool = True
+    prune: bool = True
+    max_proposals_per_trial: int = 50
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One proposal and what became of it.
+
+    Args:
+        number: Number of the Optuna trial.
+        arch: Positional arch of the search space.
+        origin: Who proposed it.
+        state: ``scored`` and ``pruned`` were paid for; the others never reached an image.
+        predicted_latency_ms: Point prediction.
+        predicted_interval_ms: Lower and upper end; the budget is held against the upper one.
+        kl: KL to the teacher in nats on the search split; of the first images only when pruned.
+        kl_first: KL of the first images.
+        top1_search: Fraction on the search split.
+        num_images: Search images seen.
+        seconds: Deriving and scoring.
+        reason: Why it was not scored; empty otherwise.
+    """
+
+    number: int
+    arch: Arch
+    origin: Origin
+    state: TrialState
+    predicted_latency_ms: float
+    predicted_interval_ms: tuple[float, float]
+    kl: float | None = None
+    kl_first: float | None = None
+    top1_search: float | None = None
+    num_images: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether images were spent on it."""
+        return self.state in ("scored", "pruned")
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study as it stands.
+
+    Args:
+        study_name: Its name in the storage.
+        trials: All proposals, oldest first.
+        best: Scored trial of least KL that fits by the predictor as it is now; None if none does.
+        front: Scored trials that no other beats in both latency and KL, fastest first.
+        stopped: Why it stopped.
+        seconds: Spent in this run.
+    """
+
+    study_name: str
+    trials: tuple[TrialReport, ...]
+    best: TrialReport | None
+    front: tuple[TrialReport, ...]
+    stopped: StopReason
+    seconds: float
+
+    @property
+    def num_evaluations(self) -> int:
+        return sum(trial.is_evaluation for trial in self.trials)
+
+    @property
+    def num_failed(self) -> int:
+        return sum(trial.state == "failed" for trial in self.trials)
+
+    @property
+    def num_feasible(self) -> int:
+        """Proposals within the budget by prediction."""
+        return sum(trial.state != "infeasible" for trial in self.trials)
+
+    @property
+    def feasible_share(self) -> float:
+        """Share of proposals within the budget; 0 without proposals."""
+        return self.num_feasible / len(self.trials) if self.trials else 0.0

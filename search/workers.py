@@ -1,0 +1,94 @@
+"""Deriving and scoring, here or in several processes."""
+
+import multiprocessing
+import os
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from nuwa.arch import Arch
+from search.scorer import Score, Scorer, SubnetDeriver
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A subnet's score and what it took; ``reason`` says why there is none."""
+
+    score: Score | None
+    seconds: float
+    reason: str = ""
+
+
+def evaluate(arch: Arch, *, deriver: SubnetDeriver, scorer: Scorer, give_up_above: float | None) -> Evaluation:
+    """Derive and score one arch; what fails for this arch alone is an answer, not an exception."""
+    start = time.perf_counter()
+    try:
+        score = scorer.score(deriver.derive(arch), give_up_above=give_up_above)
+    except (RuntimeError, ValueError, ArithmeticError) as error:  # singular systems, memory, shapes
+        return Evaluation(None, time.perf_counter() - start, f"{type(error).__name__}: {error}")
+    seconds = time.perf_counter() - start
+    if not score.kl < float("inf"):
+        return Evaluation(None, seconds, f"the KL to the teacher is {score.kl}")
+    return Evaluation(score, seconds)
+
+
+class Workers:
+    """Scores archs in this process, or in ``num_workers`` others that each hold deriver and scorer.
+
+    Processes are spawned, never forked: a fork would copy torch's thread pool in an unusable state.
+    """
+
+    def __init__(self, deriver: SubnetDeriver, scorer: Scorer, *, num_workers: int) -> None:
+        self._deriver = deriver
+        self._scorer = scorer
+        self.num_workers = num_workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        if self.num_workers > 1:
+            threads = max(1, (os.cpu_count() or 1) // self.num_workers)
+            self._pool = ProcessPoolExecutor(
+                self.num_workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(self._deriver, self._scorer, threads),
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def submit(self, arch: Arch, *, give_up_above: float | None) -> "Future[Evaluation]":
+        """Start scoring; without a pool the answer is there at once."""
+        if self._pool is not None:
+            return self._pool.submit(_run_in_worker, arch, give_up_above)
+        done: Future[Evaluation] = Future()
+        done.set_result(evaluate(arch, deriver=self._deriver, scorer=self._scorer, give_up_above=give_up_above))
+        return done
+
+
+def first_done(futures: "list[Future[Evaluation]]") -> "list[Future[Evaluation]]":
+    """Wait for at least one and return those done, oldest first."""
+    done = wait(futures, return_when=FIRST_COMPLETED).done
+    return [future for future in futures if future in done]
+
+
+_OWN: dict[str, tuple[SubnetDeriver, Scorer]] = {}  # what a worker process was started with
+
+
+def _start_worker(deriver: SubnetDeriver, scorer: Scorer, threads: int) -> None:
+    torch.set_num_threads(threads)
+    _OWN["evaluator"] = (deriver, scorer)
+
+
+def _run_in_worker(arch: Arch, give_up_above: float | None) -> Evaluation:
+    deriver, scorer = _OWN["evaluator"]
+    return evaluate(arch, deriver=deriver, scorer=scorer, give_up_above=give_up_above)

@@ -1,0 +1,184 @@
+import dataclasses
+
+import pytest
+
+from nuwa.arch import Arch
+from nuwa.errors import NuwaError, OutsideError
+from search.feasible import BudgetTooSmallError, fastest_arch
+from search.library import Library, LibraryRow, library_archs
+from search.run import run_study
+from search.scorer import Score
+from search.trials import StudyConfig
+
+
+def library_of(space, kl_of):
+    rows = [LibraryRow(a, Score(kl_of(a, space.base), 0.0, 0.0, 256)) for a in library_archs(space)]
+    return Library(space.base, tuple(rows))
+
+
+@pytest.fixture
+def study(make_space, make_deriver, make_scorer, latency, kl_of):
+    """Run a study on fakes; returns (result, archs that were paid for)."""
+
+    def run(space=None, budget_ms=2.4, with_library=True, latency=latency, **kwargs):
+        space = space or make_space()
+        config = kwargs.pop("config", None) or StudyConfig(**{k: kwargs.pop(k) for k in list(kwargs) if k in FIELDS})
+        scorer = make_scorer(space.base)
+        library = library_of(space, kl_of) if with_library else None
+        result = run_study(
+            space, deriver=make_deriver(), scorer=scorer, latency=latency, budget_ms=budget_ms,
+            config=config, library=library, **kwargs,
+        )  # fmt: skip
+        return result, scorer.scored
+
+    return run
+
+
+FIELDS = {field.name for field in dataclasses.fields(StudyConfig)}
+
+
+def without_seconds(trials):
+    return [dataclasses.replace(t, seconds=0.0) for t in trials]
+
+
+def best_by_force(space, latency, kl_of, budget_ms):
+    fitting = [a for a in space.enumerate() if 1.02 * latency.ms(a) <= budget_ms]
+    return min(kl_of(a, space.base) for a in fitting)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("with_library", [True, False])
+def test_finds_the_optimum_of_a_small_space_in_few_evaluations(study, make_space, latency, kl_of, seed, with_library):
+    space = make_space(3)
+    assert space.size == 6**3 - 3**3
+    result, scored = study(space, with_library=with_library, trials=60 if not with_library else 25, seed=seed)
+    assert result.best is not None
+    assert result.best.kl == pytest.approx(best_by_force(space, latency, kl_of, 2.4))
+    assert len(scored) <= 60
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
+def test_nothing_is_scored_twice_or_above_the_budget(study, latency, sampler):
+    result, scored = study(trials=30, sampler=sampler, guided=False, seeds=(), repair=False, prune=False)
+    assert len(scored) == len(set(scored)) == result.num_evaluations <= 30
+    assert all(1.02 * latency.ms(arch) <= 2.4 for arch in scored)
+    states = {trial.state for trial in result.trials}
+    assert "infeasible" in states
+    assert all(t.reason for t in result.trials if t.state in ("infeasible", "duplicate"))
+    assert 0 < result.feasible_share < 1
+
+
+def test_the_same_seed_gives_the_same_trials(study, make_space):
+    space = make_space(4)
+    first, _ = study(space, budget_ms=2.8, trials=15, seed=3)
+    again, _ = study(space, budget_ms=2.8, trials=15, seed=3)
+    other, _ = study(space, budget_ms=2.8, trials=15, seed=4)
+    assert without_seconds(first.trials) == without_seconds(again.trials)
+    assert [t.arch for t in first.trials] != [t.arch for t in other.trials]
+
+
+@pytest.mark.parametrize("settings", [{}, {"sampler": "nsga2", "guided": False, "seeds": ()}])
+def test_a_resumed_study_goes_on_as_if_it_had_not_stopped(study, make_space, tmp_path, settings):
+    space, url = make_space(4), f"sqlite:///{tmp_path}/study.db"
+    whole, _ = study(space, budget_ms=2.8, trials=20, **settings)
+    first, scored_first = study(space, budget_ms=2.8, trials=11, storage_url=url, **settings)
+    assert first.stopped == "trials"
+    rest, scored_rest = study(space, budget_ms=2.8, trials=20, storage_url=url, **settings)
+    assert not set(scored_first) & set(scored_rest)
+    assert len(scored_first) + len(scored_rest) == 20
+    assert without_seconds(rest.trials) == without_seconds(whole.trials)
+
+
+def test_a_finished_study_is_only_read(study, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    first, _ = study(trials=8, storage_url=url)
+    again, scored = study(trials=8, storage_url=url)
+    assert scored == []
+    assert again.trials == first.trials
+    assert again.best == first.best
+
+
+def test_a_study_about_something_else_is_refused(study, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    study(trials=2, storage_url=url, identity={"task": "a"})
+    with pytest.raises(NuwaError, match="differs in task"):
+        study(trials=2, storage_url=url, identity={"task": "b"})
+
+
+def test_a_storage_that_cannot_be_opened_is_outside(study, tmp_path):
+    with pytest.raises(OutsideError, match="failed"):
+        study(trials=2, storage_url=f"sqlite:///{tmp_path}/no/such/folder/study.db")
+
+
+def test_an_unreachable_budget_names_the_fastest(study, make_space, latency):
+    with pytest.raises(BudgetTooSmallError, match="fastest reachable") as raised:
+        study(budget_ms=1.0, trials=5)
+    fastest = min(make_space().enumerate(), key=latency.ms)
+    assert latency.ms(raised.value.fastest) == latency.ms(fastest)
+    assert raised.value.exit_code == 1
+
+
+def test_fastest_is_found_where_narrower_is_slower(make_space, make_latency):
+    class Tiled(make_latency):
+        def ms(self, arch: Arch) -> float:
+            return super().ms(arch) + 0.3 * sum(b.mlp_width == 0 for b in arch.blocks)
+
+    space = make_space()
+    assert Tiled().ms(fastest_arch(space, Tiled())) == min(Tiled().ms(a) for a in space.enumerate())
+
+
+def test_an_exhausted_space_stops(study, make_space):
+    space = make_space(1)
+    result, scored = study(space, budget_ms=10.0, trials=50)
+    assert result.stopped == "exhausted"
+    assert len(scored) == space.size
+
+
+def test_stops_when_asked_and_keeps_what_it_has(study, tmp_path):
+    seen = []
+    url = f"sqlite:///{tmp_path}/study.db"
+    result, _ = study(trials=30, on_trial=seen.append, should_stop=lambda: len(seen) >= 5, storage_url=url)
+    assert result.stopped == "asked"
+    assert len(result.trials) == len(seen) == 5
+    assert study(trials=5, storage_url=url)[1] == []
+
+
+def test_an_interrupt_leaves_finished_trials_in_the_storage(study, tmp_path):
+    def interrupt(report):
+        if report.number == 3:
+            raise KeyboardInterrupt
+
+    url = f"sqlite:///{tmp_path}/study.db"
+    with pytest.raises(KeyboardInterrupt):
+        study(trials=30, on_trial=interrupt, storage_url=url)
+    result, _ = study(trials=4, storage_url=url)
+    assert [trial.number for trial in result.trials] == [0, 1, 2, 3]
+
+
+def test_the_front_is_spread_and_undominated(study, make_space):
+    result, _ = study(make_space(4), budget_ms=None, trials=40, pareto=True)
+    front = result.front
+    assert len(front) >= 6
+    for faster, slower in zip(front, front[1:], strict=False):
+        assert faster.predicted_latency_ms < slower.predicted_latency_ms
+        assert faster.kl > slower.kl
+
+
+def test_feasibility_follows_the_predictor_as_it_is_now(study, make_space, make_latency, tmp_path):
+    space, url = make_space(4), f"sqlite:///{tmp_path}/study.db"
+    first, _ = study(space, budget_ms=2.8, trials=15, storage_url=url)
+    slower = make_latency(1.1)
+    second, _ = study(space, budget_ms=2.8, trials=20, storage_url=url, latency=slower)
+    assert 1.02 * slower.ms(second.best.arch) <= 2.8
+    assert second.best.kl >= first.best.kl
+
+
+def test_a_study_needs_a_budget_or_the_front(study):
+    with pytest.raises(NuwaError, match="budget"):
+        study(budget_ms=None, trials=2)
+
+
+def test_unknown_samplers_name_the_known(study):
+    with pytest.raises(NuwaError, match="unknown sampler 'tep'") as raised:
+        study(trials=2, sampler="tep")
+    assert "tpe" in raised.value.hint
