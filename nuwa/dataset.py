@@ -15,7 +15,13 @@ from nuwa.suggest import unknown_name
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 LABEL_COLUMNS = ("label", "fine_label")
 IMAGE_COLUMNS = ("image", "img")
-SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+WHOLE = "all"
+"""Name of the one split of a source without splits."""
 
 
 def load_dataset(source: str | Path, *, label_column: str | None = None) -> dict[str, ImageSet]:
@@ -28,8 +34,8 @@ def load_dataset(source: str | Path, *, label_column: str | None = None) -> dict
         label_column: Label column of Parquet files; None tries ``label``, then ``fine_label``.
 
     Returns:
-        Split name to images: ``train`` and ``test`` where the source has them under any of their
-        usual names; a source without splits is ``{"all": …}``.
+        Split name to images: ``train``, ``val`` and ``test`` where the source has them under any of
+        their usual names; a source without splits is ``{"all": …}``.
 
     Raises:
         NuwaError: If the source does not exist, holds no images, or a file is corrupt.
@@ -41,7 +47,7 @@ def load_dataset(source: str | Path, *, label_column: str | None = None) -> dict
             raise NuwaError(f"no data at {source}", hint="--data takes an image folder, a Parquet file or folder")
         path = _from_hub(str(source))
     if path.is_file():
-        return {"all": _read_parquet([path], label_column)}
+        return {WHOLE: _read_parquet([path], label_column)}
     files = sorted(path.rglob("*.parquet"))
     if files:
         return _parquet_splits(path, files, label_column)
@@ -56,16 +62,16 @@ def _split_of(name: str) -> str | None:
 def _parquet_splits(folder: Path, files: list[Path], label_column: str | None) -> dict[str, ImageSet]:
     groups: dict[str, list[Path]] = {}
     for file in files:
-        split = _split_of(file.stem) or _split_of(file.parent.name if file.parent != folder else "") or "all"
+        split = _split_of(file.stem) or _split_of(file.parent.name if file.parent != folder else "") or WHOLE
         groups.setdefault(split, []).append(file)
     return {split: _read_parquet(members, label_column) for split, members in groups.items()}
 
 
 def _folder_splits(folder: Path) -> dict[str, ImageSet]:
     children = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    splits = {split: p for p in reversed(children) if (split := _split_of(p.name)) is not None}
+    splits = {split: p for p in children if (split := _split_of(p.name)) is not None}
     if not splits:
-        return {"all": _read_folder(folder)}
+        return {WHOLE: _read_folder(folder)}
     sets = {split: _read_folder(p) for split, p in splits.items()}
     names = {s.label_names for s in sets.values()}
     if len(names) > 1:

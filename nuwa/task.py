@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from nuwa.dataset import WHOLE
 from nuwa.errors import NuwaError
 from nuwa.images import ImageSet
 from nuwa.suggest import unknown_name
+
+Mask = npt.NDArray[np.bool_]
 
 SEARCH_FRACTION = 0.2
 TEST_FRACTION = 0.2
@@ -116,9 +120,9 @@ def make_task(
     """Choose classes and split images into train, search and test, class by class.
 
     Args:
-        splits: What ``nuwa.dataset.load_dataset`` gave. With ``train`` and ``test``, a fifth of ``train``
-            becomes the search split (or the images in ``held_out``); with one split only, a fifth each
-            becomes search and test.
+        splits: What ``nuwa.dataset.load_dataset`` gave. With ``train`` and ``test`` (or ``val`` in its
+            place), a fifth of ``train`` becomes the search split, or ``val`` if there is ``test`` too, or
+            the images in ``held_out``; with one split only, a fifth each becomes search and test.
         data: What to call the data.
         base_labels: Label names of the base, to find its outputs for these classes.
         classes: Names or indices in the data set's labels; None for all.
@@ -128,25 +132,29 @@ def make_task(
     Raises:
         NuwaError: If a class is unknown or has too few images for its splits.
     """
-    source = splits.get("train") or splits.get("all")
+    source = splits.get("train") or splits.get(WHOLE)
     if source is None:
         raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train", hint="add a train split")
     chosen = resolve_classes(classes, source.label_names)
     pool = source.only(chosen)
-    _require_images(pool, 3 if "test" in splits else 5, data)
     rng = np.random.default_rng(seed)
-    unseen = bool(held_out)
-    if "test" in splits:
-        test = _matching_test(splits["test"], source, chosen, data)
-        if held_out:
-            is_search = np.asarray([h in held_out for h in pool.hashes])
-            unseen = _covers_all(pool, is_search)
-        if not unseen:
-            is_search = _pick(pool, SEARCH_FRACTION, rng)
+    final = splits.get("test") or splits.get("val")
+    if final is None:
+        _require_images(pool, 5, data)
+        pool, test = _divide(pool, _pick(pool, TEST_FRACTION, rng))
+        fraction = SEARCH_FRACTION / (1 - TEST_FRACTION)
     else:
-        is_test = _pick(pool, TEST_FRACTION, rng)
-        test, pool = pool.take(np.flatnonzero(is_test)), pool.take(np.flatnonzero(~is_test))
-        is_search, unseen = _pick(pool, SEARCH_FRACTION / (1 - TEST_FRACTION), rng), False
+        _require_images(pool, 3, data)
+        test = _matching(final, source, chosen, f"the test split of {data}")
+        fraction = SEARCH_FRACTION
+    is_held_out = np.asarray([h in held_out for h in pool.hashes]) if held_out else np.zeros(len(pool), dtype=bool)
+    unseen = _covers_all(pool, is_held_out)
+    if unseen:
+        train, search = _divide(pool, is_held_out)
+    elif "test" in splits and "val" in splits:
+        train, search = pool, _matching(splits["val"], source, chosen, f"the validation split of {data}")
+    else:
+        train, search = _divide(pool, _pick(pool, fraction, rng))
     known = {_key(name): k for k, name in enumerate(base_labels)}
     names = tuple(source.label_names[c] for c in chosen)
     outputs = tuple(known.get(_key(name), -1) for name in names)
@@ -155,8 +163,8 @@ def make_task(
         data=data,
         class_names=names,
         base_classes=base_classes,
-        train=pool.take(np.flatnonzero(~is_search)),
-        search=pool.take(np.flatnonzero(is_search)),
+        train=train,
+        search=search,
         test=test,
         search_split_seen_by_base=None if base_classes is None else not unseen,
     )
@@ -169,15 +177,19 @@ def _require_images(images: ImageSet, least: int, data: str) -> None:
             raise NuwaError(f"class {name!r} has {count} images in {data}, wanted at least {least}")
 
 
-def _matching_test(test: ImageSet, source: ImageSet, chosen: Sequence[int], data: str) -> ImageSet:
-    if test.label_names != source.label_names:
-        raise NuwaError(f"the train and test splits of {data} have different label names")
-    picked = test.only(chosen)
-    _require_images(picked, 1, f"the test split of {data}")
+def _matching(images: ImageSet, source: ImageSet, chosen: Sequence[int], where: str) -> ImageSet:
+    if images.label_names != source.label_names:
+        raise NuwaError(f"{where} has other label names than its train split")
+    picked = images.only(chosen)
+    _require_images(picked, 1, where)
     return picked
 
 
-def _pick(images: ImageSet, fraction: float, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _divide(images: ImageSet, picked: Mask) -> tuple[ImageSet, ImageSet]:
+    return images.take(np.flatnonzero(~picked)), images.take(np.flatnonzero(picked))
+
+
+def _pick(images: ImageSet, fraction: float, rng: np.random.Generator) -> Mask:
     picked = np.zeros(len(images), dtype=bool)
     for label in range(len(images.label_names)):
         members = np.flatnonzero(images.labels == label)
@@ -186,7 +198,7 @@ def _pick(images: ImageSet, fraction: float, rng: np.random.Generator) -> np.nda
     return picked
 
 
-def _covers_all(images: ImageSet, picked: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+def _covers_all(images: ImageSet, picked: Mask) -> bool:
     total = images.counts()
     chosen = np.bincount(images.labels[picked], minlength=len(total))
     return bool(((chosen > 0) & (chosen < total)).all())

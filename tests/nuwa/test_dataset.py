@@ -40,7 +40,7 @@ def test_image_folder_with_splits(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", {"cat": 3, "dog": 2})
     write_folder(tmp_path / "val", {"cat": 1, "dog": 1})
     splits = load_dataset(tmp_path)
-    assert {k: v.counts().tolist() for k, v in splits.items()} == {"train": [3, 2], "test": [1, 1]}
+    assert {k: v.counts().tolist() for k, v in splits.items()} == {"train": [3, 2], "val": [1, 1]}
     assert splits["train"].label_names == ("cat", "dog")
 
 

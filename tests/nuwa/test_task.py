@@ -35,6 +35,18 @@ def test_one_split_becomes_three() -> None:
     assert task.search_split_seen_by_base is None
 
 
+@pytest.mark.parametrize("final", ["test", "val"])
+def test_either_name_of_the_final_split_is_taken(final: str) -> None:
+    task = make_task({"train": images(10), final: images(4, start=1)}, data="d", base_labels=NAMES)
+    assert (len(task.train), len(task.search), len(task.test)) == (24, 6, 12)
+
+
+def test_validation_split_beside_test_is_the_search_split() -> None:
+    val = images(2, start=2)
+    task = make_task({"train": images(10), "val": val, "test": images(4, start=1)}, data="d", base_labels=NAMES)
+    assert (len(task.train), task.search.hashes, len(task.test)) == (30, val.hashes, 12)
+
+
 def test_held_out_images_become_the_search_split() -> None:
     train = images(10)
     held = frozenset(train.hashes[k] for k in (0, 5, 11, 25))

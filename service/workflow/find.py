@@ -1,0 +1,201 @@
+"""Search for the best subnet within the budget: library, study, and a measurement that may correct the predictor."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from deploy.export.from_vit import onnx_from_vit
+from nuwa.arch import Arch
+from nuwa.cache import Cache
+from nuwa.cost import count_params
+from nuwa.device import Device, DeviceSpec, LatencyStats, Measurement
+from nuwa.errors import NoAnswerError, NuwaError
+from nuwa.store.store import Store
+from nuwa.vit import PlainViT
+from predictors.contract import Predictor
+from predictors.latency.predictor import LatencyPredictor
+from search.derive.deriver import Deriver
+from search.feasible import MemoryLimit
+from search.library import Library
+from search.run import run_study
+from search.scorer import TeacherScorer
+from search.space import SearchSpace, space_from_base
+from search.trials import StudyConfig, StudyResult, TrialReport
+from service.workflow.hooks import Hooks
+from service.workflow.inputs import Inputs
+from service.workflow.library import cached_library
+from service.workflow.pricing import PROTOCOL
+from service.workflow.request import BudgetStatistic, SearchRequest
+
+MAX_REPAIRS = 3
+"""Rounds of correcting the predictor and searching on after the winner missed the budget when measured."""
+EXTRA_TRIALS = 8
+"""Subnets that each such round may score beyond the request's trials."""
+SEARCH_SHARE = 0.4
+"""Share of ``--timeout-s`` that the study may take; the rest is for fine-tuning and deployment."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search settled on.
+
+    Args:
+        trial: The winner as the study saw it.
+        model: Derived from the base, not fine-tuned.
+        measurement: Of its exported graph on the device.
+        study: All proposals.
+        library: Single replacements that led to it.
+        latency: The predictor as it stands after corrections.
+        repairs: Rounds in which a measured miss corrected the predictor.
+    """
+
+    trial: TrialReport
+    model: PlainViT
+    measurement: Measurement
+    study: StudyResult
+    library: Library
+    latency: LatencyPredictor
+    repairs: int
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Everything that one search hands around."""
+
+    request: SearchRequest
+    inputs: Inputs
+    store: Store
+    device: Device
+    cache: Cache
+    deriver: Deriver
+    base_measurement: Measurement
+    hooks: Hooks
+    study_name: str
+    storage_url: str | None
+
+    def find(self, latency: LatencyPredictor) -> Found:
+        """Run the study, measure its winner, and go on with a corrected predictor while it misses.
+
+        Raises:
+            BudgetTooSmallError: If nothing in the space fits.
+            NoAnswerError: If the winner still misses the budget after the last correction.
+        """
+        space = space_from_base(self.inputs.teacher.model.arch)
+        scorer = TeacherScorer(
+            self.inputs.teacher.model, self.inputs.tensors.search, self.inputs.base.preprocess, seed=self.request.seed
+        )
+        library = self._library(space, scorer)
+        for repairs in range(MAX_REPAIRS + 1):
+            study = self._study(space, scorer, library, latency, extra=repairs * EXTRA_TRIALS)
+            if study.best is None:
+                raise NuwaError("the study ended before any subnet that fits was scored", hint="give it more --trials")
+            model = self.deriver.derive(study.best.arch)
+            measurement = self.measure(model)
+            if statistic(measurement.latency_ms, self.request.budget_statistic) <= self.request.budget_ms:
+                return Found(study.best, model, measurement, study, library, latency, repairs)
+            self.hooks.step(
+                f"measured {measurement.latency_ms.median:.2f} ms, over the budget: "
+                "the predictor is corrected and the search goes on"
+            )
+            self.store.add_event(
+                self.study_name,
+                "budget-missed",
+                {"arch_id": study.best.arch.arch_id, "measured_latency_ms": measurement.latency_ms.median},
+            )
+            latency = latency.corrected(study.best.arch, measurement.latency_ms.median)
+        raise NoAnswerError(
+            f"no subnet met {self.request.budget_ms:g} ms when measured, in {MAX_REPAIRS + 1} rounds",
+            hint=f"profile the device again: nuwa profile {self.inputs.device.name}",
+        )
+
+    def measure(self, model: PlainViT) -> Measurement:
+        """Measure the exported graph of ``model`` on the device."""
+        return self.device.measure(exported(model, self.inputs.device), protocol=PROTOCOL)
+
+    def _library(self, space: SearchSpace, scorer: TeacherScorer) -> Library:
+        return cached_library(
+            self.inputs,
+            space=space,
+            deriver=self.deriver,
+            scorer=scorer,
+            cache=self.cache,
+            seed=self.request.seed,
+            hooks=self.hooks,
+        )
+
+    def _study(
+        self, space: SearchSpace, scorer: TeacherScorer, library: Library, latency: Predictor, *, extra: int
+    ) -> StudyResult:
+        request, inputs = self.request, self.inputs
+        config = StudyConfig(
+            trials=request.trials + extra,
+            timeout_s=None if request.timeout_s is None else request.timeout_s * SEARCH_SHARE,
+            sampler=request.sampler,
+            seed=request.seed,
+            pareto=request.pareto,
+        )
+        return run_study(
+            space,
+            deriver=self.deriver,
+            scorer=scorer,
+            latency=latency,
+            budget_ms=self._median_budget_ms,
+            config=config,
+            library=library,
+            memory=self._memory_limit(),
+            storage_url=self.storage_url,
+            study_name=self.study_name,
+            identity={
+                "base": inputs.base.base_id,
+                "task": inputs.task.task_id,
+                "device": inputs.device.device_id,
+                "budget_ms": f"{request.budget_ms:g}",
+            },
+            on_trial=self.hooks.trial,
+        )
+
+    @property
+    def _median_budget_ms(self) -> float:
+        """The budget as a limit on the median, which is what the predictor predicts."""
+        found = self.base_measurement.latency_ms
+        return self.request.budget_ms * found.median / statistic(found, self.request.budget_statistic)
+
+    def _memory_limit(self) -> MemoryLimit | None:
+        limit_mb = self.request.max_memory_mb
+        if limit_mb is None:
+            return None
+        peak_mb = self.base_measurement.peak_memory_mb
+        if peak_mb is None:
+            raise NuwaError(
+                f"device {self.inputs.device.name} does not tell its peak memory", hint="leave --max-memory-mb out"
+            )
+        return memory_limit(limit_mb, base=self.inputs.teacher.model.arch, base_peak_mb=peak_mb, spec=self.device.spec)
+
+
+def memory_limit(limit_mb: float, *, base: Arch, base_peak_mb: float, spec: DeviceSpec) -> MemoryLimit:
+    """Limit peak memory, estimated as that of the base less the weights that were cut.
+
+    Activations are counted as the base's: an upper bound, so that the limit holds.
+    """
+    weight_bytes = {"fp32": 4, "fp16": 2, "int8": 1}[spec.precision]
+    base_params = count_params(base)
+
+    def estimate(archs: Sequence[Arch]) -> npt.NDArray[np.float64]:
+        saved = np.array([base_params - count_params(arch) for arch in archs], dtype=np.float64)
+        return base_peak_mb - saved * weight_bytes / 1e6
+
+    return MemoryLimit(limit_mb, estimate)
+
+
+def exported(model: PlainViT, spec: DeviceSpec) -> onnx.ModelProto:
+    """Export ``model`` as the device takes it."""
+    return onnx_from_vit(model, opset=spec.opset, batch=spec.batch)
+
+
+def statistic(latency_ms: LatencyStats, name: BudgetStatistic) -> float:
+    """Read the statistic that the budget compares."""
+    value: float = getattr(latency_ms, name)
+    return value

@@ -1,0 +1,28 @@
+"""What a running job tells whoever watches it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploy.train.outcome import Progress as FinetuneProgress
+from search.trials import TrialReport
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Callbacks of a search; all may be left out.
+
+    Args:
+        step: A step is done; a sentence for people.
+        count: Called with a label, things done, and things in all (None: not known).
+        trial: A proposal was recorded.
+        finetune: Where fine-tuning stands.
+    """
+
+    step: Callable[[str], None] = _nothing
+    count: Callable[[str, int, int | None], None] = _nothing
+    trial: Callable[[TrialReport], None] = _nothing
+    finetune: Callable[[FinetuneProgress], None] = _nothing

@@ -1,0 +1,65 @@
+"""Everything a search starts from, opened and checked before anything is measured or trained."""
+
+from dataclasses import dataclass
+
+from nuwa.base import Base, load_base
+from nuwa.device import DeviceSpec
+from nuwa.store.records import BaseRecord, TaskRecord
+from nuwa.store.store import Store
+from nuwa.task import Task
+from nuwa.tensors import TaskTensors, task_tensors
+from service.workflow.devices import find_device
+from service.workflow.request import SearchRequest
+from service.workflow.sources import TaskBase, open_task, task_base
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Base, task and device of one search.
+
+    Args:
+        base: As loaded, with its own head.
+        task: Its three splits, still encoded.
+        tensors: Train and search splits, decoded.
+        teacher: The base with the task's head.
+        device: What the budget is about.
+    """
+
+    base: Base
+    task: Task
+    tensors: TaskTensors
+    teacher: TaskBase
+    device: DeviceSpec
+
+
+def open_inputs(request: SearchRequest, store: Store) -> Inputs:
+    """Open the base, the images and the device that a request names.
+
+    Raises:
+        NuwaError: If a name is unknown or a file is missing or corrupt.
+    """
+    device = find_device(request.device, store)
+    base = load_base(request.base)
+    task = open_task(
+        base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed
+    )
+    tensors = task_tensors(task, base.preprocess)
+    return Inputs(base, task, tensors, task_base(base, task, tensors), device)
+
+
+def record_inputs(inputs: Inputs, store: Store) -> None:
+    """Put device, base and task into the database."""
+    base, task = inputs.base, inputs.task
+    store.record_device(inputs.device)
+    store.record_base(BaseRecord(base.base_id, base.name, base.arch, {"num_labels": len(base.label_names)}))
+    splits = {"train": task.train, "search": task.search, "test": task.test}
+    store.record_task(
+        TaskRecord(
+            task_id=task.task_id,
+            data=task.data,
+            data_hash=task.train.content_hash,
+            classes=task.class_names,
+            splits={name: {"hash": images.content_hash, "num_images": len(images)} for name, images in splits.items()},
+            search_split_seen_by_base=bool(task.search_split_seen_by_base),
+        )
+    )

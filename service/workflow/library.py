@@ -1,0 +1,44 @@
+"""The library of single-block replacements of a base for a task, made once and cached."""
+
+import torch
+
+from nuwa.cache import Cache, content_key
+from search.derive.deriver import Deriver
+from search.library import Library, LibraryRow, build_library, library_archs
+from search.scorer import Score, TeacherScorer
+from search.space import SearchSpace
+from service.workflow.hooks import Hooks
+from service.workflow.inputs import Inputs
+
+STAGE = "library"
+
+
+def cached_library(
+    inputs: Inputs,
+    *,
+    space: SearchSpace,
+    deriver: Deriver,
+    scorer: TeacherScorer,
+    cache: Cache,
+    seed: int,
+    hooks: Hooks,
+) -> Library:
+    """Read the library of this base, task and space, or score it now."""
+    archs = library_archs(space)
+    key = content_key(
+        inputs.base.base_id, inputs.task.task_id, deriver.options.canonical, seed, *(arch.arch_id for arch in archs)
+    )
+    found = cache.load(STAGE, key)
+    if found is not None and found["scores"].shape == (len(archs), 4):
+        rows = zip(archs, found["scores"].tolist(), strict=True)
+        return Library(space.base, tuple(LibraryRow(a, Score(s[0], s[1], s[2], int(s[3]))) for a, s in rows))
+    library = build_library(
+        space,
+        deriver=deriver,
+        scorer=scorer,
+        teacher=inputs.teacher.model,
+        on_row=lambda done, total: hooks.count("scoring single cuts", done, total),
+    )
+    values = [[r.score.kl, r.score.kl_first, r.score.top1, float(r.score.num_images)] for r in library.rows]
+    cache.save(STAGE, key, {"scores": torch.tensor(values, dtype=torch.float64)})
+    return library

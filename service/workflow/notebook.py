@@ -1,0 +1,53 @@
+"""Keep what a profile measures in the database, row by row."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from latency.table.row import TableRow
+from latency.table.unit import dict_from_key, key_from_dict
+from nuwa.arch import Arch
+from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa.store.records import LutEntry
+from nuwa.store.store import Store
+
+
+class StoreNotebook:
+    """The notebook of one device and protocol; every figure is in the database before the next is taken.
+
+    Args:
+        store: The database.
+        device: What is measured on.
+        protocol: How.
+    """
+
+    def __init__(self, store: Store, *, device: DeviceSpec, protocol: MeasureProtocol) -> None:
+        self._store = store
+        self._device = device
+        self._protocol = protocol
+        self._rows: list[TableRow] | None = None
+        self._models: list[tuple[Arch, Measurement]] | None = None
+
+    def rows(self) -> Sequence[TableRow]:
+        if self._rows is None:
+            entries = self._store.load_lut_rows(self._device.device_id, self._protocol.protocol_id)
+            self._rows = [TableRow(key_from_dict(e.key), e.latency_ms, e.provenance, e.stats) for e in entries]
+        return tuple(self._rows)
+
+    def add_row(self, row: TableRow) -> None:
+        known = list(self.rows())
+        entry = LutEntry(dict_from_key(row.key), row.latency_ms, row.provenance, row.stats)
+        self._store.save_lut_rows(self._device, self._protocol, [entry])
+        self._rows = [*known, row]
+
+    def models(self) -> Sequence[tuple[Arch, Measurement]]:
+        if self._models is None:
+            records = self._store.measurements(self._device.device_id, protocol_id=self._protocol.protocol_id)
+            self._models = [(r.arch, r.measurement) for r in records if r.arch is not None]
+        return tuple(self._models)
+
+    def add_model(self, arch: Arch, measurement: Measurement) -> None:
+        known = list(self.models())
+        # A profile measures hundreds of nets whose kernels nobody asks for; `nuwa measure` gives them again.
+        slim = replace(measurement, breakdown=(), protocol=self._protocol)
+        self._store.save_measurement(slim, arch=arch)
+        self._models = [*known, (arch, slim)]

@@ -1,0 +1,114 @@
+"""The latency predictor of a device for a base: pinned, reused, or fitted now where the device is emulated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploy.export.from_arch import onnx_from_arch
+from latency.devices.registry import open_device
+from latency.table.timer import Export
+from nuwa.arch import Arch
+from nuwa.device import Device, DeviceSpec, MeasureProtocol
+from nuwa.errors import NuwaError
+from nuwa.store.luts import make_lut_id
+from nuwa.store.records import PredictorRecord
+from nuwa.store.store import Store
+from predictors.latency.predictor import LatencyPredictor
+from predictors.profile import ProfileResult, ProfileSettings, profile
+from service.workflow.notebook import StoreNotebook
+
+PROTOCOL = MeasureProtocol()
+"""How every figure of a profile and of a search is taken, so that they may be compared."""
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class PricedDevice:
+    """A device with the predictor that a job starts from.
+
+    Args:
+        spec: The device.
+        predictor: Fitted.
+        predictor_id: In the database.
+        profiled: What the profile did; None where nothing was measured.
+    """
+
+    spec: DeviceSpec
+    predictor: LatencyPredictor
+    predictor_id: str
+    profiled: ProfileResult | None
+
+
+def priced_device(
+    store: Store, spec: DeviceSpec, base: Arch, *, predictor_id: str | None = None, progress: Progress | None = None
+) -> PricedDevice:
+    """Find the predictor of ``spec`` for subnets of ``base``, or profile an emulated device now.
+
+    Raises:
+        NuwaError: If a pinned predictor is of another device, or a real device was not profiled yet.
+    """
+    if predictor_id is not None:
+        record = store.load_predictor(predictor_id)
+        if record.device_id != spec.device_id:
+            raise NuwaError(
+                f"latency predictor {predictor_id} is of device {record.device_id}, not of {spec.name}",
+                hint=f"nuwa profile {spec.name}",
+            )
+        return PricedDevice(spec, _predictor_of(record), predictor_id, None)
+    for record in store.predictors(spec.device_id):
+        if record.content.get("base_arch_id") == base.arch_id:
+            return PricedDevice(spec, _predictor_of(record), record.predictor_id, None)
+    if spec.kind != "emulated":
+        raise NuwaError(
+            f"device {spec.name} has no latency predictor for this base yet",
+            hint=f"measure its table first: nuwa profile {spec.name} --base BASE",
+        )
+    return run_profile(store, spec, base, settings=ProfileSettings(num_heldout=30), progress=progress)
+
+
+def run_profile(
+    store: Store,
+    spec: DeviceSpec,
+    base: Arch,
+    *,
+    settings: ProfileSettings | None = None,
+    protocol: MeasureProtocol = PROTOCOL,
+    progress: Progress | None = None,
+) -> PricedDevice:
+    """Measure what the device's table lacks for ``base``, fit, and save the predictor with its report card."""
+    store.record_device(spec)
+    result = profile(
+        open_device(spec),
+        base,
+        export=exporter_of(spec),
+        notebook=StoreNotebook(store, device=spec, protocol=protocol),
+        reopen=lambda session: session_of(spec, session),
+        protocol=protocol,
+        settings=settings,
+        progress=progress,
+    )
+    predictor = result.predictor
+    record = PredictorRecord(
+        predictor_id=predictor.predictor_id,
+        device_id=spec.device_id,
+        lut_id=make_lut_id(spec.device_id, protocol.protocol_id),
+        content={"base_arch_id": base.arch_id, "predictor": predictor.to_dict()},
+        report=result.report.to_dict(),
+    )
+    store.save_predictor(record)
+    return PricedDevice(spec, predictor, predictor.predictor_id, result)
+
+
+def exporter_of(spec: DeviceSpec) -> Export:
+    """Make ONNX models of archs in the opset that the device takes; emulated devices need no weights."""
+    has_weights = spec.kind != "emulated"
+    return lambda arch: onnx_from_arch(arch, opset=spec.opset, batch=spec.batch, has_weights=has_weights)
+
+
+def session_of(spec: DeviceSpec, session: int) -> Device:
+    """Open a further session with a device."""
+    return open_device(spec, seed=session + 1)
+
+
+def _predictor_of(record: PredictorRecord) -> LatencyPredictor:
+    return LatencyPredictor.from_dict(record.content["predictor"])

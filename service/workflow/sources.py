@@ -1,0 +1,93 @@
+"""Open the base and the images that a command names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nuwa.base import ASSETS_DIR, DEFAULT_BASE, Base, load_base
+from nuwa.dataset import WHOLE, load_dataset
+from nuwa.errors import NuwaError
+from nuwa.heads import fit_head, restrict_head
+from nuwa.images import ImageSet
+from nuwa.suggest import unknown_name
+from nuwa.task import Task, make_task
+from nuwa.tensors import TaskTensors
+from nuwa.vit import PlainViT
+
+SAMPLE_NAME = "cifar100-sample"
+
+
+@dataclass(frozen=True)
+class TaskBase:
+    """The base with a head for the task: teacher, and what subnets are cut from.
+
+    Args:
+        model: In FP32 and evaluation mode, one output per class of the task.
+        has_fitted_head: Whether the head was fitted because the base does not know the classes.
+    """
+
+    model: PlainViT
+    has_fitted_head: bool
+
+
+def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, dict[str, ImageSet]]:
+    """Read the named data, or the package's sample where the default base is used without data.
+
+    Raises:
+        NuwaError: If the base is the user's own and no data is named.
+    """
+    if data is None:
+        if base != DEFAULT_BASE:
+            raise NuwaError(f"base {base!r} needs images: --data is missing", hint="name them with --data PATH")
+        return SAMPLE_NAME, load_dataset(ASSETS_DIR / "sample")
+    return data, load_dataset(data, label_column=label_column)
+
+
+def open_task(
+    base: Base,
+    *,
+    data: str | None,
+    label_column: str | None,
+    classes: tuple[str, ...] | None,
+    seed: int,
+) -> Task:
+    """Read the data and split it; with the package's sample, classes default to those it holds."""
+    name, splits = open_splits(data, label_column=label_column, base=base.name)
+    if data is None and classes is None:
+        counts = splits["train"].counts()
+        classes = tuple(str(k) for k in range(len(counts)) if counts[k])
+    return make_task(
+        splits, data=name, base_labels=base.label_names, classes=classes, held_out=base.search_hashes, seed=seed
+    )
+
+
+def task_base(base: Base, task: Task, tensors: TaskTensors) -> TaskBase:
+    """Give the base a head for the task: its own rows, or one fitted on the training images."""
+    if task.base_classes is not None:
+        return TaskBase(restrict_head(base.model, task.base_classes), has_fitted_head=False)
+    model = fit_head(base.model, tensors.train, base.preprocess, num_classes=task.num_classes)
+    return TaskBase(model, has_fitted_head=True)
+
+
+def pick_split(splits: dict[str, ImageSet], wanted: str | None) -> tuple[str, ImageSet]:
+    """Choose the split to evaluate: the only one, the named one, or ``test``.
+
+    Raises:
+        NuwaError: If there is no such split.
+    """
+    if wanted is None and len(splits) == 1:
+        name = next(iter(splits))
+    else:
+        name = wanted or ("test" if "test" in splits else "val")
+    if name not in splits:
+        raise unknown_name("split", name, splits)
+    return name, splits[name]
+
+
+def is_whole(split: str) -> bool:
+    """Whether a source without splits was read."""
+    return split == WHOLE
+
+
+def path_or_none(text: str | None) -> Path | None:
+    """Turn an optional flag into an optional path."""
+    return Path(text).expanduser() if text else None
