@@ -29,17 +29,17 @@ _LOAD_S = 120.0  # start CUDA and load an engine: 4-15 s seen on a Nano
 
 _TIMED_OUT, _KILLED = 124, 137
 
-# $1 keeps the process group's number, so that a later connection can end what an earlier one began.
-_RUN = 'echo $$ > "$1"; shift; exec "$@" 2>&1'
+# $1 is the run's folder; the number kept there lets a later connection end what an earlier one began.
+_RUN = 'mkdir -p -- "$1" && echo $$ > "$1/pid" && shift && exec "$@" 2>&1'
 
-# Ends the groups whose leader still runs something of this folder; numbers are reused after a reboot.
+# Ends the process groups whose leader still runs something of this folder; a reboot hands out the
+# numbers anew, so the command line is looked at first.
 _END_ALL = r"""
-for f in "$1"/*.pid; do
-  [ -r "$f" ] || continue
-  p=$(cat "$f")
-  grep -qaF -- "$1" "/proc/$p/cmdline" 2>/dev/null && kill -KILL -- "-$p" 2>/dev/null
-  rm -f -- "$f"
+for f in "$1"/run-*/pid; do
+  [ -r "$f" ] && read -r p < "$f" || continue
+  grep -qaF -- "$1" "/proc/$p/cmdline" 2>/dev/null && kill -KILL "-$p" 2>/dev/null  # dash knows no `--` here
 done
+rm -rf -- "$1"/run-*
 exit 0
 """
 
@@ -82,61 +82,59 @@ class BoardSession:
         """
         digest = hashlib.sha256(model).hexdigest()
         key = f"{digest[:16]}-{precision}-{workspace_mb}"
-        folder = self._folder()
         if key in self._engines and self._has_file(self._engines[key]):
             self._engines.move_to_end(key)
             return self._engines[key]
-        onnx_path, engine_path = f"{folder}/{key}.onnx", f"{folder}/{key}.engine"
-        try:
-            self._put_model(model, onnx_path, digest=digest)
-            line = build_line(
-                onnx_path,
-                engine_path,
-                version=self._version,
-                precision=precision,
-                workspace_mb=workspace_mb,
-                timing_cache=f"{folder}/timing.cache",
-                trtexec=self._trtexec,
-            )
-            log = self._run_trtexec(line, step="building the engine", timeout_s=self._build_timeout_s)
-            parse_report(log)
-            if not self._has_file(engine_path):
-                raise CutOffError("trtexec reports success and left no engine")
-        except BaseException:
-            self._remove_quietly(engine_path)
-            raise
-        finally:
-            self._remove_quietly(onnx_path)
+        folder = self._opened()
+        run_dir = self._new_run()
+        onnx_path, part_path = f"{run_dir}/model.onnx", f"{run_dir}/engine"
+        self._put_model(model, onnx_path, digest=digest)
+        line = build_line(
+            onnx_path,
+            part_path,
+            version=self._version,
+            precision=precision,
+            workspace_mb=workspace_mb,
+            timing_cache=f"{folder}/timing.cache",
+            trtexec=self._trtexec,
+        )
+        log = self._run_trtexec(line, run_dir=run_dir, step="building the engine", timeout_s=self._build_timeout_s)
+        parse_report(log)
+        # Moved into place only once it is known to be whole; a broken build stays in the run's folder.
+        engine_path = f"{folder}/{key}.engine"
+        moved = self._transport.run(
+            ["sh", "-c", 'test -s "$1" && mv -- "$1" "$2"', "sh", part_path, engine_path], timeout_s=_SHORT_S
+        )
+        if moved.returncode:
+            raise CutOffError("trtexec reports success and left no engine")
         self._keep_engine(key, engine_path)
         return engine_path
 
     def time_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[str, str]:
         """Time an engine; return the log and the times file."""
-        out = f"{self._new_run()}/times.json"
+        run_dir = self._new_run()
+        out = f"{run_dir}/times.json"
         line = measure_line(
             engine_path, version=self._version, protocol=protocol, export_times=out, trtexec=self._trtexec
         )
         # Slow models need longer than the protocol's own times for the repetitions it asks for.
         limit_s = _LOAD_S + (protocol.warmup_ms + protocol.min_duration_ms) / 1000 + 2 * protocol.min_repetitions
-        log = self._run_trtexec(line, step="measuring", timeout_s=limit_s)
+        log = self._run_trtexec(line, run_dir=run_dir, step="measuring", timeout_s=limit_s)
         return log, self._fetch_text(out)
 
     def profile_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[str, str]:
         """Time an engine's layers; return the log and the profile file."""
-        out = f"{self._new_run()}/profile.json"
+        run_dir = self._new_run()
+        out = f"{run_dir}/profile.json"
         line = profile_line(
             engine_path, version=self._version, protocol=protocol, export_profile=out, trtexec=self._trtexec
         )
-        log = self._run_trtexec(line, step="profiling", timeout_s=_LOAD_S + 4 * protocol.min_repetitions)
+        limit_s = _LOAD_S + 4 * protocol.min_repetitions
+        log = self._run_trtexec(line, run_dir=run_dir, step="profiling", timeout_s=limit_s)
         return log, self._fetch_text(out)
 
-    def clear_runs(self) -> None:
-        """Delete the files of single runs; engines stay."""
-        if self._dir is not None:
-            self._transport.run(["sh", "-c", 'rm -rf -- "$1"/run-*', "sh", self._dir], timeout_s=_SHORT_S)
-
-    def end_leftovers(self) -> None:
-        """End what an earlier, broken connection may have left running there."""
+    def tidy(self) -> None:
+        """End leftovers of this and earlier connections and delete the files of single runs; engines stay."""
         if self._dir is not None:
             self._transport.run(["sh", "-c", _END_ALL, "sh", self._dir], timeout_s=_SHORT_S)
 
@@ -147,7 +145,7 @@ class BoardSession:
             OutsideError: If the board cannot be reached; the folder is then left behind.
         """
         if self._dir is not None:
-            self.end_leftovers()
+            self.tidy()
             self._transport.remove(self._dir)
             self._dir = None
             self._engines.clear()
@@ -157,11 +155,12 @@ class BoardSession:
         """The folder on the board; None before the first use and after ``close``."""
         return self._dir
 
-    def _folder(self) -> str:
+    def _opened(self) -> str:
+        """Make sure that the folder is there; a reboot empties /tmp."""
         if self._dir is not None:
             if self._transport.run(["test", "-d", self._dir], timeout_s=_SHORT_S).returncode == 0:
                 return self._dir
-            self._dir = None  # a reboot empties /tmp
+            self._dir = None
             self._engines.clear()
         made = self._transport.run(["sh", "-c", 'mktemp -d "${TMPDIR:-/tmp}/nuwa.XXXXXXXX"'], timeout_s=_SHORT_S)
         path = made.stdout.strip()
@@ -172,13 +171,13 @@ class BoardSession:
 
     def _new_run(self) -> str:
         self._runs += 1
-        path = f"{self._folder()}/run-{self._runs}"
-        self._transport.make_dir(path)
-        return path
+        return f"{self._dir}/run-{self._runs}"
 
     def _put_model(self, model: bytes, remote: str, *, digest: str) -> None:
         needed_mb = _DISK_FACTOR * len(model) / 1024**2 + _DISK_MARGIN_MB
-        free_mb = self._transport.free_disk_mb(self._folder())
+        run_dir = remote.rsplit("/", 1)[0]
+        self._transport.make_dir(run_dir)
+        free_mb = self._transport.free_disk_mb(run_dir)
         if free_mb < needed_mb:
             raise DiskFullError(
                 f"{self._transport.address} has {free_mb:.0f} MiB free and this model needs {needed_mb:.0f}",
@@ -192,17 +191,16 @@ class BoardSession:
         if answer.returncode or answer.stdout.split()[:1] != [digest]:
             raise CutOffError(f"the model did not arrive whole on {self._transport.address}")
 
-    def _run_trtexec(self, line: Sequence[str], *, step: str, timeout_s: float) -> str:
-        pid_path = f"{self._folder()}/{self._runs}-{step.split()[0]}.pid"
+    def _run_trtexec(self, line: Sequence[str], *, run_dir: str, step: str, timeout_s: float) -> str:
         limit = ["timeout", f"--kill-after={_KILL_AFTER_S}", f"{timeout_s:g}"]
         started = time.monotonic()
         try:
             result = self._transport.run(
-                ["sh", "-c", _RUN, "sh", pid_path, *limit, *line],
+                ["sh", "-c", _RUN, "sh", run_dir, *limit, *line],
                 timeout_s=timeout_s + _KILL_AFTER_S + _TRANSPORT_SLACK_S,
             )
         except CommandTimeoutError as error:
-            self.end_leftovers()
+            self.tidy()
             raise RunTimeoutError(f"{step} hung: {error.message}", hint=error.hint) from error
         if result.returncode == 0:
             return result.output
@@ -228,14 +226,7 @@ class BoardSession:
     def _keep_engine(self, key: str, path: str) -> None:
         self._engines[key] = path
         while len(self._engines) > _KEPT_ENGINES:
-            self._remove_quietly(self._engines.popitem(last=False)[1])
-
-    def _remove_quietly(self, remote: str) -> None:
-        """Delete a file whose loss or stay changes no figure; ``close`` deletes the whole folder."""
-        try:
-            self._transport.remove(remote)
-        except OutsideError:
-            return
+            self._transport.remove(self._engines.popitem(last=False)[1])
 
 
 def _step_error(failure: Failure, *, step: str) -> Exception:

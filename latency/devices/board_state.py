@@ -10,40 +10,43 @@ from dataclasses import dataclass
 from nuwa.errors import OutsideError
 from nuwa.transport import Transport
 
-# POSIX sh, one `key=value` per line. $1 stands before /sys, /proc and /etc, empty on a board.
+# POSIX sh, one `key=value` per line; files are read by the shell itself, because starting a process
+# costs a small board milliseconds. $1 stands before /sys, /proc and /etc, empty on a board.
 #   nvpmodel needs no root to read on JetPack 4.6+; where it refuses, its status file says the number.
 #   GPU clocks: devfreq of the GPU node (57000000.gpu on the Nano, 17000000.* on later boards).
-#   Throttling and load show in cur_freq and in the other processes that hold trtexec.
 _SCRIPT = r"""
 r=$1
 PATH=$PATH:/usr/sbin:/sbin
 say() { [ -n "$2" ] && printf '%s=%s\n' "$1" "$2"; }
-say l4t "$(head -n 1 "$r/etc/nv_tegra_release" 2>/dev/null)"
-say board "$(tr -d '\0' < "$r/proc/device-tree/model" 2>/dev/null)"
-say boot_id "$(cat "$r/proc/sys/kernel/random/boot_id" 2>/dev/null)"
+file() { [ -r "$2" ] && IFS= read -r v < "$2"; [ -r "$2" ] && say "$1" "$v"; }
+file l4t "$r/etc/nv_tegra_release"
+[ -r "$r/proc/device-tree/model" ] && say board "$(tr -d '\0' < "$r/proc/device-tree/model")"
+file boot_id "$r/proc/sys/kernel/random/boot_id"
 mode=$(nvpmodel -q 2>/dev/null | sed -n 's/^NV Power Mode: *//p')
-[ -z "$mode" ] && mode=$(sed -n 's/^pmode:0*\([0-9]\)/\1/p' "$r/var/lib/nvpmodel/status" 2>/dev/null | head -n 1)
+s=$r/var/lib/nvpmodel/status
+[ -z "$mode" ] && [ -r "$s" ] && mode=$(sed -n 's/^pmode:0*\([0-9]\)/\1/p' "$s" | head -n 1)
 say power_mode "$mode"
 for d in "$r"/sys/devices/gpu.0/devfreq/* "$r"/sys/class/devfreq/*.gpu "$r"/sys/class/devfreq/17000000.*; do
   [ -r "$d/cur_freq" ] || continue
-  say gpu_min_hz "$(cat "$d/min_freq")"; say gpu_max_hz "$(cat "$d/max_freq")"; say gpu_cur_hz "$(cat "$d/cur_freq")"
+  file gpu_min_hz "$d/min_freq"; file gpu_max_hz "$d/max_freq"; file gpu_cur_hz "$d/cur_freq"
   break
 done
 c=$r/sys/devices/system/cpu
-say cpus_online "$(cat "$c/online" 2>/dev/null)"
-f=$c/cpu0/cpufreq
-say cpu_min_khz "$(cat "$f/scaling_min_freq" 2>/dev/null)"
-say cpu_max_khz "$(cat "$f/scaling_max_freq" 2>/dev/null)"
-say cpu_governor "$(cat "$f/scaling_governor" 2>/dev/null)"
+file cpus_online "$c/online"
+file cpu_min_khz "$c/cpu0/cpufreq/scaling_min_freq"
+file cpu_max_khz "$c/cpu0/cpufreq/scaling_max_freq"
+file cpu_governor "$c/cpu0/cpufreq/scaling_governor"
 for z in "$r"/sys/class/thermal/thermal_zone*; do
-  t=$(cat "$z/type" 2>/dev/null) && say "temp_$t" "$(cat "$z/temp" 2>/dev/null)"
+  [ -r "$z/type" ] && IFS= read -r t < "$z/type" && file "temp_$t" "$z/temp"
 done
 for p in "$r"/sys/bus/i2c/drivers/ina3221x/*/iio:device0/in_power0_input; do
-  [ -r "$p" ] && say power_in_mw "$(cat "$p")"
+  file power_in_mw "$p"
 done
-say mem_available_kb "$(sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' "$r/proc/meminfo" 2>/dev/null)"
-say load_1min "$(cut -d ' ' -f 1 "$r/proc/loadavg" 2>/dev/null)"
-say other_trtexec "$(pgrep -c -x trtexec 2>/dev/null || true)"
+[ -r "$r/proc/meminfo" ] && while read -r key kb unit; do
+  [ "$key" = MemAvailable: ] && say mem_available_kb "$kb" && break
+done < "$r/proc/meminfo"
+[ -r "$r/proc/loadavg" ] && read -r load rest < "$r/proc/loadavg" && say load_1min "$load"
+say other_trtexec "$(pgrep -c -x trtexec 2>/dev/null)"
 exit 0
 """
 

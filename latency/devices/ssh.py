@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from deploy.tensorrt.operators import check_operators
 from deploy.tensorrt.profile import kernels_from_profile
 from deploy.tensorrt.refusals import check_spec
-from deploy.tensorrt.report import CutOffError, parse_report
+from deploy.tensorrt.report import parse_report
 from deploy.tensorrt.results import RunResult, read_run
 from deploy.tensorrt.trtexec import default_workspace_mb
 from deploy.tensorrt.typed_precision import check_typed_precision
 from deploy.tensorrt.version import trt_version_from_text
 from latency.devices.board_doctor import examine_board
 from latency.devices.board_facts import find_trtexec, read_version
-from latency.devices.board_session import BoardSession, RunTimeoutError
-from latency.devices.board_state import BoardState, changes_between, read_board_state
+from latency.devices.board_guard import RETRIED, BoardGuard
+from latency.devices.board_session import BoardSession
+from latency.devices.board_state import BoardState
 from latency.devices.finding import Finding
 from latency.transport.ssh import SshTransport, ssh_address_from_text
 from nuwa.device import DeviceSpec, KernelTime, Measurement, MeasureProtocol
@@ -26,15 +27,6 @@ from nuwa.transport import ConnectionFailedError, Transport
 
 if TYPE_CHECKING:
     import onnx
-
-_PIN_TIMEOUT_S = 60.0
-
-
-class UnsettledError(OutsideError):
-    """The board was busy, throttled or changed during a run; running again may help."""
-
-
-_RETRIED = (ConnectionFailedError, CutOffError, RunTimeoutError, UnsettledError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +81,7 @@ class SshDevice:
         self._settings = settings or SshSettings()
         self._sleep = sleep
         self._session: BoardSession | None = None
-        self._first_state: BoardState | None = None
-        self._has_pinned = False
+        self._guard = BoardGuard(spec, transport, sysroot=self._settings.sysroot)
 
     @property
     def spec(self) -> DeviceSpec:
@@ -115,7 +106,7 @@ class SshDevice:
         while True:
             try:
                 return self._attempt(content, protocol=protocol, warnings=warnings)
-            except _RETRIED as error:
+            except RETRIED as error:
                 reasons.append(error.message)
                 is_first_contact = self._session is None and isinstance(error, ConnectionFailedError)
                 if is_first_contact:
@@ -181,8 +172,10 @@ class SshDevice:
     def _attempt(self, content: bytes, *, protocol: MeasureProtocol | None, warnings: tuple[str, ...]) -> Measurement:
         session = self._opened()
         workspace_mb = self._settings.workspace_mb or default_workspace_mb(self._spec.memory_mb)
+        wants_pinned = protocol.clocks_pinned if protocol else None
+        self._guard.settle(clocks_pinned=wants_pinned)  # before minutes are spent on a build
         engine = session.engine(content, precision=self._spec.precision, workspace_mb=workspace_mb)
-        before = self._settled_state(protocol)
+        before = self._guard.settle(clocks_pinned=wants_pinned)
         asked = dataclasses.replace(protocol or MeasureProtocol(), clocks_pinned=before.clocks_pinned)
         result = self._time(session, engine, protocol=asked)
         for _ in range(self._settings.max_repeats):
@@ -191,10 +184,7 @@ class SshDevice:
             self._sleep(self._settings.poll_s)
             again = self._time(session, engine, protocol=asked)
             result = min(result, again, key=lambda run: run.latency_ms.cv)
-        after = self._read_state()
-        self._check_unchanged(before, after)
-        if self._first_state is None:
-            self._first_state = before
+        after = self._guard.confirm(before)
         breakdown, missing = self._profile(session, engine, protocol=asked, median_ms=result.latency_ms.median)
         said = (*warnings, *result.warnings, *missing)
         return self._measurement(result, asked, before=before, after=after, breakdown=breakdown, warnings=said)
@@ -216,51 +206,6 @@ class SshDevice:
         except OutsideError as error:
             return (), (f"no breakdown: {error.message}",)
 
-    def _settled_state(self, protocol: MeasureProtocol | None) -> BoardState:
-        state = self._read_state()
-        if self._first_state is None and state.clocks_pinned is False:
-            # Works where the user may run it without a password; the reading afterwards decides.
-            self._transport.run(["sudo", "-n", "jetson_clocks"], timeout_s=_PIN_TIMEOUT_S)
-            state = self._read_state()
-            self._has_pinned = bool(state.clocks_pinned)
-        if protocol is not None and protocol.clocks_pinned and state.clocks_pinned is not True:
-            raise NuwaError(
-                f"the protocol asks for pinned clocks and those of {self._spec.name} are not pinned",
-                hint=f"on the board: sudo jetson_clocks (nuwa doctor {self._spec.name} shows all)",
-            )
-        if self._spec.power_mode is not None and state.power_mode not in (None, self._spec.power_mode):
-            raise NuwaError(
-                f"{self._spec.name} is registered for power mode {self._spec.power_mode} and is in {state.power_mode}",
-                hint="on the board: sudo nvpmodel -m N, where nvpmodel -p --verbose lists N by name",
-            )
-        if self._first_state is not None:
-            changed = changes_between(self._first_state.fixed(), state.fixed())
-            if changed:
-                raise NuwaError(
-                    f"{self._spec.name} changed between two rows: "
-                    + ", ".join(changed)
-                    + "; rows of two states never mix",
-                    hint="put it back as it was, or start anew with another device name",
-                )
-        if state.num_other_trtexec:
-            raise UnsettledError(f"another trtexec runs on {self._spec.name}", hint="wait for it, or end it there")
-        return state
-
-    def _check_unchanged(self, before: BoardState, after: BoardState) -> None:
-        changed = changes_between(before.fixed(), after.fixed())
-        if before.values.get("boot_id") != after.values.get("boot_id"):
-            changed.append("rebooted")
-        if after.is_throttled:
-            changed.append(f"throttled to {after.values['gpu_cur_hz']} Hz")
-        if changed:
-            raise UnsettledError(
-                f"{self._spec.name} changed while it was measured: " + ", ".join(changed),
-                hint=f"let it cool and leave its settings alone; nuwa doctor {self._spec.name}",
-            )
-
-    def _read_state(self) -> BoardState:
-        return read_board_state(self._transport, sysroot=self._settings.sysroot)
-
     def _recover(self, reason: str) -> None:
         """Wait until the board answers again, then end what was left running on it."""
         waited_s = 0.0
@@ -269,7 +214,7 @@ class SshDevice:
             waited_s += self._settings.poll_s
             try:
                 if self._session is not None:
-                    self._session.end_leftovers()
+                    self._session.tidy()
                 return
             except ConnectionFailedError as error:
                 if waited_s >= self._settings.reconnect_s:
@@ -282,7 +227,7 @@ class SshDevice:
         """Delete single runs' files; what cannot be deleted now goes with the folder."""
         try:
             if self._session is not None:
-                self._session.clear_runs()
+                self._session.tidy()
         except OutsideError:
             return
 
@@ -302,7 +247,7 @@ class SshDevice:
             state[f"{key}_before"] = before.values.get(key, "")
             state[f"{key}_after"] = after.values.get(key, "")
         said = list(warnings)
-        if self._has_pinned:
+        if self._guard.has_pinned:
             said.append("clocks were pinned by jetson_clocks and stay so until the next boot")
         if not before.clocks_pinned:
             said.append("clocks are not pinned, or the board does not tell: short runs may differ by a factor of 2")

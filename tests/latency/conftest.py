@@ -1,0 +1,19 @@
+"""Fixtures of the latency tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.ssh_board import SshBoard, serve_board
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[SshBoard]:
+    """A Jetson Nano behind a real SSH server in this process."""
+    root = tmp_path / "a board's root"  # a blank and a quote in every path: quoting is tested throughout
+    root.mkdir()
+    board = SshBoard(root)
+    board.install()
+    with serve_board(board):
+        yield board
