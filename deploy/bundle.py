@@ -1,0 +1,141 @@
+"""Bundles: folders that hold a subnet, its exports, the proof and what it takes to run it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.certificate import Certificate, certificate_from_dict
+from deploy.file_hashes import CERTIFICATE
+from nuwa.arch import Arch, arch_from_dict
+from nuwa.errors import NuwaError
+from nuwa.images import Preprocess
+from nuwa.vit import PlainViT
+from nuwa.weights import load_vit
+
+ARCH = "arch.json"
+WEIGHTS = "model.safetensors"
+ONNX = "model.onnx"
+ENGINE = "model.engine"
+BUILD = "build.sh"
+LABELS = "labels.txt"
+PREPROCESS = "preprocess.json"
+README = "README.md"
+RUN = "run.py"
+RUN_ENGINE = "run_engine.py"
+SAMPLES = "samples"
+OWN_NAMES = (ARCH, WEIGHTS, ONNX, ENGINE, BUILD, LABELS, PREPROCESS, README, RUN, RUN_ENGINE, SAMPLES, CERTIFICATE)
+"""What writing a bundle makes; anything else in a bundle's folder is the user's and is left alone."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk.
+
+    Args:
+        dir: Its folder.
+        arch: As it was searched: entries of blocks that are gone may be there.
+        labels: One name per output.
+        preprocess: How images are made.
+        certificate: None where the bundle was not exported for a device yet.
+    """
+
+    dir: Path
+    arch: Arch
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    certificate: Certificate | None
+
+    @property
+    def weights_path(self) -> Path:
+        return self.dir / WEIGHTS
+
+    @property
+    def onnx_path(self) -> Path | None:
+        """The exported model; None before the export."""
+        return _existing(self.dir / ONNX)
+
+    @property
+    def engine_path(self) -> Path | None:
+        """The engine; None where none was built here."""
+        return _existing(self.dir / ENGINE)
+
+    @property
+    def build_path(self) -> Path | None:
+        """The script that builds the engine on the device; None where an engine or no TensorRT is meant."""
+        return _existing(self.dir / BUILD)
+
+    def load_model(self) -> PlainViT:
+        """Build the module with its weights, in FP32 and evaluation mode.
+
+        Raises:
+            NuwaError: If the weights are missing, damaged, or of another arch.
+        """
+        return load_vit(self.arch, self.weights_path)
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a bundle, going by its arch and weights."""
+    return (folder / ARCH).is_file() and (folder / WEIGHTS).is_file()
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle; weights and graph stay on disk, and hashes are left to ``verify_bundle``.
+
+    Raises:
+        NuwaError: If the folder is no bundle, or a part is missing, damaged or does not fit the rest.
+    """
+    if not folder.is_dir():
+        raise NuwaError(f"no bundle at {folder}", hint="`nuwa query` lists the bundles that searches wrote")
+    arch = arch_from_dict(_read_object(folder / ARCH))
+    preprocess = _preprocess_of(_read_object(folder / PREPROCESS), folder / PREPROCESS)
+    labels = tuple(_read_text(folder / LABELS).splitlines())
+    if len(labels) != arch.num_classes:
+        raise NuwaError(f"{folder / LABELS} names {len(labels)} classes, but the arch has {arch.num_classes}")
+    if not (folder / WEIGHTS).is_file():
+        raise _missing(folder / WEIGHTS)
+    certificate = None
+    if (folder / CERTIFICATE).exists():
+        certificate = certificate_from_dict(_read_object(folder / CERTIFICATE))
+    return Bundle(folder, arch, labels, preprocess, certificate)
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _missing(path: Path) -> NuwaError:
+    return NuwaError(
+        f"{path.parent} is not a whole bundle: {path.name} is missing", hint="copy or make the bundle again"
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise NuwaError(f"{path} cannot be read: {error}") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(_read_text(path))
+    except ValueError as error:
+        raise NuwaError(f"{path} is not JSON: {error}", hint="copy or make the bundle again") from error
+    if not isinstance(values, dict):
+        raise NuwaError(f"{path} holds {type(values).__name__}, wanted an object")
+    return values
+
+
+def _preprocess_of(values: dict[str, Any], path: Path) -> Preprocess:
+    def numbers(name: str) -> tuple[float, ...]:
+        found: Sequence[float] = values[name]
+        return tuple(float(v) for v in found)
+
+    try:
+        return Preprocess(**{**values, "mean": numbers("mean"), "std": numbers("std")})
+    except (TypeError, KeyError, ValueError) as error:
+        raise NuwaError(f"{path} is no description of preprocessing: {error}") from error

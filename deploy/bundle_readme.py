@@ -1,0 +1,107 @@
+"""The README of a bundle: what it is, what was proven, and how to run it."""
+
+from collections.abc import Collection
+
+from deploy.certificate import Certificate
+from nuwa.arch import Arch
+from nuwa.cost import count_macs, count_params
+
+
+def readme_text(
+    arch: Arch, labels: tuple[str, ...], certificate: Certificate | None, *, present: Collection[str]
+) -> str:
+    """Write the README for a bundle that holds the files named in ``present``."""
+    parts = [_title(arch, labels)]
+    if certificate is not None:
+        parts.append(_proof(certificate))
+    if "run.py" in present:
+        parts.append(_run(has_samples="samples" in present))
+    if "build.sh" in present or "model.engine" in present:
+        parts.append(_engine(has_engine="model.engine" in present))
+    parts.append(_files(present))
+    return "\n".join(parts)
+
+
+def _title(arch: Arch, labels: tuple[str, ...]) -> str:
+    shown = ", ".join(labels[:10]) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
+    return f"""# ViT subnet {arch.arch_id}
+
+{arch.depth} blocks, width {arch.embed_dim}, {arch.img_size}×{arch.img_size} images,
+{count_params(arch):,} parameters, {count_macs(arch):,} MACs. Classes: {shown}.
+"""
+
+
+def _proof(certificate: Certificate) -> str:
+    device = certificate.device
+    lines = [
+        f"Made for {device.name}: {device.runtime} {device.runtime_version}, {device.precision}, batch {device.batch}"
+        + (f", power mode {device.power_mode}." if device.power_mode else ".")
+    ]
+    measured = certificate.measurement
+    if measured is not None:
+        stats = measured.latency_ms
+        lines.append(
+            f"Latency {stats.median:.2f} ms {measured.provenance}"
+            f" (p95 {stats.p95:.2f}, p99 {stats.p99:.2f}, n {measured.samples})."
+        )
+        if measured.board_interval_ms is not None:
+            low, high = measured.board_interval_ms
+            lines.append(f"Emulated: a real board is expected between {low:.2f} and {high:.2f} ms.")
+    if certificate.budget_ms is not None:
+        lines.append(f"Budget {certificate.budget_ms:g} ms ({certificate.budget_statistic}): {certificate.verdict}.")
+    lines += [
+        f"Against PyTorch in {a.check} on {a.num_images} images: largest logit error {a.max_abs_error:.2g},"
+        f" same prediction on {100 * a.argmax_agreement:.1f} %."
+        for a in certificate.agreements
+    ]
+    return (
+        "## What was proven\n\n"
+        + "\n".join(lines)
+        + "\n\n`certificate.json` has all of it, and the hash of every file.\n"
+    )
+
+
+def _run(*, has_samples: bool) -> str:
+    example = "samples" if has_samples else "photo.jpg"
+    return f"""## Run it
+
+    pip install numpy pillow onnxruntime
+    python run.py {example}
+    python run.py {example} --json --top 5
+    python run.py {example} --repeat 100
+
+Images or folders; labels, latency and preprocessing time are printed.
+"""
+
+
+def _engine(*, has_engine: bool) -> str:
+    build = "" if has_engine else "    sh build.sh                        # a few minutes, once\n"
+    note = (
+        ""
+        if has_engine
+        else "\nEngines do not carry over between boards or TensorRT versions: build it where it runs.\n"
+    )
+    return f"""## On the board
+
+{build}    python3 run.py photo.jpg --engine model.engine
+{note}"""
+
+
+_DESCRIPTIONS = {
+    "arch.json": "shape of the subnet, block by block",
+    "model.safetensors": "its weights in FP32",
+    "model.onnx": "the exported graph, static shapes, input `images`, output `logits`",
+    "model.engine": "TensorRT engine built for the device",
+    "build.sh": "builds the engine on the device",
+    "labels.txt": "class names in the order of the outputs",
+    "preprocess.json": "how an image becomes the input",
+    "run.py": "classifies images",
+    "run_engine.py": "the part of run.py that drives TensorRT",
+    "samples": "images to try it on",
+    "certificate.json": "what was measured, under which protocol, and hashes",
+}
+
+
+def _files(present: Collection[str]) -> str:
+    lines = [f"- `{name}`: {text}" for name, text in _DESCRIPTIONS.items() if name in present]
+    return "## Files\n\n" + "\n".join(lines) + "\n"

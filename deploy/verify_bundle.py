@@ -1,0 +1,112 @@
+"""Check a bundle on any machine: its files against their hashes, its graph against its weights."""
+
+from dataclasses import dataclass
+
+import onnx
+import torch
+from torch import Tensor
+
+from deploy.bundle import Bundle
+from deploy.certificate import Certificate
+from deploy.file_hashes import FileChanges, compare_hashes
+from deploy.runtimes.model_file import parse_model, read_model_bytes
+from deploy.verify import Agreement, Check, verify_fp16, verify_onnx
+from nuwa.errors import NuwaError
+from nuwa.runtime import Runtime
+
+NUM_RANDOM_IMAGES = 16
+"""Images of noise that stand in where none are given."""
+
+
+@dataclass(frozen=True)
+class BundleCheck:
+    """What ``verify_bundle`` found.
+
+    Args:
+        files: Files that are not as the certificate says.
+        agreements: Exported model against the weights, run now.
+        certificate: Of the bundle.
+    """
+
+    files: FileChanges
+    agreements: tuple[Agreement, ...]
+    certificate: Certificate
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all files are intact and all comparisons hold; the budget is the certificate's matter."""
+        return self.files.is_intact and all(a.is_met for a in self.agreements)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Say what is wrong, one sentence each; empty when all is well."""
+        said = [f"{name} was changed" for name in self.files.changed]
+        said += [f"{name} is missing" for name in self.files.missing]
+        said += [
+            f"{a.check} on {a.runtime} disagrees with PyTorch: largest logit error {a.max_abs_error:.3g},"
+            f" same prediction on {100 * a.argmax_agreement:.1f} % of {a.num_images} images"
+            for a in self.agreements
+            if not a.is_met
+        ]
+        return tuple(said)
+
+
+def verify_bundle(bundle: Bundle, *, images: Tensor | None = None, runtime: Runtime | None = None) -> BundleCheck:
+    """Hash every file again and compare the exported model with the weights.
+
+    A bundle with changed files is compared too as far as it can be read, so that one run names
+    everything that is wrong.
+
+    Args:
+        bundle: With a certificate.
+        images: (N, in_chans, S, S) uint8; None takes noise, which is enough to find a wrong graph but
+            says little about predictions.
+        runtime: What runs the graph; ONNX Runtime by default.
+
+    Raises:
+        NuwaError: If the bundle has no certificate, so that there is nothing to check it against.
+    """
+    if bundle.certificate is None:
+        raise NuwaError(f"bundle {bundle.dir} has no certificate", hint="`nuwa export DIR --device D` writes one")
+    files = compare_hashes(bundle.dir, bundle.certificate.files)
+    agreements: tuple[Agreement, ...] = ()
+    is_readable = not {"model.onnx", "model.safetensors"} & {*files.changed, *files.missing}
+    if is_readable:
+        agreements = check_numbers(bundle, images=images, runtime=runtime)
+    return BundleCheck(files, agreements, bundle.certificate)
+
+
+def check_numbers(
+    bundle: Bundle, *, images: Tensor | None = None, runtime: Runtime | None = None
+) -> tuple[Agreement, ...]:
+    """Compare the exported model with the weights: as exported, and in FP16 where the device computes in it.
+
+    Raises:
+        NuwaError: If the bundle has no exported model, or a file cannot be read.
+    """
+    if bundle.onnx_path is None:
+        raise NuwaError(f"bundle {bundle.dir} has no model.onnx", hint="`nuwa export DIR --device D` writes one")
+    data = read_model_bytes(bundle.onnx_path)
+    model = bundle.load_model()
+    given = random_images(bundle) if images is None else images
+    check = _check_of(parse_model(data, origin=str(bundle.onnx_path)))
+    agreements = [verify_onnx(model, data, given, bundle.preprocess, runtime=runtime, check=check)]
+    is_half = bundle.certificate is not None and bundle.certificate.device.precision == "fp16"
+    if is_half and check != "int8":
+        agreements.append(verify_fp16(model, data, given, bundle.preprocess))
+    return tuple(agreements)
+
+
+def random_images(bundle: Bundle, *, num_images: int = NUM_RANDOM_IMAGES, seed: int = 0) -> Tensor:
+    """Draw noise images (num_images, in_chans, S, S) uint8 for a bundle."""
+    arch = bundle.arch
+    shape = (num_images, arch.in_chans, arch.img_size, arch.img_size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def _check_of(model: onnx.ModelProto) -> Check:
+    """Tell by its nodes and constants in which precision a graph computes."""
+    if any(node.op_type in ("QuantizeLinear", "QLinearMatMul", "DequantizeLinear") for node in model.graph.node):
+        return "int8"
+    is_half = any(t.data_type == onnx.TensorProto.FLOAT16 for t in model.graph.initializer)
+    return "fp16" if is_half else "fp32"

@@ -1,0 +1,197 @@
+"""Write a bundle so that it is whole or not there."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import onnx
+from safetensors import SafetensorError
+
+from deploy import bundle as names
+from deploy.bundle import Bundle, is_bundle, read_bundle
+from deploy.bundle_readme import readme_text
+from deploy.certificate import Certificate, dict_from_certificate, with_files
+from deploy.file_hashes import CERTIFICATE, hash_folder
+from deploy.tensorrt.trtexec import TRTEXEC_PATHS, shell_line
+from nuwa.arch import Arch, dict_from_arch
+from nuwa.errors import NuwaError, OutsideError
+from nuwa.images import Preprocess
+from nuwa.vit import PlainViT
+from nuwa.weights import save_weights
+
+_ASSETS_DIR = Path(__file__).parent / "assets"
+_EXECUTABLE = 0o755
+
+
+@dataclass(frozen=True)
+class BundleParts:
+    """What goes into a bundle; only the first four are needed.
+
+    Args:
+        model: The subnet.
+        arch: As it was searched; entries of blocks that are gone may be there.
+        labels: One name per output.
+        preprocess: How images are made.
+        exported: The ONNX model; None before the export.
+        certificate: What was proven, without ``files``; None before the export.
+        engine: An engine built here; None where none can be.
+        build_line: Arguments that build the engine on the device, with paths relative to the bundle.
+        samples: Encoded images with file names, to try the bundle on.
+    """
+
+    model: PlainViT
+    arch: Arch
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    exported: onnx.ModelProto | bytes | None = None
+    certificate: Certificate | None = None
+    engine: Path | bytes | None = None
+    build_line: Sequence[str] | None = None
+    samples: Sequence[tuple[str, bytes]] = ()
+
+
+def write_bundle(folder: Path, parts: BundleParts, *, replace: bool = False) -> Bundle:
+    """Write all files next to ``folder`` and move them into place at once.
+
+    Args:
+        folder: Where the bundle goes; parent folders are made.
+        parts: What goes in.
+        replace: Whether a bundle that is there may be replaced. Files in it that no bundle writes are kept.
+
+    Raises:
+        NuwaError: If parts do not fit each other, or something is there that may not be replaced.
+        OutsideError: If the disk is full or cannot be written; nothing is left behind then.
+    """
+    _check_parts(parts)
+    _check_target(folder, replace=replace)
+    with _outside_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
+        try:
+            fresh.chmod(_EXECUTABLE)  # mkdtemp makes it private
+            _write_files(fresh, parts)
+            _move_into_place(fresh, folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return read_bundle(folder)
+
+
+def _check_parts(parts: BundleParts) -> None:
+    if parts.model.arch != parts.arch.compact():
+        raise NuwaError(f"model {parts.model.arch.arch_id} is not of arch {parts.arch.arch_id}")
+    if len(parts.labels) != parts.arch.num_classes:
+        raise NuwaError(f"{len(parts.labels)} labels do not fit {parts.arch.num_classes} classes")
+    if any("\n" in label for label in parts.labels):
+        raise NuwaError("a class name holds a line break", hint="rename the class; labels.txt has one name a line")
+    if parts.certificate is not None and parts.certificate.arch_id != parts.arch.arch_id:
+        raise NuwaError(f"the certificate is of arch {parts.certificate.arch_id}, not of {parts.arch.arch_id}")
+    if parts.certificate is not None and parts.exported is None:
+        raise NuwaError("a certificate needs the exported model it is about")
+    for name, _ in parts.samples:
+        if Path(name).name != name or name.startswith("."):
+            raise NuwaError(f"sample {name!r} is not a plain file name")
+
+
+def _check_target(folder: Path, *, replace: bool) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not is_bundle(folder):
+        raise NuwaError(f"{folder} exists and is not a bundle", hint="choose another folder with -o")
+    if not replace:
+        raise NuwaError(f"a bundle is at {folder} already", hint="choose another folder with -o")
+
+
+@contextmanager
+def _outside_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutsideError(
+            f"bundle {folder} could not be written: {error.strerror or error}",
+            hint="free disk space or choose another folder with -o",
+        ) from error
+    except SafetensorError as error:
+        raise OutsideError(f"bundle {folder} could not be written: {error}", hint="free disk space") from error
+
+
+def _write_files(folder: Path, parts: BundleParts) -> None:
+    _write_json(folder / names.ARCH, dict_from_arch(parts.arch))
+    _write_json(folder / names.PREPROCESS, asdict(parts.preprocess))
+    (folder / names.LABELS).write_text("".join(f"{label}\n" for label in parts.labels), encoding="utf-8")
+    save_weights(parts.model, folder / names.WEIGHTS)
+    if parts.exported is not None:
+        data = parts.exported if isinstance(parts.exported, bytes) else parts.exported.SerializeToString()
+        (folder / names.ONNX).write_bytes(data)
+        for name in (names.RUN, names.RUN_ENGINE):
+            shutil.copyfile(_ASSETS_DIR / name, folder / name)
+    if parts.engine is not None:
+        engine = parts.engine.read_bytes() if isinstance(parts.engine, Path) else parts.engine
+        (folder / names.ENGINE).write_bytes(engine)
+    if parts.build_line is not None:
+        (folder / names.BUILD).write_text(build_script(parts.build_line), encoding="utf-8")
+        (folder / names.BUILD).chmod(_EXECUTABLE)
+    if parts.samples:
+        (folder / names.SAMPLES).mkdir()
+    for name, data in parts.samples:
+        (folder / names.SAMPLES / name).write_bytes(data)
+    readme = readme_text(parts.arch, parts.labels, parts.certificate, present={p.name for p in folder.iterdir()})
+    (folder / names.README).write_text(readme, encoding="utf-8")
+    if parts.certificate is not None:
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        certificate = with_files(parts.certificate, hash_folder(folder), created=created)
+        _write_json(folder / CERTIFICATE, dict_from_certificate(certificate))
+
+
+def build_script(line: Sequence[str]) -> str:
+    """Write the shell script that builds the engine: run on the device, from any folder."""
+    folders = ":".join(str(Path(path).parent) for path in TRTEXEC_PATHS)
+    return "\n".join(
+        [
+            "#!/bin/sh",
+            "# Builds the engine on the device itself: engines do not carry over between boards or versions.",
+            "set -eu",
+            'cd "$(dirname "$0")"',
+            f'PATH="$PATH:{folders}"  # TensorRT puts trtexec on no default path',
+            shell_line(line),
+            "",
+        ]
+    )
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _move_into_place(fresh: Path, folder: Path) -> None:
+    """Swap the new folder in; the user's own files of the old one follow."""
+    for path in fresh.rglob("*"):
+        if path.is_file():
+            _flush(path)
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
+    folder.rename(old / folder.name)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        (old / folder.name).rename(folder)
+        old.rmdir()
+        raise
+    for path in (old / folder.name).iterdir():
+        if path.name not in names.OWN_NAMES:
+            path.rename(folder / path.name)
+    shutil.rmtree(old)
+
+
+def _flush(path: Path) -> None:
+    """Make sure that a file's bytes are on the disk before its name is."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,93 @@
+"""The bundle's own run.py: what it prints, what it needs, and that it computes what the model computes."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.bundle import Bundle
+from deploy.write_bundle import write_bundle
+from nuwa.images import ImageSet, pixels
+from nuwa.tensors import normalise
+from tests.deploy.bundle_parts import LABELS, PREPROCESS, make_parts, png
+
+ALLOWED_IMPORTS = {"numpy", "PIL", "onnxruntime", "tensorrt"}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("run") / "b", make_parts())
+
+
+def run(bundle: Bundle, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-I", str(bundle.dir / "run.py"), *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.mark.parametrize(("batch", "input_kind"), [(1, "normalised"), (2, "uint8"), (4, "unit")])
+def test_it_says_what_the_model_says(tmp_path: Path, batch: int, input_kind: str) -> None:
+    bundle = write_bundle(tmp_path / "b", make_parts(batch=batch, input_kind=input_kind))
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    encoded = [png(30, 50, seed=1), png(24, 24, seed=2), png(100, 33, seed=3)]
+    for name, data in zip(("a.png", "b.png", "below/c.png"), encoded, strict=True):
+        (folder / name).write_bytes(data)
+    done = run(bundle, str(folder), "--json", "--top", "7", "--repeat", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    images = ImageSet(encoded, np.zeros(3, dtype=np.int64), LABELS, "test")
+    with torch.inference_mode():
+        logits = bundle.load_model()(normalise(torch.from_numpy(pixels(images, PREPROCESS)), PREPROCESS))
+    expected = torch.softmax(logits, dim=1).numpy()
+    for row, found in zip(expected, answer["images"], strict=True):
+        by_label = {t["label"]: t["probability"] for t in found["top"]}
+        assert [by_label[label] for label in LABELS] == pytest.approx(row.tolist(), abs=1e-5)
+        assert found["label"] == LABELS[int(row.argmax())]
+        assert found["preprocess_ms"] > 0
+        assert found["latency_ms"] > 0
+    assert answer["schema"] == "nuwa.run/1"
+    assert answer["batch"] == batch
+
+
+def test_text_for_people(bundle: Bundle) -> None:
+    done = run(bundle, str(bundle.dir / "samples"))
+    assert done.returncode == 0, done.stderr
+    first, second, last = done.stdout.splitlines()
+    assert "bus.png: " in first
+    assert "van.png: " in second
+    assert "ms per batch of 1 measured on onnxruntime" in last
+    assert "preprocessing" in last
+
+
+def test_wrong_use_ends_with_2(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, said in (
+        ((str(tmp_path / "broken.png"),), "not a readable image"),
+        ((str(tmp_path / "absent.png"),), "not a readable image"),
+        ((str(empty),), "no images"),
+        (("--top", "0", "x.png"), "at least 1"),
+    ):
+        done = run(bundle, *arguments)
+        assert done.returncode == 2, arguments
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["run.py", "run_engine.py"])
+def test_scripts_need_little_and_parse_on_the_boards_python(bundle: Bundle, name: str) -> None:
+    text = (bundle.dir / name).read_text()
+    tree = ast.parse(text, feature_version=(3, 6))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    assert {n for n in found if n not in sys.stdlib_module_names} <= ALLOWED_IMPORTS
