@@ -25,6 +25,9 @@ _TORCH_TYPES = {
 }
 
 
+_DEVICE = "cuda"
+
+
 class EngineRunner:
     """A loaded engine with static shapes.
 
@@ -34,6 +37,7 @@ class EngineRunner:
 
     def __init__(self, engine_path: Path) -> None:
         self._engine_path = engine_path
+        self._runtime: Any = None  # must outlive the engine it loaded
         self._engine: Any = None
         self._context: Any = None
         self._outputs: dict[str, Tensor] = {}
@@ -54,15 +58,15 @@ class EngineRunner:
                 f"the engine is of TensorRT {info.tensorrt_version} and this machine has {ours}",
                 hint="build it again here: nuwa build DIR --device cuda",
             )
-        runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
-        self._engine = runtime.deserialize_cuda_engine(self._engine_path.read_bytes())
+        self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
+        self._engine = self._runtime.deserialize_cuda_engine(self._engine_path.read_bytes())
         if self._engine is None:
             raise OutsideError("the GPU could not load the engine", hint="free GPU memory, or build the engine again")
         self._context = self._engine.create_execution_context()
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
             kind = _TORCH_TYPES[self._engine.get_tensor_dtype(name).name]
-            buffer = torch.empty(tuple(self._engine.get_tensor_shape(name)), dtype=kind, device="cuda")
+            buffer = torch.empty(tuple(self._engine.get_tensor_shape(name)), dtype=kind, device=_DEVICE)
             is_input = self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
             (self._inputs if is_input else self._outputs)[name] = buffer
             self._context.set_tensor_address(name, buffer.data_ptr())
