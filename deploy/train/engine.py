@@ -82,13 +82,13 @@ class Setting:
 def run_job(job: Job, recipe: Recipe, setting: Setting) -> Outcome:
     """Train until the last step, the deadline, or too many divergences.
 
+    It seeds torch's global random state; callers fork it.
+
     Raises:
         NuwaError: If the model is not finite to begin with, or a checkpoint belongs to another run.
         KeyboardInterrupt: On Ctrl-C, after the state was saved.
     """
-    cuda = [setting.device] if setting.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        return _Loop(job, recipe, setting).run()
+    return _Loop(job, recipe, setting).run()
 
 
 class _Loop:

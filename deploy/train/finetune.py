@@ -64,9 +64,9 @@ def finetune(
     """Fine-tune ``student`` and return the best weights by the search split.
 
     The un-tuned student is a candidate, so the result is never worse than it on the search split. The
-    student given is not changed. On one machine and thread count the same arguments give the same bits
-    on the CPU, also when the run was killed and taken up again. Under torchrun every process calls this
-    and gets the same result.
+    student given and torch's random state are not changed. On one machine and thread count the same
+    arguments give the same bits on the CPU, also when the run was killed and taken up again. Under
+    torchrun every process calls this and gets the same result.
 
     Args:
         student: Of the task's classes.
@@ -99,10 +99,11 @@ def finetune(
         progress=progress,
     )
     data = DistilData(_on(train, device), _on(search, device), preprocess)
-    job = DistilJob(detached_copy(student, device), teacher, data, settings, setting)
-    job.prepare()
-    outcome = run_job(job, settings, setting)
-    tuned = PlainViT(student.arch)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        job = DistilJob(detached_copy(student, device), teacher, data, settings, setting)
+        job.prepare()
+        outcome = run_job(job, settings, setting)
+        tuned = PlainViT(student.arch)
     tuned.load_state_dict(outcome.tensors)
     return FinetuneResult(tuned.eval(), outcome.history[0].score, outcome.best.score, outcome)
 

@@ -26,7 +26,7 @@ class _LayerView:
 
     def group_matcher(self, *, coarse: bool = False) -> dict[str, object]:
         del coarse  # blocks are the only granularity
-        return {"stem": r".*(patch_embed|prefix_tokens|pos_embed|cls_token|dist_token|reg_token|norm_pre)",
+        return {"stem": r".*(?:patch_embed|prefix_tokens|pos_embed|cls_token|dist_token|reg_token|norm_pre)",
                 "blocks": [(r".*blocks\.(\d+)", None), (r".*(?:^|\.)norm\.", (99999,))]}  # fmt: skip
 
 

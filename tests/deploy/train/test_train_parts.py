@@ -1,0 +1,149 @@
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from train_toys import PREPROCESS, make_split, make_vit
+
+from deploy.train.batches import plan_batches
+from deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from deploy.train.config import FinetuneConfig
+from deploy.train.optimiser import make_optimiser, make_schedule, set_lr
+from deploy.train.processes import join_processes
+from deploy.train.recipe import Recipe
+from deploy.train.score import Score, score_split
+from deploy.train.watch import loss_problem, score_problem
+from nuwa.errors import NuwaError
+from nuwa.tensors import logits_of
+
+
+def test_an_epoch_shows_every_image_once_split_over_parts_and_processes():
+    plan = plan_batches(Recipe(batch_size=12, accumulate=2, seed=3), num_images=50, processes=3)
+    whole = plan_batches(Recipe(batch_size=12, seed=3), num_images=50, processes=1)
+    seen = []
+    for step in range(plan.steps_per_epoch):
+        batch = torch.cat([plan.indices(step, part=p, rank=r) for p in range(2) for r in range(3)])
+        assert torch.equal(batch, whole.indices(step))
+        seen += batch.tolist()
+    assert len(seen) == len(set(seen)) == 48
+    assert not torch.equal(plan.indices(0), plan.indices(4))
+    assert plan.epoch_of(3) == 0
+    assert plan.epoch_of(4) == 1
+
+
+def test_a_task_smaller_than_a_batch_is_one_batch():
+    plan = plan_batches(Recipe(batch_size=64, accumulate=2), num_images=11, processes=1)
+    assert plan.batch_size == 10
+    with pytest.raises(NuwaError, match="4 parts"):
+        plan_batches(Recipe(batch_size=6, accumulate=4), num_images=100, processes=1)
+
+
+def test_weight_decay_spares_norms_biases_tokens_and_positions():
+    vit = make_vit()
+    names = {id(p): n for n, p in vit.named_parameters()}
+    groups = make_optimiser(vit, Recipe(weight_decay=0.1)).param_groups
+    decayed = {names[id(p)] for g in groups if g["weight_decay"] for p in g["params"]}
+    assert decayed == {n for n in names.values() if n.endswith("weight") and "norm" not in n}
+    assert sum(len(g["params"]) for g in groups) == len(names)
+
+
+def test_layer_decay_falls_from_head_to_stem():
+    vit = make_vit(depth=3)
+    recipe = Recipe(layer_decay=0.5, lr=1e-2)
+    optimiser = make_optimiser(vit, recipe)
+    set_lr(optimiser, make_schedule(optimiser, recipe), step=recipe.warmup_steps, factor=1.0)
+    names = {id(p): n for n, p in vit.named_parameters()}
+    lrs = {names[id(p)]: g["lr"] for g in optimiser.param_groups for p in g["params"]}
+    assert lrs["head.weight"] == pytest.approx(1e-2)
+    assert lrs["blocks.2.mlp.fc1.weight"] == pytest.approx(5e-3)
+    assert lrs["blocks.0.attn.qkv.bias"] == pytest.approx(1.25e-3)
+    assert lrs["patch_embed.proj.weight"] == lrs["prefix_tokens"] == pytest.approx(6.25e-4)
+
+
+def test_schedule_is_linear_then_cosine():
+    recipe = Recipe(steps=100, warmup_steps=10, lr=1.0)
+    optimiser = make_optimiser(make_vit(), recipe)
+    schedule = make_schedule(optimiser, recipe)
+    for step in (0, 4, 10, 55, 99):
+        expected = (step + 1) / 11 if step == 0 else None
+        if step == 4:
+            expected = 1 / 11 + 4 * (10 / 11) / 10
+        if step >= 10:
+            expected = 0.01 + 0.5 * 0.99 * (1 + math.cos(math.pi * (step - 10) / 90))
+        assert set_lr(optimiser, schedule, step=step, factor=0.5) == pytest.approx(0.5 * expected)
+
+
+def test_score_counts_and_orders():
+    vit, split = make_vit(), make_split(30)
+    logits = logits_of(vit, split.images, PREPROCESS)
+    score = score_split(vit, split, PREPROCESS)
+    assert score.top1 == pytest.approx(float((logits.argmax(1) == split.labels).float().mean()))
+    assert score.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, split.labels)), rel=1e-5)
+    assert score.top5 is None
+    assert Score(0.5, None, 1.0).beats(Score(0.5, None, 1.1))
+    assert not Score(0.5, None, 1.0).beats(Score(0.5, None, 1.0))
+    assert Score(0.6, None, 9.0).beats(Score(0.5, None, 1.0))
+
+
+def test_watch_notices_what_is_not_finite_spikes_and_collapses():
+    assert loss_problem([1.0] * 50, scale=1.0) is None
+    assert "nan" in loss_problem([1.0, math.nan], scale=1.0)
+    assert "rose" in loss_problem([1.0] * 30 + [3.5] * 10, scale=1.0)
+    assert loss_problem([0.1] * 30 + [0.9] * 10, scale=1.1) is None  # still below a net that knows nothing
+    assert score_problem(0.8, 0.5, best_top1=0.9) is None
+    assert "fell" in score_problem(0.3, 0.5, best_top1=0.9)
+    assert "nan" in score_problem(0.3, math.nan, best_top1=0.3)
+
+
+def test_checkpoints_replace_each_other_whole(tmp_path):
+    assert load_checkpoint(tmp_path) is None
+    for step in (3, 7):
+        save_checkpoint(tmp_path, Checkpoint({"model.a": torch.full((2,), float(step))}, {"step": step}))
+    found = load_checkpoint(tmp_path)
+    assert found.values == {"step": 7}
+    assert torch.equal(found.tensors["model.a"], torch.tensor([7.0, 7.0]))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["state.json", "step-0000007.safetensors"]
+
+
+def test_a_killed_write_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, Checkpoint({"a": torch.ones(1)}, {"step": 1}))
+    monkeypatch.setattr(json, "dumps", lambda *_, **__: 1 / 0)  # the tensors are written, the state is not
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(tmp_path, Checkpoint({"a": torch.zeros(1)}, {"step": 2}))
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path).values == {"step": 1}
+
+
+def test_a_broken_checkpoint_is_named(tmp_path):
+    save_checkpoint(tmp_path, Checkpoint({"a": torch.ones(1)}, {"step": 1}))
+    (tmp_path / "step-0000001.safetensors").write_bytes(b"half")
+    with pytest.raises(NuwaError, match=r"state\.json"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"lr": -1.0},
+        {"alpha": 1.5},
+        {"temperature": 0.0},
+        {"precision": "fp8"},
+        {"accelerator": "tpu"},
+        {"label_smoothing": 1.0},
+        {"relation_weights": (0.0, 0.0, 0.0)},
+        {"layer_decay": 0.0},
+        {"lr": math.nan},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(NuwaError, match=next(iter(wrong))):
+        dataclasses.replace(FinetuneConfig(), **wrong)
+
+
+def test_half_a_torchrun_environment_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(NuwaError, match="RANK"):
+        join_processes()

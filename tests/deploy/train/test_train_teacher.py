@@ -1,0 +1,86 @@
+import torch
+from train_toys import CONFIG, PREPROCESS, make_split, make_vit, run
+
+from deploy.train.augment import render
+from deploy.train.teacher import Teacher, hash_split, view_key
+from deploy.train.views import draw_view
+
+CPU = torch.device("cpu")
+
+
+def outputs_of(teacher, split, number=0):
+    view = draw_view(CONFIG, number, num_images=len(split), img_size=16)
+    key = view_key(hash_split(split), CONFIG, number, PREPROCESS)
+    said = teacher.outputs(split, view, key=key, preprocess=PREPROCESS, device=CPU, precision="fp32")
+    return said, view
+
+
+def test_outputs_are_of_the_pixels_the_student_sees():
+    teacher, split = Teacher(make_vit()), make_split(30)
+    said, view = outputs_of(teacher, split)
+    with torch.no_grad():
+        x = render(split.images, view, torch.arange(30), PREPROCESS)
+        torch.testing.assert_close(said.logits, teacher.model(x))
+        torch.testing.assert_close(teacher.model.head(said.features), said.logits)
+
+
+def count_forwards(model):
+    calls = []
+    model.patch_embed.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def test_a_view_is_asked_once_for_all_students():
+    teacher, split = Teacher(make_vit()), make_split(30)
+    calls = count_forwards(teacher.model)
+    first, _ = outputs_of(teacher, split)
+    again, _ = outputs_of(teacher, split)
+    assert len(calls) == 1
+    assert torch.equal(first.logits, again.logits)
+    outputs_of(teacher, split, number=1)
+    outputs_of(teacher, make_split(30, seed=4))
+    assert len(calls) == 3
+
+
+def test_stored_outputs_outlive_the_process_and_know_their_teacher(tmp_path):
+    split = make_split(30)
+    first, _ = outputs_of(Teacher(make_vit(), cache_dir=tmp_path), split)
+    second = Teacher(make_vit(), cache_dir=tmp_path)
+    calls = count_forwards(second.model)
+    again, _ = outputs_of(second, split)
+    assert calls == []
+    assert torch.equal(first.logits, again.logits)
+    other = Teacher(make_vit(seed=5), cache_dir=tmp_path)
+    assert not torch.equal(outputs_of(other, split)[0].logits, first.logits)
+
+
+def test_a_key_tells_apart_all_that_changes_pixels():
+    import dataclasses
+
+    from deploy.train.recipe import AugmentConfig
+
+    keys = {
+        view_key("h", config, number, preprocess)
+        for number in (0, 1)
+        for preprocess in (PREPROCESS, dataclasses.replace(PREPROCESS, mean=(0.1, 0.1, 0.1)))
+        for config in (
+            CONFIG,
+            dataclasses.replace(CONFIG, seed=1),
+            dataclasses.replace(CONFIG, mixup=0.2),
+            dataclasses.replace(CONFIG, augment=AugmentConfig(erase=0.1)),
+        )
+    }
+    assert len(keys) == 16
+    assert view_key("h", dataclasses.replace(CONFIG, lr=1.0, steps=5), 0, PREPROCESS) in keys
+
+
+def test_students_of_one_teacher_share_its_outputs():
+    from deploy.train.finetune import finetune
+
+    teacher = Teacher(make_vit(seed=2))
+    calls = count_forwards(teacher.model)
+    data = {"train": make_split(48), "search": make_split(24, seed=9), "preprocess": PREPROCESS, "config": CONFIG}
+    for seed in (1, 3):
+        finetune(make_vit(seed=seed), teacher=teacher, **data)
+    assert len(calls) == CONFIG.views
+    assert run().after.top1 > 0
