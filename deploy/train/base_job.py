@@ -1,0 +1,59 @@
+"""The job of training a base: soft cross-entropy under strong augmentation."""
+
+import hashlib
+import math
+
+from timm.loss import SoftTargetCrossEntropy
+from torch import Tensor, nn
+
+from deploy.train.augment import mix_targets, render
+from deploy.train.distil_job import DistilData
+from deploy.train.engine import Setting
+from deploy.train.losses import smooth_targets
+from deploy.train.recipe import Recipe
+from deploy.train.score import Score, score_split
+from deploy.train.teacher import hash_split
+from deploy.train.views import View, draw_view, view_of_epoch
+from nuwa.weights import hash_tensors
+
+
+class BaseJob:
+    """Train a whole model on labels.
+
+    Args:
+        model: Trained in place; on the accelerator.
+        data: On the accelerator.
+        num_classes: Outputs of the model.
+        recipe: Of the run.
+        setting: Of the run.
+    """
+
+    def __init__(self, model: nn.Module, data: DistilData, num_classes: int, recipe: Recipe, setting: Setting) -> None:
+        self.model = self.module = model
+        self.data, self.recipe, self.setting = data, recipe, setting
+        self.chance_loss = math.log(num_classes)
+        text = f"{hash_tensors(model.state_dict())}:{hash_split(data.train)}:{hash_split(data.search)}"
+        self.identity = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.targets = smooth_targets(data.train.labels, num_classes, recipe.label_smoothing)
+        self.soft_cross_entropy = SoftTargetCrossEntropy()
+        self._view: tuple[int, View] | None = None
+
+    def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Return the loss of the images at ``indices``."""
+        del step  # views and batches are chosen by epoch and indices
+        view = self._view_of(epoch)
+        logits = net(render(self.data.train.images, view, indices, self.data.preprocess))
+        targets = mix_targets(self.targets, view, indices)
+        return {"cross_entropy": self.soft_cross_entropy(logits.float(), targets)}
+
+    def score(self, model: nn.Module) -> Score:
+        """Score weights on the held-out split."""
+        return score_split(model, self.data.search, self.data.preprocess, processes=self.setting.processes)
+
+    def _view_of(self, epoch: int) -> View:
+        number = view_of_epoch(self.recipe, epoch)
+        if self._view is None or self._view[0] != number:
+            images = self.data.train.images
+            view = draw_view(self.recipe, number, num_images=len(images), img_size=images.shape[-1])
+            self._view = number, view.to(self.setting.device)
+        return self._view[1]

@@ -1,0 +1,209 @@
+"""Train or fine-tune a base ViT on a data set and write it in timm's hub format."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import save_for_hf
+from torch import nn
+
+from deploy.train.base_config import BaseDesign, BaseTrainConfig, ModelArgs
+from deploy.train.base_job import BaseJob
+from deploy.train.batches import plan_batches
+from deploy.train.distil_job import DistilData
+from deploy.train.engine import Setting, run_job
+from deploy.train.hardware import pick_device, pick_precision
+from deploy.train.held_out import hold_out, write_hashes
+from deploy.train.outcome import Outcome, Progress
+from deploy.train.processes import join_processes
+from deploy.train.score import Score
+from deploy.train.to_timm import timm_args, timm_from_plain
+from nuwa.base import Base
+from nuwa.errors import NuwaError
+from nuwa.from_timm import plain_from_timm
+from nuwa.images import ImageSet, Preprocess
+from nuwa.suggest import unknown_name
+from nuwa.tensors import SplitTensors, split_tensors
+
+TIMED_STEPS = 20
+"""Steps timed to fit a run into its minutes, after as many to warm up (compilation, caches)."""
+TIMED_IMAGES = 16
+"""Scored while timing, where scores do not matter."""
+TIME_SHARE = 0.9
+"""Of the minutes that the steps may take; evaluations and writing take the rest."""
+PLAN_FILE = "plan.json"
+"""Beside the checkpoint: the steps a time limit came to, which a resumed run must keep."""
+
+
+@dataclass(frozen=True)
+class BaseTrainResult:
+    """A trained base.
+
+    Args:
+        folder: config.json, model.safetensors (FP16) and search_split.json: a ``--base``.
+        search: Best weights on the held-out images.
+        num_train: Images trained on.
+        num_held_out: Images kept out.
+        outcome: The run.
+    """
+
+    folder: Path
+    search: Score
+    num_train: int
+    num_held_out: int
+    outcome: Outcome
+
+
+def train_base(
+    start: BaseDesign | Base,
+    images: ImageSet,
+    *,
+    folder: Path,
+    preprocess: Preprocess,
+    config: BaseTrainConfig | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    checkpoint_dir: Path | None = None,
+    resume: bool = False,
+) -> BaseTrainResult:
+    """Train a ViT on all classes of ``images`` and write it to ``folder``.
+
+    Images are decoded once and stay on the accelerator as uint8; augmentation happens there.
+
+    Args:
+        start: A timm ViT, or a base of ours to go on from; a head over other classes is drawn anew.
+        images: The training split; a share of each class is held out and recorded by hash.
+        folder: Where the base is written, readable by ``nuwa.base.load_base``.
+        preprocess: Of training and of the written base; ``img_size`` must be the model's.
+        config: None for the defaults.
+        progress: Called with where the run stands.
+        checkpoint_dir: Where checkpoints go; None for none.
+        resume: Go on from the checkpoint there.
+
+    Raises:
+        NuwaError: If the design is no supported ViT, or does not fit the images or the checkpoint.
+    """
+    settings = config or BaseTrainConfig()
+    processes = join_processes()
+    device = pick_device(settings.accelerator, local_rank=processes.local_rank)
+    split = hold_out(images, settings.held_out, seed=settings.seed)
+    data = DistilData(
+        _on_device(split.train, preprocess, device), _on_device(split.search, preprocess, device), preprocess
+    )
+    setting = Setting(
+        plan=plan_batches(settings, num_images=len(split.train), processes=processes.count),
+        device=device,
+        precision=pick_precision(settings.precision, device),
+        processes=processes,
+        checkpoint_dir=checkpoint_dir,
+        resume=resume,
+        progress=progress,
+        deadline_s=None if settings.minutes is None else settings.minutes * 60,
+    )
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        model, name, args = build_model(start, num_classes=len(images.label_names), drop_path=settings.drop_path)
+        _require_image_size(model, name, preprocess)
+        model.to(device)
+        settings = _fit_into_minutes(model, data, settings, setting, len(images.label_names))
+        job = BaseJob(model, data, len(images.label_names), settings, setting)
+        outcome = run_job(job, settings, setting)
+    model.load_state_dict(outcome.tensors)
+    if processes.is_first:
+        write_base(model.cpu(), folder, model_args=args, preprocess=preprocess, labels=images.label_names)
+        write_hashes(folder, split.hashes)
+    return BaseTrainResult(folder, outcome.best.score, len(split.train), len(split.search), outcome)
+
+
+def build_model(start: BaseDesign | Base, *, num_classes: int, drop_path: float) -> tuple[nn.Module, str, ModelArgs]:
+    """Build the timm model to train; returns it with its timm name and arguments.
+
+    Raises:
+        NuwaError: If timm does not know the name, or the model is no supported ViT.
+    """
+    if isinstance(start, Base):
+        model = timm_from_plain(start.model, drop_path=drop_path)
+        if start.arch.num_classes != num_classes:
+            model.reset_classifier(num_classes)  # type: ignore[operator] # timm's method on an nn.Module
+        return model, "vit_tiny_patch16_224", timm_args(start.arch)
+    if not timm.is_model(start.timm_name):
+        raise unknown_name("base", start.timm_name, timm.list_models("*vit*"))
+    args = dict(start.model_args)
+    try:
+        made: nn.Module = timm.create_model(
+            start.timm_name, pretrained=start.pretrained, num_classes=num_classes, drop_path_rate=drop_path, **args
+        )
+    except (TypeError, AssertionError, RuntimeError) as error:
+        raise NuwaError(f"timm cannot build {start.timm_name} with {args}: {error}") from error
+    plain_from_timm(made, name=start.timm_name)  # refuses what could not be loaded as a base afterwards
+    return made, start.timm_name, args
+
+
+def write_base(
+    model: nn.Module,
+    folder: Path,
+    *,
+    model_args: ModelArgs,
+    preprocess: Preprocess,
+    labels: tuple[str, ...],
+) -> None:
+    """Write a timm ViT in timm's hub format: FP16 weights and a config with label names."""
+    save_for_hf(
+        model.half(),
+        folder,
+        model_config={"label_names": list(labels)},
+        model_args=dict(model_args),
+        safe_serialization=True,
+        data_config={
+            "input_size": (3, preprocess.img_size, preprocess.img_size),
+            "mean": preprocess.mean,
+            "std": preprocess.std,
+            "interpolation": preprocess.interpolation,
+            "crop_pct": preprocess.crop_pct,
+        },
+    )
+
+
+def _on_device(images: ImageSet, preprocess: Preprocess, device: torch.device) -> SplitTensors:
+    split = split_tensors(images, preprocess)
+    return SplitTensors(split.images.to(device), split.labels.to(device))
+
+
+def _require_image_size(model: nn.Module, name: str, preprocess: Preprocess) -> None:
+    size = plain_from_timm(model, name=name).arch.img_size
+    if size != preprocess.img_size:
+        raise NuwaError(
+            f"the model takes {size} px images, the preprocessing makes {preprocess.img_size} px",
+            hint="give img_size among the model's arguments",
+        )
+
+
+def _fit_into_minutes(
+    model: nn.Module, data: DistilData, settings: BaseTrainConfig, setting: Setting, num_classes: int
+) -> BaseTrainConfig:
+    if settings.minutes is None:
+        return settings
+    plan = None if setting.checkpoint_dir is None else setting.checkpoint_dir / PLAN_FILE
+    if setting.resume and plan is not None and plan.exists():
+        return dataclasses.replace(settings, steps=int(json.loads(plan.read_text())["steps"]))
+    before = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    seconds = []
+    few = SplitTensors(data.search.images[:TIMED_IMAGES], data.search.labels[:TIMED_IMAGES])
+    timed = DistilData(data.train, few, data.preprocess)
+    for _ in range(2):  # the first warms up
+        trial = dataclasses.replace(settings, steps=TIMED_STEPS, eval_every=TIMED_STEPS)
+        bare = dataclasses.replace(setting, checkpoint_dir=None, resume=False, progress=None)
+        job = BaseJob(model, timed, num_classes, trial, bare)
+        outcome = run_job(job, trial, bare)
+        seconds.append(outcome.seconds)
+        model.load_state_dict(before)
+    slowest = setting.processes.sum(torch.tensor(seconds[-1], device=setting.device)) / setting.processes.count
+    fitting = int(settings.minutes * 60 * TIME_SHARE / (float(slowest) / TIMED_STEPS))
+    steps = max(1, min(settings.steps, fitting))
+    if plan is not None and setting.processes.is_first:
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        plan.write_text(json.dumps({"steps": steps}))
+    return dataclasses.replace(settings, steps=steps)

@@ -1,0 +1,75 @@
+"""Turn a uniform plain ViT back into timm's, so that a base of ours can be trained and stored as timm's."""
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from deploy.train.base_config import ModelArgs
+from nuwa.arch import Arch
+from nuwa.errors import NuwaError
+from nuwa.vit import PlainViT
+
+CARRIER = "vit_tiny_patch16_224"
+"""Any plain timm ViT: every dimension is overridden."""
+TIMM_NORM_EPS = 1e-6
+
+
+def timm_args(arch: Arch) -> dict[str, int | float | bool | str]:
+    """Return the ``timm.create_model`` arguments of a uniform arch.
+
+    Raises:
+        NuwaError: If timm's VisionTransformer has no such shape; the reason is named.
+    """
+    block = arch.blocks[0]
+    head_dim = arch.embed_dim / max(block.num_heads, 1)
+    reasons = [
+        (len(set(arch.blocks)) > 1, "its blocks differ"),
+        (not (block.has_attn and block.has_mlp), "a branch is gone"),
+        (not block.qk_dim == block.v_dim == head_dim, "its heads do not fill the width"),
+        (arch.global_pool == "dist", "it pools two tokens"),
+        (arch.norm != "layernorm", f"its norm is {arch.norm}"),
+        (arch.norm_eps != TIMM_NORM_EPS, f"the eps of its norms is {arch.norm_eps:g}"),
+        (arch.final_norm == "none", "it has no final norm"),
+        (arch.act != "gelu", f"its activation is {arch.act}"),
+    ]
+    for is_so, reason in reasons:
+        if is_so:
+            raise NuwaError(f"timm's VisionTransformer cannot hold this ViT: {reason}")
+    return {
+        "img_size": arch.img_size,
+        "patch_size": arch.patch_size,
+        "in_chans": arch.in_chans,
+        "embed_dim": arch.embed_dim,
+        "depth": arch.depth,
+        "num_heads": block.num_heads,
+        "mlp_ratio": block.mlp_width / arch.embed_dim,
+        "qkv_bias": arch.qkv_bias,
+        "global_pool": arch.global_pool,
+        "class_token": arch.num_prefix_tokens > 0,
+        "reg_tokens": max(arch.num_prefix_tokens - 1, 0),
+        "no_embed_class": True,
+        "pre_norm": arch.pre_norm,
+        "fc_norm": arch.final_norm == "after_pool",
+    }
+
+
+def timm_from_plain(vit: PlainViT, *, drop_path: float = 0.0) -> nn.Module:
+    """Build timm's VisionTransformer with the weights of ``vit``; outputs agree to rounding.
+
+    Raises:
+        NuwaError: If timm's VisionTransformer has no such shape.
+    """
+    args: ModelArgs = timm_args(vit.arch)
+    model: nn.Module = timm.create_model(CARRIER, num_classes=vit.arch.num_classes, drop_path_rate=drop_path, **args)
+    tensors = {k: v.detach().clone() for k, v in vit.state_dict().items()}
+    prefix: Tensor = tensors.pop("prefix_tokens")
+    if vit.arch.num_prefix_tokens > 0:
+        tensors["cls_token"] = prefix[:, :1]
+    if vit.arch.num_prefix_tokens > 1:
+        tensors["reg_token"] = prefix[:, 1:]
+    if vit.arch.pre_norm:
+        # timm leaves the patch bias out where a norm follows; a shared shift can live in the positions
+        tensors["pos_embed"] = tensors["pos_embed"] + tensors.pop("patch_embed.proj.bias")
+    with torch.no_grad():
+        model.load_state_dict(tensors)
+    return model

@@ -1,0 +1,147 @@
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from train_toys import make_split, make_vit
+
+from deploy.train.base_config import BaseDesign, BaseTrainConfig
+from deploy.train.base_train import train_base
+from deploy.train.held_out import hold_out
+from deploy.train.recipe import AugmentConfig
+from deploy.train.score import score_split
+from deploy.train.to_timm import timm_from_plain
+from nuwa.arch import BlockSpec
+from nuwa.base import load_base
+from nuwa.errors import NuwaError
+from nuwa.images import ImageSet, Preprocess
+from nuwa.tensors import split_tensors
+from nuwa.vit import PlainViT
+
+PREPROCESS = Preprocess(img_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3), interpolation="bilinear")
+DESIGN = BaseDesign(
+    model_args={"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "global_pool": "avg"}
+)
+CONFIG = BaseTrainConfig(
+    steps=8, batch_size=16, lr=2e-3, warmup_steps=2, eval_every=4, ema_decay=0.9, precision="fp32", accelerator="cpu"
+)
+
+
+def make_images(num=60):
+    split = make_split(num)
+    files = []
+    for pixels in split.images.permute(0, 2, 3, 1).numpy():
+        buffer = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "png")
+        files.append(buffer.getvalue())
+    return ImageSet(files, split.labels.numpy(), ("red", "green", "blue"), "toy")
+
+
+def train(folder, start=DESIGN, config=CONFIG, **kwargs):
+    return train_base(start, make_images(), folder=folder, preprocess=PREPROCESS, config=config, **kwargs)
+
+
+def test_what_is_written_is_a_base_that_never_saw_its_held_out_images(tmp_path):
+    images = make_images()
+    result = train(tmp_path / "base")
+    base = load_base(str(tmp_path / "base"))
+    assert base.label_names == images.label_names
+    assert base.preprocess == PREPROCESS
+    assert (base.arch.embed_dim, base.arch.depth, base.arch.num_tokens) == (16, 2, 5)
+    assert len(base.search_hashes) == result.num_held_out == 6
+    held = images.take([i for i, h in enumerate(images.hashes) if h in base.search_hashes])
+    assert held.counts().tolist() == [2, 2, 2]
+    score = score_split(base.model, split_tensors(held, PREPROCESS), PREPROCESS)
+    assert score.loss == pytest.approx(result.search.loss, abs=5e-3)  # FP16 on disk
+    with (tmp_path / "base" / "config.json").open() as file:
+        assert json.load(file)["model_args"]["embed_dim"] == 16
+
+
+def test_it_learns_under_mixing_and_random_operations(tmp_path):
+    strong = AugmentConfig(rand_ops=1, rand_magnitude=0.2, erase=0.2)
+    config = dataclasses.replace(CONFIG, steps=150, eval_every=75, lr=1e-2, augment=strong, drop_path=0.0)
+    assert train(tmp_path, config=config).search.top1 > 0.8
+
+
+def test_same_seed_same_bits_with_drop_path_and_after_an_interruption(tmp_path):
+    config = dataclasses.replace(CONFIG, drop_path=0.5)
+
+    def interrupt(report):
+        if report.step == 6:
+            raise KeyboardInterrupt
+
+    first = train(tmp_path / "a", config=config).outcome
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", config=config, checkpoint_dir=tmp_path / "run", progress=interrupt)
+    second = train(tmp_path / "b", config=config, checkpoint_dir=tmp_path / "run", resume=True).outcome
+    assert second.resumed_from == 6
+    assert first.curve == second.curve
+    assert all(torch.equal(first.tensors[k], second.tensors[k]) for k in first.tensors)
+
+
+def test_minutes_shorten_the_run_and_a_resumed_one_keeps_its_length(tmp_path):
+    config = dataclasses.replace(CONFIG, steps=10**6, eval_every=10**6, minutes=1 / 60)
+    first = train(tmp_path / "a", config=config, checkpoint_dir=tmp_path / "run").outcome
+    assert 1 <= first.steps < 10**5
+    assert first.seconds < 10
+    steps = json.loads((tmp_path / "run" / "plan.json").read_text())["steps"]
+    again = train(tmp_path / "a", config=config, checkpoint_dir=tmp_path / "run", resume=True).outcome
+    assert again.resumed_from in (steps, first.steps)
+
+
+def test_a_base_of_ours_can_be_trained_on(tmp_path):
+    train(tmp_path / "first")
+    base = load_base(str(tmp_path / "first"))
+    again = train(tmp_path / "second", start=base, config=dataclasses.replace(CONFIG, steps=1, lr=1e-9))
+    assert again.outcome.history[0].score.loss == pytest.approx(
+        score_split(base.model, split_tensors(hold_out(make_images(), 0.1).search, PREPROCESS), PREPROCESS).loss,
+        rel=1e-4,
+    )
+    assert load_base(str(tmp_path / "second")).arch == base.arch
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"num_prefix_tokens": 3}, {"global_pool": "avg", "final_norm": "after_pool"}, {"pre_norm": True}],
+    ids=str,
+)
+def test_timm_computes_what_the_plain_vit_computes(change):
+    plain = make_vit()
+    vit = PlainViT(dataclasses.replace(plain.arch, **change)).eval()
+    with torch.no_grad():
+        for p in vit.parameters():
+            p.copy_(torch.randn(p.shape) * 0.2)
+        x = torch.randn(2, 3, 16, 16)
+        torch.testing.assert_close(timm_from_plain(vit).eval()(x), vit(x), rtol=1e-4, atol=1e-5)
+
+
+def test_what_timm_cannot_hold_is_refused_by_name():
+    vit = make_vit()
+    blocks = (vit.arch.blocks[0], BlockSpec(1, 8, 8, 32))
+    with pytest.raises(NuwaError, match="blocks differ"):
+        timm_from_plain(PlainViT(dataclasses.replace(vit.arch, blocks=blocks)))
+    with pytest.raises(NuwaError, match="fill the width"):
+        timm_from_plain(make_vit(num_heads=1))
+
+
+def test_copies_of_a_held_out_image_are_held_out_too():
+    images = make_images(30)
+    doubled = ImageSet([*images.encoded, *images.encoded], np.tile(images.labels, 2), images.label_names, "toy")
+    split = hold_out(doubled, 0.2)
+    assert not set(split.train.hashes) & set(split.search.hashes)
+    assert len(split.train) + len(split.search) == 60
+    assert split.hashes == set(split.search.hashes)
+    with pytest.raises(NuwaError, match="red"):
+        hold_out(images.take([0, 1, 2, 4, 5]), 0.2)
+
+
+def test_wrong_designs_are_refused(tmp_path):
+    with pytest.raises(NuwaError, match="vit_tin"):
+        train(tmp_path, start=BaseDesign(timm_name="vit_tin"))
+    with pytest.raises(NuwaError, match="32 px"):
+        train(tmp_path, start=BaseDesign(model_args={**DESIGN.model_args, "img_size": 32}))
+    with pytest.raises(NuwaError, match="colour"):
+        train(tmp_path, start=BaseDesign(model_args={"colour": 3}))
