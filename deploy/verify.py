@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from deploy.export.graph import InputKind
+from deploy.runtimes.batches import run_batches
 from deploy.runtimes.onnxruntime import OnnxRuntime
 from deploy.runtimes.torch_runtime import TorchRuntime
 from nuwa.errors import NuwaError
 from nuwa.images import Preprocess
-from nuwa.runtime import FloatArray, Runtime, Session
+from nuwa.runtime import FloatArray, Images, Runtime, Session
 from nuwa.tensors import normalise
 from nuwa.vit import PlainViT
 
@@ -138,17 +139,12 @@ def input_kind_of(exported: onnx.ModelProto | bytes) -> InputKind:
 
 
 def logits_of_session(session: Session, images: Tensor, preprocess: Preprocess, *, input_kind: InputKind) -> FloatArray:
-    """Run (N, in_chans, S, S) uint8 images through a session of any batch: (N, num_classes).
+    """Run (N, in_chans, S, S) uint8 images through a session of any batch: (N, num_classes)."""
+    return run_batches(session, network_input(images, preprocess, input_kind=input_kind))
 
-    The last batch is filled up with its first image, whose extra logits are dropped.
-    """
-    batch = session.input_shape[0]
-    out = []
-    for part in torch.split(images, batch):
-        filled = torch.cat([part, part[:1].expand(batch - len(part), -1, -1, -1)])
-        if input_kind == "normalised":
-            given = normalise(filled, preprocess).numpy()
-        else:
-            given = filled.numpy() if input_kind == "uint8" else filled.numpy().astype(np.float32) / np.float32(255)
-        out.append(session.run(np.ascontiguousarray(given))[: len(part)])
-    return np.concatenate(out)
+
+def network_input(images: Tensor, preprocess: Preprocess, *, input_kind: InputKind) -> Images:
+    """Turn (N, in_chans, S, S) uint8 images into what an exported model takes."""
+    if input_kind == "normalised":
+        return normalise(images, preprocess).numpy()
+    return images.numpy() if input_kind == "uint8" else images.numpy().astype(np.float32) / np.float32(255)

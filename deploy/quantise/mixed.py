@@ -1,0 +1,88 @@
+"""Find the INT8 model that keeps the accuracy: all blocks, or all but those that suffer most."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from deploy.quantise.qdq import Int8Quantiser
+from deploy.quantise.sensitivity import BlockSensitivity, block_sensitivities
+from deploy.runtimes.batches import run_batches
+from nuwa.errors import NuwaError
+from nuwa.runtime import FloatArray, Images, Runtime
+
+
+@dataclass(frozen=True)
+class MixedModel:
+    """A quantised model that loses little enough.
+
+    Args:
+        model: The graph.
+        float_blocks: Blocks left in FP32.
+        top1_before: Accuracy of the FP32 graph on the images it was chosen with (fraction).
+        top1: Its accuracy on the same images (fraction).
+        sensitivities: Per block, most sensitive first; empty where all blocks could be quantised at once.
+    """
+
+    model: onnx.ModelProto
+    float_blocks: tuple[int, ...]
+    top1_before: float
+    top1: float
+    sensitivities: tuple[BlockSensitivity, ...]
+
+
+def quantise_mixed(
+    quantiser: Int8Quantiser,
+    exported: onnx.ModelProto,
+    images: Images,
+    labels: npt.NDArray[np.int64],
+    *,
+    max_loss: float,
+    runtime: Runtime,
+) -> MixedModel | None:
+    """Quantise as many blocks as accuracy allows.
+
+    Blocks go back to FP32 in order of their sensitivity, 1, 2, 4, … of them, which needs few trials
+    and leaves at most twice as many in FP32 as necessary.
+
+    Args:
+        quantiser: Of ``exported``.
+        exported: FP32 graph.
+        images: Network input (N, in_chans, S, S) of the search split, other than for INT8 calibration.
+        labels: (N,) right outputs.
+        max_loss: Largest loss of top1 allowed, a fraction.
+        runtime: What runs the graphs.
+
+    Returns:
+        None where no block can be quantised within ``max_loss``.
+
+    Raises:
+        NuwaError: If ``max_loss`` is negative.
+    """
+    if not max_loss >= 0:
+        raise NuwaError(f"the largest loss of top1 must be 0 or more, found {max_loss}")
+    reference = _logits(exported, images, runtime)
+    before = _top1(reference, labels)
+    whole = quantiser.quantise()
+    top1 = _top1(_logits(whole, images, runtime), labels)
+    if before - top1 <= max_loss:
+        return MixedModel(whole, (), before, top1, ())
+    ranked = block_sensitivities(quantiser, images, reference=reference, runtime=runtime)
+    num_float = 1
+    while num_float < len(ranked):
+        left = tuple(sorted(s.block for s in ranked[:num_float]))
+        mixed = quantiser.quantise(blocks=[b for b in quantiser.blocks if b not in left])
+        top1 = _top1(_logits(mixed, images, runtime), labels)
+        if before - top1 <= max_loss:
+            return MixedModel(mixed, left, before, top1, ranked)
+        num_float *= 2
+    return None
+
+
+def _logits(model: onnx.ModelProto, images: Images, runtime: Runtime) -> FloatArray:
+    return run_batches(runtime.load(model.SerializeToString()), images)
+
+
+def _top1(logits: FloatArray, labels: npt.NDArray[np.int64]) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
