@@ -16,7 +16,7 @@ from nuwa.vit import PlainViT
 from search.scorer import Score, SubnetDeriver, TeacherScorer
 from search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 
-SHARES = (0.25, 0.5, 0.75)
+SHARES = (0.25, 0.5)
 """Shares of a block's width that are measured; between them the cost is interpolated."""
 
 

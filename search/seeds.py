@@ -197,16 +197,15 @@ def _seed(front: AdditiveFront, point: int, arch: Arch, prior: AdditivePrior) ->
 
 
 def _take_in_turn(pools: Sequence[Sequence[Seed]], count: int) -> list[Seed]:
+    """Take the pools' first, then their second, … leaving near-duplicates for when nothing else is left."""
+    ranks = range(max((len(pool) for pool in pools), default=0))
+    ordered = [pool[rank] for rank in ranks for pool in pools if rank < len(pool)]
     taken: list[Seed] = []
-    for rank in range(max((len(pool) for pool in pools), default=0)):
-        for pool in pools:
-            if rank < len(pool) and len(taken) < count and _is_new(pool[rank].arch, taken):
-                taken.append(pool[rank])
+    for least in (MIN_DIFFERENT_BLOCKS, 1):
+        for seed in ordered:
+            if len(taken) < count and all(num_different_blocks(seed.arch, t.arch) >= least for t in taken):
+                taken.append(seed)
     return taken
-
-
-def _is_new(arch: Arch, taken: Sequence[Seed]) -> bool:
-    return all(num_different_blocks(arch, seed.arch) >= MIN_DIFFERENT_BLOCKS for seed in taken)
 
 
 def num_different_blocks(a: Arch, b: Arch) -> int:

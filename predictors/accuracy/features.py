@@ -59,5 +59,11 @@ def summaries(roots: Floats) -> Floats:
     )
 
 
+def directions(roots: Floats) -> Floats:
+    """Scale branch roots (n, d) to unit length; an uncut arch stays zero."""
+    norms = np.sqrt((roots**2).sum(axis=1, keepdims=True))
+    return np.asarray(roots / np.maximum(norms, KL_FLOOR))
+
+
 KL_FLOOR = 1e-3
 """Added before logarithms, in nats: differences below it are within the noise of a few hundred images."""

@@ -12,85 +12,114 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-LENGTHS = (0.5, 1.0, 2.0, 4.0)
+LENGTHS = (1.0, 2.0, 4.0)
 """Length scales tried, in units of the median distance between rows."""
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Noise variances tried, relative to the kernel's."""
-LINEAR_SHARES = (0.1, 0.5, 0.9)
-"""Shares of the linear kernel in the sum of linear and squared-exponential kernel."""
+MIXES = ((0.8, 0.2, 0.0), (0.4, 0.2, 0.4), (0.1, 0.2, 0.7), (0.1, 0.8, 0.1))
+"""Shares of the squared-exponential, linear and pair kernel tried."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the kernels compare.
+
+    Args:
+        rows: (n, d) standardised features, for the squared-exponential and the linear kernel.
+        directions: (n, p) unit vectors, for the pair kernel (u · u′)²: its functions are uᵀAu with any A, one
+            weight for every pair of columns.
+    """
+
+    rows: Floats
+    directions: Floats
 
 
 @dataclass(frozen=True)
 class GaussianFit:
-    """A fitted process; predictions need the rows it was fitted to.
+    """A fitted process; predictions need the inputs it was fitted to.
 
     Args:
-        rows: (n, d) standardised features.
+        inputs: Of n rows.
         weights: (n,) K⁻¹ y.
         inverse: (n, n) inverse of the noisy kernel matrix.
         length: Length scale in feature units.
-        linear_share: Share of the linear kernel.
+        mix: Shares of the kernels, adding up to 1.
         scale: Variance of the process (signal).
         noise: Noise variance, relative to ``scale``.
         loo_ratio: (n,) leave-one-out residuals over their predicted standard deviation.
     """
 
-    rows: Floats
+    inputs: Inputs
     weights: Floats
     inverse: Floats
     length: float
-    linear_share: float
+    mix: tuple[float, float, float]
     scale: float
     noise: float
     loo_ratio: Floats
 
-    def predict(self, rows: Floats) -> tuple[Floats, Floats]:
-        """Predict mean and standard deviation of a noisy observation at (m, d) rows: two (m,)."""
-        cross = _kernel(rows, self.rows, length=self.length, linear_share=self.linear_share)
-        own = 1.0 - self.linear_share + self.linear_share * (1.0 + (rows**2).sum(axis=1)) / (1 + rows.shape[1])
+    def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        """Predict mean and standard deviation of a noisy observation at m inputs: two (m,)."""
+        cross = _kernel(inputs, self.inputs, length=self.length, mix=self.mix)
+        smooth, linear, pair = self.mix
+        rows = inputs.rows
+        own = smooth + linear * (1.0 + (rows**2).sum(axis=1)) / (1 + rows.shape[1])
+        own = own + pair * (inputs.directions**2).sum(axis=1) ** 2
         spread = own + self.noise - ((cross @ self.inverse) * cross).sum(axis=1)
         return cross @ self.weights, np.sqrt(self.scale * np.maximum(spread, self.noise))
 
 
-def fit_gaussian(rows: Floats, targets: Floats, *, prior_scale: float) -> GaussianFit:
-    """Fit a zero-mean process to standardised rows.
+def fit_gaussian(inputs: Inputs, targets: Floats, *, prior_scale: float) -> GaussianFit:
+    """Fit a zero-mean process.
 
     Args:
-        rows: (n, d), n >= 1.
+        inputs: Of n >= 1 rows.
         targets: (n,).
         prior_scale: What the process variance is before any row is seen; counts as two rows.
     """
-    n = len(rows)
+    fits = [
+        _best_noise(inputs, targets, length=length, mix=mix, prior_scale=prior_scale)
+        for mix in MIXES
+        for length in _lengths(inputs.rows)
+    ]
+    return max(fits, key=lambda scored: scored[0])[1]
+
+
+def _lengths(rows: Floats) -> list[float]:
     distances = np.sqrt(_squared_distances(rows, rows))
-    unit = float(np.median(distances[distances > 0])) if (distances > 0).any() else 1.0
-    best: tuple[float, GaussianFit] | None = None
-    for share in LINEAR_SHARES:
-        for length in LENGTHS:
-            gram = _kernel(rows, rows, length=length * unit, linear_share=share)
-            values, vectors = np.linalg.eigh(gram)
-            values = np.maximum(values, 0.0)
-            rotated = vectors.T @ targets
-            for noise in NOISES:
-                spectrum = values + noise
-                power = float((rotated**2 / spectrum).sum())
-                scale = (power + 2 * prior_scale) / (n + 2)
-                score = -0.5 * (n * np.log(scale) + float(np.log(spectrum).sum()) + power / scale)
-                if best is None or score > best[0]:
-                    inverse = (vectors / spectrum) @ vectors.T
-                    weights = inverse @ targets
-                    precision = np.diag(inverse)
-                    ratio = weights / np.sqrt(scale * precision)
-                    fit = GaussianFit(rows, weights, inverse, length * unit, share, scale, noise, ratio)
-                    best = (score, fit)
-    if best is None:
-        raise ValueError("the hyper-parameter grid is empty")
-    return best[1]
+    apart = distances[distances > 0]
+    unit = float(np.median(apart)) if len(apart) else 1.0
+    return [unit * length for length in LENGTHS]
 
 
-def _kernel(a: Floats, b: Floats, *, length: float, linear_share: float) -> Floats:
-    smooth = np.exp(-0.5 * _squared_distances(a, b) / length**2)
-    linear = (1.0 + a @ b.T) / (1 + a.shape[1])
-    return np.asarray((1.0 - linear_share) * smooth + linear_share * linear)
+def _best_noise(
+    inputs: Inputs, targets: Floats, *, length: float, mix: tuple[float, float, float], prior_scale: float
+) -> tuple[float, GaussianFit]:
+    """Log marginal likelihood and fit at the best noise level of one kernel."""
+    n = len(targets)
+    values, vectors = np.linalg.eigh(_kernel(inputs, inputs, length=length, mix=mix))
+    values = np.maximum(values, 0.0)
+    rotated = vectors.T @ targets
+    scored = []
+    for noise in NOISES:
+        spectrum = values + noise
+        power = float((rotated**2 / spectrum).sum())
+        scale = (power + 2 * prior_scale) / (n + 2)
+        scored.append((-0.5 * (n * np.log(scale) + float(np.log(spectrum).sum()) + power / scale), noise, scale))
+    score, noise, scale = max(scored)
+    inverse = (vectors / (values + noise)) @ vectors.T
+    weights = inverse @ targets
+    ratio = weights / np.sqrt(scale * np.diag(inverse))
+    return score, GaussianFit(inputs, weights, inverse, length, mix, float(scale), noise, ratio)
+
+
+def _kernel(a: Inputs, b: Inputs, *, length: float, mix: tuple[float, float, float]) -> Floats:
+    smooth, linear, pair = mix
+    total = smooth * np.exp(-0.5 * _squared_distances(a.rows, b.rows) / length**2)
+    total += linear * (1.0 + a.rows @ b.rows.T) / (1 + a.rows.shape[1])
+    if pair:
+        total += pair * (a.directions @ b.directions.T) ** 2
+    return np.asarray(total)
 
 
 def _squared_distances(a: Floats, b: Floats) -> Floats:

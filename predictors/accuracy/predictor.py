@@ -8,8 +8,8 @@ from scipy import stats
 
 from nuwa.arch import Arch
 from nuwa.errors import NuwaError
-from predictors.accuracy.features import KL_FLOOR, Featuriser, Floats, summaries
-from predictors.accuracy.gaussian import GaussianFit, fit_gaussian
+from predictors.accuracy.features import KL_FLOOR, Featuriser, Floats, directions, summaries
+from predictors.accuracy.gaussian import GaussianFit, Inputs, fit_gaussian
 from predictors.accuracy.prior import AdditivePrior
 from predictors.contract import Prediction
 
@@ -23,8 +23,10 @@ MIN_CALIBRATION = 10
 class KLPredictor:
     """Library prior plus a Gaussian process on log KL; implements ``predictors.contract.Predictor``.
 
-    The mean is the log of the additive sum of the library's KLs; the process models what the sum misses, over the
-    branches' disturbances (interactions) and four summaries of them (how cuts add up).
+    The mean is the log of the additive sum of the library's KLs; the process models what the sum misses. If
+    branch i moves the logits by d_i, the KL is about half |Σ d_i|², so its ratio to the additive sum is uᵀAu with u
+    the unit vector of the branches' √KL and A their unknown cosines: that is the pair kernel. A squared-exponential
+    and a linear kernel over the branches and four summaries take what is left.
 
     Args:
         prior: Costs of single replacements.
@@ -66,7 +68,7 @@ class KLPredictor:
         self._shift = features.mean(axis=0)
         self._spread = np.maximum(features.std(axis=0), 1e-3)
         targets = np.log(np.maximum(kls, 0.0) + KL_FLOOR) - summaries(roots)[:, 0]
-        self._fit = fit_gaussian(self._standardise(features), targets, prior_scale=PRIOR_SD**2)
+        self._fit = fit_gaussian(self._inputs(features, roots), targets, prior_scale=PRIOR_SD**2)
         self._widening = 1.0
         if len(archs) >= MIN_CALIBRATION:
             nominal = float(stats.norm.ppf(0.5 + self._coverage / 2))
@@ -89,15 +91,15 @@ class KLPredictor:
         mean = summaries(roots)[:, 0]
         if self._fit is None:
             return mean, np.full(len(mean), PRIOR_SD)
-        residual, sd = self._fit.predict(self._standardise(self._features(roots)))
+        residual, sd = self._fit.predict(self._inputs(self._features(roots), roots))
         return mean + residual, sd * self._widening
 
     def _features(self, roots: Floats) -> Floats:
         return np.hstack([summaries(roots), roots])
 
-    def _standardise(self, features: Floats) -> Floats:
+    def _inputs(self, features: Floats, roots: Floats) -> Inputs:
         scaled = (features - self._shift) / self._spread
-        num_summaries = features.shape[1] - (2 * len(self._prior.base.blocks) + 1)
+        num_summaries = features.shape[1] - roots.shape[1]
         # the branches together weigh about as much as the summaries: many small, partly idle columns
-        scaled[:, num_summaries:] *= np.sqrt(num_summaries / max(1, features.shape[1] - num_summaries))
-        return scaled
+        scaled[:, num_summaries:] *= np.sqrt(num_summaries / roots.shape[1])
+        return Inputs(scaled, directions(roots))

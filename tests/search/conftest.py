@@ -1,5 +1,6 @@
 """Fakes with closed forms: a latency, a score and a derivation whose right answers are known."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,7 +58,7 @@ def synthetic_kl(arch: Arch, base: Arch) -> float:
         mlp = 1 - b.mlp_width / full.mlp_width
         weight = 1.0 / (1 + (7 * i + 3) % 5)
         missing.append(weight * (0.4 * attn**2 + 0.6 * mlp**1.5))
-    pairs = sum(a * b for a, b in zip(missing, missing[1:], strict=False))
+    pairs = sum(a * b for a, b in itertools.pairwise(missing))
     return 0.2 * sum(missing) + 0.3 * pairs + 0.1 * (1 - arch.embed_dim / base.embed_dim)
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_the_front_is_spread_and_undominated(study, make_space):
     result, _ = study(make_space(4), budget_ms=None, trials=40, pareto=True)
     front = result.front
     assert len(front) >= 6
-    for faster, slower in zip(front, front[1:], strict=False):
+    for faster, slower in itertools.pairwise(front):
         assert faster.predicted_latency_ms < slower.predicted_latency_ms
         assert faster.kl > slower.kl
 

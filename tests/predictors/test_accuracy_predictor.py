@@ -1,0 +1,143 @@
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+
+from nuwa.arch import Arch, BlockSpec
+from nuwa.errors import NuwaError
+from predictors.accuracy import KLPredictor, cross_validate, prior_from_library, report_card
+from predictors.accuracy.gaussian import Inputs, fit_gaussian
+from predictors.contract import Predictor
+
+FULL = BlockSpec(2, 16, 16, 64)
+BASE = Arch(blocks=(FULL,) * 6, embed_dim=32, num_classes=5, img_size=16, patch_size=8)
+OPTIONS = [
+    FULL,
+    BlockSpec(0, 0, 0, 64),
+    BlockSpec(2, 16, 16, 0),
+    BlockSpec(0, 0, 0, 0),
+    BlockSpec(2, 16, 16, 32),
+    BlockSpec(1, 16, 16, 64),
+]
+
+
+def disturbance(i: int, spec: BlockSpec) -> np.ndarray:
+    """Two numbers per block: how far a cut moves the logits in two directions, some against each other."""
+    rng = np.random.default_rng(1000 * i + 7)
+    attn, mlp = rng.normal(size=(2, 3)) * (0.35, 0.2, 0.3)
+    return attn * (1 - spec.num_heads / 2) + mlp * (1 - spec.mlp_width / 64) ** 1.5
+
+
+def true_kl(arch: Arch) -> float:
+    """Quadratic in the sum of disturbances: aligned cuts cost more than they add up to, opposed ones less."""
+    moved = sum(disturbance(i, spec) for i, spec in enumerate(arch.blocks))
+    return float((moved**2).sum()) / 2
+
+
+def random_archs(count: int, seed: int) -> list[Arch]:
+    rng = np.random.default_rng(seed)
+    return [
+        dataclasses.replace(BASE, blocks=tuple(OPTIONS[k] for k in rng.integers(0, len(OPTIONS), 6)))
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def prior():
+    rows = [
+        dataclasses.replace(BASE, blocks=(*BASE.blocks[:i], spec, *BASE.blocks[i + 1 :]))
+        for i in range(6)
+        for spec in OPTIONS[1:]
+    ]
+    return prior_from_library(BASE, rows, [true_kl(a) for a in rows])
+
+
+@pytest.fixture(scope="module")
+def reports(prior):
+    held = random_archs(150, seed=1)
+    truth = [true_kl(a) for a in held]
+    cards = []
+    for count in (0, 15, 60, 200):
+        predictor: Predictor = KLPredictor(prior)
+        if count:
+            seen = random_archs(count, seed=2)
+            predictor.fit(seen, [true_kl(a) for a in seen])
+        cards.append(report_card(predictor, held, truth, num_fitted=count))
+    return cards
+
+
+def test_more_scored_subnets_order_better(reports):
+    taus = [card.kendall_tau for card in reports]
+    assert taus[-1] > 0.8
+    assert taus[-1] > taus[0] + 0.1
+    assert taus[2] > taus[0]
+    assert reports[-1].median_log_error < reports[0].median_log_error / 2
+    assert reports[-1].spearman > reports[-1].kendall_tau
+
+
+def test_intervals_cover_about_what_they_promise(reports):
+    for card in reports[2:]:
+        assert 0.75 <= card.interval_coverage <= 1.0
+        assert card.nominal_coverage == 0.9
+
+
+def test_predictions_lie_inside_their_interval(prior):
+    seen = random_archs(40, seed=2)
+    guess = KLPredictor(prior).fit(seen, [true_kl(a) for a in seen]).predict(random_archs(50, seed=3))
+    assert (guess.lower <= guess.value).all()
+    assert (guess.value <= guess.upper).all()
+    assert (guess.lower >= 0).all()
+
+
+def test_a_fit_forgets_earlier_ones_and_repeats_itself(prior):
+    seen, other = random_archs(30, seed=2), random_archs(30, seed=5)
+    once = KLPredictor(prior).fit(seen, [true_kl(a) for a in seen])
+    twice = KLPredictor(prior).fit(other, [true_kl(a) for a in other]).fit(seen, [true_kl(a) for a in seen])
+    probe = random_archs(20, seed=6)
+    assert np.array_equal(once.predict(probe).value, twice.predict(probe).value)
+
+
+def test_one_row_is_enough(prior):
+    arch = random_archs(1, seed=2)
+    guess = KLPredictor(prior).fit(arch, [0.5]).predict(random_archs(5, seed=3))
+    assert np.isfinite(guess.value).all()
+
+
+def test_predicting_is_quick(prior):
+    seen = random_archs(200, seed=2)
+    predictor = KLPredictor(prior).fit(seen, [true_kl(a) for a in seen])
+    probe = random_archs(1000, seed=3)
+    predictor.predict(probe)
+    start = time.process_time()
+    predictor.predict(probe)
+    assert (time.process_time() - start) / 1000 < 100e-6
+
+
+@pytest.mark.parametrize("values", [[float("nan")], [-0.5], []])
+def test_impossible_scores_are_refused(prior, values):
+    with pytest.raises(NuwaError):
+        KLPredictor(prior).fit(random_archs(1, seed=2), values)
+
+
+def test_cross_validation_judges_every_row_once(prior):
+    seen = random_archs(50, seed=2)
+    card = cross_validate(KLPredictor(prior), seen, [true_kl(a) for a in seen])
+    assert card.num_heldout == 50
+    assert card.num_fitted == 40
+    with pytest.raises(NuwaError, match="5 folds need"):
+        cross_validate(KLPredictor(prior), seen[:5], [0.1] * 5)
+
+
+def test_leave_one_out_residuals_equal_refits():
+    rng = np.random.default_rng(0)
+    rows, targets = rng.normal(size=(12, 3)), rng.normal(size=12)
+    fit = fit_gaussian(Inputs(rows, rows / np.linalg.norm(rows, axis=1, keepdims=True)), targets, prior_scale=1.0)
+    for k in range(12):
+        kept = np.arange(12) != k
+        gram = np.linalg.inv(fit.inverse)
+        cross = gram[k, kept]
+        inside = np.linalg.inv(gram[np.ix_(kept, kept)])
+        mean = cross @ inside @ targets[kept]
+        sd = np.sqrt(fit.scale * (gram[k, k] - cross @ inside @ cross))
+        assert (targets[k] - mean) / sd == pytest.approx(fit.loo_ratio[k])

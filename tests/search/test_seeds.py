@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from predictors.accuracy import prior_from_library
+from search.feasible import Budget
+from search.library import library_archs
+from search.seeds import additive_fronts, knapsack_seeds, make_seeds, num_different_blocks, uniform_seeds
+from search.trials import StudyConfig
+
+
+@pytest.fixture
+def prior_of(kl_of):
+    def build(space):
+        archs = library_archs(space)
+        return prior_from_library(space.base, archs, [kl_of(a, space.base) for a in archs])
+
+    return build
+
+
+def test_the_exact_seed_equals_brute_force_on_its_additive_objective(make_space, latency, prior_of):
+    space = make_space(4, heads=(0, 1, 2))
+    assert space.size == 9**4 - 3**4 <= 20_000
+    prior = prior_of(space)
+    front = additive_fronts(space, prior=prior, latency=latency)[0]
+    base_ms = latency.ms(space.base)
+
+    def additive_ms(arch):
+        total = base_ms
+        for i, block in enumerate(arch.blocks):
+            for spec in (_with_attn(block, space.base.blocks[i]), _with_mlp(block, space.base.blocks[i])):
+                alone = space.make([*space.base.blocks[:i], spec, *space.base.blocks[i + 1 :]])
+                total += latency.ms(alone) - base_ms
+        return total
+
+    every = list(space.enumerate())
+    times = np.array([additive_ms(a) for a in every])
+    kls = np.array([prior.additive(a) for a in every])
+    for budget in (2.0, 2.5, 3.0):
+        place = front.sums.best_within(budget)
+        assert front.sums.costs[place] == pytest.approx(kls[times <= budget].min())
+        assert front.sums.gap_within(budget) == 0
+        assert prior.additive(front.arch(place)) == pytest.approx(front.sums.costs[place])
+
+
+def _with_attn(block, full):
+    return type(block)(block.num_heads, block.qk_dim, block.v_dim, full.mlp_width)
+
+
+def _with_mlp(block, full):
+    return type(block)(full.num_heads, full.qk_dim, full.v_dim, block.mlp_width)
+
+
+def test_seeds_fit_by_the_whole_net_predictor_where_latency_is_not_additive(make_space, make_latency, prior_of):
+    class Crowded(make_latency):
+        def ms(self, arch):
+            return super().ms(arch) * (1.3 - 0.1 * arch.depth / len(arch.blocks))
+
+    space, latency = make_space(5), Crowded()
+    prior, budget = prior_of(space), Budget(latency, 2.9)
+    fronts = additive_fronts(space, prior=prior, latency=latency)
+    seeds = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=6)
+    assert len(seeds) == 6
+    assert (latency.predict([s.arch for s in seeds]).upper <= 2.9).all()
+    for a in seeds:
+        assert space.contains(a.arch)
+        assert all(a is b or num_different_blocks(a.arch, b.arch) >= 1 for b in seeds)
+
+
+def test_uniform_seeds_are_the_cheapest_that_fit(make_space, latency, prior_of):
+    space = make_space(3, mlp=(0, 16, 32, 64), heads=(0, 1, 2))
+    prior, budget = prior_of(space), Budget(latency, 3.0)
+    seeds = uniform_seeds(space, prior=prior, budget=budget, num_seeds=2)
+    fitting = [a for a in space.uniform_family() if 1.02 * latency.ms(a) <= 3.0]
+    assert seeds[0].additive_kl == pytest.approx(min(prior.additive(a) for a in fitting))
+    assert all(len(set(seed.arch.blocks)) == 1 for seed in seeds)
+
+
+def test_without_a_budget_seeds_span_the_front(make_space, latency, prior_of):
+    space = make_space(5)
+    prior = prior_of(space)
+    fronts = additive_fronts(space, prior=prior, latency=latency)
+    seeds = make_seeds(
+        space, prior=prior, fronts=fronts, budget=Budget(latency, None), config=StudyConfig(num_seeds=12)
+    )
+    spread = [latency.ms(s.arch) for s in seeds if s.origin == "seed"]
+    whole = latency.ms(space.base)
+    assert min(spread) < 0.5 * whole
+    assert max(spread) > 0.8 * whole
