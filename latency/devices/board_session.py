@@ -1,6 +1,7 @@
 """One stay on a board: a folder of its own, runs of `trtexec` that cannot outlive it, engines kept."""
 
 import hashlib
+import math
 import tempfile
 import time
 from collections import OrderedDict
@@ -192,7 +193,7 @@ class BoardSession:
             raise CutOffError(f"the model did not arrive whole on {self._transport.address}")
 
     def _run_trtexec(self, line: Sequence[str], *, run_dir: str, step: str, timeout_s: float) -> str:
-        limit = ["timeout", f"--kill-after={_KILL_AFTER_S}", f"{timeout_s:g}"]
+        limit = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(math.ceil(timeout_s))]
         started = time.monotonic()
         try:
             result = self._transport.run(

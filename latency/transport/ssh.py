@@ -205,12 +205,13 @@ class SshTransport:
             done = await asyncio.wait_for(process.wait(check=False), timeout_s)
         except TimeoutError as error:
             process.kill()  # OpenSSH before 7.9 ignores this: what must end there runs under `timeout`
-            process.close()
             program = command.split()[0]
             raise CommandTimeoutError(
                 f"{program} did not answer on {self.address} within {timeout_s:.0f} s",
-                hint=f"see whether the board hangs: ssh {self.address} uptime",
+                hint=f"see whether the board hangs: ssh {self._ssh_target()} uptime",
             ) from error
+        finally:
+            process.close()
         if done.exit_signal is not None:
             code = 128 + _SIGNALS.get(str(done.exit_signal[0]), 0)
         elif done.exit_status is None:

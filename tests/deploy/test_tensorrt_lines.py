@@ -1,7 +1,9 @@
 """Versions, command lines, and what is refused while planning."""
 
+import itertools
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -16,9 +18,9 @@ from deploy.tensorrt.engine_info import (
 from deploy.tensorrt.refusals import check_opset, check_precision, check_spec
 from deploy.tensorrt.trtexec import build_line, default_workspace_mb, measure_line, profile_line, shell_line
 from deploy.tensorrt.version import trt_features, trt_version_from_text
-from nuwa.device import DeviceSpec, MeasureProtocol
+from nuwa.device import DeviceSpec, MeasureProtocol, Precision
 from nuwa.errors import NuwaError
-from tests.support.standin_runs import run_standin
+from tests.support import trtexec_standin
 
 VERSIONS = ["8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.1", "10.3.0", "10.15.0", "11.0.0", "11.4.0"]
 ORIN = DeviceSpec("orin", "ssh", "tensorrt", "8.6.1", "fp16", compute_capability="8.7")
@@ -59,13 +61,20 @@ def test_versions_compare_by_number() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("transfers", [False, True])
-@pytest.mark.parametrize("cuda_graph", [False, True])
-def test_every_line_is_one_that_its_release_knows(
-    tmp_path: Path, version: str, transfers: bool, cuda_graph: bool
-) -> None:
-    protocol = MeasureProtocol(warmup_ms=10, min_duration_ms=20, transfers=transfers, cuda_graph=cuda_graph)
-    run_standin(tmp_path, version=version, protocol=protocol, num_bytes=1000)  # unknown options fail there
+def test_every_line_is_one_that_its_release_knows(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trtexec_standin, "VERSION", tuple(int(part) for part in version.split(".")))
+    known = trtexec_standin.known_options()
+    lines = [
+        build_line("m", "e", version=version, precision=precision, workspace_mb=64, timing_cache=cache)
+        for precision in get_args(Precision)
+        for cache in ("c", None)
+    ]
+    for transfers, cuda_graph in itertools.product((False, True), repeat=2):
+        protocol = MeasureProtocol(transfers=transfers, cuda_graph=cuda_graph)
+        lines.append(measure_line("e", version=version, protocol=protocol, export_times="t"))
+        lines.append(profile_line("e", version=version, protocol=protocol, export_profile="p"))
+    for line in lines:
+        assert {option.partition("=")[0] for option in line[1:]} <= known
 
 
 def test_the_line_for_a_nano() -> None:

@@ -8,7 +8,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,8 +123,8 @@ class SshBoard:
     def num_commands(self, pattern: str) -> int:
         return sum(bool(re.search(pattern, command)) for command in self.commands)
 
-    def transport(self, **changes: object) -> SshTransport:
-        options: dict[str, object] = {
+    def transport(self, **changes: Any) -> SshTransport:
+        options: dict[str, Any] = {
             "key_paths": [self.root / "keys" / "client"],
             "known_hosts_paths": [self.root / "keys" / "known_hosts"],
             "config_paths": [],
@@ -231,7 +231,7 @@ async def _listen(board: SshBoard, host_key: asyncssh.SSHKey, authorized: Path) 
             board.connections.discard(self.connection)
 
     class Sftp(asyncssh.SFTPServer):
-        def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        def write(self, file_obj: object, offset: int, data: bytes) -> int | Awaitable[int]:
             if board.is_disk_full:
                 raise OSError(28, os.strerror(28))
             if board.cut_copies > 0:
