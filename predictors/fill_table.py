@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from latency.table.axes import Axes, attn_keys, coarse, contexts_in, mlp_keys
+from latency.table.axes import Axes, attn_keys, coarse, contexts_in, farthest_first, mlp_keys
 from latency.table.build import Progress, measure_rows
 from latency.table.chain import frame_of
 from latency.table.row import TableRow
@@ -18,6 +18,8 @@ from predictors.latency.unit_prices import Branch
 # Rows chosen between two fits of the interpolation: few enough to follow what was learned, many
 # enough that fitting takes a small part of the time.
 _BATCH = 12
+# So many rows of a kind are measured whatever the time: fewer make no interpolation.
+_MUST = 5
 # Rows in busy company are exact about work; alone, launches hardly vary with widths, so fewer will do.
 _ALONE_EVERY = 4
 
@@ -61,7 +63,8 @@ def fill_table(
         notebook: What is known, and where new rows go.
         background: What keeps the device busy, as probed.
         relative_sd: Standard error of one measurement relative to its value.
-        deadline: ``time.monotonic`` value to stop at; the coarse grid is finished all the same.
+        deadline: ``time.monotonic`` value to stop at; a handful of rows of each kind is measured all
+            the same.
         progress: Called with a label, rows done and rows planned.
 
     Returns:
@@ -73,8 +76,11 @@ def fill_table(
     for contexts in groups:
         thin = coarse(plan.axes, per_axis=plan.per_axis, mlp=plan.mlp_points, embed=plan.embed_points)
         few = [c for c in contexts if c.embed_dim in thin.embed_dims] or contexts
-        added += filler.both(attn_keys(thin, few), alone_every=1 if not background.has_launches else _ALONE_EVERY)
-        added += filler.both(mlp_keys(thin, few), alone_every=1 if not background.has_launches else _ALONE_EVERY)
+        queues = [farthest_first(keys) for keys in (attn_keys(thin, few), mlp_keys(thin, few))]
+        for keys in queues:
+            added += filler.both(keys[:_MUST], alone_every=2)
+        for keys in queues:
+            added += filler.both(keys[_MUST:], alone_every=_ALONE_EVERY, deadline=deadline)
     for contexts in groups:
         added += filler.refine(contexts, deadline=deadline)
     return added

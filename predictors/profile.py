@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from predictors.latency.predictor import LatencyPredictor, subject_of
 from predictors.report_card import ReportCard, noise_floor, report_card
 from predictors.sample_archs import sample_archs
 from predictors.whole_models import ModelTimes, measure_models
+
+DEFAULT_MINUTES = 12.0
+"""What a profile of a real device takes unless told otherwise: well below a quarter of an hour."""
 
 # Share of the time given to rows; the rest is for whole nets, without which there is no predictor.
 _TABLE_SHARE = 0.6
@@ -38,14 +41,15 @@ class ProfileSettings:
             the scale.
         embed_dims: Widths of the residual stream that subnets may be cut to; empty for none.
         max_rows: Most rows of one kind of branch.
-        minutes: Time to keep; None for as long as it takes.
+        minutes: Time to keep; None for as long as it takes on an emulated device, and for
+            ``DEFAULT_MINUTES`` on a real one.
         coverage: Nominal coverage of the interval.
         seed: Of the choice of nets.
     """
 
     num_fit: int = 48
     num_heldout: int = 60
-    repeats: int = 2
+    repeats: int = 3
     num_sessions: int = 8
     embed_dims: tuple[int, ...] = ()
     max_rows: int = 120
@@ -99,7 +103,8 @@ def profile(
         base: Whose subnets shall be predicted.
         export: Makes the ONNX model of an arch as the device takes it.
         notebook: What is known, and where new figures go; None for a fresh one in memory.
-        reopen: Opens a further session with the device; None measures everything in one.
+        reopen: Opens a further session with an emulated device, whose offset is drawn anew; None, and
+            on real devices, whose offset a new connection does not change, one session does all.
         protocol: How to measure; None for the device's own.
         settings: How much; None for the defaults.
         progress: Called with a label, steps done and steps in all (None: not known).
@@ -110,10 +115,12 @@ def profile(
     """
     begun = time.monotonic()
     settings = settings or ProfileSettings()
+    if settings.minutes is None and device.spec.kind != "emulated":
+        settings = replace(settings, minutes=DEFAULT_MINUTES)
     notebook = notebook if notebook is not None else MemoryNotebook()
     timer = ArchTimer(device, export=export, protocol=protocol)
     sessions = [timer]
-    if reopen is not None:
+    if reopen is not None and device.spec.kind == "emulated":
         sessions = [ArchTimer(reopen(k), export=export, protocol=protocol) for k in range(settings.num_sessions)]
     relative_sd, base_s = _repeatability(timer, base)
     fit_archs, heldout_archs = _choose_models(base, settings)

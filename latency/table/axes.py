@@ -1,5 +1,6 @@
 """Widths that subnets of a base may take, and the rows that a latency table of them can have."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -100,3 +101,30 @@ def coarse(axes: Axes, *, per_axis: int, mlp: int, embed: int) -> Axes:
         mlp_widths=tuple(spread(axes.mlp_widths, mlp)),
         embed_dims=tuple(spread(axes.embed_dims, embed)) if axes.embed_dims else (),
     )
+
+
+def farthest_first(keys: Sequence[BlockKey]) -> list[BlockKey]:
+    """Order keys so that every prefix is spread over all of them: widest first, then the farthest from those before.
+
+    Distance is in octaves of width; ties go to the earlier key.
+    """
+    places = [_place(key) for key in keys]
+    left = list(range(len(keys)))
+    if not left:
+        return []
+    order = [max(left, key=lambda i: sum(places[i]))]
+    left.remove(order[0])
+    nearest = {i: math.dist(places[i], places[order[0]]) for i in left}
+    while left:
+        chosen = max(left, key=lambda i: nearest[i])
+        order.append(chosen)
+        left.remove(chosen)
+        for i in left:
+            nearest[i] = min(nearest[i], math.dist(places[i], places[chosen]))
+    return [keys[i] for i in order]
+
+
+def _place(key: BlockKey) -> tuple[float, ...]:
+    block = key.block
+    widths = (key.context.embed_dim, block.num_heads, block.qk_dim, block.v_dim, block.mlp_width)
+    return tuple(math.log2(1 + w) for w in widths)

@@ -23,41 +23,44 @@ _Shape = tuple[int, int, int] | int  # (num_heads, qk_dim, v_dim) of attention, 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Sums over the branches of each arch of a batch; every array is (num_archs,), times in milliseconds.
+    """Prices of every branch of a batch of archs, in the order of the net; times in milliseconds.
+
+    Columns alternate: 2i is the attention branch of an arch's i-th block, 2i + 1 its MLP; branches
+    that are gone and places past the end hold zeros.
 
     Args:
-        work_attn: Work of the attention branches.
-        work_mlp: Work of the MLP branches.
-        launch_attn: Launches of the attention branches; 0 on devices that are fed in time.
-        launch_mlp: Launches of the MLP branches.
-        num_attn: Attention branches.
-        num_mlp: MLP branches.
-        num_whole: Blocks with both branches.
-        stem: Net without blocks.
-        additive: What a chain of each branch alone took, summed, and the stem: the pure block sum.
-        variance: Summed variance of the branches' prices, ms².
+        work: What each branch is for the device, (num_archs, num_columns).
+        launch: What launching it takes, (num_archs, num_columns); zeros on devices fed in time.
+        variance: Of ``work``, ms², (num_archs,), summed over the branches.
+        is_there: Which columns are branches, (num_archs, num_columns).
+        stem: Net without blocks, (num_archs,).
     """
 
-    work_attn: Array
-    work_mlp: Array
-    launch_attn: Array
-    launch_mlp: Array
-    num_attn: Array
-    num_mlp: Array
-    num_whole: Array
-    stem: Array
-    additive: Array
+    work: Array
+    launch: Array
     variance: Array
+    is_there: npt.NDArray[np.bool_]
+    stem: Array
 
     @property
-    def work(self) -> Array:
-        """Work of all branches."""
-        return self.work_attn + self.work_mlp
+    def num_attn(self) -> Array:
+        """Attention branches, (num_archs,)."""
+        return np.asarray(self.is_there[:, 0::2].sum(axis=1), dtype=np.float64)
 
     @property
-    def launch(self) -> Array:
-        """Launches of all branches."""
-        return self.launch_attn + self.launch_mlp
+    def num_mlp(self) -> Array:
+        """MLP branches, (num_archs,)."""
+        return np.asarray(self.is_there[:, 1::2].sum(axis=1), dtype=np.float64)
+
+    @property
+    def num_whole(self) -> Array:
+        """Blocks with both branches, (num_archs,)."""
+        return np.asarray((self.is_there[:, 0::2] & self.is_there[:, 1::2]).sum(axis=1), dtype=np.float64)
+
+    @property
+    def additive(self) -> Array:
+        """Plain block sum: what a chain of each branch alone took, and the stem, (num_archs,)."""
+        return np.asarray(np.maximum(self.work, self.launch).sum(axis=1) + self.stem, dtype=np.float64)
 
     def take(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "Encoded":
         """Pick archs of the batch."""
@@ -77,7 +80,7 @@ class PriceList:
         self._groups = fit_groups(rows)
         self._stems = StemPrices(rows)
         self._numbers: dict[Branch, dict[BlockContext, dict[_Shape, int]]] = {"attn": {}, "mlp": {}}
-        self._prices: dict[Branch, Array] = {"attn": np.zeros((0, 4)), "mlp": np.zeros((0, 4))}
+        self._prices = np.zeros((1, 3))  # work, launch, variance; number 0 is a branch that is gone
         self._contexts: dict[tuple[object, ...], BlockContext] = {}
 
     def group(self, branch: Branch, context: BlockContext) -> GroupPrices:
@@ -102,21 +105,20 @@ class PriceList:
             NuwaError: If the table lacks a kind of row; names it and the command that measures it.
         """
         contexts = [self._context(arch) for arch in archs]
-        attn, num_attn, mlp, num_mlp, num_whole = self._branches(archs, contexts)
-        sums_attn = _sums(self._prices["attn"], attn, num_attn)
-        sums_mlp = _sums(self._prices["mlp"], mlp, num_mlp)
-        stem = self._stems.price(archs, device_name=self.device_name)
+        numbers, depths = self._number(archs, contexts)
+        columns = 2 * max(depths, default=0)
+        row = np.repeat(np.arange(len(archs)), 2 * np.asarray(depths, dtype=np.intp))
+        start = np.cumsum([0, *(2 * d for d in depths[:-1])]) if depths else np.zeros(0, dtype=np.intp)
+        column = np.arange(len(numbers)) - np.repeat(start, 2 * np.asarray(depths, dtype=np.intp))
+        placed = np.zeros((len(archs), columns), dtype=np.intp)
+        placed[row, column] = numbers
+        prices = self._prices[placed]
         return Encoded(
-            work_attn=sums_attn[:, 0],
-            work_mlp=sums_mlp[:, 0],
-            launch_attn=sums_attn[:, 1],
-            launch_mlp=sums_mlp[:, 1],
-            num_attn=np.array(num_attn, dtype=np.float64),
-            num_mlp=np.array(num_mlp, dtype=np.float64),
-            num_whole=np.array(num_whole, dtype=np.float64),
-            stem=stem,
-            additive=sums_attn[:, 3] + sums_mlp[:, 3] + stem,
-            variance=sums_attn[:, 2] + sums_mlp[:, 2],
+            work=prices[:, :, 0],
+            launch=prices[:, :, 1],
+            variance=prices[:, :, 2].sum(axis=1),
+            is_there=placed > 0,
+            stem=self._stems.price(archs, device_name=self.device_name),
         )
 
     def _context(self, arch: Arch) -> BlockContext:
@@ -134,39 +136,30 @@ class PriceList:
             found = self._contexts[key] = context_of(arch)
         return found
 
-    def _branches(
-        self, archs: Sequence[Arch], contexts: Sequence[BlockContext]
-    ) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
-        """List the numbers of all branches of a batch, pricing those not met before."""
+    def _number(self, archs: Sequence[Arch], contexts: Sequence[BlockContext]) -> tuple[list[int], list[int]]:
+        """List the numbers of all branches, two per block, and the depth of each arch."""
         for attempt in range(2):
-            attn: list[int] = []
-            mlp: list[int] = []
-            num_attn: list[int] = []
-            num_mlp: list[int] = []
-            num_whole: list[int] = []
+            numbers: list[int] = []
+            depths: list[int] = []
             try:
                 for arch, context in zip(archs, contexts, strict=True):
-                    attn_of = self._numbers["attn"][context]
-                    mlp_of = self._numbers["mlp"][context]
-                    before_attn, before_mlp, whole = len(attn), len(mlp), 0
+                    attn_of, mlp_of = self._numbers["attn"][context], self._numbers["mlp"][context]
+                    before = len(numbers)
                     for block in arch.blocks:
                         heads, width = block.num_heads, block.mlp_width
                         if heads:
-                            attn.append(attn_of[heads, block.qk_dim, block.v_dim])
-                            if width:
-                                whole += 1
-                        if width:
-                            mlp.append(mlp_of[width])
-                    num_attn.append(len(attn) - before_attn)
-                    num_mlp.append(len(mlp) - before_mlp)
-                    num_whole.append(whole)
+                            numbers.append(attn_of[heads, block.qk_dim, block.v_dim])
+                            numbers.append(mlp_of[width] if width else 0)
+                        elif width:
+                            numbers += (0, mlp_of[width])
+                    depths.append((len(numbers) - before) // 2)
             except KeyError:
                 if attempt:
                     raise
                 self._meet(archs, contexts)
             else:
                 break
-        return attn, num_attn, mlp, num_mlp, num_whole
+        return numbers, depths
 
     def _meet(self, archs: Sequence[Arch], contexts: Sequence[BlockContext]) -> None:
         """Price every branch of the batch that has no number yet."""
@@ -185,23 +178,14 @@ class PriceList:
         for (branch, context), shapes in wanted.items():
             points = np.array([point_of(branch, block, context) for block in shapes.values()], dtype=np.float64)
             work, launch, sd = self.group(branch, context).price(points)
-            first = len(self._prices[branch])
-            self._prices[branch] = np.concatenate(
-                [self._prices[branch], np.stack([work, launch, sd**2, np.maximum(work, launch)], axis=1)]
-            )
+            first = len(self._prices)
+            self._prices = np.concatenate([self._prices, np.stack([work, launch, sd**2], axis=1)])
             for offset, shape in enumerate(shapes):
                 self._numbers[branch][context][shape] = first + offset
 
 
 def _shape(branch: Branch, block: BlockSpec) -> _Shape:
     return (block.num_heads, block.qk_dim, block.v_dim) if branch == "attn" else block.mlp_width
-
-
-def _sums(prices: Array, numbers: Sequence[int], counts: Sequence[int]) -> Array:
-    """Sum rows of ``prices`` (n, 4) by arch: (num_archs, 4)."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    picked = prices[np.asarray(numbers, dtype=np.intp)] if len(numbers) else np.zeros((0, 4))
-    return np.stack([np.bincount(owner, picked[:, k], minlength=len(counts)) for k in range(4)], axis=1)
 
 
 def contexts_of(archs: Iterable[Arch]) -> set[BlockContext]:

@@ -18,7 +18,7 @@ Features = Callable[[Array], Array]
 
 # Candidates for the size of what the mean misses (relative) and for how far it reaches (octaves of
 # width); the marginal likelihood of the rows chooses.
-AMPLITUDES = (0.003, 0.01, 0.03, 0.1, 0.3)
+AMPLITUDES = (0.01, 0.03, 0.1, 0.3)
 REACHES = (0.25, 0.5, 1.0, 2.0, 4.0)
 # Rows repeat to about this much even where their chains agreed by luck.
 FLOOR_RELATIVE_SD = 0.002

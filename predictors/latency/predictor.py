@@ -21,7 +21,7 @@ from predictors.latency.encode import Encoded, PriceList
 Array = npt.NDArray[np.float64]
 
 SCHEMA = "nuwa.latency-predictor/1"
-# Two coefficients of the overlap are free of strong priors and the interval needs leave-one-out errors.
+# Two coefficients of the pipeline are free of strong priors and the interval needs leave-one-out errors.
 MIN_MODELS = 6
 DEFAULT_COVERAGE = 0.9
 
@@ -49,7 +49,7 @@ def subject_of(spec: DeviceSpec, *, protocol_id: str = "") -> Subject:
 
 
 class LatencyPredictor:
-    """Table, overlap, residual and interval; ``predictors.contract.Predictor`` in milliseconds.
+    """Table, pipeline, residual and interval; ``predictors.contract.Predictor`` in milliseconds.
 
     Args:
         rows: Rows of one latency table.
@@ -115,10 +115,10 @@ class LatencyPredictor:
         fitted = self._fitted()
         if not len(archs):
             return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
-        sums = self.prices.encode(archs)
-        log_value = fitted.log_latency(sums) + self._correction.log_shift(sums)
+        prices = self.prices.encode(archs)
+        log_value = fitted.log_latency(prices) + self._correction.log_shift(prices)
         value = np.exp(log_value)
-        half = fitted.quantile * fitted.relative_sd(sums, value)
+        half = fitted.quantile * fitted.relative_sd(prices, value)
         return Prediction(value, np.exp(log_value - half), np.exp(log_value + half))
 
     def block_sums(self, archs: Sequence[Arch]) -> Array:
@@ -138,9 +138,9 @@ class LatencyPredictor:
         fitted = self._fitted()
         other = self._copy()
         other.corrections = (*self.corrections, (arch, float(measured_ms)))
-        sums = self.prices.encode([a for a, _ in other.corrections])
+        prices = self.prices.encode([a for a, _ in other.corrections])
         measured = np.array([ms for _, ms in other.corrections])
-        other._correction = fit_correction(sums, np.log(measured) - fitted.log_latency(sums))
+        other._correction = fit_correction(prices, np.log(measured) - fitted.log_latency(prices))
         return other
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class LatencyPredictor:
         Raises:
             NuwaError: If it was not fitted.
         """
-        self._fitted()
+        fitted = self._fitted()
         return {
             "schema": SCHEMA,
             "subject": vars(self.subject),
@@ -158,6 +158,7 @@ class LatencyPredictor:
             "rows": [dict_from_row(row) for row in self.rows],
             "models": [[dict_from_arch(arch), ms] for arch, ms in self.models],
             "corrections": [[dict_from_arch(arch), ms] for arch, ms in self.corrections],
+            "fitted": fitted.to_dict(),
         }
 
     @classmethod
@@ -176,11 +177,11 @@ class LatencyPredictor:
                 coverage=float(content["coverage"]),
                 noise_sd=float(content["noise_sd"]),
             )
-            models = [(arch_from_dict(arch), float(ms)) for arch, ms in content["models"]]
             corrections = [(arch_from_dict(arch), float(ms)) for arch, ms in content["corrections"]]
+            out.models = tuple((arch_from_dict(arch), float(ms)) for arch, ms in content["models"])
+            out._calibrated = Calibrated.from_dict(content["fitted"])
         except (KeyError, TypeError, ValueError) as error:
             raise NuwaError(f"not a latency predictor: {error}") from error
-        out.fit([arch for arch, _ in models], [ms for _, ms in models])
         for arch, ms in corrections:
             out = out.corrected(arch, ms)
         return out

@@ -1,6 +1,8 @@
 """What is left between the sums of the table and whole nets: ridge regression on a few features."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,21 +37,36 @@ class Residual:
         z = np.clip((features - self.centre) / self.scale, -3.0, 3.0)  # no extrapolation far outside the fit
         return np.asarray(self.offset + z @ self.slopes, dtype=np.float64)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "centre": self.centre.tolist(),
+            "scale": self.scale.tolist(),
+            "slopes": self.slopes.tolist(),
+            "offset": self.offset,
+        }
 
-def residual_features(sums: Encoded, summed_ms: Array, *, work: Array, launch: Array) -> Array:
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read ``to_dict``'s form back."""
+        centre, scale, slopes = (np.array(values[name], dtype=np.float64) for name in ("centre", "scale", "slopes"))
+        return cls(centre, scale, slopes, float(values["offset"]))
+
+
+def residual_features(prices: Encoded, summed_ms: Array, *, work: Array, launch: Array) -> Array:
     """Describe nets by what tables cannot know: size, mix of branches, closeness of work to launches.
 
     Returns:
         (num_archs, 5).
     """
-    branches = np.maximum(sums.num_attn + sums.num_mlp, 1.0)
+    branches = np.maximum(prices.num_attn + prices.num_mlp, 1.0)
     closeness = np.exp(-np.abs(np.log(np.maximum(work, 1e-9) / np.maximum(launch, 1e-9))))
     return np.stack(
         [
             np.log(summed_ms),
             np.log(branches),
-            sums.num_attn / branches,
-            sums.num_whole / branches,
+            prices.num_attn / branches,
+            prices.num_whole / branches,
             np.where(launch > 0, closeness, 0.0),
         ],
         axis=1,

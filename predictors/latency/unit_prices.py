@@ -24,7 +24,7 @@ Branch = Literal["attn", "mlp"]
 
 # A row whose two companies differ by more standard errors than this is bound by launches.
 LAUNCH_BOUND_SIGMAS = 3.0
-# Launch prices hardly depend on widths: one constant and a small process suffice.
+# Nor is a difference below this share of the row believed: chains differ a little whatever binds them.
 _SUSPECT_SHARE = 0.05
 
 
@@ -121,7 +121,7 @@ def _fit_group(key: GroupKey, members: dict[tuple[float, ...], dict[str, TableRo
     limit = min((rows["alone"].latency_ms for rows in members.values() if "alone" in rows), default=0.0)
     return GroupPrices(
         work=_surface(work, features),
-        launch=_surface(launch, _constant) if launch else None,
+        launch=_surface(launch, _launch_counts) if launch else None,
         launch_limit=limit if has_busy else 0.0,
         num_rows=len(members),
     )
@@ -141,5 +141,9 @@ def _surface(found: Sequence[tuple[tuple[float, ...], float, float]], features: 
     return fit_surface(points, values, sds, features=features, coordinates=log_coordinates)
 
 
-def _constant(points: Array) -> Array:
-    return np.ones((len(points), 1))
+def _launch_counts(points: Array) -> Array:
+    """Launches follow the structure: a constant, and for attention whether there is more than one head."""
+    constant = np.ones(len(points))
+    if points.shape[1] != 4:
+        return constant[:, None]
+    return np.stack([constant, np.asarray(points[:, 1] > 1, dtype=np.float64)], axis=1)

@@ -1,0 +1,141 @@
+"""ONNX Runtime on this CPU."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import onnx
+
+from deploy.export.from_arch import onnx_from_arch
+from deploy.runtimes.onnxruntime import OnnxRuntime
+from latency.devices.host_facts import affinity_of, load_average, threads_of
+from latency.protocol.bursts import Clock, Run, time_inferences, timed_run, warm_up
+from latency.protocol.memory import watch_memory
+from latency.protocol.stats import spread_warnings, stats_from_samples
+from nuwa.arch import Arch, BlockSpec
+from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa.errors import NuwaError
+
+# A ViT with the same kinds of operators as what is measured and weights beyond the first-level cache:
+# with a reference of half a millisecond, repeats were no better than without any.
+_REFERENCE = Arch(blocks=(BlockSpec(6, 32, 32, 768),) * 5, embed_dim=192, num_classes=10, img_size=32, patch_size=4)
+# The reference's nominal latency is its 20th percentile over this many bursts when the device is
+# opened: what it takes when nothing else runs, without betting on the single luckiest burst.
+_NOMINAL_BURSTS = 40
+_NOMINAL_PERCENTILE = 20
+_BURST_COUNT = 5
+
+
+class HostDevice:
+    """Times ONNX models on this CPU; drift of the machine is divided out by a reference model.
+
+    Args:
+        spec: Threads and affinity are in its options.
+        seed: Of the random image.
+    """
+
+    def __init__(self, spec: DeviceSpec, *, seed: int = 0) -> None:
+        self._spec = spec
+        self._seed = seed
+        # One thread does all the work then, and its own clock stops while other programs run.
+        self._clock: Clock = time.thread_time if threads_of(spec) == 1 else time.perf_counter
+        self._reference: Run | None = None
+        self._nominal_ms = 0.0
+
+    @property
+    def spec(self) -> DeviceSpec:
+        return self._spec
+
+    def measure(self, model: "onnx.ModelProto", *, protocol: MeasureProtocol | None = None) -> Measurement:
+        """Time ``model``; see ``nuwa.device.Device``.
+
+        Raises:
+            NuwaError: If ONNX Runtime cannot take the model or its batch is not the device's.
+        """
+        protocol = protocol or MeasureProtocol()
+        load_before = load_average()
+        with _bound_to(affinity_of(self._spec)):
+            reference = self._warm_reference(protocol)
+            with watch_memory() as memory:
+                run = self._loaded(model)
+                run()
+            timed = timed_run(run, reference, protocol=protocol, clock=self._clock)
+        samples = timed.samples_ms(nominal_ms=self._nominal_ms)
+        stats = stats_from_samples(samples)
+        warnings = [*spread_warnings(stats)]
+        if timed.num_outliers:
+            warnings.append(f"{timed.num_outliers} bursts were disturbed by other work and repeated")
+        state = {
+            "raw_median_ms": f"{timed.raw_median_ms:.6g}",
+            "reference_ms": f"{timed.reference_ms:.6g}",
+            "reference_nominal_ms": f"{self._nominal_ms:.6g}",
+            "load_before": load_before or "",
+            "load_after": load_average() or "",
+        }
+        return Measurement(
+            device=self._spec,
+            protocol=replace(protocol, transfers=True, cuda_graph=False, clocks_pinned=None),
+            provenance="measured",
+            latency_ms=stats,
+            samples=len(samples),
+            peak_memory_mb=memory.peak_mb,
+            state=state,
+            warnings=tuple(warnings),
+        )
+
+    def runner(self, model: "onnx.ModelProto") -> Run:
+        """Load ``model`` and return a function that runs it once on a fixed random image.
+
+        Raises:
+            NuwaError: If ONNX Runtime cannot take the model or its batch is not the device's.
+        """
+        return self._loaded(model)
+
+    def _loaded(self, model: "onnx.ModelProto") -> Run:
+        session = OnnxRuntime(threads=threads_of(self._spec)).load(model.SerializeToString())
+        shape = session.input_shape
+        if shape[0] != self._spec.batch:
+            raise NuwaError(
+                f"{self._spec.name} runs batch {self._spec.batch}, and the model takes {shape[0]}",
+                hint=f"export the model with batch {self._spec.batch}",
+            )
+        kind = model.graph.input[0].type.tensor_type.elem_type
+        rng = np.random.default_rng(self._seed)
+        if kind == onnx.TensorProto.UINT8:
+            pixels = rng.integers(0, 256, shape, dtype=np.uint8)
+            return lambda: session.run(pixels)
+        images = rng.standard_normal(shape).astype(np.float32)
+        return lambda: session.run(images)
+
+    def _warm_reference(self, protocol: MeasureProtocol) -> Run:
+        if self._reference is None:
+            run = self._loaded(onnx_from_arch(_REFERENCE, opset=self._spec.opset, batch=self._spec.batch))
+            warm_up(run, warmup_ms=protocol.warmup_ms, clock=self._clock)
+            medians = [
+                np.median(time_inferences(run, count=_BURST_COUNT, clock=self._clock)) for _ in range(_NOMINAL_BURSTS)
+            ]
+            self._nominal_ms = float(np.percentile(medians, _NOMINAL_PERCENTILE))
+            self._reference = run
+        return self._reference
+
+
+@contextmanager
+def _bound_to(cores: tuple[int, ...]) -> Iterator[None]:
+    """Bind this process to ``cores`` for a while; nothing where none are given."""
+    if not cores:
+        yield
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise NuwaError("this system cannot bind a process to cores", hint="leave the affinity option out")
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError as error:
+        raise NuwaError(f"this machine has no cores {cores}: {error}") from error
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

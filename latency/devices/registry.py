@@ -1,0 +1,102 @@
+"""Devices by name: built in, or handed in by whoever keeps what users added.
+
+Listing devices loads no runtime and no torch; opening one loads what it needs.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+
+from latency.devices.host_facts import host_spec
+from nuwa.device import Device, DeviceKind, DeviceSpec
+from nuwa.errors import NuwaError
+from nuwa.suggest import unknown_name
+
+CUDA_NAME = "cuda"
+
+
+def builtin_specs() -> dict[str, DeviceSpec]:
+    """List emulated boards, the host, and the CUDA GPU where torch is loaded already and sees one."""
+    from latency.devices.emulated import EMULATED_SPECS  # reads ONNX graphs, which costs a moment to load
+
+    found = {**EMULATED_SPECS, "host": host_spec()}
+    cuda = _loaded_cuda_spec()
+    return {**found, CUDA_NAME: cuda} if cuda is not None else found
+
+
+def device_spec(name: str, *, extra: Mapping[str, DeviceSpec] | None = None) -> DeviceSpec:
+    """Find a device by name; one that a user added hides a built-in of the same name.
+
+    Args:
+        name: Name in the registry.
+        extra: Devices that users added.
+
+    Raises:
+        NuwaError: If no device has that name, or ``cuda`` is asked for where there is none.
+    """
+    known = {**builtin_specs(), **(extra or {})}
+    if name in known:
+        return known[name]
+    if name == CUDA_NAME:
+        from latency.devices.cuda import cuda_spec  # loads torch, which nothing else here needs
+
+        return cuda_spec()
+    raise unknown_name("device", name, [*known, CUDA_NAME], hint="nuwa device ls lists all, nuwa device add adds one")
+
+
+def open_device(spec: DeviceSpec, *, seed: int = 0) -> Device:
+    """Open a device for measuring.
+
+    Args:
+        spec: From ``device_spec``.
+        seed: Of an emulated device's noise and of random images; each seed is a session of its own.
+
+    Raises:
+        NuwaError: If the runtime behind the device is not installed.
+        OutsideError: If the device cannot be reached.
+    """
+    openers: dict[DeviceKind, Callable[[DeviceSpec, int], Device]] = {
+        "emulated": _open_emulated,
+        "host": _open_host,
+        "cuda": _open_cuda,
+        "ssh": _open_ssh,
+    }
+    opener = openers.get(spec.kind)
+    if opener is None:
+        raise NuwaError(
+            f"device {spec.name} is of unknown kind {spec.kind!r}", hint=f"known kinds: {', '.join(openers)}"
+        )
+    return opener(spec, seed)
+
+
+def _open_emulated(spec: DeviceSpec, seed: int) -> Device:
+    from latency.devices.emulated import EmulatedDevice
+
+    return EmulatedDevice(spec, seed=seed)
+
+
+def _open_host(spec: DeviceSpec, seed: int) -> Device:
+    from latency.devices.host import HostDevice
+
+    return HostDevice(spec, seed=seed)
+
+
+def _open_cuda(spec: DeviceSpec, seed: int) -> Device:
+    from latency.devices.cuda import CudaDevice
+
+    return CudaDevice(spec, seed=seed)
+
+
+def _open_ssh(spec: DeviceSpec, seed: int) -> Device:
+    del seed  # a real board has no seed
+    from latency.devices.ssh import ssh_device_from_spec
+
+    return ssh_device_from_spec(spec)
+
+
+def _loaded_cuda_spec() -> DeviceSpec | None:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    from latency.devices.cuda import cuda_spec
+
+    return cuda_spec()
