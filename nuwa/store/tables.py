@@ -7,7 +7,7 @@ predictor or measurement it came from, every accuracy at its score row.
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, String, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, String, Text, UniqueConstraint, desc, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nuwa.store.columns import Base, BigInt, JsonDict, Key, Origin, Pk, reference
@@ -245,9 +245,22 @@ class LatencyRow(Base):
     """
 
     __tablename__ = "nuwa_latencies"
+    # Queries read these indexes and nothing else, so they end with every column that filters ask for.
+    # Directions are those of the ORDER BY: PostgreSQL would otherwise sort, and read far ahead for it.
     __table_args__ = (
-        Index("ix_nuwa_latencies_top1", "device_pk", "task_pk", "top1", "latency_ms", "base_pk"),
-        Index("ix_nuwa_latencies_latency", "device_pk", "task_pk", "latency_ms", "top1", "base_pk"),
+        Index("ix_nuwa_latencies_top1", "device_pk", "task_pk", desc("top1"), "latency_ms", "base_pk", "subnet_pk"),
+        Index("ix_nuwa_latencies_latency", "device_pk", "task_pk", "latency_ms", desc("top1"), "base_pk", "subnet_pk"),
+        Index(
+            "ix_nuwa_latencies_measured",
+            "device_pk",
+            "task_pk",
+            "latency_ms",
+            desc("top1"),
+            "base_pk",
+            "subnet_pk",
+            sqlite_where=text("measured_latency_ms IS NOT NULL"),
+            postgresql_where=text("measured_latency_ms IS NOT NULL"),
+        ),
         {"sqlite_with_rowid": False},
     )
 

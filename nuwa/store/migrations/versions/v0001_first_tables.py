@@ -459,19 +459,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("subnet_pk", "device_pk", name="pk_nuwa_latencies"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_nuwa_latencies_latency",
-        "nuwa_latencies",
-        ["device_pk", "task_pk", "latency_ms", "top1", "base_pk"],
-        unique=False,
-    )
-    op.create_index(
-        "ix_nuwa_latencies_top1",
-        "nuwa_latencies",
-        ["device_pk", "task_pk", "top1", "latency_ms", "base_pk"],
-        unique=False,
-    )
 
+    by_top1 = ["device_pk", "task_pk", sa.text("top1 DESC"), "latency_ms", "base_pk", "subnet_pk"]
+    by_latency = ["device_pk", "task_pk", "latency_ms", sa.text("top1 DESC"), "base_pk", "subnet_pk"]
+    measured = sa.text("measured_latency_ms IS NOT NULL")
+    op.create_index("ix_nuwa_latencies_top1", "nuwa_latencies", by_top1)
+    op.create_index("ix_nuwa_latencies_latency", "nuwa_latencies", by_latency)
+    op.create_index(
+        "ix_nuwa_latencies_measured",
+        "nuwa_latencies",
+        by_latency,
+        sqlite_where=measured,
+        postgresql_where=measured,
+    )
     for name, query in VIEWS.items():
         op.execute(f"CREATE VIEW {name} AS {query}")
 

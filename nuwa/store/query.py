@@ -1,0 +1,181 @@
+"""List what the database knows about subnets, as rows of plain JSON values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, and_, select
+
+from nuwa.store.database import Database
+from nuwa.store.pareto import front_subquery
+from nuwa.store.records import JsonDict
+from nuwa.store.tables import (
+    ArchRow,
+    BaseNetRow,
+    DeviceRow,
+    LatencyRow,
+    MeasurementRow,
+    PredictorRow,
+    ScoreRow,
+    SearchRow,
+    SubnetRow,
+    TaskRow,
+)
+from nuwa.store.wanted import ResolvedFilter, SubnetFilter, resolve_filter
+from nuwa.suggest import unknown_name
+
+EVERYTHING = SubnetFilter()
+
+
+def _orders(rows: type[LatencyRow]) -> dict[str, tuple[ColumnElement[Any], ...]]:
+    accurate = rows.top1.desc().nulls_last()
+    return {
+        "top1": (accurate, rows.latency_ms.asc()),
+        "latency": (rows.latency_ms.asc(), accurate),
+        "macs": (ArchRow.macs.asc(), rows.latency_ms.asc()),
+        "params": (ArchRow.params.asc(), rows.latency_ms.asc()),
+        "newest": (SubnetRow.pk.desc(), rows.latency_ms.asc()),
+    }
+
+
+SORTS = tuple(_orders(LatencyRow))
+
+
+def find_subnets(
+    database: Database,
+    wanted: SubnetFilter = EVERYTHING,
+    *,
+    pareto: bool = False,
+    sort: str = "top1",
+    limit: int | None = None,
+) -> list[JsonDict]:
+    """List subnets with what is known of them on each device.
+
+    A subnet that was priced on two devices has two rows; one that was never priced has one row
+    without a device, listed last. ``bundle_is_missing`` says that the folder of a bundle is gone.
+
+    Args:
+        database: The store.
+        wanted: Which subnets.
+        pareto: Keep only those that no other one of the same device and task beats: latencies of two
+            devices and accuracies of two tasks are never compared.
+        sort: ``top1``, ``latency``, ``macs``, ``params`` or ``newest``.
+        limit: At most so many rows; None for all.
+
+    Returns:
+        Rows of plain JSON values.
+
+    Raises:
+        NuwaError: If ``sort`` is not known.
+    """
+    if sort not in SORTS:
+        raise unknown_name("sort order", sort, SORTS)
+    with database.read() as connection:
+        resolved = resolve_filter(connection, wanted)
+        if pareto:
+            return _read(connection, _details(front_subquery(resolved), sort).limit(limit))
+        rows = _read(connection, _details(_filter_subquery(resolved, sort, limit), sort))
+        asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
+        if not asks_for_latency and (limit is None or len(rows) < limit):
+            left = None if limit is None else limit - len(rows)
+            rows += _read(connection, _unpriced(resolved).limit(left))
+        return rows
+
+
+def _filter_subquery(wanted: ResolvedFilter, sort: str, limit: int | None) -> Subquery:
+    """Select the keys of the rows asked for, the limit applied before anything is joined."""
+    keys = (
+        select(LatencyRow.subnet_pk, LatencyRow.device_pk)
+        .where(LatencyRow.device_pk.in_(wanted.device_pks), LatencyRow.task_pk.in_(wanted.task_pks))
+        .where(*wanted.conditions(LatencyRow))
+    )
+    if limit is not None:
+        if sort in ("macs", "params", "newest"):
+            keys = keys.join(SubnetRow, SubnetRow.pk == LatencyRow.subnet_pk)
+        if sort in ("macs", "params"):
+            keys = keys.join(ArchRow, ArchRow.pk == SubnetRow.arch_pk)
+        keys = keys.order_by(*_orders(LatencyRow)[sort], LatencyRow.subnet_pk).limit(limit)
+    return keys.subquery("keys")
+
+
+_COLUMNS = (
+    ArchRow.arch_id,
+    SubnetRow.subnet_id,
+    DeviceRow.name.label("device"),
+    DeviceRow.device_id,
+    LatencyRow.predicted_latency_ms,
+    LatencyRow.predicted_low_ms,
+    LatencyRow.predicted_high_ms,
+    LatencyRow.measured_latency_ms,
+    LatencyRow.provenance,
+    SubnetRow.top1,
+    ScoreRow.split,
+    ScoreRow.kind.label("score_kind"),
+    ScoreRow.num_images,
+    TaskRow.classes,
+    TaskRow.task_id,
+    BaseNetRow.name.label("base"),
+    BaseNetRow.base_id,
+    ArchRow.macs,
+    ArchRow.params,
+    SearchRow.study,
+    SubnetRow.trial_number,
+    SubnetRow.bundle_dir,
+    MeasurementRow.measurement_id,
+    PredictorRow.predictor_id,
+)
+
+
+def _join_subnet(rows: FromClause) -> FromClause:
+    subnet, arch, base = SubnetRow.__table__, ArchRow.__table__, BaseNetRow.__table__
+    return (
+        rows.join(arch, arch.c.pk == subnet.c.arch_pk)
+        .join(base, base.c.pk == subnet.c.base_pk)
+        .join(TaskRow.__table__, TaskRow.pk == SubnetRow.task_pk)
+        .outerjoin(ScoreRow.__table__, ScoreRow.pk == SubnetRow.score_pk)
+        .outerjoin(SearchRow.__table__, SearchRow.pk == SubnetRow.search_pk)
+        .outerjoin(DeviceRow.__table__, DeviceRow.pk == LatencyRow.device_pk)
+        .outerjoin(MeasurementRow.__table__, MeasurementRow.pk == LatencyRow.measurement_pk)
+        .outerjoin(PredictorRow.__table__, PredictorRow.pk == LatencyRow.predictor_pk)
+    )
+
+
+def _details(keys: Subquery, sort: str) -> Select[*tuple[Any, ...]]:
+    latency, subnet = LatencyRow.__table__, SubnetRow.__table__
+    rows = keys.join(
+        latency, and_(LatencyRow.subnet_pk == keys.c.subnet_pk, LatencyRow.device_pk == keys.c.device_pk)
+    ).join(subnet, SubnetRow.pk == LatencyRow.subnet_pk)
+    return (
+        select(*_COLUMNS)
+        .select_from(_join_subnet(rows))
+        .order_by(*_orders(LatencyRow)[sort], LatencyRow.subnet_pk, LatencyRow.device_pk)
+    )
+
+
+def _unpriced(wanted: ResolvedFilter) -> Select[*tuple[Any, ...]]:
+    """Select the subnets that have no latency row at all."""
+    rows = SubnetRow.__table__.outerjoin(LatencyRow.__table__, LatencyRow.subnet_pk == SubnetRow.pk)
+    query = (
+        select(*_COLUMNS)
+        .select_from(_join_subnet(rows))
+        .where(LatencyRow.subnet_pk.is_(None), SubnetRow.task_pk.in_(wanted.task_pks))
+        .order_by(SubnetRow.top1.desc().nulls_last(), SubnetRow.pk)
+    )
+    if wanted.base_pks is not None:
+        query = query.where(SubnetRow.base_pk.in_(wanted.base_pks))
+    if wanted.min_top1 is not None:
+        query = query.where(SubnetRow.top1 >= wanted.min_top1)
+    return query
+
+
+def _read(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[JsonDict]:
+    return [_public(row) for row in connection.execute(query).mappings()]
+
+
+def _public(row: Mapping[Any, Any]) -> JsonDict:
+    values = {str(name): value for name, value in row.items()}
+    low, high = values.pop("predicted_low_ms"), values.pop("predicted_high_ms")
+    values["predicted_interval_ms"] = None if low is None else [low, high]
+    bundle = values["bundle_dir"]
+    values["bundle_is_missing"] = bundle is not None and not Path(bundle).is_dir()
+    return values

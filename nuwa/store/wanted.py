@@ -1,0 +1,78 @@
+"""Which subnets a query asks for, in people's words and in keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy.orm.util import AliasedClass
+
+from nuwa.store.tables import BaseNetRow, DeviceRow, LatencyRow, TaskRow
+from nuwa.store.tasks import hash_classes
+
+
+@dataclass(frozen=True)
+class SubnetFilter:
+    """Which subnets are asked for; None leaves a question open.
+
+    Args:
+        device: Name or id of a device.
+        max_ms: Largest latency in milliseconds (measured, or predicted where none was measured).
+        min_top1: Smallest accuracy, a fraction.
+        classes: Exactly these classes, in any order.
+        base: Name or id of a base.
+        measured_only: Whether subnets whose latency is only predicted are left out.
+    """
+
+    device: str | None = None
+    max_ms: float | None = None
+    min_top1: float | None = None
+    classes: Sequence[str] | None = None
+    base: str | None = None
+    measured_only: bool = False
+
+
+@dataclass(frozen=True)
+class ResolvedFilter:
+    """A filter with names looked up; an empty tuple of keys means that nothing can match."""
+
+    device_pks: tuple[int, ...]
+    task_pks: tuple[int, ...]
+    base_pks: tuple[int, ...] | None
+    max_ms: float | None
+    min_top1: float | None
+    measured_only: bool
+
+    def conditions(self, rows: type[LatencyRow] | AliasedClass[LatencyRow]) -> list[ColumnElement[bool]]:
+        """Write everything but device and task as conditions on latency rows."""
+        found: list[ColumnElement[bool]] = []
+        if self.base_pks is not None:
+            found.append(rows.base_pk.in_(self.base_pks))
+        if self.max_ms is not None:
+            found.append(rows.latency_ms <= self.max_ms)
+        if self.min_top1 is not None:
+            found.append(rows.top1 >= self.min_top1)
+        if self.measured_only:
+            found.append(rows.measured_latency_ms.is_not(None))
+        return found
+
+
+def resolve_filter(connection: Connection, wanted: SubnetFilter) -> ResolvedFilter:
+    """Look up the keys behind names; all devices and tasks where none is named."""
+    devices = select(DeviceRow.pk)
+    if wanted.device is not None:
+        devices = devices.where(or_(DeviceRow.name == wanted.device, DeviceRow.device_id == wanted.device))
+    tasks = select(TaskRow.pk)
+    if wanted.classes is not None:
+        tasks = tasks.where(TaskRow.classes_hash == hash_classes(wanted.classes))
+    base_pks = None
+    if wanted.base is not None:
+        bases = select(BaseNetRow.pk).where(or_(BaseNetRow.name == wanted.base, BaseNetRow.base_id == wanted.base))
+        base_pks = tuple(connection.execute(bases).scalars())
+    return ResolvedFilter(
+        device_pks=tuple(connection.execute(devices).scalars()),
+        task_pks=tuple(connection.execute(tasks).scalars()),
+        base_pks=base_pks,
+        max_ms=wanted.max_ms,
+        min_top1=wanted.min_top1,
+        measured_only=wanted.measured_only,
+    )
