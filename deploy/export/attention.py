@@ -4,14 +4,15 @@ import numpy as np
 
 from deploy.export.folded import FloatArray, FoldedAttention
 from deploy.export.layers import LAYER_NORM_OPSET
+from deploy.export.stream import Stream
 from deploy.export.writer import GraphWriter
 from nuwa.arch import BlockSpec
 
 
 def write_attention(
-    g: GraphWriter, x: str, attn: FoldedAttention, block: BlockSpec, name: str, *, batch: int, num_tokens: int
+    g: GraphWriter, keys: Stream, queries: Stream, attn: FoldedAttention, block: BlockSpec, name: str
 ) -> str:
-    """Write attention over a normalised stream (B · N, C), without the residual sum.
+    """Write attention without the residual sum: (B · N of ``queries``, C).
 
     Runtimes that cannot take a LayerNormalization node have no fused attention either: there each
     launch counts, and the layout without data movement is written. Newer ones get one Gemm for
@@ -19,74 +20,74 @@ def write_attention(
 
     Args:
         g: Where to.
-        x: Tensor (B · N, C).
+        keys: Normalised stream, source of keys and values.
+        queries: The same, or some of its tokens where only those are needed after this block.
         attn: Its weights.
         block: Its widths.
         name: Prefix of the nodes.
-        batch: B.
-        num_tokens: N.
     """
-    if g.opset < LAYER_NORM_OPSET:
-        q, k, v = _per_head_qkv(g, x, attn, block, name, batch=batch, num_tokens=num_tokens)
-    else:
-        q, k, v = _joint_qkv(g, x, attn, block, name, batch=batch, num_tokens=num_tokens)
+    project = _per_head_qkv if g.opset < LAYER_NORM_OPSET else _joint_qkv
+    q, k, v = project(g, keys, queries, attn, block, name)
     scores = g.node("MatMul", [q, k], f"{name}.scores")
     weights = g.node("Softmax", [scores], f"{name}.softmax", axis=-1)
     out = g.node("MatMul", [weights, v], f"{name}.values")
-    perm = (1, 0, 2) if _is_flat(batch) else (0, 2, 1, 3)
-    by_token = g.transpose(out, perm, f"{name}.by_token")
-    joined = g.reshape(by_token, (batch * num_tokens, block.num_heads * block.v_dim), f"{name}.joined")
+    by_token = g.transpose(out, _perm(keys, 1, 0, 2), f"{name}.by_token")
+    joined = g.reshape(by_token, (queries.batch * queries.num_tokens, block.num_heads * block.v_dim), f"{name}.joined")
     return g.linear(joined, attn.proj_weight, attn.proj_bias, f"{name}.proj")
 
 
-def _is_flat(batch: int) -> bool:
-    """Whether heads are (H, N, D): one image needs no batch axis."""
-    return batch == 1
+def _perm(x: Stream, *axes: int) -> tuple[int, ...]:
+    """Permute the axes after the batch axis, if there is one."""
+    return axes if not x.lead else (0, *(axis + 1 for axis in axes))
 
 
 def _per_head_qkv(
-    g: GraphWriter, x: str, attn: FoldedAttention, block: BlockSpec, name: str, *, batch: int, num_tokens: int
+    g: GraphWriter, keys: Stream, queries: Stream, attn: FoldedAttention, block: BlockSpec, name: str
 ) -> tuple[str, str, str]:
     """Project with weights (H, C, D), so that the products land in head layout: no split, no transpose.
 
     Only queries have a bias left. The transpose of the keys is read as a flag of the next product.
     """
     channels = attn.q_weight.shape[1]
-    lead = (1,) if _is_flat(batch) else (batch, 1)
-    tokens = g.reshape(x, (*lead, num_tokens, channels), f"{name}.tokens")
+    ones = (*keys.lead, 1)  # tokens are broadcast over the heads
+    key_rows = query_rows = g.reshape(keys.name, (*ones, keys.num_tokens, channels), f"{name}.tokens")
+    if queries != keys:
+        query_rows = g.reshape(queries.name, (*ones, queries.num_tokens, channels), f"{name}.query_tokens")
 
-    def project(weight: FloatArray, part: str) -> str:
+    def project(tokens: str, weight: FloatArray, part: str) -> str:
         by_head = np.ascontiguousarray(weight.reshape(block.num_heads, -1, channels).transpose(0, 2, 1))
         return g.node("MatMul", [tokens, g.constant(f"{name}.{part}.weight", by_head)], f"{name}.{part}")
 
-    q = project(attn.q_weight, "q")
+    q = project(query_rows, attn.q_weight, "q")
     if attn.q_bias is not None:
         bias = g.constant(f"{name}.q.bias", attn.q_bias.reshape(block.num_heads, 1, block.qk_dim))
         q = g.node("Add", [q, bias], f"{name}.q_shifted")
-    k = project(attn.k_weight, "k")
-    perm = (0, 2, 1) if _is_flat(batch) else (0, 1, 3, 2)
-    return q, g.transpose(k, perm, f"{name}.k_transposed"), project(attn.v_weight, "v")
+    k = g.transpose(project(key_rows, attn.k_weight, "k"), _perm(keys, 0, 2, 1), f"{name}.k_transposed")
+    return q, k, project(key_rows, attn.v_weight, "v")
 
 
 def _joint_qkv(
-    g: GraphWriter, x: str, attn: FoldedAttention, block: BlockSpec, name: str, *, batch: int, num_tokens: int
+    g: GraphWriter, keys: Stream, queries: Stream, attn: FoldedAttention, block: BlockSpec, name: str
 ) -> tuple[str, str, str]:
-    """Project q, k and v by one Gemm, split, and bring heads to the front."""
-    heads, num_q, num_v = block.num_heads, block.num_heads * block.qk_dim, block.num_heads * block.v_dim
-    weight = np.concatenate([attn.q_weight, attn.k_weight, attn.v_weight])
-    bias = np.zeros(len(weight), dtype=np.float32)
-    if attn.q_bias is not None:
-        bias[:num_q] = attn.q_bias
-    joint = g.linear(x, weight, bias, f"{name}.qkv")
-    parts = g.split(joint, (num_q, num_q, num_v), f"{name}.split", axis=1)
-    out = []
-    for part, tensor, dim in zip("qkv", parts, (block.qk_dim, block.qk_dim, block.v_dim), strict=True):
-        if _is_flat(batch):
-            shape: tuple[int, ...] = (num_tokens, heads, dim)
-            perm: tuple[int, ...] = (1, 2, 0) if part == "k" else (1, 0, 2)
-        else:
-            shape = (batch, num_tokens, heads, dim)
-            perm = (0, 2, 3, 1) if part == "k" else (0, 2, 1, 3)
-        out.append(g.transpose(g.reshape(tensor, shape, f"{name}.{part}_heads"), perm, f"{name}.{part}"))
-    q, k, v = out
-    return q, k, v
+    """Project q, k and v by one Gemm (or q by its own), split, and bring heads to the front."""
+    num_q, num_v = block.num_heads * block.qk_dim, block.num_heads * block.v_dim
+    q_bias = np.zeros(num_q, dtype=np.float32) if attn.q_bias is None else attn.q_bias
+    kv_bias = np.zeros(num_q + num_v, dtype=np.float32)
+    if queries == keys:
+        weight = np.concatenate([attn.q_weight, attn.k_weight, attn.v_weight])
+        joint = g.linear(keys.name, weight, np.concatenate([q_bias, kv_bias]), f"{name}.qkv")
+        q, k, v = g.split(joint, (num_q, num_q, num_v), f"{name}.split", axis=1)
+    else:
+        q = g.linear(queries.name, attn.q_weight, q_bias, f"{name}.query")
+        joint = g.linear(keys.name, np.concatenate([attn.k_weight, attn.v_weight]), kv_bias, f"{name}.kv")
+        k, v = g.split(joint, (num_q, num_v), f"{name}.split", axis=1)
+
+    def by_head(tensor: str, part: str, num_tokens: int, dim: int, *axes: int) -> str:
+        heads = g.reshape(tensor, (*keys.lead, num_tokens, block.num_heads, dim), f"{name}.{part}_heads")
+        return g.transpose(heads, _perm(keys, *axes), f"{name}.{part}")
+
+    return (
+        by_head(q, "q", queries.num_tokens, block.qk_dim, 1, 0, 2),
+        by_head(k, "k", keys.num_tokens, block.qk_dim, 1, 2, 0),
+        by_head(v, "v", keys.num_tokens, block.v_dim, 1, 0, 2),
+    )

@@ -17,6 +17,7 @@ def onnx_from_arch(
     precision: Precision = "fp32",
     batch: int = 1,
     seed: int = 0,
+    trim_tokens: bool = False,
     has_weights: bool = True,
 ) -> onnx.ModelProto:
     """Write the graph that ``onnx_from_vit`` writes for ``PlainViT(arch)``, with random weights.
@@ -30,6 +31,7 @@ def onnx_from_arch(
         precision: ``fp32`` or ``fp16``.
         batch: Images per inference.
         seed: Of the weights.
+        trim_tokens: Compute only the pooled tokens from the last attention on; see ``GraphOptions``.
         has_weights: False leaves the values of large constants out: such a model can be priced by an
             emulated device but not run, and takes a fraction of the time and memory.
 
@@ -37,7 +39,9 @@ def onnx_from_arch(
         NuwaError: If opset, batch or precision do not fit.
     """
     compact = arch.compact()
-    options = GraphOptions(opset=opset, precision=precision, batch=batch, has_weights=has_weights)
+    options = GraphOptions(
+        opset=opset, precision=precision, batch=batch, trim_tokens=trim_tokens, has_weights=has_weights
+    )
     check_options(compact, options)
     return model_from_folded(compact, random_folded(compact, seed=seed), options)
 

@@ -23,6 +23,7 @@ def onnx_from_vit(
     labels: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
     stream_scale: float = DEFAULT_STREAM_SCALE,
+    trim_tokens: bool = False,
 ) -> onnx.ModelProto:
     """Write the ONNX graph of ``model`` directly, node by node.
 
@@ -42,6 +43,7 @@ def onnx_from_vit(
         metadata: Further entries for ``metadata_props``.
         stream_scale: Power of two on the residual stream that keeps FP16 norms from overflowing; see
             ``deploy.export.stream_scale`` for one from statistics.
+        trim_tokens: Compute only the pooled tokens from the last attention on; see ``GraphOptions``.
 
     Returns:
         A model with input ``images`` (B, in_chans, S, S) and output ``logits`` (B, num_classes) in FP32.
@@ -57,6 +59,7 @@ def onnx_from_vit(
         preprocess=preprocess,
         labels=tuple(labels),
         metadata=metadata or {},
+        trim_tokens=trim_tokens,
     )
     check_options(model.arch, options)
     inside = preprocess if input_kind != "normalised" else None

@@ -9,11 +9,13 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from deploy.export.attention import write_attention
-from deploy.export.folded import FoldedViT, is_stream_centred
+from deploy.export.folded import FoldedBlock, FoldedViT, is_stream_centred
 from deploy.export.layers import write_centring, write_mlp, write_norm
+from deploy.export.pool import pooled_tokens, write_pool
+from deploy.export.stream import Stream
 from deploy.export.writer import GraphWriter
 from nuwa import __version__
-from nuwa.arch import Arch, dict_from_arch
+from nuwa.arch import Arch, BlockSpec, dict_from_arch
 from nuwa.device import Precision
 from nuwa.errors import NuwaError
 from nuwa.images import Preprocess
@@ -39,6 +41,9 @@ class GraphOptions:
         preprocess: Written to the metadata; needed unless the input is normalised.
         labels: One name per output, or empty.
         metadata: Further entries for ``metadata_props``.
+        trim_tokens: Whether the last attention computes only the tokens that are pooled, and what follows
+            only those: the same logits for less work. Latency tables price whole blocks, so it is off
+            unless asked for.
         has_weights: Whether large constants carry values; without, the graph can be priced but not run.
     """
 
@@ -49,6 +54,7 @@ class GraphOptions:
     preprocess: Preprocess | None = None
     labels: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    trim_tokens: bool = False
     has_weights: bool = True
 
 
@@ -87,22 +93,53 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
     dtype = np.float16 if options.precision == "fp16" else np.float32
     model = _empty_model(arch, options)
     g = GraphWriter(model.graph, opset=options.opset, dtype=dtype, has_weights=options.has_weights)
-    batch, n = options.batch, arch.num_tokens
-    x = _write_embedding(g, _write_input(g, options), arch, vit, batch=batch)
+    stream = Stream(
+        _write_embedding(g, _write_input(g, options), arch, vit, options.batch), options.batch, arch.num_tokens
+    )
+    trim_at = _last_attention(arch) if options.trim_tokens else None
     for i, (block, folded) in enumerate(zip(arch.blocks, vit.blocks, strict=True)):
-        name = f"blocks.{i}"
-        if folded.attn is not None:
-            normed = write_norm(g, x, arch, f"{name}.norm1", stream_scale=vit.stream_scale)
-            branch = write_attention(g, normed, folded.attn, block, f"{name}.attn", batch=batch, num_tokens=n)
-            x = g.node("Add", [x, branch], f"{name}.sum1")
-        if folded.mlp is not None:
-            normed = write_norm(g, x, arch, f"{name}.norm2", stream_scale=vit.stream_scale)
-            x = g.node("Add", [x, write_mlp(g, normed, folded.mlp, arch.act, f"{name}.mlp")], f"{name}.sum2")
-    logits = g.linear(_write_pool(g, x, arch, vit, batch=batch), vit.head_weight, vit.head_bias, "head")
+        stream = _write_block(g, stream, arch, vit, i, block=block, folded=folded, is_trimmed=i == trim_at)
+    g.linear(write_pool(g, stream, arch, vit), vit.head_weight, vit.head_bias, "head")
     if dtype is np.float16:
-        g.node("Cast", [logits], "head.fp32", to=TensorProto.FLOAT)
+        g.node("Cast", ["head"], "head.fp32", to=TensorProto.FLOAT)
     g.rename_output(OUTPUT_NAME)
     return model
+
+
+def _last_attention(arch: Arch) -> int | None:
+    """Find the block after whose attention only the pooled tokens matter; None where all do, or none has any."""
+    if arch.global_pool == "avg":
+        return None
+    return max((i for i, block in enumerate(arch.blocks) if block.has_attn), default=None)
+
+
+def _write_block(
+    g: GraphWriter,
+    stream: Stream,
+    arch: Arch,
+    vit: FoldedViT,
+    index: int,
+    *,
+    block: BlockSpec,
+    folded: FoldedBlock,
+    is_trimmed: bool,
+) -> Stream:
+    name = f"blocks.{index}"
+    x = stream
+    if folded.attn is not None:
+        normed = x.with_name(write_norm(g, x.name, arch, f"{name}.norm1", stream_scale=vit.stream_scale))
+        queries = normed
+        if is_trimmed:
+            first, last = pooled_tokens(arch)
+            queries = normed.tokens(g, first, last, f"{name}.queries")
+            x = x.tokens(g, first, last, f"{name}.kept")
+        branch = write_attention(g, normed, queries, folded.attn, block, f"{name}.attn")
+        x = x.with_name(g.node("Add", [x.name, branch], f"{name}.sum1"))
+    if folded.mlp is not None:
+        hidden = write_norm(g, x.name, arch, f"{name}.norm2", stream_scale=vit.stream_scale)
+        branch = write_mlp(g, hidden, folded.mlp, arch.act, f"{name}.mlp")
+        x = x.with_name(g.node("Add", [x.name, branch], f"{name}.sum2"))
+    return x
 
 
 def _write_input(g: GraphWriter, options: GraphOptions) -> str:
@@ -114,7 +151,7 @@ def _write_input(g: GraphWriter, options: GraphOptions) -> str:
     return x
 
 
-def _write_embedding(g: GraphWriter, x: str, arch: Arch, vit: FoldedViT, *, batch: int) -> str:
+def _write_embedding(g: GraphWriter, x: str, arch: Arch, vit: FoldedViT, batch: int) -> str:
     """Cut into patches, add positions and prefix tokens: (B · N, C)."""
     c, p = arch.embed_dim, arch.patch_size
     weight = g.constant("patch_embed.weight", vit.patch_weight)
@@ -134,34 +171,6 @@ def _write_embedding(g: GraphWriter, x: str, arch: Arch, vit: FoldedViT, *, batc
         if is_stream_centred(arch):
             x = write_centring(g, x, "norm_pre.out")
     return x
-
-
-def _write_pool(g: GraphWriter, x: str, arch: Arch, vit: FoldedViT, *, batch: int) -> str:
-    """Pool the stream (B · N, C) to features (B, head_in_features); only what is read is normalised."""
-    c = arch.embed_dim
-    first, last = {"token": (0, 1), "dist": (0, 2)}.get(arch.global_pool, (arch.num_prefix_tokens, arch.num_tokens))
-    taken = last - first
-    if taken < arch.num_tokens:
-        if batch > 1:
-            x = g.reshape(x, (batch, arch.num_tokens, c), "pool.by_image")
-        x = g.rows(x, first, last, "pool.tokens", axis=1 if batch > 1 else 0)
-        if batch > 1:
-            x = g.reshape(x, (batch * taken, c), "pool.rows")
-    is_mean_first = arch.global_pool == "avg" and arch.final_norm != "before_pool"
-    if is_mean_first:
-        x = _write_mean(g, x, batch=batch, taken=taken, channels=c)
-    if arch.final_norm != "none":
-        x = write_norm(g, x, arch, "norm", stream_scale=vit.stream_scale)
-    if arch.global_pool == "avg" and not is_mean_first:
-        x = _write_mean(g, x, batch=batch, taken=taken, channels=c)
-    if arch.global_pool == "dist":
-        x = g.reshape(x, (batch, 2 * c), "pool.joined")
-    return x
-
-
-def _write_mean(g: GraphWriter, x: str, *, batch: int, taken: int, channels: int) -> str:
-    by_image = g.reshape(x, (batch, taken, channels), "pool.patches")
-    return g.mean(by_image, 1, "pool.mean", keepdims=False)
 
 
 def _empty_model(arch: Arch, options: GraphOptions) -> ModelProto:

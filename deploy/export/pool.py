@@ -1,0 +1,36 @@
+"""Pooling and the last norm as ONNX nodes."""
+
+from deploy.export.folded import FoldedViT
+from deploy.export.layers import write_norm
+from deploy.export.stream import Stream
+from deploy.export.writer import GraphWriter
+from nuwa.arch import Arch
+
+
+def pooled_tokens(arch: Arch) -> tuple[int, int]:
+    """Say which tokens pooling reads: first, and one past the last."""
+    if arch.global_pool == "avg":
+        return arch.num_prefix_tokens, arch.num_tokens
+    return 0, 2 if arch.global_pool == "dist" else 1
+
+
+def write_pool(g: GraphWriter, x: Stream, arch: Arch, vit: FoldedViT) -> str:
+    """Pool the stream to features (B, head_in_features); only what is read is normalised."""
+    first, last = pooled_tokens(arch)
+    if x.num_tokens == arch.num_tokens:  # otherwise only the pooled tokens are left
+        x = x.tokens(g, first, last, "pool.tokens")
+    is_mean_first = arch.global_pool == "avg" and arch.final_norm != "before_pool"
+    if is_mean_first:
+        x = _write_mean(g, x, arch.embed_dim)
+    if arch.final_norm != "none":
+        x = x.with_name(write_norm(g, x.name, arch, "norm", stream_scale=vit.stream_scale))
+    if arch.global_pool == "avg" and not is_mean_first:
+        x = _write_mean(g, x, arch.embed_dim)
+    if arch.global_pool == "dist":
+        return g.reshape(x.name, (x.batch, 2 * arch.embed_dim), "pool.joined")
+    return x.name
+
+
+def _write_mean(g: GraphWriter, x: Stream, channels: int) -> Stream:
+    by_image = g.reshape(x.name, (x.batch, x.num_tokens, channels), "pool.patches")
+    return Stream(g.mean(by_image, 1, "pool.mean", keepdims=False), x.batch, 1)
