@@ -13,7 +13,7 @@ from torch import Tensor
 from nuwa.vit import Attention
 from search.derive.linalg import regularised, solve_positive, symmetric_roots
 from search.derive.options import AttentionBasis, NeuronRanking
-from search.derive.statistics import BlockMoments
+from search.derive.statistics import BranchMoments
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,13 @@ def head_weights(attn: Attention) -> HeadWeights:
     )
 
 
-def factorise(weights: HeadWeights, moments: BlockMoments | None) -> Factors:
+def factorise(weights: HeadWeights, moments: BranchMoments | None, metric_root: Tensor | None = None) -> Factors:
     """Take the SVD of every head's QK and VO products.
 
     Args:
         weights: Of the block's attention.
         moments: Weigh the products by these; None for the data-free SVD of the weights themselves.
+        metric_root: Square root (C, C) of the metric in which errors of the output count; None for the identity.
     """
     if moments is None:
         query, key, value = (w @ w.mT for w in (weights.query, weights.key, weights.value))
@@ -87,7 +88,8 @@ def factorise(weights: HeadWeights, moments: BlockMoments | None) -> Factors:
     to_query, to_key, qk_energy = _product_bases(query, key)
     root, inverse = symmetric_roots(value)
     out = weights.out.transpose(0, 1)  # (H, C, v)
-    _, sizes, right = torch.linalg.svd(out @ root, full_matrices=False)
+    seen = out if metric_root is None else metric_root @ out
+    _, sizes, right = torch.linalg.svd(seen @ root, full_matrices=False)
     scale = _safe_root(sizes)
     to_value = scale[..., None] * (right @ inverse)
     back = (out @ root) @ right.mT / scale[..., None, :]
@@ -109,10 +111,10 @@ def _safe_root(sizes: Tensor) -> Tensor:
     return torch.where(sizes > floor, sizes.clamp_min(1e-150).sqrt(), 1.0)
 
 
-def _value_covariance(weights: HeadWeights, moments: BlockMoments) -> Tensor:
+def _value_covariance(weights: HeadWeights, moments: BranchMoments) -> Tensor:
     H, v = weights.value.shape[:2]
-    mean = moments.context[:-1, -1].reshape(H, v)
-    blocks = moments.context[:-1, :-1].reshape(H, v, H, v).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    mean = moments.gram[:-1, -1].reshape(H, v)
+    blocks = moments.gram[:-1, :-1].reshape(H, v, H, v).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
     return blocks - mean[:, :, None] * mean[:, None, :]
 
 
@@ -128,14 +130,16 @@ def channel_choice(weights: HeadWeights) -> Factors:
     return Factors(pick_qk, pick_qk, pick_vo, out, energy_qk, vo.gather(1, vo_order).square())
 
 
-def factors_for(basis: AttentionBasis, weights: HeadWeights, moments: BlockMoments) -> Factors:
+def factors_for(basis: AttentionBasis, weights: HeadWeights, moments: BranchMoments, metric_root: Tensor) -> Factors:
     """Choose the channel bases that ``basis`` names."""
     if basis == "none":
         return channel_choice(weights)
-    return factorise(weights, moments if basis == "data" else None)
+    return factorise(weights, moments, metric_root) if basis == "data" else factorise(weights, None)
 
 
-def head_order(weights: HeadWeights, moments: BlockMoments, *, ranking: NeuronRanking, ridge: float) -> list[int]:
+def head_order(
+    weights: HeadWeights, moments: BranchMoments, metric_root: Tensor, *, ranking: NeuronRanking, ridge: float
+) -> list[int]:
     """Order heads from most to least worth keeping: any number of heads is a leading part.
 
     ``surgeon`` drops, one after another, the head whose output the remaining ones replace best by least
@@ -147,10 +151,11 @@ def head_order(weights: HeadWeights, moments: BlockMoments, *, ranking: NeuronRa
         return [int(h) for h in product.flatten(1).norm(dim=1).argsort(descending=True)]
     if ranking != "surgeon":
         covariance = _value_covariance(weights, moments)
-        written = torch.einsum("chv,hvw,chw->h", weights.out, covariance, weights.out)
+        seen = torch.einsum("bc,chv->bhv", metric_root, weights.out)
+        written = torch.einsum("chv,hvw,chw->h", seen, covariance, seen)
         return [int(h) for h in written.argsort(descending=True)]
-    total = regularised(moments.context, ridge)
-    target = weights.out.flatten(1)
+    total = regularised(moments.gram, ridge)
+    target = metric_root @ weights.out.flatten(1)
     kept, dropped = list(range(H)), list[int]()
     while len(kept) > 1:
         explained = [_explained(total, target, [h for h in kept if h != out], v) for out in kept]

@@ -1,5 +1,6 @@
 """Cut one attention or MLP branch: from the base's weights and moments to the subnet's tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from nuwa.vit import Attention, Mlp
 from search.derive.attention import Factors, HeadWeights
 from search.derive.linalg import solve_towards
 from search.derive.neurons import NeuronSolver
-from search.derive.statistics import BlockMoments
+from search.derive.statistics import BranchMoments
 
 Tensors = dict[str, Tensor]
 
@@ -22,10 +23,12 @@ class AttentionPlan:
     weights: HeadWeights
     factors: Factors
     heads: tuple[int, ...]
-    moments: BlockMoments
+    moments: BranchMoments
 
 
-def cut_attention(attn: Attention, plan: AttentionPlan, spec: BlockSpec, *, ridge: float | None) -> Tensors:
+def cut_attention(
+    attn: Attention, plan: AttentionPlan, spec: BlockSpec, *, ridge: float | None, ahead: Sequence[int] = ()
+) -> Tensors:
     """Cut heads and their widths; names are those of ``attn``'s state dict, values float32.
 
     Widths that stay are copied, so keeping everything reproduces the base to the bit.
@@ -35,6 +38,7 @@ def cut_attention(attn: Attention, plan: AttentionPlan, spec: BlockSpec, *, ridg
         plan: Its factors and head order.
         spec: What to keep; fits in the base's.
         ridge: Of the projection's least squares; None leaves the projection as the factors give it.
+        ahead: Which following branches the projection shall make up for, 1 for the next.
     """
     weights, factors = plan.weights, plan.factors
     heads = sorted(plan.heads[: spec.num_heads])
@@ -54,8 +58,8 @@ def cut_attention(attn: Attention, plan: AttentionPlan, spec: BlockSpec, *, ridg
         out = factors.out[:, heads, : spec.v_dim]
     both = torch.cat([part.flatten(0, 1) for part in (query, key, value)])
     projection = torch.cat([out.flatten(1), weights.out_bias[:, None]], dim=1)
-    if ridge is not None and (spec.num_heads < attn.num_heads or spec.v_dim < old_v):
-        projection = _solve_projection(plan, projection, mix, heads, ridge)
+    if ridge is not None and (ahead or spec.num_heads < attn.num_heads or spec.v_dim < old_v):
+        projection = _solve_projection(plan, projection, mix, heads, ridge, ahead)
     tensors = {"qkv.weight": both[:, :-1], "proj.weight": projection[:, :-1], "proj.bias": projection[:, -1]}
     if attn.qkv.bias is not None:
         tensors["qkv.bias"] = both[:, -1]
@@ -70,7 +74,9 @@ def _with_key_bias(attn: Attention, weights: HeadWeights) -> Tensor:
     return torch.cat([weights.key, bias], dim=2)
 
 
-def _solve_projection(plan: AttentionPlan, prior: Tensor, mix: Tensor, heads: list[int], ridge: float) -> Tensor:
+def _solve_projection(
+    plan: AttentionPlan, prior: Tensor, mix: Tensor, heads: list[int], ridge: float, ahead: Sequence[int]
+) -> Tensor:
     H, old_v = plan.weights.value.shape[:2]
     width = mix.shape[1]
     cut = prior.new_zeros(len(heads) * width + 1, H * old_v + 1)
@@ -78,19 +84,19 @@ def _solve_projection(plan: AttentionPlan, prior: Tensor, mix: Tensor, heads: li
         cut[row * width : (row + 1) * width, head * old_v : (head + 1) * old_v] = mix[row]
     cut[-1, -1] = 1.0
     full = torch.cat([plan.weights.out.flatten(1), plan.weights.out_bias[:, None]], dim=1)
-    seen = plan.moments.context @ cut.mT
-    return solve_towards(cut @ seen, full @ seen, prior, ridge)
+    wanted = full @ plan.moments.gram + sum(plan.moments.ahead[step - 1].mT for step in ahead)
+    return solve_towards(cut @ plan.moments.gram @ cut.mT, wanted @ cut.mT, prior, ridge)
 
 
-def cut_mlp(mlp: Mlp, solver: NeuronSolver, width: int, *, least_squares: bool) -> Tensors:
+def cut_mlp(mlp: Mlp, solver: NeuronSolver, width: int, *, least_squares: bool, ahead: Sequence[int] = ()) -> Tensors:
     """Keep ``width`` hidden neurons; names are those of ``mlp``'s state dict, values float32."""
-    if width == mlp.fc1.out_features:
+    if width == mlp.fc1.out_features and not ahead:
         return {name: tensor.detach().float().clone() for name, tensor in mlp.state_dict().items()}
     kept = solver.order[:width]
     sort = kept.argsort()
     kept = kept[sort]
     if least_squares:
-        weight, bias = solver.solve(width)
+        weight, bias = solver.solve(width, ahead=ahead)
         weight = weight[:, sort]
     else:
         weight, bias = mlp.fc2.weight.detach()[:, kept], mlp.fc2.bias.detach()

@@ -6,9 +6,9 @@ Source: NuWa (arXiv 2504.03118), extended to heads, branches, blocks and the emb
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from nuwa.arch import Arch, BlockSpec
 from nuwa.base import Base
@@ -21,8 +21,10 @@ from nuwa.tensors import SplitTensors, split_tensors
 from nuwa.vit import PlainViT
 from search.derive.assemble import Tensors, assemble, trunk_tensors
 from search.derive.branches import cut_attention, cut_mlp
+from search.derive.forward import blocks_of, branches_of
 from search.derive.options import DeriveOptions
 from search.derive.plan import Plan, make_plan
+from search.derive.rotation import is_rotated, require_rotation, rotate_tensors
 
 MEMO_ENTRIES = 256
 """Branch solves kept in memory: about 20 widths for each branch of a 12-block base."""
@@ -56,7 +58,7 @@ class Deriver:
         self.prepare_seconds = 0.0
         self._plan: Plan | None = None
         self._lock = threading.Lock()
-        self._memo: OrderedDict[tuple[int, str, BlockSpec], Tensors] = OrderedDict()
+        self._memo: OrderedDict[tuple[int, BlockSpec, tuple[int, ...]], Tensors] = OrderedDict()
 
     def prepare(self) -> Plan:
         """Take statistics and factorise, once; later calls answer at once."""
@@ -81,63 +83,76 @@ class Deriver:
         require_fits(arch, base)
         plan = self.prepare()
         tensors = trunk_tensors(plan.model)
-        place, last_bias = 0, ""
-        for i, spec in enumerate(arch.blocks):
-            block = plan.model.blocks[i]
-            for kind in ("attn", "mlp"):
-                kept, had = getattr(spec, f"has_{kind}"), getattr(base.blocks[i], f"has_{kind}")
-                if kept:
-                    name = f"blocks.{place}.{kind}"
-                    tensors |= {
-                        f"{name}.{key}": value.clone() for key, value in self._branch(plan, i, kind, spec).items()
-                    }
-                    norm = "norm1" if kind == "attn" else "norm2"
-                    for key, value in getattr(block, norm).state_dict().items():
-                        tensors[f"blocks.{place}.{norm}.{key}"] = value.detach().clone()
-                    last_bias = f"{name}.{'proj' if kind == 'attn' else 'fc2'}.bias"
-                elif had and self.options.depth_correction:
-                    mean = plan.moments.blocks[i].attn_mean if kind == "attn" else plan.moments.blocks[i].mlp_mean
-                    _fold_mean(tensors, mean.float(), last_bias, base)
-            place += not spec.is_empty
+        kept = _kept_branches(arch)
+        had = [branch.index for branch in branches_of(plan.model)]
+        lead = [index for index in had if not kept or index < kept[0]]
+        self._fold_into_tokens(plan, tensors, lead)
+        place = {i: k for k, i in enumerate(sorted({index // 2 for index in kept}))}
+        for index, until in zip(kept, [*kept[1:], 2 * len(arch.blocks)], strict=True):
+            block, kind = f"blocks.{place[index // 2]}", BRANCH_NAMES[index % 2]
+            norm = blocks_of(plan.model)[index // 2].get_submodule(kind.norm)
+            tensors |= {f"{block}.{kind.norm}.{key}": value.float().clone() for key, value in norm.state_dict().items()}
+            gone = [after for after in had if index < after < until]
+            made = self._branch(plan, index, arch.blocks[index // 2], gone)
+            tensors |= {f"{block}.{kind.body}.{key}": value.clone() for key, value in made.items()}
+        if is_rotated(arch, base):
+            tensors = rotate_tensors(tensors, axes=plan.axes, energy=plan.energy, arch=arch, base=base)
         return assemble(arch, tensors)
 
-    def _branch(self, plan: Plan, index: int, kind: str, spec: BlockSpec) -> Tensors:
-        key = (
-            index,
-            kind,
-            BlockSpec(*_attention_part(spec), 0) if kind == "attn" else BlockSpec(0, 0, 0, spec.mlp_width),
-        )
+    def _branch(self, plan: Plan, index: int, spec: BlockSpec, gone: list[int]) -> Tensors:
+        """Cut branch ``index``; it makes up for the branches ``gone`` that follow it."""
+        is_attn = index % 2 == 0
+        used = BlockSpec(spec.num_heads, spec.qk_dim, spec.v_dim, 0) if is_attn else BlockSpec(0, 0, 0, spec.mlp_width)
+        if not self.options.depth_correction:
+            gone = []
+        key = (index, used, tuple(gone))
         with self._lock:
             if key in self._memo:
                 self._memo.move_to_end(key)
                 return self._memo[key]
-        block = plan.model.blocks[index]
-        if kind == "attn":
-            ridge = self.options.ridge if self.options.least_squares else None
-            made = cut_attention(block.attn, plan.attention[index], spec, ridge=ridge)
-        else:
-            made = cut_mlp(block.mlp, plan.neurons[index], spec.mlp_width, least_squares=self.options.least_squares)
+        block, least_squares = blocks_of(plan.model)[index // 2], self.options.least_squares
+        near = [
+            after for after in gone if plan.order[after] - plan.order[index] <= self.options.reach and least_squares
+        ]
+        ahead = [plan.order[after] - plan.order[index] for after in near]
+        if block.attn is not None and is_attn:
+            ridge = self.options.ridge if least_squares else None
+            made = cut_attention(block.attn, plan.attention[index], spec, ridge=ridge, ahead=ahead)
+        elif block.mlp is not None:
+            made = cut_mlp(block.mlp, plan.neurons[index], spec.mlp_width, least_squares=least_squares, ahead=ahead)
+        bias = "proj.bias" if is_attn else "fc2.bias"
+        for after in gone:
+            if after not in near:
+                made[bias] = made[bias] + plan.moments.branches[after].output.mean(dim=0).float()
         with self._lock:
             self._memo[key] = made
             while len(self._memo) > MEMO_ENTRIES:
                 self._memo.popitem(last=False)
         return made
 
+    def _fold_into_tokens(self, plan: Plan, tensors: Tensors, lead: list[int]) -> None:
+        """Add the mean outputs (N, C) of branches removed before the first that stays to the input tokens."""
+        if not self.options.depth_correction or plan.model.arch.pre_norm:
+            return  # what stands before a first norm is no part of the residual stream
+        prefix = plan.model.arch.num_prefix_tokens
+        for index in lead:
+            mean = plan.moments.branches[index].output.float()
+            tensors["prefix_tokens"] = tensors["prefix_tokens"] + mean[:prefix]
+            tensors["pos_embed"] = tensors["pos_embed"] + mean[prefix:]
 
-def _attention_part(spec: BlockSpec) -> tuple[int, int, int]:
-    return spec.num_heads, spec.qk_dim, spec.v_dim
+
+@dataclass(frozen=True)
+class _Names:
+    norm: str
+    body: str
 
 
-def _fold_mean(tensors: Tensors, mean: Tensor, bias_name: str, base: Arch) -> None:
-    """Add a removed branch's mean output (N, C) to the writer before it, or to the tokens if there is none."""
-    if bias_name:
-        tensors[bias_name] = tensors[bias_name] + mean.mean(dim=0)
-        return
-    if base.pre_norm:
-        return  # what precedes the first norm is no part of the residual stream
-    prefix = base.num_prefix_tokens
-    tensors["prefix_tokens"] = tensors["prefix_tokens"] + mean[:prefix]
-    tensors["pos_embed"] = tensors["pos_embed"] + mean[prefix:]
+BRANCH_NAMES = (_Names("norm1", "attn"), _Names("norm2", "mlp"))
+
+
+def _kept_branches(arch: Arch) -> list[int]:
+    pairs = [(spec.has_attn, spec.has_mlp) for spec in arch.blocks]
+    return [2 * i + j for i, pair in enumerate(pairs) for j in range(2) if pair[j]]
 
 
 def require_fits(arch: Arch, base: Arch) -> None:
@@ -159,8 +174,13 @@ def require_fits(arch: Arch, base: Arch) -> None:
                 )
     if arch.embed_dim > base.embed_dim:
         raise NuwaError(f"the arch has embed_dim {arch.embed_dim}, the base only {base.embed_dim}")
-    same = ("num_classes", "img_size", "patch_size", "in_chans", "num_prefix_tokens", "global_pool", "qkv_bias")
-    for name in (*same, "pre_norm", "final_norm", "act"):
+    same = ["num_classes", "img_size", "patch_size", "in_chans", "num_prefix_tokens", "global_pool"]
+    same += ["pre_norm", "final_norm", "act"]
+    if is_rotated(arch, base):
+        require_rotation(arch, base)
+    else:
+        same += ["qkv_bias", "norm_eps"]
+    for name in same:
         if getattr(arch, name) != getattr(base, name):
             raise NuwaError(f"the arch has {name} {getattr(arch, name)!r}, the base {getattr(base, name)!r}")
 

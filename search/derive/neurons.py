@@ -7,13 +7,16 @@ regularised Gram matrix in ranking order, W2'ᵀ of every width r is L_rr⁻ᵀ 
 one triangular solve per subnet.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nuwa.vit import Mlp
 from search.derive.linalg import regularised
 from search.derive.options import NeuronRanking
+from search.derive.statistics import BranchMoments
 
 SURGEON_STEP = 8
 """Neurons removed between two updates; widths are multiples of 8, and fewer steps cost less memory traffic."""
@@ -25,51 +28,62 @@ class NeuronSolver:
 
     Args:
         order: (e,) neurons from most to least worth keeping.
-        factor: (e+1, e+1) Cholesky factor of the regularised Gram matrix, the constant first, then ``order``.
-        half: (e+1, C) = factorᵀ · [b2 | W2]ᵀ in the same order.
+        factor: (e+1, e+1) Cholesky factor L of the regularised Gram matrix, the constant first, then ``order``.
+        half: (1 + reach, e+1, C): L⁻¹ E[[1; h] yᵀ] for the branch's own output y (ridge included), then for the
+            outputs of the branches that follow.
+        metric_root: (C, C) square root of the metric of errors.
     """
 
     order: Tensor
     factor: Tensor
     half: Tensor
+    metric_root: Tensor
 
-    def solve(self, width: int) -> tuple[Tensor, Tensor]:
-        """Solve the down projection for the first ``width`` neurons: (C, width) and bias (C,), float64."""
+    def solve(self, width: int, *, ahead: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """Solve the down projection for the first ``width`` neurons: (C, width) and bias (C,), float64.
+
+        Args:
+            width: Neurons kept.
+            ahead: Which following branches it shall make up for, 1 for the next.
+        """
         size = width + 1
+        right = self.half[[0, *ahead], :size].double().sum(dim=0)
         top = self.factor[:size, :size].double()
-        solution = torch.linalg.solve_triangular(top.mT, self.half[:size].double(), upper=True)
+        solution = torch.linalg.solve_triangular(top.mT, right, upper=True)
         return solution[1:].mT, solution[0]
 
-    def residual_energy(self, width: int) -> float:
-        """Mean squared error of the branch's output with ``width`` neurons (ridge included)."""
-        return float(self.half[width + 1 :].double().square().sum())
+    def lost(self, width: int) -> float:
+        """Mean squared error of the branch's output in the metric, with ``width`` neurons (ridge included)."""
+        return float((self.half[0, width + 1 :].double() @ self.metric_root.double()).square().sum())
 
 
 def neuron_solver(
-    moment: Tensor, weight: Tensor, bias: Tensor, *, ranking: NeuronRanking, ridge: float, incoming: Tensor
+    moments: BranchMoments, mlp: Mlp, metric_root: Tensor, *, ranking: NeuronRanking, ridge: float
 ) -> NeuronSolver:
     """Rank neurons and factorise once; every width is then one triangular solve.
 
     Args:
-        moment: E[[h; 1] [h; 1]ᵀ] (e+1, e+1).
-        weight: Down projection (C, e).
-        bias: Its bias (C,).
+        moments: Of the branch.
+        mlp: The base's.
+        metric_root: Square root (C, C) of the metric in which errors of the output count.
         ranking: Criterion.
-        ridge: Relative to the mean diagonal.
-        incoming: Up projection (e, C), for ``magnitude``.
+        ridge: Relative to the mean diagonal of the Gram matrix.
     """
-    total = regularised(moment.double(), ridge)
+    total = regularised(moments.gram.double(), ridge)
+    weight, bias = mlp.fc2.weight.detach().double(), mlp.fc2.bias.detach().double()
+    seen = metric_root @ weight
     if ranking == "surgeon":
-        order = surgeon_order(total, weight.double())
+        order = surgeon_order(total, seen)
     else:
-        order = _scores(moment.double(), weight.double(), incoming.double(), ranking).argsort(
-            descending=True, stable=True
-        )
+        scores = _scores(moments.gram.double(), seen, mlp.fc1.weight.detach().double(), ranking)
+        order = scores.argsort(descending=True, stable=True)
     constant = torch.tensor([len(order)], device=order.device)
     places = torch.cat([constant, order])
     factor = torch.linalg.cholesky(total[places][:, places])
-    full = torch.cat([bias.double()[:, None], weight.double()[:, order]], dim=1)
-    return NeuronSolver(order, factor.float(), (factor.mT @ full.mT).float())
+    full = torch.cat([bias[:, None], weight[:, order]], dim=1)
+    ahead = torch.linalg.solve_triangular(factor, moments.ahead.double()[:, places], upper=False)
+    half = torch.cat([(factor.mT @ full.mT)[None], ahead])
+    return NeuronSolver(order, factor.float(), half.float(), metric_root.float())
 
 
 def _scores(moment: Tensor, weight: Tensor, incoming: Tensor, ranking: NeuronRanking) -> Tensor:

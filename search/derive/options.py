@@ -23,6 +23,10 @@ class DeriveOptions:
         ranking: Order of MLP neurons and heads: ``surgeon`` removes what the rest can best replace, ``energy``
             is second moment times output norm, ``activation`` the mean activation NuWa publishes.
         depth_correction: Let what stays make up for branches and blocks that are gone.
+        reach: How many removed branches in a row a writer makes up for by least squares; of those further on only
+            the mean is folded in.
+        sensitivity_images: Images from which it is learnt which directions and tokens the logits depend on; 0
+            treats all alike.
         ridge: Relative to the mean diagonal of each Gram matrix.
         num_images: Training images the statistics are taken from, spread evenly over the classes.
         refine: Solve every writer of the residual stream again, in order, on the subnet's own activations.
@@ -36,6 +40,8 @@ class DeriveOptions:
     least_squares: bool = True
     ranking: NeuronRanking = "surgeon"
     depth_correction: bool = True
+    reach: int = 4
+    sensitivity_images: int = 256
     ridge: float = 1e-4
     num_images: int = 1000
     refine: bool = False

@@ -1,0 +1,84 @@
+"""Which directions and tokens of the residual stream the task's logits depend on.
+
+For logits centred over the classes and random directions ξ, g = ∂⟨ξ, logits⟩/∂x gives E[g gᵀ] = E[Jᵀ J]: the
+Gauss-Newton matrix of the squared logit error. It weighs errors of each branch when neurons, heads and value
+channels are chosen; where the task has few classes, few directions count.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nuwa.images import Preprocess
+from nuwa.tensors import SplitTensors, normalise
+from nuwa.vit import PlainViT
+from search.derive.forward import branches_of
+
+SENSITIVITY_TOKENS = 2600
+"""Tokens per backward pass, which bounds its memory: 40 images of 65 tokens, 13 of 197."""
+TOKEN_FLOOR = 1e-2
+"""Least weight of a token position relative to the mean: positions the logits ignore still steady the solve."""
+METRIC_FLOOR = 1e-2
+"""Share of the identity in each metric: the linearisation misses what errors do to later attention."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Per branch (2·depth entries, absent branches included), at the stream after it.
+
+    Args:
+        metric: (2L, C, C), mean diagonal 1.
+        tokens: (2L, N), mean 1.
+    """
+
+    metric: Tensor
+    tokens: Tensor
+
+
+def indifferent(model: PlainViT) -> Sensitivity:
+    """Treat all directions and tokens alike."""
+    arch, device = model.arch, next(model.parameters()).device
+    count = 2 * len(arch.blocks)
+    eye = torch.eye(arch.embed_dim, dtype=torch.float64, device=device)
+    return Sensitivity(
+        eye.expand(count, -1, -1), torch.ones(count, arch.num_tokens, dtype=torch.float64, device=device)
+    )
+
+
+@torch.enable_grad()
+def collect_sensitivity(model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, seed: int = 0) -> Sensitivity:
+    """Average g gᵀ over the images of ``split``, with one random direction of the logits each."""
+    arch, device = model.arch, next(model.parameters()).device
+    flat = indifferent(model)
+    metric, tokens = torch.zeros_like(flat.metric), torch.zeros_like(flat.tokens)
+    generator = torch.Generator().manual_seed(seed)
+    for part in torch.split(split.images, max(1, SENSITIVITY_TOKENS // arch.num_tokens)):
+        with torch.no_grad():
+            x = model.embed(normalise(part.to(device), preprocess))
+        x.requires_grad_(True)
+        streams: dict[int, Tensor] = {}
+        for branch in branches_of(model):
+            x = x + branch.writer(branch.regressors(x))
+            streams[branch.index] = x
+        logits = model.head(model.pool(x))
+        directions = torch.randn(logits.shape, generator=generator).to(device)
+        directions = directions - directions.mean(dim=1, keepdim=True)
+        gradients = torch.autograd.grad((logits * directions).sum(), list(streams.values()))
+        for index, gradient in zip(streams, gradients, strict=True):
+            rows = gradient.flatten(0, 1).double()
+            metric[index] += rows.T @ rows
+            tokens[index] += gradient.double().square().sum(dim=(0, 2))
+    return Sensitivity(_scaled_metric(metric), _scaled_tokens(tokens))
+
+
+def _scaled_metric(metric: Tensor) -> Tensor:
+    mean = metric.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-300)
+    eye = torch.eye(metric.shape[1], dtype=metric.dtype, device=metric.device)
+    return (1 - METRIC_FLOOR) * metric / mean[:, None, None] + METRIC_FLOOR * eye
+
+
+def _scaled_tokens(tokens: Tensor) -> Tensor:
+    mean = tokens.mean(dim=1, keepdim=True).clamp_min(1e-300)
+    floored = (tokens / mean).clamp_min(TOKEN_FLOOR)
+    return floored / floored.mean(dim=1, keepdim=True)
