@@ -219,7 +219,7 @@ def summarise(
     times = budget.latency.predict([t.arch for t in fitting]).value.tolist() if fitting else []
     front = tuple(fitting[k] for k in front_indices(times, kls))
     best = fitting[int(np.argmin(kls))] if fitting else None
-    return StudyResult(study_name, tuple(trials), best, front, stopped, seconds)
+    return StudyResult(study_name, tuple(trials), tuple(fitting), best, front, stopped, seconds)
 
 
 def _ignore(_: TrialReport) -> None:

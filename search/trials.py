@@ -90,14 +90,16 @@ class StudyResult:
     Args:
         study_name: Its name in the storage.
         trials: All proposals, oldest first.
-        best: Scored trial of least KL that fits by the predictor as it is now; None if none does.
-        front: Scored trials that no other beats in both latency and KL, fastest first.
+        fitting: Scored trials that fit by the predictor as it is now, oldest first.
+        best: The one of least KL; None if none fits.
+        front: Those that no other beats in both latency and KL, fastest first.
         stopped: Why it stopped.
         seconds: Spent in this run.
     """
 
     study_name: str
     trials: tuple[TrialReport, ...]
+    fitting: tuple[TrialReport, ...]
     best: TrialReport | None
     front: tuple[TrialReport, ...]
     stopped: StopReason

@@ -1,0 +1,40 @@
+"""Distillation as the judge calls it: a subnet and a number of steps in, a tuned subnet out."""
+
+import dataclasses
+
+from deploy.train.config import FinetuneConfig
+from deploy.train.finetune import finetune
+from deploy.train.teacher import Teacher
+from nuwa.tensors import TaskTensors
+from nuwa.vit import PlainViT
+from search.judge import Tune, Tuned
+
+
+def make_tune(teacher: Teacher | None, tensors: TaskTensors, *, config: FinetuneConfig | None = None) -> Tune:
+    """Bind teacher, images and recipe; steps, warm-up and evaluations follow the length asked for.
+
+    Args:
+        teacher: Shared by all runs; None trains on labels alone.
+        tensors: Train and search splits of the task.
+        config: Recipe of the full run; None for the defaults.
+    """
+    full = config or FinetuneConfig()
+
+    def tune(student: PlainViT, steps: int) -> Tuned:
+        recipe = dataclasses.replace(
+            full,
+            steps=steps,
+            warmup_steps=min(full.warmup_steps, steps // 5),
+            eval_every=max(1, min(full.eval_every, steps)),
+        )
+        result = finetune(
+            student,
+            teacher=teacher,
+            train=tensors.train,
+            search=tensors.search,
+            preprocess=tensors.preprocess,
+            config=recipe,
+        )
+        return Tuned(result.student, result.after.top1, result.after.loss)
+
+    return tune

@@ -1,0 +1,83 @@
+import itertools
+
+import pytest
+
+from nuwa.errors import NuwaError
+from predictors.accuracy import prior_from_library
+from search.explain import explain
+from search.feasible import Budget
+from search.front import front_indices, hypervolume
+from search.library import Library, LibraryRow, library_archs
+from search.picture import draw_front
+from search.run import run_study, summarise
+from search.scorer import Score
+from search.seeds import additive_fronts
+from search.trials import StudyConfig
+
+
+@pytest.fixture
+def setting(make_space, make_deriver, make_scorer, latency, kl_of):
+    space = make_space(4)
+    archs = library_archs(space)
+    library = Library(space.base, tuple(LibraryRow(a, Score(kl_of(a, space.base), 0, 0, 1)) for a in archs))
+    prior = prior_from_library(space.base, library.archs, library.kls)
+    result = run_study(
+        space, deriver=make_deriver(), scorer=make_scorer(space.base), latency=latency, budget_ms=2.8,
+        config=StudyConfig(trials=25), library=library,
+    )  # fmt: skip
+    return space, prior, result
+
+
+def test_every_cut_is_named_with_what_restoring_it_would_cost(setting, latency):
+    space, prior, result = setting
+    found = explain(result, space=space, prior=prior, latency=latency, budget_ms=2.8)
+    places = {cut.place for cut in found.cuts}
+    wanted = set()
+    for i, (mine, full) in enumerate(zip(result.best.arch.blocks, space.base.blocks, strict=True)):
+        wanted |= {f"block{i:02d}.attn"} if mine.has_attn != full.has_attn else set()
+        wanted |= {f"block{i:02d}.mlp"} if mine.mlp_width != full.mlp_width else set()
+    assert places == wanted
+    assert all(cut.saved_ms > 0 for cut in found.cuts)
+    assert [c.saved_ms for c in found.cuts] == sorted((c.saved_ms for c in found.cuts), reverse=True)
+    gone = [cut for cut in found.cuts if cut.what == "2 heads -> gone"]
+    for cut in gone:
+        assert cut.saved_ms == pytest.approx(0.35 + 2e-3 * 32)
+
+
+def test_less_budget_buys_less_and_more_buys_more(setting, latency):
+    space, prior, result = setting
+    fronts = additive_fronts(space, prior=prior, latency=latency)
+    less, more = explain(result, space=space, prior=prior, latency=latency, budget_ms=2.8, fronts=fronts).other_budgets
+    assert (less.budget_ms, more.budget_ms) == (pytest.approx(2.52), pytest.approx(3.08))
+    assert less.promised_kl > more.promised_kl
+    assert less.trial is None or less.trial.kl >= result.best.kl
+    assert more.promised_kl < result.best.kl
+
+
+def test_a_study_without_winner_explains_nothing(setting, latency):
+    space, prior, result = setting
+    empty = summarise("s", result.trials, budget=Budget(latency, 0.1), stopped="trials", seconds=0.0)
+    assert empty.best is None
+    assert empty.front == ()
+    with pytest.raises(NuwaError, match="nothing to explain"):
+        explain(empty, space=space, prior=prior, latency=latency, budget_ms=0.1)
+
+
+def test_the_front_is_drawn(setting, tmp_path):
+    pytest.importorskip("matplotlib")
+    _, _, result = setting
+    draw_front(result, tmp_path / "front.svg", budget_ms=2.8)
+    assert (tmp_path / "front.svg").read_text().startswith("<?xml")
+    with pytest.raises(NuwaError, match="cannot draw"):
+        draw_front(result, tmp_path / "front.nonsense", budget_ms=2.8)
+
+
+def test_front_and_hypervolume_equal_a_count_of_cells():
+    times, costs = [3, 1, 2, 2, 5, 4], [2, 5, 4, 3, 1, 4]
+    assert front_indices(times, costs) == [1, 3, 0, 4]
+    cells = sum(
+        any(t <= x and c <= y for t, c in zip(times, costs, strict=True))
+        for x, y in itertools.product(range(7), range(6))
+    )
+    assert hypervolume(times, costs, reference=(7, 6)) == cells
+    assert hypervolume([9], [9], reference=(7, 6)) == 0
