@@ -1,6 +1,6 @@
 """Exported graphs of the models in ``measured.csv``: weights stripped to shapes, cached on disk."""
 
-import io
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +86,11 @@ def export_graph(timm_name: str, *, img_size: int) -> onnx.ModelProto:
         model = timm.create_model(timm_name, pretrained=False, **options)
     except TypeError:
         model = timm.create_model(timm_name, pretrained=False)
-    buffer = io.BytesIO()
     image = torch.zeros(1, 3, img_size, img_size)
-    torch.onnx.export(model.eval(), (image,), buffer, opset_version=OPSET, dynamo=False)
-    proto = onnx.load_from_string(buffer.getvalue())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(model.eval(), (image,), path, opset_version=OPSET, dynamo=False)
+        proto = onnx.load(path)
     found = max(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
     if found != OPSET:
         raise RuntimeError(f"the exporter answered opset {found} for {timm_name}, {OPSET} was asked for")

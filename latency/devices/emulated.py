@@ -16,7 +16,7 @@ from latency.emulator.cost import ELEMENT_BYTES
 from latency.emulator.fusion import kernels_from_graph
 from latency.emulator.graph import Graph, graph_from_model
 from latency.emulator.kernels import Kernel
-from latency.emulator.timeline import Timeline, copied_elements, timeline_from_kernels
+from latency.emulator.timeline import Timeline, copied_elements, matmul_share_of_time, timeline_from_kernels
 from nuwa.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
 from nuwa.errors import NuwaError
 
@@ -69,6 +69,18 @@ EMULATED_SPECS: dict[str, DeviceSpec] = {
             power_mode="MAXN",
             opset=13,
             compute_capability="6.2",
+            memory_mb=8192,
+            note="constants carried over from the Jetson Nano",
+        ),
+        DeviceSpec(
+            name="jetson-xavier-nx",
+            kind="emulated",
+            runtime="tensorrt",
+            runtime_version="8.2.1",
+            precision="fp16",
+            power_mode="15W",
+            opset=13,
+            compute_capability="7.2",
             memory_mb=8192,
             note="constants carried over from the Jetson Nano",
         ),
@@ -220,12 +232,6 @@ class EmulatedDevice:
                 "model measured on a real board: this figure is an extrapolation"
             )
         return tuple(found)
-
-
-def matmul_share_of_time(timeline: Timeline) -> float:
-    """Fraction of the latency spent in matrix products and softmax."""
-    products = sum(k.ms for k in timeline.kernels if k.kind in ("matmul", "softmax"))
-    return products / timeline.total_ms if timeline.total_ms else 0.0
 
 
 def _rng(identity: str) -> np.random.Generator:

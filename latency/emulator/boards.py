@@ -91,6 +91,22 @@ JETSON_TX2 = Board(
     uncertainty=0.35,
 )
 
+# Volta, cc 7.2: 6 SMs, 384 cores and 48 tensor cores at 1100 MHz, 59.7 GB/s, L2 512 KB.
+JETSON_XAVIER_NX = Board(
+    name="jetson-xavier-nx",
+    num_sms=6,
+    cores=384,
+    clock_mhz=1100.0,
+    fp16_ratio=2.0,
+    tensor_ratio=2.0,
+    dram_gbps=59.7,
+    l2_kb=512,
+    launch_scale=0.35,
+    memory_mb=8192,
+    context_mb=1000,
+    uncertainty=0.45,
+)
+
 # Ampere, cc 8.7: 8 SMs, 1024 cores and 32 tensor cores at 625 MHz, 68 GB/s, L2 2 MB.
 JETSON_ORIN_NANO = Board(
     name="jetson-orin-nano",
@@ -107,4 +123,6 @@ JETSON_ORIN_NANO = Board(
     uncertainty=0.45,
 )
 
-BOARDS: dict[str, Board] = {b.name: b for b in (JETSON_NANO, JETSON_NANO_5W, JETSON_TX2, JETSON_ORIN_NANO)}
+BOARDS: dict[str, Board] = {
+    b.name: b for b in (JETSON_NANO, JETSON_NANO_5W, JETSON_TX2, JETSON_XAVIER_NX, JETSON_ORIN_NANO)
+}

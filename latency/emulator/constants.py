@@ -19,6 +19,8 @@ class Constants:
         matmul_share: The same for matrix products.
         grouped_share: The same for grouped convolutions, relative to ``conv_share``.
         depthwise_share: Share of the FP32 peak that depthwise convolutions reach, FP16 or not.
+        depthwise_overhead: Filter taps that loads, stores and format changes of one output are worth there.
+        gemv_share: Share of the reachable bandwidth at which matrix-vector products read their weights.
         fill_steps: Steps of the k loop that a tile's prologue and epilogue are worth.
         dram_share: Share of the data sheet's bandwidth that streaming kernels reach.
         pointwise_issue: Clock cycles per scalar instruction of generated kernels and core.
@@ -33,6 +35,8 @@ class Constants:
     matmul_share: float
     grouped_share: float
     depthwise_share: float
+    depthwise_overhead: float
+    gemv_share: float
     fill_steps: float
     dram_share: float
     pointwise_issue: float

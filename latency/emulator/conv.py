@@ -17,7 +17,10 @@ WINOGRAD_BLOCK = 32
 def conv_ms(work: ConvWork, *, macs_per_ms: float, board: Board, constants: Constants) -> float:
     """Time the arithmetic of a convolution with the best of the algorithms that it has."""
     if work.is_depthwise:
-        return work.macs / (board.fp32_macs_per_ms * constants.depthwise_share)
+        outputs = work.macs // work.taps
+        return (
+            outputs * (work.taps + constants.depthwise_overhead) / (board.fp32_macs_per_ms * constants.depthwise_share)
+        )
     share = constants.conv_share * (constants.grouped_share if work.groups > 1 else 1.0)
     direct = gemm_ms(
         work.batch * work.height * work.width,

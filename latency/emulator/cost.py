@@ -3,7 +3,7 @@
 from latency.emulator.boards import Board
 from latency.emulator.constants import Constants
 from latency.emulator.conv import conv_ms
-from latency.emulator.gemm import gemm_ms
+from latency.emulator.gemm import GEMV_ROWS, gemm_ms
 from latency.emulator.kernels import ConvWork, Kernel, MatmulWork
 from latency.emulator.memory import stream_ms, transfer_ms
 from nuwa.device import Precision
@@ -35,13 +35,20 @@ def kernel_ms(kernel: Kernel, *, board: Board, precision: Precision, constants: 
             board=board,
             constants=constants,
         )
+    weight_bytes = work.num_weights * element_bytes / (constants.gemv_share if is_gemv(work) else 1.0)
     moved = transfer_ms(
         (work.reads + work.writes) * element_bytes,
-        weight_bytes=work.num_weights * element_bytes,
+        weight_bytes=weight_bytes,
         board=board,
         constants=constants,
     )
     return fixed + max(computed, moved)
+
+
+def is_gemv(work: ConvWork | MatmulWork) -> bool:
+    """Say whether so few rows meet the weights that each is read for one product only."""
+    rows = work.batch * work.height * work.width if isinstance(work, ConvWork) else work.m
+    return rows <= GEMV_ROWS
 
 
 # The clock at which ``kernel_us`` was fitted.
@@ -52,7 +59,7 @@ def _slowdown(kernel: Kernel, constants: Constants) -> float:
     match kernel.kind:
         case "reduce" | "softmax":
             return constants.reduce_slowdown
-        case "shuffle" | "concat":
+        case "shuffle":
             return constants.shuffle_slowdown
         case _:
             return 1.0

@@ -36,7 +36,7 @@ _POOLS = frozenset({"MaxPool", "AveragePool", "LRN"})
 _FUSED_ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu"})
 _SCALES = frozenset({"BatchNormalization", "Mul", "Add", "Sub", "Div"})
 # Loads, stores, address arithmetic and conversion per element and stream of a generated kernel.
-_STREAM_INSTRUCTIONS = 4
+_STREAM_INSTRUCTIONS = 2
 
 
 def kernels_from_graph(graph: Graph) -> tuple[Kernel, ...]:
@@ -63,14 +63,14 @@ class _Fuser:
     def run(self) -> tuple[Kernel, ...]:
         self._drop_views()
         self._index()
+        self._absorb_squares()
         heads = {i: self._absorb(i) for i, op in enumerate(self.ops) if op.op_type in ("Conv", "MatMul", "Gemm")}
         free = [is_pointwise(op) and i not in self.absorbed for i, op in enumerate(self.ops)]
         clusters = pointwise_clusters(
             self.ops,
             free=free,
-            inputs_of=lambda i: self._activations(self.ops[i]),
+            alone=[self._is_broadcast(op) for op in self.ops],
             consumers=self.consumers,
-            producers=self.producers,
             graph_outputs=self.outputs,
         )
         placed: list[tuple[int, list[Kernel]]] = [(c[-1], [self._pointwise_kernel(c)]) for c in clusters]
@@ -232,6 +232,19 @@ class _Fuser:
         m = rows if is_shared else rows // math.prod(out[:-2])
         return MatmulWork(batch=rows // m, m=m, n=n, k=k, num_weights=num_weights, reads=reads, writes=writes)
 
+    def _absorb_squares(self) -> None:
+        """Let a square that only a reduction reads run inside the reduction."""
+        for op in self.ops:
+            maker = self.producers.get(self._activations(op)[0]) if op.op_type in _REDUCTIONS else None
+            if maker is None or self.ops[maker].op_type not in ("Pow", "Mul"):
+                continue
+            if self._only_reader(self.ops[maker]) is not None and len(set(self._activations(self.ops[maker]))) == 1:
+                self.absorbed.add(maker)
+
+    def _is_broadcast(self, op: Op) -> bool:
+        """Say whether activations of different sizes meet: an element-wise kernel of its own, never in a chain."""
+        return len({self.graph.elements(name) for name in self._activations(op)}) > 1
+
     # --- kernels that stream memory --------------------------------------------------------------
 
     def _pointwise_kernel(self, cluster: Sequence[int]) -> Kernel:
@@ -273,10 +286,10 @@ class _Fuser:
         if kind == "Transpose":
             return [self._stream(op, "shuffle", reads=writes, writes=writes)]
         if kind in _MOVERS:
-            return [self._stream(op, "shuffle", reads=min(reads, writes), writes=writes)]
+            return [self._stream(op, "copy", reads=min(reads, writes), writes=writes)]
         if kind == "Split":
             sizes = [self.graph.elements(name) for name in op.outputs if name]
-            return [self._stream(op, "shuffle", reads=size, writes=size) for size in sizes]
+            return [self._stream(op, "copy", reads=size, writes=size) for size in sizes]
         if kind == "Concat":
             return self._concat_kernels(op)
         if kind == "ConvTranspose":
@@ -298,7 +311,7 @@ class _Fuser:
                 self.in_place.add(real)
             else:
                 copied += self.graph.elements(name)
-        return [self._stream(op, "concat", reads=copied, writes=copied)] if copied else []
+        return [self._stream(op, "copy", reads=copied, writes=copied)] if copied else []
 
     def _conv_transpose_kernel(self, op: Op, *, reads: int, writes: int) -> Kernel:
         shapes = self.graph.shapes

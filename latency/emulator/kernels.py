@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 KernelKind = Literal[
-    "conv", "grouped_conv", "depthwise_conv", "matmul", "pointwise", "reduce", "softmax", "pool", "shuffle", "concat"
+    "conv", "grouped_conv", "depthwise_conv", "matmul", "pointwise", "reduce", "softmax", "pool", "shuffle", "copy"
 ]
 
 

@@ -1,6 +1,6 @@
 """Element-wise operators: their price per element and the chains that run as one kernel."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from latency.emulator.graph import Op
 
@@ -73,23 +73,20 @@ def pointwise_clusters(
     ops: Sequence[Op],
     *,
     free: Sequence[bool],
-    inputs_of: Callable[[int], Sequence[str]],
+    alone: Sequence[bool],
     consumers: Mapping[str, Sequence[int]],
-    producers: Mapping[str, int],
     graph_outputs: frozenset[str],
 ) -> list[list[int]]:
     """Group pointwise operators into the chains that run as one kernel.
 
-    From the last operator to the first, an operator joins the chain that reads it if nothing else
-    does, or if everything else that the chain reads is ready by then (the chain then writes this
-    value out too). Reductions, products and data movement end a chain.
+    From the last operator to the first, an operator joins the chain that reads it if nothing outside
+    that chain does. Reductions, products and data movement end a chain.
 
     Args:
         ops: Operators in execution order.
         free: Per operator, whether it is pointwise and not fused elsewhere already.
-        inputs_of: Activations that operator ``i`` reads.
+        alone: Per operator, whether it is a kernel of its own whatever surrounds it.
         consumers: Operators that read a tensor.
-        producers: Operator that writes a tensor.
         graph_outputs: Tensors that leave the graph.
 
     Returns:
@@ -100,32 +97,12 @@ def pointwise_clusters(
     for i in range(len(ops) - 1, -1, -1):
         if not free[i]:
             continue
-        readers = {r for name in ops[i].outputs for r in consumers.get(name, ())}
-        leaves = any(name in graph_outputs for name in ops[i].outputs)
-        clusters = {cluster_of[r] for r in readers if r in cluster_of}
-        home = None
-        if len(clusters) == 1 and not leaves and all(r in cluster_of for r in readers):
-            home = next(iter(clusters))
-        elif clusters:
-            first = min(clusters, key=lambda c: members[c][-1])
-            if _is_ready(members[first], before=i, inputs_of=inputs_of, producers=producers):
-                home = first
-        if home is None:
-            home = i
-            members[home] = []
-        members[home].append(i)
-        cluster_of[i] = home
+        home = i
+        if not alone[i] and not any(name in graph_outputs for name in ops[i].outputs):
+            homes = {cluster_of.get(reader) for name in ops[i].outputs for reader in consumers.get(name, ())}
+            only = homes.pop() if len(homes) == 1 else None
+            home = i if only is None else only
+        members.setdefault(home, []).append(i)
+        if not alone[i]:
+            cluster_of[i] = home
     return [sorted(m) for m in members.values()]
-
-
-def _is_ready(
-    members: Sequence[int],
-    *,
-    before: int,
-    inputs_of: Callable[[int], Sequence[str]],
-    producers: Mapping[str, int],
-) -> bool:
-    """Say whether all that ``members`` read from outside is written by operator ``before`` or earlier."""
-    inside = set(members)
-    makers = (producers.get(name, -1) for m in members for name in inputs_of(m))
-    return all(maker in inside or maker <= before for maker in makers)

@@ -160,7 +160,7 @@ class _Folder:
             return
         if node.op_type == "ConstantOfShape":  # its size is in its input's values
             wanted = feeds[node.input[0]]
-            if wanted is None or int(np.prod(wanted)) > SMALL_TENSOR_ELEMENTS:
+            if wanted is None or math.prod(np.ravel(wanted).tolist()) > SMALL_TENSOR_ELEMENTS:
                 return
         answers = ReferenceEvaluator(node).run(None, feeds)
         for name, answer in zip(node.output, answers, strict=True):

@@ -113,5 +113,11 @@ def timeline_from_kernels(
         times.append(KernelTime(name=kernel.name, kind=kernel.kind, ms=end - now))
         now = end
     copies = (COPY_CALL_MS + count * 4 / (COPY_GBPS * 1e6) for count in copied_elements)
-    times.extend(KernelTime(name="copy", kind="copy", ms=ms) for ms in copies)
+    times.extend(KernelTime(name="transfer", kind="transfer", ms=ms) for ms in copies)
     return Timeline(kernels=tuple(times), total_ms=sum(t.ms for t in times), num_launch_bound=num_launch_bound)
+
+
+def matmul_share_of_time(timeline: Timeline) -> float:
+    """Fraction of the latency spent in matrix products and softmax."""
+    products = sum(k.ms for k in timeline.kernels if k.kind in ("matmul", "softmax"))
+    return products / timeline.total_ms if timeline.total_ms else 0.0
