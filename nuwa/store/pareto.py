@@ -1,69 +1,71 @@
 """Pareto fronts of accuracy against latency, found inside the database."""
 
-from sqlalchemy import Subquery, and_, select
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, Subquery, and_, select, true
 from sqlalchemy.orm import aliased
 
 from nuwa.store.tables import DeviceRow, LatencyRow, TaskRow
 from nuwa.store.wanted import ResolvedFilter
 
 
-def front_subquery(wanted: ResolvedFilter) -> Subquery:
+def front_subquery(wanted: ResolvedFilter, *, is_sqlite: bool) -> Subquery:
     """Select keys (``subnet_pk``, ``device_pk``) of the subnets that none of the same device and task beats.
 
     A front is walked from its fastest point: the next one is the fastest that is more accurate. With
     the index on (device, task, latency, accuracy) each step goes on where the last one ended, so that
     a walk reads every index entry once at most and nothing else. Subnets that tie in both figures
     are all on the front.
+
+    Args:
+        wanted: Which subnets compete.
+        is_sqlite: Whether the query is for SQLite.
     """
-    walk, next_row, step = aliased(LatencyRow), aliased(LatencyRow), aliased(LatencyRow)
-    fastest = (
-        select(walk.subnet_pk)
-        .where(walk.device_pk == DeviceRow.pk, walk.task_pk == TaskRow.pk, walk.top1.is_not(None))
-        .where(*wanted.conditions(walk))
-        .order_by(walk.latency_ms, walk.top1.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    first = aliased(LatencyRow)
-    front = (
-        select(first.device_pk, first.task_pk, first.latency_ms, first.top1)
-        .select_from(DeviceRow)
+    groups = (
+        select(DeviceRow.pk.label("device_pk"), TaskRow.pk.label("task_pk"))
         .join(TaskRow, TaskRow.pk.in_(wanted.task_pks))
-        .join(first, and_(first.device_pk == DeviceRow.pk, first.subnet_pk == fastest))
         .where(DeviceRow.pk.in_(wanted.device_pks))
-        .cte("front", recursive=True)
+        .subquery("groups")
     )
-    better = (
-        select(next_row.subnet_pk)
-        .where(
-            next_row.device_pk == front.c.device_pk,
-            next_row.task_pk == front.c.task_pk,
-            next_row.latency_ms > front.c.latency_ms,
-            next_row.top1 > front.c.top1,
-        )
-        .where(*wanted.conditions(next_row))
-        .order_by(next_row.latency_ms, next_row.top1.desc())
-        .limit(1)
-        .correlate(front)
-        .scalar_subquery()
-    )
-    front = front.union_all(
-        select(step.device_pk, step.task_pk, step.latency_ms, step.top1).join(
-            front, and_(step.device_pk == front.c.device_pk, step.subnet_pk == better)
-        )
-    )
+    row = aliased(LatencyRow)
+    start = _and_fastest(groups, row, row.top1.is_not(None), wanted=wanted, is_sqlite=is_sqlite)
+    front = start.cte("front", recursive=True)
+    row = aliased(LatencyRow)
+    more_accurate = and_(row.latency_ms > front.c.latency_ms, row.top1 > front.c.top1)
+    front = front.union_all(_and_fastest(front, row, more_accurate, wanted=wanted, is_sqlite=is_sqlite))
     tied = aliased(LatencyRow)
-    return (
-        select(tied.subnet_pk, tied.device_pk)
-        .join(
-            front,
-            and_(
-                tied.device_pk == front.c.device_pk,
-                tied.task_pk == front.c.task_pk,
-                tied.latency_ms == front.c.latency_ms,
-                tied.top1 == front.c.top1,
-            ),
-        )
-        .where(*wanted.conditions(tied))
-        .subquery("keys")
+    on_front = and_(
+        tied.device_pk == front.c.device_pk,
+        tied.task_pk == front.c.task_pk,
+        tied.latency_ms == front.c.latency_ms,
+        tied.top1 == front.c.top1,
+    )
+    return select(tied.subnet_pk, tied.device_pk).join(front, on_front).where(*wanted.conditions(tied)).subquery("keys")
+
+
+def _and_fastest(
+    outer: FromClause,
+    row: type[LatencyRow],
+    condition: ColumnElement[bool],
+    *,
+    wanted: ResolvedFilter,
+    is_sqlite: bool,
+) -> Select[*tuple[Any, ...]]:
+    """Select, for each row of ``outer``, the fastest point of its device and task that meets ``condition``."""
+    fastest = (
+        select(row.device_pk, row.task_pk, row.latency_ms, row.top1)
+        .where(row.device_pk == outer.c.device_pk, row.task_pk == outer.c.task_pk, condition)
+        .where(*wanted.conditions(row))
+        .order_by(row.latency_ms, row.top1.desc())
+        .limit(1)
+        .correlate(outer)
+    )
+    if not is_sqlite:
+        point = fastest.lateral()
+        return select(point).select_from(outer.join(point, true()))
+    # SQLite has no LATERAL: find the row's key in a scalar subquery, then the row.
+    found = aliased(LatencyRow)
+    key = fastest.with_only_columns(row.subnet_pk).scalar_subquery()
+    return select(found.device_pk, found.task_pk, found.latency_ms, found.top1).select_from(
+        outer.join(found, and_(found.device_pk == outer.c.device_pk, found.subnet_pk == key))
     )

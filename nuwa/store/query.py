@@ -73,7 +73,9 @@ def find_subnets(
     with database.read() as connection:
         resolved = resolve_filter(connection, wanted)
         if pareto:
-            return _read(connection, _details(front_subquery(resolved), sort).limit(limit))
+            return _read(
+                connection, _details(front_subquery(resolved, is_sqlite=database.is_sqlite), sort).limit(limit)
+            )
         rows = _read(connection, _details(_filter_subquery(resolved, sort, limit), sort))
         asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
         if not asks_for_latency and (limit is None or len(rows) < limit):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, or_, select
-from sqlalchemy.orm.util import AliasedClass
 
 from nuwa.store.tables import BaseNetRow, DeviceRow, LatencyRow, TaskRow
 from nuwa.store.tasks import hash_classes
@@ -42,7 +41,7 @@ class ResolvedFilter:
     min_top1: float | None
     measured_only: bool
 
-    def conditions(self, rows: type[LatencyRow] | AliasedClass[LatencyRow]) -> list[ColumnElement[bool]]:
+    def conditions(self, rows: type[LatencyRow]) -> list[ColumnElement[bool]]:
         """Write everything but device and task as conditions on latency rows."""
         found: list[ColumnElement[bool]] = []
         if self.base_pks is not None:

@@ -460,8 +460,8 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
 
-    by_top1 = ["device_pk", "task_pk", sa.text("top1 DESC"), "latency_ms", "base_pk", "subnet_pk"]
-    by_latency = ["device_pk", "task_pk", "latency_ms", sa.text("top1 DESC"), "base_pk", "subnet_pk"]
+    by_top1: list[str | sa.TextClause] = ["device_pk", "task_pk", sa.text("top1 DESC"), "latency_ms", "base_pk", "subnet_pk"]
+    by_latency: list[str | sa.TextClause] = ["device_pk", "task_pk", "latency_ms", sa.text("top1 DESC"), "base_pk", "subnet_pk"]
     measured = sa.text("measured_latency_ms IS NOT NULL")
     op.create_index("ix_nuwa_latencies_top1", "nuwa_latencies", by_top1)
     op.create_index("ix_nuwa_latencies_latency", "nuwa_latencies", by_latency)
