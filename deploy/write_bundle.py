@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -55,6 +56,27 @@ class BundleParts:
     engine: Path | bytes | None = None
     build_line: Sequence[str] | None = None
     samples: Sequence[tuple[str, bytes]] = ()
+
+
+def parts_from_bundle(bundle: Bundle) -> BundleParts:
+    """Read everything back that ``write_bundle`` was given, so that a step can change a part and write again.
+
+    Raises:
+        NuwaError: If weights are missing, damaged or of another arch.
+    """
+    samples_dir = bundle.dir / names.SAMPLES
+    samples = sorted(samples_dir.iterdir()) if samples_dir.is_dir() else []
+    return BundleParts(
+        model=bundle.load_model(),
+        arch=bundle.arch,
+        labels=bundle.labels,
+        preprocess=bundle.preprocess,
+        exported=bundle.onnx_path.read_bytes() if bundle.onnx_path else None,
+        certificate=bundle.certificate,
+        engine=bundle.engine_path.read_bytes() if bundle.engine_path else None,
+        build_line=shlex.split(bundle.build_path.read_text().splitlines()[-1]) if bundle.build_path else None,
+        samples=tuple((path.name, path.read_bytes()) for path in samples if path.is_file()),
+    )
 
 
 def write_bundle(folder: Path, parts: BundleParts, *, replace: bool = False) -> Bundle:

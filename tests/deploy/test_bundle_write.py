@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from deploy import write_bundle as writing
-from deploy.bundle import read_bundle
+from deploy.bundle import OWN_NAMES, read_bundle
 from deploy.file_hashes import hash_folder
-from deploy.write_bundle import BundleParts, write_bundle
+from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa.arch import EMPTY_BLOCK
 from nuwa.errors import NuwaError, OutsideError
 from tests.deploy.bundle_parts import LABELS, PREPROCESS, make_certificate, make_parts
@@ -173,3 +173,18 @@ def test_readme_says_what_was_proven_and_how_to_run(tmp_path: Path) -> None:
     ):
         assert words in text
     assert json.loads((folder / "arch.json").read_text())["embed_dim"] == 24
+
+
+@pytest.mark.parametrize("engine", [None, b"engine"])
+def test_a_step_reads_all_parts_and_writes_them_again(tmp_path: Path, engine: bytes | None) -> None:
+    parts = dataclasses.replace(make_parts(), engine=engine)
+    bundle = write_bundle(tmp_path / "b", parts)
+    hashes = hash_folder(bundle.dir)
+    write_bundle(bundle.dir, parts_from_bundle(bundle), replace=True)
+    assert hash_folder(bundle.dir) == hashes
+    assert parts_from_bundle(bundle).build_line == list(parts.build_line or ())
+
+
+def test_the_documentation_names_every_file() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
+    assert [name for name in OWN_NAMES if f"`{name}" not in text] == []
