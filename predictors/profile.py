@@ -23,6 +23,8 @@ DEFAULT_MINUTES = 12.0
 
 # Share of the time given to rows; the rest is for whole nets, without which there is no predictor.
 _TABLE_SHARE = 0.6
+_EMULATED_REPEATS = 8
+_REAL_REPEATS = 2
 # Repeats of the base that tell how well a measurement repeats.
 _REPEATS = 6
 # Where repeats agree by luck (or by construction), rows are still not believed to better than this.
@@ -36,7 +38,9 @@ class ProfileSettings:
     Args:
         num_fit: Whole nets to fit to.
         num_heldout: Whole nets for the report card, never fitted to.
-        repeats: Measurements of each whole net, in sessions of their own where that is possible.
+        repeats: Measurements of each whole net fitted to; None for 8 on an emulated device, where each is
+            taken in a session of its own and costs nothing, and 2 on a real one.
+        heldout_repeats: Measurements of each held-out net; two tell the noise floor.
         num_sessions: Sessions that whole nets are spread over, so that no session's offset gets into
             the scale.
         embed_dims: Widths of the residual stream that subnets may be cut to; empty for none.
@@ -49,8 +53,9 @@ class ProfileSettings:
 
     num_fit: int = 48
     num_heldout: int = 60
-    repeats: int = 3
-    num_sessions: int = 8
+    repeats: int | None = None
+    heldout_repeats: int = 2
+    num_sessions: int = 16
     embed_dims: tuple[int, ...] = ()
     max_rows: int = 120
     minutes: float | None = None
@@ -117,6 +122,7 @@ def profile(
     settings = settings or ProfileSettings()
     if settings.minutes is None and device.spec.kind != "emulated":
         settings = replace(settings, minutes=DEFAULT_MINUTES)
+    repeats = settings.repeats or (_EMULATED_REPEATS if device.spec.kind == "emulated" else _REAL_REPEATS)
     notebook = notebook if notebook is not None else MemoryNotebook()
     timer = ArchTimer(device, export=export, protocol=protocol)
     sessions = [timer]
@@ -140,7 +146,7 @@ def profile(
         notebook=notebook,
         background=background,
         relative_sd=relative_sd,
-        deadline=_table_deadline(begun, settings, model_s=base_s),
+        deadline=_table_deadline(begun, settings, repeats=repeats, model_s=base_s),
         progress=progress,
     )
     fitted, heldout = (
@@ -149,11 +155,11 @@ def profile(
             role=role,
             sessions=sessions,
             notebook=notebook,
-            repeats=settings.repeats,
+            repeats=count,
             deadline=deadline,
             progress=progress,
         )
-        for archs, role in ((fit_archs, "fit"), (heldout_archs, "heldout"))
+        for archs, role, count in ((fit_archs, "fit", repeats), (heldout_archs, "heldout", settings.heldout_repeats))
     )
     is_emulated = device.spec.provenance == "emulated"
     predictor = LatencyPredictor(
@@ -194,10 +200,10 @@ def _choose_models(base: Arch, settings: ProfileSettings) -> tuple[list[Arch], l
     return drawn[: settings.num_fit], drawn[settings.num_fit :]
 
 
-def _table_deadline(begun: float, settings: ProfileSettings, *, model_s: float) -> float | None:
+def _table_deadline(begun: float, settings: ProfileSettings, *, repeats: int, model_s: float) -> float | None:
     if settings.minutes is None:
         return None
-    models_s = model_s * settings.repeats * (settings.num_fit + settings.num_heldout)
+    models_s = model_s * (settings.num_fit * repeats + settings.num_heldout * settings.heldout_repeats)
     return begun + max(60 * settings.minutes - models_s, _TABLE_SHARE * 60 * settings.minutes)
 
 

@@ -1,6 +1,6 @@
 """Latencies of archs on one device, each measured once and remembered."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,14 +62,22 @@ class ArchTimer:
         device: What measures.
         export: Makes the ONNX model of an arch, in the opset the device takes.
         protocol: How; None for the device's own.
+        known: Measurements that need not be taken again, by ``arch_id``.
     """
 
-    def __init__(self, device: Device, *, export: Export, protocol: MeasureProtocol | None = None) -> None:
+    def __init__(
+        self,
+        device: Device,
+        *,
+        export: Export,
+        protocol: MeasureProtocol | None = None,
+        known: Mapping[str, Measurement] | None = None,
+    ) -> None:
         self.device = device
         self.export = export
         self.protocol = protocol
         self.num_measured = 0
-        self._known: dict[str, Measurement] = {}
+        self._known: dict[str, Measurement] = dict(known or {})
 
     def measure(self, arch: Arch, *, fresh: bool = False, role: str = "chain") -> Measurement:
         """Measure ``arch``, or recall it.

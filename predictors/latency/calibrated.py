@@ -14,9 +14,8 @@ from predictors.latency.residual import STRENGTHS, Residual, fit_residual, resid
 
 Array = npt.NDArray[np.float64]
 
-# A table row's error is partly shared by all uses of the row, partly averaged out; the share of the
-# spread that stays in a whole net's price enters the width of its interval with this weight.
-_TABLE_WEIGHT = 1.0
+# Candidates for either part of the spread, as multiples of the typical error.
+_SPREAD_GRID = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0)
 # No figure on any device repeats better than this.
 _FLOOR_SD = 0.001
 
@@ -28,7 +27,8 @@ class Calibrated:
     Args:
         pipeline: Coefficients of the flow shop.
         residual: Correction of what they miss.
-        base_sd: Relative error of a net whose branches are all measured.
+        base_sd: Relative error of a large net whose branches are all measured.
+        ends_sd_ms: Error of what every net pays once; it weighs on small nets only.
         quantile: Half-width of the interval over the expected error.
         loo_errors: Leave-one-out errors of the nets, logarithms of measured over predicted.
     """
@@ -36,6 +36,7 @@ class Calibrated:
     pipeline: Pipeline
     residual: Residual
     base_sd: float
+    ends_sd_ms: float
     quantile: float
     loo_errors: tuple[float, ...]
 
@@ -45,7 +46,7 @@ class Calibrated:
 
     def relative_sd(self, prices: Encoded, latency_ms: Array) -> Array:
         """Expect this relative error, (num_archs,): more where rows were interpolated."""
-        return _relative_sd(self.base_sd, prices, latency_ms)
+        return _relative_sd(self.base_sd, self.ends_sd_ms, prices, latency_ms)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -53,6 +54,7 @@ class Calibrated:
             "pipeline": self.pipeline.to_dict(),
             "residual": self.residual.to_dict(),
             "base_sd": self.base_sd,
+            "ends_sd_ms": self.ends_sd_ms,
             "quantile": self.quantile,
             "loo_errors": list(self.loo_errors),
         }
@@ -64,6 +66,7 @@ class Calibrated:
             pipeline=Pipeline.from_dict(values["pipeline"]),
             residual=Residual.from_dict(values["residual"]),
             base_sd=float(values["base_sd"]),
+            ends_sd_ms=float(values["ends_sd_ms"]),
             quantile=float(values["quantile"]),
             loo_errors=tuple(float(e) for e in values["loo_errors"]),
         )
@@ -88,11 +91,16 @@ def calibrate(prices: Encoded, latencies_ms: Array, *, coverage: float, noise_sd
     errors_of = {s: _loo_errors(prices, latencies_ms, folds, strength=s) for s in STRENGTHS}
     strength = min(STRENGTHS, key=lambda s: float(np.mean(errors_of[s] ** 2)))
     errors = errors_of[strength]
-    base_sd = max(float(np.sqrt(np.mean(errors**2))), _FLOOR_SD)
-    scores = np.abs(errors) / _relative_sd(base_sd, prices, latencies_ms)
-    quantile = conformal_quantile(scores, coverage=coverage) * noise_share(base_sd, noise_sd=noise_sd)
+    base_sd, ends_sd_ms = _fit_spread(errors, prices, latencies_ms)
+    scores = np.abs(errors) / _relative_sd(base_sd, ends_sd_ms, prices, latencies_ms)
+    quantile = conformal_quantile(scores, coverage=coverage) * noise_share(_typical_sd(errors), noise_sd=noise_sd)
     residual = _residual(pipeline, prices, latencies_ms, strength=strength)
-    return Calibrated(pipeline, residual, base_sd, quantile, tuple(float(e) for e in errors))
+    return Calibrated(pipeline, residual, base_sd, ends_sd_ms, quantile, tuple(float(e) for e in errors))
+
+
+def _typical_sd(errors: Array) -> float:
+    """Estimate a standard deviation that a few wild errors do not move: the 68.3 % quantile of their sizes."""
+    return float(np.quantile(np.abs(errors), 0.683))
 
 
 def _loo_errors(
@@ -125,6 +133,20 @@ def _log_latency(pipeline: Pipeline, residual: Residual, prices: Encoded) -> Arr
     return np.asarray(np.log(summed) + residual.log_ratio(_features(pipeline, prices, summed)), dtype=np.float64)
 
 
-def _relative_sd(base_sd: float, prices: Encoded, latency_ms: Array) -> Array:
-    table = np.sqrt(prices.variance) / latency_ms
-    return np.asarray(np.hypot(base_sd, _TABLE_WEIGHT * table), dtype=np.float64)
+def _relative_sd(base_sd: float, ends_sd_ms: float, prices: Encoded, latency_ms: Array) -> Array:
+    table = prices.variance / latency_ms**2
+    return np.asarray(np.sqrt(base_sd**2 + (ends_sd_ms / latency_ms) ** 2 + table), dtype=np.float64)
+
+
+def _fit_spread(errors: Array, prices: Encoded, latencies_ms: Array) -> tuple[float, float]:
+    """Split the errors into a relative part and one in milliseconds by maximum likelihood on a grid."""
+    typical = max(_typical_sd(errors), _FLOOR_SD)
+    best: tuple[float, float, float] | None = None
+    for base_sd in np.maximum(typical * np.array(_SPREAD_GRID), _FLOOR_SD):
+        for share in (0.0, *_SPREAD_GRID):
+            ends_sd_ms = share * typical * float(np.median(latencies_ms))
+            sd = _relative_sd(float(base_sd), ends_sd_ms, prices, latencies_ms)
+            cost = float(np.sum(np.log(sd) + 0.5 * (errors / sd) ** 2))
+            if best is None or cost < best[0]:
+                best = (cost, float(base_sd), ends_sd_ms)
+    return (typical, 0.0) if best is None else best[1:]
