@@ -23,9 +23,9 @@ def render(images: Tensor, view: View, indices: Tensor, preprocess: Preprocess) 
     mean = torch.tensor(preprocess.mean, device=images.device).view(1, -1, 1, 1)
     std = torch.tensor(preprocess.std, device=images.device).view(1, -1, 1, 1)
     out = (_augmented(images[indices], view.take(indices), mean) - mean) / std
-    keep = view.keep[indices].view(-1, 1, 1, 1)
-    if bool((view.keep == 1).all()):
+    if not view.is_mixed:
         return out
+    keep = view.keep[indices].view(-1, 1, 1, 1)
     others = view.partner[indices]
     mixed_in = (_augmented(images[others], view.take(others), mean) - mean) / std
     box = view.paste[indices]
@@ -53,7 +53,7 @@ def _augmented(images: Tensor, view: View, mean: Tensor) -> Tensor:
     out = _moved(images, view).float() / 255.0
     if view.ops.shape[1]:
         out = apply_random_ops(out, view.ops, view.levels)
-    if bool((view.colour != 1).any()):
+    if view.is_jittered:
         out = _jittered(out, view.colour)
     return torch.where(box_mask(view.erase, images.shape[-1]), mean, out)
 

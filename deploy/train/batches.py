@@ -1,6 +1,7 @@
 """Which images each step sees: a pure function of seed, step, part and process."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -41,9 +42,14 @@ class BatchPlan:
     def indices(self, step: int, *, part: int = 0, rank: int = 0) -> Tensor:
         """Return the images of one part of one step for one process: (batch / parts / processes,) int64."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = torch.randperm(self.num_images, generator=generator_for(self.seed, "order", epoch))
+        order = _order(self.num_images, self.seed, epoch)
         batch = order[place * self.batch_size : (place + 1) * self.batch_size]
         return batch.view(self.parts, self.processes, -1)[part, rank]
+
+
+@lru_cache(maxsize=2)
+def _order(num_images: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(num_images, generator=generator_for(seed, "order", epoch))
 
 
 def plan_batches(recipe: Recipe, *, num_images: int, processes: int) -> BatchPlan:

@@ -46,10 +46,10 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 def make_schedule(optimiser: torch.optim.Optimizer, recipe: Recipe) -> CosineLRScheduler:
     """Build linear warm-up and cosine decay over ``recipe.steps``; a pure function of the step."""
-    warmup = min(recipe.warmup_steps, recipe.steps - 1)
+    warmup = min(recipe.warmup_steps, recipe.steps // 2)
     return CosineLRScheduler(
         optimiser,
-        t_initial=max(recipe.steps - warmup, 1),
+        t_initial=max(recipe.steps - warmup, 2),  # timm warns of a cosine over one step
         lr_min=recipe.lr * FINAL_LR_FRACTION,
         warmup_t=warmup,
         warmup_lr_init=recipe.lr / (warmup + 1),

@@ -6,7 +6,7 @@ augmentations for the same reason), lets any batch be rebuilt alone, and leaves 
 """
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ class View:
         partner: (N,) int64 image that is mixed in.
         keep: (N,) weight of the image itself, 1 without mixing.
         paste: (N, 4) int64 box of the partner; empty for mixup.
+        is_mixed: Whether any image is mixed; known here so that no batch has to look.
+        is_jittered: Whether any colour is changed.
     """
 
     flip: Tensor
@@ -45,14 +47,21 @@ class View:
     partner: Tensor
     keep: Tensor
     paste: Tensor
+    is_mixed: bool
+    is_jittered: bool
 
     def take(self, indices: Tensor) -> "View":
         """Return the choices for some of the images."""
-        return replace(self, **{f.name: getattr(self, f.name)[indices] for f in fields(self)})
+        picked = {name: value[indices] for name, value in self._tensors().items()}
+        return View(**picked, is_mixed=self.is_mixed, is_jittered=self.is_jittered)
 
     def to(self, device: torch.device) -> "View":
         """Move all choices to ``device``."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        moved = {name: value.to(device) for name, value in self._tensors().items()}
+        return View(**moved, is_mixed=self.is_mixed, is_jittered=self.is_jittered)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
 
 
 def draw_view(recipe: Recipe, view: int, *, num_images: int, img_size: int) -> View:
@@ -78,6 +87,8 @@ def draw_view(recipe: Recipe, view: int, *, num_images: int, img_size: int) -> V
         partner=partner,
         keep=keep,
         paste=paste,
+        is_mixed=recipe.mixup > 0 or recipe.cutmix > 0,
+        is_jittered=config.jitter > 0,
     )
 
 

@@ -236,3 +236,10 @@ def test_two_processes_equal_one(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     alone = weights(run(dataclasses.replace(CONFIG, accumulate=2, relation_scale=0.5)))
     assert_close(load_file(tmp_path / "two.safetensors"), alone)
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager():
+    torch._dynamo.reset()
+    compiled = weights(run(dataclasses.replace(CONFIG, steps=4, compile=True, relation_scale=0.5)))
+    assert_close(compiled, weights(run(dataclasses.replace(CONFIG, steps=4, relation_scale=0.5))))

@@ -1,8 +1,15 @@
+import dataclasses
+
+import pytest
 import torch
 from train_toys import CONFIG, PREPROCESS, make_split, make_vit, run
 
 from deploy.train.augment import render
+from deploy.train.finetune import finetune
+from deploy.train.recipe import AugmentConfig
+from deploy.train.score import score_split
 from deploy.train.teacher import Teacher, hash_split, view_key
+from deploy.train.tuned_teacher import tuned_teacher
 from deploy.train.views import draw_view
 
 CPU = torch.device("cpu")
@@ -55,10 +62,6 @@ def test_stored_outputs_outlive_the_process_and_know_their_teacher(tmp_path):
 
 
 def test_a_key_tells_apart_all_that_changes_pixels():
-    import dataclasses
-
-    from deploy.train.recipe import AugmentConfig
-
     keys = {
         view_key("h", config, number, preprocess)
         for number in (0, 1)
@@ -75,8 +78,6 @@ def test_a_key_tells_apart_all_that_changes_pixels():
 
 
 def test_students_of_one_teacher_share_its_outputs():
-    from deploy.train.finetune import finetune
-
     teacher = Teacher(make_vit(seed=2))
     calls = count_forwards(teacher.model)
     data = {"train": make_split(48), "search": make_split(24, seed=9), "preprocess": PREPROCESS, "config": CONFIG}
@@ -84,3 +85,16 @@ def test_students_of_one_teacher_share_its_outputs():
         finetune(make_vit(seed=seed), teacher=teacher, **data)
     assert len(calls) == CONFIG.views
     assert run().after.top1 > 0
+
+
+def test_a_tuned_teacher_is_better_and_made_once(tmp_path, monkeypatch):
+    config = dataclasses.replace(CONFIG, steps=60, eval_every=60)
+    base, search = make_vit(seed=2, num_heads=4), make_split(24, seed=9)
+    data = {"train": make_split(48), "search": search, "preprocess": PREPROCESS, "config": config}
+    first = tuned_teacher(base, **data, cache_dir=tmp_path)
+    assert score_split(first.model, search, PREPROCESS).beats(score_split(base, search, PREPROCESS))
+    monkeypatch.setattr("deploy.train.tuned_teacher.finetune", lambda *_, **__: 1 / 0)
+    again = tuned_teacher(base, **data, cache_dir=tmp_path)
+    assert again.teacher_id == first.teacher_id
+    with pytest.raises(ZeroDivisionError):
+        tuned_teacher(make_vit(seed=3), **data, cache_dir=tmp_path)
