@@ -62,7 +62,7 @@ def head_weights(attn: Attention) -> HeadWeights:
     weight = attn.qkv.weight.detach().double()
     bias = attn.qkv.bias.detach().double() if attn.qkv.bias is not None else weight.new_zeros(len(weight))
     both = torch.cat([weight, bias[:, None]], dim=1)
-    query, key, value = both.split([H * q, H * q, H * v])
+    query, key, value = torch.split(both, [H * q, H * q, H * v])
     out = attn.proj.weight.detach().double()
     return HeadWeights(
         query=query.reshape(H, q, -1),
@@ -84,7 +84,7 @@ def factorise(weights: HeadWeights, moments: BranchMoments | None, metric_root: 
     if moments is None:
         query, key, value = (w @ w.mT for w in (weights.query, weights.key, weights.value))
     else:
-        query, key, value = moments.query, moments.key, _value_covariance(weights, moments)
+        query, key, value = moments.query.double(), moments.key.double(), _value_covariance(weights, moments)
     to_query, to_key, qk_energy = _product_bases(query, key)
     root, inverse = symmetric_roots(value)
     out = weights.out.transpose(0, 1)  # (H, C, v)
@@ -113,8 +113,9 @@ def _safe_root(sizes: Tensor) -> Tensor:
 
 def _value_covariance(weights: HeadWeights, moments: BranchMoments) -> Tensor:
     H, v = weights.value.shape[:2]
-    mean = moments.gram[:-1, -1].reshape(H, v)
-    blocks = moments.gram[:-1, :-1].reshape(H, v, H, v).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    gram = moments.gram.double()
+    mean = gram[:-1, -1].reshape(H, v)
+    blocks = gram[:-1, :-1].reshape(H, v, H, v).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
     return blocks - mean[:, :, None] * mean[:, None, :]
 
 
@@ -154,7 +155,7 @@ def head_order(
         seen = torch.einsum("bc,chv->bhv", metric_root, weights.out)
         written = torch.einsum("chv,hvw,chw->h", seen, covariance, seen)
         return [int(h) for h in written.argsort(descending=True)]
-    total = regularised(moments.gram, ridge)
+    total = regularised(moments.gram.double(), ridge)
     target = metric_root @ weights.out.flatten(1)
     kept, dropped = list(range(H)), list[int]()
     while len(kept) > 1:

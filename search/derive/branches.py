@@ -84,8 +84,9 @@ def _solve_projection(
         cut[row * width : (row + 1) * width, head * old_v : (head + 1) * old_v] = mix[row]
     cut[-1, -1] = 1.0
     full = torch.cat([plan.weights.out.flatten(1), plan.weights.out_bias[:, None]], dim=1)
-    wanted = full @ plan.moments.gram + sum(plan.moments.ahead[step - 1].mT for step in ahead)
-    return solve_towards(cut @ plan.moments.gram @ cut.mT, wanted @ cut.mT, prior, ridge)
+    gram = plan.moments.gram.double()
+    wanted = full @ gram + sum(plan.moments.ahead[step - 1].double().mT for step in ahead)
+    return solve_towards(cut @ gram @ cut.mT, wanted @ cut.mT, prior, ridge)
 
 
 def cut_mlp(mlp: Mlp, solver: NeuronSolver, width: int, *, least_squares: bool, ahead: Sequence[int] = ()) -> Tensors:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from nuwa.errors import NuwaError
+
 RELATIVE_EPS = 1e-10
 """Eigenvalues below this share of the largest are rounding: float32 activations carry about 1e-7, squared
 moments of them 1e-13."""
@@ -45,9 +47,27 @@ def solve_towards(moment: Tensor, cross: Tensor, prior: Tensor, ridge: float) ->
     return prior + solve_positive(left, right.mT).mT
 
 
+def steady_cholesky(matrix: Tensor) -> Tensor:
+    """Take the Cholesky factor of a (K, K) that is positive definite but for rounding.
+
+    Where rounding made an eigenvalue negative, the diagonal is raised in steps of ten, from the size of float32
+    rounding up to the mean diagonal itself.
+
+    Raises:
+        NuwaError: If that does not help: the matrix holds NaN or infinity.
+    """
+    mean = float(matrix.diagonal().mean().abs().clamp_min(1e-30))
+    for lift in (0.0, *(mean * 10.0**power for power in range(-7, 1))):
+        lifted = matrix + lift * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        factor, info = torch.linalg.cholesky_ex(lifted)
+        if int(info) == 0 and bool(torch.isfinite(factor).all()):
+            return torch.as_tensor(factor)
+    raise NuwaError(
+        "the base's activations on these images are not finite, so nothing can be fitted to them",
+        hint="check the base with `nuwa evaluate`",
+    )
+
+
 def solve_positive(left: Tensor, right: Tensor) -> Tensor:
-    """Solve left · X = right for a positive definite (K, K); falls back to least squares if it is not quite."""
-    factor, info = torch.linalg.cholesky_ex(left)
-    if int(info) == 0:
-        return torch.cholesky_solve(right, factor)
-    return torch.linalg.pinv(left, hermitian=True) @ right
+    """Solve left · X = right for a (K, K) that is positive definite but for rounding."""
+    return torch.cholesky_solve(right, steady_cholesky(left))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nuwa.vit import Mlp
-from search.derive.linalg import regularised
+from search.derive.linalg import regularised, steady_cholesky
 from search.derive.options import NeuronRanking
 from search.derive.statistics import BranchMoments
 
@@ -38,6 +38,10 @@ class NeuronSolver:
     factor: Tensor
     half: Tensor
     metric_root: Tensor
+
+    def to(self, device: torch.device) -> "NeuronSolver":
+        """Move everything."""
+        return NeuronSolver(*(value.to(device) for value in vars(self).values()))
 
     def solve(self, width: int, *, ahead: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Solve the down projection for the first ``width`` neurons: (C, width) and bias (C,), float64.
@@ -79,7 +83,7 @@ def neuron_solver(
         order = scores.argsort(descending=True, stable=True)
     constant = torch.tensor([len(order)], device=order.device)
     places = torch.cat([constant, order])
-    factor = torch.linalg.cholesky(total[places][:, places])
+    factor = steady_cholesky(total[places][:, places])
     full = torch.cat([bias[:, None], weight[:, order]], dim=1)
     ahead = torch.linalg.solve_triangular(factor, moments.ahead.double()[:, places], upper=False)
     half = torch.cat([(factor.mT @ full.mT)[None], ahead])
@@ -114,7 +118,7 @@ def surgeon_order(total: Tensor, weight: Tensor, *, step: int = SURGEON_STEP) ->
     Returns:
         (e,) indices, the last removed first.
     """
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(total))
+    inverse = torch.cholesky_inverse(steady_cholesky(total))
     current = torch.cat([weight, weight.new_zeros(len(weight), 1)], dim=1)
     left = torch.arange(len(total), device=total.device)
     removed: list[Tensor] = []

@@ -1,5 +1,6 @@
 """All that is computed once per base and task before the first subnet is cut."""
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,16 +10,18 @@ from torch import Tensor
 from nuwa.cache import Cache
 from nuwa.images import Preprocess
 from nuwa.tensors import SplitTensors
-from nuwa.vit import Attention, PlainViT
+from nuwa.vit import Attention, Mlp, PlainViT
 from search.derive.attention import factors_for, head_order, head_weights
 from search.derive.branches import AttentionPlan
-from search.derive.forward import branches_of
+from search.derive.forward import Branch, branches_of
+from search.derive.identity import DERIVATION
 from search.derive.linalg import symmetric_roots
 from search.derive.neurons import NeuronSolver, neuron_solver
 from search.derive.options import DeriveOptions
 from search.derive.rotation import principal_axes
-from search.derive.sensitivity import collect_sensitivity, indifferent
+from search.derive.sensitivity import Sensitivity, collect_sensitivity, indifferent
 from search.derive.statistics import Moments, collect_moments, spread_evenly
+from search.derive.storage import images_key, model_key, stored_moments, stored_sensitivity, stored_solvers
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Plan:
     """Moments, and factors or solvers by branch index.
 
     Args:
-        model: The base with the task's head, float32.
+        model: The base with the task's head, float32, in evaluation mode.
         moments: Of the task's images.
         attention: By branch index.
         neurons: By branch index.
@@ -50,31 +53,78 @@ class Plan:
 def make_plan(
     model: PlainViT, train: SplitTensors, preprocess: Preprocess, *, cache: Cache | None, options: DeriveOptions
 ) -> Plan:
-    """Take statistics of ``train`` and factorise every branch."""
+    """Take statistics of ``train`` and factorise every branch, reading from ``cache`` what it has."""
+    model = in_single(model)
+    reach = options.reach if options.depth_correction and options.least_squares else 0
+    few, many = spread_evenly(train, options.sensitivity_images), spread_evenly(train, options.num_images)
+    key: tuple[str, ...] = ("", "")
+    if cache is not None:
+        key = (DERIVATION, model_key(model), images_key(few, preprocess))
     sense = indifferent(model)
     if options.sensitivity_images:
-        sense = collect_sensitivity(model, spread_evenly(train, options.sensitivity_images), preprocess)
-    reach = options.reach if options.depth_correction and options.least_squares else 0
-    moments = collect_moments(
-        model, spread_evenly(train, options.num_images), preprocess, token_weights=sense.tokens, reach=reach
-    )
-    return factorise_plan(model, moments, sense.metric, options)
+        sense = stored_sensitivity(cache, key, lambda: collect_sensitivity(model, few, preprocess))
+    sense = _moved(sense, next(model.parameters()).device)
+    if cache is not None:
+        key = (*key, images_key(many, preprocess), f"{bool(options.sensitivity_images)} {reach}")
+    moments = stored_moments(
+        cache,
+        key,
+        lambda: collect_moments(model, many, preprocess, token_weights=sense.tokens, reach=reach),
+    ).to(next(model.parameters()).device)
+    key = (*key, f"{options.ranking} {options.ridge!r}")
+    return factorise_plan(model, moments, sense.metric, options, cache=cache, key=key)
+
+
+def in_single(model: PlainViT) -> PlainViT:
+    """Copy ``model`` to float32 in evaluation mode, unless it is already so."""
+    if not model.training and all(p.dtype == torch.float32 for p in model.parameters()):
+        return model
+    return copy.deepcopy(model).float().eval()
+
+
+def _moved(sense: Sensitivity, device: torch.device) -> Sensitivity:
+    return Sensitivity(sense.metric.to(device), sense.tokens.to(device))
 
 
 @torch.no_grad()
-def factorise_plan(model: PlainViT, moments: Moments, metric: Tensor, options: DeriveOptions) -> Plan:
+def factorise_plan(
+    model: PlainViT,
+    moments: Moments,
+    metric: Tensor,
+    options: DeriveOptions,
+    *,
+    cache: Cache | None = None,
+    key: tuple[str, ...] = (),
+) -> Plan:
     """Factorise every branch; ``metric`` (2L, C, C) says how errors count after each."""
-    attention: dict[int, AttentionPlan] = {}
-    neurons: dict[int, NeuronSolver] = {}
-    for branch in branches_of(model):
-        seen = moments.branches[branch.index]
-        root = symmetric_roots(metric[branch.index])[0]
-        if isinstance(branch.body, Attention):
-            weights = head_weights(branch.body)
-            order = head_order(weights, seen, root, ranking=options.ranking, ridge=options.ridge)
-            factors = factors_for(options.svd, weights, seen, root)
-            attention[branch.index] = AttentionPlan(weights, factors, tuple(order), seen)
-        else:
-            neurons[branch.index] = neuron_solver(seen, branch.body, root, ranking=options.ranking, ridge=options.ridge)
+    device = metric.device
+    attention = {
+        branch.index: _plan_attention(branch.body, branch, moments, metric, options)
+        for branch in branches_of(model)
+        if isinstance(branch.body, Attention)
+    }
+
+    def solvers() -> dict[int, NeuronSolver]:
+        made = {}
+        for branch in branches_of(model):
+            if isinstance(branch.body, Mlp):
+                root = symmetric_roots(metric[branch.index])[0]
+                made[branch.index] = neuron_solver(
+                    moments.branches[branch.index], branch.body, root, ranking=options.ranking, ridge=options.ridge
+                )
+        return made
+
+    neurons = {i: solver.to(device) for i, solver in stored_solvers(cache, key, solvers).items()}
+    for index in neurons:
+        moments.branches[index].drop_second()
     axes, energy = principal_axes(moments.stream)
     return Plan(model, moments, attention, neurons, axes, energy)
+
+
+def _plan_attention(
+    attn: Attention, branch: Branch, moments: Moments, metric: Tensor, options: DeriveOptions
+) -> AttentionPlan:
+    weights, seen = head_weights(attn), moments.branches[branch.index]
+    root = symmetric_roots(metric[branch.index])[0]
+    order = head_order(weights, seen, root, ranking=options.ranking, ridge=options.ridge)
+    return AttentionPlan(weights, factors_for(options.svd, weights, seen, root), tuple(order), seen)

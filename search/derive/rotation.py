@@ -48,15 +48,19 @@ def is_rotated(arch: Arch, base: Arch) -> bool:
 def require_rotation(arch: Arch, base: Arch) -> None:
     """Check that ``arch`` has the norm that a rotation leaves.
 
+    The base's own epsilon is let through too: it differs from the right one by less than itself.
+
     Raises:
-        NuwaError: If it has another norm or epsilon, or the base cannot be rotated.
+        NuwaError: If it has another norm or epsilon or no room for the biases, or the base cannot be rotated.
     """
     _require_rotatable(base)
-    eps = base.norm_eps * base.embed_dim / arch.embed_dim
-    if arch.norm != "rmsnorm" or abs(arch.norm_eps - eps) > EPS_TOLERANCE * eps:
+    right = narrow(base, arch.embed_dim) if arch.embed_dim < base.embed_dim else base
+    has_eps = any(abs(arch.norm_eps - eps) <= EPS_TOLERANCE * eps for eps in (base.norm_eps, right.norm_eps))
+    needs_bias = base.norm == "layernorm"
+    if arch.norm != "rmsnorm" or not has_eps or (needs_bias and not arch.qkv_bias):
         raise NuwaError(
-            f"embed_dim {arch.embed_dim} out of {base.embed_dim} needs norm 'rmsnorm' with norm_eps {eps:g}, found "
-            f"{arch.norm!r} with {arch.norm_eps:g}",
+            f"embed_dim {arch.embed_dim} out of {base.embed_dim} needs norm 'rmsnorm' with norm_eps {right.norm_eps:g} "
+            f"and qkv_bias, found {arch.norm!r}, {arch.norm_eps:g} and {arch.qkv_bias}",
             hint="search.derive.rotation.narrow builds such an arch",
         )
 

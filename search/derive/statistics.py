@@ -14,10 +14,15 @@ STATISTICS_TOKENS = 3900
 """Tokens per step, which bounds memory: 60 images of 65 tokens, 19 of 197 (47 MB of hidden activations of a
 DeiT-B block)."""
 
+DOUBLE_SIZE = 1025
+"""Largest Gram matrix summed in float64: above, twice the memory would buy digits the ridge hides."""
+
 
 @dataclass
 class BranchMoments:
-    """Means over images and tokens (positions weighted as the sensitivity says), float64.
+    """Means over images and tokens (positions weighted as the sensitivity says), float32.
+
+    Sums run in float64 while they are small; solves convert back and add a ridge far above the rounding.
 
     Args:
         gram: E[[r; 1] [r; 1]ᵀ] of what the writer reads: concatenated head outputs, or hidden activations
@@ -36,6 +41,14 @@ class BranchMoments:
     query: Tensor
     key: Tensor
 
+    def to(self, device: torch.device | torch.dtype) -> "BranchMoments":
+        """Move or convert everything."""
+        return BranchMoments(*(value.to(device) for value in vars(self).values()))
+
+    def drop_second(self) -> None:
+        """Free the large matrices, once a solver has been made of them."""
+        self.gram, self.ahead = self.gram[:0, :0], self.ahead[:0]
+
 
 @dataclass
 class Moments:
@@ -49,6 +62,10 @@ class Moments:
 
     branches: dict[int, BranchMoments] = field(default_factory=dict)
     stream: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+
+    def to(self, device: torch.device) -> "Moments":
+        """Move everything."""
+        return Moments({i: m.to(device) for i, m in self.branches.items()}, self.stream.to(device))
 
 
 def spread_evenly(split: SplitTensors, count: int) -> SplitTensors:
@@ -112,7 +129,8 @@ def collect_moments(
         mine.output /= len(split)
         for total in (mine.gram, mine.ahead, mine.query, mine.key):
             total /= len(split) * arch.num_tokens
-    return Moments(sums, stream / stream.diagonal().mean().clamp_min(1e-12))
+    kept = {index: mine.to(torch.float32) for index, mine in sums.items()}
+    return Moments(kept, stream / stream.diagonal().mean().clamp_min(1e-12))
 
 
 def _zero_moments(branch: Branch, model: PlainViT, reach: int) -> BranchMoments:
@@ -120,8 +138,8 @@ def _zero_moments(branch: Branch, model: PlainViT, reach: int) -> BranchMoments:
     heads = (body.num_heads, body.qk_dim, body.qk_dim) if isinstance(body, Attention) else (0, 0, 0)
     shapes: tuple[tuple[int, ...], ...]
     shapes = ((size, size), (reach, size, dim), (model.arch.num_tokens, dim), heads, heads)
-    device = branch.writer.weight.device
-    return BranchMoments(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
+    dtype = torch.float64 if size <= DOUBLE_SIZE else torch.float32
+    return BranchMoments(*(torch.zeros(shape, dtype=dtype, device=branch.writer.weight.device) for shape in shapes))
 
 
 def _read(branch: Branch, x: Tensor, moments: BranchMoments, root: Tensor) -> Tensor:

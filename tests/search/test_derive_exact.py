@@ -1,8 +1,6 @@
 """Keeping everything reproduces the base; widths and rotations are exact where they must be."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +13,7 @@ from nuwa.tensors import normalise
 from search.derive.deriver import Deriver
 from search.derive.options import DeriveOptions
 from search.derive.rotation import narrow
-
-sys.path.insert(0, str(Path(__file__).parent))
-from derive_models import FAMILIES, PREPROCESS, make_model, make_split, with_block, with_blocks
+from tests.support.derive_models import FAMILIES, PREPROCESS, make_model, make_split, with_block, with_blocks
 
 FAST = DeriveOptions(num_images=60, sensitivity_images=20)
 

@@ -1,0 +1,64 @@
+"""Small ViTs of every supported family, with weights far from their initial values."""
+
+import dataclasses
+
+import torch
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import VisionTransformer
+
+from nuwa.arch import Arch, BlockSpec
+from nuwa.from_timm import plain_from_timm
+from nuwa.images import Preprocess
+from nuwa.tensors import SplitTensors
+from nuwa.vit import PlainViT
+
+SHAPE = {
+    "img_size": 16,
+    "patch_size": 4,
+    "embed_dim": 24,
+    "depth": 3,
+    "num_heads": 3,
+    "mlp_ratio": 2.0,
+    "num_classes": 5,
+}
+FAMILIES = {
+    "token": {},
+    "avg": {"global_pool": "avg"},
+    "avg_no_class_token": {"global_pool": "avg", "class_token": False},
+    "layer_scale": {"init_values": 0.3},
+    "registers": {"reg_tokens": 2, "no_embed_class": True},
+    "no_qkv_bias": {"qkv_bias": False},
+    "pre_norm": {"pre_norm": True},
+    "distilled": None,
+}
+PREPROCESS = Preprocess(img_size=16)
+
+
+def make_model(family: str, *, seed: int = 0) -> PlainViT:
+    torch.manual_seed(seed)
+    extra = FAMILIES[family]
+    timm_model = VisionTransformerDistilled(**SHAPE) if extra is None else VisionTransformer(**SHAPE, **extra)
+    with torch.no_grad():
+        for name, value in timm_model.named_parameters():
+            if value.ndim == 1 or "token" in name or "pos" in name:
+                value += 0.3 * torch.randn_like(value)  # biases and norms of a trained net are not 0 and 1
+            else:
+                value += torch.randn_like(value) / value[0].numel() ** 0.5
+    return plain_from_timm(timm_model.eval(), name=family)
+
+
+def make_split(count: int = 60, *, seed: int = 1, num_classes: int = 5) -> SplitTensors:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 4, 4, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, size=16, mode="bilinear")
+    return SplitTensors((images * 255).to(torch.uint8), torch.arange(count) % num_classes)
+
+
+def with_blocks(arch: Arch, **widths: int) -> Arch:
+    return dataclasses.replace(arch, blocks=tuple(dataclasses.replace(b, **widths) for b in arch.blocks))
+
+
+def with_block(arch: Arch, index: int, block: BlockSpec) -> Arch:
+    blocks = list(arch.blocks)
+    blocks[index] = block
+    return dataclasses.replace(arch, blocks=tuple(blocks))
