@@ -17,9 +17,15 @@ MOMENT = sa.DateTime(timezone=True)
 
 VIEWS = {
     "v_devices": """
-        SELECT name AS device, device_id, kind, runtime, runtime_version, "precision", batch, power_mode, is_listed,
-               created_at
-        FROM nuwa_devices
+        SELECT d.name AS device, d.device_id, d.kind, d.runtime, d.runtime_version, d."precision", d.batch,
+               d.power_mode, d.is_listed,
+               (SELECT count(*) FROM nuwa_lut_entries e JOIN nuwa_luts t ON t.pk = e.lut_pk
+                WHERE t.device_pk = d.pk) AS num_lut_rows,
+               (SELECT count(*) FROM nuwa_measurements m WHERE m.device_pk = d.pk) AS num_measurements,
+               (SELECT p.predictor_id FROM nuwa_predictors p WHERE p.device_pk = d.pk
+                ORDER BY p.pk DESC LIMIT 1) AS predictor_id,
+               d.created_at
+        FROM nuwa_devices d
     """,
     "v_subnets": """
         SELECT s.subnet_id, a.arch_id, d.name AS device, d.device_id, l.latency_ms,
