@@ -1,0 +1,76 @@
+import time
+
+import pytest
+
+from latency.table.axes import axes_of, mlp_keys
+from latency.table.build import measure_rows
+from latency.table.chain import frame_of
+from latency.table.row import dict_from_row, row_from_dict, table_id
+from latency.table.timer import ArchTimer, MemoryNotebook
+from latency.table.unit import context_of, stem_of
+from nuwa.errors import NuwaError, OutsideError
+from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
+
+KEYS = [stem_of(BASE), *mlp_keys(axes_of(BASE), [context_of(BASE)])[::8]]
+
+
+def measured(device, notebook, keys=KEYS, **options):
+    timer = ArchTimer(device, export=export)
+    return measure_rows(keys, timer=timer, notebook=notebook, frame=frame_of(BASE), relative_sd=0.001, **options)
+
+
+def test_slopes_are_the_price_of_one_block():
+    formula = Formula()
+    notebook = MemoryNotebook()
+    rows = measured(ClosedFormDevice(formula), notebook)
+    stem, *blocks = rows
+    assert stem.latency_ms == pytest.approx(formula.stem_ms)
+    for row in blocks:
+        assert row.latency_ms == pytest.approx(formula.work(BASE, row.key.block)[1])
+        assert row.sd_ms > 0
+
+
+def test_a_killed_run_loses_nothing_and_repeats_nothing():
+    notebook = MemoryNotebook()
+
+    class Dying(ClosedFormDevice):
+        def measure(self, model, *, protocol=None):
+            if len(self.measured) == 7:
+                raise OutsideError("the board is gone")
+            return super().measure(model, protocol=protocol)
+
+    dying = Dying(Formula())
+    with pytest.raises(OutsideError):
+        measured(dying, notebook)
+    kept = notebook.rows()
+    assert len(kept) == 4  # one stem and three blocks of two chains each
+    again = ClosedFormDevice(Formula())
+    added = measured(again, notebook)
+    assert [r.key for r in (*kept, *added)] == KEYS
+    assert not set(dying.measured) & set(again.measured)
+    assert measured(ClosedFormDevice(Formula()), notebook) == []
+
+
+def test_no_row_is_begun_after_the_deadline():
+    assert measured(ClosedFormDevice(Formula()), MemoryNotebook(), deadline=time.monotonic() - 1) == []
+
+
+def test_progress_counts_rows():
+    seen = []
+    measured(ClosedFormDevice(Formula()), MemoryNotebook(), progress=lambda *step: seen.append(step))
+    assert seen[-1] == ("latency table", len(KEYS), len(KEYS))
+
+
+def test_rows_survive_json_and_the_id_ignores_their_order():
+    rows = measured(ClosedFormDevice(Formula()), MemoryNotebook())
+    back = [row_from_dict(dict_from_row(row)) for row in rows]
+    assert back == rows
+    assert table_id(back[::-1]) == table_id(rows)
+    assert table_id(rows[1:]) != table_id(rows)
+
+
+@pytest.mark.parametrize("change", [{"provenance": "guessed"}, {"latency_ms": "fast"}, {"key": {"kind": "attn"}}])
+def test_damaged_rows_are_refused(change):
+    (row,) = measured(ClosedFormDevice(Formula()), MemoryNotebook(), keys=KEYS[:1])
+    with pytest.raises(NuwaError):
+        row_from_dict(dict_from_row(row) | change)
