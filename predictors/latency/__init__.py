@@ -1,1 +1,1 @@
-"""The latency predictor: a measured table, a model of overlap, a fitted residual, a calibrated interval."""
+"""The latency predictor: a measured table, a model of launches and work, a fitted residual, an interval."""

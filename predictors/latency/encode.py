@@ -18,6 +18,7 @@ from predictors.latency.stem_prices import StemPrices
 from predictors.latency.unit_prices import Branch, GroupPrices, fit_groups, group_of, point_of
 
 Array = npt.NDArray[np.float64]
+_DECIMALS = 9  # 1e-9 ms is a picosecond
 _Shape = tuple[int, int, int] | int  # (num_heads, qk_dim, v_dim) of attention, or mlp_width
 
 
@@ -178,6 +179,8 @@ class PriceList:
         for (branch, context), shapes in wanted.items():
             points = np.array([point_of(branch, block, context) for block in shapes.values()], dtype=np.float64)
             work, launch, sd = self.group(branch, context).price(points)
+            # The last bits depend on what else is in the batch; a pinned predictor must not.
+            work, launch = np.round(work, _DECIMALS), np.round(launch, _DECIMALS)
             first = len(self._prices)
             self._prices = np.concatenate([self._prices, np.stack([work, launch, sd**2], axis=1)])
             for offset, shape in enumerate(shapes):
