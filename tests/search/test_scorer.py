@@ -1,0 +1,78 @@
+import pytest
+import torch
+from torch import nn
+
+from nuwa.errors import NuwaError
+from nuwa.images import Preprocess
+from nuwa.tensors import SplitTensors
+from search.scorer import FIRST_IMAGES, TeacherScorer, spread_evenly
+
+
+class Table(nn.Module):
+    """Logits looked up by the image's first pixel; counts the images it saw."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits, self.seen = logits, 0
+
+    def forward(self, x):
+        self.seen += len(x)
+        return self.logits[(x[:, 0, 0, 0] * 255).round().long()]
+
+
+PREPROCESS = Preprocess(img_size=2, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+def split_of(count, num_classes):
+    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    return SplitTensors(images, torch.arange(count) % num_classes)
+
+
+@pytest.fixture
+def teacher():
+    return Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(0)))
+
+
+def test_kl_is_that_of_the_definition(teacher):
+    student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
+    found = TeacherScorer(teacher, split_of(50, 5), PREPROCESS).score(student)
+    p, q = teacher.logits[:50].double().softmax(1), student.logits[:50].double().softmax(1)
+    assert found.kl == pytest.approx(float((p * (p / q).log()).sum(1).mean()), rel=1e-5)
+    assert found.top1 == pytest.approx(float((student.logits[:50].argmax(1) == torch.arange(50) % 5).double().mean()))
+    assert found.num_images == 50
+
+
+def test_the_teacher_itself_scores_zero(teacher):
+    assert TeacherScorer(teacher, split_of(200, 5), PREPROCESS).score(teacher).kl == pytest.approx(0, abs=1e-12)
+
+
+def test_the_hopeless_are_given_up_after_the_first_images(teacher):
+    scorer = TeacherScorer(teacher, split_of(250, 5), PREPROCESS, num_images=200)
+    student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
+    whole = scorer.score(student)
+    assert whole.num_images == student.seen == 200
+    student.seen = 0
+    partial = scorer.score(student, give_up_above=whole.kl_first * 0.9)
+    assert partial.is_partial
+    assert partial.num_images == student.seen == FIRST_IMAGES
+    assert partial.kl == pytest.approx(whole.kl_first)
+    assert not scorer.score(student, give_up_above=whole.kl_first * 1.1).is_partial
+
+
+def test_a_net_that_answers_nonsense_is_given_up(teacher):
+    scorer = TeacherScorer(teacher, split_of(250, 5), PREPROCESS, num_images=200)
+    assert scorer.score(Table(torch.full((256, 5), float("nan"))), give_up_above=1.0).is_partial
+
+
+def test_every_prefix_of_the_choice_is_balanced():
+    labels = torch.tensor([0] * 90 + [1] * 40 + [2] * 20)
+    picked = labels[spread_evenly(labels, 60, seed=0)]
+    for count in (3, 30, 60):
+        assert torch.bincount(picked[:count], minlength=3).tolist() == [count // 3] * 3
+    assert len(spread_evenly(labels, 1000, seed=0)) == 150
+    assert not torch.equal(spread_evenly(labels, 60, seed=0), spread_evenly(labels, 60, seed=1))
+
+
+def test_an_empty_search_split_is_refused(teacher):
+    with pytest.raises(NuwaError, match="empty"):
+        TeacherScorer(teacher, split_of(0, 5), PREPROCESS)

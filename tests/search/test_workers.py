@@ -1,0 +1,71 @@
+import pytest
+
+from nuwa.errors import NuwaError
+from search.run import run_study
+from search.trials import StudyConfig
+from search.workers import evaluate
+
+
+class Failing:
+    def __init__(self, error, *, fails_on=lambda arch: True, inner=None):
+        self.error, self.fails_on, self.inner = error, fails_on, inner
+
+    def derive(self, arch):
+        if self.fails_on(arch):
+            raise self.error
+        return self.inner.derive(arch)
+
+
+def test_an_arch_that_fails_is_an_answer(make_space, make_scorer):
+    space = make_space()
+    found = evaluate(space.base, deriver=Failing(RuntimeError("singular")), scorer=make_scorer(space.base),
+                     give_up_above=None)  # fmt: skip
+    assert found.score is None
+    assert found.reason == "RuntimeError: singular"
+
+
+def test_a_wrong_use_is_not_swallowed(make_space, make_scorer):
+    with pytest.raises(NuwaError, match="no such base"):
+        evaluate(make_space().base, deriver=Failing(NuwaError("no such base")), scorer=make_scorer(make_space().base),
+                 give_up_above=None)  # fmt: skip
+
+
+def test_failed_trials_are_recorded_and_not_tried_again(make_space, make_deriver, make_scorer, latency):
+    space = make_space(3)
+    deriver = Failing(
+        RuntimeError("singular"), fails_on=lambda arch: arch.blocks[0].mlp_width == 32, inner=make_deriver()
+    )
+    result = run_study(
+        space, deriver=deriver, scorer=make_scorer(space.base), latency=latency, budget_ms=2.4,
+        config=StudyConfig(trials=15),
+    )  # fmt: skip
+    failed = [t.arch for t in result.trials if t.state == "failed"]
+    assert result.num_failed == len(failed) == len(set(failed)) > 0
+    assert result.best.arch.blocks[0].mlp_width != 32
+
+
+def test_a_study_in_which_everything_fails_ends(make_space, make_scorer, latency):
+    space = make_space()
+    with pytest.raises(NuwaError, match="in a row"):
+        run_study(
+            space, deriver=Failing(RuntimeError("singular")), scorer=make_scorer(space.base), latency=latency,
+            budget_ms=2.4, config=StudyConfig(trials=30),
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_several_processes_score_one_study(make_space, make_deriver, make_scorer, latency, tmp_path):
+    space, url = make_space(4), f"sqlite:///{tmp_path}/s.db"
+
+    def run(trials, workers):
+        return run_study(
+            space, deriver=make_deriver(), scorer=make_scorer(space.base), latency=latency, budget_ms=2.8,
+            config=StudyConfig(trials=trials, num_workers=workers), storage_url=url,
+        )  # fmt: skip
+
+    result = run(12, 2)
+    archs = [t.arch for t in result.trials if t.is_evaluation]
+    assert len(archs) == len(set(archs)) == 12
+    again = run(14, 1)
+    assert again.num_evaluations == 14
+    assert [t.number for t in again.trials] == list(range(len(again.trials)))
