@@ -18,6 +18,7 @@ ARCH = "arch.json"
 WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
 ENGINE = "model.engine"
+ENGINE_INFO = "model.engine.json"
 BUILD = "build.sh"
 LABELS = "labels.txt"
 PREPROCESS = "preprocess.json"
@@ -25,7 +26,21 @@ README = "README.md"
 RUN = "run.py"
 RUN_ENGINE = "run_engine.py"
 SAMPLES = "samples"
-OWN_NAMES = (ARCH, WEIGHTS, ONNX, ENGINE, BUILD, LABELS, PREPROCESS, README, RUN, RUN_ENGINE, SAMPLES, CERTIFICATE)
+OWN_NAMES = (
+    ARCH,
+    WEIGHTS,
+    ONNX,
+    ENGINE,
+    ENGINE_INFO,
+    BUILD,
+    LABELS,
+    PREPROCESS,
+    README,
+    RUN,
+    RUN_ENGINE,
+    SAMPLES,
+    CERTIFICATE,
+)
 """What writing a bundle makes; anything else in a bundle's folder is the user's and is left alone."""
 
 

@@ -92,6 +92,7 @@ _DESCRIPTIONS = {
     "model.safetensors": "its weights in FP32",
     "model.onnx": "the exported graph, static shapes, input `images`, output `logits`",
     "model.engine": "TensorRT engine built for the device",
+    "model.engine.json": "what the engine was built from and for",
     "build.sh": "builds the engine on the device",
     "labels.txt": "class names in the order of the outputs",
     "preprocess.json": "how an image becomes the input",

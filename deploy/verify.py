@@ -108,12 +108,27 @@ def verify_onnx(
         NuwaError: If the runtime cannot take the model.
     """
     chosen = runtime or OnnxRuntime()
-    data = exported if isinstance(exported, bytes) else exported.SerializeToString()
-    session = chosen.load(data)
+    session = chosen.load(exported if isinstance(exported, bytes) else exported.SerializeToString())
+    named = f"{chosen.name} {chosen.version}"
+    kind = input_kind_of(exported)
+    return verify_session(model, session, images, preprocess, input_kind=kind, check=check, runtime=named)
+
+
+def verify_session(
+    model: PlainViT,
+    session: Session,
+    images: Tensor,
+    preprocess: Preprocess,
+    *,
+    input_kind: InputKind,
+    check: Check,
+    runtime: str,
+) -> Agreement:
+    """Compare something that is loaded already, such as an engine, with ``model`` on decoded images."""
     with torch.inference_mode():
         expected = torch.cat([model(normalise(part, preprocess)) for part in torch.split(images, 64)]).float().numpy()
-    found = logits_of_session(session, images, preprocess, input_kind=input_kind_of(exported))
-    return compare_logits(found, expected, check=check, runtime=f"{chosen.name} {chosen.version}")
+    found = logits_of_session(session, images, preprocess, input_kind=input_kind)
+    return compare_logits(found, expected, check=check, runtime=runtime)
 
 
 def verify_fp16(

@@ -20,6 +20,7 @@ from deploy.bundle import Bundle, is_bundle, read_bundle
 from deploy.bundle_readme import readme_text
 from deploy.certificate import Certificate, dict_from_certificate, with_files
 from deploy.file_hashes import CERTIFICATE, hash_folder
+from deploy.tensorrt.engine_info import info_path
 from deploy.tensorrt.trtexec import TRTEXEC_PATHS, shell_line
 from nuwa.arch import Arch, dict_from_arch
 from nuwa.errors import NuwaError, OutsideError
@@ -42,7 +43,7 @@ class BundleParts:
         preprocess: How images are made.
         exported: The ONNX model; None before the export.
         certificate: What was proven, without ``files``; None before the export.
-        engine: An engine built here; None where none can be.
+        engine: An engine built here; the file that describes it comes along. None where none can be built.
         build_line: Arguments that build the engine on the device, with paths relative to the bundle.
         samples: Encoded images with file names, to try the bundle on.
     """
@@ -53,7 +54,7 @@ class BundleParts:
     preprocess: Preprocess
     exported: onnx.ModelProto | bytes | None = None
     certificate: Certificate | None = None
-    engine: Path | bytes | None = None
+    engine: Path | None = None
     build_line: Sequence[str] | None = None
     samples: Sequence[tuple[str, bytes]] = ()
 
@@ -73,7 +74,7 @@ def parts_from_bundle(bundle: Bundle) -> BundleParts:
         preprocess=bundle.preprocess,
         exported=bundle.onnx_path.read_bytes() if bundle.onnx_path else None,
         certificate=bundle.certificate,
-        engine=bundle.engine_path.read_bytes() if bundle.engine_path else None,
+        engine=bundle.engine_path,
         build_line=shlex.split(bundle.build_path.read_text().splitlines()[-1]) if bundle.build_path else None,
         samples=tuple((path.name, path.read_bytes()) for path in samples if path.is_file()),
     )
@@ -154,8 +155,9 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
         for name in (names.RUN, names.RUN_ENGINE):
             shutil.copyfile(_ASSETS_DIR / name, folder / name)
     if parts.engine is not None:
-        engine = parts.engine.read_bytes() if isinstance(parts.engine, Path) else parts.engine
-        (folder / names.ENGINE).write_bytes(engine)
+        shutil.copyfile(parts.engine, folder / names.ENGINE)
+        if info_path(parts.engine).exists():
+            shutil.copyfile(info_path(parts.engine), folder / names.ENGINE_INFO)
     if parts.build_line is not None:
         (folder / names.BUILD).write_text(build_script(parts.build_line), encoding="utf-8")
         (folder / names.BUILD).chmod(_EXECUTABLE)

@@ -64,7 +64,8 @@ def decide_int8(
     ratio = float(np.median(ratios))
     before, after = pairs[-1]
     loss = 100 * (quantised.top1_before - quantised.top1)
-    said = f"{ratio:.2f}× the latency on {device.spec.name}, {loss:.1f} points of top1 lost"
+    accuracy = f"{abs(loss):.1f} points of top1 {'gained' if loss < 0 else 'lost'}"
+    said = f"{ratio:.2f}× the latency on {device.spec.name}, {accuracy}"
     if quantised.float_blocks:
         said += f", blocks {', '.join(map(str, quantised.float_blocks))} left in FP32"
     # Every round must agree: a gain that comes and goes is noise.

@@ -175,11 +175,18 @@ def test_readme_says_what_was_proven_and_how_to_run(tmp_path: Path) -> None:
     assert json.loads((folder / "arch.json").read_text())["embed_dim"] == 24
 
 
-@pytest.mark.parametrize("engine", [None, b"engine"])
-def test_a_step_reads_all_parts_and_writes_them_again(tmp_path: Path, engine: bytes | None) -> None:
-    parts = dataclasses.replace(make_parts(), engine=engine)
+@pytest.mark.parametrize("has_engine", [False, True])
+def test_a_step_reads_all_parts_and_writes_them_again(tmp_path: Path, has_engine: bool) -> None:
+    parts = make_parts()
+    if has_engine:
+        (tmp_path / "built").mkdir()
+        engine = tmp_path / "built" / "any.engine"
+        engine.write_bytes(b"engine")
+        engine.with_name("any.engine.json").write_text("{}")
+        parts = dataclasses.replace(parts, engine=engine)
     bundle = write_bundle(tmp_path / "b", parts)
     hashes = hash_folder(bundle.dir)
+    assert ({"model.engine", "model.engine.json"} <= hashes.keys()) is has_engine
     write_bundle(bundle.dir, parts_from_bundle(bundle), replace=True)
     assert hash_folder(bundle.dir) == hashes
     assert parts_from_bundle(bundle).build_line == list(parts.build_line or ())
