@@ -89,25 +89,30 @@ def train_base(
     settings = config or BaseTrainConfig()
     processes = join_processes()
     device = pick_device(settings.accelerator, local_rank=processes.local_rank)
-    split = hold_out(images, settings.held_out, seed=settings.seed)
-    data = DistilData(
-        _on_device(split.train, preprocess, device), _on_device(split.search, preprocess, device), preprocess
-    )
-    setting = Setting(
-        plan=plan_batches(settings, num_images=len(split.train), processes=processes.count),
-        device=device,
-        precision=pick_precision(settings.precision, device),
-        processes=processes,
-        checkpoint_dir=checkpoint_dir,
-        resume=resume,
-        progress=progress,
-        deadline_s=None if settings.minutes is None else settings.minutes * 60,
-    )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         model, name, args = build_model(start, num_classes=len(images.label_names), drop_path=settings.drop_path)
-        _require_image_size(model, name, preprocess)
+        arch = plain_from_timm(model, name=name).arch  # refuses what could not be loaded as a base afterwards
+        if arch.img_size != preprocess.img_size:
+            raise NuwaError(
+                f"the model takes {arch.img_size} px images, the preprocessing makes {preprocess.img_size} px",
+                hint="give img_size among the model's arguments",
+            )
         model.to(device)
+        split = hold_out(images, settings.held_out, seed=settings.seed)
+        train, search = (_on_device(part, preprocess, device) for part in (split.train, split.search))
+        data = DistilData(train, search, preprocess)
+        setting = Setting(
+            plan=plan_batches(settings, num_images=len(split.train), processes=processes.count),
+            device=device,
+            precision=pick_precision(settings.precision, device),
+            num_tokens=arch.num_tokens,
+            processes=processes,
+            checkpoint_dir=checkpoint_dir,
+            resume=resume,
+            progress=progress,
+            deadline_s=None if settings.minutes is None else settings.minutes * 60,
+        )
         settings = _fit_into_minutes(model, data, settings, setting, len(images.label_names))
         job = BaseJob(model, data, len(images.label_names), settings, setting)
         outcome = run_job(job, settings, setting)
@@ -138,7 +143,6 @@ def build_model(start: BaseDesign | Base, *, num_classes: int, drop_path: float)
         )
     except (TypeError, AssertionError, RuntimeError) as error:
         raise NuwaError(f"timm cannot build {start.timm_name} with {args}: {error}") from error
-    plain_from_timm(made, name=start.timm_name)  # refuses what could not be loaded as a base afterwards
     return made, start.timm_name, args
 
 
@@ -170,15 +174,6 @@ def write_base(
 def _on_device(images: ImageSet, preprocess: Preprocess, device: torch.device) -> SplitTensors:
     split = split_tensors(images, preprocess)
     return SplitTensors(split.images.to(device), split.labels.to(device))
-
-
-def _require_image_size(model: nn.Module, name: str, preprocess: Preprocess) -> None:
-    size = plain_from_timm(model, name=name).arch.img_size
-    if size != preprocess.img_size:
-        raise NuwaError(
-            f"the model takes {size} px images, the preprocessing makes {preprocess.img_size} px",
-            hint="give img_size among the model's arguments",
-        )
 
 
 def _fit_into_minutes(
