@@ -20,6 +20,8 @@ from search.derive.statistics import BranchMoments
 
 SURGEON_STEP = 8
 """Neurons removed between two updates; widths are multiples of 8, and fewer steps cost less memory traffic."""
+CANDIDATES = 4
+"""Candidates looked at per neuron removed; a neuron outside them is dearer than all of these."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def surgeon_order(total: Tensor, weight: Tensor, *, step: int = SURGEON_STEP) ->
     """Order neurons by optimal brain surgeon: remove first what the remaining ones replace best.
 
     Removing neuron j and solving the rest again costs ‖w_j‖² / (G⁻¹)_jj, w being the current solution
-    (Optimal Brain Surgeon, Hassibi & Stork 1993, for a least-squares output). The cheapest ``step`` go at once.
+    (Optimal Brain Surgeon, Hassibi & Stork 1993, for a least-squares output). The large update is done for ``step``
+    neurons at once; which these are is decided one by one among the cheapest, or twins would go together.
 
     Args:
         total: Regularised Gram matrix with the constant last (e+1, e+1); positive definite.
@@ -123,9 +126,7 @@ def surgeon_order(total: Tensor, weight: Tensor, *, step: int = SURGEON_STEP) ->
     left = torch.arange(len(total), device=total.device)
     removed: list[Tensor] = []
     while len(left) > 1:
-        cost = current[:, :-1].square().sum(dim=0) / inverse.diagonal()[:-1]
-        count = min(step, len(left) - 1)
-        chosen = cost.argsort(stable=True)[:count]
+        chosen = _cheapest(inverse, current, min(step, len(left) - 1))
         removed.append(left[chosen])
         keep = torch.ones(len(left), dtype=torch.bool, device=left.device)
         keep[chosen] = False
@@ -136,3 +137,21 @@ def surgeon_order(total: Tensor, weight: Tensor, *, step: int = SURGEON_STEP) ->
         inverse = inverse[stay][:, stay] - inverse[stay][:, chosen] @ bridge
         left = left[stay]
     return torch.cat(removed).flip(0)
+
+
+def _cheapest(inverse: Tensor, current: Tensor, count: int) -> Tensor:
+    """Pick ``count`` neurons one after another, with exact updates among the cheapest candidates: places, in order."""
+    cost = current[:, :-1].square().sum(dim=0) / inverse.diagonal()[:-1]
+    candidates = cost.argsort(stable=True)[: CANDIDATES * count]
+    small, weight = inverse[candidates][:, candidates].clone(), current[:, candidates].clone()
+    open_ = torch.ones(len(candidates), dtype=torch.bool, device=candidates.device)
+    picked = []
+    for _ in range(count):
+        cost = weight.square().sum(dim=0) / small.diagonal()
+        place = int(torch.where(open_, cost, torch.inf).argmin())
+        picked.append(place)
+        open_[place] = False
+        bridge = torch.where(open_, small[place] / small[place, place], 0.0)
+        weight = weight - weight[:, place, None] * bridge
+        small = small - torch.outer(small[:, place], bridge)
+    return candidates[picked]

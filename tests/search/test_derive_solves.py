@@ -1,0 +1,244 @@
+"""The closed forms against brute force, and their conditioning."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from nuwa.arch import EMPTY_BLOCK, BlockSpec
+from nuwa.cache import Cache
+from nuwa.errors import NuwaError
+from nuwa.tensors import normalise
+from search.derive.attention import factorise, head_weights
+from search.derive.deriver import Deriver
+from search.derive.forward import branches_of, with_one
+from search.derive.neurons import surgeon_order
+from search.derive.options import DeriveOptions
+from search.derive.placement import place_blocks
+from search.derive.statistics import spread_evenly
+from tests.support.derive_models import PREPROCESS, make_model, make_split, with_block, with_blocks
+
+FAST = DeriveOptions(num_images=60, sensitivity_images=0)
+TIGHT = dataclasses.replace(FAST, ridge=1e-9)
+
+
+def deriver_of(model, *, split=None, options=FAST, cache=None):
+    return Deriver(model, split or make_split(), PREPROCESS, options=options, cache=cache)
+
+
+@torch.no_grad()
+def watched(model, images, index):
+    """Regressors (with the constant) and outputs of branch ``index`` over ``images``, float64 rows."""
+    x = model.embed(normalise(images, PREPROCESS))
+    for branch in branches_of(model):
+        read = branch.regressors(x)
+        out = branch.writer(read)
+        if branch.index == index:
+            return with_one(read).flatten(0, 1).double(), out.flatten(0, 1).double()
+        x = x + out
+    raise AssertionError(index)
+
+
+def test_dropped_energy_is_the_squared_error_of_the_product():
+    attn = make_model("avg").blocks[1].attn
+    weights = head_weights(attn)
+    factors = factorise(weights, None)
+    qk = weights.query.mT @ weights.key
+    vo = torch.einsum("chv,hvd->hcd", weights.out, weights.value)
+    for rank in range(1, 8):
+        product = (factors.query[:, :rank] @ weights.query).mT @ (factors.key[:, :rank] @ weights.key)
+        torch.testing.assert_close((qk - product).square().sum((1, 2)), factors.qk_energy[:, rank:].sum(1))
+        value = factors.value[:, :rank] @ weights.value
+        product = torch.einsum("chv,hvd->hcd", factors.out[..., :rank], value)
+        torch.testing.assert_close((vo - product).square().sum((1, 2)), factors.vo_energy[:, rank:].sum(1))
+
+
+def test_singular_values_are_those_of_the_full_product():
+    weights = head_weights(make_model("token").blocks[0].attn)
+    factors = factorise(weights, None)
+    direct = torch.linalg.svdvals(weights.query[0].T @ weights.key[0])[:8]
+    torch.testing.assert_close(factors.qk_energy[0].sqrt(), direct)
+
+
+def test_data_basis_beats_weights_on_the_attention_logits():
+    model, split = make_model("token"), make_split(200)
+    errors = {}
+    for basis in ("data", "weights", "none"):
+        plan = deriver_of(model, split=split, options=dataclasses.replace(FAST, svd=basis, num_images=200)).prepare()
+        factors, attn = plan.attention[2].factors, model.blocks[1].attn
+        held_out = make_split(100, seed=9)
+        x = model.blocks[0](model.embed(normalise(held_out.images, PREPROCESS)))
+        q, k, _ = (part.detach().double() for part in attn.project_qkv(model.blocks[1].norm1(x)))
+        k = k - k.mean(dim=2, keepdim=True)
+        cut = (q @ factors.query[:, :3].mT) @ (k @ factors.key[:, :3].mT).mT
+        errors[basis] = float((q @ k.mT - cut).square().mean())
+    assert errors["data"] < errors["weights"] < errors["none"]
+
+
+def test_gram_form_equals_the_pseudo_inverse():
+    model, split = make_model("avg"), make_split()
+    plan = deriver_of(model, split=split, options=TIGHT).prepare()
+    rows, outputs = watched(model, split.images, 3)
+    kept = plan.neurons[3].order[:20]
+    weight, bias = plan.neurons[3].solve(20)
+    places = torch.cat([kept, torch.tensor([rows.shape[1] - 1])])
+    expected = torch.linalg.pinv(rows[:, places]) @ outputs
+    torch.testing.assert_close(weight, expected[:-1].T, rtol=2e-2, atol=2e-3)
+    torch.testing.assert_close(bias, expected[-1], rtol=2e-2, atol=2e-2)
+    residual = (outputs - rows[:, places] @ torch.cat([weight.T, bias[None]])).square().sum(1).mean()
+    best = (outputs - rows[:, places] @ expected).square().sum(1).mean()
+    assert float(residual) == pytest.approx(float(best), rel=1e-3)
+    assert plan.neurons[3].lost(20) == pytest.approx(float(best), rel=1e-2)
+
+
+@pytest.mark.parametrize("seed", [1, 7])  # 1: the images of the statistics, 7: others
+@pytest.mark.parametrize("index", [2, 3])
+def test_least_squares_beats_deletion(index, seed):
+    model, split = make_model("avg"), make_split(300)
+    spec = BlockSpec(2, 8, 4, 24)
+    arch = with_block(model.arch, 1, spec)
+    errors = []
+    for least_squares in (True, False):
+        options = dataclasses.replace(FAST, least_squares=least_squares, num_images=300)
+        cut = deriver_of(model, split=split, options=options).derive(arch)
+        images = make_split(100, seed=seed).images
+        _, wanted = watched(model, images, index)
+        x = model.blocks[0](model.embed(normalise(images, PREPROCESS)))
+        with torch.no_grad():
+            block = cut.blocks[1]
+            if index == 2:
+                got = block.attn(block.norm1(x))
+            else:
+                x = x + model.blocks[1].attn(model.blocks[1].norm1(x))
+                got = block.mlp(block.norm2(x))
+        errors.append(float((got.flatten(0, 1).double() - wanted).square().mean()))
+    assert errors[0] < errors[1]
+
+
+def test_surgeon_removes_by_the_exact_rise_of_the_residual():
+    torch.manual_seed(0)
+    rows = torch.randn(200, 6, dtype=torch.float64) @ torch.randn(6, 6, dtype=torch.float64)
+    rows = torch.cat([rows, torch.ones(200, 1, dtype=torch.float64)], dim=1)
+    weight = torch.randn(4, 6, dtype=torch.float64)
+    target = rows[:, :-1] @ weight.T
+    left, expected = list(range(6)), []
+    while left:
+
+        def rise(out, left=left):
+            keep = [k for k in left if k != out] + [6]
+            fit = rows[:, keep] @ torch.linalg.lstsq(rows[:, keep], target).solution
+            return float((target - fit).square().sum())
+
+        worst = min(left, key=rise)
+        left.remove(worst)
+        expected.append(worst)
+    order = surgeon_order(rows.T @ rows / 200, weight, step=1)
+    assert order.tolist() == expected[::-1]
+
+
+def test_removed_branches_are_made_up_for():
+    model, split = make_model("avg"), make_split(300)
+    images = normalise(make_split(100, seed=5).images, PREPROCESS)
+    archs = [
+        with_block(model.arch, 1, EMPTY_BLOCK),
+        with_block(model.arch, 0, BlockSpec(0, 0, 0, 48)),
+        with_block(model.arch, 2, BlockSpec(3, 8, 8, 0)),
+    ]
+    for arch in archs:
+        errors = []
+        for correct in (True, False):
+            options = dataclasses.replace(FAST, depth_correction=correct, num_images=300)
+            cut = deriver_of(model, split=split, options=options).derive(arch)
+            with torch.no_grad():
+                errors.append(float((cut(images) - model(images)).square().mean()))
+        assert errors[0] < errors[1]
+
+
+def test_token_gone_before_first_writer_is_folded_into_positions():
+    model = make_model("token")
+    arch = dataclasses.replace(model.arch, blocks=(EMPTY_BLOCK, *model.arch.blocks[1:]))
+    deriver = deriver_of(model)
+    cut = deriver.derive(arch)
+    moments = deriver.prepare().moments.branches
+    means = moments[0].output + moments[1].output
+    torch.testing.assert_close(cut.prefix_tokens - model.prefix_tokens, means[None, :1])
+    torch.testing.assert_close(cut.pos_embed - model.pos_embed, means[None, 1:])
+
+
+def test_ill_conditioned_statistics_still_give_finite_nets():
+    model = make_model("token")
+    with torch.no_grad():
+        mlp = model.blocks[1].mlp
+        mlp.fc1.weight[:8] = 0  # constant neurons
+        mlp.fc1.weight[8:16] = mlp.fc1.weight[16:24]  # twins
+        mlp.fc1.bias[8:16] = mlp.fc1.bias[16:24]
+        mlp.fc1.bias[24:30] = -1e4  # dead ones
+        model.blocks[1].attn.qkv.weight[:8] = 0  # a head whose query is constant
+        model.blocks[1].attn.qkv.bias[:8] = 0
+    arch = with_blocks(model.arch, num_heads=2, qk_dim=5, v_dim=3, mlp_width=40)
+    one_per_class = make_split(5)
+    cut = deriver_of(model, split=one_per_class, options=TIGHT).derive(arch)
+    images = normalise(make_split(20, seed=3).images, PREPROCESS)
+    with torch.no_grad():
+        assert torch.isfinite(cut(images)).all()
+        exact = deriver_of(model, split=one_per_class).derive(model.arch)
+        assert float((exact(images) - model(images)).abs().max()) < 1e-4
+        # the 8 constant neurons, 8 twins and 6 dead ones are the free ones to drop
+        free = deriver_of(model, options=TIGHT).derive(
+            with_block(model.arch, 1, dataclasses.replace(model.arch.blocks[1], mlp_width=26))
+        )
+        assert float((free(images) - model(images)).abs().max()) < 0.05
+
+
+def test_activations_that_are_not_finite_are_refused():
+    model = make_model("token")
+    with torch.no_grad():
+        model.blocks[0].mlp.fc1.bias[0] = float("nan")
+    with pytest.raises(NuwaError, match="not finite"):
+        deriver_of(model).derive(with_blocks(model.arch, mlp_width=16))
+
+
+def test_caches_are_reused_and_change_nothing(tmp_path, monkeypatch):
+    model, cache = make_model("avg"), Cache(tmp_path)
+    arch = with_blocks(model.arch, num_heads=2, qk_dim=4, v_dim=4, mlp_width=16)
+    options = DeriveOptions(num_images=60, sensitivity_images=20)
+    plain = deriver_of(model, options=options).derive(arch).state_dict()
+    first = deriver_of(model, options=options, cache=cache).derive(arch).state_dict()
+    monkeypatch.setattr("search.derive.plan.collect_moments", None)  # calling it now would fail
+    monkeypatch.setattr("search.derive.plan.collect_sensitivity", None)
+    second = deriver_of(model, options=options, cache=cache).derive(arch).state_dict()
+    for name in plain:
+        assert torch.equal(plain[name], first[name])
+        assert torch.equal(plain[name], second[name])
+    with pytest.raises(TypeError):  # other images are other statistics
+        deriver_of(model, split=make_split(seed=4), options=options, cache=cache).derive(arch)
+
+
+def test_derived_subnets_do_not_share_memory():
+    model = make_model("avg")
+    deriver = deriver_of(model)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    first = deriver.derive(model.arch)
+    with torch.no_grad():
+        for value in first.parameters():
+            value.zero_()
+    second = deriver.derive(model.arch)
+    for name, value in second.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_blocks_are_placed_in_order_where_they_are_worth_most():
+    base = make_model("avg").arch
+    arch = dataclasses.replace(base, blocks=(BlockSpec(1, 4, 4, 8), BlockSpec(2, 8, 8, 16)))
+    placed = place_blocks(arch, base, [0.1, 0.9, 0.5])
+    assert placed.blocks == (EMPTY_BLOCK, *arch.blocks)
+    assert placed.compact() == arch
+    with pytest.raises(NuwaError, match="cannot be placed"):
+        place_blocks(dataclasses.replace(arch, blocks=(BlockSpec(1, 4, 4, 99),)), base, [1, 1, 1])
+
+
+def test_images_are_spread_over_the_classes():
+    split = make_split(90, num_classes=3)
+    uneven = split.take(torch.tensor([*range(0, 90, 3), 1, 2, 4]))
+    labels = spread_evenly(uneven, 6).labels
+    assert torch.bincount(labels).tolist() == [3, 2, 1]
