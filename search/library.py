@@ -19,6 +19,9 @@ from search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 SHARES = (0.25, 0.5)
 """Shares of a block's width that are measured; between them the cost is interpolated."""
 
+NUM_IMAGES = 128
+"""Search images per row: the library starts the search, whole subnets on more images then correct it."""
+
 
 @dataclass(frozen=True)
 class LibraryRow:
@@ -76,6 +79,7 @@ def build_library(
     deriver: SubnetDeriver,
     scorer: TeacherScorer,
     teacher: PlainViT,
+    num_images: int = NUM_IMAGES,
     on_row: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Library:
@@ -86,11 +90,12 @@ def build_library(
         deriver: Cuts the nets.
         scorer: Scores them on the search split.
         teacher: What the deriver cuts from; its stream is reused up to the first block that differs.
+        num_images: Images per row, the first of the scorer's.
         on_row: Called with (rows done, rows in all).
         should_stop: Asked before every row; the library is then short, and usable.
     """
     archs = library_archs(space)
-    streams = _Streams(teacher, scorer.inputs)
+    streams = _Streams(teacher, scorer.inputs[:num_images])
     rows = []
     for done, arch in enumerate(archs):
         if should_stop is not None and should_stop():
