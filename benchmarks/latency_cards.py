@@ -1,0 +1,184 @@
+"""Report cards of latency profiles: how well subnets are predicted that were never measured.
+
+    make bench-latency                                     # emulated boards, 5 seeds
+    python benchmarks/latency_cards.py --host                  # this CPU as well: a quarter of an hour, machine idle
+
+An emulated board is judged against its noise-free latency, which a profile never sees; the host
+against nets that were really measured, twice each. Writes ``results/latency.csv`` (one line per
+device and seed or partition) and ``results/latency_host_nets.csv``.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from deploy.export.from_arch import onnx_from_arch
+from latency.devices.emulated import EMULATED_SPECS
+from latency.devices.registry import device_spec, open_device
+from latency.emulator.boards import BOARDS
+from latency.emulator.constants import Calibration, load_calibration
+from latency.emulator.fusion import kernels_from_graph
+from latency.emulator.graph import graph_from_model
+from latency.emulator.timeline import timeline_from_kernels
+from latency.table.timer import Export, MemoryNotebook
+from nuwa.arch import Arch
+from nuwa.base import load_base
+from nuwa.device import DeviceSpec
+from predictors.latency.predictor import LatencyPredictor, subject_of
+from predictors.profile import ProfileSettings, profile
+from predictors.report_card import errors_of, report_card
+from predictors.sample_archs import sample_archs
+from predictors.whole_models import ModelTimes
+
+Array = npt.NDArray[np.float64]
+
+RESULTS = Path(__file__).parent / "results"
+HELDOUT_SEED = 20_000  # far from the seeds of profiles, so that no net is fitted to and judged
+SEEDS = range(5)
+NUM_PARTITIONS = 5
+
+
+def main() -> None:
+    """Run what was asked for, write and print the tables."""
+    parser = argparse.ArgumentParser(description="report cards of latency profiles")
+    parser.add_argument("--devices", default="jetson-nano,jetson-nano-5w,jetson-orin-nano")
+    parser.add_argument("--base", default="default")
+    parser.add_argument("--num-heldout", type=int, default=1000)
+    parser.add_argument("--host", action="store_true", help="measure this CPU as well")
+    parser.add_argument("--host-minutes", type=float, default=12.0)
+    arguments = parser.parse_args()
+    base = load_base(arguments.base).arch
+    lines = []
+    for name in filter(None, arguments.devices.split(",")):
+        lines += emulated_lines(name, base, num_heldout=arguments.num_heldout)
+    if arguments.host:
+        lines += host_lines(base, minutes=arguments.host_minutes)
+    table = pd.DataFrame(lines)
+    RESULTS.mkdir(exist_ok=True)
+    table.to_csv(RESULTS / "latency.csv", index=False, float_format="%.5g")
+    print(table.to_string(index=False))
+    print(table.groupby("device").mean(numeric_only=True).to_string())
+
+
+def emulated_lines(name: str, base: Arch, *, num_heldout: int) -> list[dict[str, object]]:
+    """Profile one emulated board with every seed and judge each on the same nets."""
+    spec = EMULATED_SPECS[name]
+    heldout = sample_archs(base, np.random.default_rng(HELDOUT_SEED), num_heldout)
+    truth = np.array([noise_free_ms(spec, arch) for arch in heldout])
+    lines = []
+    for seed in SEEDS:
+        result = profile(
+            open_device(spec, seed=1000 * seed),
+            base,
+            export=exporter(spec),
+            reopen=lambda session, seed=seed: open_device(spec, seed=1000 * seed + 1 + session),
+            settings=ProfileSettings(seed=seed),
+        )
+        fitted = {arch.arch_id for arch, _ in result.predictor.models}
+        keep = np.array([arch.arch_id not in fitted for arch in heldout])
+        judged = [arch for arch, is_kept in zip(heldout, keep, strict=True) if is_kept]
+        line = card_line(result.predictor, judged, truth[keep])
+        lines.append(
+            {"device": name, "seed": seed, **line, "profile_s": result.seconds, "models": result.models_measured}
+        )
+        print(lines[-1], flush=True)
+    return lines
+
+
+def host_lines(base: Arch, *, minutes: float) -> list[dict[str, object]]:
+    """Profile this CPU once, then fit and judge on random partitions of the nets measured."""
+    spec = device_spec("host")
+    notebook = MemoryNotebook()
+    settings = ProfileSettings(num_fit=48, num_heldout=120, minutes=minutes)
+    result = profile(open_device(spec), base, export=exporter(spec), notebook=notebook, settings=settings)
+    nets = measured_twice(notebook)
+    first, second = (np.array([n.latencies_ms[k] for n in nets]) for k in (0, 1))
+    noise = float(np.mean(np.abs(first - second) / (first + second) * 2))
+    repeat = errors_of(second, first)
+    save_host_nets(nets)
+    rng = np.random.default_rng(0)
+    lines = []
+    for partition in range(NUM_PARTITIONS):
+        order = rng.permutation(len(nets))
+        fit, judge = [nets[i] for i in order[: settings.num_fit]], [nets[i] for i in order[settings.num_fit :]]
+        predictor = LatencyPredictor(notebook.rows(), subject=subject_of(spec))
+        predictor.fit([n.arch for n in fit], [n.mean_ms for n in fit])
+        line = card_line(predictor, [n.arch for n in judge], np.array([n.mean_ms for n in judge]))
+        line |= {"profile_s": result.seconds, "models": len(fit), "noise_floor": noise}
+        line |= {"repeat_within_10pct": repeat.within_10pct, "repeat_kendall_tau": repeat.kendall_tau}
+        lines.append({"device": "host", "seed": partition, **line})
+        print(lines[-1], flush=True)
+    return lines
+
+
+def card_line(predictor: LatencyPredictor, heldout: list[Arch], truth_ms: Array) -> dict[str, object]:
+    """Judge a predictor: its report card as one flat line."""
+    card = report_card(predictor, heldout, truth_ms)
+    batch = [replace(arch) for arch in heldout]
+    begin = time.perf_counter()
+    predictor.predict(batch)
+    microseconds = (time.perf_counter() - begin) / len(batch) * 1e6
+    return {
+        "heldout": card.num_heldout,
+        "mape": card.errors.mape,
+        "within_5pct": card.errors.within_5pct,
+        "within_10pct": card.errors.within_10pct,
+        "spearman": card.errors.spearman,
+        "kendall_tau": card.errors.kendall_tau,
+        "coverage": card.interval_coverage,
+        "interval_width": card.interval_width,
+        "block_sum_mape": card.block_sum.mape,
+        "macs_mape": card.macs.mape,
+        "operators_mape": card.operators.mape,
+        "rows": len(predictor.rows),
+        "predict_us": microseconds,
+    }
+
+
+def exporter(spec: DeviceSpec) -> Export:
+    """Make models as the device takes them; emulated boards read no weights."""
+    return lambda arch: onnx_from_arch(arch, opset=spec.opset, has_weights=spec.kind != "emulated")
+
+
+def noise_free_ms(spec: DeviceSpec, arch: Arch) -> float:
+    """Ask the emulator's time model itself, without the noise that devices add."""
+    kernels = kernels_from_graph(graph_from_model(exporter(spec)(arch)))
+    timeline = timeline_from_kernels(
+        kernels,
+        BOARDS[spec.name],
+        precision=spec.precision,
+        constants=calibration().constants,
+        copied_elements=(),
+        cuda_graph=False,
+    )
+    return float(timeline.total_ms)
+
+
+@cache
+def calibration() -> Calibration:
+    """Read the emulator's constants once."""
+    return load_calibration()
+
+
+def measured_twice(notebook: MemoryNotebook) -> list[ModelTimes]:
+    """Collect the whole nets that were measured at least twice, whatever for."""
+    found: dict[str, tuple[Arch, list[float]]] = {}
+    for arch, measurement in notebook.models():
+        found.setdefault(arch.arch_id, (arch, []))[1].append(measurement.latency_ms.median)
+    return [ModelTimes(arch, tuple(times)) for arch, times in found.values() if len(times) >= 2]
+
+
+def save_host_nets(nets: list[ModelTimes]) -> None:
+    """Keep what was measured on the host, so that the table can be recomputed."""
+    rows = [{"arch_id": n.arch.arch_id, "first_ms": n.latencies_ms[0], "second_ms": n.latencies_ms[1]} for n in nets]
+    pd.DataFrame(rows).to_csv(RESULTS / "latency_host_nets.csv", index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    main()

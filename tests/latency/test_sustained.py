@@ -1,0 +1,54 @@
+import onnx
+import pytest
+
+from latency.protocol.sustained import SustainedBin, raw_median_ms, sustain, sustained_run
+from nuwa.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
+from nuwa.errors import NuwaError
+
+
+class Heating:
+    """Gets slower with every measurement; each takes a second."""
+
+    def __init__(self, per_measurement, *, state=None):
+        self.now = 0.0
+        self.per_measurement = per_measurement
+        self.state = state
+
+    @property
+    def spec(self):
+        return DeviceSpec("hot", "ssh", "tensorrt", "8.2.1", "fp16")
+
+    def measure(self, model, *, protocol=None):
+        ms = 10 * (1 + self.per_measurement * self.now)
+        self.now += 1.0
+        stats = LatencyStats(ms, ms, ms, ms, 1.1 * ms, ms, ms, ms, 0.0)
+        state = {"raw_median_ms": str(2 * ms)} if self.state else {}
+        return Measurement(self.spec, protocol or MeasureProtocol(), "measured", stats, 20, state=state)
+
+
+def test_throttling_is_seen():
+    device = Heating(0.01)
+    run = sustain(device, onnx.ModelProto(), seconds=60, num_bins=6, clock=lambda: device.now)
+    assert len(run.bins) == 6
+    assert run.bins[0].median_ms == pytest.approx(10.45)  # seconds 0 to 9
+    assert run.bins[-1].median_ms == pytest.approx(15.45)
+    assert run.bins[0].p95_ms == pytest.approx(1.1 * 10.45)
+    assert run.slowdown == pytest.approx(15.45 / 10.45 - 1)
+    assert run.is_throttled
+
+
+def test_a_steady_device_is_not_throttled():
+    device = Heating(0.0)
+    assert not sustain(device, onnx.ModelProto(), seconds=30, num_bins=3, clock=lambda: device.now).is_throttled
+
+
+def test_figures_are_those_before_drift_was_divided_out():
+    device = Heating(0.0, state=True)
+    assert raw_median_ms(device.measure(None)) == 20.0
+    run = sustain(device, onnx.ModelProto(), seconds=30, num_bins=3, clock=lambda: device.now)
+    assert run.bins[0].median_ms == 20.0
+
+
+def test_too_short_a_run_is_refused():
+    with pytest.raises(NuwaError, match="at least two bins"):
+        sustained_run([SustainedBin(0, 1, 1)])
