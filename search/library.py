@@ -1,7 +1,7 @@
 """The library: every block of the base replaced alone, the whole net derived and scored.
 
 The idea is Puzzle's (arXiv 2411.19146). The residual stream before the first changed block is that of the base,
-so it is computed once per block and only the rest of the net is run for each replacement.
+so it is kept and only the rest of the net is run for each replacement.
 """
 
 import dataclasses
@@ -21,6 +21,9 @@ SHARES = (0.25, 0.5)
 
 NUM_IMAGES = 128
 """Search images per row: the library starts the search, whole subnets on more images then correct it."""
+
+KEPT_STREAMS = 3
+"""Streams kept: where a branch goes, derivation also changes the writer before it, a block or so earlier."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,12 @@ def build_library(
 
 
 class _Streams:
-    """The teacher's residual stream before one block, moved forward as changes move to later blocks."""
+    """The teacher's residual stream before the last few blocks, moved forward as changes move to later ones."""
 
     def __init__(self, teacher: PlainViT, inputs: Tensor) -> None:
         self._teacher = teacher
         self._inputs = inputs
-        self._place = 0
-        self._stream: Tensor | None = None
+        self._kept: dict[int, Tensor] = {}
 
     def run(self, model: PlainViT) -> Tensor:
         """Logits of ``model``, starting where it first differs from the teacher."""
@@ -130,12 +132,15 @@ class _Streams:
         return out.float()
 
     def _before(self, place: int) -> Tensor:
-        if self._stream is None or place < self._place:
-            self._stream, self._place = self._teacher.embed(self._inputs), 0
-        while self._place < place:
-            self._stream = self._teacher.blocks[self._place](self._stream)
-            self._place += 1
-        return self._stream
+        start = max((p for p in self._kept if p <= place), default=None)
+        if start is None:
+            start, self._kept[0] = 0, self._teacher.embed(self._inputs)
+        while start < place:
+            self._kept[start + 1] = self._teacher.blocks[start](self._kept[start])
+            start += 1
+        while len(self._kept) > KEPT_STREAMS:
+            del self._kept[max(self._kept, key=lambda kept: abs(kept - place))]
+        return self._kept[place]
 
 
 def _common_blocks(model: PlainViT, teacher: PlainViT) -> int | None:

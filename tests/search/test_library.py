@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from nuwa.arch import Arch, BlockSpec
 from nuwa.images import Preprocess
 from nuwa.tensors import SplitTensors
 from nuwa.vit import PlainViT
-from search.library import build_library, library_archs
+from search.library import _Streams, build_library, library_archs
 from search.scorer import TeacherScorer
 from search.space import space_from_base
 
@@ -108,6 +109,16 @@ def test_blocks_before_the_change_are_not_run_again(space, teacher, scorer, monk
         monkeypatch.setattr(block, "forward", _counted(block.forward, calls, i))
     build_library(space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher)
     assert calls == [0, 1]  # the teacher's stream is moved forward once, block by block
+
+
+def test_streams_are_found_again_after_going_back(teacher, scorer):
+    streams = _Streams(teacher, scorer.inputs)
+    deriver = SlicingDeriver(teacher)
+    for i in (2, 1, 2, 0, 2, 0):
+        blocks = [BlockSpec(2, 16, 16, 32) if k == i else full for k, full in enumerate(BASE.blocks)]
+        model = deriver.derive(dataclasses.replace(BASE, blocks=tuple(blocks)))
+        with torch.inference_mode():
+            assert torch.allclose(streams.run(model), model(scorer.inputs), atol=1e-5)
 
 
 def _counted(forward, calls, i):
