@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from nuwa.arch import Arch, BlockSpec
+from nuwa.cache import Cache
+from nuwa.cost import count_macs
+from search.judge import Tuned
+from search.small_model import fresh_model, pick_small_arch, pretrained_small, small_archs
+
+BASE = Arch(blocks=(BlockSpec(3, 16, 16, 192),) * 4, embed_dim=48, num_classes=10, img_size=16, patch_size=8)
+
+
+def test_small_archs_are_uniform_and_no_larger_than_the_base():
+    archs = list(small_archs(BASE))
+    assert len(archs) == len({arch.arch_id for arch in archs}) == 3 * 4
+    for arch in archs:
+        assert len(set(arch.blocks)) == 1
+        assert arch.blocks[0].mlp_width == 4 * arch.embed_dim
+        assert count_macs(arch) <= count_macs(BASE)
+    assert BASE in archs
+
+
+@pytest.mark.parametrize("budget", [0.05, 0.3, 1.0])
+def test_the_largest_that_fits_is_picked(budget):
+    def upper(archs):
+        return np.array([count_macs(a) / count_macs(BASE) for a in archs])
+
+    picked = pick_small_arch(BASE, upper_ms=upper, budget_ms=budget)
+    fitting = [count_macs(a) for a in small_archs(BASE) if upper([a])[0] <= budget]
+    assert count_macs(picked) == max(fitting)
+    assert pick_small_arch(BASE, upper_ms=upper, budget_ms=0.0) is None
+
+
+def test_fresh_models_depend_on_the_seed_only():
+    a, b, c = (fresh_model(BASE, seed=s).state_dict() for s in (0, 0, 1))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["head.weight"], c["head.weight"])
+    assert a["pos_embed"].std() > 0
+
+
+def test_pretraining_happens_once_per_shape(tmp_path):
+    calls = []
+
+    def pretrain(model, steps):
+        calls.append(steps)
+        return Tuned(model, 0.5, 1.0)
+
+    cache = Cache(tmp_path)
+    first = pretrained_small(BASE, pretrain=pretrain, steps=7, cache=cache, identity=["base", "data"])
+    again = pretrained_small(BASE, pretrain=pretrain, steps=7, cache=cache, identity=["base", "data"])
+    pretrained_small(BASE, pretrain=pretrain, steps=7, cache=cache, identity=["base", "other data"])
+    assert calls == [7, 7]
+    assert torch.equal(first.head.weight, again.head.weight)
