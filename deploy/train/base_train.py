@@ -106,7 +106,6 @@ def train_base(
             plan=plan_batches(settings, num_images=len(split.train), processes=processes.count),
             device=device,
             precision=pick_precision(settings.precision, device),
-            num_tokens=arch.num_tokens,
             processes=processes,
             checkpoint_dir=checkpoint_dir,
             resume=resume,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from deploy.train.augment import mix_targets, render
 from deploy.train.config import FinetuneConfig
 from deploy.train.engine import Setting
+from deploy.train.hardware import is_plain_attention_faster
 from deploy.train.losses import FeatureMap, distil_kl, fit_feature_map, relation_loss, smooth_targets
 from deploy.train.score import Score, score_split
 from deploy.train.teacher import Teacher, TeacherOutputs, hash_split, view_key
@@ -76,7 +77,8 @@ class DistilJob:
             if config.relation_scale > 0:
                 tap, self.teacher_tap = middle_block(student), middle_block(teacher.model)
                 _require_relations(student, teacher.model)
-        self.traced = Traced(student, tap=tap)
+        plain = is_plain_attention_faster(setting.device, setting.precision, num_tokens=student.arch.num_tokens)
+        self.traced = Traced(student, tap=tap, plain_attention=plain)
         self.module: nn.Module = self.traced
         self._lesson: _Lesson | None = None
         self._feature_map: FeatureMap | None = None

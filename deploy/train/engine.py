@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from deploy.train.batches import BatchPlan
 from deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from deploy.train.hardware import forward_context
+from deploy.train.hardware import autocast
 from deploy.train.interrupts import interrupt_deferred
 from deploy.train.outcome import Evaluation, Outcome, Progress, Rollback
 from deploy.train.processes import Processes
@@ -62,7 +62,6 @@ class Setting:
         plan: Batches.
         device: The accelerator.
         precision: Of the forward pass.
-        num_tokens: Of the model, to choose its attention kernel.
         processes: Of the run.
         checkpoint_dir: Where checkpoints go; None for none.
         resume: Whether to go on from the checkpoint there.
@@ -73,7 +72,6 @@ class Setting:
     plan: BatchPlan
     device: torch.device
     precision: Literal["fp32", "bf16"]
-    num_tokens: int
     processes: Processes
     checkpoint_dir: Path | None = None
     resume: bool = False
@@ -176,7 +174,7 @@ class _Loop:
             indices = plan.indices(state.step, part=part, rank=crew.rank).to(self.setting.device)
             is_last = part == plan.parts - 1
             with nullcontext() if is_last or self.replicas is None else self.replicas.no_sync():
-                with self._forward_context():
+                with autocast(self.setting.device, self.setting.precision):
                     losses = self.job.batch_loss(
                         self.net, step=state.step, indices=indices, epoch=plan.epoch_of(state.step)
                     )
@@ -190,9 +188,6 @@ class _Loop:
         with interrupt_deferred():
             state.apply_gradients()
             self.unread.append(parts)
-
-    def _forward_context(self) -> AbstractContextManager[None]:
-        return forward_context(self.setting.device, self.setting.precision, num_tokens=self.setting.num_tokens)
 
     def _is_evaluation_due(self) -> bool:
         step = self.state.step

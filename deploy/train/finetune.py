@@ -93,7 +93,6 @@ def finetune(
         plan=plan_batches(settings, num_images=len(train), processes=processes.count),
         device=device,
         precision=pick_precision(settings.precision, device),
-        num_tokens=student.arch.num_tokens,
         processes=processes,
         checkpoint_dir=checkpoint_dir,
         resume=resume,

@@ -1,19 +1,16 @@
 """Choose the accelerator and the precision of a run, and say which."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from deploy.train.recipe import Accelerator, Precision
 from nuwa.errors import NuwaError
 
-MAX_SHORT_TOKENS = 128
+MAX_PLAIN_TOKENS = 128
 """Up to here plain matrix products beat torch's fused bf16 attention on a CPU with AVX-512 BF16: forward and
-backward of 64 images, 6 heads of 32, took 21 ms against 53 ms at 65 tokens; at 197 they are equal, and in FP32
-the fused kernel is always faster."""
+backward of 64 images, 6 heads of 32, took 21 ms against 53 ms at 65 tokens; at 197 they were equal, and in
+FP32 the fused kernel was always faster."""
 
 
 def pick_device(accelerator: Accelerator, *, local_rank: int = 0) -> torch.device:
@@ -50,17 +47,11 @@ def pick_precision(precision: Precision, device: torch.device) -> Literal["fp32"
     return precision
 
 
-@contextmanager
-def forward_context(device: torch.device, precision: Literal["fp32", "bf16"], *, num_tokens: int) -> Iterator[None]:
-    """Run forward passes in ``precision``, with the attention kernel that is fast for short sequences.
+def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> torch.autocast:
+    """Return the context the forward pass runs in."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
-    Args:
-        device: The accelerator.
-        precision: Of the matrix products.
-        num_tokens: Length of the sequences; the choice of kernel depends on nothing else, so that a
-            resumed run takes the same.
-    """
-    is_short = device.type == "cpu" and precision == "bf16" and num_tokens <= MAX_SHORT_TOKENS
-    kernel = sdpa_kernel(SDPBackend.MATH) if is_short else nullcontext()
-    with kernel, torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        yield
+
+def is_plain_attention_faster(device: torch.device, precision: Literal["fp32", "bf16"], *, num_tokens: int) -> bool:
+    """Whether attention should be trained as plain matrix products instead of torch's fused kernel."""
+    return device.type == "cpu" and precision == "bf16" and num_tokens <= MAX_PLAIN_TOKENS

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deploy.train.augment import render
-from deploy.train.hardware import forward_context
+from deploy.train.hardware import autocast
 from deploy.train.recipe import Recipe
 from deploy.train.views import View
 from nuwa.images import Preprocess
@@ -99,7 +99,7 @@ class Teacher:
         model.to(device).eval()
         logits, features = [], []
         for indices in torch.split(torch.arange(len(train), device=device), EVAL_BATCH):
-            with forward_context(device, precision, num_tokens=model.arch.num_tokens):
+            with autocast(device, precision):
                 pooled = model.pool(model.forward_features(render(train.images, view, indices, preprocess)))
                 logits.append(model.head(pooled).float())
             features.append(pooled.float())
