@@ -38,7 +38,7 @@ def measure_models(
     Args:
         archs: Nets in the order of their use.
         role: ``fit`` or ``heldout``; figures taken for another role do not count.
-        sessions: Taken in turn.
+        sessions: Each repeat of a net is taken in another, as far as there are enough.
         notebook: What is known, and where new figures go.
         repeats: Measurements per net.
         deadline: ``time.monotonic`` value after which only the first ``MIN_MODELS`` nets are still
@@ -54,15 +54,16 @@ def measure_models(
         if known is not None and measurement.state.get("role") == role:
             known.append(measurement.latency_ms.median)
     done, total = sum(min(repeats, len(v)) for v in found.values()), repeats * len(archs)
-    turn = 0
+    position_of = {arch.arch_id: position for position, arch in enumerate(archs)}
     for round_number in range(repeats):
         # Every second round runs backwards: a drift of the device then hits all nets alike.
         for index, arch in enumerate(archs if round_number % 2 == 0 else tuple(reversed(archs))):
             is_late = deadline is not None and time.monotonic() >= deadline
             if len(found[arch.arch_id]) > round_number or (is_late and (round_number or index >= MIN_MODELS)):
                 continue
-            measurement = sessions[turn % len(sessions)].measure(arch, fresh=True, role=role)
-            turn += 1
+            # One session further each round: the repeats of a net share no session's offset.
+            session = sessions[(position_of[arch.arch_id] + round_number) % len(sessions)]
+            measurement = session.measure(arch, fresh=True, role=role)
             notebook.add_model(arch, measurement)
             found[arch.arch_id].append(measurement.latency_ms.median)
             done += 1

@@ -5,7 +5,7 @@ batch is summed in one go.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,27 @@ class Encoded:
     def take(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "Encoded":
         """Pick archs of the batch."""
         return Encoded(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Factors on the stages of another device's prices; 1 for a device with rows of its own."""
+
+    work: float = 1.0
+    launch: float = 1.0
+    stem: float = 1.0
+
+    def applied(self, prices: Encoded) -> Encoded:
+        """Scale a batch."""
+        if self == Scale():
+            return prices
+        return replace(
+            prices,
+            work=prices.work * self.work,
+            launch=prices.launch * self.launch,
+            variance=prices.variance * self.work**2,
+            stem=prices.stem * self.stem,
+        )
 
 
 class PriceList:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from nuwa.errors import NuwaError
 from predictors.contract import Prediction
 from predictors.latency.calibrated import Calibrated, calibrate
 from predictors.latency.correction import NO_CORRECTION, Correction, fit_correction
-from predictors.latency.encode import Encoded, PriceList
+from predictors.latency.encode import Encoded, PriceList, Scale
 
 Array = npt.NDArray[np.float64]
 
@@ -58,6 +58,7 @@ class LatencyPredictor:
         noise_sd: Relative error of the whole-net figures that the interval shall not contain. 0 for
             real devices, where the measured figure is all there is; the noise of an emulated
             device, whose interval is about its noise-free latency.
+        scale: Factors on the rows, where they are another device's.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class LatencyPredictor:
         subject: Subject,
         coverage: float = DEFAULT_COVERAGE,
         noise_sd: float = 0.0,
+        scale: Scale | None = None,
     ) -> None:
         self.rows = tuple(rows)
         self.subject = subject
         self.noise_sd = noise_sd
+        self.scale = scale or Scale()
         self.models: tuple[tuple[Arch, float], ...] = ()
         self.corrections: tuple[tuple[Arch, float], ...] = ()
         self._coverage = coverage
@@ -104,9 +107,7 @@ class LatencyPredictor:
         measured = np.asarray(values, dtype=np.float64)
         if not np.all(np.isfinite(measured) & (measured > 0)):
             raise NuwaError("latencies to fit to must be positive milliseconds")
-        self._calibrated = calibrate(
-            self.prices.encode(archs), measured, coverage=self._coverage, noise_sd=self.noise_sd
-        )
+        self._calibrated = calibrate(self.encode(archs), measured, coverage=self._coverage, noise_sd=self.noise_sd)
         self.models = tuple(zip(archs, measured.tolist(), strict=True))
         self.corrections, self._correction = (), NO_CORRECTION
         return self
@@ -115,7 +116,7 @@ class LatencyPredictor:
         fitted = self._fitted()
         if not len(archs):
             return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
-        prices = self.prices.encode(archs)
+        prices = self.encode(archs)
         log_value = fitted.log_latency(prices) + self._correction.log_shift(prices)
         value = np.exp(log_value)
         half = fitted.quantile * fitted.relative_sd(prices, value)
@@ -127,7 +128,7 @@ class LatencyPredictor:
         This is what a table without a model of the whole net would say; the report card shows by how
         much it misses.
         """
-        return self.prices.encode(archs).additive
+        return self.encode(archs).additive
 
     def corrected(self, arch: Arch, measured_ms: float) -> "LatencyPredictor":
         """Return a predictor that has learned from one more measured net.
@@ -138,9 +139,23 @@ class LatencyPredictor:
         fitted = self._fitted()
         other = self._copy()
         other.corrections = (*self.corrections, (arch, float(measured_ms)))
-        prices = self.prices.encode([a for a, _ in other.corrections])
+        prices = self.encode([a for a, _ in other.corrections])
         measured = np.array([ms for _, ms in other.corrections])
         other._correction = fit_correction(prices, np.log(measured) - fitted.log_latency(prices))
+        return other
+
+    def scaled(self, scale: Scale, *, subject: Subject, calibrated: Calibrated | None = None) -> "LatencyPredictor":
+        """Return this predictor for another device, whose stages take ``scale`` times as long.
+
+        Args:
+            scale: Factors on this device's prices.
+            subject: The other device.
+            calibrated: Interval of the other; None keeps this one's.
+        """
+        fitted = self._fitted()
+        other = self._copy()
+        other.subject, other.scale = subject, scale
+        other._calibrated = calibrated or fitted
         return other
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,6 +170,7 @@ class LatencyPredictor:
             "subject": vars(self.subject),
             "coverage": self._coverage,
             "noise_sd": self.noise_sd,
+            "scale": vars(self.scale),
             "rows": [dict_from_row(row) for row in self.rows],
             "models": [[dict_from_arch(arch), ms] for arch, ms in self.models],
             "corrections": [[dict_from_arch(arch), ms] for arch, ms in self.corrections],
@@ -176,6 +192,7 @@ class LatencyPredictor:
                 subject=Subject(**content["subject"]),
                 coverage=float(content["coverage"]),
                 noise_sd=float(content["noise_sd"]),
+                scale=Scale(**content["scale"]),
             )
             corrections = [(arch_from_dict(arch), float(ms)) for arch, ms in content["corrections"]]
             out.models = tuple((arch_from_dict(arch), float(ms)) for arch, ms in content["models"])
@@ -194,7 +211,7 @@ class LatencyPredictor:
 
     def encode(self, archs: Sequence[Arch]) -> Encoded:
         """Sum the prices of each arch's branches."""
-        return self.prices.encode(archs)
+        return self.scale.applied(self.prices.encode(archs))
 
     @property
     def calibrated(self) -> Calibrated:
@@ -215,7 +232,7 @@ class LatencyPredictor:
 
     def _copy(self) -> "LatencyPredictor":
         other = LatencyPredictor(
-            self.rows, subject=replace(self.subject), coverage=self._coverage, noise_sd=self.noise_sd
+            self.rows, subject=self.subject, coverage=self._coverage, noise_sd=self.noise_sd, scale=self.scale
         )
         other.models, other._calibrated, other._price_list = self.models, self._calibrated, self._price_list
         return other

@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+
+from nuwa.errors import NuwaError
+from predictors.latency.predictor import LatencyPredictor, Subject
+from predictors.latency.transfer import choose_nets, transfer, transfer_curve
+from predictors.profile import ProfileSettings, profile
+from predictors.report_card import coverage_of, errors_of
+from predictors.sample_archs import sample_archs
+from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
+
+SUBJECT = Subject("other", "0" * 16, "measured")
+SOURCE = Formula(launch_attn=0.12, launch_mlp=0.06)
+UNSEEN = sample_archs(BASE, np.random.default_rng(77), 200)
+
+
+class Slower:
+    """Launches 1.6 times and works 1.44 times as slowly, as a board in a lower power mode."""
+
+    formula = Formula(launch_attn=0.12 * 1.6, launch_mlp=0.06 * 1.6, stem_ms=0.3 * 1.5)
+
+    def latency(self, arch):
+        slow = _Worked(**vars(self.formula))
+        return slow.latency(arch)
+
+
+class _Worked(Formula):
+    def work(self, arch, block):
+        return tuple(1.44 * w for w in super().work(arch, block))
+
+
+@pytest.fixture(scope="module")
+def source():
+    settings = ProfileSettings(num_fit=24, num_heldout=4, repeats=1, max_rows=64)
+    return profile(ClosedFormDevice(SOURCE), BASE, export=export, settings=settings).predictor
+
+
+@pytest.fixture(scope="module")
+def nets(source):
+    chosen = choose_nets(source, sample_archs(BASE, np.random.default_rng(5), 60))
+    return chosen, [Slower().latency(arch) for arch in chosen]
+
+
+def test_ten_measurements_carry_a_predictor_over(source, nets):
+    moved = transfer(source, *nets, subject=SUBJECT)
+    truth = np.array([Slower().latency(arch) for arch in UNSEEN])
+    assert errors_of(source.predict(UNSEEN).value, truth).mape > 0.2
+    prediction = moved.predict(UNSEEN)
+    assert errors_of(prediction.value, truth).mape < 0.02
+    assert coverage_of(prediction, truth) > 0.8
+    assert moved.subject.provenance == "transferred"
+    assert moved.scale.launch > moved.scale.work > 1.2
+    assert source.subject.provenance == "measured"
+
+
+def test_a_transferred_predictor_survives_json(source, nets):
+    moved = transfer(source, *nets, subject=SUBJECT)
+    back = LatencyPredictor.from_dict(json.loads(json.dumps(moved.to_dict())))
+    np.testing.assert_allclose(back.predict(UNSEEN).upper, moved.predict(UNSEEN).upper)
+    assert back.predictor_id == moved.predictor_id != source.predictor_id
+
+
+def test_more_measurements_do_not_hurt(source, nets):
+    curve = transfer_curve(source, *nets, subject=SUBJECT)
+    assert [step.num_measurements for step in curve] == list(range(1, 10))
+    assert curve[-1].mape < curve[0].mape
+
+
+def test_nets_are_chosen_over_the_whole_range(source):
+    pool = sample_archs(BASE, np.random.default_rng(6), 50)
+    values = source.predict(pool).value
+    chosen = source.predict(choose_nets(source, pool)).value
+    assert len(chosen) == 10
+    assert (chosen.min(), chosen.max()) == (values.min(), values.max())
+
+
+@pytest.mark.parametrize(("count", "value"), [(1, 1.0), (11, 1.0), (4, -1.0)])
+def test_impossible_transfers_are_refused(source, count, value):
+    with pytest.raises(NuwaError):
+        transfer(source, UNSEEN[:count], [value] * count, subject=SUBJECT)
