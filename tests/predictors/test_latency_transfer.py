@@ -9,6 +9,7 @@ from predictors.latency.transfer import choose_nets, transfer, transfer_curve
 from predictors.profile import ProfileSettings, profile
 from predictors.report_card import coverage_of, errors_of
 from predictors.sample_archs import sample_archs
+from predictors.transfer_profile import profile_by_transfer
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
 
 SUBJECT = Subject("other", "0" * 16, "measured")
@@ -80,3 +81,12 @@ def test_nets_are_chosen_over_the_whole_range(source):
 def test_impossible_transfers_are_refused(source, count, value):
     with pytest.raises(NuwaError):
         transfer(source, UNSEEN[:count], [value] * count, subject=SUBJECT)
+
+
+def test_a_profile_by_transfer_measures_ten_nets(source):
+    device = ClosedFormDevice(SOURCE)
+    result = profile_by_transfer(device, BASE, source=source, export=export)
+    assert result.models_measured == len(device.measured) == 10
+    truth = np.array([SOURCE.latency(arch) for arch in UNSEEN])
+    assert errors_of(result.predictor.predict(UNSEEN).value, truth).mape < 0.01
+    assert result.predictor.subject.device_name == "formula"

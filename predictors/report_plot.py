@@ -1,0 +1,69 @@
+"""A picture of a report card: predicted against measured latency."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nuwa.errors import NuwaError
+from predictors.contract import Prediction
+from predictors.report_card import ReportCard
+
+Array = npt.NDArray[np.float64]
+
+_ENDINGS = (".png", ".svg", ".pdf")
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#999999"
+
+
+def plot_card(card: ReportCard, prediction: Prediction, measured_ms: Array, path: Path, *, title: str) -> None:
+    """Draw held-out nets with their intervals, and the band within 5 %.
+
+    Args:
+        card: Its figures are written into the picture.
+        prediction: Of the held-out nets.
+        measured_ms: Their latencies, (n,).
+        path: A ``.png``, ``.svg`` or ``.pdf`` file.
+        title: Device and provenance.
+
+    Raises:
+        NuwaError: If the ending is another, or matplotlib is not installed.
+    """
+    if path.suffix not in _ENDINGS:
+        raise NuwaError(f"a report card is drawn as {', '.join(_ENDINGS)}, not {path.name}", hint="give -o card.png")
+    try:
+        from matplotlib.figure import Figure  # takes long to load, and few commands draw
+    except ImportError as error:
+        raise NuwaError("drawing needs matplotlib", hint="pip install 'nuwa-search[plot]'") from error
+    figure = Figure(figsize=(6.0, 6.0), layout="constrained")
+    axes = figure.subplots()
+    ends = np.array([min(measured_ms.min(), prediction.lower.min()), max(measured_ms.max(), prediction.upper.max())])
+    axes.fill_between(ends, 0.95 * ends, 1.05 * ends, color=_GREY, alpha=0.25, linewidth=0, label="within 5 %")
+    axes.plot(ends, ends, color=_GREY, linewidth=1)
+    is_inside = (prediction.lower <= measured_ms) & (measured_ms <= prediction.upper)
+    for mask, colour, label in ((is_inside, _BLUE, "inside its interval"), (~is_inside, _ORANGE, "outside")):
+        if mask.any():
+            below, above = prediction.value - prediction.lower, prediction.upper - prediction.value
+            axes.errorbar(
+                measured_ms[mask],
+                prediction.value[mask],
+                yerr=np.stack([below[mask], above[mask]]),
+                fmt="o",
+                markersize=3,
+                linewidth=0.8,
+                color=colour,
+                label=label,
+            )
+    axes.set_xlabel("measured latency in ms")
+    axes.set_ylabel("predicted latency in ms")
+    axes.set_title(f"{title}\n{_figures(card)}", fontsize=10)
+    axes.legend(loc="upper left", frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _figures(card: ReportCard) -> str:
+    parts = [f"{card.num_heldout} unseen nets", f"error {card.errors.mape:.2%}"]
+    parts.append(f"{card.interval_coverage:.0%} inside the {card.nominal_coverage:.0%} interval")
+    if card.noise_floor_mape is not None:
+        parts.append(f"noise floor {card.noise_floor_mape:.2%}")
+    return ", ".join(parts)

@@ -1,0 +1,82 @@
+"""Profile a device by transfer: ten nets measured, another device's predictor scaled to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latency.table.build import Progress
+from latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
+from nuwa.arch import Arch
+from nuwa.device import Device, MeasureProtocol
+from predictors.latency.predictor import LatencyPredictor, subject_of
+from predictors.latency.transfer import MAX_MEASUREMENTS, TransferStep, choose_nets, transfer, transfer_curve
+from predictors.sample_archs import sample_archs
+from predictors.whole_models import measure_models
+
+# Nets that the ten are chosen from: enough to reach both ends of the range of latencies.
+_POOL = 200
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """What a profile by transfer leaves.
+
+    Args:
+        predictor: Provenance ``transferred``.
+        curve: Error against the number of measurements, on measured nets left out.
+        models_measured: Nets measured on the device.
+    """
+
+    predictor: LatencyPredictor
+    curve: tuple[TransferStep, ...]
+    models_measured: int
+
+
+def profile_by_transfer(
+    device: Device,
+    base: Arch,
+    *,
+    source: LatencyPredictor,
+    export: Export,
+    notebook: Notebook | None = None,
+    protocol: MeasureProtocol | None = None,
+    embed_dims: Sequence[int] = (),
+    num_models: int = MAX_MEASUREMENTS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TransferResult:
+    """Measure a few subnets of ``base`` on ``device`` and scale ``source`` to them.
+
+    Args:
+        device: The new device.
+        base: Whose subnets shall be predicted; ``source`` must have been profiled for such.
+        source: Predictor of the known device.
+        export: Makes the ONNX model of an arch as the new device takes it.
+        notebook: What is known, and where new figures go; None for a fresh one in memory.
+        protocol: How to measure; None for the device's own.
+        embed_dims: Widths of the residual stream that subnets may be cut to.
+        num_models: Nets to measure, 3 to 10.
+        seed: Of the choice of nets.
+        progress: Called with a label, steps done and steps in all.
+
+    Raises:
+        NuwaError: If ``source`` lacks rows for such nets, or the device cannot take them.
+        OutsideError: If the device failed; what was measured is in the notebook.
+    """
+    pool = sample_archs(base, np.random.default_rng(seed), _POOL, embed_dims=embed_dims)
+    measured = measure_models(
+        choose_nets(source, pool, count=num_models),
+        role="fit",
+        sessions=[ArchTimer(device, export=export, protocol=protocol)],
+        notebook=notebook if notebook is not None else MemoryNotebook(),
+        repeats=1,
+        progress=progress,
+    )
+    archs, latencies_ms = [m.arch for m in measured], [m.mean_ms for m in measured]
+    subject = subject_of(device.spec, protocol_id=protocol.protocol_id if protocol else "")
+    return TransferResult(
+        predictor=transfer(source, archs, latencies_ms, subject=subject),
+        curve=tuple(transfer_curve(source, archs, latencies_ms, subject=subject)),
+        models_measured=len(measured),
+    )
