@@ -7,7 +7,7 @@ predictor or measurement it came from, every accuracy at its score row.
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, String, Text, UniqueConstraint, desc, text
+from sqlalchemy import Index, String, Text, UniqueConstraint, desc, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nuwa.store.columns import Base, BigInt, JsonDict, Key, Origin, Pk, reference
@@ -160,10 +160,6 @@ class SearchRow(Base):
     """One search; ``study`` is also the name of its Optuna study in the same database."""
 
     __tablename__ = "nuwa_searches"
-    __table_args__ = (
-        CheckConstraint("state IN ('running', 'done', 'infeasible', 'interrupted', 'failed')", name="search_state"),
-    )
-
     pk: Mapped[Pk]
     study: Mapped[str] = mapped_column(unique=True)
     state: Mapped[str] = mapped_column(index=True)

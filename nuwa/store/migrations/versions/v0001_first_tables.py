@@ -241,7 +241,6 @@ def upgrade() -> None:
         sa.Column("heartbeat_at", MOMENT, nullable=True),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("finished_at", MOMENT, nullable=True),
-        sa.CheckConstraint("state IN ('running', 'done', 'infeasible', 'interrupted', 'failed')", name="search_state"),
         sa.ForeignKeyConstraint(["base_pk"], ["nuwa_bases.pk"], name="fk_nuwa_searches_base_pk", ondelete="RESTRICT"),
         sa.ForeignKeyConstraint(
             ["device_pk"], ["nuwa_devices.pk"], name="fk_nuwa_searches_device_pk", ondelete="RESTRICT"
@@ -466,8 +465,22 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
 
-    by_top1: list[str | sa.TextClause] = ["device_pk", "task_pk", sa.text("top1 DESC"), "latency_ms", "base_pk", "subnet_pk"]
-    by_latency: list[str | sa.TextClause] = ["device_pk", "task_pk", "latency_ms", sa.text("top1 DESC"), "base_pk", "subnet_pk"]
+    by_top1: list[str | sa.TextClause] = [
+        "device_pk",
+        "task_pk",
+        sa.text("top1 DESC"),
+        "latency_ms",
+        "base_pk",
+        "subnet_pk",
+    ]
+    by_latency: list[str | sa.TextClause] = [
+        "device_pk",
+        "task_pk",
+        "latency_ms",
+        sa.text("top1 DESC"),
+        "base_pk",
+        "subnet_pk",
+    ]
     measured = sa.text("measured_latency_ms IS NOT NULL")
     op.create_index("ix_nuwa_latencies_top1", "nuwa_latencies", by_top1)
     op.create_index("ix_nuwa_latencies_latency", "nuwa_latencies", by_latency)

@@ -1,0 +1,58 @@
+"""Values to put into search databases: a device, a base, a task, and as many subnets as wanted."""
+
+from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
+from nuwa.store.records import BaseRecord, PredictedLatency, PredictorRecord, Score, SubnetRecord, TaskRecord
+from nuwa.store.store import Store
+
+NANO = DeviceSpec("jetson-nano", "emulated", "tensorrt", "8.2.1", "fp16", power_mode="MAXN")
+BOARD = DeviceSpec("lab-nano", "ssh", "tensorrt", "8.2.1", "fp16", options=(("ssh", "user@board"),), note="shelf 3")
+PROTOCOL = MeasureProtocol()
+BLOCK = BlockSpec(3, 32, 32, 768)
+BASE = BaseRecord("base-0", "vit_tiny", Arch((BLOCK,) * 4, 192, 100, 32, 4), {"source": "here"})
+TASK = TaskRecord("task-0", "cifar100", "hash", ("bus", "train"), {"train": {"hash": "a", "num_images": 9}}, True)
+OTHER_TASK = TaskRecord("task-1", "cifar100", "hash", ("lion", "tiger"), {}, False)
+
+
+def cut(number: int) -> Arch:
+    """Shape of the ``number``-th subnet; the base's second block is gone from all of them."""
+    return Arch((BLOCK, EMPTY_BLOCK, BLOCK, BlockSpec(3, 32, 32, 8 * (number + 1))), 192, 2, 32, 4)
+
+
+def subnet(number: int, *, task_id: str = TASK.task_id, study: str | None = None) -> SubnetRecord:
+    return SubnetRecord(f"subnet-{number}", cut(number), BASE.base_id, task_id, {"kept": [0, 2, 3]}, study, number)
+
+
+def prediction(number: int, latency_ms: float, *, device: DeviceSpec = NANO) -> PredictedLatency:
+    interval = (0.9 * latency_ms, 1.1 * latency_ms)
+    return PredictedLatency(f"subnet-{number}", device.device_id, latency_ms, interval, None, device.provenance)
+
+
+def top1(number: int, value: float, *, kind: str = "top1", split: str = "test", seed: int = 0) -> Score:
+    return Score(f"subnet-{number}", kind, split, 500, seed, value)
+
+
+def measured(latency_ms: float, *, device: DeviceSpec = NANO) -> Measurement:
+    stats = LatencyStats(latency_ms, latency_ms, latency_ms, latency_ms, latency_ms, latency_ms, 0.9, 1.1, 0.01)
+    return Measurement(
+        device,
+        PROTOCOL,
+        device.provenance,
+        stats,
+        samples=30,
+        breakdown=(KernelTime("block0", "block", latency_ms),),
+        board_interval_ms=(0.8 * latency_ms, 1.2 * latency_ms),
+        peak_memory_mb=12.5,
+        state={"gpu_mhz": "921"},
+        warnings=("hot",),
+    )
+
+
+def record_basics(store: Store) -> None:
+    """Store devices, base and tasks, which everything else speaks of."""
+    store.record_device(NANO)
+    store.record_device(BOARD)
+    store.record_base(BASE)
+    store.record_task(TASK)
+    store.record_task(OTHER_TASK)
+    store.save_predictor(PredictorRecord("predictor-0", NANO.device_id, None, {"weights": [1.0]}, {"mape": 0.01}))
