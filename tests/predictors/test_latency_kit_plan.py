@@ -1,0 +1,53 @@
+import json
+
+import numpy as np
+import pytest
+
+from nuwa.arch import arch_from_dict
+from nuwa.cost import block_macs
+from predictors.kit_plan import background_like, nets_of, plan_kit, rows_of
+from predictors.latency.predictor import LatencyPredictor, Subject
+from predictors.report_card import errors_of
+from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
+
+FORMULA = Formula(launch_attn=0.12, launch_mlp=0.06)
+
+
+def measured_nets(plan):
+    from dataclasses import replace
+
+    device = ClosedFormDevice(FORMULA)
+    out = []
+    for arch, role in nets_of(plan, base=BASE):
+        found = device.measure(export(arch))
+        out.append((arch_from_dict(json.loads(export(arch).graph.doc_string)), replace(found, state={"role": role})))
+    return out
+
+
+def test_a_kit_is_enough_for_a_predictor():
+    plan = plan_kit(BASE)
+    models = measured_nets(plan)
+    rows = rows_of(plan, models, base=BASE)
+    assert {row.key for row in rows} == set(plan.keys)
+    predictor = LatencyPredictor(rows, subject=Subject("far", "0" * 16, "measured"))
+    predictor.fit(plan.fit, [FORMULA.latency(arch) for arch in plan.fit])
+    truth = np.array([FORMULA.latency(arch) for arch in plan.heldout])
+    assert errors_of(predictor.predict(plan.heldout).value, truth).mape < 0.03
+
+
+def test_rows_whose_chains_are_missing_are_left_out():
+    plan = plan_kit(BASE)
+    models = measured_nets(plan)
+    assert len(rows_of(plan, models[:3], base=BASE)) < len(plan.keys)
+    assert rows_of(plan, [], base=BASE) == []
+
+
+def test_the_background_is_six_blocks_of_work():
+    place = {"embed_dim": BASE.embed_dim, "num_tokens": BASE.num_tokens}
+    six = 6 * block_macs(BASE.blocks[0], **place)
+    assert block_macs(background_like(BASE), **place) == pytest.approx(six, rel=0.01)
+
+
+def test_the_same_seed_plans_the_same_kit():
+    assert plan_kit(BASE) == plan_kit(BASE)
+    assert plan_kit(BASE, seed=1).fit != plan_kit(BASE).fit
