@@ -103,8 +103,9 @@ def build_library(
     for done, arch in enumerate(archs):
         if should_stop is not None and should_stop():
             break
+        model = deriver.derive(arch)  # may need gradients for its statistics
         with torch.inference_mode():
-            logits = streams.run(deriver.derive(arch))
+            logits = streams.run(model)
         rows.append(LibraryRow(arch, scorer.score_logits(logits)))
         if on_row is not None:
             on_row(done + 1, len(archs))
