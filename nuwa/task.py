@@ -94,6 +94,13 @@ def resolve_classes(wanted: Sequence[str] | None, label_names: Sequence[str]) ->
     return tuple(chosen)
 
 
+def match_labels(names: Sequence[str], outputs: Sequence[str]) -> tuple[int, ...] | None:
+    """Find a model's output for each class name; None where it does not know them all."""
+    known = {_key(name): k for k, name in enumerate(outputs)}
+    found = tuple(known.get(_key(name), -1) for name in names)
+    return found if -1 not in found and len(set(found)) == len(found) else None
+
+
 def _key(name: str) -> str:
     return name.casefold().replace("_", " ").replace("-", " ").strip()
 
@@ -155,10 +162,8 @@ def make_task(
         train, search = pool, _matching(splits["val"], source, chosen, f"the validation split of {data}")
     else:
         train, search = _divide(pool, _pick(pool, fraction, rng))
-    known = {_key(name): k for k, name in enumerate(base_labels)}
     names = tuple(source.label_names[c] for c in chosen)
-    outputs = tuple(known.get(_key(name), -1) for name in names)
-    base_classes = outputs if -1 not in outputs and len(set(outputs)) == len(outputs) else None
+    base_classes = match_labels(names, base_labels)
     return Task(
         data=data,
         class_names=names,

@@ -1,6 +1,7 @@
 """Find devices by name: built in, or added by the user and kept in the database."""
 
 from latency.devices.registry import device_spec
+
 from nuwa.device import DeviceSpec
 from nuwa.store.store import Store
 

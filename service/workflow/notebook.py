@@ -30,7 +30,7 @@ class StoreNotebook:
     def rows(self) -> Sequence[TableRow]:
         if self._rows is None:
             entries = self._store.load_lut_rows(self._device.device_id, self._protocol.protocol_id)
-            self._rows = [TableRow(key_from_dict(e.key), e.latency_ms, e.provenance, e.stats) for e in entries]
+            self._rows = [TableRow(key_from_dict(dict(e.key)), e.latency_ms, e.provenance, e.stats) for e in entries]
         return tuple(self._rows)
 
     def add_row(self, row: TableRow) -> None:

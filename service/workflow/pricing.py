@@ -7,6 +7,7 @@ from deploy.export.from_arch import onnx_from_arch
 from latency.devices.registry import open_device
 from latency.table.timer import Export
 from nuwa.arch import Arch
+from nuwa.base import DEFAULT_BASE, load_base
 from nuwa.device import Device, DeviceSpec, MeasureProtocol
 from nuwa.errors import NuwaError
 from nuwa.store.luts import make_lut_id
@@ -112,3 +113,19 @@ def session_of(spec: DeviceSpec, session: int) -> Device:
 
 def _predictor_of(record: PredictorRecord) -> LatencyPredictor:
     return LatencyPredictor.from_dict(record.content["predictor"])
+
+
+def base_arch_for(arch: Arch, base: str | None) -> Arch:
+    """Find whose subnets ``arch`` is among: the named base, the package's where it fits in, or itself."""
+    if base is not None:
+        return load_base(base).arch
+    default = load_base(DEFAULT_BASE).arch
+    return default if _is_cut_from(arch, default) else arch
+
+
+def _is_cut_from(arch: Arch, base: Arch) -> bool:
+    same = ("img_size", "patch_size", "in_chans", "num_prefix_tokens", "global_pool", "act")
+    if any(getattr(arch, name) != getattr(base, name) for name in same) or arch.embed_dim > base.embed_dim:
+        return False
+    widest = base.blocks[0]
+    return arch.depth <= base.depth and all(block.fits_in(widest) for block in arch.blocks)

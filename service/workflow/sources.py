@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nuwa.base import ASSETS_DIR, DEFAULT_BASE, Base, load_base
+from nuwa.base import ASSETS_DIR, DEFAULT_BASE, Base
 from nuwa.dataset import WHOLE, load_dataset
 from nuwa.errors import NuwaError
 from nuwa.heads import fit_head, restrict_head

@@ -1,0 +1,47 @@
+"""``nuwa db``: upgrade and check the database."""
+
+from typing import Any
+
+import click
+
+from nuwa.store.sql import SqlResult, run_sql
+from service.cli.command import NuwaCommand
+from service.cli.database import database
+from service.cli.flags import with_flags
+from service.cli.output import output_from_flags
+
+VIEWS = ("v_devices", "v_latencies", "v_subnets", "v_studies", "v_certificates")
+
+
+@click.group()
+def command() -> None:
+    """Upgrade and check the database."""
+
+
+@command.command("upgrade", cls=NuwaCommand)
+@with_flags()
+def upgrade(**values: Any) -> None:
+    """Bring the database's tables to this version; opening it does the same."""
+    output = output_from_flags(values)
+    with database(values) as store:
+        output.text(f"up to date: {store.shown_url}")
+
+
+@command.command("check", cls=NuwaCommand)
+@with_flags()
+def check(**values: Any) -> None:
+    """Open the database and count what is in it."""
+    output = output_from_flags(values)
+    with database(values) as store:
+        rows = [
+            {"what": view[2:], "rows": _count(run_sql(store, f"select count(*) as n from {view}"))} for view in VIEWS
+        ]
+        url = store.shown_url
+    if output.json:
+        output.document({"schema": "nuwa.db/1", "url": url, "counts": {r["what"]: r["rows"] for r in rows}})
+    else:
+        output.table(rows)
+
+
+def _count(rows: SqlResult) -> int:
+    return int(rows.rows[0][0])

@@ -1,0 +1,41 @@
+"""``nuwa derive``: one subnet with weights, no search."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nuwa.errors import NuwaError
+from nuwa.settings import default_cache_dir
+from nuwa.task import parse_classes
+from service.cli.command import NuwaCommand
+from service.cli.database import database
+from service.cli.flags import with_flags
+from service.cli.output import output_from_flags
+
+
+@click.command("derive", cls=NuwaCommand)
+@with_flags("base", "arch", "data", "label-column", "classes", "cache-dir")
+def command(**values: Any) -> None:
+    """Cut one subnet out of a base in closed form and write it as a bundle (-o DIR)."""
+    output = output_from_flags(values, use_path=False)
+    if values["arch"] is None or values["output"] is None:
+        raise NuwaError("derive needs an arch and a folder", hint="nuwa derive --arch FILE -o DIR")
+    from service.workflow.derive import derive_bundle
+
+    with database(values) as store:
+        answer = derive_bundle(
+            values["arch"],
+            store=store,
+            base=values["base"],
+            data=values["data"],
+            label_column=values["label_column"],
+            classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
+            seed=values["seed"],
+            folder=Path(values["output"]).expanduser(),
+            cache_dir=Path(values["cache_dir"] or default_cache_dir()),
+        )
+    if output.json:
+        output.document({"schema": "nuwa.derive/1", **answer})
+    else:
+        output.table([answer])

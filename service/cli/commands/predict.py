@@ -1,0 +1,54 @@
+"""``nuwa predict``: latency of an arch without touching the device."""
+
+from typing import Any
+
+import click
+
+from nuwa.device import device_json
+from service.cli.command import NuwaCommand
+from service.cli.database import database
+from service.cli.flags import with_flags
+from service.cli.output import output_from_flags
+from service.cli.progress import ProgressLine
+from service.workflow.devices import find_device
+from service.workflow.models import arch_from_text
+from service.workflow.pricing import base_arch_for, priced_device
+
+
+@click.command("predict", cls=NuwaCommand)
+@click.argument("arch")
+@with_flags("device", "base", "predictor", defaults={"base": None})
+def command(arch: str, **values: Any) -> None:
+    """Predict the latency of ARCH: an arch id, an arch JSON file, a bundle, or a base.
+
+    For an emulated device missing table rows are built first; for a real one the answer names the
+    command that measures them.
+    """
+    output = output_from_flags(values)
+    with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
+        spec = find_device(values["device"], store)
+        wanted = arch_from_text(arch, store)
+        base = base_arch_for(wanted, values["base"])
+        priced = priced_device(
+            store,
+            spec,
+            base,
+            predictor_id=values["predictor"],
+            progress=lambda label, done, total: line.show(f"{label} {done}/{total or '?'}"),
+        )
+    found = priced.predictor.predict([wanted])
+    value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))
+    answer = {
+        "schema": "nuwa.predict/1",
+        "device": device_json(spec),
+        "arch_id": wanted.arch_id,
+        "predicted_latency_ms": value,
+        "predicted_interval_ms": [low, high],
+        "coverage": priced.predictor.coverage,
+        "table": {"id": priced.predictor.table_id, "rows": len(priced.predictor.rows)},
+        "predictor_id": priced.predictor_id,
+    }
+    if output.json:
+        output.document(answer)
+    else:
+        output.table([{k: answer[k] for k in ("arch_id", "predicted_latency_ms", "predicted_interval_ms", "coverage")}])

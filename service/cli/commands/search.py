@@ -1,0 +1,155 @@
+"""``nuwa search`` and ``nuwa-search``: the main job."""
+
+import dataclasses
+import secrets
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from nuwa.errors import NuwaError
+from nuwa.settings import default_cache_dir, default_db_url
+from nuwa.store.store import Store, open_store
+from nuwa.task import parse_classes
+from service.cli.command import NuwaCommand
+from service.cli.flags import with_flags
+from service.cli.output import Output, output_from_flags
+from service.cli.progress import ProgressLine
+from service.workflow.request import SearchRequest, request_from_dict
+
+INTERRUPTED = 130
+INFEASIBLE = 1
+
+
+@click.command("search", cls=NuwaCommand)
+@with_flags(
+    *("budget-ms", "device", "base", "data", "label-column", "classes", "budget-statistic", "max-memory-mb"),
+    *("trials", "timeout-s", "sampler", "finetune-epochs", "finetune-steps", "study", "resume", "predictor"),
+    *("pareto", "explain", "no-finetune", "no-deploy", "cache-dir"),
+)
+@click.pass_context
+def command(ctx: click.Context, /, **values: Any) -> int:
+    """Cut a base ViT to a latency budget, fine-tune it, and prove it on the device.
+
+    With --budget-ms alone it uses what ships in the package: a ViT trained on CIFAR-100, five of its
+    classes, and an emulated Jetson Nano. Answers with the winner beside the base and writes a bundle.
+    """
+    output = output_from_flags(values, use_path=False)
+    signal.signal(signal.SIGTERM, _interrupt)
+    store = open_store(values["db"] or default_db_url())
+    try:
+        request, study = _request(ctx, values, store)
+        if values["dry_run"]:
+            _show_plan(request, study, output)
+            return 0
+        return _run(request, study, store, values, output)
+    finally:
+        store.close()
+
+
+def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tuple[SearchRequest, str]:
+    study = values["study"]
+    if values["resume"]:
+        return _stored_request(ctx, values, store)
+    if values["budget_ms"] is None:
+        raise click.MissingParameter(ctx=ctx, param_hint="--budget-ms", param_type="option")
+    study = study or f"{values['device']}-{values['budget_ms']:g}ms-{secrets.token_hex(3)}"
+    request = SearchRequest(
+        budget_ms=values["budget_ms"],
+        device=values["device"],
+        base=values["base"],
+        data=values["data"],
+        label_column=values["label_column"],
+        classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
+        budget_statistic=values["budget_statistic"],
+        max_memory_mb=values["max_memory_mb"],
+        trials=values["trials"],
+        timeout_s=values["timeout_s"],
+        sampler=values["sampler"],
+        finetune_epochs=values["finetune_epochs"],
+        finetune_steps=values["finetune_steps"],
+        predictor_id=values["predictor"],
+        pareto=values["pareto"],
+        finetune=not values["no_finetune"],
+        deploy=not values["no_deploy"],
+        seed=values["seed"],
+        bundle_dir=str(Path(values["output"] or f"runs/{study}").expanduser().absolute()),
+    )
+    return request, study
+
+
+def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tuple[SearchRequest, str]:
+    """Read the request of the study to resume; only how long it runs may be changed."""
+    study = values["study"]
+    if study is None:
+        unfinished = [s.study for s in store.searches() if s.state in ("interrupted", "failed", "running")]
+        hint = f"--study {unfinished[0]}" if unfinished else "nuwa query studies lists them"
+        raise NuwaError("--resume needs the name of the study", hint=hint)
+    record = store.search(study)
+    if record is None:
+        raise NuwaError(f"there is no study {study!r} to resume", hint="nuwa query studies lists them")
+    stored = request_from_dict(record.settings)
+    changes: dict[str, Any] = {}
+    for name in ("trials", "timeout_s", "finetune_steps", "finetune_epochs"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            changes[name] = values[name]
+    fixed = ("budget_ms", "device", "base", "data", "classes", "seed", "sampler", "budget_statistic")
+    for name in fixed:
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        wanted = parse_classes(values[name]) if given and name == "classes" else values[name]
+        if given and wanted != getattr(stored, name):
+            flag = name.replace("_", "-")
+            raise NuwaError(
+                f"study {study!r} was started with --{flag} {getattr(stored, name)}, not {values[name]}",
+                hint=f"leave --{flag} out to resume, or start another study",
+            )
+    return dataclasses.replace(stored, **changes), study
+
+
+def _run(request: SearchRequest, study: str, store: Store, values: Mapping[str, Any], output: Output) -> int:
+    with ProgressLine(enabled=output.shows_progress) as line:
+        line.step(f"study {study}: loading")
+        from service.cli.search_view import SearchWatch, announce, show_answer
+        from service.workflow.search import run_search
+
+        line.step(announce(request, study=study))
+        try:
+            outcome = run_search(
+                request,
+                store=store,
+                study=study,
+                resume=values["resume"],
+                cache_dir=Path(values["cache_dir"] or default_cache_dir()),
+                hooks=SearchWatch(line, trials=request.trials).hooks(),
+            )
+        except KeyboardInterrupt:
+            line.clear()
+            database = f" --db {values['db']}" if values["db"] else ""
+            output.note(
+                f"\ninterrupted; everything is saved. To go on:\n  nuwa-search --study {study} --resume{database}"
+            )
+            return INTERRUPTED
+    show_answer(outcome.answer, output, base_arch=outcome.base_arch)
+    if values["explain"] and outcome.explanation:
+        output.note(outcome.explanation)
+    if outcome.error is not None:
+        raise outcome.error
+    return 0
+
+
+def _show_plan(request: SearchRequest, study: str, output: Output) -> None:
+    from service.workflow.request import dict_from_request
+
+    plan = {"schema": "nuwa.search-plan/1", "study": study, **dict_from_request(request)}
+    if output.json:
+        output.document(plan)
+    else:
+        output.table([{"setting": k, "value": v} for k, v in plan.items() if k != "schema"])
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,68 @@
+"""``nuwa verify``: check a bundle's files and numbers, and its latency on a device."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.bundle import read_bundle
+from deploy.verify_bundle import BundleCheck, verify_bundle
+from latency.devices.registry import open_device
+from nuwa.errors import NoAnswerError
+from service.cli.command import NuwaCommand
+from service.cli.database import database
+from service.cli.flags import with_flags
+from service.cli.output import output_from_flags
+from service.workflow.devices import find_device
+from service.workflow.models import onnx_from_text
+from service.workflow.pricing import PROTOCOL
+
+
+@click.command("verify", cls=NuwaCommand)
+@click.argument("folder", type=click.Path(path_type=Path))
+@with_flags("device", defaults={"device": None})
+def command(folder: Path, **values: Any) -> None:
+    """Check bundle FOLDER: file hashes, ONNX against weights, and with --device its latency there."""
+    output = output_from_flags(values)
+    check = verify_bundle(read_bundle(folder))
+    measured = None
+    if values["device"] is not None:
+        with database(values) as store:
+            spec = find_device(values["device"], store)
+            model = onnx_from_text(str(folder), store, spec)
+        measured = open_device(spec, seed=values["seed"]).measure(model, protocol=PROTOCOL)
+    answer = {
+        "schema": "nuwa.verify/1",
+        "dir": str(folder),
+        "is_good": check.is_good,
+        "faults": list(check.faults),
+        "verdict": check.certificate.verdict,
+        "budget_ms": check.certificate.budget_ms,
+        "agreement": [dataclasses.asdict(a) | {"is_met": a.is_met} for a in check.agreements],
+        "latency_ms": dataclasses.asdict(measured.latency_ms) if measured else None,
+        "provenance": measured.provenance if measured else None,
+    }
+    if output.json:
+        output.document(answer)
+    else:
+        output.table(_rows(check, answer))
+    if not check.is_good:
+        raise NoAnswerError(f"bundle {folder} is not as it was certified: {'; '.join(check.faults)}")
+
+
+def _rows(check: BundleCheck, answer: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = [{"check": "files", "result": "as certified" if not check.faults else "; ".join(check.faults)}]
+    rows += [
+        {
+            "check": f"{a.check} against PyTorch",
+            "result": f"argmax {100 * a.argmax_agreement:.1f} %, largest error {a.max_abs_error:.2g} ({a.runtime})",
+        }
+        for a in check.agreements
+    ]
+    rows.append({"check": "certificate", "result": f"{answer['verdict']}, budget {answer['budget_ms']} ms"})
+    if answer["latency_ms"]:
+        rows.append(
+            {"check": "latency now", "result": f"{answer['latency_ms']['median']:.2f} ms {answer['provenance']}"}
+        )
+    return rows

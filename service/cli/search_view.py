@@ -1,0 +1,134 @@
+"""What a search shows: progress while it runs, base and winner side by side at the end."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy.train.outcome import Progress as FinetuneProgress
+from nuwa.arch import arch_from_dict
+from search.trials import TrialReport
+from service.cli.figures import count, interval, measured, milliseconds, percent, predicted
+from service.cli.output import Output
+from service.cli.picture import cut_summary, picture
+from service.cli.progress import ProgressLine, time_left
+from service.workflow.hooks import Hooks
+from service.workflow.request import SearchRequest
+
+
+class SearchWatch:
+    """Turns a search's callbacks into lines on stderr.
+
+    Args:
+        line: Where progress is shown.
+        trials: Subnets that will be scored.
+    """
+
+    def __init__(self, line: ProgressLine, *, trials: int) -> None:
+        self._line = line
+        self._trials = trials
+        self._begun: dict[str, float] = {}
+        self._scored = 0
+        self._proposed = 0
+        self._feasible = 0
+        self._best: TrialReport | None = None
+
+    def hooks(self) -> Hooks:
+        """Return the callbacks."""
+        return Hooks(step=self._line.step, count=self._count, trial=self._trial, finetune=self._finetune)
+
+    def _left(self, label: str, done: int, total: int | None) -> str:
+        begun = self._begun.setdefault(label, time.monotonic())
+        spent = time.monotonic() - begun
+        return time_left(spent / done * (total - done)) if total and done > 1 else ""
+
+    def _count(self, label: str, done: int, total: int | None) -> None:
+        of = f"/{total}" if total else ""
+        self._line.show("  ".join(filter(None, [f"{label} {done}{of}", self._left(label, done, total)])))
+
+    def _trial(self, trial: TrialReport) -> None:
+        self._proposed += 1
+        self._feasible += trial.state != "infeasible"
+        self._scored += trial.is_evaluation
+        if trial.state == "scored" and trial.kl is not None and (self._best is None or trial.kl < (self._best.kl or 0)):
+            self._best = trial
+        parts = [f"trial {self._scored}/{self._trials}", f"feasible {100 * self._feasible / self._proposed:.0f} %"]
+        if self._best is not None and self._best.kl is not None:
+            latency = milliseconds(self._best.predicted_latency_ms)
+            parts.append(f"best: KL {self._best.kl:.3f}, {percent(self._best.top1_search)} on search, {latency}")
+        parts.append(self._left("trial", self._scored, self._trials))
+        self._line.show("  ".join(filter(None, parts)))
+
+    def _finetune(self, state: FinetuneProgress) -> None:
+        best = percent(state.best.score.top1)
+        parts = [f"fine-tuning {state.step}/{state.steps}", f"loss {state.losses.get('loss', float('nan')):.3f}"]
+        parts += [f"best {best} on search", self._left("fine-tuning", state.step, state.steps), state.event]
+        self._line.show("  ".join(filter(None, parts)))
+
+
+def announce(request: SearchRequest, *, study: str) -> str:
+    """Say what is about to happen."""
+    classes = "all classes" if request.classes is None else f"{len(request.classes)} classes"
+    return (
+        f"study {study}: base {request.base} to {request.budget_ms:g} ms on {request.device}, "
+        f"{classes} of {request.data or 'the CIFAR-100 sample in the package'}"
+    )
+
+
+def show_answer(answer: Mapping[str, Any], output: Output, *, base_arch: Mapping[str, Any] | None) -> None:
+    """Print the answer: JSON, or base and winner side by side with a picture of what was cut."""
+    if output.json:
+        output.document(answer)
+        return
+    if not answer["feasible"]:
+        fastest = answer.get("fastest")
+        if fastest:
+            output.text(f"infeasible\tfastest {fastest['arch_id']}\t{fastest['predicted_latency_ms']:.3f} ms predicted")
+        return
+    output.table(side_by_side(answer), title=f"\n{answer['study']}")
+    if base_arch is not None:
+        arch, base = arch_from_dict(answer["subnet"]["arch"]), arch_from_dict(base_arch)
+        show = output.text if output.is_terminal else output.note
+        show(f"\n{picture(arch, base)}\n{cut_summary(arch, base)}\n")
+    for line in last_lines(answer):
+        output.text(line)
+
+
+def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Compare base and winner, one figure a row."""
+    base, subnet = answer["base"], answer["subnet"]
+    where = f"{base['provenance']}"
+    rows = [
+        ("latency", f"{milliseconds(base['latency_ms'])} {where}", measured(subnet)),
+        ("predicted", "", predicted(subnet)),
+    ]
+    if subnet["board_interval_ms"]:
+        rows.append(
+            ("real board", interval(base["board_interval_ms"]) + " ms", interval(subnet["board_interval_ms"]) + " ms")
+        )
+    all_classes = base["top1_all_classes"]
+    rows += [
+        ("top1 (test)", f"{percent(base['top1_restricted'])} restricted head", percent(subnet["top1"])),
+        ("", f"{percent(all_classes)} all classes", f"{percent(subnet['top1_derived'])} before fine-tuning"),
+        ("parameters", count(base["params"]), count(subnet["params"])),
+        ("MACs", count(base["macs"]), count(subnet["macs"])),
+    ]
+    return [{"figure": name, "base": left, "winner": right} for name, left, right in rows]
+
+
+def last_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Name verdict, bundle and both accuracies, and the next command."""
+    base, subnet, files = answer["base"], answer["subnet"], answer["artifacts"]
+    verdict = answer["verdict"]
+    lines = []
+    if not answer["budget_binds"]:
+        shipped = " and is shipped, being the more accurate" if answer["shipped"] == "base" else ""
+        lines.append(f"the base meets {answer['budget_ms']:g} ms already{shipped}: the budget does not bind")
+    lines.append(
+        f"{verdict}: {measured(subnet)} of {answer['budget_ms']:g} ms; top1 {percent(subnet['top1'])} against "
+        f"{percent(base['top1_restricted'])} of the base, on {answer['task']['num_test']} test images"
+    )
+    if files["dir"]:
+        lines.append(f"bundle: {files['dir']}")
+        lines.append(f"next: python {Path(files['dir']) / 'run.py'} IMAGE…   or   nuwa verify {files['dir']}")
+    return lines

@@ -1,0 +1,75 @@
+"""Cut one subnet and write it as a bundle, without a search."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from deploy.write_bundle import BundleParts, write_bundle
+from nuwa.arch import Arch
+from nuwa.base import load_base
+from nuwa.cache import Cache
+from nuwa.cost import count_macs, count_params
+from nuwa.store.store import Store
+from nuwa.tensors import logits_of, task_tensors, top1
+from search.derive.deriver import Deriver
+from search.derive.placement import place_blocks
+from search.scorer import TeacherScorer
+from service.workflow.models import arch_from_text
+from service.workflow.ship import sample_images
+from service.workflow.sources import open_task, task_base
+
+
+def derive_bundle(
+    arch: str,
+    *,
+    store: Store,
+    base: str,
+    data: str | None,
+    label_column: str | None,
+    classes: tuple[str, ...] | None,
+    seed: int,
+    folder: Path,
+    cache_dir: Path,
+) -> dict[str, Any]:
+    """Derive ``arch`` from ``base`` for the named classes and write a bundle without an export.
+
+    Returns:
+        The `nuwa.derive/1` answer without its schema.
+
+    Raises:
+        NuwaError: If the arch does not fit in the base.
+    """
+    loaded = load_base(base)
+    task = open_task(loaded, data=data, label_column=label_column, classes=classes, seed=seed)
+    tensors = task_tensors(task, loaded.preprocess)
+    teacher = task_base(loaded, task, tensors).model
+    wanted = _placed(arch_from_text(arch, store), teacher.arch)
+    begun = time.monotonic()
+    deriver = Deriver(teacher, tensors.train, loaded.preprocess, cache=Cache(cache_dir / "derive"))
+    model = deriver.derive(wanted)
+    seconds = time.monotonic() - begun
+    score = TeacherScorer(teacher, tensors.search, loaded.preprocess, seed=seed).score(model)
+    parts = BundleParts(model, wanted, task.class_names, loaded.preprocess, samples=sample_images(task.test))
+    write_bundle(folder, parts, replace=True)
+    logits = logits_of(model, tensors.search.images, loaded.preprocess)
+    return {
+        "arch_id": wanted.arch_id,
+        "params": count_params(wanted),
+        "macs": count_macs(wanted),
+        "seconds": round(seconds, 2),
+        "kl_to_teacher": score.kl,
+        "top1_search": top1(logits, tensors.search.labels),
+        "dir": str(folder),
+    }
+
+
+def _placed(arch: Arch, base: Arch) -> Arch:
+    """Give the arch the task's head, and say which blocks of the base it takes where it has fewer."""
+    headed = dataclasses.replace(arch, num_classes=base.num_classes)
+    if len(headed.blocks) == len(base.blocks):
+        return headed
+    # Without scores the first and last blocks count most: they are what pretrained ViTs miss first.
+    depth = len(base.blocks)
+    worth = [abs(place - (depth - 1) / 2) for place in range(depth)]
+    return place_blocks(headed, base, worth)

@@ -1,0 +1,86 @@
+"""Accuracy of a bundle or base on labelled images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deploy.bundle import is_bundle, read_bundle
+from nuwa.base import DEFAULT_BASE, load_base
+from nuwa.errors import NuwaError
+from nuwa.heads import restrict_head
+from nuwa.images import Preprocess
+from nuwa.task import match_labels, resolve_classes
+from nuwa.tensors import logits_of, split_tensors, top1, topk
+from nuwa.vit import PlainViT
+from service.workflow.sources import open_splits, pick_split
+
+
+def evaluate(
+    model: str,
+    *,
+    data: str | None,
+    label_column: str | None,
+    classes: Sequence[str] | None,
+    split: str | None,
+    whole_head: bool,
+) -> dict[str, Any]:
+    """Evaluate a bundle or base.
+
+    Args:
+        model: A bundle's folder, or a base.
+        data: The images; None for the package's sample with the default base or a bundle.
+        label_column: Label column of Parquet files.
+        classes: Images to take, and outputs to keep; None for all classes that have images.
+        split: Which split; None for ``test``, or the only one.
+        whole_head: Whether all outputs stay although classes are named.
+
+    Returns:
+        The `nuwa.evaluate/1` answer without its schema.
+
+    Raises:
+        NuwaError: If the model has no output for a class of the images.
+    """
+    network, labels, preprocess = _open(model)
+    is_default = model == DEFAULT_BASE or is_bundle(Path(model).expanduser())
+    _, splits = open_splits(data, label_column=label_column, base=DEFAULT_BASE if is_default else model)
+    name, images = pick_split(splits, split)
+    counts = images.counts()
+    present = tuple(str(k) for k in np.flatnonzero(counts))
+    chosen = resolve_classes(classes if classes is not None else present, images.label_names)
+    picked = images.only(chosen)
+    empty = [n for n, count in zip(picked.label_names, picked.counts(), strict=True) if not count]
+    if empty:
+        raise NuwaError(f"class {empty[0]!r} has no images in split {name!r}")
+    outputs = match_labels(picked.label_names, labels)
+    if outputs is None:
+        raise NuwaError(
+            f"{model} does not know all of these classes: it has {len(labels)} outputs, such as {labels[0]!r}",
+            hint="name classes it knows with --classes",
+        )
+    tensors = split_tensors(picked, preprocess)
+    is_restricted = classes is not None and not whole_head
+    if is_restricted:
+        network, wanted = restrict_head(network, outputs), tensors.labels
+    else:
+        wanted = torch.tensor(outputs)[tensors.labels]
+    logits = logits_of(network, tensors.images, preprocess)
+    return {
+        "top1": top1(logits, wanted),
+        "top5": topk(logits, wanted),
+        "num_images": len(picked),
+        "split": name,
+        "classes": list(picked.label_names),
+        "head": "restricted" if is_restricted else "all",
+    }
+
+
+def _open(model: str) -> tuple[PlainViT, tuple[str, ...], Preprocess]:
+    path = Path(model).expanduser()
+    if is_bundle(path):
+        bundle = read_bundle(path)
+        return bundle.load_model(), bundle.labels, bundle.preprocess
+    base = load_base(model)
+    return base.model, base.label_names, base.preprocess

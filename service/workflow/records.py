@@ -1,0 +1,164 @@
+"""Put what a search found and shipped into the database."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from deploy.bundle import read_bundle
+from deploy.file_hashes import CERTIFICATE, hash_file
+from nuwa.arch import Arch
+from nuwa.store.records import (
+    CertificateRecord,
+    EngineRecord,
+    ExportRecord,
+    FinetuneRecord,
+    PredictedLatency,
+    Score,
+    SubnetRecord,
+)
+from nuwa.store.store import Store
+from nuwa.weights import hash_tensors
+from search.derive.identity import subnet_id
+from search.derive.options import DeriveOptions
+from search.trials import StudyResult, TrialReport
+from service.workflow.inputs import Inputs
+from service.workflow.ship import Proven, Shipment, engine_line
+from service.workflow.tune import Tuned
+
+
+def subnet_id_of(arch: Arch, inputs: Inputs, options: DeriveOptions) -> str:
+    """Identify ``arch`` cut from this search's base for this search's task."""
+    return subnet_id(arch, inputs.base.base_id, inputs.task.task_id, options)
+
+
+def record_study(
+    store: Store, inputs: Inputs, study: StudyResult, *, predictor_id: str, options: DeriveOptions, seed: int
+) -> None:
+    """Store every scored subnet of a study with its scores and predicted latency."""
+    scored = [trial for trial in study.trials if trial.is_evaluation]
+    ids = {trial.number: subnet_id_of(trial.arch, inputs, options) for trial in scored}
+    store.record_subnets(_subnet(t, ids[t.number], inputs, options, study.study_name) for t in scored)
+    store.record_predicted_latencies(
+        PredictedLatency(
+            subnet_id=ids[trial.number],
+            device_id=inputs.device.device_id,
+            predicted_latency_ms=trial.predicted_latency_ms,
+            predicted_interval_ms=trial.predicted_interval_ms,
+            predictor_id=predictor_id,
+            provenance=inputs.device.provenance,
+        )
+        for trial in scored
+    )
+    store.record_scores(
+        Score(ids[trial.number], kind, "search", trial.num_images, seed, value)
+        for trial in scored
+        for kind, value in (("kl_to_teacher", trial.kl), ("top1_derived", trial.top1_search))
+        if value is not None
+    )
+
+
+def _subnet(trial: TrialReport, identity: str, inputs: Inputs, options: DeriveOptions, study: str) -> SubnetRecord:
+    return SubnetRecord(
+        subnet_id=identity,
+        arch=trial.arch,
+        base_id=inputs.base.base_id,
+        task_id=inputs.task.task_id,
+        derivation=dataclasses.asdict(options) | {"origin": trial.origin},
+        study=study,
+        trial_number=trial.number,
+    )
+
+
+def record_shipment(
+    store: Store,
+    inputs: Inputs,
+    shipment: Shipment,
+    proven: Proven,
+    *,
+    study: str,
+    options: DeriveOptions,
+    scores: dict[str, float],
+    seed: int,
+) -> str:
+    """Store the shipped subnet, its scores on the test split and its measurement; returns the measurement's id."""
+    store.record_subnets(
+        [
+            SubnetRecord(
+                subnet_id=shipment.subnet_id,
+                arch=shipment.arch,
+                base_id=inputs.base.base_id,
+                task_id=inputs.task.task_id,
+                derivation=dataclasses.asdict(options),
+                study=study,
+            )
+        ]
+    )
+    num_images = len(inputs.task.test)
+    store.record_scores(Score(shipment.subnet_id, kind, "test", num_images, seed, v) for kind, v in scores.items())
+    return store.save_measurement(proven.measurement, subnet_id=shipment.subnet_id)
+
+
+def record_tuned(store: Store, identity: str, tuned: Tuned) -> None:
+    """Store a fine-tuning; nothing where there was none."""
+    if tuned.result is None or tuned.config is None:
+        return
+    result = tuned.result
+    store.record_finetune(
+        FinetuneRecord(
+            subnet_id=identity,
+            settings=dataclasses.asdict(tuned.config),
+            result={
+                "top1_search_before": result.before.top1,
+                "top1_search": result.after.top1,
+                "best_step": result.outcome.best.step,
+                "steps": result.outcome.steps,
+                "rollbacks": len(result.outcome.rollbacks),
+                "stopped": result.outcome.stopped,
+            },
+            weights_hash=hash_tensors(tuned.model.state_dict()),
+            seconds=result.seconds,
+        )
+    )
+
+
+def record_bundle(
+    store: Store,
+    inputs: Inputs,
+    shipment: Shipment,
+    proven: Proven,
+    folder: Path,
+    *,
+    measurement_id: str,
+    budget_ms: float,
+) -> None:
+    """Store the export, the engine or its build line, the certificate, and where the bundle lies."""
+    bundle = read_bundle(folder)
+    certificate = bundle.certificate
+    if bundle.onnx_path is None or certificate is None:
+        return
+    onnx_hash = hash_file(bundle.onnx_path)
+    agreement: dict[str, Any] = {a.check: dataclasses.asdict(a) for a in proven.agreements}
+    store.record_export(
+        ExportRecord(shipment.subnet_id, onnx_hash, str(bundle.onnx_path), certificate.opset, agreement)
+    )
+    line = engine_line(inputs.device)
+    if line is not None:
+        path = str(bundle.engine_path) if bundle.engine_path else None
+        store.record_engine(EngineRecord(onnx_hash, inputs.device.device_id, " ".join(line), path=path))
+    store.record_certificate(
+        CertificateRecord(
+            subnet_id=shipment.subnet_id,
+            device_id=inputs.device.device_id,
+            budget_ms=budget_ms,
+            verdict=certificate.verdict,
+            content={"file": hash_file(folder / CERTIFICATE)},
+            measurement_id=measurement_id,
+            path=str(folder / CERTIFICATE),
+        )
+    )
+    store.set_bundle(shipment.subnet_id, str(folder))
+
+
+def optuna_url(store: Store) -> str:
+    """Address of the database for Optuna, whose tables lie beside ours."""
+    return store.url.render_as_string(hide_password=False)

@@ -1,0 +1,382 @@
+"""The main job: from a budget in milliseconds to a bundle that runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deploy.bundle import read_bundle
+from deploy.export.from_vit import onnx_from_vit
+from deploy.file_hashes import CERTIFICATE
+from latency.devices.registry import open_device
+from nuwa.arch import Arch, dict_from_arch
+from nuwa.cache import Cache
+from nuwa.device import Device, Measurement
+from nuwa.errors import NuwaError
+from nuwa.store.heartbeat import Heartbeat
+from nuwa.store.records import Claim
+from nuwa.store.store import Store
+from nuwa.tensors import logits_of, split_tensors, top1
+from nuwa.vit import PlainViT
+from search.derive.deriver import Deriver
+from search.derive.options import DeriveOptions
+from search.feasible import BudgetTooSmallError
+from service.workflow import answer as parts
+from service.workflow.clock import PhaseClock
+from service.workflow.find import Finder, Found, statistic
+from service.workflow.hooks import Hooks
+from service.workflow.inputs import Inputs, open_inputs, record_inputs
+from service.workflow.pricing import PROTOCOL, PricedDevice, priced_device
+from service.workflow.records import (
+    optuna_url,
+    record_bundle,
+    record_shipment,
+    record_study,
+    record_tuned,
+    subnet_id_of,
+)
+from service.workflow.request import SearchRequest, dict_from_request
+from service.workflow.ship import Proven, Shipment, prove, write
+from service.workflow.tune import tune
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to.
+
+    Args:
+        answer: The `nuwa.search/1` document.
+        base_arch: Arch of the base with the task's head, as JSON; None where nothing fits.
+        error: What to end with where the answer is no.
+        explanation: Why this arch, for people; empty unless asked for.
+    """
+
+    answer: dict[str, Any]
+    base_arch: dict[str, Any] | None
+    error: NuwaError | None = None
+    explanation: str = ""
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Fractions on the test split, opened once; ``all_classes`` is None where the base lacks the classes."""
+
+    all_classes: float | None
+    restricted: float
+    derived: float
+    shipped: float
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The winner of the search or, where it is more accurate and fast enough, the base itself."""
+
+    arch: Arch
+    model: PlainViT
+    derived: PlainViT
+    is_base: bool
+    subnet_id: str
+
+
+def run_search(
+    request: SearchRequest, *, store: Store, study: str, resume: bool, cache_dir: Path, hooks: Hooks | None = None
+) -> Outcome:
+    """Search, fine-tune, export, verify, measure, and write the bundle; every step is recorded.
+
+    Args:
+        request: What is wanted.
+        store: The database.
+        study: Name of the study; exactly one process can run it.
+        resume: Whether a study that was left may be continued.
+        cache_dir: For statistics, libraries and checkpoints; may be deleted at any time.
+        hooks: Who watches.
+
+    Raises:
+        NuwaError: If input is wrong or the study runs elsewhere.
+        NoAnswerError: If the winner keeps missing the budget when measured, or its export is not right.
+        KeyboardInterrupt: On Ctrl-C, with everything saved.
+    """
+    watch = hooks or Hooks()
+    inputs = open_inputs(request, store)
+    record_inputs(inputs, store)
+    claim = store.start_search(
+        study,
+        device_id=inputs.device.device_id,
+        budget_ms=request.budget_ms,
+        seed=request.seed,
+        settings=dict_from_request(request),
+        base_id=inputs.base.base_id,
+        task_id=inputs.task.task_id,
+        resume=resume,
+    )
+    job = _Search(request, inputs, store, claim, cache_dir, watch)
+    with Heartbeat(store, claim):
+        try:
+            outcome = job.run()
+        except KeyboardInterrupt:
+            store.finish_search(claim, "interrupted")
+            raise
+        except BaseException:
+            store.finish_search(claim, "failed")
+            raise
+        store.finish_search(claim, "done" if outcome.error is None else "infeasible", result=outcome.answer)
+    return outcome
+
+
+OPTIONS = DeriveOptions()
+"""Of every derivation in a search; part of each subnet's id."""
+
+
+def base_part(measurement: Measurement) -> dict[str, Any]:
+    """Latency of the base on the device."""
+    board = measurement.board_interval_ms
+    return {
+        "latency_ms": measurement.latency_ms.median,
+        "provenance": measurement.provenance,
+        "board_interval_ms": None if board is None else list(board),
+    }
+
+
+def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
+    """Open the test split, once: the base with all classes and restricted, and what is shipped."""
+    base, task = inputs.base, inputs.task
+    test = split_tensors(task.test, base.preprocess)
+
+    def score(model: PlainViT) -> float:
+        return top1(logits_of(model, test.images, base.preprocess), test.labels)
+
+    all_classes = None
+    if task.base_classes is not None:
+        logits = logits_of(base.model, test.images, base.preprocess)
+        all_classes = top1(logits, torch.tensor(task.base_classes)[test.labels])
+    return Accuracies(all_classes, score(inputs.teacher.model), score(shipped.derived), score(shipped.model))
+
+
+def artifacts_part(folder: Path | None) -> dict[str, str | None]:
+    """Say where the bundle's files are."""
+    if folder is None:
+        return dict.fromkeys(("dir", "weights", "onnx", "engine", "build", "certificate"))
+    bundle = read_bundle(folder)
+    return {
+        "dir": str(folder),
+        "weights": str(bundle.weights_path),
+        "onnx": str(bundle.onnx_path),
+        "engine": str(bundle.engine_path) if bundle.engine_path else None,
+        "build": str(bundle.build_path) if bundle.build_path else None,
+        "certificate": str(folder / CERTIFICATE),
+    }
+
+
+class _Search:
+    """One run of the main job."""
+
+    def __init__(
+        self, request: SearchRequest, inputs: Inputs, store: Store, claim: Claim, cache_dir: Path, hooks: Hooks
+    ) -> None:
+        self.request = request
+        self.inputs = inputs
+        self.store = store
+        self.claim = claim
+        self.cache_dir = cache_dir
+        self.hooks = hooks
+        self.clock = PhaseClock()
+
+    def run(self) -> Outcome:
+        request, inputs = self.request, self.inputs
+        with self.clock.phase("profile"):
+            priced = priced_device(
+                self.store,
+                inputs.device,
+                inputs.base.arch,
+                predictor_id=request.predictor_id or self._earlier_predictor(),
+                progress=self.hooks.count,
+            )
+            self.store.set_search_predictor(self.claim, priced.predictor_id)
+            device = open_device(inputs.device, seed=request.seed)
+            base_measurement = self._measure_base(device)
+        answer = parts.head_part(request, inputs, study=self.claim.study, predictor_id=priced.predictor_id)
+        answer["base"] |= base_part(base_measurement)
+        base_ms = statistic(base_measurement.latency_ms, request.budget_statistic)
+        answer["budget_binds"] = base_ms > request.budget_ms
+        self._say_priced(priced, base_measurement, binds=answer["budget_binds"])
+        try:
+            found = self._find(priced, device, base_measurement)
+        except BudgetTooSmallError as error:
+            answer |= parts.infeasible_part(error)
+            return Outcome(answer, None, error)
+        shipped = self._tune(found, base_fits=base_ms <= request.budget_ms)
+        return self._ship(answer, found, shipped, device)
+
+    def _earlier_predictor(self) -> str | None:
+        """A resumed search goes on with the predictor it started from."""
+        return self.claim.previous.predictor_id if self.claim.previous else None
+
+    def _measure_base(self, device: Device) -> Measurement:
+        spec = self.inputs.device
+        model = onnx_from_vit(self.inputs.teacher.model, opset=spec.opset, batch=spec.batch)
+        measurement = device.measure(model, protocol=PROTOCOL)
+        self.store.save_measurement(measurement, arch=self.inputs.teacher.model.arch)
+        return measurement
+
+    def _find(self, priced: PricedDevice, device: Device, base_measurement: Measurement) -> Found:
+        with self.clock.phase("derive"):
+            deriver = Deriver(
+                self.inputs.teacher.model,
+                self.inputs.tensors.train,
+                self.inputs.base.preprocess,
+                cache=Cache(self.cache_dir / "derive"),
+            )
+            deriver.prepare()
+        self.hooks.step(f"statistics of {len(self.inputs.task.train)} training images: every cut is a solve away")
+        finder = Finder(
+            request=self.request,
+            inputs=self.inputs,
+            store=self.store,
+            device=device,
+            cache=Cache(self.cache_dir / "search"),
+            deriver=deriver,
+            base_measurement=base_measurement,
+            hooks=self.hooks,
+            study_name=self.claim.study,
+            storage_url=optuna_url(self.store),
+        )
+        with self.clock.phase("search"):
+            found = finder.find(priced.predictor)
+            record_study(
+                self.store,
+                self.inputs,
+                found.study,
+                predictor_id=priced.predictor_id,
+                options=OPTIONS,
+                seed=self.request.seed,
+            )
+        trial = found.trial
+        self.hooks.step(
+            f"{found.study.num_evaluations} subnets scored of {len(found.study.trials)} proposed "
+            f"({100 * found.study.feasible_share:.0f} % within the budget); best: {trial.predicted_latency_ms:.2f} ms "
+            f"predicted, {found.measurement.latency_ms.median:.2f} ms {found.measurement.provenance}"
+        )
+        return found
+
+    def _tune(self, found: Found, *, base_fits: bool) -> Shipped:
+        with self.clock.phase("finetune"):
+            tuned = tune(
+                found.model,
+                top1_search=found.trial.top1_search or 0.0,
+                request=self.request,
+                inputs=self.inputs,
+                checkpoint_dir=self.cache_dir / "finetune" / self.claim.study,
+                hooks=self.hooks,
+            )
+        identity = subnet_id_of(found.trial.arch, self.inputs, OPTIONS)
+        record_tuned(self.store, identity, tuned)
+        if tuned.result is not None:
+            self.hooks.step(f"fine-tuned: {100 * tuned.top1_search:.1f} % on the search split")
+        teacher = self.inputs.teacher.model
+        if base_fits and self._top1_search(teacher) > tuned.top1_search:
+            identity = subnet_id_of(teacher.arch, self.inputs, OPTIONS)
+            return Shipped(teacher.arch, teacher, teacher, is_base=True, subnet_id=identity)
+        return Shipped(found.trial.arch, tuned.model, found.model, is_base=False, subnet_id=identity)
+
+    def _top1_search(self, model: PlainViT) -> float:
+        search = self.inputs.tensors.search
+        return top1(logits_of(model, search.images, self.inputs.base.preprocess), search.labels)
+
+    def _ship(self, answer: dict[str, Any], found: Found, shipped: Shipped, device: Device) -> Outcome:
+        request, inputs = self.request, self.inputs
+        with self.clock.phase("deploy"):
+            accuracy = test_accuracies(inputs, shipped)
+            shipment = Shipment(
+                model=shipped.model,
+                arch=shipped.arch,
+                subnet_id=shipped.subnet_id,
+                task=inputs.task,
+                preprocess=inputs.base.preprocess,
+                facts=self._facts(accuracy),
+            )
+            proven = prove(shipment, device=device, search=inputs.tensors.search)
+            latency_ms = statistic(proven.measurement.latency_ms, request.budget_statistic)
+            is_met = latency_ms <= request.budget_ms
+            bundle = self._write(shipment, proven) if request.deploy else None
+            self._record(shipment, proven, accuracy, bundle)
+        prediction = found.latency.predict([shipped.arch])
+        answer["feasible"] = is_met
+        answer["shipped"] = "base" if shipped.is_base else "subnet"
+        answer["verdict"] = "met" if is_met else "missed"
+        if proven.measurement.provenance != "measured":
+            answer["verdict"] += f" ({proven.measurement.provenance})"
+        answer["base"] |= {"top1_all_classes": accuracy.all_classes, "top1_restricted": accuracy.restricted}
+        answer["subnet"] = parts.subnet_part(
+            shipped.arch,
+            subnet_id=shipped.subnet_id,
+            predicted=(float(prediction.value[0]), float(prediction.lower[0]), float(prediction.upper[0])),
+            measurement=proven.measurement,
+            accuracy={"top1_derived": accuracy.derived, "top1": accuracy.shipped},
+        )
+        answer["artifacts"] = artifacts_part(bundle)
+        answer["trials"] = parts.trials_part(found.study)
+        answer["repairs"] = found.repairs
+        if request.pareto:
+            answer["front"] = parts.front_part(found.study)
+        answer["seconds"] = self.clock.part("profile", "derive", "search", "finetune", "deploy")
+        return Outcome(answer, dict_from_arch(inputs.teacher.model.arch))
+
+    def _record(self, shipment: Shipment, proven: Proven, accuracy: Accuracies, bundle: Path | None) -> None:
+        measurement_id = record_shipment(
+            self.store,
+            self.inputs,
+            shipment,
+            proven,
+            study=self.claim.study,
+            options=OPTIONS,
+            scores={"top1": accuracy.shipped, "top1_derived": accuracy.derived},
+            seed=self.request.seed,
+        )
+        if bundle is not None:
+            record_bundle(
+                self.store,
+                self.inputs,
+                shipment,
+                proven,
+                bundle,
+                measurement_id=measurement_id,
+                budget_ms=self.request.budget_ms,
+            )
+
+    def _write(self, shipment: Shipment, proven: Proven) -> Path:
+        folder = Path(self.request.bundle_dir)
+        bundle = write(
+            folder,
+            shipment,
+            proven,
+            spec=self.inputs.device,
+            budget_ms=self.request.budget_ms,
+            statistic=self.request.budget_statistic,
+        )
+        return bundle.dir
+
+    def _facts(self, accuracy: Accuracies) -> dict[str, Any]:
+        return {
+            "base": self.inputs.base.name,
+            "base_id": self.inputs.base.base_id,
+            "data": self.inputs.task.data,
+            "task_id": self.inputs.task.task_id,
+            "study": self.claim.study,
+            "top1": accuracy.shipped,
+            "top1_derived": accuracy.derived,
+            "base_top1_restricted": accuracy.restricted,
+            "base_top1_all_classes": accuracy.all_classes,
+            "split": "test",
+            "search_split_seen_by_base": self.inputs.task.search_split_seen_by_base,
+        }
+
+    def _say_priced(self, priced: PricedDevice, base: Measurement, *, binds: bool) -> None:
+        if priced.profiled is not None:
+            done = priced.profiled
+            self.hooks.step(
+                f"profiled {priced.spec.name}: {done.rows_added} table rows, {done.models_measured} whole models, "
+                f"error on {done.report.num_heldout} held-out models {100 * done.report.errors.mape:.1f} %"
+            )
+        rest = "" if binds else "; it meets the budget already, so the budget does not bind"
+        self.hooks.step(f"base: {base.latency_ms.median:.2f} ms {base.provenance} on {priced.spec.name}{rest}")

@@ -1,0 +1,145 @@
+"""Export a model, check it, measure it on the device, and write the bundle."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from PIL import Image
+
+from deploy.bundle import Bundle
+from deploy.certificate import BudgetStatistic, Certificate
+from deploy.export.from_vit import onnx_from_vit
+from deploy.tensorrt.operators import check_operators
+from deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
+from deploy.verify import Agreement, verify_fp16, verify_onnx
+from deploy.write_bundle import BundleParts, write_bundle
+from nuwa.arch import Arch
+from nuwa.device import Device, DeviceSpec, Measurement
+from nuwa.errors import NoAnswerError
+from nuwa.images import ImageSet, Preprocess
+from nuwa.task import Task
+from nuwa.tensors import SplitTensors
+from nuwa.vit import PlainViT
+from service.workflow.pricing import PROTOCOL
+
+VERIFY_IMAGES = 128
+"""Search images that exports are compared on: enough for 99 % agreement to mean something."""
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What goes out.
+
+    Args:
+        model: Trained, in FP32.
+        arch: Positional.
+        subnet_id: Its id.
+        task: Labels and sample images.
+        preprocess: Of the base.
+        facts: Accuracies with their split, base, data: for the certificate.
+    """
+
+    model: PlainViT
+    arch: Arch
+    subnet_id: str
+    task: Task
+    preprocess: Preprocess
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Proven:
+    """An exported model with its proofs."""
+
+    exported: onnx.ModelProto
+    agreements: tuple[Agreement, ...]
+    measurement: Measurement
+
+
+def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven:
+    """Export for the device, compare with PyTorch on search images, and measure.
+
+    Raises:
+        NoAnswerError: If the export does not agree with the PyTorch model.
+        NuwaError: If the device's runtime cannot take the graph.
+    """
+    spec = device.spec
+    model = onnx_from_vit(
+        shipment.model,
+        opset=spec.opset,
+        batch=spec.batch,
+        preprocess=shipment.preprocess,
+        labels=shipment.task.class_names,
+        metadata={"subnet_id": shipment.subnet_id, "arch_id": shipment.arch.arch_id},
+    )
+    if spec.runtime == "tensorrt":
+        check_operators(model, version=spec.runtime_version)
+    images = search.images[:VERIFY_IMAGES]
+    agreements = [verify_onnx(shipment.model, model, images, shipment.preprocess)]
+    if spec.precision == "fp16":
+        agreements.append(verify_fp16(shipment.model, model, images, shipment.preprocess))
+    for agreement in agreements:
+        if not agreement.is_met:
+            raise NoAnswerError(
+                f"the exported model does not agree with PyTorch in {agreement.check}: argmax "
+                f"{100 * agreement.argmax_agreement:.1f} %, largest error {agreement.max_abs_error:.2g}"
+            )
+    return Proven(model, tuple(agreements), device.measure(model, protocol=PROTOCOL))
+
+
+def write(
+    folder: Path, shipment: Shipment, proven: Proven, *, spec: DeviceSpec, budget_ms: float, statistic: BudgetStatistic
+) -> Bundle:
+    """Write the bundle with its certificate; a bundle of an earlier run of this study is replaced."""
+    certificate = Certificate(
+        arch_id=shipment.arch.arch_id,
+        device=spec,
+        measurement=proven.measurement,
+        budget_ms=budget_ms,
+        budget_statistic=statistic,
+        agreements=proven.agreements,
+        opset=spec.opset,
+        subnet_id=shipment.subnet_id,
+        facts=shipment.facts,
+    )
+    parts = BundleParts(
+        model=shipment.model,
+        arch=shipment.arch,
+        labels=shipment.task.class_names,
+        preprocess=shipment.preprocess,
+        exported=proven.exported,
+        certificate=certificate,
+        build_line=engine_line(spec),
+        samples=sample_images(shipment.task.test),
+    )
+    return write_bundle(folder, parts, replace=True)
+
+
+def engine_line(spec: DeviceSpec) -> list[str] | None:
+    """Make the line that builds the engine on the device, in the bundle's folder; None without TensorRT."""
+    if spec.runtime != "tensorrt":
+        return None
+    return build_line(
+        "model.onnx",
+        "model.engine",
+        version=spec.runtime_version,
+        precision=spec.precision,
+        workspace_mb=default_workspace_mb(spec.memory_mb),
+        trtexec=TRTEXEC_PATHS[0],
+    )
+
+
+def sample_images(images: ImageSet, *, at_most: int = 5) -> list[tuple[str, bytes]]:
+    """Take the first image of each class to try the bundle on, named for its class."""
+    found: dict[int, tuple[str, bytes]] = {}
+    for item, label in zip(images.encoded, images.labels, strict=True):
+        if int(label) in found or len(found) == at_most:
+            continue
+        data = item if isinstance(item, bytes) else item.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            suffix = (image.format or "png").casefold()
+        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in images.label_names[int(label)])
+        found[int(label)] = (f"{name}.{suffix}", data)
+    return list(found.values())
