@@ -131,8 +131,17 @@ class SearchSpace:
 
     def arch_from_genome(self, genome: Genome) -> Arch:
         """Decode a genome; widths of a branch that is gone are ignored, so many genomes mean one arch."""
-        return self._arch_from_values(
-            {name: choices[int(k)] for (name, choices), k in zip(self.params.items(), genome, strict=True)}
+        picks = [*genome.tolist(), 0]  # the last one serves fields with a single choice
+        blocks = [_make_block(*(choices[picks[place]] for place, choices in fields)) for fields in self._layout]
+        place = self._places.get(EMBED_PARAM, -1)
+        return self.make(blocks, embed_dim=self.embed_dims[picks[place]])
+
+    @cached_property
+    def _layout(self) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]:
+        """Per block and field: place in a genome (-1: not there) and choices."""
+        return tuple(
+            tuple((self._places.get(block_param(i, name), -1), getattr(block, name)) for name in BLOCK_FIELDS)
+            for i, block in enumerate(self.blocks)
         )
 
     def genome_from_arch(self, arch: Arch) -> Genome:
@@ -168,17 +177,8 @@ class SearchSpace:
         for name, choices in self.params.items():
             if values.get(name) not in choices:
                 raise NuwaError(f"search space needs {name} among {choices}, found {values.get(name)}")
-        return self._arch_from_values(values)
-
-    def _arch_from_values(self, values: dict[str, int]) -> Arch:
-        blocks = []
-        for i, choices in enumerate(self.blocks):
-            heads, qk, v, mlp = (
-                values.get(name, getattr(choices, field)[0])
-                for name, field in zip(_block_params(i), BLOCK_FIELDS, strict=True)
-            )
-            blocks.append(_make_block(heads, qk, v, mlp))
-        return self.make(blocks, embed_dim=values.get(EMBED_PARAM, self.embed_dims[0]))
+        picks = [choices.index(values[name]) for name, choices in self.params.items()]
+        return self.arch_from_genome(np.array(picks, dtype=np.int64))
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw every choice uniformly; repeated until enough attention is left."""
@@ -216,14 +216,7 @@ def block_param(i: int, field: str) -> str:
     return f"block{i:02d}.{field}"
 
 
-_BLOCK_PARAMS: dict[int, tuple[str, ...]] = {}
 _BLOCKS: dict[tuple[int, int, int, int], BlockSpec] = {}
-
-
-def _block_params(i: int) -> tuple[str, ...]:
-    if i not in _BLOCK_PARAMS:
-        _BLOCK_PARAMS[i] = tuple(block_param(i, field) for field in BLOCK_FIELDS)
-    return _BLOCK_PARAMS[i]
 
 
 def _make_block(heads: int, qk: int, v: int, mlp: int) -> BlockSpec:

@@ -1,0 +1,1 @@
+"""The search benchmark: grid, methods, tables."""

@@ -1,0 +1,179 @@
+"""What all cells share: bases, tasks, devices with their predictors, libraries."""
+
+import functools
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deploy.export.from_arch import onnx_from_arch
+from deploy.train.config import FinetuneConfig
+from deploy.train.score import score_split
+from deploy.train.teacher import Teacher
+from latency.devices.registry import device_spec, open_device
+from nuwa.arch import Arch
+from nuwa.base import Base, load_base
+from nuwa.cache import Cache, content_key
+from nuwa.dataset import load_dataset
+from nuwa.device import DeviceSpec
+from nuwa.heads import restrict_head
+from nuwa.task import make_task
+from nuwa.tensors import SplitTensors, TaskTensors, split_tensors, task_tensors
+from nuwa.vit import PlainViT
+from predictors.latency.predictor import LatencyPredictor
+from predictors.profile import ProfileSettings, profile
+from search.derive.deriver import Deriver
+from search.library import Library, LibraryRow, build_library, library_archs
+from search.scorer import Score, TeacherScorer
+from search.space import SearchSpace, space_from_base
+from search.tuning import make_tune
+
+CLASSES = {
+    "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),
+    "large_carnivores": ("bear", "leopard", "lion", "tiger", "wolf"),
+    "people": ("baby", "boy", "girl", "man", "woman"),
+    "household_furniture": ("bed", "chair", "couch", "table", "wardrobe"),
+}
+"""Superclasses of CIFAR-100."""
+
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data, base and caches lie."""
+
+    data: Path
+    base: str
+    cache: Path
+
+
+@dataclass(frozen=True)
+class TaskSetting:
+    """One task, ready to search: ``library_seconds`` is what its library took when it was made."""
+
+    name: str
+    teacher: PlainViT
+    tensors: TaskTensors
+    test: SplitTensors
+    deriver: Deriver
+    scorer: TeacherScorer
+    space: SearchSpace
+    library: Library
+    library_seconds: float
+    classes: tuple[int, ...]
+
+
+@functools.cache
+def open_base(places: Places) -> Base:
+    """Load the base once."""
+    return load_base(places.base)
+
+
+@functools.cache
+def open_task(places: Places, name: str) -> TaskSetting:
+    """Open a task; its library is read from the cache or made now."""
+    base = open_base(places)
+    task = make_task(
+        load_dataset(str(places.data), label_column="fine_label"),
+        data=places.data.name,
+        base_labels=base.label_names,
+        classes=CLASSES[name],
+        held_out=base.search_hashes,
+    )
+    tensors = task_tensors(task, base.preprocess)
+    classes = task.base_classes or ()
+    teacher = restrict_head(base.model, classes)
+    cache = Cache(places.cache)
+    deriver = Deriver(teacher, tensors.train, base.preprocess, cache=cache)
+    scorer = TeacherScorer(teacher, tensors.search, base.preprocess)
+    space = space_from_base(teacher.arch)
+    library, seconds = _library(
+        space, deriver, scorer, teacher, cache, (base.base_id, task.task_id, deriver.options.canonical)
+    )
+    test = split_tensors(task.test, base.preprocess)
+    return TaskSetting(name, teacher, tensors, test, deriver, scorer, space, library, seconds, classes)
+
+
+def _library(
+    space: SearchSpace,
+    deriver: Deriver,
+    scorer: TeacherScorer,
+    teacher: PlainViT,
+    cache: Cache,
+    identity: tuple[str, ...],
+) -> tuple[Library, float]:
+    archs = library_archs(space)
+    key = content_key("bench", *identity, len(scorer.inputs), *(arch.arch_id for arch in archs))
+    found = cache.load("library", key)
+    if found is None:
+        begin = time.perf_counter()
+        made = build_library(space, deriver=deriver, scorer=scorer, teacher=teacher)
+        rows = [[r.score.kl, r.score.kl_first, r.score.top1, r.score.num_images] for r in made.rows]
+        seconds = time.perf_counter() - begin
+        found = {"scores": torch.tensor(rows, dtype=torch.float64), "seconds": torch.tensor([seconds])}
+        cache.save("library", key, found)
+    scores = [Score(s[0], s[1], s[2], int(s[3])) for s in found["scores"].tolist()]
+    made_rows = tuple(LibraryRow(arch, score) for arch, score in zip(archs, scores, strict=True))
+    return Library(space.base, made_rows), float(found["seconds"])
+
+
+@dataclass(frozen=True)
+class DeviceSetting:
+    """A device with its fitted predictor and the base's measured latency."""
+
+    spec: DeviceSpec
+    predictor: LatencyPredictor
+    base_ms: float
+
+    def measure(self, arch: Arch) -> float:
+        """Median latency in milliseconds of a net of this shape, as the device says."""
+        model = onnx_from_arch(arch, opset=self.spec.opset, batch=self.spec.batch, has_weights=self._has_weights)
+        return open_device(self.spec, seed=1).measure(model).latency_ms.median
+
+    @property
+    def _has_weights(self) -> bool:
+        return self.spec.kind != "emulated"
+
+
+@functools.cache
+def open_bench_device(places: Places, name: str, num_classes: int) -> DeviceSetting:
+    """Profile a device for subnets of the base with a head of ``num_classes``."""
+    spec = device_spec(name)
+    base = open_base(places)
+    arch = restrict_head(base.model, tuple(range(num_classes))).arch
+    has_weights = spec.kind != "emulated"
+    found = profile(
+        open_device(spec),
+        arch,
+        export=lambda a: onnx_from_arch(a, opset=spec.opset, batch=spec.batch, has_weights=has_weights),
+        reopen=lambda session: open_device(spec, seed=session + 1),
+        settings=ProfileSettings(num_heldout=30),
+    )
+    unmeasured = DeviceSetting(spec, found.predictor, 0.0)
+    return replace(unmeasured, base_ms=unmeasured.measure(arch))
+
+
+@functools.cache
+def task_teacher(places: Places, name: str) -> Teacher:
+    """Teacher of a task, its outputs shared by all students."""
+    return Teacher(open_task(places, name).teacher, cache_dir=places.cache / "teacher")
+
+
+def distil(places: Places, task: TaskSetting, model: PlainViT, *, steps: int, seed: int) -> tuple[float, float]:
+    """Distil for so many steps: top1 on the search split and on the test split."""
+    config = FinetuneConfig(steps=steps, batch_size=BATCH_SIZE, eval_every=max(1, steps // 2), seed=seed)
+    tuned = make_tune(task_teacher(places, task.name), task.tensors, config=config)(model, steps)
+    return tuned.top1, test_top1(task, tuned.model)
+
+
+def test_top1(task: TaskSetting, model: PlainViT) -> float:
+    """Top1 on the test split."""
+    return score_split(model, task.test, task.tensors.preprocess).top1
+
+
+def budget_of(device: DeviceSetting, share: float) -> float:
+    """Share of the base's measured latency, in milliseconds."""
+    return float(np.round(share * device.base_ms, 3))

@@ -1,0 +1,50 @@
+"""The small-model baseline: a uniformly small ViT of equal latency, pretrained on all of the base's data."""
+
+import functools
+
+import numpy as np
+
+from benchmarks.search_bench.methods import Outcome
+from benchmarks.search_bench.setting import BATCH_SIZE, DeviceSetting, Places, TaskSetting, open_base
+from deploy.train.config import FinetuneConfig
+from deploy.train.teacher import Teacher
+from nuwa.cache import Cache
+from nuwa.dataset import load_dataset
+from nuwa.heads import restrict_head
+from nuwa.task import make_task
+from nuwa.tensors import TaskTensors, task_tensors
+from search.small_model import pick_small_arch, pretrained_small
+from search.tuning import make_tune
+
+
+@functools.cache
+def _all_classes(places: Places) -> tuple[TaskTensors, Teacher]:
+    base = open_base(places)
+    task = make_task(
+        load_dataset(str(places.data), label_column="fine_label"),
+        data=places.data.name,
+        base_labels=base.label_names,
+        held_out=base.search_hashes,
+    )
+    return task_tensors(task, base.preprocess), Teacher(base.model)
+
+
+def small_vit(places: Places, task: TaskSetting, device: DeviceSetting, budget_ms: float, *, steps: int) -> Outcome:
+    """Pick the largest uniformly small ViT that the device measures within the budget, and pretrain it."""
+    base = open_base(places)
+    arch = pick_small_arch(
+        base.arch, upper_ms=lambda archs: np.array([device.measure(a) for a in archs]), budget_ms=budget_ms
+    )
+    if arch is None:
+        return Outcome(None, None)
+    tensors, teacher = _all_classes(places)
+    config = FinetuneConfig(steps=steps, batch_size=BATCH_SIZE, lr=1e-3, eval_every=max(1, steps // 4))
+    model = pretrained_small(
+        arch,
+        pretrain=make_tune(teacher, tensors, config=config),
+        steps=steps,
+        cache=Cache(places.cache),
+        identity=(base.base_id, places.data.name, str(config)),
+    )
+    restricted = restrict_head(model, task.classes)
+    return Outcome(restricted.arch, restricted)
