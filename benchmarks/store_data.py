@@ -20,7 +20,7 @@ _LATENCY_INDEXES = {
 
 
 def bench_devices(num_devices: int) -> list[DeviceSpec]:
-    """Name the devices ``dev-0``, ``dev-1``, …"""
+    """Name the devices ``dev-0``, ``dev-1`` and so on."""
     return [
         DeviceSpec(f"dev-{i}", "emulated", "tensorrt", "8.2.1", "fp16", power_mode="MAXN") for i in range(num_devices)
     ]
@@ -65,14 +65,16 @@ def fill_store(store: Store, *, num_subnets: int, num_devices: int) -> None:
         connection.execute(
             text(
                 "INSERT INTO nuwa_archs (pk, arch_id, content, macs, params) "
-                f"{numbers} SELECT i + {start} - 1, 'arch-' || i, CAST(:content AS {_json(store)}), 1000 * i, 100 * i FROM n"
+                f"{numbers} SELECT i + {start} - 1, 'arch-' || i, CAST(:content AS {_json(store)}), 1000 * i, 100 * i "
+                "FROM n"
             ),
             {"count": num_subnets, "content": content},
         )
         connection.execute(
             text(
                 "INSERT INTO nuwa_subnets (pk, subnet_id, arch_pk, base_pk, task_pk, kept_blocks, derivation, top1, "
-                f"score_pk, created_at) {numbers} SELECT i, 'subnet-' || i, i + {start} - 1, {first.format('nuwa_bases')}, "
+                f"score_pk, created_at) {numbers} SELECT i, 'subnet-' || i, i + {start} - 1, "
+                f"{first.format('nuwa_bases')}, "
                 f"{first.format('nuwa_tasks')} + i % {NUM_TASKS}, '111111111111', CAST('{{}}' AS {_json(store)}), "
                 f"{accuracy}, i, CAST(:now AS {_moment(store)}) FROM n"
             ),
@@ -94,7 +96,8 @@ def fill_store(store: Store, *, num_subnets: int, num_devices: int) -> None:
                 "measured_latency_ms, provenance, updated_at) "
                 f"SELECT s.pk, d.pk, s.task_pk, s.base_pk, s.top1, {latency}, {latency}, 0.95 * {latency}, "
                 f"1.05 * {latency}, 'emulated', p.pk, CASE WHEN s.pk % 100 = 0 THEN {latency} END, 'emulated', "
-                "s.created_at FROM nuwa_subnets s CROSS JOIN nuwa_devices d JOIN nuwa_predictors p ON p.device_pk = d.pk"
+                "s.created_at FROM nuwa_subnets s CROSS JOIN nuwa_devices d "
+                "JOIN nuwa_predictors p ON p.device_pk = d.pk"
             )
         )
         for name, columns in _LATENCY_INDEXES.items():

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Select, Subquery, and_, select, true
 from sqlalchemy.orm import aliased
 
-from nuwa.store.tables import DeviceRow, LatencyRow, TaskRow
+from nuwa.store.tables import LatencyRow
 from nuwa.store.wanted import ResolvedFilter
 
 
@@ -21,12 +21,7 @@ def front_subquery(wanted: ResolvedFilter, *, is_sqlite: bool) -> Subquery:
         wanted: Which subnets compete.
         is_sqlite: Whether the query is for SQLite.
     """
-    groups = (
-        select(DeviceRow.pk.label("device_pk"), TaskRow.pk.label("task_pk"))
-        .join(TaskRow, TaskRow.pk.in_(wanted.task_pks))
-        .where(DeviceRow.pk.in_(wanted.device_pks))
-        .subquery("groups")
-    )
+    groups = wanted.groups()
     row = aliased(LatencyRow)
     start = _and_fastest(groups, row, row.top1.is_not(None), wanted=wanted, is_sqlite=is_sqlite)
     front = start.cte("front", recursive=True)

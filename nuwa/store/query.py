@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, and_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, and_, select, true
+from sqlalchemy.orm import aliased
 
 from nuwa.store.database import Database
 from nuwa.store.pareto import front_subquery
@@ -76,12 +77,22 @@ def find_subnets(
             return _read(
                 connection, _details(front_subquery(resolved, is_sqlite=database.is_sqlite), sort).limit(limit)
             )
-        rows = _read(connection, _details(_filter_subquery(resolved, sort, limit), sort))
+        rows = _find_priced(connection, resolved, sort=sort, limit=limit, is_sqlite=database.is_sqlite)
         asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
         if not asks_for_latency and (limit is None or len(rows) < limit):
             left = None if limit is None else limit - len(rows)
             rows += _read(connection, _unpriced(resolved).limit(left))
         return rows
+
+
+def _find_priced(
+    connection: Connection, wanted: ResolvedFilter, *, sort: str, limit: int | None, is_sqlite: bool
+) -> list[JsonDict]:
+    if limit is not None and _index_ends_early(wanted, sort):
+        found = _read(connection, _details(_head_subquery(wanted, sort, limit, is_sqlite=is_sqlite), sort))
+        if len(found) == limit:
+            return found  # else rows without accuracy may be missing
+    return _read(connection, _details(_filter_subquery(wanted, sort, limit), sort))
 
 
 def _filter_subquery(wanted: ResolvedFilter, sort: str, limit: int | None) -> Subquery:
@@ -98,6 +109,42 @@ def _filter_subquery(wanted: ResolvedFilter, sort: str, limit: int | None) -> Su
             keys = keys.join(ArchRow, ArchRow.pk == SubnetRow.arch_pk)
         keys = keys.order_by(*_orders(LatencyRow)[sort], LatencyRow.subnet_pk).limit(limit)
     return keys.subquery("keys")
+
+
+def _index_ends_early(wanted: ResolvedFilter, sort: str) -> bool:
+    """Whether the first rows of an index in ``sort``'s order are the answer, nothing else being filtered away."""
+    if wanted.base_pks is not None or wanted.measured_only:
+        return False
+    return (sort == "top1" and wanted.max_ms is None) or (sort == "latency" and wanted.min_top1 is None)
+
+
+def _head_subquery(wanted: ResolvedFilter, sort: str, limit: int, *, is_sqlite: bool) -> Subquery:
+    """Select the keys of the first ``limit`` rows among the first of each device and task, read in index order."""
+    groups = wanted.groups()
+    row, found = aliased(LatencyRow), aliased(LatencyRow)
+    order = _orders(row)[sort]
+    head = (
+        select(row.subnet_pk, row.device_pk)
+        .where(row.device_pk == groups.c.device_pk, row.task_pk == groups.c.task_pk)
+        .where(*wanted.conditions(row))
+        .order_by(*order, row.subnet_pk)
+        .limit(limit)
+        .correlate(groups)
+    )
+    if sort == "top1":
+        # PostgreSQL's index has rows without accuracy first; without them its order is the one wanted.
+        head = head.where(row.top1.is_not(None)).order_by(None).order_by(row.top1.desc(), *order[1:], row.subnet_pk)
+    if is_sqlite:  # which has no LATERAL
+        is_in_head = found.subnet_pk.in_(head.with_only_columns(row.subnet_pk))
+        keys = select(found).select_from(groups.join(found, and_(found.device_pk == groups.c.device_pk, is_in_head)))
+    else:
+        point = head.lateral()
+        is_point = and_(found.subnet_pk == point.c.subnet_pk, found.device_pk == point.c.device_pk)
+        keys = select(found).select_from(groups.join(point, true()).join(found, is_point))
+    columns = (found.subnet_pk, found.device_pk)
+    return (
+        keys.with_only_columns(*columns).order_by(*_orders(found)[sort], found.subnet_pk).limit(limit).subquery("keys")
+    )
 
 
 _COLUMNS = (

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, bindparam, case, or_, select, update
+from sqlalchemy.orm import aliased
 
 from nuwa.arch import EMPTY_BLOCK, Arch, arch_from_dict
 from nuwa.errors import NuwaError
@@ -57,9 +58,9 @@ def insert_subnets(connection: Connection, records: Sequence[SubnetRecord]) -> N
 
 
 def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
-    """Repeat each subnet's best-founded accuracy on the subnet and on its latency rows."""
+    """Repeat each subnet's best-founded accuracy on the subnet and on its latency rows, where it changed."""
     best = (
-        select(ScoreRow.value, ScoreRow.pk)
+        select(ScoreRow.pk)
         .where(ScoreRow.subnet_pk == SubnetRow.pk, ScoreRow.kind.in_(_KINDS), ScoreRow.split.in_(_SPLITS))
         .order_by(
             case({kind: rank for rank, kind in enumerate(_KINDS)}, value=ScoreRow.kind),
@@ -68,13 +69,26 @@ def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
             ScoreRow.pk.desc(),
         )
         .limit(1)
+        .scalar_subquery()
     )
-    best_pk = best.with_only_columns(ScoreRow.pk).scalar_subquery()
-    best_value = best.with_only_columns(ScoreRow.value).scalar_subquery()
-    mine = select(SubnetRow.top1).where(SubnetRow.pk == LatencyRow.subnet_pk).scalar_subquery()
+    score = aliased(ScoreRow)
+    changed: list[dict[str, Any]] = []
     for chunk in chunks(subnet_pks):
-        connection.execute(update(SubnetRow).where(SubnetRow.pk.in_(chunk)).values(top1=best_value, score_pk=best_pk))
-        connection.execute(update(LatencyRow).where(LatencyRow.subnet_pk.in_(chunk)).values(top1=mine))
+        query = (
+            select(SubnetRow.pk, score.pk, score.value)
+            .join(score, score.pk == best)
+            .where(SubnetRow.pk.in_(chunk))
+            .where(or_(SubnetRow.score_pk.is_distinct_from(score.pk), SubnetRow.top1.is_distinct_from(score.value)))
+        )
+        changed += [
+            {"subnet": pk, "score": score_pk, "value": value} for pk, score_pk, value in connection.execute(query)
+        ]
+    if changed:
+        changed.sort(key=lambda row: int(row["subnet"]))  # one order for all, or PostgreSQL sees a deadlock
+        subnets = update(SubnetRow).where(SubnetRow.pk == bindparam("subnet"))
+        connection.execute(subnets.values(top1=bindparam("value"), score_pk=bindparam("score")), changed)
+        latencies = update(LatencyRow).where(LatencyRow.subnet_pk == bindparam("subnet"))
+        connection.execute(latencies.values(top1=bindparam("value")), changed)
 
 
 class SubnetMethods(Database):

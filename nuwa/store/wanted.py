@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, Subquery, or_, select
 
 from nuwa.store.tables import BaseNetRow, DeviceRow, LatencyRow, TaskRow
 from nuwa.store.tasks import hash_classes
@@ -40,6 +40,15 @@ class ResolvedFilter:
     max_ms: float | None
     min_top1: float | None
     measured_only: bool
+
+    def groups(self) -> Subquery:
+        """Select the pairs of device and task (``device_pk``, ``task_pk``) asked for."""
+        return (
+            select(DeviceRow.pk.label("device_pk"), TaskRow.pk.label("task_pk"))
+            .join(TaskRow, TaskRow.pk.in_(self.task_pks))
+            .where(DeviceRow.pk.in_(self.device_pks))
+            .subquery("groups")
+        )
 
     def conditions(self, rows: type[LatencyRow]) -> list[ColumnElement[bool]]:
         """Write everything but device and task as conditions on latency rows."""
