@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nuwa.arch import Arch, BlockSpec
 from nuwa.vit import PlainViT
+from search.precision import scoring_context
 from search.scorer import Score, SubnetDeriver, TeacherScorer
 from search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 
@@ -104,7 +105,7 @@ def build_library(
         if should_stop is not None and should_stop():
             break
         model = deriver.derive(arch)  # may need gradients for its statistics
-        with torch.inference_mode():
+        with torch.inference_mode(), scoring_context():
             logits = streams.run(model)
         rows.append(LibraryRow(arch, scorer.score_logits(logits)))
         if on_row is not None:

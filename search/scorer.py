@@ -13,6 +13,7 @@ from nuwa.errors import NuwaError
 from nuwa.images import Preprocess
 from nuwa.tensors import SplitTensors, normalise
 from nuwa.vit import PlainViT
+from search.precision import scoring_context
 
 NUM_IMAGES = 256
 """Search images per score; KL on the same images ranks subnets with far fewer than accuracy needs."""
@@ -94,7 +95,7 @@ class TeacherScorer:
 
     def score(self, model: PlainViT, *, give_up_above: float | None = None) -> Score:
         first = min(FIRST_IMAGES, len(self._labels))
-        with torch.inference_mode():
+        with torch.inference_mode(), scoring_context():
             head = model(self._inputs[:first]).float()
             started = self.score_logits(head)
             if len(self._labels) == first:
