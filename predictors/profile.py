@@ -21,9 +21,10 @@ from predictors.whole_models import ModelTimes, measure_models
 DEFAULT_MINUTES = 12.0
 """What a profile of a real device takes unless told otherwise: well below a quarter of an hour."""
 
-# Share of the time given to rows; the rest is for whole nets, without which there is no predictor.
-_TABLE_SHARE = 0.6
-_EMULATED_REPEATS = 8
+# When each step ends, as a share of the time: without rows there is no table, without whole nets to fit
+# to no predictor, and without held-out nets nobody knows how good it is.
+_ENDS = {"table": 0.55, "fit": 0.8, "heldout": 1.0}
+_EMULATED_REPEATS = 12
 _REAL_REPEATS = 2
 # Repeats of the base that tell how well a measurement repeats.
 _REPEATS = 6
@@ -38,7 +39,7 @@ class ProfileSettings:
     Args:
         num_fit: Whole nets to fit to.
         num_heldout: Whole nets for the report card, never fitted to.
-        repeats: Measurements of each whole net fitted to; None for 8 on an emulated device, where each is
+        repeats: Measurements of each whole net fitted to; None for 12 on an emulated device, where each is
             taken in a session of its own and costs nothing, and 2 on a real one.
         heldout_repeats: Measurements of each held-out net; two tell the noise floor.
         num_sessions: Sessions that whole nets are spread over, so that no session's offset gets into
@@ -120,17 +121,19 @@ def profile(
     """
     begun = time.monotonic()
     settings = settings or ProfileSettings()
-    if settings.minutes is None and device.spec.kind != "emulated":
+    is_emulated = device.spec.provenance == "emulated"
+    if settings.minutes is None and not is_emulated:
         settings = replace(settings, minutes=DEFAULT_MINUTES)
-    repeats = settings.repeats or (_EMULATED_REPEATS if device.spec.kind == "emulated" else _REAL_REPEATS)
+    repeats = settings.repeats or (_EMULATED_REPEATS if is_emulated else _REAL_REPEATS)
     notebook = notebook if notebook is not None else MemoryNotebook()
-    timer = ArchTimer(device, export=export, protocol=protocol)
+    keeps = ("reference", "probe") if is_emulated else ("reference", "probe", "chain")
+    timer = ArchTimer(device, export=export, protocol=protocol, notebook=notebook, keeps=keeps)
     sessions = [timer]
-    if reopen is not None and device.spec.kind == "emulated":
+    if reopen is not None and is_emulated:
         sessions = [ArchTimer(reopen(k), export=export, protocol=protocol) for k in range(settings.num_sessions)]
-    relative_sd, base_s = _repeatability(timer, base)
+    relative_sd = _repeatability(timer, base, notebook)
     fit_archs, heldout_archs = _choose_models(base, settings)
-    deadline = None if settings.minutes is None else begun + 60 * settings.minutes
+    deadlines = _deadlines(begun, settings.minutes)
     rows_before = len(notebook.rows())
     axes = axes_of(base, embed_dims=settings.embed_dims)
     background = find_background(
@@ -146,7 +149,7 @@ def profile(
         notebook=notebook,
         background=background,
         relative_sd=relative_sd,
-        deadline=_table_deadline(begun, settings, repeats=repeats, model_s=base_s),
+        deadline=deadlines["table"],
         progress=progress,
     )
     fitted, heldout = (
@@ -156,12 +159,11 @@ def profile(
             sessions=sessions,
             notebook=notebook,
             repeats=count,
-            deadline=deadline,
+            deadline=deadlines[role],
             progress=progress,
         )
         for archs, role, count in ((fit_archs, "fit", repeats), (heldout_archs, "heldout", settings.heldout_repeats))
     )
-    is_emulated = device.spec.provenance == "emulated"
     predictor = LatencyPredictor(
         notebook.rows(),
         subject=subject_of(device.spec, protocol_id=protocol.protocol_id if protocol else ""),
@@ -186,12 +188,13 @@ def profile(
     )
 
 
-def _repeatability(timer: ArchTimer, base: Arch) -> tuple[float, float]:
-    """Measure the base a few times: relative spread, and seconds that one measurement takes."""
-    begun = time.monotonic()
-    medians = [timer.measure(base, fresh=True, role="reference").latency_ms.median for _ in range(_REPEATS)]
-    seconds = (time.monotonic() - begun) / _REPEATS
-    return max(float(np.std(medians, ddof=1) / np.mean(medians)), _FLOOR_SD), seconds
+def _repeatability(timer: ArchTimer, base: Arch, notebook: Notebook) -> float:
+    """Measure the base a few times, as far as that is not known yet: the relative spread."""
+    known = [m for arch, m in notebook.models() if m.state.get("role") == "reference" and arch.arch_id == base.arch_id]
+    medians = [m.latency_ms.median for m in known]
+    while len(medians) < _REPEATS:
+        medians.append(timer.measure(base, fresh=True, role="reference").latency_ms.median)
+    return max(float(np.std(medians, ddof=1) / np.mean(medians)), _FLOOR_SD)
 
 
 def _choose_models(base: Arch, settings: ProfileSettings) -> tuple[list[Arch], list[Arch]]:
@@ -200,11 +203,11 @@ def _choose_models(base: Arch, settings: ProfileSettings) -> tuple[list[Arch], l
     return drawn[: settings.num_fit], drawn[settings.num_fit :]
 
 
-def _table_deadline(begun: float, settings: ProfileSettings, *, repeats: int, model_s: float) -> float | None:
-    if settings.minutes is None:
-        return None
-    models_s = model_s * (settings.num_fit * repeats + settings.num_heldout * settings.heldout_repeats)
-    return begun + max(60 * settings.minutes - models_s, _TABLE_SHARE * 60 * settings.minutes)
+def _deadlines(begun: float, minutes: float | None) -> dict[str, float | None]:
+    """Share the time out; what a step leaves is the next one's."""
+    if minutes is None:
+        return dict.fromkeys(_ENDS)
+    return {step: begun + 60 * minutes * share for step, share in _ENDS.items()}
 
 
 def _mean_noise(models: Sequence[ModelTimes]) -> float:

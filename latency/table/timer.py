@@ -1,6 +1,6 @@
 """Latencies of archs on one device, each measured once and remembered."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,7 +62,9 @@ class ArchTimer:
         device: What measures.
         export: Makes the ONNX model of an arch, in the opset the device takes.
         protocol: How; None for the device's own.
-        known: Measurements that need not be taken again, by ``arch_id``.
+        notebook: Where measurements of the roles in ``keeps`` are recalled from and kept at once.
+        keeps: Roles worth keeping one by one: on a board, where each costs minutes, chains too; rows
+            and whole nets are kept by those who measure them.
     """
 
     def __init__(
@@ -71,27 +73,41 @@ class ArchTimer:
         *,
         export: Export,
         protocol: MeasureProtocol | None = None,
-        known: Mapping[str, Measurement] | None = None,
+        notebook: Notebook | None = None,
+        keeps: Collection[str] = (),
     ) -> None:
         self.device = device
         self.export = export
         self.protocol = protocol
         self.num_measured = 0
-        self._known: dict[str, Measurement] = dict(known or {})
+        self._notebook = notebook
+        self._keeps = frozenset(keeps)
+        self._known: dict[str, Measurement] | None = None
 
     def measure(self, arch: Arch, *, fresh: bool = False, role: str = "chain") -> Measurement:
         """Measure ``arch``, or recall it.
 
         Args:
             arch: The net.
-            fresh: Measure again even if it is known.
+            fresh: Measure again even if it is known, and do not recall this figure later.
             role: What for; kept in the measurement's state.
         """
+        known = self._recalled()
         arch_id = arch.arch_id
-        if not fresh and arch_id in self._known:
-            return self._known[arch_id]
+        if not fresh and arch_id in known:
+            return known[arch_id]
         found = self.device.measure(self.export(arch), protocol=self.protocol)
         measurement = replace(found, state={**found.state, "role": role})
         self.num_measured += 1
-        self._known[arch_id] = measurement
+        if not fresh:
+            known[arch_id] = measurement
+        if self._notebook is not None and role in self._keeps:
+            self._notebook.add_model(arch, measurement)
         return measurement
+
+    def _recalled(self) -> dict[str, Measurement]:
+        if self._known is None:
+            models = self._notebook.models() if self._notebook is not None else ()
+            kept = self._keeps - {"reference"}  # those are measured to see the spread, not to be recalled
+            self._known = {arch.arch_id: m for arch, m in models if m.state.get("role") in kept}
+        return self._known

@@ -64,4 +64,4 @@ def find_background(timer: ArchTimer, *, base: Arch, smallest: BlockSpec, relati
 
 
 def _ms(timer: ArchTimer, frame: Arch, blocks: tuple[BlockSpec, ...]) -> float:
-    return timer.measure(replace(frame, blocks=blocks)).latency_ms.median
+    return timer.measure(replace(frame, blocks=blocks), role="probe").latency_ms.median

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from predictors.latency.conformal import conformal_quantile, noise_share
 from predictors.latency.encode import Encoded
-from predictors.latency.pipeline import Pipeline, fit_pipeline
+from predictors.latency.pipeline import BELIEFS, Pipeline, fit_pipeline
 from predictors.latency.residual import STRENGTHS, Residual, fit_residual, residual_features
 
 Array = npt.NDArray[np.float64]
+_Fold = tuple[npt.NDArray[np.bool_], Encoded, Pipeline]  # which nets, their prices, what was fitted to them
 
 # Candidates for either part of the spread, as multiples of the typical error.
 _SPREAD_GRID = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0)
@@ -81,21 +82,31 @@ def calibrate(prices: Encoded, latencies_ms: Array, *, coverage: float, noise_sd
         coverage: Nominal coverage of the interval.
         noise_sd: Relative error of ``latencies_ms`` that the interval shall not contain.
     """
-    n = len(latencies_ms)
-    pipeline = fit_pipeline(prices, latencies_ms)
-    folds = []
-    for left_out in range(n):
-        keep = np.arange(n) != left_out
-        kept = prices.take(keep)
-        folds.append((keep, kept, fit_pipeline(kept, latencies_ms[keep])))
-    errors_of = {s: _loo_errors(prices, latencies_ms, folds, strength=s) for s in STRENGTHS}
-    strength = min(STRENGTHS, key=lambda s: float(np.mean(errors_of[s] ** 2)))
-    errors = errors_of[strength]
+    best: tuple[float, float, float, Array] | None = None
+    for belief in BELIEFS:
+        folds = _fit_folds(prices, latencies_ms, belief=belief)
+        for strength in STRENGTHS:
+            found = _loo_errors(prices, latencies_ms, folds, strength=strength)
+            cost = float(np.mean(found**2))
+            if best is None or cost < best[0]:
+                best = (cost, belief, strength, found)
+    _, belief, strength, errors = best if best is not None else (0.0, BELIEFS[0], 0.0, np.zeros(0))
+    pipeline = fit_pipeline(prices, latencies_ms, belief=belief)
     base_sd, ends_sd_ms = _fit_spread(errors, prices, latencies_ms)
     scores = np.abs(errors) / _relative_sd(base_sd, ends_sd_ms, prices, latencies_ms)
     quantile = conformal_quantile(scores, coverage=coverage) * noise_share(_typical_sd(errors), noise_sd=noise_sd)
     residual = _residual(pipeline, prices, latencies_ms, strength=strength)
     return Calibrated(pipeline, residual, base_sd, ends_sd_ms, quantile, tuple(float(e) for e in errors))
+
+
+def _fit_folds(prices: Encoded, latencies_ms: Array, *, belief: float) -> list[_Fold]:
+    """Fit the pipeline as often as there are nets, each time without one of them."""
+    folds = []
+    for left_out in range(len(latencies_ms)):
+        keep = np.arange(len(latencies_ms)) != left_out
+        kept = prices.take(keep)
+        folds.append((keep, kept, fit_pipeline(kept, latencies_ms[keep], belief=belief)))
+    return folds
 
 
 def _typical_sd(errors: Array) -> float:
@@ -106,7 +117,7 @@ def _typical_sd(errors: Array) -> float:
 def _loo_errors(
     prices: Encoded,
     latencies_ms: Array,
-    folds: list[tuple[npt.NDArray[np.bool_], Encoded, Pipeline]],
+    folds: list[_Fold],
     *,
     strength: float,
 ) -> Array:

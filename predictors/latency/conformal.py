@@ -13,6 +13,10 @@ import numpy.typing as npt
 
 from nuwa.errors import NuwaError
 
+# No estimate of noise from a few repeats is good enough to take more than this off an interval: with 0.5
+# profiles of the emulated Jetson Nano covered 88 % instead of 90 %.
+_LEAST_SHARE = 0.65
+
 Array = npt.NDArray[np.float64]
 
 
@@ -45,8 +49,8 @@ def noise_share(scores_sd: float, *, noise_sd: float) -> float:
         noise_sd: That of the measurements they were taken against; 0 leaves the interval as it is.
 
     Returns:
-        A factor between 0.5 and 1: no noise estimate is good enough to take more off.
+        A factor between 0.65 and 1.
     """
     if scores_sd <= 0:
         return 1.0
-    return max(0.5, math.sqrt(max(0.0, 1 - (noise_sd / scores_sd) ** 2)))
+    return max(_LEAST_SHARE, math.sqrt(max(0.0, 1 - (noise_sd / scores_sd) ** 2)))

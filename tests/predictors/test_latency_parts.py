@@ -77,7 +77,7 @@ def test_conformal_quantile_covers_a_new_score():
 def test_noise_is_taken_out_by_variances():
     assert noise_share(0.005, noise_sd=0.003) == pytest.approx(0.8)
     assert noise_share(0.005, noise_sd=0.0) == 1.0
-    assert noise_share(0.001, noise_sd=0.003) == 0.5
+    assert noise_share(0.001, noise_sd=0.003) == 0.65
 
 
 def test_work_features_count_products():
