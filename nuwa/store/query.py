@@ -113,7 +113,7 @@ def _filter_subquery(wanted: ResolvedFilter, sort: str, limit: int | None) -> Su
 
 def _index_ends_early(wanted: ResolvedFilter, sort: str) -> bool:
     """Whether the first rows of an index in ``sort``'s order are the answer, nothing else being filtered away."""
-    if wanted.base_pks is not None or wanted.measured_only:
+    if wanted.base_pks is not None or wanted.subnet_pks is not None or wanted.measured_only:
         return False
     return (sort == "top1" and wanted.max_ms is None) or (sort == "latency" and wanted.min_top1 is None)
 
@@ -214,6 +214,8 @@ def _unpriced(wanted: ResolvedFilter) -> Select[*tuple[Any, ...]]:
         query = query.where(SubnetRow.base_pk.in_(wanted.base_pks))
     if wanted.min_top1 is not None:
         query = query.where(SubnetRow.top1 >= wanted.min_top1)
+    if wanted.subnet_pks is not None:
+        query = query.where(SubnetRow.pk.in_(wanted.subnet_pks))
     return query
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Subquery, or_, select
 
-from nuwa.store.tables import BaseNetRow, DeviceRow, LatencyRow, TaskRow
+from nuwa.store.rows import find_pks
+from nuwa.store.tables import BaseNetRow, DeviceRow, LatencyRow, SubnetRow, TaskRow
 from nuwa.store.tasks import hash_classes
 
 
@@ -20,6 +21,7 @@ class SubnetFilter:
         classes: Exactly these classes, in any order.
         base: Name or id of a base.
         measured_only: Whether subnets whose latency is only predicted are left out.
+        subnet_ids: Only these subnets.
     """
 
     device: str | None = None
@@ -28,6 +30,7 @@ class SubnetFilter:
     classes: Sequence[str] | None = None
     base: str | None = None
     measured_only: bool = False
+    subnet_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class ResolvedFilter:
     max_ms: float | None
     min_top1: float | None
     measured_only: bool
+    subnet_pks: tuple[int, ...] | None
 
     def groups(self) -> Subquery:
         """Select the pairs of device and task (``device_pk``, ``task_pk``) asked for."""
@@ -61,6 +65,8 @@ class ResolvedFilter:
             found.append(rows.top1 >= self.min_top1)
         if self.measured_only:
             found.append(rows.measured_latency_ms.is_not(None))
+        if self.subnet_pks is not None:
+            found.append(rows.subnet_pk.in_(self.subnet_pks))
         return found
 
 
@@ -76,6 +82,9 @@ def resolve_filter(connection: Connection, wanted: SubnetFilter) -> ResolvedFilt
     if wanted.base is not None:
         bases = select(BaseNetRow.pk).where(or_(BaseNetRow.name == wanted.base, BaseNetRow.base_id == wanted.base))
         base_pks = tuple(connection.execute(bases).scalars())
+    subnet_pks = None
+    if wanted.subnet_ids is not None:
+        subnet_pks = tuple(find_pks(connection, SubnetRow.pk, SubnetRow.subnet_id, wanted.subnet_ids).values())
     return ResolvedFilter(
         device_pks=tuple(connection.execute(devices).scalars()),
         task_pks=tuple(connection.execute(tasks).scalars()),
@@ -83,4 +92,5 @@ def resolve_filter(connection: Connection, wanted: SubnetFilter) -> ResolvedFilt
         max_ms=wanted.max_ms,
         min_top1=wanted.min_top1,
         measured_only=wanted.measured_only,
+        subnet_pks=subnet_pks,
     )

@@ -8,6 +8,7 @@ import pytest
 
 from nuwa.errors import NuwaError
 from nuwa.store.budget import explain_budget, latency_of
+from nuwa.store.compare import compare_devices
 from nuwa.store.frames import COLUMNS, query_sql, query_subnets
 from nuwa.store.query import SORTS, find_subnets
 from nuwa.store.records import JsonDict
@@ -64,6 +65,7 @@ FILTERS = [
     SubnetFilter(base="another"),
     SubnetFilter(measured_only=True, max_ms=4.5),
     SubnetFilter(device="nothing"),
+    SubnetFilter(subnet_ids=("subnet-4", "subnet-7", "nothing")),
 ]
 
 
@@ -75,6 +77,7 @@ def matches(row: JsonDict, wanted: SubnetFilter) -> bool:
         and (wanted.min_top1 is None or (row["top1"] is not None and row["top1"] >= wanted.min_top1))
         and (wanted.classes is None or sorted(wanted.classes) == sorted(row["classes"]))
         and (wanted.base is None or wanted.base in (row["base"], row["base_id"]))
+        and (wanted.subnet_ids is None or row["subnet_id"] in wanted.subnet_ids)
         and (not wanted.measured_only or row["measured_latency_ms"] is not None)
     )
 
@@ -114,6 +117,18 @@ def test_limit_is_a_head_of_the_sorted_whole(filled: Store, sort: str) -> None:
         "newest": lambda r: int(r["subnet_id"].split("-")[1]) < NUM_SUBNETS // 2,
     }
     assert [keys[sort](row) for row in whole] == sorted(keys[sort](row) for row in whole)
+
+
+def test_devices_are_compared_on_the_subnets_of_their_fronts(filled: Store) -> None:
+    devices = ("jetson-nano", "lab-nano")
+    fronts = {d: names(find_subnets(filled, SubnetFilter(device=d), pareto=True)) for d in devices}
+    rows = compare_devices(filled, devices)
+    assert sorted(row["subnet_id"] for row in rows) == sorted({name for front in fronts.values() for name, _ in front})
+    for row, device in itertools.product(rows, devices):
+        (known,) = find_subnets(filled, SubnetFilter(device=device, subnet_ids=[row["subnet_id"]]))
+        assert row["latencies"][device]["latency_ms"] == latency_of(known)
+        assert row["latencies"][device]["is_on_front"] == ((row["subnet_id"], device) in fronts[device])
+    assert compare_devices(filled, ["jetson-nano", "nothing"], limit=1)[0]["latencies"]["nothing"] is None
 
 
 def test_unknown_sort_is_named(store: Store) -> None:

@@ -1,5 +1,6 @@
 """Users' own SELECTs: views can be read, and nothing else can be done."""
 
+import re
 import time
 from pathlib import Path
 
@@ -143,3 +144,16 @@ def test_endless_query_is_stopped(filled: Store) -> None:
 )
 def test_ordinary_parentheses_are_no_calls(query: str) -> None:
     check_calls(query)
+
+
+def test_documentation_names_every_column_of_every_view(filled: Store, root: Path) -> None:
+    rows = [line.split("|") for line in (root / "docs" / "database.md").read_text().splitlines() if "| `v_" in line]
+    documented = {row[1].strip(" `"): re.sub(r"\([^)]*\)", "", row[3]).replace("`", "").split(",") for row in rows}
+    assert sorted(documented) == sorted(VIEWS)
+    for view, columns in documented.items():
+        assert tuple(name.strip() for name in columns) == run_sql(filled, f"SELECT * FROM {view} LIMIT 0").columns
+
+
+def test_documented_query_runs(filled: Store, root: Path) -> None:
+    (query,) = re.findall(r"```sql\n(.*?)```", (root / "docs" / "database.md").read_text(), re.DOTALL)
+    assert run_sql(filled, query).columns == ("subnet_id", "latency_ms", "provenance", "top1", "split")

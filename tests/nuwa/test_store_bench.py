@@ -1,0 +1,79 @@
+"""A small run of ``benchmarks/store.py``: the big tables' queries read indexes and stay quick."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import event
+
+from benchmarks.store_data import bench_classes, fill_store
+from nuwa.store.budget import latency_of
+from nuwa.store.query import find_subnets
+from nuwa.store.records import JsonDict
+from nuwa.store.store import Store, open_store
+from nuwa.store.wanted import SubnetFilter
+
+NUM_SUBNETS = 4000
+CLASSES = bench_classes(3)
+
+
+@pytest.fixture(scope="module")
+def filled(module_store: Store) -> Store:
+    fill_store(module_store, num_subnets=NUM_SUBNETS, num_devices=2)
+    return module_store
+
+
+@pytest.fixture(scope="module")
+def filled_sqlite(make_url_of_new: Callable[[str], str]) -> Iterator[Store]:
+    """PostgreSQL walks small tables whatever their indexes, so only SQLite's plans tell anything here."""
+    with open_store(make_url_of_new("sqlite")) as store:
+        fill_store(store, num_subnets=NUM_SUBNETS, num_devices=2)
+        yield store
+
+
+QUERIES: list[tuple[SubnetFilter, bool]] = [
+    (SubnetFilter(max_ms=8, min_top1=0.4, classes=CLASSES), False),
+    (SubnetFilter(device="dev-1", classes=CLASSES), True),
+    (SubnetFilter(device="dev-1"), True),
+    (SubnetFilter(device="dev-1"), False),
+    (SubnetFilter(), False),
+]
+
+
+@pytest.mark.parametrize(("wanted", "pareto"), QUERIES)
+def test_no_query_walks_a_big_table(filled_sqlite: Store, wanted: SubnetFilter, pareto: bool) -> None:
+    seen: list[tuple[str, tuple[object, ...]]] = []
+
+    def listen(_connection: object, _cursor: object, sql: str, values: tuple[object, ...], *_: object) -> None:
+        seen.append((sql, values))
+
+    event.listen(filled_sqlite.engine, "before_cursor_execute", listen)
+    find_subnets(filled_sqlite, wanted, pareto=pareto, limit=50)
+    event.remove(filled_sqlite.engine, "before_cursor_execute", listen)
+    with filled_sqlite.read() as connection:
+        plans = [
+            str(row[3])
+            for sql, values in seen
+            if sql.startswith(("SELECT", "WITH"))
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
+        ]
+    assert any("ix_nuwa_latencies" in step for step in plans)
+    walks = ("SCAN nuwa_latencies", "SCAN nuwa_subnets", "SCAN nuwa_scores")
+    assert [step for step in plans if step.startswith(walks)] == []
+
+
+@pytest.mark.parametrize(("wanted", "pareto"), QUERIES)
+def test_small_database_answers_at_once(filled: Store, wanted: SubnetFilter, pareto: bool) -> None:
+    find_subnets(filled, wanted, pareto=pareto, limit=50)
+    started = time.process_time()
+    find_subnets(filled, wanted, pareto=pareto, limit=50)
+    assert time.process_time() - started < 0.3
+
+
+def test_front_of_a_task_is_what_nothing_beats(filled: Store) -> None:
+    wanted = SubnetFilter(device="dev-1", classes=CLASSES)
+    best: list[JsonDict] = []
+    for row in sorted(find_subnets(filled, wanted), key=lambda row: (latency_of(row), -row["top1"])):
+        if not best or row["top1"] > best[-1]["top1"]:
+            best.append(row)
+    assert find_subnets(filled, wanted, pareto=True, sort="latency") == best
