@@ -86,15 +86,8 @@ class HostDevice:
             warnings=tuple(warnings),
         )
 
-    def runner(self, model: "onnx.ModelProto") -> Run:
-        """Load ``model`` and return a function that runs it once on a fixed random image.
-
-        Raises:
-            NuwaError: If ONNX Runtime cannot take the model or its batch is not the device's.
-        """
-        return self._loaded(model)
-
     def _loaded(self, model: "onnx.ModelProto") -> Run:
+        """Load ``model`` and return a function that runs it once on a fixed random image."""
         session = OnnxRuntime(threads=threads_of(self._spec)).load(model.SerializeToString())
         shape = session.input_shape
         if shape[0] != self._spec.batch:

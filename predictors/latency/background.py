@@ -24,11 +24,6 @@ class Background:
 
     blocks: dict[Branch, BlockSpec]
 
-    @property
-    def has_launches(self) -> bool:
-        """Whether launches limit this device at all."""
-        return bool(self.blocks)
-
 
 def find_background(timer: ArchTimer, *, base: Arch, smallest: BlockSpec, relative_sd: float) -> Background:
     """Probe the device with the smallest branches, alone and behind a wide MLP.

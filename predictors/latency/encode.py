@@ -4,7 +4,7 @@ Every branch shape is priced once and remembered by number; an arch is then a li
 batch is summed in one go.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -210,8 +210,3 @@ class PriceList:
 
 def _shape(branch: Branch, block: BlockSpec) -> _Shape:
     return (block.num_heads, block.qk_dim, block.v_dim) if branch == "attn" else block.mlp_width
-
-
-def contexts_of(archs: Iterable[Arch]) -> set[BlockContext]:
-    """List the contexts that archs need rows in."""
-    return {context_of(arch) for arch in archs}

@@ -6,8 +6,6 @@ picks among them. Sources: wave and tile quantisation as NVIDIA's matrix-multipl
 describes it; the choice of candidates and the fit are ours.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -93,8 +91,3 @@ def log_coordinates(points: Array) -> Array:
         _, heads, qk, v = points.T
         logs = np.concatenate([logs, np.log2(np.stack([heads * (2 * qk + v), heads * v], axis=1))], axis=1)
     return np.asarray(logs, dtype=np.float64)
-
-
-def scaled(features: Array, reference: Sequence[float] | Array) -> Array:
-    """Divide each feature by its value at a reference, so that coefficients are milliseconds."""
-    return np.asarray(features / np.maximum(np.asarray(reference), 1e-12), dtype=np.float64)
