@@ -71,29 +71,28 @@ def lofo_table(left_out: list[Judged], fitted: list[Judged]) -> pd.DataFrame:
     """One line per published row, with the emulated latency from a fit that never saw its family."""
     by_sample = {(j.sample.timm_name, j.sample.img_size, j.sample.precision): j.emulated_ms for j in fitted}
     versions = " ".join(f"{name}-{version(name)}" for name in ("torch", "timm", "onnx", "scipy"))
-    lines = []
-    for j in sorted(left_out, key=lambda j: (j.sample.precision, j.sample.family, j.sample.timm_name)):
-        for row in j.sample.rows:
-            lines.append(
-                {
-                    "model": row.model,
-                    "timm_name": row.timm_name,
-                    "family": row.family,
-                    "img_size": row.img_size,
-                    "precision": row.precision,
-                    "measured_ms": row.latency_ms,
-                    "pooled_measured_ms": round(j.sample.measured_ms, 3),
-                    "emulated_ms": round(j.emulated_ms, 3),
-                    "error_pct": round(100 * (j.emulated_ms / row.latency_ms - 1), 2),
-                    "fitted_ms": round(by_sample[row.timm_name, row.img_size, j.sample.precision], 3),
-                    "protocol": "family left out" + (", transfers included" if j.sample.has_transfers else ""),
-                    "fitted_constants": len(CONSTANT_NAMES),
-                    "opset": OPSET,
-                    "versions": versions,
-                    "source": row.source,
-                }
-            )
-    return pd.DataFrame(lines)
+    ordered = sorted(left_out, key=lambda j: (j.sample.precision, j.sample.family, j.sample.timm_name))
+    return pd.DataFrame(
+        {
+            "model": row.model,
+            "timm_name": row.timm_name,
+            "family": row.family,
+            "img_size": row.img_size,
+            "precision": row.precision,
+            "measured_ms": row.latency_ms,
+            "pooled_measured_ms": round(j.sample.measured_ms, 3),
+            "emulated_ms": round(j.emulated_ms, 3),
+            "error_pct": round(100 * (j.emulated_ms / row.latency_ms - 1), 2),
+            "fitted_ms": round(by_sample[row.timm_name, row.img_size, j.sample.precision], 3),
+            "protocol": "family left out" + (", transfers included" if j.sample.has_transfers else ""),
+            "fitted_constants": len(CONSTANT_NAMES),
+            "opset": OPSET,
+            "versions": versions,
+            "source": row.source,
+        }
+        for j in ordered
+        for row in j.sample.rows
+    )
 
 
 def sanity_table(constants: Constants) -> pd.DataFrame:

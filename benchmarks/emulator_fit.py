@@ -24,13 +24,18 @@ from nuwa.device import Precision
 # one standard deviation of a residual is taken to be, so that priors weigh in the right measure.
 RESIDUAL_SD = 0.10
 
+# A row whose source leaves precision or resolution open, as measured.csv notes, counts this much in the fit
+# (not in the judging).
+DOUBTFUL_WEIGHT = 0.5
+DOUBTFUL_NOTES = ("second-hand", "assumed")
+
 # Physical starting values. Shares of peak: trtexec logs of plain convolutional nets reach 55-83 %.
 # Bandwidth: 15.7-20.5 of 25.6 GB/s. Launch: 40-54 µs per layer. Slowdowns and cycles per instruction: an
 # ideal kernel has 1, generated ones rarely stay below 1.5.
 PRIORS: Mapping[str, Prior] = {
     "conv_share": Prior(0.80, 1.15, 0.5, 0.98),
     "winograd_share": Prior(0.65, 1.25, 0.3, 0.98),
-    "matmul_share": Prior(0.50, 1.2, 0.1, 0.95),
+    "matmul_share": Prior(0.50, 1.15, 0.1, 0.95),
     "grouped_share": Prior(0.6, 1.4, 0.05, 1.0),
     "depthwise_share": Prior(0.15, 1.6, 0.02, 0.6),
     "depthwise_overhead": Prior(12.0, 1.6, 2.0, 60.0),
@@ -55,6 +60,7 @@ class Sample:
     precision: Precision
     measured_ms: float
     weight: float
+    is_doubtful: bool
     has_transfers: bool
     rows: tuple[Row, ...]
 
@@ -80,6 +86,7 @@ def samples_from_rows(rows: Sequence[Row]) -> list[Sample]:
             precision="fp16" if precision == "fp16" else "fp32",
             measured_ms=math.exp(float(np.mean([math.log(r.latency_ms) for r in members]))),
             weight=1.0 / per_model[name, precision],
+            is_doubtful=any(note in r.source for r in members for note in DOUBTFUL_NOTES),
             has_transfers=all("transfer included" in r.source for r in members),
             rows=tuple(members),
         )
@@ -175,7 +182,9 @@ def fit_constants(samples: Sequence[Sample]) -> Constants:
     def residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
         constants = constants_from_mapping(dict(zip(names, np.exp(x), strict=True)))
         errors = [
-            math.sqrt(s.weight) * math.log(timeline_of(s, constants).total_ms / s.measured_ms) / RESIDUAL_SD
+            math.sqrt(s.weight * (DOUBTFUL_WEIGHT if s.is_doubtful else 1.0))
+            * math.log(timeline_of(s, constants).total_ms / s.measured_ms)
+            / RESIDUAL_SD
             for s in samples
         ]
         return np.concatenate([errors, (x - centre) / spread])

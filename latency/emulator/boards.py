@@ -21,6 +21,8 @@ class Board:
         fp16_ratio: FP16 over FP32 peak of the CUDA cores.
         tensor_ratio: Reachable FP16 rate of convolutions and products over that of the CUDA cores; 1
             without tensor cores.
+        core_gain: What a core does per clock in depthwise convolutions and generated kernels over a core of
+            the Nano: wider caches and independent issue of integer and floating-point instructions.
         dram_gbps: Bandwidth of the data sheet.
         l2_kb: Second-level cache.
         launch_scale: Time of one launch over that of the Nano in MAXN.
@@ -36,6 +38,7 @@ class Board:
     clock_mhz: float
     fp16_ratio: float
     tensor_ratio: float
+    core_gain: float
     dram_gbps: float
     l2_kb: int
     launch_scale: float
@@ -50,8 +53,8 @@ class Board:
 
     @property
     def instructions_per_ms(self) -> float:
-        """One scalar instruction per core and clock."""
-        return self.cores * self.clock_mhz * 1e3
+        """One scalar instruction per core and clock, a core of the Nano taken as the unit."""
+        return self.fp32_macs_per_ms * self.core_gain
 
 
 # GM20B, Maxwell, cc 5.3: 1 SM of 128 cores, 921.6 MHz in MAXN, half2 arithmetic, L2 256 KB, 25.6 GB/s
@@ -63,6 +66,7 @@ JETSON_NANO = Board(
     clock_mhz=921.6,
     fp16_ratio=2.0,
     tensor_ratio=1.0,
+    core_gain=1.0,
     dram_gbps=25.6,
     l2_kb=256,
     launch_scale=1.0,
@@ -83,12 +87,13 @@ JETSON_TX2 = Board(
     clock_mhz=1300.0,
     fp16_ratio=2.0,
     tensor_ratio=1.0,
+    core_gain=1.0,
     dram_gbps=59.7,
     l2_kb=512,
     launch_scale=0.7,
     memory_mb=8192,
     context_mb=850,
-    uncertainty=0.35,
+    uncertainty=0.45,
 )
 
 # Volta, cc 7.2: 6 SMs, 384 cores and 48 tensor cores at 1100 MHz, 59.7 GB/s, L2 512 KB.
@@ -98,13 +103,14 @@ JETSON_XAVIER_NX = Board(
     cores=384,
     clock_mhz=1100.0,
     fp16_ratio=2.0,
-    tensor_ratio=2.0,
+    tensor_ratio=2.5,
+    core_gain=1.8,
     dram_gbps=59.7,
     l2_kb=512,
-    launch_scale=0.35,
+    launch_scale=0.25,
     memory_mb=8192,
     context_mb=1000,
-    uncertainty=0.45,
+    uncertainty=0.6,
 )
 
 # Ampere, cc 8.7: 8 SMs, 1024 cores and 32 tensor cores at 625 MHz, 68 GB/s, L2 2 MB.
@@ -114,13 +120,14 @@ JETSON_ORIN_NANO = Board(
     cores=1024,
     clock_mhz=625.0,
     fp16_ratio=1.0,
-    tensor_ratio=2.0,
+    tensor_ratio=2.5,
+    core_gain=1.8,
     dram_gbps=68.0,
     l2_kb=2048,
-    launch_scale=0.35,
+    launch_scale=0.25,
     memory_mb=8192,
     context_mb=1100,
-    uncertainty=0.45,
+    uncertainty=0.6,
 )
 
 BOARDS: dict[str, Board] = {

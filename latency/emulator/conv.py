@@ -19,7 +19,9 @@ def conv_ms(work: ConvWork, *, macs_per_ms: float, board: Board, constants: Cons
     if work.is_depthwise:
         outputs = work.macs // work.taps
         return (
-            outputs * (work.taps + constants.depthwise_overhead) / (board.fp32_macs_per_ms * constants.depthwise_share)
+            outputs
+            * (work.taps + constants.depthwise_overhead)
+            / (board.instructions_per_ms * constants.depthwise_share)
         )
     share = constants.conv_share * (constants.grouped_share if work.groups > 1 else 1.0)
     direct = gemm_ms(

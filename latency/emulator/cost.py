@@ -14,7 +14,7 @@ ELEMENT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2}
 def kernel_ms(kernel: Kernel, *, board: Board, precision: Precision, constants: Constants) -> float:
     """Time one kernel: its fixed cost, and the slower of arithmetic and memory traffic."""
     element_bytes = ELEMENT_BYTES[precision]
-    fixed = constants.kernel_us / 1e3 * JETSON_NANO_CLOCK_MHZ / board.clock_mhz
+    fixed = constants.kernel_us / 1e3 * JETSON_NANO_CLOCK_MHZ / (board.clock_mhz * board.core_gain)
     work = kernel.work
     if not isinstance(work, ConvWork | MatmulWork):
         slowdown = _slowdown(kernel, constants)

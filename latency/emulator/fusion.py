@@ -32,6 +32,7 @@ _REDUCTIONS = frozenset(
     | {"GlobalAveragePool", "GlobalMaxPool", "ArgMax", "ArgMin", "CumSum", "TopK"}
 )
 _SOFTMAXES = frozenset({"Softmax", "LogSoftmax"})
+_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "LRN"})
 _FUSED_ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu"})
 _SCALES = frozenset({"BatchNormalization", "Mul", "Add", "Sub", "Div"})
@@ -294,6 +295,11 @@ class _Fuser:
             return self._concat_kernels(op)
         if kind == "ConvTranspose":
             return [self._conv_transpose_kernel(op, reads=reads, writes=writes)]
+        if kind in _QUANTISERS:
+            raise NuwaError(
+                f"{kind} ({op.name!r}) asks for INT8, which the Jetson Nano and TX2 lack and this model does not price",
+                hint="export without quantisation and use precision fp16",
+            )
         raise NuwaError(
             f"operator {kind} ({op.name!r}) is not one that the time model can price",
             hint="export it as Conv, MatMul, Gemm, Softmax, reductions, pooling, shuffles and pointwise operators",

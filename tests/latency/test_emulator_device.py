@@ -1,0 +1,157 @@
+"""The emulated device: noise, reproducibility, interval, and what it refuses."""
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from latency.devices.emulated import EMULATED_SPECS, EmulatedDevice
+from latency.emulator.boards import BOARDS, JETSON_NANO
+from latency.emulator.constants import load_calibration
+from latency.emulator.shapes import stripped_model
+from latency.emulator.timeline import emulate
+from nuwa.device import MeasureProtocol
+from nuwa.errors import NuwaError
+from tests.support.onnx_graphs import GraphWriter, conv_model, vit_model
+
+NANO = EMULATED_SPECS["jetson-nano"]
+
+
+def test_every_spec_has_a_board_and_measures() -> None:
+    assert {"jetson-nano", "jetson-nano-5w", "jetson-tx2", "jetson-orin-nano"} <= set(EMULATED_SPECS)
+    for name, spec in EMULATED_SPECS.items():
+        measured = EmulatedDevice(spec).measure(vit_model())
+        assert (spec.name, spec.kind, measured.provenance) == (name, "emulated", "emulated")
+        assert BOARDS[name].memory_mb == spec.memory_mb
+
+
+def test_breakdown_adds_up_to_the_median() -> None:
+    measured = EmulatedDevice(NANO, seed=3).measure(vit_model(depth=2))
+    assert sum(k.ms for k in measured.breakdown) == pytest.approx(measured.latency_ms.median, rel=1e-9)
+
+
+def test_statistics_are_in_order_and_calm() -> None:
+    stats = EmulatedDevice(NANO).measure(vit_model(depth=2)).latency_ms
+    ordered = (stats.min, stats.p50, stats.p90, stats.p95, stats.p99, stats.max)
+    assert list(ordered) == sorted(ordered)
+    assert stats.median == stats.p50
+    assert 0 < stats.cv < 0.01
+
+
+def test_same_seed_same_figures_in_any_order() -> None:
+    models = [vit_model(depth=d) for d in (1, 2, 3)]
+    one, other = EmulatedDevice(NANO, seed=5), EmulatedDevice(NANO, seed=5)
+    forward = [one.measure(m) for m in models]
+    backward = [other.measure(m) for m in reversed(models)][::-1]
+    assert forward == backward
+    assert one.measure(models[0]) == other.measure(models[0]) != forward[0]  # a repetition has noise of its own
+
+
+def test_noise_has_the_stated_size() -> None:
+    model = conv_model()
+    truth = emulate(model, JETSON_NANO, precision="fp16").total_ms
+    logs = np.log(
+        [[EmulatedDevice.measure(d, model).latency_ms.median / truth for _ in range(6)] for d in _devices(150)]
+    )
+    within = float(np.sqrt(logs.var(axis=1, ddof=1).mean()))
+    between = float(logs.mean(axis=1).var(ddof=1) - within**2 / 6) ** 0.5
+    assert within == pytest.approx(0.005, rel=0.12)
+    assert between == pytest.approx(0.005, rel=0.25)
+    assert abs(float(logs.mean())) < 0.0015
+
+
+def _devices(count: int) -> list[EmulatedDevice]:
+    return [EmulatedDevice(NANO, seed=seed) for seed in range(count)]
+
+
+def test_board_interval_is_the_left_out_error_and_wider_elsewhere() -> None:
+    low, high = load_calibration().interval_factors
+    nano = EmulatedDevice(NANO).measure(vit_model())
+    assert nano.board_interval_ms == pytest.approx((nano.latency_ms.median * low, nano.latency_ms.median * high))
+    for name in ("jetson-tx2", "jetson-orin-nano"):
+        uncertainty = BOARDS[name].uncertainty
+        assert uncertainty is not None
+        assert 1 + uncertainty > high
+
+
+def test_transfers_are_added_when_asked_for() -> None:
+    model = conv_model((3, 8), size=224)
+    plain = EmulatedDevice(NANO).measure(model)
+    copied = EmulatedDevice(NANO).measure(model, protocol=MeasureProtocol(transfers=True))
+    assert [k.kind for k in copied.breakdown][-2:] == ["transfer", "transfer"]
+    assert copied.breakdown[-2].ms == pytest.approx(0.06, abs=0.02)  # a 3x224x224 FP32 image
+    assert copied.latency_ms.median > plain.latency_ms.median
+
+
+def test_a_cuda_graph_takes_launches_away() -> None:
+    model = vit_model(tokens=4, heads=1, head_dim=8, mlp_width=8, depth=4)
+    plain = EmulatedDevice(NANO).measure(model).latency_ms.median
+    replayed = EmulatedDevice(NANO).measure(model, protocol=MeasureProtocol(cuda_graph=True)).latency_ms.median
+    assert replayed < plain / 2
+
+
+@pytest.mark.parametrize("name", ["jetson-nano", "jetson-nano-5w", "jetson-tx2"])
+def test_int8_is_refused_with_the_reason(name: str) -> None:
+    device = EmulatedDevice(dataclasses.replace(EMULATED_SPECS[name], precision="int8"))
+    with pytest.raises(NuwaError, match="without native INT8"):
+        device.measure(conv_model())
+
+
+def test_quantised_graphs_are_refused_with_the_reason() -> None:
+    w = GraphWriter((1, 8))
+    with pytest.raises(NuwaError, match="INT8"):
+        EmulatedDevice(NANO).measure(w.model(w.add("QuantizeLinear", "x", w.weight(1))))
+
+
+def test_another_batch_is_refused() -> None:
+    with pytest.raises(NuwaError, match="batch 1"):
+        EmulatedDevice(NANO).measure(vit_model(batch=2))
+    assert EmulatedDevice(dataclasses.replace(NANO, batch=2)).measure(vit_model(batch=2)).latency_ms.median > 0
+
+
+def test_a_model_larger_than_the_memory_is_refused() -> None:
+    model = stripped_model(conv_model((4, 8), size=8))
+    model.graph.initializer[0].dims[:] = [50_000, 50_000]
+    model.graph.initializer[0].ClearField("raw_data")
+    w = GraphWriter((1, 50_000))
+    w.nodes.append(helper.make_node("MatMul", ["x", model.graph.initializer[0].name], ["y"]))
+    huge = w.model("y")
+    huge.graph.initializer.append(model.graph.initializer[0])
+    with pytest.raises(NuwaError, match="MB"):
+        EmulatedDevice(NANO).measure(huge)
+
+
+def test_newer_operators_are_priced_with_a_warning() -> None:
+    w = GraphWriter((1, 197, 64), opset=17)
+    model = w.model(w.add("LayerNormalization", "x", w.weight(64), w.weight(64), axis=-1))
+    (warning,) = [m for m in EmulatedDevice(NANO).measure(model).warnings if "opset" in m]
+    assert "LayerNormalization" in warning
+    assert not EmulatedDevice(NANO).measure(conv_model()).warnings
+
+
+def test_plain_transformers_are_called_an_extrapolation() -> None:
+    warnings = EmulatedDevice(NANO).measure(vit_model(heads=12, mlp_width=3072)).warnings
+    assert any("extrapolation" in w for w in warnings)
+
+
+def test_unknown_boards_are_answered_with_the_known_ones() -> None:
+    with pytest.raises(NuwaError) as error:
+        EmulatedDevice(dataclasses.replace(NANO, name="my-board")).measure(conv_model())
+    assert "jetson-nano" in error.value.hint
+    renamed = dataclasses.replace(NANO, name="my-board", options=(("board", "jetson-nano"),))
+    assert EmulatedDevice(renamed).measure(conv_model()).latency_ms.median > 0
+
+
+def test_weights_are_not_read_and_a_vit_is_priced_quickly() -> None:
+    model = vit_model(depth=12, heads=6, mlp_width=1536)
+    light = stripped_model(model)
+    assert light.ByteSize() < model.ByteSize() / 50
+    assert emulate(light, JETSON_NANO, precision="fp16") == emulate(model, JETSON_NANO, precision="fp16")
+    spent = []
+    for _ in range(5):
+        start = time.process_time()
+        emulate(model, JETSON_NANO, precision="fp16")
+        spent.append(time.process_time() - start)
+    assert min(spent) < 0.040  # 20 ms on an idle machine, doubled for a busy one
