@@ -77,6 +77,7 @@ _ALL = (
     Flag("study", "Name of the study.", metavar="NAME", is_setting=False),
     Flag("resume", "Go on where the named study stopped.", is_flag=True, is_setting=False),
     Flag("predictor", "Pin this latency predictor.", metavar="ID"),
+    Flag("judge", "Subnets that compete in short fine-tunings; 1 takes the best by KL.", type=_COUNT, default=1),
     Flag("pareto", "Answer with the whole front.", is_flag=True),
     Flag("explain", "Say why this arch.", is_flag=True),
     Flag("no-finetune", "Ship the subnet as derived.", is_flag=True),

@@ -61,7 +61,9 @@ class SearchWatch:
 
     def _finetune(self, state: FinetuneProgress) -> None:
         best = percent(state.best.score.top1)
-        parts = [f"fine-tuning {state.step}/{state.steps}", f"loss {state.losses.get('loss', float('nan')):.3f}"]
+        parts = [f"fine-tuning {state.step}/{state.steps}"]
+        if "loss" in state.losses:
+            parts.append(f"loss {state.losses['loss']:.3f}")
         parts += [f"best {best} on search", self._left("fine-tuning", state.step, state.steps), state.event]
         self._line.show("  ".join(filter(None, parts)))
 

@@ -1,8 +1,11 @@
 """The `nuwa.search/1` answer, put together from what a search found."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from deploy.bundle import read_bundle
+from deploy.file_hashes import CERTIFICATE
 from nuwa.arch import Arch, dict_from_arch
 from nuwa.cost import count_macs, count_params
 from nuwa.device import Measurement, device_json
@@ -113,3 +116,28 @@ def front_part(study: StudyResult) -> list[dict[str, Any]]:
         }
         for trial in study.front
     ]
+
+
+def base_part(measurement: Measurement) -> dict[str, Any]:
+    """Latency of the base on the device."""
+    board = measurement.board_interval_ms
+    return {
+        "latency_ms": measurement.latency_ms.median,
+        "provenance": measurement.provenance,
+        "board_interval_ms": None if board is None else list(board),
+    }
+
+
+def artifacts_part(folder: Path | None) -> dict[str, str | None]:
+    """Say where the bundle's files are."""
+    if folder is None:
+        return dict.fromkeys(("dir", "weights", "onnx", "engine", "build", "certificate"))
+    bundle = read_bundle(folder)
+    return {
+        "dir": str(folder),
+        "weights": str(bundle.weights_path),
+        "onnx": str(bundle.onnx_path),
+        "engine": str(bundle.engine_path) if bundle.engine_path else None,
+        "build": str(bundle.build_path) if bundle.build_path else None,
+        "certificate": str(folder / CERTIFICATE),
+    }

@@ -20,6 +20,7 @@ from predictors.latency.predictor import LatencyPredictor
 from search.derive.deriver import Deriver
 from search.feasible import MemoryLimit
 from search.library import Library
+from search.repair import RepairRound, verify_and_repair
 from search.run import run_study
 from search.scorer import TeacherScorer
 from search.space import SearchSpace, space_from_base
@@ -30,12 +31,18 @@ from service.workflow.library import cached_library
 from service.workflow.pricing import PROTOCOL
 from service.workflow.request import BudgetStatistic, SearchRequest
 
-MAX_REPAIRS = 3
-"""Rounds of correcting the predictor and searching on after the winner missed the budget when measured."""
 EXTRA_TRIALS = 8
-"""Subnets that each such round may score beyond the request's trials."""
+"""Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""
 SEARCH_SHARE = 0.4
 """Share of ``--timeout-s`` that the study may take; the rest is for fine-tuning and deployment."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A trial and the subnet derived for it."""
+
+    trial: TrialReport
+    model: PlainViT
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Found:
         model: Derived from the base, not fine-tuned.
         measurement: Of its exported graph on the device.
         study: All proposals.
+        space: What could be proposed.
         library: Single replacements that led to it.
         latency: The predictor as it stands after corrections.
         repairs: Rounds in which a measured miss corrected the predictor.
@@ -56,6 +64,7 @@ class Found:
     model: PlainViT
     measurement: Measurement
     study: StudyResult
+    space: SearchSpace
     library: Library
     latency: LatencyPredictor
     repairs: int
@@ -88,32 +97,60 @@ class Finder:
             self.inputs.teacher.model, self.inputs.tensors.search, self.inputs.base.preprocess, seed=self.request.seed
         )
         library = self._library(space, scorer)
-        for repairs in range(MAX_REPAIRS + 1):
-            study = self._study(space, scorer, library, latency, extra=repairs * EXTRA_TRIALS)
-            if study.best is None:
-                raise NuwaError("the study ended before any subnet that fits was scored", hint="give it more --trials")
-            model = self.deriver.derive(study.best.arch)
-            measurement = self.measure(model)
-            if statistic(measurement.latency_ms, self.request.budget_statistic) <= self.request.budget_ms:
-                return Found(study.best, model, measurement, study, library, latency, repairs)
+        studies = [self._study(space, scorer, library, latency, extra=0)]
+
+        def search_on(corrected: LatencyPredictor) -> Winner | None:
+            studies.append(self._study(space, scorer, library, corrected, extra=len(studies) * EXTRA_TRIALS))
+            return self._winner(studies[-1])
+
+        first = self._winner(studies[0])
+        if first is None:
+            raise NuwaError("the study ended before any subnet that fits was scored", hint="give it more --trials")
+        repaired = verify_and_repair(
+            first,
+            arch_of=lambda winner: winner.trial.arch,
+            measure=lambda winner: self.measure(winner.model),
+            search_on=search_on,
+            latency=latency,
+            budget_ms=self.request.budget_ms,
+            statistic=self.request.budget_statistic,
+            on_round=self._say_round,
+        )
+        if not repaired.is_met:
+            raise NoAnswerError(
+                f"no subnet met {self.request.budget_ms:g} ms when measured: {repaired.reason}",
+                hint=f"profile the device again: nuwa profile {self.inputs.device.name}",
+            )
+        return Found(
+            trial=repaired.winner.trial,
+            model=repaired.winner.model,
+            measurement=repaired.rounds[-1].measurement,
+            study=studies[-1],
+            space=space,
+            library=library,
+            latency=repaired.latency,
+            repairs=len(repaired.rounds) - 1,
+        )
+
+    def _winner(self, study: StudyResult) -> Winner | None:
+        return None if study.best is None else Winner(study.best, self.deriver.derive(study.best.arch))
+
+    def _say_round(self, round_: RepairRound) -> None:
+        measured = {"arch_id": round_.arch.arch_id, "measured_ms": round_.measured_ms, "is_met": round_.is_met}
+        self.store.add_event(self.study_name, "winner-measured", measured)
+        if not round_.is_met:
             self.hooks.step(
-                f"measured {measurement.latency_ms.median:.2f} ms, over the budget: "
+                f"measured {round_.measured_ms:.2f} ms, over the budget: "
                 "the predictor is corrected and the search goes on"
             )
-            self.store.add_event(
-                self.study_name,
-                "budget-missed",
-                {"arch_id": study.best.arch.arch_id, "measured_latency_ms": measurement.latency_ms.median},
-            )
-            latency = latency.corrected(study.best.arch, measurement.latency_ms.median)
-        raise NoAnswerError(
-            f"no subnet met {self.request.budget_ms:g} ms when measured, in {MAX_REPAIRS + 1} rounds",
-            hint=f"profile the device again: nuwa profile {self.inputs.device.name}",
-        )
 
     def measure(self, model: PlainViT) -> Measurement:
         """Measure the exported graph of ``model`` on the device."""
         return self.device.measure(exported(model, self.inputs.device), protocol=PROTOCOL)
+
+    def is_within_budget(self, measurement: Measurement) -> bool:
+        """Whether the measured statistic keeps the budget."""
+        return statistic(measurement.latency_ms, self.request.budget_statistic) <= self.request.budget_ms
 
     def _library(self, space: SearchSpace, scorer: TeacherScorer) -> Library:
         return cached_library(

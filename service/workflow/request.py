@@ -29,7 +29,9 @@ class SearchRequest:
         finetune_epochs: Passes over the training images; None leaves it to the steps.
         finetune_steps: Steps; None for the default.
         predictor_id: Latency predictor to pin; None fits or reuses the newest.
+        judge: Subnets that compete in short fine-tunings; 1 takes the best by KL.
         pareto: Whether the study looks for the whole front.
+        explain: Whether to say why this arch, and draw the front beside the bundle.
         finetune: Whether the winner is fine-tuned.
         deploy: Whether the winner is exported, built and verified.
         seed: Of everything random.
@@ -50,7 +52,9 @@ class SearchRequest:
     finetune_epochs: float | None = None
     finetune_steps: int | None = None
     predictor_id: str | None = None
+    judge: int = 1
     pareto: bool = False
+    explain: bool = False
     finetune: bool = True
     deploy: bool = True
     seed: int = 0

@@ -1,29 +1,24 @@
 """The main job: from a budget in milliseconds to a bundle that runs."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from deploy.bundle import read_bundle
 from deploy.export.from_vit import onnx_from_vit
-from deploy.file_hashes import CERTIFICATE
 from latency.devices.registry import open_device
-from nuwa.arch import Arch, dict_from_arch
+from nuwa.arch import dict_from_arch
 from nuwa.cache import Cache
 from nuwa.device import Device, Measurement
 from nuwa.errors import NuwaError
 from nuwa.store.heartbeat import Heartbeat
 from nuwa.store.records import Claim
 from nuwa.store.store import Store
-from nuwa.tensors import logits_of, split_tensors, top1
-from nuwa.vit import PlainViT
 from search.derive.deriver import Deriver
-from search.derive.options import DeriveOptions
 from search.feasible import BudgetTooSmallError
 from service.workflow import answer as parts
 from service.workflow.clock import PhaseClock
+from service.workflow.explain import explanation_of, picture_of
 from service.workflow.find import Finder, Found, statistic
 from service.workflow.hooks import Hooks
 from service.workflow.inputs import Inputs, open_inputs, record_inputs
@@ -38,7 +33,8 @@ from service.workflow.records import (
 )
 from service.workflow.request import SearchRequest, dict_from_request
 from service.workflow.ship import Proven, Shipment, prove, write
-from service.workflow.tune import tune
+from service.workflow.tune import pick_by_short_runs, tune
+from service.workflow.winner import OPTIONS, Accuracies, Shipped, test_accuracies, top1_on
 
 
 @dataclass(frozen=True)
@@ -56,27 +52,6 @@ class Outcome:
     base_arch: dict[str, Any] | None
     error: NuwaError | None = None
     explanation: str = ""
-
-
-@dataclass(frozen=True)
-class Accuracies:
-    """Fractions on the test split, opened once; ``all_classes`` is None where the base lacks the classes."""
-
-    all_classes: float | None
-    restricted: float
-    derived: float
-    shipped: float
-
-
-@dataclass(frozen=True)
-class Shipped:
-    """The winner of the search or, where it is more accurate and fast enough, the base itself."""
-
-    arch: Arch
-    model: PlainViT
-    derived: PlainViT
-    is_base: bool
-    subnet_id: str
 
 
 def run_search(
@@ -124,50 +99,6 @@ def run_search(
     return outcome
 
 
-OPTIONS = DeriveOptions()
-"""Of every derivation in a search; part of each subnet's id."""
-
-
-def base_part(measurement: Measurement) -> dict[str, Any]:
-    """Latency of the base on the device."""
-    board = measurement.board_interval_ms
-    return {
-        "latency_ms": measurement.latency_ms.median,
-        "provenance": measurement.provenance,
-        "board_interval_ms": None if board is None else list(board),
-    }
-
-
-def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
-    """Open the test split, once: the base with all classes and restricted, and what is shipped."""
-    base, task = inputs.base, inputs.task
-    test = split_tensors(task.test, base.preprocess)
-
-    def score(model: PlainViT) -> float:
-        return top1(logits_of(model, test.images, base.preprocess), test.labels)
-
-    all_classes = None
-    if task.base_classes is not None:
-        logits = logits_of(base.model, test.images, base.preprocess)
-        all_classes = top1(logits, torch.tensor(task.base_classes)[test.labels])
-    return Accuracies(all_classes, score(inputs.teacher.model), score(shipped.derived), score(shipped.model))
-
-
-def artifacts_part(folder: Path | None) -> dict[str, str | None]:
-    """Say where the bundle's files are."""
-    if folder is None:
-        return dict.fromkeys(("dir", "weights", "onnx", "engine", "build", "certificate"))
-    bundle = read_bundle(folder)
-    return {
-        "dir": str(folder),
-        "weights": str(bundle.weights_path),
-        "onnx": str(bundle.onnx_path),
-        "engine": str(bundle.engine_path) if bundle.engine_path else None,
-        "build": str(bundle.build_path) if bundle.build_path else None,
-        "certificate": str(folder / CERTIFICATE),
-    }
-
-
 class _Search:
     """One run of the main job."""
 
@@ -196,17 +127,27 @@ class _Search:
             device = open_device(inputs.device, seed=request.seed)
             base_measurement = self._measure_base(device)
         answer = parts.head_part(request, inputs, study=self.claim.study, predictor_id=priced.predictor_id)
-        answer["base"] |= base_part(base_measurement)
+        answer["base"] |= parts.base_part(base_measurement)
         base_ms = statistic(base_measurement.latency_ms, request.budget_statistic)
         answer["budget_binds"] = base_ms > request.budget_ms
         self._say_priced(priced, base_measurement, binds=answer["budget_binds"])
+        finder = self._finder(device, base_measurement)
         try:
-            found = self._find(priced, device, base_measurement)
+            found = self._find(finder, priced)
         except BudgetTooSmallError as error:
             answer |= parts.infeasible_part(error)
             return Outcome(answer, None, error)
-        shipped = self._tune(found, base_fits=base_ms <= request.budget_ms)
-        return self._ship(answer, found, shipped, device)
+        shipped = self._tune(found, finder, base_fits=base_ms <= request.budget_ms)
+        outcome = self._ship(answer, found, shipped, device)
+        return self._explained(outcome, found) if request.explain else outcome
+
+    def _explained(self, outcome: Outcome, found: Found) -> Outcome:
+        budget_ms = self.request.budget_ms
+        if outcome.answer["artifacts"]["dir"]:
+            path = Path(outcome.answer["artifacts"]["dir"]) / "front.png"
+            picture_of(found, path, budget_ms=budget_ms, title=self.claim.study)
+            outcome.answer["artifacts"]["front"] = str(path)
+        return dataclasses.replace(outcome, explanation=explanation_of(found, budget_ms=budget_ms))
 
     def _earlier_predictor(self) -> str | None:
         """A resumed search goes on with the predictor it started from."""
@@ -219,17 +160,18 @@ class _Search:
         self.store.save_measurement(measurement, arch=self.inputs.teacher.model.arch)
         return measurement
 
-    def _find(self, priced: PricedDevice, device: Device, base_measurement: Measurement) -> Found:
+    def _finder(self, device: Device, base_measurement: Measurement) -> Finder:
         with self.clock.phase("derive"):
             deriver = Deriver(
                 self.inputs.teacher.model,
                 self.inputs.tensors.train,
                 self.inputs.base.preprocess,
                 cache=Cache(self.cache_dir / "derive"),
+                options=OPTIONS,
             )
             deriver.prepare()
         self.hooks.step(f"statistics of {len(self.inputs.task.train)} training images: every cut is a solve away")
-        finder = Finder(
+        return Finder(
             request=self.request,
             inputs=self.inputs,
             store=self.store,
@@ -241,6 +183,8 @@ class _Search:
             study_name=self.claim.study,
             storage_url=optuna_url(self.store),
         )
+
+    def _find(self, finder: Finder, priced: PricedDevice) -> Found:
         with self.clock.phase("search"):
             found = finder.find(priced.predictor)
             record_study(
@@ -259,29 +203,26 @@ class _Search:
         )
         return found
 
-    def _tune(self, found: Found, *, base_fits: bool) -> Shipped:
+    def _tune(self, found: Found, finder: Finder, *, base_fits: bool) -> Shipped:
+        request, inputs = self.request, self.inputs
         with self.clock.phase("finetune"):
+            arch, derived = pick_by_short_runs(found, finder=finder, request=request, inputs=inputs, hooks=self.hooks)
             tuned = tune(
-                found.model,
-                top1_search=found.trial.top1_search or 0.0,
-                request=self.request,
-                inputs=self.inputs,
+                derived,
+                request=request,
+                inputs=inputs,
                 checkpoint_dir=self.cache_dir / "finetune" / self.claim.study,
                 hooks=self.hooks,
             )
-        identity = subnet_id_of(found.trial.arch, self.inputs, OPTIONS)
+        identity = subnet_id_of(arch, inputs, OPTIONS)
         record_tuned(self.store, identity, tuned)
         if tuned.result is not None:
             self.hooks.step(f"fine-tuned: {100 * tuned.top1_search:.1f} % on the search split")
-        teacher = self.inputs.teacher.model
-        if base_fits and self._top1_search(teacher) > tuned.top1_search:
-            identity = subnet_id_of(teacher.arch, self.inputs, OPTIONS)
+        teacher = inputs.teacher.model
+        if base_fits and top1_on(teacher, inputs) > tuned.top1_search:
+            identity = subnet_id_of(teacher.arch, inputs, OPTIONS)
             return Shipped(teacher.arch, teacher, teacher, is_base=True, subnet_id=identity)
-        return Shipped(found.trial.arch, tuned.model, found.model, is_base=False, subnet_id=identity)
-
-    def _top1_search(self, model: PlainViT) -> float:
-        search = self.inputs.tensors.search
-        return top1(logits_of(model, search.images, self.inputs.base.preprocess), search.labels)
+        return Shipped(arch, tuned.model, derived, is_base=False, subnet_id=identity)
 
     def _ship(self, answer: dict[str, Any], found: Found, shipped: Shipped, device: Device) -> Outcome:
         request, inputs = self.request, self.inputs
@@ -314,7 +255,7 @@ class _Search:
             measurement=proven.measurement,
             accuracy={"top1_derived": accuracy.derived, "top1": accuracy.shipped},
         )
-        answer["artifacts"] = artifacts_part(bundle)
+        answer["artifacts"] = parts.artifacts_part(bundle)
         answer["trials"] = parts.trials_part(found.study)
         answer["repairs"] = found.repairs
         if request.pareto:

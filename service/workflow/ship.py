@@ -11,6 +11,7 @@ from PIL import Image
 from deploy.bundle import Bundle
 from deploy.certificate import BudgetStatistic, Certificate
 from deploy.export.from_vit import onnx_from_vit
+from deploy.export.stream_scale import stream_scale_from_images
 from deploy.tensorrt.operators import check_operators
 from deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
 from deploy.verify import Agreement, verify_fp16, verify_onnx
@@ -24,8 +25,8 @@ from nuwa.tensors import SplitTensors
 from nuwa.vit import PlainViT
 from service.workflow.pricing import PROTOCOL
 
-VERIFY_IMAGES = 128
-"""Search images that exports are compared on: enough for 99 % agreement to mean something."""
+VERIFY_IMAGES = 64
+"""Search images that exports are compared on; the FP16 check computes node by node and takes its time."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
         batch=spec.batch,
         preprocess=shipment.preprocess,
         labels=shipment.task.class_names,
+        stream_scale=stream_scale_from_images(shipment.model, search.images[:VERIFY_IMAGES], shipment.preprocess),
         metadata={"subnet_id": shipment.subnet_id, "arch_id": shipment.arch.arch_id},
     )
     if spec.runtime == "tensorrt":

@@ -10,7 +10,13 @@ from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
 
-VIEWS = ("v_devices", "v_latencies", "v_subnets", "v_studies", "v_certificates")
+COUNTS = {
+    "devices": "select count(*) from v_devices",
+    "latencies": "select count(*) from v_latencies",
+    "subnets": "select count(*) from v_subnets",
+    "studies": "select count(*) from v_studies",
+    "certificates": "select count(*) from v_certificates",
+}
 
 
 @click.group()
@@ -33,9 +39,7 @@ def check(**values: Any) -> None:
     """Open the database and count what is in it."""
     output = output_from_flags(values)
     with database(values) as store:
-        rows = [
-            {"what": view[2:], "rows": _count(run_sql(store, f"select count(*) as n from {view}"))} for view in VIEWS
-        ]
+        rows = [{"what": what, "rows": _count(run_sql(store, query))} for what, query in COUNTS.items()]
         url = store.shown_url
     if output.json:
         output.document({"schema": "nuwa.db/1", "url": url, "counts": {r["what"]: r["rows"] for r in rows}})

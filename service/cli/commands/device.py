@@ -46,7 +46,9 @@ def show(name: str, **values: Any) -> None:
         predictors = store.predictors(spec.device_id)
     facts = dataclasses.asdict(spec) | {"device_id": spec.device_id, "options": dict(spec.options)}
     tables = [{"lut_id": lut.lut_id, "protocol_id": lut.protocol_id, "rows": lut.num_rows} for lut in luts]
-    known = [{"predictor_id": p.predictor_id, "created": str(p.created_at), "report": p.report} for p in predictors]
+    known: list[dict[str, Any]] = [
+        {"predictor_id": p.predictor_id, "created": str(p.created_at), "report": p.report} for p in predictors
+    ]
     if output.json:
         output.document({"schema": "nuwa.device/1", "device": facts, "tables": tables, "predictors": known})
         return
@@ -74,8 +76,11 @@ def add(name: str, address: str, runtime: str, precision: Any, batch: int, **val
     from latency.transport.ssh import SshTransport, ssh_address_from_text
 
     parsed = ssh_address_from_text(address)
-    with SshTransport(parsed) as transport:
+    transport = SshTransport(parsed)
+    try:
         facts = read_board_facts(transport)
+    finally:
+        transport.close()
     spec: DeviceSpec = spec_from_facts(name, facts, address=address, precision=precision, batch=batch)
     if values["dry_run"]:
         output.note(f"would add {name} over {runtime}: {spec}")

@@ -29,7 +29,7 @@ INFEASIBLE = 1
 @with_flags(
     *("budget-ms", "device", "base", "data", "label-column", "classes", "budget-statistic", "max-memory-mb"),
     *("trials", "timeout-s", "sampler", "finetune-epochs", "finetune-steps", "study", "resume", "predictor"),
-    *("pareto", "explain", "no-finetune", "no-deploy", "cache-dir"),
+    *("judge", "pareto", "explain", "no-finetune", "no-deploy", "cache-dir"),
 )
 @click.pass_context
 def command(ctx: click.Context, /, **values: Any) -> int:
@@ -73,7 +73,9 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
         finetune_epochs=values["finetune_epochs"],
         finetune_steps=values["finetune_steps"],
         predictor_id=values["predictor"],
+        judge=values["judge"],
         pareto=values["pareto"],
+        explain=values["explain"],
         finetune=not values["no_finetune"],
         deploy=not values["no_deploy"],
         seed=values["seed"],

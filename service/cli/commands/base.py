@@ -1,0 +1,107 @@
+"""``nuwa base``: train, evaluate and list base ViTs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nuwa.errors import NuwaError
+from service.cli.command import NuwaCommand
+from service.cli.commands.evaluate import command as evaluate_command
+from service.cli.flags import with_flags
+from service.cli.output import output_from_flags
+from service.cli.progress import ProgressLine
+
+INTERRUPTED = 130
+
+
+@click.group()
+def command() -> None:
+    """Train, evaluate and list base ViTs."""
+
+
+@command.command("ls", cls=NuwaCommand)
+@with_flags()
+def ls(**values: Any) -> None:
+    """List the bases that need no name lookup: the package's own, and folders here in timm's hub format."""
+    from nuwa.base import ASSETS_DIR, DEFAULT_BASE, read_hub_config
+
+    output = output_from_flags(values)
+    folders = [(DEFAULT_BASE, ASSETS_DIR / "base")]
+    here = sorted(p.parent for p in Path().glob("*/config.json") if (p.parent / "model.safetensors").exists())
+    rows = []
+    for name, folder in [*folders, *((f"./{p}", p) for p in here)]:
+        config = read_hub_config(folder)
+        size = config.get("pretrained_cfg", {}).get("input_size", [0, 0, 0])
+        rows.append(
+            {
+                "name": name,
+                "architecture": config["architecture"],
+                "classes": config.get("num_classes"),
+                "img_size": size[-1],
+                "size_mb": round((folder / "model.safetensors").stat().st_size / 1e6, 1),
+            }
+        )
+    if output.json:
+        output.document({"schema": "nuwa.base/1", "bases": rows})
+    else:
+        output.table(rows)
+
+
+@command.command("train", cls=NuwaCommand)
+@click.option("--model", default="vit_tiny_patch16_224", show_default=True, help="timm VisionTransformer to train.")
+@click.option(
+    "--model-arg", "model_args", multiple=True, metavar="NAME=VALUE", help="timm argument, such as img_size=80."
+)
+@click.option("--pretrained", is_flag=True, help="Start from timm's weights.")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images per step.")
+@with_flags("data", "label-column", "minutes", "resume")
+def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: Any) -> int:
+    """Train or fine-tune a base on --data and write it to -o DIR in timm's hub format."""
+    output = output_from_flags(values, use_path=False)
+    if values["data"] is None or values["output"] is None:
+        raise NuwaError("training needs images and a folder", hint="nuwa base train --data PATH -o DIR")
+    from service.cli.search_view import SearchWatch
+    from service.workflow.base_train import train_base_from
+
+    folder = Path(values["output"]).expanduser()
+    with ProgressLine(enabled=output.shows_progress) as line:
+        try:
+            answer = train_base_from(
+                values["data"],
+                label_column=values["label_column"],
+                timm_name=model,
+                model_args=dict(_parse_arg(text) for text in model_args),
+                pretrained=pretrained,
+                steps=values["steps"],
+                batch_size=values["batch_size"],
+                minutes=values["minutes"],
+                seed=values["seed"],
+                folder=folder,
+                resume=values["resume"],
+                progress=SearchWatch(line, trials=0).hooks().finetune,
+            )
+        except KeyboardInterrupt:
+            line.clear()
+            output.note("\ninterrupted; a checkpoint is saved. Run the same command with --resume to go on")
+            return INTERRUPTED
+    if output.json:
+        output.document({"schema": "nuwa.base-train/1", **answer})
+    else:
+        output.table([answer])
+    return 0
+
+
+command.add_command(evaluate_command, "evaluate")
+
+
+def _parse_arg(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise NuwaError(f"wanted NAME=VALUE for --model-arg, found {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

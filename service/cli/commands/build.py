@@ -1,0 +1,32 @@
+"""``nuwa build``: build a bundle's engine, or print the command that does on the device."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.cli.command import NuwaCommand
+from service.cli.database import database
+from service.cli.flags import with_flags
+from service.cli.output import output_from_flags
+from service.workflow.devices import find_device
+
+
+@click.command("build", cls=NuwaCommand)
+@click.argument("folder", type=click.Path(path_type=Path))
+@with_flags("device")
+def command(folder: Path, **values: Any) -> None:
+    """Build the engine of bundle FOLDER here, or print the trtexec line to run on the device."""
+    output = output_from_flags(values)
+    from service.workflow.export import build_engine_in
+
+    with database(values) as store:
+        spec = find_device(values["device"], store)
+    answer = build_engine_in(folder, spec=spec)
+    if output.json:
+        output.document({"schema": "nuwa.build/1", **answer})
+    elif answer["engine"]:
+        output.text(f"engine: {answer['engine']}")
+    else:
+        output.note(f"no engine can be built here for {spec.name}; run {answer['build']} on the device:")
+        output.text(answer["line"])

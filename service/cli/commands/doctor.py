@@ -1,0 +1,80 @@
+"""``nuwa doctor``: check this machine, or a device, and say what to type for each fault."""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from latency.devices.finding import Finding
+from nuwa.errors import NoAnswerError
+from nuwa.settings import default_cache_dir, default_db_url
+from nuwa.store.store import open_store
+from service.cli.command import NuwaCommand
+from service.cli.database import database
+from service.cli.flags import with_flags
+from service.cli.output import output_from_flags
+from service.workflow.devices import find_device
+
+WANTED_DISK_MB = 1024
+"""Room for caches, checkpoints and bundles of a few searches."""
+
+
+@click.command("doctor", cls=NuwaCommand)
+@click.argument("device", required=False)
+@with_flags()
+def command(device: str | None, **values: Any) -> None:
+    """Check this machine, or DEVICE: what was found, and what to type to mend it."""
+    output = output_from_flags(values)
+    if device is None:
+        findings = examine_here(values["db"] or default_db_url())
+    else:
+        with database(values) as store:
+            spec = find_device(device, store)
+        if spec.kind == "ssh":
+            from latency.devices.ssh import ssh_device_from_spec
+
+            board = ssh_device_from_spec(spec)
+            try:
+                findings = list(board.doctor())
+            finally:
+                board.close()
+        else:
+            findings = [Finding(spec.kind, is_ok=True, found=spec.note or f"{spec.runtime} {spec.runtime_version}")]
+    faults = [f for f in findings if not f.is_ok]
+    rows = [{"check": f.name, "ok": f.is_ok, "found": f.found, "mend": f.mend} for f in findings]
+    if output.json:
+        output.document({"schema": "nuwa.doctor/1", "findings": rows, "faults": len(faults)})
+    else:
+        output.table([row | {"ok": "ok" if row["ok"] else "FAULT"} for row in rows])
+    if faults:
+        raise NoAnswerError(f"{len(faults)} of {len(findings)} checks found a fault", hint=faults[0].mend)
+
+
+def examine_here(url: str) -> list[Finding]:
+    """Look at packages, disk, caches and the database of this machine."""
+    findings = [_package(name) for name in ("torch", "timm", "optuna", "onnxruntime")]
+    tensorrt = "installed" if find_spec("tensorrt") else "not installed: engines are built on the device"
+    findings.append(Finding("tensorrt", is_ok=True, found=tensorrt))
+    free_mb = shutil.disk_usage(_existing(default_cache_dir())).free / 1e6
+    enough = free_mb >= WANTED_DISK_MB
+    mend = "" if enough else f"free some space, or NUWA_CACHE_DIR=… (now {default_cache_dir()})"
+    findings.append(Finding("disk", is_ok=enough, found=f"{free_mb / 1000:.1f} GB free for caches", mend=mend))
+    store = open_store(url)
+    try:
+        findings.append(Finding("database", is_ok=True, found=store.shown_url))
+    finally:
+        store.close()
+    return findings
+
+
+def _package(name: str) -> Finding:
+    found = find_spec(name) is not None
+    return Finding(
+        name, is_ok=found, found="installed" if found else "missing", mend="" if found else f"pip install {name}"
+    )
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)

@@ -1,0 +1,75 @@
+"""Train a base on a data set."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+
+from deploy.train.base_config import BaseDesign, BaseTrainConfig
+from deploy.train.base_train import train_base
+from deploy.train.outcome import Progress
+from nuwa.dataset import WHOLE, load_dataset
+from nuwa.errors import NuwaError
+from nuwa.images import Preprocess
+from nuwa.suggest import unknown_name
+
+
+def train_base_from(
+    data: str,
+    *,
+    label_column: str | None,
+    timm_name: str,
+    model_args: Mapping[str, Any],
+    pretrained: bool,
+    steps: int | None,
+    batch_size: int | None,
+    minutes: float | None,
+    seed: int,
+    folder: Path,
+    resume: bool,
+    progress: Callable[[Progress], None],
+) -> dict[str, Any]:
+    """Train on the train split of ``data`` and write the base; checkpoints lie beside it until it is done.
+
+    Raises:
+        NuwaError: If the model is unknown or the data has no training split.
+    """
+    if not timm.is_model(timm_name):
+        raise unknown_name("model", timm_name, timm.list_models("*vit*"))
+    splits = load_dataset(data, label_column=label_column)
+    images = splits.get("train") or splits.get(WHOLE)
+    if images is None:
+        raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train")
+    size = model_args.get("img_size")
+    if size is None:
+        size = timm.create_model(timm_name, pretrained=False).pretrained_cfg["input_size"][-1]
+    defaults = BaseTrainConfig()
+    num_steps = steps or defaults.steps
+    config = BaseTrainConfig(
+        seed=seed,
+        minutes=minutes,
+        steps=num_steps,
+        batch_size=batch_size or defaults.batch_size,
+        warmup_steps=min(defaults.warmup_steps, num_steps // 5),
+        eval_every=min(defaults.eval_every, num_steps),
+    )
+    result = train_base(
+        BaseDesign(timm_name, pretrained=pretrained, model_args=dict(model_args)),
+        images,
+        folder=folder,
+        preprocess=Preprocess(img_size=int(size)),
+        config=config,
+        progress=progress,
+        checkpoint_dir=folder.parent / f".{folder.name}.checkpoints",
+        resume=resume,
+    )
+    best = result.outcome.best
+    return {
+        "dir": str(folder),
+        "steps": result.outcome.steps,
+        "top1_search": best.score.top1,
+        "seconds": round(result.outcome.seconds, 1),
+        "device": result.outcome.device,
+        "precision": result.outcome.precision,
+    }

@@ -1,0 +1,44 @@
+"""Why this arch, in words: what each cut saves and costs, and what other budgets would buy."""
+
+from pathlib import Path
+
+from predictors.accuracy import prior_from_library
+from search.explain import Explanation, OtherBudget, explain
+from search.picture import draw_front
+from search.seeds import additive_fronts
+from service.workflow.find import Found
+
+
+def explanation_of(found: Found, *, budget_ms: float) -> str:
+    """Explain the winner of a search."""
+    prior = prior_from_library(found.space.base, found.library.archs, found.library.kls)
+    fronts = additive_fronts(found.space, prior=prior, latency=found.latency)
+    told = explain(
+        found.study, space=found.space, prior=prior, latency=found.latency, budget_ms=budget_ms, fronts=fronts
+    )
+    return words_from(told)
+
+
+def words_from(told: Explanation) -> str:
+    """Render an explanation as text."""
+    lines = [
+        "why this arch: what each cut saves, and costs in KL to the base (in the winner / alone)",
+        *(
+            f"  {cut.saved_ms:6.2f} ms  {cut.kl:+.4f} / {cut.alone_kl:.4f}  {cut.place}: {cut.what}"
+            for cut in told.cuts
+        ),
+        "other budgets (KL of the best scored subnet; what the accuracy predictor promises)",
+        *(f"  {_words_of(other)}" for other in told.other_budgets),
+    ]
+    return "\n".join(lines)
+
+
+def _words_of(other: OtherBudget) -> str:
+    scored = "none scored" if other.trial is None or other.trial.kl is None else f"KL {other.trial.kl:.4f}"
+    promised = "nothing fits" if other.promised_kl is None else f"KL {other.promised_kl:.4f} promised"
+    return f"{other.budget_ms:.2f} ms: {scored}; {promised}"
+
+
+def picture_of(found: Found, path: Path, *, budget_ms: float, title: str) -> None:
+    """Draw the scored subnets and their front."""
+    draw_front(found.study, path, budget_ms=budget_ms, title=title)

@@ -1,0 +1,56 @@
+"""What is shipped, and how accurate it is on the test split."""
+
+from dataclasses import dataclass
+
+import torch
+
+from nuwa.arch import Arch
+from nuwa.tensors import logits_of, split_tensors, top1
+from nuwa.vit import PlainViT
+from search.derive.options import DeriveOptions
+from service.workflow.inputs import Inputs
+
+OPTIONS = DeriveOptions()
+"""Of every derivation in a search; part of each subnet's id."""
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Fractions on the test split, opened once; ``all_classes`` is None where the base lacks the classes."""
+
+    all_classes: float | None
+    restricted: float
+    derived: float
+    shipped: float
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The winner of the search or, where it is more accurate and fast enough, the base itself."""
+
+    arch: Arch
+    model: PlainViT
+    derived: PlainViT
+    is_base: bool
+    subnet_id: str
+
+
+def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
+    """Open the test split, once: the base with all classes and restricted, and what is shipped."""
+    base, task = inputs.base, inputs.task
+    test = split_tensors(task.test, base.preprocess)
+
+    def score(model: PlainViT) -> float:
+        return top1(logits_of(model, test.images, base.preprocess), test.labels)
+
+    all_classes = None
+    if task.base_classes is not None:
+        logits = logits_of(base.model, test.images, base.preprocess)
+        all_classes = top1(logits, torch.tensor(task.base_classes)[test.labels])
+    return Accuracies(all_classes, score(inputs.teacher.model), score(shipped.derived), score(shipped.model))
+
+
+def top1_on(model: PlainViT, inputs: Inputs) -> float:
+    """Accuracy of ``model`` on the search split, in FP32."""
+    search = inputs.tensors.search
+    return top1(logits_of(model, search.images, inputs.base.preprocess), search.labels)
