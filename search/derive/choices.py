@@ -23,7 +23,15 @@ from search.derive.rotation import narrow
 MLP_SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 """Measured; a halving of the width multiplies the loss by a near constant, so others are interpolated."""
 MLP_BETWEEN = (3 / 4, 3 / 8, 3 / 16, 3 / 32)
-ATTN_SHARES = ((1, 1 / 4, 1 / 2), (1, 1 / 8, 1 / 4), (2 / 3, 1 / 4, 1 / 2), (1 / 3, 1 / 4, 1 / 2))
+ATTN_SHARES = (
+    (1, 1 / 4, 1 / 2),
+    (1, 1 / 8, 1 / 2),
+    (1, 1 / 4, 1 / 4),
+    (2 / 3, 1 / 4, 1 / 2),
+    (1, 1 / 8, 1 / 4),
+    (2 / 3, 1 / 8, 1 / 4),
+    (1 / 3, 1 / 4, 1 / 2),
+)
 """Heads, QK width, VO width: query and key lose almost nothing down to a quarter."""
 EMBED_SHARES = (11 / 12, 5 / 6, 3 / 4)
 
@@ -159,15 +167,17 @@ def _with_branch(arch: Arch, index: int, spec: BlockSpec, *, is_mlp: bool) -> Ar
 
 
 def _interpolated(row: Sequence[BranchChoice], full: BlockSpec) -> tuple[BranchChoice, ...]:
-    """Add widths between the measured ones: log KL is close to linear in log width."""
-    points = [(c.spec.mlp_width, max(c.kl, 1e-6)) for c in row if 0 < c.spec.mlp_width < full.mlp_width]
+    """Add widths between and above the measured ones: log KL is close to linear in log width."""
+    points = sorted((c.spec.mlp_width, max(c.kl, 1e-6)) for c in row if 0 < c.spec.mlp_width < full.mlp_width)
     if len(points) < 2:
         return tuple(row)
-    xs, ys = zip(*sorted(points), strict=True)
+    xs, ys = np.log(np.array(points, dtype=np.float64)).T
+    slope = (ys[-1] - ys[-2]) / (xs[-1] - xs[-2])
     known = {c.spec.mlp_width for c in row}
-    added = [
-        BranchChoice(spec, float(np.exp(np.interp(np.log(spec.mlp_width), np.log(xs), np.log(ys)))))
-        for spec in mlp_choices(full, MLP_BETWEEN)
-        if spec.mlp_width not in known
-    ]
+    added = []
+    for spec in mlp_choices(full, MLP_BETWEEN):
+        if spec.mlp_width not in known:
+            x = np.log(spec.mlp_width)
+            y = np.interp(x, xs, ys) + max(0.0, x - xs[-1]) * min(slope, 0.0)
+            added.append(BranchChoice(spec, float(np.exp(y))))
     return tuple(sorted([*row, *added], key=lambda c: -c.spec.mlp_width))
