@@ -59,6 +59,26 @@ def summaries(roots: Floats) -> Floats:
     )
 
 
+def gaps(archs: Sequence[Arch]) -> Floats:
+    """Count what is gone, (n, 4): attention branches, MLPs, longest run of branches gone in a row, Σ run².
+
+    A branch that stays can be re-solved to make up for one that goes beside it, less so for several in a row.
+    """
+    return np.array([_gaps(arch) for arch in archs], dtype=np.float64).reshape(len(archs), 4)
+
+
+def _gaps(arch: Arch) -> tuple[int, int, int, int]:
+    attn = mlp = run = longest = squares = 0
+    for block in arch.blocks:
+        for is_gone in (not block.num_heads, not block.mlp_width):
+            run = run + 1 if is_gone else 0
+            longest = max(longest, run)
+            squares += 2 * run - 1 if run else 0  # the squares of 1, 2, … differ by 2k - 1
+        attn += not block.num_heads
+        mlp += not block.mlp_width
+    return attn, mlp, longest, squares
+
+
 def directions(roots: Floats) -> Floats:
     """Scale branch roots (n, d) to unit length; an uncut arch stays zero."""
     norms = np.sqrt((roots**2).sum(axis=1, keepdims=True))
