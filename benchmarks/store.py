@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
 from store_data import bench_classes, fill_store
 
-from nuwa.store.pareto import front_subquery
+from nuwa.store.pareto import front_query
 from nuwa.store.query import find_subnets
 from nuwa.store.records import Score
 from nuwa.store.store import Store, open_store
@@ -72,8 +73,8 @@ def rows_per_second(store: Store) -> float:
 def front_size(store: Store, wanted: SubnetFilter) -> int:
     """Count the points of a front."""
     with store.read() as connection:
-        keys = front_subquery(resolve_filter(connection, wanted), is_sqlite=store.is_sqlite)
-        return connection.execute(select(func.count()).select_from(keys)).scalar_one()
+        keys = front_query(resolve_filter(connection, wanted), aliased(LatencyRow), is_sqlite=store.is_sqlite)
+        return connection.execute(select(func.count()).select_from(keys.subquery())).scalar_one()
 
 
 def main() -> None:
@@ -98,7 +99,7 @@ def main() -> None:
             f"# The search database on {name}",
             "",
             f"{num_subnets} subnets, {num_latencies} latency rows; median seconds on the wall of {REPETITIONS} runs, "
-            "50 rows read (a front whole). Made by `python benchmarks/store.py`.",
+            "`--limit 50`; *rows* is the size of the whole front. Made by `python benchmarks/store.py`.",
             "",
             "| nuwa query | s | rows |",
             "|---|---|---|",

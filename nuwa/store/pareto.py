@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, Subquery, and_, select, true
+from sqlalchemy import ColumnElement, FromClause, Select, and_, select, true
 from sqlalchemy.orm import aliased
 
 from nuwa.store.tables import LatencyRow
 from nuwa.store.wanted import ResolvedFilter
 
 
-def front_subquery(wanted: ResolvedFilter, *, is_sqlite: bool) -> Subquery:
+def front_query(wanted: ResolvedFilter, row: type[LatencyRow], *, is_sqlite: bool) -> Select[*tuple[Any, ...]]:
     """Select keys (``subnet_pk``, ``device_pk``) of the subnets that none of the same device and task beats.
 
     A front is walked from its fastest point: the next one is the fastest that is more accurate. With
@@ -19,23 +19,23 @@ def front_subquery(wanted: ResolvedFilter, *, is_sqlite: bool) -> Subquery:
 
     Args:
         wanted: Which subnets compete.
+        row: Alias of the latency rows that come out, for the caller to sort by.
         is_sqlite: Whether the query is for SQLite.
     """
     groups = wanted.groups()
-    row = aliased(LatencyRow)
-    start = _and_fastest(groups, row, row.top1.is_not(None), wanted=wanted, is_sqlite=is_sqlite)
+    point = aliased(LatencyRow)
+    start = _and_fastest(groups, point, point.top1.is_not(None), wanted=wanted, is_sqlite=is_sqlite)
     front = start.cte("front", recursive=True)
-    row = aliased(LatencyRow)
-    more_accurate = and_(row.latency_ms > front.c.latency_ms, row.top1 > front.c.top1)
-    front = front.union_all(_and_fastest(front, row, more_accurate, wanted=wanted, is_sqlite=is_sqlite))
-    tied = aliased(LatencyRow)
-    on_front = and_(
-        tied.device_pk == front.c.device_pk,
-        tied.task_pk == front.c.task_pk,
-        tied.latency_ms == front.c.latency_ms,
-        tied.top1 == front.c.top1,
+    point = aliased(LatencyRow)
+    more_accurate = and_(point.latency_ms > front.c.latency_ms, point.top1 > front.c.top1)
+    front = front.union_all(_and_fastest(front, point, more_accurate, wanted=wanted, is_sqlite=is_sqlite))
+    is_on_front = and_(
+        row.device_pk == front.c.device_pk,
+        row.task_pk == front.c.task_pk,
+        row.latency_ms == front.c.latency_ms,
+        row.top1 == front.c.top1,
     )
-    return select(tied.subnet_pk, tied.device_pk).join(front, on_front).where(*wanted.conditions(tied)).subquery("keys")
+    return select(row.subnet_pk, row.device_pk).join(front, is_on_front).where(*wanted.conditions(row))
 
 
 def _and_fastest(

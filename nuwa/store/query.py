@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, 
 from sqlalchemy.orm import aliased
 
 from nuwa.store.database import Database
-from nuwa.store.pareto import front_subquery
+from nuwa.store.pareto import front_query
 from nuwa.store.records import JsonDict
 from nuwa.store.tables import (
     ArchRow,
@@ -74,9 +74,9 @@ def find_subnets(
     with database.read() as connection:
         resolved = resolve_filter(connection, wanted)
         if pareto:
-            return _read(
-                connection, _details(front_subquery(resolved, is_sqlite=database.is_sqlite), sort).limit(limit)
-            )
+            row = aliased(LatencyRow)
+            keys = front_query(resolved, row, is_sqlite=database.is_sqlite)
+            return _read(connection, _details(_head(keys, row, sort, limit), sort))
         rows = _find_priced(connection, resolved, sort=sort, limit=limit, is_sqlite=database.is_sqlite)
         asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
         if not asks_for_latency and (limit is None or len(rows) < limit):
@@ -96,18 +96,23 @@ def _find_priced(
 
 
 def _filter_subquery(wanted: ResolvedFilter, sort: str, limit: int | None) -> Subquery:
-    """Select the keys of the rows asked for, the limit applied before anything is joined."""
+    """Select the keys of the rows asked for."""
     keys = (
         select(LatencyRow.subnet_pk, LatencyRow.device_pk)
         .where(LatencyRow.device_pk.in_(wanted.device_pks), LatencyRow.task_pk.in_(wanted.task_pks))
         .where(*wanted.conditions(LatencyRow))
     )
+    return _head(keys, LatencyRow, sort, limit)
+
+
+def _head(keys: Select[*tuple[Any, ...]], row: type[LatencyRow], sort: str, limit: int | None) -> Subquery:
+    """Apply the limit to keys, before anything is joined for columns that people see."""
     if limit is not None:
         if sort in ("macs", "params", "newest"):
-            keys = keys.join(SubnetRow, SubnetRow.pk == LatencyRow.subnet_pk)
+            keys = keys.join(SubnetRow, SubnetRow.pk == row.subnet_pk)
         if sort in ("macs", "params"):
             keys = keys.join(ArchRow, ArchRow.pk == SubnetRow.arch_pk)
-        keys = keys.order_by(*_orders(LatencyRow)[sort], LatencyRow.subnet_pk).limit(limit)
+        keys = keys.order_by(*_orders(row)[sort], row.subnet_pk).limit(limit)
     return keys.subquery("keys")
 
 
@@ -141,10 +146,7 @@ def _head_subquery(wanted: ResolvedFilter, sort: str, limit: int, *, is_sqlite: 
         point = head.lateral()
         is_point = and_(found.subnet_pk == point.c.subnet_pk, found.device_pk == point.c.device_pk)
         keys = select(found).select_from(groups.join(point, true()).join(found, is_point))
-    columns = (found.subnet_pk, found.device_pk)
-    return (
-        keys.with_only_columns(*columns).order_by(*_orders(found)[sort], found.subnet_pk).limit(limit).subquery("keys")
-    )
+    return _head(keys.with_only_columns(found.subnet_pk, found.device_pk), found, sort, limit)
 
 
 _COLUMNS = (
