@@ -190,6 +190,6 @@ def fit_constants(samples: Sequence[Sample]) -> Constants:
         return np.concatenate([errors, (x - centre) / spread])
 
     answer = least_squares(
-        residuals, centre, bounds=(low, high), loss="soft_l1", f_scale=1.5, diff_step=1e-3, max_nfev=40
+        residuals, centre, bounds=(low, high), loss="soft_l1", f_scale=1.5, diff_step=[1e-3] * len(names), max_nfev=40
     )
     return constants_from_mapping(dict(zip(names, np.exp(answer.x), strict=True)))

@@ -26,12 +26,14 @@ class GraphWriter:
         self.weights.append(numpy_helper.from_array(np.asarray(values, dtype=np.int64), name))
         return name
 
-    def add(self, op_type: str, *inputs: str, **attrs: object) -> str:
+    def add(self, op_type: str, *inputs: str, **attrs: int | str | list[int]) -> str:
         return self.split(op_type, *inputs, num_outputs=1, **attrs)[0]
 
-    def split(self, op_type: str, *inputs: str, num_outputs: int, **attrs: object) -> list[str]:
+    def split(self, op_type: str, *inputs: str, num_outputs: int, **attrs: int | str | list[int]) -> list[str]:
         outputs = [f"t{len(self.nodes)}_{i}" for i in range(num_outputs)]
-        node = helper.make_node(op_type, list(inputs), outputs, name=f"{op_type}{len(self.nodes)}", **attrs)
+        domain = str(attrs.pop("domain", ""))
+        node = helper.make_node(op_type, list(inputs), outputs, name=f"{op_type}{len(self.nodes)}", domain=domain)
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in attrs.items())
         self.nodes.append(node)
         return outputs
 
