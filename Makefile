@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO_BUDGET_MS ?= 4.5
+DEMO_BUDGET_MS ?= 5.5
 DEMO_TRIALS ?= 60
 DEMO_DIR ?= runs/demo
 DEMO_FLAGS ?=
