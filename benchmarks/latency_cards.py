@@ -57,13 +57,23 @@ def main() -> None:
     lines = []
     for name in filter(None, arguments.devices.split(",")):
         lines += emulated_lines(name, base, num_heldout=arguments.num_heldout)
+        save_lines(lines)
     if arguments.host:
         lines += host_lines(base, minutes=arguments.host_minutes)
-    table = pd.DataFrame(lines)
-    RESULTS.mkdir(exist_ok=True)
-    table.to_csv(RESULTS / "latency.csv", index=False, float_format="%.5g")
+    table = save_lines(lines)
     print(table.to_string(index=False))
     print(table.groupby("device").mean(numeric_only=True).to_string())
+
+
+def save_lines(lines: list[dict[str, object]]) -> pd.DataFrame:
+    """Write the lines over those of the same devices; other devices' stay."""
+    path = RESULTS / "latency.csv"
+    new = pd.DataFrame(lines)
+    if path.exists():
+        old = pd.read_csv(path)
+        new = pd.concat([old[~old["device"].isin(new["device"])], new], ignore_index=True)
+    new.to_csv(path, index=False, float_format="%.5g")
+    return new
 
 
 def emulated_lines(name: str, base: Arch, *, num_heldout: int) -> list[dict[str, object]]:
