@@ -3,6 +3,7 @@
 Source: NuWa (arXiv 2504.03118), extended to heads, branches, blocks and the embedding width.
 """
 
+import copy
 import threading
 import time
 from collections import OrderedDict
@@ -24,7 +25,9 @@ from search.derive.branches import cut_attention, cut_mlp
 from search.derive.forward import blocks_of, branches_of
 from search.derive.options import DeriveOptions
 from search.derive.plan import Plan, make_plan
-from search.derive.rotation import is_rotated, require_rotation, rotate_tensors
+from search.derive.refine import Wide, refine
+from search.derive.rotation import is_rotated, require_rotation, rotate_tensors, unrotated, writer_rotation
+from search.derive.statistics import spread_evenly
 
 MEMO_ENTRIES = 256
 """Branch solves kept in memory: about 20 widths for each branch of a 12-block base."""
@@ -79,6 +82,29 @@ class Deriver:
         Raises:
             NuwaError: If ``arch`` does not fit in the model; what exceeds what is named.
         """
+        return self.derive_refined(arch) if self.options.refine else self._derive_once(arch)
+
+    @torch.no_grad()
+    def derive_refined(self, arch: Arch) -> PlainViT:
+        """Cut ``arch`` and solve it again on its own activations, whatever ``options.refine`` says.
+
+        Raises:
+            NuwaError: If ``arch`` does not fit in the model.
+        """
+        subnet = self._derive_once(arch)
+        base = self.model.arch
+        if arch == base:
+            return subnet  # nothing was cut, nothing is to be mended
+        plan, wide, to_subnet = self.prepare(), subnet, None
+        if is_rotated(arch, base):
+            wide = self._derive_once(unrotated(arch, base))
+            to_subnet = writer_rotation(plan.axes, arch=arch, base=base).float()
+        aim = Wide(plan.model, copy.deepcopy(wide), to_subnet)
+        images = spread_evenly(self.train, self.options.refine_images)
+        refine(subnet, aim, arch=arch, split=images, preprocess=self.preprocess, ridge=self.options.refine_ridge)
+        return subnet
+
+    def _derive_once(self, arch: Arch) -> PlainViT:
         base = self.model.arch
         require_fits(arch, base)
         plan = self.prepare()

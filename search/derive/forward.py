@@ -30,6 +30,16 @@ class Branch:
         """The linear map whose output joins the residual stream."""
         return self.body.proj if isinstance(self.body, Attention) else self.body.fc2
 
+    @property
+    def reader(self) -> nn.Linear:
+        """The linear map that reads the normalised residual stream."""
+        return self.body.qkv if isinstance(self.body, Attention) else self.body.fc1
+
+    def read(self, x: Tensor) -> Tensor:
+        """What the reader makes of the residual stream (B, N, C): q, k and v, or the MLP before its activation."""
+        out: Tensor = self.reader(self.norm(x))
+        return out
+
     def regressors(self, x: Tensor) -> Tensor:
         """What the writer reads, given the residual stream (B, N, C): (B, N, K)."""
         z = self.norm(x)

@@ -33,18 +33,22 @@ def regularised(moment: Tensor, ridge: float) -> Tensor:
     return out
 
 
-def solve_towards(moment: Tensor, cross: Tensor, prior: Tensor, ridge: float) -> Tensor:
-    """Minimise E‖y − W [r; 1]‖² + λ‖W − prior‖² over W (O, K+1), the constant's column unpenalised.
+def solve_towards(moment: Tensor, cross: Tensor, prior: Tensor, ridge: float, *, has_constant: bool = True) -> Tensor:
+    """Minimise E‖y − W r‖² + λ‖W − prior‖² over W (O, K); a constant's column, the last, goes unpenalised.
 
     Args:
-        moment: E[[r; 1] [r; 1]ᵀ], (K+1, K+1).
-        cross: E[y [r; 1]ᵀ], (O, K+1).
-        prior: (O, K+1).
-        ridge: λ relative to the mean diagonal of the regressors' moment.
+        moment: E[r rᵀ], (K, K).
+        cross: E[y rᵀ], (O, K).
+        prior: (O, K).
+        ridge: λ relative to the mean diagonal of the moment (of what is no constant).
+        has_constant: Whether the last entry of r is 1.
     """
-    left = regularised(moment, ridge)
-    right = cross - prior @ moment
-    return prior + solve_positive(left, right.mT).mT
+    left = (
+        regularised(moment, ridge)
+        if has_constant
+        else moment + ridge_of(moment, ridge) * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
+    )
+    return prior + solve_positive(left, (cross - prior @ moment).mT).mT
 
 
 def steady_cholesky(matrix: Tensor) -> Tensor:

@@ -1,13 +1,18 @@
-"""Solve a cut net's writers once more, in order, on its own activations.
+"""Solve a cut net's linear maps once more, in order, on its own activations.
 
-The first solution assumes that everything before a branch is the base's. Here every writer of the residual stream
-(``attn.proj``, ``mlp.fc2``) is solved against the base's stream where the next branch that stays reads it, given
-what the cut net really hands it; at last the head against the base's logits. Errors of earlier cuts are then
-corrected by later branches as far as these can. It takes a few hundred images, or it fits their noise.
+The first solution assumes that everything before a branch is the base's. Here the cut net and the base run side by
+side over the same images. Before every branch that stays, its reader (``attn.qkv``, ``mlp.fc1``) is solved to give,
+from the cut net's stream, what it would give from the base's; then its writer (``attn.proj``, ``mlp.fc2``) to bring
+the stream to where the base's is when the next branch that stays reads it; at last the head against the base's
+logits. Each branch thereby corrects the errors of those before as far as it can. Still closed form, but it takes
+seconds, and several hundred images: with a few dozen it fits their noise and does harm.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nuwa.arch import Arch
 from nuwa.images import Preprocess
@@ -15,49 +20,62 @@ from nuwa.tensors import SplitTensors, normalise
 from nuwa.vit import PlainViT
 from search.derive.forward import Branch, branches_of, moment, with_one
 from search.derive.linalg import solve_towards
+from search.derive.statistics import STATISTICS_TOKENS
 
-REFINE_TOKENS = 3900
-"""Tokens per step; bounds the memory of a solve's regressors."""
+MAX_TOKENS = 65_000
+"""Tokens whose streams are held at once: 1000 images of 65 tokens, 330 of 197 (200 MB per net at width 768)."""
+
+Chunks = list[Tensor]
+
+
+@dataclass(frozen=True)
+class Wide:
+    """What a refined subnet is aimed at.
+
+    Args:
+        base: With the task's head.
+        subnet: The subnet before its stream was rotated, or a copy of it: its readers say what to read.
+        to_subnet: (C', C) from the base's stream to the subnet's; None where it was not rotated.
+    """
+
+    base: PlainViT
+    subnet: PlainViT
+    to_subnet: Tensor | None
 
 
 @torch.no_grad()
 def refine(
-    subnet: PlainViT,
-    *,
-    arch: Arch,
-    base: PlainViT,
-    split: SplitTensors,
-    preprocess: Preprocess,
-    ridge: float,
-    to_subnet: Tensor | None = None,
+    subnet: PlainViT, wide: Wide, *, arch: Arch, split: SplitTensors, preprocess: Preprocess, ridge: float
 ) -> None:
-    """Change ``subnet``'s writers and head in place.
+    """Change ``subnet``'s readers, writers and head in place.
 
     Args:
-        subnet: Cut from ``base``.
-        arch: Its arch with empty entries where blocks are gone.
-        base: With the task's head.
-        split: Images of the task.
+        subnet: Cut from the base.
+        wide: The base, and how its stream maps to the subnet's.
+        arch: Arch of ``subnet`` with empty entries where blocks are gone.
+        split: Images of the task; those that fit ``MAX_TOKENS`` are used.
         preprocess: Of the base.
         ridge: Towards the present weights, relative to the mean diagonal of each Gram matrix.
-        to_subnet: (C', C) from the base's stream to the subnet's, where it was rotated.
     """
-    inputs = [normalise(part.to(next(base.parameters()).device), preprocess) for part in _chunks(split, arch)]
-    mine, theirs = [subnet.embed(x) for x in inputs], [base.embed(x) for x in inputs]
-    kept = _kept(subnet, arch)
-    ahead = list(branches_of(base))
-    for place, (_, branch) in enumerate(kept):
-        until = kept[place + 1][0] if place + 1 < len(kept) else 2 * len(arch.blocks)
-        while ahead and ahead[0].index < until:
-            step = ahead.pop(0)
-            theirs = [x + step.writer(step.regressors(x)) for x in theirs]
-        targets = theirs if to_subnet is None else [x @ to_subnet.T for x in theirs]
-        mine = _solve_writer(branch, mine, targets, ridge)
-    _solve_head(subnet, mine, base, theirs, ridge)
-
-
-def _chunks(split: SplitTensors, arch: Arch) -> tuple[Tensor, ...]:
-    return torch.split(split.images, max(1, REFINE_TOKENS // arch.num_tokens))
+    device = next(wide.base.parameters()).device
+    images = split.images[: max(1, MAX_TOKENS // arch.num_tokens)]
+    parts = torch.split(images, max(1, STATISTICS_TOKENS // arch.num_tokens))
+    inputs = [normalise(part.to(device), preprocess) for part in parts]
+    mine, theirs = [subnet.embed(x) for x in inputs], [wide.base.embed(x) for x in inputs]
+    kept, ahead = _kept(subnet, arch), list(branches_of(wide.base))
+    starts = [index for index, _ in kept]
+    for (index, branch), aim, until in zip(
+        kept, branches_of(wide.subnet), [*starts[1:], 2 * len(arch.blocks)], strict=True
+    ):
+        theirs = _advance(theirs, ahead, index)
+        _fit(branch.reader, mine, theirs, branch.norm, aim.read, ridge)
+        theirs = _advance(theirs, ahead, until)
+        targets = theirs if wide.to_subnet is None else [x @ wide.to_subnet.T for x in theirs]
+        wanted = [target - x for target, x in zip(targets, mine, strict=True)]
+        _fit(branch.writer, mine, wanted, branch.regressors, lambda x: x, ridge)
+        mine = [x + branch.writer(branch.regressors(x)) for x in mine]
+    theirs = _advance(theirs, ahead, 2 * len(arch.blocks))
+    _fit(subnet.head, mine, theirs, subnet.pool, lambda x: wide.base.head(wide.base.pool(x)), ridge)
 
 
 def _kept(subnet: PlainViT, arch: Arch) -> list[tuple[int, Branch]]:
@@ -66,27 +84,39 @@ def _kept(subnet: PlainViT, arch: Arch) -> list[tuple[int, Branch]]:
     return [(2 * blocks[branch.index // 2] + branch.index % 2, branch) for branch in branches_of(subnet)]
 
 
-def _solve_writer(branch: Branch, streams: list[Tensor], targets: list[Tensor], ridge: float) -> list[Tensor]:
-    reads = [branch.regressors(x) for x in streams]
-    wanted = [target - x for target, x in zip(targets, streams, strict=True)]
-    _solve_linear(branch.writer, reads, wanted, ridge)
-    return [x + branch.writer(read) for x, read in zip(streams, reads, strict=True)]
+def _advance(streams: Chunks, ahead: list[Branch], until: int) -> Chunks:
+    """Run the base's branches before ``until`` that have not run yet."""
+    while ahead and ahead[0].index < until:
+        step = ahead.pop(0)
+        streams = [x + step.writer(step.regressors(x)) for x in streams]
+    return streams
 
 
-def _solve_head(
-    subnet: PlainViT, streams: list[Tensor], base: PlainViT, base_streams: list[Tensor], ridge: float
+def _fit(
+    layer: nn.Linear,
+    mine: Sequence[Tensor],
+    theirs: Sequence[Tensor],
+    reads: Callable[[Tensor], Tensor],
+    wants: Callable[[Tensor], Tensor],
+    ridge: float,
 ) -> None:
-    features = [subnet.pool(x) for x in streams]
-    logits = [base.head(base.pool(x)) for x in base_streams]
-    _solve_linear(subnet.head, features, logits, ridge)
-
-
-def _solve_linear(layer: torch.nn.Linear, reads: list[Tensor], wanted: list[Tensor], ridge: float) -> None:
-    rows = [with_one(read) for read in reads]
-    count = sum(row.shape[:-1].numel() for row in rows)
-    gram = torch.stack([moment(row, row) for row in rows]).sum(dim=0) / count
-    cross = torch.stack([moment(out, row) for out, row in zip(wanted, rows, strict=True)]).sum(dim=0) / count
-    prior = torch.cat([layer.weight, layer.bias[:, None]], dim=1).double()
-    solved = solve_towards(gram, cross, prior, ridge).to(layer.weight.dtype)
-    layer.weight.copy_(solved[:, :-1])
-    layer.bias.copy_(solved[:, -1])
+    """Solve ``layer(reads(mine)) ≈ wants(theirs)`` over all chunks, towards its present weights."""
+    size = layer.in_features + 1
+    gram = torch.zeros(size, size, dtype=torch.float64, device=layer.weight.device)
+    cross = torch.zeros(layer.out_features, size, dtype=torch.float64, device=layer.weight.device)
+    count = 0
+    for x, y in zip(mine, theirs, strict=True):
+        rows = with_one(reads(x))
+        gram += moment(rows, rows)
+        cross += moment(wants(y), rows)
+        count += rows.shape[:-1].numel()
+    prior = layer.weight.double()
+    has_bias = "bias" in dict(layer.named_parameters())
+    if has_bias:
+        prior = torch.cat([prior, layer.bias.double()[:, None]], dim=1)
+    else:
+        gram, cross = gram[:-1, :-1], cross[:, :-1]
+    solved = solve_towards(gram / count, cross / count, prior, ridge, has_constant=has_bias)
+    layer.weight.copy_(solved[:, : layer.in_features])
+    if has_bias:
+        layer.bias.copy_(solved[:, -1])

@@ -79,6 +79,18 @@ def principal_axes(stream: Tensor) -> tuple[Tensor, Tensor]:
     return vectors.flip(1), energy / energy.sum()
 
 
+def writer_rotation(axes: Tensor, *, arch: Arch, base: Arch) -> Tensor:
+    """Map (C', C) from the base's residual stream to the subnet's, centring included."""
+    rotation = axes[:, : arch.embed_dim].T
+    return rotation - rotation.mean(dim=1, keepdim=True) if base.norm == "layernorm" else rotation
+
+
+def unrotated(arch: Arch, base: Arch) -> Arch:
+    """Build ``arch`` at the base's embedding width, with the base's norms."""
+    same = {name: getattr(base, name) for name in ("embed_dim", "norm", "norm_eps", "qkv_bias")}
+    return dataclasses.replace(arch, **same)
+
+
 def rotate_tensors(tensors: Tensors, *, axes: Tensor, energy: Tensor, arch: Arch, base: Arch) -> Tensors:
     """Turn the tensors of a subnet at the base's embedding width into those of ``arch``.
 
@@ -90,14 +102,9 @@ def rotate_tensors(tensors: Tensors, *, axes: Tensor, energy: Tensor, arch: Arch
         base: Arch of the base.
     """
     kept = axes[:, : arch.embed_dim]
-    writer = kept.T
-    centred = base.norm == "layernorm"
-    if centred:
-        writer = writer - writer.mean(dim=1, keepdim=True)
+    writer = writer_rotation(axes, arch=arch, base=base)
     gain = float(energy[: arch.embed_dim].sum().sqrt()) * (base.embed_dim / arch.embed_dim) ** 0.5
-    out: Tensors = {}
-    for name, value in tensors.items():
-        out[name] = value
+    out: Tensors = dict(tensors)
     for name in ("prefix_tokens", "pos_embed"):
         out[name] = tensors[name].double() @ writer.T
     patch = tensors["patch_embed.proj.weight"].double()

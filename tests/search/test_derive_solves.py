@@ -1,6 +1,7 @@
 """The closed forms against brute force, and their conditioning."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from search.derive.forward import branches_of, with_one
 from search.derive.neurons import surgeon_order
 from search.derive.options import DeriveOptions
 from search.derive.placement import place_blocks
+from search.derive.rotation import narrow
 from search.derive.statistics import spread_evenly
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_block, with_blocks
 
@@ -242,3 +244,30 @@ def test_images_are_spread_over_the_classes():
     uneven = split.take(torch.tensor([*range(0, 90, 3), 1, 2, 4]))
     labels = spread_evenly(uneven, 6).labels
     assert torch.bincount(labels).tolist() == [3, 2, 1]
+
+
+@pytest.mark.parametrize("family", ["token", "no_qkv_bias", "distilled", "pre_norm", "registers"])
+def test_refining_brings_the_cut_net_closer_on_images_it_has_not_seen(family):
+    model = make_model(family)
+    options = dataclasses.replace(FAST, num_images=400, refine_images=400)
+    deriver = deriver_of(model, split=make_split(400), options=options)
+    arch = with_block(with_blocks(model.arch, num_heads=2, mlp_width=32), 1, BlockSpec(0, 0, 0, 24))
+    if not arch.pre_norm:
+        arch = narrow(arch, 16)
+    images = normalise(make_split(100, seed=5).images, PREPROCESS)
+    with torch.no_grad():
+        wanted = model(images)
+        once, refined = deriver.derive(arch), deriver.derive_refined(arch)
+        assert refined.arch == once.arch
+        assert float((refined(images) - wanted).square().mean()) < float((once(images) - wanted).square().mean())
+        assert torch.equal(deriver.derive_refined(model.arch)(images), wanted)
+
+
+def test_threads_derive_what_one_thread_derives():
+    model = make_model("avg")
+    archs = [with_blocks(model.arch, qk_dim=q, mlp_width=w) for q in (3, 5) for w in (8, 16, 24)]
+    expected = [deriver_of(model).derive(arch).state_dict() for arch in archs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(deriver_of(model).derive, archs))
+    for one, other in zip(expected, found, strict=True):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.items())
