@@ -14,8 +14,9 @@ def front_query(wanted: ResolvedFilter, row: type[LatencyRow], *, is_sqlite: boo
 
     A front is walked from its fastest point: the next one is the fastest that is more accurate. With
     the index on (device, task, latency, accuracy) each step goes on where the last one ended, so that
-    a walk reads every index entry once at most and nothing else. Subnets that tie in both figures
-    are all on the front.
+    a walk reads every index entry once at most and nothing else. (Accuracy is compared as ``top1 + 0``,
+    which no index can serve: PostgreSQL would else collect all that is more accurate and sort it, step
+    by step.) Subnets that tie in both figures are all on the front.
 
     Args:
         wanted: Which subnets compete.
@@ -27,7 +28,7 @@ def front_query(wanted: ResolvedFilter, row: type[LatencyRow], *, is_sqlite: boo
     start = _and_fastest(groups, point, point.top1.is_not(None), wanted=wanted, is_sqlite=is_sqlite)
     front = start.cte("front", recursive=True)
     point = aliased(LatencyRow)
-    more_accurate = and_(point.latency_ms > front.c.latency_ms, point.top1 > front.c.top1)
+    more_accurate = and_(point.latency_ms > front.c.latency_ms, point.top1 + 0 > front.c.top1)
     front = front.union_all(_and_fastest(front, point, more_accurate, wanted=wanted, is_sqlite=is_sqlite))
     is_on_front = and_(
         row.device_pk == front.c.device_pk,
@@ -50,7 +51,7 @@ def _and_fastest(
     fastest = (
         select(row.device_pk, row.task_pk, row.latency_ms, row.top1)
         .where(row.device_pk == outer.c.device_pk, row.task_pk == outer.c.task_pk, condition)
-        .where(*wanted.conditions(row))
+        .where(*wanted.conditions(row, top1=row.top1 + 0))
         .order_by(row.latency_ms, row.top1.desc())
         .limit(1)
         .correlate(outer)

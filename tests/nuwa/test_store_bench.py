@@ -13,7 +13,7 @@ from nuwa.store.records import JsonDict
 from nuwa.store.store import Store, open_store
 from nuwa.store.wanted import SubnetFilter
 
-NUM_SUBNETS = 4000
+NUM_SUBNETS = 2000
 CLASSES = bench_classes(3)
 
 
