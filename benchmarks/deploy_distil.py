@@ -1,7 +1,7 @@
 """Distilled against not distilled at equal steps, and the engine's speed against a bare loop.
 
-    python benchmarks/deploy_distil.py gain --data ../shared/data/cifar100 -o benchmarks/results/deploy_distil.csv
-    python benchmarks/deploy_distil.py speed -o benchmarks/results/deploy_train_speed.csv
+    python -m benchmarks.deploy_distil gain --data ../shared/data/cifar100 -o benchmarks/results/deploy_distil.csv
+    python -m benchmarks.deploy_distil speed -o benchmarks/results/deploy_train_speed.csv
 
 ``gain`` adds one row per run and skips the rows that are there, so it can be stopped and started again.
 """

@@ -25,6 +25,8 @@ CONFIG = FinetuneConfig(
     warmup_steps=2,
     eval_every=4,
     views=2,
+    alpha=0.5,  # the toy teacher is random: labels must be heard
+    temperature=2.0,
     augment=AugmentConfig(flip=True, shift=0.125),
     precision="fp32",
     accelerator="cpu",
