@@ -1,0 +1,190 @@
+"""The main job on a toy base: real searches, real bundles, in seconds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import load_file
+
+from nuwa.arch import arch_from_dict
+from nuwa.cost import count_params
+from nuwa.store.lists import query_studies
+from nuwa.store.query import find_subnets
+from nuwa.store.store import open_store
+from service.cli.commands.search import command
+from service.cli.main import cli, run
+from tests.support.toy_images import write_colours
+
+
+class Job:
+    """One database, cache and folder of bundles for a few searches."""
+
+    def __init__(self, folder: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.db = str(folder / "nuwa.sqlite")
+        self.common = ["--base", str(base), "--data", str(images), "--trials", "6", "--finetune-steps", "4"]
+        self.capsys = capsys
+
+    def args(self, *more: str, bundle: str = "bundle") -> list[str]:
+        place = ["--db", self.db, "--cache-dir", str(self.folder / "cache"), "-o", str(self.folder / bundle)]
+        return [*self.common, *place, "--json", "-q", *more]
+
+    def search(self, *more: str, code: int = 0, bundle: str = "bundle") -> dict[str, Any]:
+        found = run(command, self.args(*more, bundle=bundle), prog_name="nuwa-search")
+        captured = self.capsys.readouterr()
+        assert found == code, captured.err
+        document: dict[str, Any] = json.loads(captured.out)
+        return document
+
+    def base_ms(self) -> float:
+        base = self.common[1]
+        assert run(cli, ["measure", base, "--db", self.db, "--json"], prog_name="nuwa") == 0
+        found: float = json.loads(self.capsys.readouterr().out)["latency_ms"]["median"]
+        return found
+
+
+@pytest.fixture
+def job(tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]) -> Job:
+    return Job(tmp_path, toy_base, toy_images, capsys)
+
+
+def test_the_whole_way(job: Job, toy_base: Path) -> None:
+    budget = 0.6 * job.base_ms()
+    answer = job.search("--budget-ms", f"{budget:.3f}", "--explain")
+
+    assert answer["schema"] == "nuwa.search/1"
+    assert answer["feasible"]
+    assert answer["budget_binds"]
+    assert answer["verdict"] == "met (emulated)"
+    subnet, base = answer["subnet"], answer["base"]
+    assert subnet["measured_latency_ms"] <= budget < base["latency_ms"]
+    assert subnet["predicted_interval_ms"][0] <= subnet["predicted_latency_ms"] <= subnet["predicted_interval_ms"][1]
+    assert subnet["board_interval_ms"][0] < subnet["measured_latency_ms"] < subnet["board_interval_ms"][1]
+    assert 0 <= subnet["top1"] <= 1
+    assert subnet["split"] == "test"
+    assert (answer["task"]["num_train"], answer["task"]["num_search"], answer["task"]["num_test"]) == (72, 18, 30)
+    assert answer["trials"]["scored"] == 6
+
+    # really smaller: the shapes of the arch are those of the weights and of the graph
+    arch = arch_from_dict(subnet["arch"])
+    tensors = load_file(answer["artifacts"]["weights"])
+    assert sum(t.size for t in tensors.values()) == subnet["params"] == count_params(arch) < base["params"]
+    kept = [b for b in arch.blocks if not b.is_empty]
+    for place, block in enumerate(kept):
+        if block.has_mlp:
+            assert tensors[f"blocks.{place}.mlp.fc1.weight"].shape == (block.mlp_width, arch.embed_dim)
+        if block.has_attn:
+            width = block.num_heads * (2 * block.qk_dim + block.v_dim)
+            assert tensors[f"blocks.{place}.attn.qkv.weight"].shape == (width, arch.embed_dim)
+    graph = onnx.load(answer["artifacts"]["onnx"])
+    assert {o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")} == {13}
+    constants = sum(int(np.prod(t.dims)) for t in graph.graph.initializer)
+    assert constants < 1.1 * subnet["params"]
+
+    certificate = json.loads(Path(answer["artifacts"]["certificate"]).read_text())
+    assert certificate["verdict"] == "met (emulated)"
+    assert {a["check"] for a in certificate["agreement"]} == {"fp32", "fp16"}
+    assert "trtexec --onnx=model.onnx" in Path(answer["artifacts"]["build"]).read_text()
+    assert Path(answer["artifacts"]["front"]).stat().st_size > 0
+
+    with open_store(job.db) as store:
+        rows = find_subnets(store, limit=None)
+        studies = query_studies(store)
+    assert len({row["subnet_id"] for row in rows}) == len(rows) >= 6  # trials are different nets
+    winner = next(row for row in rows if row["subnet_id"] == subnet["subnet_id"])
+    assert winner["measured_latency_ms"] == subnet["measured_latency_ms"]
+    assert (winner["top1"], winner["split"]) == (subnet["top1"], "test")
+    assert studies[0]["state"] == "done"
+
+    # the bundle runs alone, and verifies
+    bundle = Path(answer["artifacts"]["dir"])
+    image = next((bundle / "samples").iterdir())
+    done = subprocess.run(
+        [sys.executable, "-I", "run.py", str(image), "--json"], cwd=bundle, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)
+    assert run(cli, ["verify", str(bundle), "--device", "host", "--json"], prog_name="nuwa") == 0
+    assert json.loads(job.capsys.readouterr().out)["is_good"]
+    weights = Path(answer["artifacts"]["onnx"])
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    assert run(cli, ["verify", str(bundle)], prog_name="nuwa") == 1
+    assert "model.onnx was changed" in job.capsys.readouterr().err
+
+
+def test_same_seed_and_predictor_same_winner(job: Job) -> None:
+    budget = f"{0.6 * job.base_ms():.3f}"
+    first = job.search("--budget-ms", budget, bundle="a")
+    again = job.search("--budget-ms", budget, "--predictor", first["predictor_id"], bundle="b")
+    assert first["subnet"]["subnet_id"] == again["subnet"]["subnet_id"]
+    one, two = (load_file(answer["artifacts"]["weights"]) for answer in (first, again))
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_nothing_fits(job: Job) -> None:
+    answer = job.search("--budget-ms", "0.01", code=1)
+    assert answer["feasible"] is False
+    assert answer["fastest"]["predicted_latency_ms"] > 0.01
+    assert not (job.folder / "bundle").exists()
+
+
+def test_a_budget_that_does_not_bind(job: Job) -> None:
+    answer = job.search("--budget-ms", "50", "--no-finetune")
+    assert answer["budget_binds"] is False
+    assert answer["feasible"]
+    assert answer["shipped"] in ("base", "subnet")
+
+
+def test_classes_the_base_does_not_know(job: Job, tmp_path: Path) -> None:
+    images = write_colours(tmp_path / "others", ("cold", "leafy", "warm"))
+    answer = job.search("--budget-ms", f"{0.8 * job.base_ms():.3f}", "--data", str(images))
+    assert answer["task"]["head_fitted"]
+    assert answer["task"]["search_split_seen_by_base"] is None
+    assert answer["base"]["top1_all_classes"] is None
+    assert answer["task"]["classes"] == ["cold", "leafy", "warm"]
+    assert answer["base"]["top1_restricted"] > 0.5  # colours are easy even on random features
+
+
+def test_a_finished_study_is_not_started_anew(job: Job) -> None:
+    budget = f"{0.6 * job.base_ms():.3f}"
+    job.search("--budget-ms", budget, "--study", "mine", "--no-finetune")
+    assert run(command, job.args("--budget-ms", budget, "--study", "mine"), prog_name="nuwa-search") == 2
+    err = job.capsys.readouterr().err
+    assert "exists already" in err
+    assert "--resume" in err
+
+
+def test_interrupted_and_resumed_repeats_no_trial(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    from search import run as study_loop
+
+    budget = f"{0.6 * job.base_ms():.3f}"
+    evaluations = []
+    real = study_loop.Workers.submit
+
+    def stop_after_three(self: Any, arch: Any, **more: Any) -> Any:
+        if len(evaluations) == 3:
+            raise KeyboardInterrupt
+        evaluations.append(arch)
+        return real(self, arch, **more)
+
+    monkeypatch.setattr(study_loop.Workers, "submit", stop_after_three)
+    args = [a for a in job.args("--budget-ms", budget, "--study", "broken") if a != "-q"]
+    assert run(command, args, prog_name="nuwa-search") == 130
+    assert "nuwa-search --study broken --resume" in job.capsys.readouterr().err
+    monkeypatch.undo()
+    answer = job.search("--study", "broken", "--resume")
+    assert answer["trials"]["scored"] == 6
+    whole = job.search("--budget-ms", budget, "--study", "unbroken", "--predictor", answer["predictor_id"], bundle="c")
+    assert whole["subnet"]["subnet_id"] == answer["subnet"]["subnet_id"]
+
+
+def test_resuming_under_another_budget_is_refused(job: Job) -> None:
+    budget = f"{0.6 * job.base_ms():.3f}"
+    job.search("--budget-ms", budget, "--study", "mine", "--no-finetune")
+    args = job.args("--budget-ms", "99", "--study", "mine", "--resume")
+    assert run(command, args, prog_name="nuwa-search") == 2
+    assert "was started with --budget-ms" in job.capsys.readouterr().err

@@ -1,0 +1,20 @@
+"""Images that are told apart by their colour."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def write_colours(folder: Path, names: tuple[str, ...]) -> Path:
+    """Write noisy colour patches as ``split/class/number.png``."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 30), ("test", 10)):
+        for channel, name in enumerate(names):
+            target = folder / split / name
+            target.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 120, (16, 16, 3))
+                pixels[..., 2 - channel] += 100
+                Image.fromarray(pixels.astype(np.uint8)).save(target / f"{number}.png")
+    return folder
