@@ -1,7 +1,6 @@
 # make demo   cut the bundled base to a latency budget on the emulated Jetson Nano
 # make test   everything that CI runs
 # make bench  benchmark tables under benchmarks/results
-# make serve  HTTP API with web page
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -13,7 +12,7 @@ DEMO_DIR ?= runs/demo
 DEMO_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports unit bench bench-derive bench-emulator bench-latency bench-search serve clean
+.PHONY: help demo test lint types imports unit bench bench-derive bench-emulator bench-latency bench-search bench-store bench-deploy clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -46,12 +45,32 @@ imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-bench: bench-emulator bench-derive bench-latency bench-search
+bench: bench-emulator bench-derive bench-latency bench-store bench-deploy bench-search
 
-bench-derive bench-emulator bench-latency bench-search: bench-%: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/$*.py
+# -P: a script's folder must not hide the package of the same name
+bench-emulator: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/emulator.py
+
+bench-derive: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/derive.py
+
+bench-latency: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/latency_cards.py
+
+bench-search: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/search.py
+
+bench-store: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/store.py --url runs/bench-store.sqlite
+
+bench-deploy: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.deploy_distil
+
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache runs

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from deploy.export.from_arch import onnx_from_arch
 from latency.devices.registry import open_device
+from latency.table.kit import KitResults, import_kit
 from latency.table.timer import Export
 from nuwa.arch import Arch
 from nuwa.base import DEFAULT_BASE, load_base
@@ -13,8 +16,10 @@ from nuwa.errors import NuwaError
 from nuwa.store.luts import make_lut_id
 from nuwa.store.records import PredictorRecord
 from nuwa.store.store import Store
-from predictors.latency.predictor import LatencyPredictor
+from predictors.kit_plan import plan_kit, rows_of
+from predictors.latency.predictor import LatencyPredictor, subject_of
 from predictors.profile import ProfileResult, ProfileSettings, profile
+from predictors.transfer_profile import TransferResult, profile_by_transfer
 from service.workflow.notebook import StoreNotebook
 
 PROTOCOL = MeasureProtocol()
@@ -98,6 +103,56 @@ def run_profile(
     )
     store.save_predictor(record)
     return PricedDevice(spec, predictor, predictor.predictor_id, result)
+
+
+def transfer_profile(
+    store: Store, spec: DeviceSpec, base: Arch, *, source: DeviceSpec, progress: Progress | None = None
+) -> tuple[PricedDevice, TransferResult]:
+    """Scale the predictor of ``source`` to ``spec`` with at most ten measurements, and save it.
+
+    Raises:
+        NuwaError: If the source has no predictor for this base and is no emulated device.
+    """
+    store.record_device(spec)
+    known = priced_device(store, source, base, progress=progress)
+    result = profile_by_transfer(
+        open_device(spec),
+        base,
+        source=known.predictor,
+        export=exporter_of(spec),
+        notebook=StoreNotebook(store, device=spec, protocol=PROTOCOL),
+        protocol=PROTOCOL,
+        progress=progress,
+    )
+    return _saved(store, spec, base, result.predictor, report={"transferred_from": source.name}), result
+
+
+def kit_profile(store: Store, spec: DeviceSpec, base: Arch, *, folder: Path) -> tuple[PricedDevice, KitResults]:
+    """Read what a kit's script measured, keep it, fit, and save the predictor.
+
+    Raises:
+        NuwaError: If the folder holds no kit of this device, or too few nets were measured.
+    """
+    store.record_device(spec)
+    found = import_kit(folder, spec=spec, protocol=PROTOCOL)
+    notebook = StoreNotebook(store, device=spec, protocol=PROTOCOL)
+    rows = rows_of(plan_kit(base), found.models, base=base)
+    for row in rows:
+        notebook.add_row(row)
+    for arch, measurement in found.models:
+        notebook.add_model(arch, measurement)
+    nets = [(arch, m.latency_ms.median) for arch, m in found.models if m.state.get("role") == "fit"]
+    predictor = LatencyPredictor(rows, subject=subject_of(spec, protocol_id=PROTOCOL.protocol_id))
+    predictor.fit([arch for arch, _ in nets], [ms for _, ms in nets])
+    return _saved(store, spec, base, predictor, report={"imported_from": str(folder)}), found
+
+
+def _saved(
+    store: Store, spec: DeviceSpec, base: Arch, predictor: LatencyPredictor, *, report: dict[str, Any]
+) -> PricedDevice:
+    content = {"base_arch_id": base.arch_id, "predictor": predictor.to_dict()}
+    store.save_predictor(PredictorRecord(predictor.predictor_id, spec.device_id, None, content, report))
+    return PricedDevice(spec, predictor, predictor.predictor_id, None)
 
 
 def exporter_of(spec: DeviceSpec) -> Export:

@@ -1,13 +1,16 @@
 """``nuwa measure``: latency of a bundle, an arch or any ONNX file."""
 
 import dataclasses
+import math
 from collections import defaultdict
 from typing import Any
 
 import click
 
 from latency.devices.registry import open_device
+from latency.protocol.sustained import SustainedRun, sustain
 from nuwa.device import Measurement, device_json
+from nuwa.errors import NuwaError
 from service.cli.command import NuwaCommand
 from service.cli.database import database
 from service.cli.figures import interval, milliseconds
@@ -20,18 +23,52 @@ from service.workflow.pricing import PROTOCOL
 
 @click.command("measure", cls=NuwaCommand)
 @click.argument("model")
-@with_flags("device")
+@with_flags("device", "sustained")
 def command(model: str, **values: Any) -> None:
     """Measure MODEL: a bundle, an arch, a base, or any ONNX file."""
     output = output_from_flags(values)
     with database(values) as store:
         spec = find_device(values["device"], store)
         graph = onnx_from_text(model, store, spec)
-        measurement = open_device(spec, seed=values["seed"]).measure(graph, protocol=PROTOCOL)
+        device = open_device(spec, seed=values["seed"])
+        if values["sustained"]:
+            seconds = seconds_from_text(values["sustained"])
+            show_sustained(sustain(device, graph, seconds=seconds, protocol=PROTOCOL), output)
+            return
+        measurement = device.measure(graph, protocol=PROTOCOL)
     if output.json:
         output.document(measurement_json(measurement))
     else:
         show(measurement, output)
+
+
+def seconds_from_text(text: str) -> float:
+    """Read a length of time: ``10m``, ``90s``, or seconds.
+
+    Raises:
+        NuwaError: If it is none.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        seconds = float(number) * unit
+    except ValueError as error:
+        raise NuwaError(f"wanted a length of time, found {text!r}", hint="such as --sustained 10m") from error
+    if not 0 < seconds < math.inf:
+        raise NuwaError(f"wanted a length of time above 0, found {text!r}", hint="such as --sustained 10m")
+    return seconds
+
+
+def show_sustained(run: SustainedRun, output: Output) -> None:
+    """Print the latency over time, and whether the device slowed down."""
+    rows = [dataclasses.asdict(part) for part in run.bins]
+    if output.json:
+        document = {"bins": rows, "slowdown": run.slowdown, "is_throttled": run.is_throttled}
+        output.document({"schema": "nuwa.sustained/1", **document})
+        return
+    output.table(rows)
+    word = "throttled" if run.is_throttled else "steady"
+    output.note(f"{word}: the last part is {100 * run.slowdown:+.1f} % against the first")
 
 
 def measurement_json(measurement: Measurement) -> dict[str, Any]:

@@ -1,56 +1,64 @@
 """``nuwa profile``: measure a device's latency table and fit its predictor."""
 
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nuwa.base import load_base
-from nuwa.device import device_json
+from nuwa.base import Base, load_base
+from nuwa.device import DeviceSpec, device_json
+from nuwa.store.store import Store
 from predictors.profile import ProfileSettings
 from service.cli.command import NuwaCommand
 from service.cli.database import database
 from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
+from service.cli.output import Output, output_from_flags
 from service.cli.progress import ProgressLine
 from service.workflow.devices import find_device
-from service.workflow.pricing import PricedDevice, run_profile
+from service.workflow.pricing import (
+    PROTOCOL,
+    PricedDevice,
+    Progress,
+    exporter_of,
+    kit_profile,
+    run_profile,
+    transfer_profile,
+)
 
 INTERRUPTED = 130
 
 
 @click.command("profile", cls=NuwaCommand)
 @click.argument("device")
-@with_flags("base", "minutes", "resume")
+@with_flags("base", "minutes", "resume", "from", "kit", "import")
 def command(device: str, **values: Any) -> int:
     """Measure what DEVICE's latency table lacks for a base, fit the predictor, print its report card.
 
-    Stopped at any moment, it goes on where it was: nothing measured is lost or measured twice.
+    Stopped at any moment, it goes on where it was: nothing measured is lost or measured twice. With
+    -o card.png it draws predicted against measured latency.
     """
     output = output_from_flags(values, use_path=False)
     base = load_base(values["base"])
-    settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
     with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
         spec = find_device(device, store)
+
+        def progress(label: str, done: int, total: int | None) -> None:
+            line.show(f"{label} {done}/{total or '?'}")
+
         if values["dry_run"]:
-            output.note(f"would profile {spec.name} for base {base.name}: {settings}")
+            output.note(f"would profile {spec.name} for base {base.name}")
+            return 0
+        if values["kit"]:
+            _write_kit(Path(values["kit"]), base, spec, output)
             return 0
         try:
-            priced = run_profile(
-                store,
-                spec,
-                base.arch,
-                settings=settings,
-                progress=lambda label, done, total: line.show(f"{label} {done}/{total or '?'}"),
-            )
+            answer = _profile(store, spec, base, values, progress)
         except KeyboardInterrupt:
             line.clear()
             output.note(f"\ninterrupted; everything measured is saved. To go on:\n  nuwa profile {device}")
             return INTERRUPTED
-        answer = profile_json(priced)
-    if values["output"]:
-        plot_card(priced, Path(values["output"]))
+    if values["output"] and Path(values["output"]).exists():
         output.note(f"picture: {values['output']}")
     if output.json:
         output.document(answer)
@@ -59,49 +67,82 @@ def command(device: str, **values: Any) -> int:
     return 0
 
 
-def profile_json(priced: PricedDevice) -> dict[str, Any]:
-    """Render the `nuwa.profile/1` answer."""
-    result = priced.profiled
-    if result is None:
-        raise ValueError("only a device that was profiled now has an answer")
+def _profile(
+    store: Store, spec: DeviceSpec, base: Base, values: Mapping[str, Any], progress: Progress
+) -> dict[str, Any]:
+    if values["from"]:
+        source = find_device(values["from"], store)
+        priced, moved = transfer_profile(store, spec, base.arch, source=source, progress=progress)
+        curve = [vars(step) for step in moved.curve]
+        return _head(priced) | {
+            "models_measured": moved.models_measured,
+            "transferred_from": source.name,
+            "curve": curve,
+        }
+    if values["import"]:
+        priced, found = kit_profile(store, spec, base.arch, folder=Path(values["import"]))
+        return _head(priced) | {"models_measured": len(found.models), "missing": list(found.missing)}
+    settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
+    priced = run_profile(store, spec, base.arch, settings=settings, progress=progress)
+    if values["output"]:
+        draw_card(priced, Path(values["output"]))
+    return profile_json(priced)
+
+
+def _write_kit(folder: Path, base: Base, spec: DeviceSpec, output: Output) -> None:
+    from latency.table.kit import write_kit
+    from predictors.kit_plan import nets_of, plan_kit
+
+    nets = nets_of(plan_kit(base.arch), base=base.arch)
+    files = write_kit(folder, nets, spec=spec, protocol=PROTOCOL, export=exporter_of(spec))
+    output.text(f"{len(files)} ONNX files and one script in {folder}")
+    output.note(
+        f"copy it to the board, run the script there, copy it back, then: nuwa profile {spec.name} --import {folder}"
+    )
+
+
+def _head(priced: PricedDevice) -> dict[str, Any]:
     return {
         "schema": "nuwa.profile/1",
         "device": device_json(priced.spec),
         "predictor_id": priced.predictor_id,
-        "table": {"id": priced.predictor.table_id, "rows": len(priced.predictor.rows), "added": result.rows_added},
-        "models_measured": result.models_measured,
-        "measurements": result.measurements,
-        "seconds": round(result.seconds, 1),
-        "report": result.report.to_dict(),
+        "table": {"id": priced.predictor.table_id, "rows": len(priced.predictor.rows), "added": 0},
     }
 
 
+def profile_json(priced: PricedDevice) -> dict[str, Any]:
+    """Render the `nuwa.profile/1` answer of a device that was profiled now."""
+    answer = _head(priced)
+    result = priced.profiled
+    if result is not None:
+        answer["table"]["added"] = result.rows_added
+        answer |= {
+            "models_measured": result.models_measured,
+            "measurements": result.measurements,
+            "seconds": round(result.seconds, 1),
+            "report": result.report.to_dict(),
+        }
+    return answer
+
+
 def _rows(answer: dict[str, Any]) -> list[tuple[str, Any]]:
-    table, report = answer["table"], answer["report"]
+    table, report = answer["table"], answer.get("report", {})
     rows = [("table rows", f"{table['rows']} ({table['added']} new)"), ("whole models", answer["models_measured"])]
     rows += [(name, value) for name, value in report.items() if not isinstance(value, dict)]
     rows += [(f"{name} {k}", v) for name, part in report.items() if isinstance(part, dict) for k, v in part.items()]
-    return [*rows, ("seconds", answer["seconds"])]
+    rows += [(name, answer[name]) for name in ("transferred_from", "curve", "missing", "seconds") if name in answer]
+    return rows
 
 
-def plot_card(priced: PricedDevice, path: Path) -> None:
+def draw_card(priced: PricedDevice, path: Path) -> None:
     """Draw predicted against measured latency of the held-out models."""
-    from matplotlib.figure import Figure  # only for pictures
+    import numpy as np
 
-    result = dataclasses.replace(priced.profiled) if priced.profiled else None
+    from predictors.report_plot import plot_card
+
+    result = priced.profiled
     if result is None or not result.heldout:
         return
-    archs = [arch for arch, _ in result.heldout]
-    found = priced.predictor.predict(archs)
-    measured = [ms for _, ms in result.heldout]
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.add_subplot()
-    errors = [found.value - found.lower, found.upper - found.value]
-    axes.errorbar(measured, found.value, yerr=errors, fmt="o", markersize=3, linewidth=0.8, label="held-out models")
-    ends = [min(measured), max(measured)]
-    axes.plot(ends, ends, color="grey", linewidth=0.8)
-    axes.set_xlabel(f"{priced.spec.provenance} latency (ms)")
-    axes.set_ylabel("predicted latency (ms), with interval")
-    axes.set_title(f"{priced.spec.name}: MAPE {100 * result.report.errors.mape:.2f} %")
-    axes.legend()
-    figure.savefig(path, dpi=150)
+    prediction = priced.predictor.predict([arch for arch, _ in result.heldout])
+    measured_ms = np.array([ms for _, ms in result.heldout])
+    plot_card(result.report, prediction, measured_ms, path, title=f"{priced.spec.name}, {priced.spec.provenance}")
