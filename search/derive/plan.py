@@ -18,6 +18,7 @@ from search.derive.identity import DERIVATION
 from search.derive.linalg import symmetric_roots
 from search.derive.neurons import NeuronSolver, neuron_solver
 from search.derive.options import DeriveOptions
+from search.derive.purify import learn_masks, purified
 from search.derive.rotation import principal_axes
 from search.derive.sensitivity import Sensitivity, collect_sensitivity, indifferent
 from search.derive.statistics import Moments, collect_moments, spread_evenly
@@ -55,6 +56,9 @@ def make_plan(
 ) -> Plan:
     """Take statistics of ``train`` and factorise every branch, reading from ``cache`` what it has."""
     model = in_single(model)
+    if options.purify_steps:
+        masks = learn_masks(model, train, preprocess, steps=options.purify_steps, decay=options.purify_decay)
+        model = purified(model, masks)
     reach = options.reach if options.depth_correction and options.least_squares else 0
     few, many = spread_evenly(train, options.sensitivity_images), spread_evenly(train, options.num_images)
     key: tuple[str, ...] = ("", "")

@@ -1,0 +1,1 @@
+"""Derivation against other ways of cutting; run through `benchmarks/derive.py`."""

@@ -1,0 +1,110 @@
+"""Torch-Pruning (PyPI `torch-pruning`) on the supplied base, cut to a MAC budget without training afterwards.
+
+Its L2 and Taylor importances, uniform ratios over layers, heads' widths and MLPs; with and without the residual
+stream among the pruned dimensions. Softmax keeps the scale of the unpruned heads, which spares Torch-Pruning an
+error its own ViT example makes.
+"""
+
+import copy
+from pathlib import Path
+from typing import Literal
+
+import timm
+import torch
+import torch_pruning as tp
+from torch import nn
+from torch.nn import functional as F
+
+from nuwa.cost import count_macs
+from nuwa.from_timm import plain_from_timm
+from nuwa.images import Preprocess
+from nuwa.tensors import SplitTensors, normalise
+from nuwa.vit import PlainViT
+
+Importance = Literal["l2", "taylor"]
+BISECTIONS = 9
+TAYLOR_BATCH = 50
+
+
+def restricted_timm(folder: Path, classes: tuple[int, ...]) -> nn.Module:
+    """Load the base through timm and keep the head's rows of ``classes``."""
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    head = nn.Linear(model.head.in_features, len(classes))
+    with torch.no_grad():
+        head.weight.copy_(model.head.weight[list(classes)])
+        head.bias.copy_(model.head.bias[list(classes)])
+    model.head, model.num_classes = head, len(classes)
+    return model.eval()
+
+
+def taylor_gradients(model: nn.Module, split: SplitTensors, preprocess: Preprocess) -> dict[str, torch.Tensor]:
+    """Gradients of the summed cross-entropy over ``split``, by parameter name."""
+    model.zero_grad()
+    batches = zip(torch.split(split.images, TAYLOR_BATCH), torch.split(split.labels, TAYLOR_BATCH), strict=True)
+    for images, labels in batches:
+        F.cross_entropy(model(normalise(images, preprocess)), labels, reduction="sum").backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def prune_to(
+    model: nn.Module,
+    max_macs: int,
+    *,
+    importance: Importance,
+    gradients: dict[str, torch.Tensor],
+    with_stream: bool,
+) -> PlainViT:
+    """Find the smallest uniform ratio that meets ``max_macs`` by bisection."""
+    low, high = 0.0, 0.97
+    best: PlainViT | None = None
+    for _ in range(BISECTIONS):
+        ratio = (low + high) / 2
+        pruned = _prune(model, ratio, importance=importance, gradients=gradients, with_stream=with_stream)
+        if pruned is not None and count_macs(pruned.arch) <= max_macs:
+            best, high = pruned, ratio
+        else:
+            low = ratio
+    if best is None:
+        raise ValueError(f"no ratio up to {high} reaches {max_macs} MACs")
+    return best
+
+
+def _prune(
+    model: nn.Module, ratio: float, *, importance: Importance, gradients: dict[str, torch.Tensor], with_stream: bool
+) -> PlainViT | None:
+    net = copy.deepcopy(model)
+    for name, parameter in net.named_parameters():
+        parameter.grad = gradients[name].clone() if name in gradients else None
+    heads = {block.attn.qkv: block.attn.num_heads for block in net.blocks}
+    old_dim = net.blocks[0].attn.head_dim
+    for block in net.blocks:
+        block.attn.fused_attn = False  # the tracer sees through plain operators only
+    ignored: list[nn.Module] = [net.head]
+    if not with_stream:
+        ignored.append(net.patch_embed.proj)
+        ignored += [layer for block in net.blocks for layer in (block.attn.proj, block.mlp.fc2)]
+    score = tp.importance.GroupMagnitudeImportance(p=2) if importance == "l2" else tp.importance.GroupTaylorImportance()
+    pruner = tp.pruner.BasePruner(
+        net,
+        torch.zeros(1, 3, 32, 32),
+        importance=score,
+        pruning_ratio=ratio,
+        ignored_layers=ignored,
+        num_heads=heads,
+        prune_head_dims=True,
+        round_to=None,
+    )
+    pruner.step()
+    with torch.no_grad():
+        for block in net.blocks:
+            attn = block.attn
+            attn.num_heads = pruner.num_heads[attn.qkv]
+            attn.attn_dim = attn.qkv.out_features // 3
+            attn.head_dim = attn.attn_dim // attn.num_heads
+            if attn.head_dim == 0 or block.mlp.fc1.out_features == 0:
+                return None
+            scale = (attn.head_dim / old_dim) ** 0.5
+            attn.qkv.weight[: attn.attn_dim] *= scale
+            attn.qkv.bias[: attn.attn_dim] *= scale
+    net.embed_dim = net.num_features = net.patch_embed.proj.out_channels
+    return plain_from_timm(net, name="torch-pruning")
