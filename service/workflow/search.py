@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.export.from_vit import onnx_from_vit
+from deploy.train.teacher import Teacher
 from latency.devices.registry import open_device
 from nuwa.arch import dict_from_arch
 from nuwa.cache import Cache
@@ -206,9 +207,13 @@ class _Search:
     def _tune(self, found: Found, finder: Finder, *, base_fits: bool) -> Shipped:
         request, inputs = self.request, self.inputs
         with self.clock.phase("finetune"):
-            arch, derived = pick_by_short_runs(found, finder=finder, request=request, inputs=inputs, hooks=self.hooks)
+            teacher = Teacher(inputs.teacher.model, cache_dir=self.cache_dir / "teacher")
+            arch, derived = pick_by_short_runs(
+                found, finder=finder, teacher=teacher, request=request, inputs=inputs, hooks=self.hooks
+            )
             tuned = tune(
                 derived,
+                teacher=teacher,
                 request=request,
                 inputs=inputs,
                 checkpoint_dir=self.cache_dir / "finetune" / self.claim.study,
@@ -218,10 +223,10 @@ class _Search:
         record_tuned(self.store, identity, tuned)
         if tuned.result is not None:
             self.hooks.step(f"fine-tuned: {100 * tuned.top1_search:.1f} % on the search split")
-        teacher = inputs.teacher.model
-        if base_fits and top1_on(teacher, inputs) > tuned.top1_search:
-            identity = subnet_id_of(teacher.arch, inputs, OPTIONS)
-            return Shipped(teacher.arch, teacher, teacher, is_base=True, subnet_id=identity)
+        base = inputs.teacher.model
+        if base_fits and top1_on(base, inputs) > tuned.top1_search:
+            identity = subnet_id_of(base.arch, inputs, OPTIONS)
+            return Shipped(base.arch, base, base, is_base=True, subnet_id=identity)
         return Shipped(arch, tuned.model, derived, is_base=False, subnet_id=identity)
 
     def _ship(self, answer: dict[str, Any], found: Found, shipped: Shipped, device: Device) -> Outcome:

@@ -20,6 +20,8 @@ from service.workflow.inputs import Inputs
 from service.workflow.request import SearchRequest
 from service.workflow.winner import top1_on
 
+DEFAULT_STEPS = 300
+"""Steps of 64 images where none are asked for: about a minute and a half for the package's base on two cores."""
 SHORT_STEPS = 40
 """Steps of the last rung of a competition: a fifth of a full run tells most of the order."""
 
@@ -41,22 +43,26 @@ class Tuned:
     config: FinetuneConfig | None
 
 
-def finetune_config(request: SearchRequest, *, num_train: int) -> FinetuneConfig:
+ALPHA_OF_FITTED_HEAD = 0.5
+"""Share of the teacher's logits where its head was fitted in closed form: it knows less than the labels do."""
+
+
+def finetune_config(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
     """Choose the settings: steps if given, else epochs, else the defaults."""
-    steps = request.finetune_steps
-    defaults = FinetuneConfig()
+    steps, num_train = request.finetune_steps, len(inputs.tensors.train)
+    defaults = FinetuneConfig(seed=request.seed)
+    if inputs.teacher.has_fitted_head:
+        defaults = dataclasses.replace(defaults, alpha=ALPHA_OF_FITTED_HEAD)
     if steps is None and request.finetune_epochs is not None:
         steps = math.ceil(request.finetune_epochs * num_train / defaults.batch_size)
     if steps is None:
-        return FinetuneConfig(seed=request.seed)
-    warmup = min(defaults.warmup_steps, steps // 5)
-    return FinetuneConfig(
-        seed=request.seed, steps=steps, warmup_steps=warmup, eval_every=min(defaults.eval_every, steps)
-    )
+        steps = DEFAULT_STEPS
+    warmup, every = min(defaults.warmup_steps, steps // 5), min(defaults.eval_every, steps)
+    return dataclasses.replace(defaults, steps=steps, warmup_steps=warmup, eval_every=every)
 
 
 def pick_by_short_runs(
-    found: Found, *, finder: Finder, request: SearchRequest, inputs: Inputs, hooks: Hooks
+    found: Found, *, finder: Finder, teacher: Teacher, request: SearchRequest, inputs: Inputs, hooks: Hooks
 ) -> tuple[Arch, PlainViT]:
     """Let the study's best subnets compete in short distillations; the winner by KL where only one is wanted.
 
@@ -70,14 +76,22 @@ def pick_by_short_runs(
         return found.trial.arch, found.model
     verdict = judge(
         fitting,
-        tune=make_tune(Teacher(inputs.teacher.model), inputs.tensors, config=FinetuneConfig(seed=request.seed)),
+        tune=make_tune(teacher, inputs.tensors, config=finetune_config(request, inputs)),
         full_steps=SHORT_STEPS,
         on_judgement=lambda one: hooks.step(f"{one.name}: {100 * one.top1:.1f} % on search after {one.steps} steps"),
     )
     return verdict.winner.arch, verdict.winner.model
 
 
-def tune(model: PlainViT, *, request: SearchRequest, inputs: Inputs, checkpoint_dir: Path, hooks: Hooks) -> Tuned:
+def tune(
+    model: PlainViT,
+    *,
+    teacher: Teacher,
+    request: SearchRequest,
+    inputs: Inputs,
+    checkpoint_dir: Path,
+    hooks: Hooks,
+) -> Tuned:
     """Fine-tune ``model`` with the task's base as teacher; goes on where an interrupted run stopped.
 
     Raises:
@@ -85,10 +99,10 @@ def tune(model: PlainViT, *, request: SearchRequest, inputs: Inputs, checkpoint_
     """
     if not request.finetune:
         return Tuned(model, top1_on(model, inputs), None, None)
-    config = finetune_config(request, num_train=len(inputs.tensors.train))
+    config = finetune_config(request, inputs)
     result = finetune(
         model,
-        teacher=Teacher(inputs.teacher.model),
+        teacher=teacher,
         train=inputs.tensors.train,
         search=inputs.tensors.search,
         preprocess=inputs.base.preprocess,
