@@ -113,9 +113,11 @@ def factorise_plan(
         for branch in branches_of(model):
             if isinstance(branch.body, Mlp):
                 root = symmetric_roots(metric[branch.index])[0]
+                seen = moments.branches[branch.index]
                 made[branch.index] = neuron_solver(
-                    moments.branches[branch.index], branch.body, root, ranking=options.ranking, ridge=options.ridge
+                    seen, branch.body, root, ranking=options.ranking, ridge=options.ridge
                 )
+                seen.drop_second()  # at once, or both would be held for all blocks
         return made
 
     neurons = {i: solver.to(device) for i, solver in stored_solvers(cache, key, solvers).items()}

@@ -1,0 +1,137 @@
+"""How long preparing and deriving take, and how much memory.
+
+    python -m benchmarks.derive_bench.timing -o benchmarks/results/derive_timing.csv
+
+Every timed arch is new to the deriver, so no solve is remembered; the statistics are there (caches warm). The
+DeiT-B-sized base has untrained weights and random images: shapes decide the time. Its statistics come from few
+images, which changes the preparation's time alone; memory does not depend on their number.
+"""
+
+import argparse
+import csv
+import dataclasses
+import platform
+import resource
+import statistics
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nuwa.arch import Arch, BlockSpec
+from nuwa.base import load_base
+from nuwa.cost import count_params
+from nuwa.tensors import SplitTensors
+from search.derive.deriver import Deriver
+from search.derive.options import DeriveOptions
+from search.derive.rotation import narrow
+
+FIELDS = (
+    "base", "params", "num_images", "prepare_s", "subnets", "derive_median_s", "derive_max_s", "refine_s",
+    "refine_images", "base_mb", "gram_mb", "peak_rise_mb", "threads", "versions",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One base, the images of its statistics, the subnets timed, and the images of one refinement."""
+
+    base: str
+    num_images: int
+    subnets: int
+    refine_images: int
+
+
+def random_arch(base: Arch, rng: np.random.Generator) -> Arch:
+    """Draw widths for every block; now and then a branch or the stream's width goes too."""
+    blocks = []
+    for full in base.blocks:
+        block = BlockSpec(
+            int(rng.integers(1, full.num_heads + 1)),
+            int(rng.integers(1, full.qk_dim // 4 + 1)) * 4,
+            int(rng.integers(1, full.v_dim // 4 + 1)) * 4,
+            int(rng.integers(1, full.mlp_width // 8 + 1)) * 8,
+        )
+        draw = rng.random()
+        if draw < 0.1:
+            block = dataclasses.replace(block, num_heads=0, qk_dim=0, v_dim=0)
+        elif draw < 0.2:
+            block = dataclasses.replace(block, mlp_width=0)
+        blocks.append(block)
+    arch = dataclasses.replace(base, blocks=tuple(blocks))
+    return narrow(arch, base.embed_dim * 5 // 6 // 8 * 8) if rng.random() < 0.3 else arch
+
+
+def measure(case: Case) -> dict[str, object]:
+    """Prepare, derive and refine; run in a fresh process, since peak memory never falls."""
+    torch.manual_seed(0)
+    base = load_base(case.base)
+    rng = np.random.default_rng(0)
+    size = base.arch.img_size
+    count = max(case.num_images, case.refine_images)
+    images = torch.from_numpy(rng.integers(0, 256, (count, 3, size, size), dtype=np.uint8))
+    split = SplitTensors(images, torch.arange(count) % 10)
+    options = DeriveOptions(
+        num_images=case.num_images, sensitivity_images=min(256, case.num_images), refine_images=case.refine_images
+    )
+    deriver = Deriver(base.model, split, base.preprocess, options=options)
+    before = _peak_mb()
+    plan = deriver.prepare()
+    times = []
+    for _ in range(case.subnets):
+        arch = random_arch(base.arch, rng)
+        start = time.perf_counter()
+        deriver.derive(arch)
+        times.append(time.perf_counter() - start)
+    rise = _peak_mb() - before
+    start = time.perf_counter()
+    deriver.derive_refined(random_arch(base.arch, rng))
+    refine_s = time.perf_counter() - start
+    held = [t for solver in plan.neurons.values() for t in vars(solver).values()]
+    held += [t for moments in plan.moments.branches.values() for t in vars(moments).values()]
+    return {
+        "base": case.base,
+        "params": count_params(base.arch),
+        "num_images": case.num_images,
+        "prepare_s": round(deriver.prepare_seconds, 1),
+        "subnets": case.subnets,
+        "derive_median_s": round(statistics.median(times), 4),
+        "derive_max_s": round(max(times), 4),
+        "refine_s": round(refine_s, 2),
+        "refine_images": case.refine_images,
+        "base_mb": round(4 * count_params(base.arch) / 1e6, 1),
+        "gram_mb": round(sum(t.numel() * t.element_size() for t in held) / 1e6, 1),
+        "peak_rise_mb": round(rise, 1),
+        "threads": torch.get_num_threads(),
+        "versions": f"torch {torch.__version__}, Python {platform.python_version()}",
+    }
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3  # kilobytes on Linux
+
+
+def main() -> None:
+    """Measure all cases and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/derive_timing.csv"))
+    parser.add_argument("--skip-large", action="store_true", help="leave the DeiT-B-sized base out")
+    options = parser.parse_args()
+    cases = [Case("default", 250, 30, 250), Case("default", 500, 30, 1000)]
+    if not options.skip_large:
+        cases.append(Case("random:deit_base_patch16_224", 16, 10, 16))
+    rows = []
+    for case in cases:
+        with get_context("spawn").Pool(1) as pool:
+            rows.append(pool.apply(measure, (case,)))
+        print(rows[-1], flush=True)
+    with options.output.open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
