@@ -82,7 +82,7 @@ def show_answer(answer: Mapping[str, Any], output: Output, *, base_arch: Mapping
     if output.json:
         output.document(answer)
         return
-    if not answer["feasible"]:
+    if "subnet" not in answer:
         fastest = answer.get("fastest")
         if fastest:
             output.text(f"infeasible\tfastest {fastest['arch_id']}\t{fastest['predicted_latency_ms']:.3f} ms predicted")

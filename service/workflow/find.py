@@ -37,6 +37,11 @@ SEARCH_SHARE = 0.4
 """Share of ``--timeout-s`` that the study may take; the rest is for fine-tuning and deployment."""
 
 
+MARGIN_SDS = 2.0
+"""Standard deviations of one measurement left free below the budget: what is measured once more, when it is
+shipped, shall keep the budget too."""
+
+
 @dataclass(frozen=True)
 class Winner:
     """A trial and the subnet derived for it."""
@@ -81,6 +86,7 @@ class Finder:
     cache: Cache
     deriver: Deriver
     base_measurement: Measurement
+    relative_sd: float
     hooks: Hooks
     study_name: str
     storage_url: str | None
@@ -196,9 +202,10 @@ class Finder:
 
     @property
     def _median_budget_ms(self) -> float:
-        """The budget as a limit on the median, which is what the predictor predicts."""
+        """The budget as a limit on the median, which is what the predictor predicts, with room for noise."""
         found = self.base_measurement.latency_ms
-        return self.request.budget_ms * found.median / statistic(found, self.request.budget_statistic)
+        room = max(0.5, 1 - MARGIN_SDS * self.relative_sd)
+        return room * self.request.budget_ms * found.median / statistic(found, self.request.budget_statistic)
 
     def _memory_limit(self) -> MemoryLimit | None:
         limit_mb = self.request.max_memory_mb

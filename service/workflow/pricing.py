@@ -25,6 +25,9 @@ from service.workflow.notebook import StoreNotebook
 PROTOCOL = MeasureProtocol()
 """How every figure of a profile and of a search is taken, so that they may be compared."""
 
+UNKNOWN_SD = 0.01
+"""Relative repeatability taken where a profile did not record one: of a pinned board, rounded up."""
+
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -37,12 +40,14 @@ class PricedDevice:
         predictor: Fitted.
         predictor_id: In the database.
         profiled: What the profile did; None where nothing was measured.
+        relative_sd: How well one measurement repeats there, as a share of it.
     """
 
     spec: DeviceSpec
     predictor: LatencyPredictor
     predictor_id: str
     profiled: ProfileResult | None
+    relative_sd: float = UNKNOWN_SD
 
 
 def priced_device(
@@ -60,10 +65,10 @@ def priced_device(
                 f"latency predictor {predictor_id} is of device {record.device_id}, not of {spec.name}",
                 hint=f"nuwa profile {spec.name}",
             )
-        return PricedDevice(spec, _predictor_of(record), predictor_id, None)
+        return _priced_from(record, spec)
     for record in store.predictors(spec.device_id):
         if record.content.get("base_arch_id") == base.arch_id:
-            return PricedDevice(spec, _predictor_of(record), record.predictor_id, None)
+            return _priced_from(record, spec)
     if spec.kind != "emulated":
         raise NuwaError(
             f"device {spec.name} has no latency predictor for this base yet",
@@ -98,11 +103,15 @@ def run_profile(
         predictor_id=predictor.predictor_id,
         device_id=spec.device_id,
         lut_id=make_lut_id(spec.device_id, protocol.protocol_id),
-        content={"base_arch_id": base.arch_id, "predictor": predictor.to_dict()},
+        content={
+            "base_arch_id": base.arch_id,
+            "predictor": predictor.to_dict(),
+            "relative_sd": result.relative_sd,
+        },
         report=result.report.to_dict(),
     )
     store.save_predictor(record)
-    return PricedDevice(spec, predictor, predictor.predictor_id, result)
+    return PricedDevice(spec, predictor, predictor.predictor_id, result, result.relative_sd)
 
 
 def transfer_profile(
@@ -166,8 +175,10 @@ def session_of(spec: DeviceSpec, session: int) -> Device:
     return open_device(spec, seed=session + 1)
 
 
-def _predictor_of(record: PredictorRecord) -> LatencyPredictor:
-    return LatencyPredictor.from_dict(record.content["predictor"])
+def _priced_from(record: PredictorRecord, spec: DeviceSpec) -> PricedDevice:
+    predictor = LatencyPredictor.from_dict(record.content["predictor"])
+    relative_sd = float(record.content.get("relative_sd", UNKNOWN_SD))
+    return PricedDevice(spec, predictor, record.predictor_id, None, relative_sd)
 
 
 def base_arch_for(arch: Arch, base: str | None) -> Arch:

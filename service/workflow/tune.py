@@ -20,7 +20,7 @@ from service.workflow.inputs import Inputs
 from service.workflow.request import SearchRequest
 from service.workflow.winner import top1_on
 
-DEFAULT_STEPS = 300
+DEFAULT_STEPS = 250
 """Steps of 64 images where none are asked for: about a minute and a half for the package's base on two cores."""
 SHORT_STEPS = 40
 """Steps of the last rung of a competition: a fifth of a full run tells most of the order."""
