@@ -30,6 +30,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
+	@rm -rf $(DEMO_DIR)/bundle
 	$(BIN)/nuwa-search --budget-ms $(DEMO_BUDGET_MS) --trials $(DEMO_TRIALS) --db $(DEMO_DIR)/nuwa.sqlite -o $(DEMO_DIR)/bundle $(DEMO_FLAGS)
 
 test: lint types imports unit

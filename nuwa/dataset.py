@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nuwa.errors import NuwaError, OutsideError
-from nuwa.images import ImageSet
+from nuwa.images import WHOLE, ImageSet
 from nuwa.suggest import unknown_name
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -20,8 +20,6 @@ SPLIT_NAMES = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-WHOLE = "all"
-"""Name of the one split of a source without splits."""
 
 
 def load_dataset(source: str | Path, *, label_column: str | None = None) -> dict[str, ImageSet]:
@@ -97,7 +95,7 @@ def _read_folder(folder: Path) -> ImageSet:
 
 def _read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
     encoded: list[bytes | Path] = []
-    labels: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+    columns: list[pa.Array] = []
     names: tuple[str, ...] = ()
     for file in files:
         try:
@@ -109,12 +107,17 @@ def _read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
             raise NuwaError(
                 f"Parquet file {file} cannot be read: {error}", hint="fetch or copy the file again"
             ) from error
-        column_labels, names = _labels(file, table, parquet.schema_arrow, chosen)
-        labels.append(column_labels)
+        mine = _class_label_names(parquet.schema_arrow, chosen)
+        if columns and mine != names:
+            raise NuwaError(f"{file} names other classes than {files[0]}", hint="files of one split must agree")
+        names = mine
+        columns.append(_checked_labels(file, table, chosen))
         encoded += _image_bytes(file, table[image_column])
     if not encoded:
         raise NuwaError(f"no images in {files[0].parent}")
-    return ImageSet(encoded, np.concatenate(labels), names, str(files[0] if len(files) == 1 else files[0].parent))
+    origin = str(files[0] if len(files) == 1 else files[0].parent)
+    labels, label_names = _labels(columns, names, origin)
+    return ImageSet(encoded, labels, label_names, origin)
 
 
 def _column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str | None, kind: str) -> str:
@@ -129,24 +132,35 @@ def _column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str |
     raise NuwaError(f"{file} has no {kind} column {' or '.join(usual)}, found {', '.join(schema.names)}", hint=hint)
 
 
-def _labels(
-    file: Path, table: pa.Table, schema: pa.Schema, column: str
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[str, ...]]:
+def _checked_labels(file: Path, table: pa.Table, column: str) -> pa.Array:
     values = table[column].combine_chunks()
     if values.null_count:
         raise NuwaError(f"{file} has {values.null_count} images without a label in column {column!r}")
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        texts = values.to_pylist()
-        names = tuple(sorted(set(texts)))
-        place = {name: k for k, name in enumerate(names)}
-        return np.asarray([place[t] for t in texts], dtype=np.int64), names
-    if not pa.types.is_integer(values.type):
+    if not (_is_text(values) or pa.types.is_integer(values.type)):
         raise NuwaError(f"{file} column {column!r} holds {values.type}, wanted class indices or names")
-    indices = values.to_numpy(zero_copy_only=False).astype(np.int64)
-    names = _class_label_names(schema, column) or tuple(str(k) for k in range(int(indices.max(initial=-1)) + 1))
-    if len(indices) and (indices.min() < 0 or indices.max() >= len(names)):
-        raise NuwaError(f"{file} column {column!r} holds labels outside 0..{len(names) - 1}")
-    return indices, names
+    return values
+
+
+def _is_text(values: pa.Array) -> bool:
+    return bool(pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
+
+
+def _labels(
+    columns: list[pa.Array], names: tuple[str, ...], origin: str
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[str, ...]]:
+    """Join the label columns of all files of a split: indices, and the classes they point into."""
+    if len({_is_text(values) for values in columns}) > 1:
+        raise NuwaError(f"the files of {origin} hold labels as text and as numbers")
+    values = [value for column in columns for value in column.to_pylist()]
+    if values and isinstance(values[0], str):
+        found = tuple(sorted(set(values)))
+        place = {name: k for k, name in enumerate(found)}
+        return np.asarray([place[value] for value in values], dtype=np.int64), found
+    indices = np.asarray(values, dtype=np.int64)
+    known = names or tuple(str(k) for k in range(int(indices.max(initial=-1)) + 1))
+    if len(indices) and (indices.min() < 0 or indices.max() >= len(known)):
+        raise NuwaError(f"labels of {origin} lie outside 0..{len(known) - 1}")
+    return indices, known
 
 
 def _class_label_names(schema: pa.Schema, column: str) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from nuwa.errors import NuwaError
 
+WHOLE = "all"
+"""Name of the one split of a source without splits."""
+
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 _RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,

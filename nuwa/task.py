@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.dataset import WHOLE
 from nuwa.errors import NuwaError
-from nuwa.images import ImageSet
+from nuwa.images import WHOLE, ImageSet
 from nuwa.suggest import unknown_name
 
 Mask = npt.NDArray[np.bool_]
@@ -73,8 +72,10 @@ def parse_classes(text: str) -> tuple[str, ...]:
     return names
 
 
-def resolve_classes(wanted: Sequence[str] | None, label_names: Sequence[str]) -> tuple[int, ...]:
+def resolve_classes(wanted: Sequence[str | int] | None, label_names: Sequence[str]) -> tuple[int, ...]:
     """Find classes by name (case, spaces, ``-`` and ``_`` do not matter) or by index; None means all.
+
+    Text is a name first and an index second; an ``int`` is always an index.
 
     Raises:
         NuwaError: If a class is unknown, named twice, or fewer than two are left.
@@ -105,10 +106,10 @@ def _key(name: str) -> str:
     return name.casefold().replace("_", " ").replace("-", " ").strip()
 
 
-def _resolve_one(name: str, place: Mapping[str, int], label_names: Sequence[str]) -> int:
-    if _key(name) in place:
+def _resolve_one(name: str | int, place: Mapping[str, int], label_names: Sequence[str]) -> int:
+    if isinstance(name, str) and _key(name) in place:
         return place[_key(name)]
-    if name.isdecimal():
+    if isinstance(name, int) or name.isdecimal():
         if int(name) < len(label_names):
             return int(name)
         raise NuwaError(f"class index {name} is outside 0..{len(label_names) - 1}")
@@ -120,7 +121,7 @@ def make_task(
     *,
     data: str,
     base_labels: Sequence[str],
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str | int] | None = None,
     held_out: frozenset[str] = frozenset(),
     seed: int = 0,
 ) -> Task:

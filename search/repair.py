@@ -108,7 +108,7 @@ def verify_and_repair(
             on_round(found)
         if found.is_met:
             return RepairResult(winner, True, tuple(rounds), latency)
-        latency = latency.corrected(arch, found.measured_ms)
+        latency = latency.corrected(arch, found.measurement.latency_ms.median)
         if len(rounds) >= max_rounds:
             reason = f"missed in all {max_rounds} rounds"
             return RepairResult(winner, False, tuple(rounds), latency, reason)

@@ -118,7 +118,9 @@ class _Loop:
             stopped = self._reason_to_stop(should_stop)
             if stopped is not None:
                 break
-            if not self._is_full() and not self._feed() and not self._in_flight:
+            if not self._is_full():
+                self._feed()
+            if self._is_dry() and not self._in_flight:
                 stopped = "exhausted"
             if self._in_flight and self._is_full():
                 self._collect()
@@ -190,7 +192,8 @@ class _Loop:
                 )
             excess = {name: float(over[0]) for name, over in self._budget.price([proposal.arch])[1].items()}
             self._record(report, excess, proposal)
-        last = self._log.trials[-MAX_FAILURES_IN_A_ROW:]
+        tried = [trial for trial in self._log.trials if trial.is_evaluation or trial.state == "failed"]
+        last = tried[-MAX_FAILURES_IN_A_ROW:]
         if len(last) == MAX_FAILURES_IN_A_ROW and all(trial.state == "failed" for trial in last):
             raise NuwaError(
                 f"{MAX_FAILURES_IN_A_ROW} subnets in a row could not be scored, the last: {last[-1].reason}"

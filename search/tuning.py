@@ -1,9 +1,8 @@
 """Distillation as the judge calls it: a subnet and a number of steps in, a tuned subnet out."""
 
-import dataclasses
-
 from deploy.train.config import FinetuneConfig
 from deploy.train.finetune import finetune
+from deploy.train.recipe import of_length
 from deploy.train.teacher import Teacher
 from nuwa.tensors import TaskTensors
 from nuwa.vit import PlainViT
@@ -21,19 +20,13 @@ def make_tune(teacher: Teacher | None, tensors: TaskTensors, *, config: Finetune
     full = config or FinetuneConfig()
 
     def tune(student: PlainViT, steps: int) -> Tuned:
-        recipe = dataclasses.replace(
-            full,
-            steps=steps,
-            warmup_steps=min(full.warmup_steps, steps // 5),
-            eval_every=max(1, min(full.eval_every, steps)),
-        )
         result = finetune(
             student,
             teacher=teacher,
             train=tensors.train,
             search=tensors.search,
             preprocess=tensors.preprocess,
-            config=recipe,
+            config=of_length(full, steps),
         )
         return Tuned(result.student, result.after.top1, result.after.loss)
 

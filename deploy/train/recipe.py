@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from nuwa.errors import NuwaError
 
@@ -123,3 +123,16 @@ def hash_recipe(recipe: Recipe) -> str:
     """Identify everything a resumed run must share with the run it continues (16 hex digits)."""
     text = json.dumps(dataclasses.asdict(recipe), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+def of_length(recipe: R, steps: int) -> R:
+    """Return the recipe for another number of steps: warm-up at most a fifth of it, at least one evaluation."""
+    return dataclasses.replace(
+        recipe,
+        steps=steps,
+        warmup_steps=min(recipe.warmup_steps, steps // 5),
+        eval_every=max(1, min(recipe.eval_every, steps)),
+    )

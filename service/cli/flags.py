@@ -70,7 +70,9 @@ _ALL = (
     ),
     Flag("max-memory-mb", "Peak memory the model may take.", type=PositiveNumber(), metavar="MB"),
     Flag("trials", "Subnets to score.", type=_COUNT, default=60),
-    Flag("timeout-s", "Stop searching and fine-tuning after this long.", type=PositiveNumber(), metavar="S"),
+    Flag(
+        "timeout-s", "Time the study's length is cut to fit: it takes 40 % of this.", type=PositiveNumber(), metavar="S"
+    ),
     Flag("sampler", "Optuna sampler: auto, tpe, nsga2, gp, random.", default="auto"),
     Flag("finetune-epochs", "Fine-tune for this many passes.", type=PositiveNumber(), metavar="N"),
     Flag("finetune-steps", "Fine-tune for this many steps.", type=_COUNT, metavar="N"),
@@ -92,7 +94,7 @@ _ALL = (
     Flag("max-ms", "Only subnets at most this slow.", type=PositiveNumber(), metavar="MS"),
     Flag("min-top1", "Only subnets at least this accurate (fraction).", type=click.FloatRange(0, 1), metavar="TOP1"),
     Flag("measured-only", "Only figures measured on the device.", is_flag=True),
-    Flag("sort", "Column to sort by; a leading - sorts down.", metavar="COLUMN"),
+    Flag("sort", "Sort by top1, latency, macs, params or newest.  [top1]", metavar="ORDER"),
     Flag("limit", "Rows at most.", type=_COUNT, metavar="N"),
     Flag("sql", "A read-only SELECT over the documented views.", metavar="SELECT", is_setting=False),
     Flag("sustained", "Run for this long (10m, 90s) and show throttling.", metavar="TIME", is_setting=False),
@@ -107,16 +109,20 @@ def known_settings() -> list[str]:
     return [flag.name for flag in _ALL if flag.is_setting]
 
 
-def with_flags(*names: str, defaults: dict[str, Any] | None = None) -> Callable[[F], F]:
+def with_flags(*names: str, defaults: dict[str, Any] | None = None, writes: bool = False) -> Callable[[F], F]:
     """Add flags by name, and the common ones, to a click command.
 
     Args:
         names: Flags beside the common ones.
         defaults: Defaults of this command that differ; they do not change what a flag means.
+        writes: Whether the command changes files or the database and cannot say beforehand how: it then
+            refuses ``--dry-run`` instead of ignoring it.
     """
 
     def decorate(function: F) -> F:
         for name in reversed((*names, *COMMON)):
+            if writes and name == "dry-run":
+                continue
             flag = FLAGS[name]
             spellings = [f"--{flag.name}", *([flag.short] if flag.short else [])]
             default = (defaults or {}).get(name, False if flag.is_flag else flag.default)

@@ -81,13 +81,15 @@ def main_search(argv: Sequence[str] | None = None) -> None:
 def run(command: click.Command, argv: Sequence[str] | None, *, prog_name: str) -> int:
     """Run a command and return its exit code; errors are printed to stderr in the contract's form."""
     args = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in args
+    debug = "--debug" in args or os.environ.get("NUWA_DEBUG", "") not in ("", "0", "false")
     try:
         result = command.main(args, prog_name=prog_name, standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
+    except SystemExit as error:  # click's own way out when the reader of a pipe has gone
+        return 0 if error.code in (None, 0, 1) else int(error.code or 0)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else prog_name
         _print_error(error.format_message().rstrip("."), f"{path} --help")

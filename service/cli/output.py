@@ -62,11 +62,6 @@ class Output:
         if not self.quiet:
             print(message, file=sys.stderr, flush=True)
 
-    def detail(self, message: str) -> None:
-        """Say something only with ``--verbose``."""
-        if self.verbose and not self.quiet:
-            print(message, file=sys.stderr, flush=True)
-
     def warn(self, message: str) -> None:
         """Warn on stderr."""
         self.note(f"warning: {message}")

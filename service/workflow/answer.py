@@ -128,16 +128,14 @@ def base_part(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def artifacts_part(folder: Path | None) -> dict[str, str | None]:
-    """Say where the bundle's files are."""
-    if folder is None:
-        return dict.fromkeys(("dir", "weights", "onnx", "engine", "build", "certificate"))
+def artifacts_part(folder: Path) -> dict[str, str | None]:
+    """Say where the bundle's files are; None for what was not made."""
     bundle = read_bundle(folder)
     return {
         "dir": str(folder),
         "weights": str(bundle.weights_path),
-        "onnx": str(bundle.onnx_path),
+        "onnx": str(bundle.onnx_path) if bundle.onnx_path else None,
         "engine": str(bundle.engine_path) if bundle.engine_path else None,
         "build": str(bundle.build_path) if bundle.build_path else None,
-        "certificate": str(folder / CERTIFICATE),
+        "certificate": str(folder / CERTIFICATE) if bundle.certificate else None,
     }

@@ -9,9 +9,10 @@ import timm
 from deploy.train.base_config import BaseDesign, BaseTrainConfig
 from deploy.train.base_train import train_base
 from deploy.train.outcome import Progress
-from nuwa.dataset import WHOLE, load_dataset
+from deploy.train.recipe import of_length
+from nuwa.dataset import load_dataset
 from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
+from nuwa.images import WHOLE, Preprocess
 from nuwa.suggest import unknown_name
 
 
@@ -45,15 +46,8 @@ def train_base_from(
     if size is None:
         size = timm.create_model(timm_name, pretrained=False).pretrained_cfg["input_size"][-1]
     defaults = BaseTrainConfig()
-    num_steps = steps or defaults.steps
-    config = BaseTrainConfig(
-        seed=seed,
-        minutes=minutes,
-        steps=num_steps,
-        batch_size=batch_size or defaults.batch_size,
-        warmup_steps=min(defaults.warmup_steps, num_steps // 5),
-        eval_every=min(defaults.eval_every, num_steps),
-    )
+    config = BaseTrainConfig(seed=seed, minutes=minutes, batch_size=batch_size or defaults.batch_size)
+    config = of_length(config, steps or defaults.steps)
     result = train_base(
         BaseDesign(timm_name, pretrained=pretrained, model_args=dict(model_args)),
         images,

@@ -1,14 +1,26 @@
 """Find devices by name: built in, or added by the user and kept in the database."""
 
-from latency.devices.registry import device_spec
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from nuwa.device import DeviceSpec
+from latency.devices.registry import device_spec, open_device
+from nuwa.device import Device, DeviceSpec
 from nuwa.store.store import Store
 
 
 def added_devices(store: Store) -> dict[str, DeviceSpec]:
     """Return the devices that the user added, by name."""
     return {record.spec.name: record.spec for record in store.devices() if record.is_listed}
+
+
+@contextmanager
+def opened_device(spec: DeviceSpec, *, seed: int = 0) -> Iterator[Device]:
+    """Open a device for the length of a block; a board is left as it was found."""
+    device = open_device(spec, seed=seed)
+    with ExitStack() as stack:
+        if isinstance(device, AbstractContextManager):
+            stack.enter_context(device)
+        yield device
 
 
 def find_device(name: str, store: Store) -> DeviceSpec:

@@ -48,7 +48,7 @@ def evaluate(
     _, splits = open_splits(data, label_column=label_column, base=DEFAULT_BASE if is_default else model)
     name, images = pick_split(splits, split)
     counts = images.counts()
-    present = tuple(str(k) for k in np.flatnonzero(counts))
+    present = tuple(int(k) for k in np.flatnonzero(counts))
     chosen = resolve_classes(classes if classes is not None else present, images.label_names)
     picked = images.only(chosen)
     empty = [n for n, count in zip(picked.label_names, picked.counts(), strict=True) if not count]

@@ -11,19 +11,20 @@ from deploy.tensorrt.operators import check_operators
 from deploy.verify import verify_fp16, verify_onnx
 from deploy.verify_bundle import random_images
 from deploy.write_bundle import parts_from_bundle, write_bundle
-from latency.devices.registry import open_device
 from nuwa.device import DeviceSpec
 from nuwa.errors import NoAnswerError, NuwaError
+from service.workflow.devices import opened_device
 from service.workflow.pricing import PROTOCOL
 from service.workflow.ship import engine_line
 
 
 def export_bundle(
-    folder: Path, *, spec: DeviceSpec, budget_ms: float | None, statistic: BudgetStatistic, seed: int
+    folder: Path, *, spec: DeviceSpec, budget_ms: float | None, statistic: BudgetStatistic | None, seed: int
 ) -> dict[str, Any]:
     """Write model.onnx, the build line and a certificate for ``spec`` into a bundle.
 
-    Without training images at hand the comparison with PyTorch runs on noise: it finds a wrong graph.
+    A budget, with its statistic, is taken over from a certificate for the same device. Without training
+    images at hand the comparison with PyTorch runs on noise: it finds a wrong graph.
 
     Raises:
         NoAnswerError: If the export does not agree with the weights.
@@ -50,13 +51,15 @@ def export_bundle(
     for agreement in agreements:
         if not agreement.is_met:
             raise NoAnswerError(f"the export does not agree with the weights in {agreement.check}")
-    measurement = open_device(spec, seed=seed).measure(exported, protocol=PROTOCOL)
+    with opened_device(spec, seed=seed) as device:
+        measurement = device.measure(exported, protocol=PROTOCOL)
+    kept = old if old is not None and old.device.device_id == spec.device_id and budget_ms is None else None
     certificate = Certificate(
         arch_id=parts.arch.arch_id,
         device=spec,
         measurement=measurement,
-        budget_ms=budget_ms if budget_ms is not None else (old.budget_ms if old else None),
-        budget_statistic=statistic,
+        budget_ms=kept.budget_ms if kept else budget_ms,
+        budget_statistic=statistic or (kept.budget_statistic if kept else "median"),
         agreements=tuple(agreements),
         opset=spec.opset,
         subnet_id=subnet,

@@ -155,7 +155,10 @@ class Finder:
         return self.device.measure(exported(model, self.inputs.device), protocol=PROTOCOL)
 
     def is_within_budget(self, measurement: Measurement) -> bool:
-        """Whether the measured statistic keeps the budget."""
+        """Whether latency and, where it is limited, peak memory keep to their limits as measured."""
+        limit_mb, peak_mb = self.request.max_memory_mb, measurement.peak_memory_mb
+        if limit_mb is not None and (peak_mb is None or peak_mb > limit_mb):
+            return False
         return statistic(measurement.latency_ms, self.request.budget_statistic) <= self.request.budget_ms
 
     def _library(self, space: SearchSpace, scorer: TeacherScorer) -> Library:

@@ -1,12 +1,10 @@
 """Fine-tune the model of a bundle."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
 from deploy.bundle import read_bundle
-from deploy.train.config import FinetuneConfig
 from deploy.train.finetune import finetune
 from deploy.train.teacher import Teacher
 from deploy.write_bundle import parts_from_bundle, write_bundle
@@ -17,6 +15,7 @@ from nuwa.tensors import task_tensors
 from nuwa.weights import hash_tensors
 from service.workflow.hooks import Hooks
 from service.workflow.sources import open_task, task_base
+from service.workflow.tune import finetune_config
 
 
 def finetune_bundle(
@@ -46,16 +45,14 @@ def finetune_bundle(
         raise NuwaError(f"base {base!r} takes other images than bundle {folder}", hint="name its base with --base")
     task = open_task(loaded, data=data, label_column=label_column, classes=bundle.labels, seed=seed)
     tensors = task_tensors(task, loaded.preprocess)
-    config = FinetuneConfig(seed=seed)
-    if steps is None and epochs is not None:
-        steps = math.ceil(epochs * len(task.train) / config.batch_size)
-    if steps is not None:
-        warmup, every = min(config.warmup_steps, steps // 5), min(config.eval_every, steps)
-        config = dataclasses.replace(config, steps=steps, warmup_steps=warmup, eval_every=every)
+    headed = task_base(loaded, task, tensors)
+    config = finetune_config(
+        steps=steps, epochs=epochs, num_train=len(task.train), seed=seed, has_fitted_head=headed.has_fitted_head
+    )
     run = content_key(hash_tensors(parts.model.state_dict()), task.task_id, str(dataclasses.asdict(config)))
     result = finetune(
         parts.model,
-        teacher=Teacher(task_base(loaded, task, tensors).model),
+        teacher=Teacher(headed.model),
         train=tensors.train,
         search=tensors.search,
         preprocess=loaded.preprocess,

@@ -60,6 +60,7 @@ def record_inputs(inputs: Inputs, store: Store) -> None:
             data_hash=task.train.content_hash,
             classes=task.class_names,
             splits={name: {"hash": images.content_hash, "num_images": len(images)} for name, images in splits.items()},
-            search_split_seen_by_base=bool(task.search_split_seen_by_base),
+            # the database has no "unknown" here: classes the base does not know count as seen, to be safe
+            search_split_seen_by_base=task.search_split_seen_by_base is not False,
         )
     )

@@ -20,6 +20,7 @@ from predictors.kit_plan import plan_kit, rows_of
 from predictors.latency.predictor import LatencyPredictor, subject_of
 from predictors.profile import ProfileResult, ProfileSettings, profile
 from predictors.transfer_profile import TransferResult, profile_by_transfer
+from service.workflow.devices import opened_device
 from service.workflow.notebook import StoreNotebook
 
 PROTOCOL = MeasureProtocol()
@@ -88,16 +89,17 @@ def run_profile(
 ) -> PricedDevice:
     """Measure what the device's table lacks for ``base``, fit, and save the predictor with its report card."""
     store.record_device(spec)
-    result = profile(
-        open_device(spec),
-        base,
-        export=exporter_of(spec),
-        notebook=StoreNotebook(store, device=spec, protocol=protocol),
-        reopen=lambda session: session_of(spec, session),
-        protocol=protocol,
-        settings=settings,
-        progress=progress,
-    )
+    with opened_device(spec) as device:
+        result = profile(
+            device,
+            base,
+            export=exporter_of(spec),
+            notebook=StoreNotebook(store, device=spec, protocol=protocol),
+            reopen=lambda session: session_of(spec, session),
+            protocol=protocol,
+            settings=settings,
+            progress=progress,
+        )
     predictor = result.predictor
     record = PredictorRecord(
         predictor_id=predictor.predictor_id,
@@ -124,15 +126,16 @@ def transfer_profile(
     """
     store.record_device(spec)
     known = priced_device(store, source, base, progress=progress)
-    result = profile_by_transfer(
-        open_device(spec),
-        base,
-        source=known.predictor,
-        export=exporter_of(spec),
-        notebook=StoreNotebook(store, device=spec, protocol=PROTOCOL),
-        protocol=PROTOCOL,
-        progress=progress,
-    )
+    with opened_device(spec) as device:
+        result = profile_by_transfer(
+            device,
+            base,
+            source=known.predictor,
+            export=exporter_of(spec),
+            notebook=StoreNotebook(store, device=spec, protocol=PROTOCOL),
+            protocol=PROTOCOL,
+            progress=progress,
+        )
     return _saved(store, spec, base, result.predictor, report={"transferred_from": source.name}), result
 
 

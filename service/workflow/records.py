@@ -7,6 +7,7 @@ from typing import Any
 from deploy.bundle import read_bundle
 from deploy.file_hashes import CERTIFICATE, hash_file
 from nuwa.arch import Arch
+from nuwa.device import Provenance
 from nuwa.store.records import (
     CertificateRecord,
     EngineRecord,
@@ -32,7 +33,14 @@ def subnet_id_of(arch: Arch, inputs: Inputs, options: DeriveOptions) -> str:
 
 
 def record_study(
-    store: Store, inputs: Inputs, study: StudyResult, *, predictor_id: str, options: DeriveOptions, seed: int
+    store: Store,
+    inputs: Inputs,
+    study: StudyResult,
+    *,
+    predictor_id: str,
+    provenance: Provenance,
+    options: DeriveOptions,
+    seed: int,
 ) -> None:
     """Store every scored subnet of a study with its scores and predicted latency."""
     scored = [trial for trial in study.trials if trial.is_evaluation]
@@ -45,7 +53,7 @@ def record_study(
             predicted_latency_ms=trial.predicted_latency_ms,
             predicted_interval_ms=trial.predicted_interval_ms,
             predictor_id=predictor_id,
-            provenance=inputs.device.provenance,
+            provenance=provenance,
         )
         for trial in scored
     )
@@ -134,6 +142,7 @@ def record_bundle(
     """Store the export, the engine or its build line, the certificate, and where the bundle lies."""
     bundle = read_bundle(folder)
     certificate = bundle.certificate
+    store.set_bundle(shipment.subnet_id, str(folder))
     if bundle.onnx_path is None or certificate is None:
         return
     onnx_hash = hash_file(bundle.onnx_path)
@@ -156,7 +165,6 @@ def record_bundle(
             path=str(folder / CERTIFICATE),
         )
     )
-    store.set_bundle(shipment.subnet_id, str(folder))
 
 
 def optuna_url(store: Store) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from deploy.export.from_vit import onnx_from_vit
 from deploy.train.teacher import Teacher
-from latency.devices.registry import open_device
 from nuwa.arch import dict_from_arch
 from nuwa.cache import Cache
 from nuwa.device import Device, Measurement
@@ -20,6 +19,7 @@ from search.derive.deriver import Deriver
 from search.feasible import BudgetTooSmallError
 from service.workflow import answer as parts
 from service.workflow.clock import PhaseClock
+from service.workflow.devices import opened_device
 from service.workflow.explain import explanation_of, picture_of
 from service.workflow.find import Finder, Found, statistic
 from service.workflow.hooks import Hooks
@@ -34,7 +34,7 @@ from service.workflow.records import (
     subnet_id_of,
 )
 from service.workflow.request import SearchRequest, dict_from_request
-from service.workflow.ship import Proven, Shipment, prove, write
+from service.workflow.ship import Proven, Shipment, check_bundle_dir, prove, write, write_unexported
 from service.workflow.tune import pick_by_short_runs, tune
 from service.workflow.winner import OPTIONS, Accuracies, Shipped, test_accuracies, top1_on
 
@@ -75,6 +75,7 @@ def run_search(
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
     watch = hooks or Hooks()
+    check_bundle_dir(Path(request.bundle_dir), study=study)
     inputs = open_inputs(request, store)
     record_inputs(inputs, store)
     claim = store.start_search(
@@ -120,6 +121,11 @@ class _Search:
         self.clock = PhaseClock()
 
     def run(self) -> Outcome:
+        """Do everything, with the device open."""
+        with opened_device(self.inputs.device, seed=self.request.seed) as device:
+            return self._run(device)
+
+    def _run(self, device: Device) -> Outcome:
         request, inputs = self.request, self.inputs
         with self.clock.phase("profile"):
             priced = priced_device(
@@ -130,7 +136,6 @@ class _Search:
                 progress=self.hooks.count,
             )
             self.store.set_search_predictor(self.claim, priced.predictor_id)
-            device = open_device(inputs.device, seed=request.seed)
             base_measurement = self._measure_base(device)
         answer = parts.head_part(request, inputs, study=self.claim.study, predictor_id=priced.predictor_id)
         answer["base"] |= parts.base_part(base_measurement)
@@ -139,11 +144,12 @@ class _Search:
         self._say_priced(priced, base_measurement, binds=answer["budget_binds"])
         finder = self._finder(device, base_measurement, priced.relative_sd)
         try:
-            found, shipped, proven = self._find_and_prove(finder, priced, base_fits=base_ms <= request.budget_ms)
+            base_fits = finder.is_within_budget(base_measurement)
+            found, shipped, proven = self._find_and_prove(finder, priced, base_fits=base_fits)
         except BudgetTooSmallError as error:
             answer |= parts.infeasible_part(error)
             return Outcome(answer, None, error)
-        outcome = self._ship(answer, found, shipped, proven)
+        outcome = self._ship(answer, found, shipped, proven, is_met=finder.is_within_budget(proven.measurement))
         return self._explained(outcome, found) if request.explain else outcome
 
     def _find_and_prove(
@@ -166,10 +172,12 @@ class _Search:
 
     def _explained(self, outcome: Outcome, found: Found) -> Outcome:
         budget_ms = self.request.budget_ms
-        if outcome.answer["artifacts"]["dir"]:
-            path = Path(outcome.answer["artifacts"]["dir"]) / "front.png"
+        path = Path(outcome.answer["artifacts"]["dir"]) / "front.png"
+        try:
             picture_of(found, path, budget_ms=budget_ms, title=self.claim.study)
             outcome.answer["artifacts"]["front"] = str(path)
+        except NuwaError as error:  # matplotlib is an extra; a finished search is not lost for want of it
+            self.hooks.step(f"no picture of the front: {error.message}; {error.hint}")
         return dataclasses.replace(outcome, explanation=explanation_of(found, budget_ms=budget_ms))
 
     def _earlier_predictor(self) -> str | None:
@@ -216,6 +224,7 @@ class _Search:
                 self.inputs,
                 found.study,
                 predictor_id=predictor_id,
+                provenance=latency.subject.provenance,
                 options=OPTIONS,
                 seed=self.request.seed,
             )
@@ -262,14 +271,13 @@ class _Search:
             facts=facts,
         )
 
-    def _ship(self, answer: dict[str, Any], found: Found, shipped: Shipped, proven: Proven) -> Outcome:
+    def _ship(self, answer: dict[str, Any], found: Found, shipped: Shipped, proven: Proven, *, is_met: bool) -> Outcome:
         request, inputs = self.request, self.inputs
         with self.clock.phase("deploy"):
             accuracy = test_accuracies(inputs, shipped)
             shipment = self._shipment(shipped, facts=self._facts(accuracy))
             latency_ms = statistic(proven.measurement.latency_ms, request.budget_statistic)
-            is_met = latency_ms <= request.budget_ms
-            bundle = self._write(shipment, proven) if request.deploy else None
+            bundle = self._write(shipment, proven)
             self._record(shipment, proven, accuracy, bundle)
         prediction = found.latency.predict([shipped.arch])
         answer["feasible"] = is_met
@@ -299,7 +307,7 @@ class _Search:
             )
         return Outcome(answer, dict_from_arch(inputs.teacher.model.arch), error)
 
-    def _record(self, shipment: Shipment, proven: Proven, accuracy: Accuracies, bundle: Path | None) -> None:
+    def _record(self, shipment: Shipment, proven: Proven, accuracy: Accuracies, bundle: Path) -> None:
         measurement_id = record_shipment(
             self.store,
             self.inputs,
@@ -310,19 +318,20 @@ class _Search:
             scores={"top1": accuracy.shipped, "top1_derived": accuracy.derived},
             seed=self.request.seed,
         )
-        if bundle is not None:
-            record_bundle(
-                self.store,
-                self.inputs,
-                shipment,
-                proven,
-                bundle,
-                measurement_id=measurement_id,
-                budget_ms=self.request.budget_ms,
-            )
+        record_bundle(
+            self.store,
+            self.inputs,
+            shipment,
+            proven,
+            bundle,
+            measurement_id=measurement_id,
+            budget_ms=self.request.budget_ms,
+        )
 
     def _write(self, shipment: Shipment, proven: Proven) -> Path:
         folder = Path(self.request.bundle_dir)
+        if not self.request.deploy:
+            return write_unexported(folder, shipment).dir
         bundle = write(
             folder,
             shipment,

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 from PIL import Image
 
-from deploy.bundle import Bundle
+from deploy.bundle import Bundle, is_bundle, read_bundle
 from deploy.certificate import BudgetStatistic, Certificate
 from deploy.export.from_vit import onnx_from_vit
 from deploy.export.stream_scale import stream_scale_from_images
@@ -18,7 +18,7 @@ from deploy.verify import Agreement, verify_fp16, verify_onnx
 from deploy.write_bundle import BundleParts, write_bundle
 from nuwa.arch import Arch
 from nuwa.device import Device, DeviceSpec, Measurement
-from nuwa.errors import NoAnswerError
+from nuwa.errors import NoAnswerError, NuwaError
 from nuwa.images import ImageSet, Preprocess
 from nuwa.task import Task
 from nuwa.tensors import SplitTensors
@@ -117,6 +117,36 @@ def write(
         samples=sample_images(shipment.task.test),
     )
     return write_bundle(folder, parts, replace=True)
+
+
+def write_unexported(folder: Path, shipment: Shipment) -> Bundle:
+    """Write a bundle without an export or certificate, for `nuwa export` to go on from."""
+    parts = BundleParts(
+        model=shipment.model,
+        arch=shipment.arch,
+        labels=shipment.task.class_names,
+        preprocess=shipment.preprocess,
+        samples=sample_images(shipment.task.test),
+    )
+    return write_bundle(folder, parts, replace=True)
+
+
+def check_bundle_dir(folder: Path, *, study: str) -> None:
+    """Refuse a folder that cannot become this study's bundle, before hours are spent on it.
+
+    Raises:
+        NuwaError: If something else, or another study's bundle, is there.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir() or not is_bundle(folder):
+        raise NuwaError(f"{folder} exists and is not a bundle", hint="choose another folder with -o")
+    certificate = read_bundle(folder).certificate
+    owner = certificate.facts.get("study") if certificate else None
+    if owner != study:
+        raise NuwaError(
+            f"{folder} holds the bundle of study {owner or 'unknown'}", hint="choose another folder with -o"
+        )
 
 
 def engine_line(spec: DeviceSpec) -> list[str] | None:

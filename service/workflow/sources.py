@@ -1,10 +1,9 @@
 """Open the base and the images that a command names."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from nuwa.base import ASSETS_DIR, DEFAULT_BASE, Base
-from nuwa.dataset import WHOLE, load_dataset
+from nuwa.dataset import load_dataset
 from nuwa.errors import NuwaError
 from nuwa.heads import fit_head, restrict_head
 from nuwa.images import ImageSet
@@ -52,11 +51,12 @@ def open_task(
 ) -> Task:
     """Read the data and split it; with the package's sample, classes default to those it holds."""
     name, splits = open_splits(data, label_column=label_column, base=base.name)
+    wanted: tuple[str | int, ...] | None = classes
     if data is None and classes is None:
         counts = splits["train"].counts()
-        classes = tuple(str(k) for k in range(len(counts)) if counts[k])
+        wanted = tuple(k for k in range(len(counts)) if counts[k])
     return make_task(
-        splits, data=name, base_labels=base.label_names, classes=classes, held_out=base.search_hashes, seed=seed
+        splits, data=name, base_labels=base.label_names, classes=wanted, held_out=base.search_hashes, seed=seed
     )
 
 
@@ -81,13 +81,3 @@ def pick_split(splits: dict[str, ImageSet], wanted: str | None) -> tuple[str, Im
     if name not in splits:
         raise unknown_name("split", name, splits)
     return name, splits[name]
-
-
-def is_whole(split: str) -> bool:
-    """Whether a source without splits was read."""
-    return split == WHOLE
-
-
-def path_or_none(text: str | None) -> Path | None:
-    """Turn an optional flag into an optional path."""
-    return Path(text).expanduser() if text else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deploy.train.config import FinetuneConfig
 from deploy.train.finetune import FinetuneResult, finetune
+from deploy.train.recipe import of_length
 from deploy.train.teacher import Teacher
 from nuwa.arch import Arch
 from nuwa.cache import content_key
@@ -23,7 +24,7 @@ from service.workflow.winner import top1_on
 DEFAULT_STEPS = 250
 """Steps of 64 images where none are asked for: about a minute and a half for the package's base on two cores."""
 SHORT_STEPS = 40
-"""Steps of the last rung of a competition: a fifth of a full run tells most of the order."""
+"""Steps of the last rung of a competition: a sixth of a full run is meant to tell the good from the bad."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,27 @@ ALPHA_OF_FITTED_HEAD = 0.5
 """Share of the teacher's logits where its head was fitted in closed form: it knows less than the labels do."""
 
 
-def finetune_config(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
+def finetune_config(
+    *, steps: int | None, epochs: float | None, num_train: int, seed: int, has_fitted_head: bool
+) -> FinetuneConfig:
     """Choose the settings: steps if given, else epochs, else the defaults."""
-    steps, num_train = request.finetune_steps, len(inputs.tensors.train)
-    defaults = FinetuneConfig(seed=request.seed)
-    if inputs.teacher.has_fitted_head:
+    defaults = FinetuneConfig(seed=seed)
+    if has_fitted_head:
         defaults = dataclasses.replace(defaults, alpha=ALPHA_OF_FITTED_HEAD)
-    if steps is None and request.finetune_epochs is not None:
-        steps = math.ceil(request.finetune_epochs * num_train / defaults.batch_size)
-    if steps is None:
-        steps = DEFAULT_STEPS
-    warmup, every = min(defaults.warmup_steps, steps // 5), min(defaults.eval_every, steps)
-    return dataclasses.replace(defaults, steps=steps, warmup_steps=warmup, eval_every=every)
+    if steps is None and epochs is not None:
+        steps = math.ceil(epochs * num_train / defaults.batch_size)
+    return of_length(defaults, steps or DEFAULT_STEPS)
+
+
+def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
+    """Choose the settings of a search's fine-tuning."""
+    return finetune_config(
+        steps=request.finetune_steps,
+        epochs=request.finetune_epochs,
+        num_train=len(inputs.tensors.train),
+        seed=request.seed,
+        has_fitted_head=inputs.teacher.has_fitted_head,
+    )
 
 
 def pick_by_short_runs(
@@ -76,7 +86,7 @@ def pick_by_short_runs(
         return found.trial.arch, found.model
     verdict = judge(
         fitting,
-        tune=make_tune(teacher, inputs.tensors, config=finetune_config(request, inputs)),
+        tune=make_tune(teacher, inputs.tensors, config=config_of(request, inputs)),
         full_steps=SHORT_STEPS,
         on_judgement=lambda one: hooks.step(f"{one.name}: {100 * one.top1:.1f} % on search after {one.steps} steps"),
     )
@@ -99,7 +109,7 @@ def tune(
     """
     if not request.finetune:
         return Tuned(model, top1_on(model, inputs), None, None)
-    config = finetune_config(request, inputs)
+    config = config_of(request, inputs)
     result = finetune(
         model,
         teacher=teacher,

@@ -74,6 +74,27 @@ def test_parquet_with_class_names_as_text(tmp_path: Path) -> None:
     assert [images.label_names[k] for k in images.labels] == ["dog", "cat", "dog"]
 
 
+def test_shards_with_text_labels_share_their_classes(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-00000-of-00002.parquet", ["cat", "dog"])
+    write_parquet(tmp_path / "train-00001-of-00002.parquet", ["bird", "cat"])
+    images = load_dataset(tmp_path)["train"]
+    assert [images.label_names[k] for k in images.labels] == ["cat", "dog", "bird", "cat"]
+
+
+def test_shards_with_bare_numbers_share_their_classes(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-0.parquet", [0, 2])
+    write_parquet(tmp_path / "train-1.parquet", [1, 0])
+    images = load_dataset(tmp_path)["train"]
+    assert (images.labels.tolist(), images.label_names) == ([0, 2, 1, 0], ("0", "1", "2"))
+
+
+def test_shards_that_name_other_classes_are_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-0.parquet", [0, 1], ["cat", "dog"])
+    write_parquet(tmp_path / "train-1.parquet", [0, 1], ["dog", "cat"])
+    with pytest.raises(NuwaError, match="names other classes"):
+        load_dataset(tmp_path)
+
+
 @pytest.mark.parametrize("damage", ["truncate", "garbage"])
 def test_corrupt_parquet_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "train.parquet"

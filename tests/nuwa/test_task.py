@@ -65,6 +65,11 @@ def test_classes_by_name_index_and_spelling() -> None:
     assert resolve_classes(["Lawn Mower", "2"], NAMES) == (1, 2)
 
 
+def test_numbers_are_indices_even_where_names_are_numbers() -> None:
+    assert resolve_classes([0, 2], ("1", "2", "3")) == (0, 2)
+    assert resolve_classes(["1", "3"], ("1", "2", "3")) == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

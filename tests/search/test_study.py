@@ -1,11 +1,12 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 
 from nuwa.arch import Arch
 from nuwa.errors import NuwaError, OutsideError
-from search.feasible import BudgetTooSmallError, fastest_arch
+from search.feasible import BudgetTooSmallError, MemoryLimit, fastest_arch
 from search.library import Library, LibraryRow, library_archs
 from search.run import run_study
 from search.scorer import Score
@@ -133,6 +134,15 @@ def test_an_exhausted_space_stops(study, make_space):
     result, scored = study(space, budget_ms=10.0, trials=50)
     assert result.stopped == "exhausted"
     assert len(scored) == space.size
+
+
+def test_a_limit_that_nothing_meets_ends_the_study(study, make_space):
+    memory = MemoryLimit(1.0, lambda archs: np.full(len(archs), 2.0))
+    result, scored = study(
+        make_space(6), budget_ms=None, trials=5, pareto=True, guided=False, repair=False, memory=memory
+    )
+    assert result.stopped == "exhausted"
+    assert scored == []
 
 
 def test_stops_when_asked_and_keeps_what_it_has(study, tmp_path):

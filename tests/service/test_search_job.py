@@ -182,6 +182,24 @@ def test_interrupted_and_resumed_repeats_no_trial(job: Job, monkeypatch: pytest.
     assert whole["subnet"]["subnet_id"] == answer["subnet"]["subnet_id"]
 
 
+def test_a_folder_that_is_no_bundle_is_refused_at_once(job: Job) -> None:
+    (job.folder / "bundle").mkdir()
+    (job.folder / "bundle" / "thesis.tex").write_text("years of work")
+    assert run(command, job.args("--budget-ms", "1"), prog_name="nuwa-search") == 2
+    assert "exists and is not a bundle" in job.capsys.readouterr().err
+    assert [p.name for p in (job.folder / "bundle").iterdir()] == ["thesis.tex"]
+
+
+def test_without_deploying_the_weights_stay(job: Job) -> None:
+    answer = job.search("--budget-ms", f"{0.6 * job.base_ms():.3f}", "--no-deploy", "--no-finetune")
+    files = answer["artifacts"]
+    assert Path(files["weights"]).exists()
+    assert files["onnx"] is files["certificate"] is None
+    bundle = ["export", files["dir"], "--device", "jetson-nano", "--json"]
+    assert run(cli, bundle, prog_name="nuwa") == 0
+    assert (Path(files["dir"]) / "model.onnx").exists()
+
+
 def test_resuming_under_another_budget_is_refused(job: Job) -> None:
     budget = f"{0.6 * job.base_ms():.3f}"
     job.search("--budget-ms", budget, "--study", "mine", "--no-finetune")

@@ -57,7 +57,7 @@ def ls(**values: Any) -> None:
 @click.option("--pretrained", is_flag=True, help="Start from timm's weights.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images per step.")
-@with_flags("data", "label-column", "minutes", "resume")
+@with_flags("data", "label-column", "minutes", "resume", writes=True)
 def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: Any) -> int:
     """Train or fine-tune a base on --data and write it to -o DIR in timm's hub format."""
     output = output_from_flags(values, use_path=False)

@@ -14,7 +14,7 @@ from service.workflow.devices import find_device
 
 @click.command("build", cls=NuwaCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
-@with_flags("device")
+@with_flags("device", writes=True)
 def command(folder: Path, **values: Any) -> None:
     """Build the engine of bundle FOLDER here, or print the trtexec line to run on the device."""
     output = output_from_flags(values)

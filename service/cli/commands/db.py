@@ -25,12 +25,16 @@ def command() -> None:
 
 
 @command.command("upgrade", cls=NuwaCommand)
-@with_flags()
+@with_flags(writes=True)
 def upgrade(**values: Any) -> None:
     """Bring the database's tables to this version; opening it does the same."""
     output = output_from_flags(values)
     with database(values) as store:
-        output.text(f"up to date: {store.shown_url}")
+        url = store.shown_url
+    if output.json:
+        output.document({"schema": "nuwa.db/1", "url": url, "is_current": True})
+    else:
+        output.text(f"up to date: {url}")
 
 
 @command.command("check", cls=NuwaCommand)

@@ -15,7 +15,7 @@ from service.cli.output import output_from_flags
 
 
 @click.command("derive", cls=NuwaCommand)
-@with_flags("base", "arch", "data", "label-column", "classes", "cache-dir")
+@with_flags("base", "arch", "data", "label-column", "classes", "cache-dir", writes=True)
 def command(**values: Any) -> None:
     """Cut one subnet out of a base in closed form and write it as a bundle (-o DIR)."""
     output = output_from_flags(values, use_path=False)

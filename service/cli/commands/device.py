@@ -104,7 +104,8 @@ def rm(name: str, **values: Any) -> None:
         if values["dry_run"]:
             output.note(f"would remove {name}")
             return
-        if not values["yes"]:
-            click.confirm(f"Remove device {name}?", abort=True, err=True)
+        if not values["yes"] and not click.confirm(f"Remove device {name}?", err=True):
+            output.note("nothing removed")
+            return
         store.unlist_device(name)
     output.text(f"removed {name}")

@@ -9,6 +9,7 @@ import click
 
 from nuwa.settings import default_cache_dir, default_db_url, user_config_path
 from service.cli.command import NuwaCommand
+from service.cli.commands.config import without_secret
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
 
@@ -37,8 +38,8 @@ def command(**values: Any) -> None:
         {"name": "platform", "value": platform.platform()},
         {"name": "cpus", "value": str(os.cpu_count())},
         *({"name": name, "value": _version(name)} for name in PACKAGES),
-        {"name": "database", "value": default_db_url()},
-        {"name": "cache", "value": str(default_cache_dir())},
+        {"name": "database", "value": without_secret(values["db"] or default_db_url())},
+        {"name": "cache", "value": os.environ.get("NUWA_CACHE_DIR") or str(default_cache_dir())},
         {"name": "settings", "value": str(user_config_path())},
     ]
     if output.json:

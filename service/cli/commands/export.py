@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from nuwa.errors import NoAnswerError
 from service.cli.command import NuwaCommand
 from service.cli.database import database
 from service.cli.flags import with_flags
@@ -14,7 +15,7 @@ from service.workflow.devices import find_device
 
 @click.command("export", cls=NuwaCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
-@with_flags("device", "budget-ms", "budget-statistic")
+@with_flags("device", "budget-ms", "budget-statistic", defaults={"budget-statistic": None}, writes=True)
 def command(folder: Path, **values: Any) -> None:
     """Export bundle FOLDER for a device: opset and build line it can take, checked and measured."""
     output = output_from_flags(values)
@@ -33,3 +34,5 @@ def command(folder: Path, **values: Any) -> None:
         output.document({"schema": "nuwa.export/1", **answer})
     else:
         output.table([answer])
+    if answer["verdict"].startswith("missed"):
+        raise NoAnswerError(f"{answer['latency_ms']:.2f} ms on {spec.name} is over the budget")

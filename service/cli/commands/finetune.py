@@ -16,7 +16,7 @@ INTERRUPTED = 130
 
 @click.command("finetune", cls=NuwaCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
-@with_flags("base", "data", "label-column", "finetune-epochs", "finetune-steps", "resume", "cache-dir")
+@with_flags("base", "data", "label-column", "finetune-epochs", "finetune-steps", "resume", "cache-dir", writes=True)
 def command(folder: Path, **values: Any) -> int:
     """Fine-tune bundle FOLDER with its base as teacher; its export is then out of date and removed."""
     output = output_from_flags(values)

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from latency.devices.registry import open_device
 from latency.protocol.sustained import SustainedRun, sustain
 from nuwa.device import Measurement, device_json
 from nuwa.errors import NuwaError
@@ -16,7 +15,7 @@ from service.cli.database import database
 from service.cli.figures import interval, milliseconds
 from service.cli.flags import with_flags
 from service.cli.output import Output, output_from_flags
-from service.workflow.devices import find_device
+from service.workflow.devices import find_device, opened_device
 from service.workflow.models import onnx_from_text
 from service.workflow.pricing import PROTOCOL
 
@@ -30,7 +29,7 @@ def command(model: str, **values: Any) -> None:
     with database(values) as store:
         spec = find_device(values["device"], store)
         graph = onnx_from_text(model, store, spec)
-        device = open_device(spec, seed=values["seed"])
+    with opened_device(spec, seed=values["seed"]) as device:
         if values["sustained"]:
             seconds = seconds_from_text(values["sustained"])
             show_sustained(sustain(device, graph, seconds=seconds, protocol=PROTOCOL), output)

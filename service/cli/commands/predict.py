@@ -51,4 +51,7 @@ def command(arch: str, **values: Any) -> None:
     if output.json:
         output.document(answer)
     else:
-        output.table([{k: answer[k] for k in ("arch_id", "predicted_latency_ms", "predicted_interval_ms", "coverage")}])
+        row = {"device": spec.name, "provenance": priced.predictor.subject.provenance}
+        output.table(
+            [row | {k: answer[k] for k in ("arch_id", "predicted_latency_ms", "predicted_interval_ms", "coverage")}]
+        )

@@ -59,8 +59,7 @@ def _rows(topic: str, store: Store, values: Mapping[str, Any]) -> Sequence[Mappi
         base=values["base"],
         measured_only=values["measured_only"],
     )
-    sort = (values["sort"] or "top1").removeprefix("-")
-    return find_subnets(store, wanted, pareto=values["pareto"], sort=sort, limit=limit)
+    return find_subnets(store, wanted, pareto=values["pareto"], sort=values["sort"] or "top1", limit=limit)
 
 
 def _answer(rows: Sequence[Mapping[str, Any]], topic: str, output: Output, values: Mapping[str, Any]) -> None:

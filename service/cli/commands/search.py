@@ -2,6 +2,7 @@
 
 import dataclasses
 import secrets
+import shlex
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from nuwa.settings import default_cache_dir, default_db_url
 from nuwa.store.store import Store, open_store
 from nuwa.task import parse_classes
 from service.cli.command import NuwaCommand
+from service.cli.commands.config import without_secret
 from service.cli.flags import with_flags
 from service.cli.output import Output, output_from_flags
 from service.cli.progress import ProgressLine
@@ -61,8 +63,8 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
     request = SearchRequest(
         budget_ms=values["budget_ms"],
         device=values["device"],
-        base=values["base"],
-        data=values["data"],
+        base=_absolute(values["base"]),
+        data=_absolute(values["data"]) if values["data"] else None,
         label_column=values["label_column"],
         classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
         budget_statistic=values["budget_statistic"],
@@ -84,6 +86,14 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
     return request, study
 
 
+def _absolute(name: str) -> str:
+    """Make a path absolute, so that a study can be resumed from another folder; other names stay."""
+    path = Path(name).expanduser()
+    if name == "default":
+        return name
+    return str(path.absolute()) if name.startswith((".", "/", "~")) or path.exists() else name
+
+
 def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tuple[SearchRequest, str]:
     """Read the request of the study to resume; only how long it runs may be changed."""
     study = values["study"]
@@ -99,10 +109,17 @@ def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store)
     for name in ("trials", "timeout_s", "finetune_steps", "finetune_epochs"):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             changes[name] = values[name]
-    fixed = ("budget_ms", "device", "base", "data", "classes", "seed", "sampler", "budget_statistic")
+    fixed = (
+        *("budget_ms", "device", "base", "data", "label_column", "classes", "seed", "sampler", "budget_statistic"),
+        *("max_memory_mb", "judge", "pareto", "explain"),
+    )
     for name in fixed:
         given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        wanted = parse_classes(values[name]) if given and name == "classes" else values[name]
+        wanted = values[name]
+        if given and name == "classes":
+            wanted = parse_classes(wanted)
+        elif given and name in ("base", "data"):
+            wanted = _absolute(wanted)
         if given and wanted != getattr(stored, name):
             flag = name.replace("_", "-")
             raise NuwaError(
@@ -130,10 +147,10 @@ def _run(request: SearchRequest, study: str, store: Store, values: Mapping[str, 
             )
         except KeyboardInterrupt:
             line.clear()
-            database = f" --db {values['db']}" if values["db"] else ""
-            output.note(
-                f"\ninterrupted; everything is saved. To go on:\n  nuwa-search --study {study} --resume{database}"
-            )
+            if store.search(study) is None:
+                output.note("\ninterrupted before the search began: there is nothing to resume")
+            else:
+                output.note(f"\ninterrupted; everything is saved. To go on:\n  {resume_line(study, values)}")
             return INTERRUPTED
     show_answer(outcome.answer, output, base_arch=outcome.base_arch)
     if values["explain"] and outcome.explanation:
@@ -141,6 +158,16 @@ def _run(request: SearchRequest, study: str, store: Store, values: Mapping[str, 
     if outcome.error is not None:
         raise outcome.error
     return 0
+
+
+def resume_line(study: str, values: Mapping[str, Any]) -> str:
+    """Write the command that goes on with a study; a password is left out for the user to fill in."""
+    words = ["nuwa-search", "--study", study, "--resume"]
+    if values["db"]:
+        words += ["--db", without_secret(values["db"])]
+    if values["cache_dir"]:
+        words += ["--cache-dir", values["cache_dir"]]
+    return shlex.join(words)
 
 
 def _show_plan(request: SearchRequest, study: str, output: Output) -> None:

@@ -8,13 +8,12 @@ import click
 
 from deploy.bundle import read_bundle
 from deploy.verify_bundle import BundleCheck, verify_bundle
-from latency.devices.registry import open_device
 from nuwa.errors import NoAnswerError
 from service.cli.command import NuwaCommand
 from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
-from service.workflow.devices import find_device
+from service.workflow.devices import find_device, opened_device
 from service.workflow.models import onnx_from_text
 from service.workflow.pricing import PROTOCOL
 
@@ -31,7 +30,8 @@ def command(folder: Path, **values: Any) -> None:
         with database(values) as store:
             spec = find_device(values["device"], store)
             model = onnx_from_text(str(folder), store, spec)
-        measured = open_device(spec, seed=values["seed"]).measure(model, protocol=PROTOCOL)
+        with opened_device(spec, seed=values["seed"]) as device:
+            measured = device.measure(model, protocol=PROTOCOL)
     answer = {
         "schema": "nuwa.verify/1",
         "dir": str(folder),
@@ -47,6 +47,14 @@ def command(folder: Path, **values: Any) -> None:
         output.document(answer)
     else:
         output.table(_rows(check, answer))
+    certificate = check.certificate
+    if measured is not None and spec.device_id == certificate.device.device_id and certificate.budget_ms is not None:
+        now_ms = float(getattr(measured.latency_ms, certificate.budget_statistic))
+        if now_ms > certificate.budget_ms:
+            raise NoAnswerError(
+                f"{now_ms:.2f} ms now, over the certified budget of {certificate.budget_ms:g} ms "
+                f"({certificate.budget_statistic})"
+            )
     if not check.is_good:
         raise NoAnswerError(f"bundle {folder} is not as it was certified: {'; '.join(check.faults)}")
 
