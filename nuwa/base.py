@@ -11,7 +11,7 @@ from torch import nn
 
 from nuwa.arch import Arch
 from nuwa.errors import NuwaError, OutsideError
-from nuwa.from_timm import plain_from_timm
+from nuwa.from_timm import SUPPORTED, plain_from_timm
 from nuwa.images import Interpolation, Preprocess
 from nuwa.suggest import unknown_name
 from nuwa.vit import PlainViT
@@ -20,6 +20,8 @@ from nuwa.weights import hash_tensors, read_tensors
 ASSETS_DIR = Path(__file__).parent / "assets"
 DEFAULT_BASE = "default"
 RANDOM_PREFIX = "random:"
+VIT_MODULES = ("vision_transformer", "deit")
+"""timm's files that define ``VisionTransformer`` and its distilled sibling."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,11 @@ def _from_timm(name: str) -> Base:
     is_random = name.startswith(RANDOM_PREFIX)
     timm_name = name.removeprefix(RANDOM_PREFIX)
     if not timm_name.startswith("hf-hub:") and not timm.is_model(timm_name):
-        raise unknown_name("base", timm_name, timm.list_models("*vit*") + timm.list_models("deit*"))
+        raise unknown_name(
+            "base", timm_name, timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
+        )
+    if not timm_name.startswith("hf-hub:"):
+        require_vit_name(timm_name)
     try:
         model = timm.create_model(timm_name, pretrained=not is_random)
     except (OSError, ConnectionError) as error:
@@ -116,6 +122,20 @@ def _from_timm(name: str) -> Base:
     except RuntimeError as error:
         raise NuwaError(f"base {timm_name!r}: {str(error).splitlines()[0]}") from error
     return _base_of(model, name, None, frozenset())
+
+
+def require_vit_name(timm_name: str) -> None:
+    """Refuse a timm model of another family before its weights are fetched.
+
+    Raises:
+        NuwaError: If timm defines it outside its plain ViTs.
+    """
+    module = timm.model_entrypoint(timm_name).__module__.rpartition(".")[2]
+    if module not in VIT_MODULES:
+        raise NuwaError(
+            f"base {timm_name!r} is not supported: timm has it in {module}, not among its plain ViTs",
+            hint=f"supported: {SUPPORTED}",
+        )
 
 
 def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: frozenset[str]) -> Base:

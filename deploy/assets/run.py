@@ -9,6 +9,7 @@ python run.py photo.jpg --engine model.engine    on a board, with its own Tensor
 import argparse
 import importlib
 import json
+import os
 import statistics
 import sys
 import time
@@ -189,4 +190,9 @@ def report(results: "list[dict[str, Any]]", model: Any, args: argparse.Namespace
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"error: {error}\nhint: the bundle may be damaged; `nuwa verify` says which file")

@@ -2,16 +2,29 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from nuwa.errors import NuwaError
 from nuwa.settings import default_db_url
 from nuwa.store.store import Store, open_store
 
 
 @contextmanager
-def database(values: Mapping[str, Any]) -> Iterator[Store]:
-    """Open the database named by ``--db``, or the user's own, for the length of a block."""
-    store = open_store(values["db"] or default_db_url())
+def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator[Store]:
+    """Open the database named by ``--db``, or the user's own, for the length of a block.
+
+    Args:
+        values: Of the common flags.
+        must_exist: Whether a named SQLite file that is not there is an error instead of a new database.
+
+    Raises:
+        NuwaError: If it must exist and does not.
+    """
+    named = values["db"]
+    if must_exist and named and "://" not in named and not Path(named).expanduser().exists():
+        raise NuwaError(f"there is no database at {named}", hint="check --db; `nuwa config show` says where it is from")
+    store = open_store(named or default_db_url())
     try:
         yield store
     finally:

@@ -42,6 +42,8 @@ class Flag:
 
 
 _COUNT = click.IntRange(min=1)
+# The names of search.trials.SAMPLERS, which cannot be imported here: help must not load torch; a test compares them.
+SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "random", "gp", "cmaes", "qmc")
 _ALL = (
     Flag("json", "Answer as one JSON document.", is_flag=True),
     Flag("csv", "Answer as CSV.", is_flag=True),
@@ -56,7 +58,7 @@ _ALL = (
     Flag("output", "Where to write the answer.", short="-o", metavar="PATH", is_setting=False),
     Flag("debug", "Show tracebacks.", is_flag=True),
     Flag("cache-dir", "Folder for caches that can be deleted at any time.", metavar="DIR"),
-    Flag("device", "Device to meet the budget on; `nuwa device ls` lists them.", default="jetson-nano"),
+    Flag("device", "Device, by name; `nuwa device ls` lists them.", default="jetson-nano"),
     Flag("base", "Base ViT: folder, timm name, hf-hub:NAME, or `default` (in the package).", default="default"),
     Flag("data", "Image folder, Parquet file or folder, or a data set on the Hub.", metavar="SOURCE"),
     Flag("label-column", "Label column of Parquet files.  [label, then fine_label]", metavar="NAME"),
@@ -73,14 +75,14 @@ _ALL = (
     Flag(
         "timeout-s", "Time the study's length is cut to fit: it takes 40 % of this.", type=PositiveNumber(), metavar="S"
     ),
-    Flag("sampler", "Optuna sampler: auto, tpe, nsga2, gp, random.", default="auto"),
+    Flag("sampler", "Optuna's sampler.", type=click.Choice(SAMPLERS), default="auto"),
     Flag("finetune-epochs", "Fine-tune for this many passes.", type=PositiveNumber(), metavar="N"),
     Flag("finetune-steps", "Fine-tune for this many steps.", type=_COUNT, metavar="N"),
     Flag("study", "Name of the study.", metavar="NAME", is_setting=False),
     Flag("resume", "Go on where the named study stopped.", is_flag=True, is_setting=False),
     Flag("predictor", "Pin this latency predictor.", metavar="ID"),
     Flag("judge", "Subnets that compete in short fine-tunings; 1 takes the best by KL.", type=_COUNT, default=1),
-    Flag("pareto", "Answer with the whole front.", is_flag=True),
+    Flag("pareto", "The whole front: nothing that another beats in both latency and accuracy.", is_flag=True),
     Flag("explain", "Say why this arch.", is_flag=True),
     Flag("no-finetune", "Ship the subnet as derived.", is_flag=True),
     Flag("no-deploy", "Stop before export and build.", is_flag=True),

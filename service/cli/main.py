@@ -84,7 +84,8 @@ def run(command: click.Command, argv: Sequence[str] | None, *, prog_name: str) -
     debug = "--debug" in args or os.environ.get("NUWA_DEBUG", "") not in ("", "0", "false")
     try:
         result = command.main(args, prog_name=prog_name, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code

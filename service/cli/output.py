@@ -35,7 +35,7 @@ class Output:
 
     @property
     def is_terminal(self) -> bool:
-        return sys.stdout.isatty()
+        return sys.stdout is not None and sys.stdout.isatty()
 
     @property
     def shows_progress(self) -> bool:
@@ -53,7 +53,8 @@ class Output:
         """Print rows: a table on a terminal, CSV with ``--csv``, else TSV without truncation."""
         names = list(columns) if columns else list(rows[0]) if rows else []
         if self.csv or not self.is_terminal or self.path is not None:
-            self._write(_delimited(rows, names, "," if self.csv else "\t"))
+            wants_csv = self.csv or (self.path is not None and self.path.suffix == ".csv")
+            self._write(_delimited(rows, names, "," if wants_csv else "\t"))
         else:
             _print_rich(rows, names, title)
 
@@ -68,8 +69,9 @@ class Output:
 
     def _write(self, text: str) -> None:
         if self.path is None:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None when the caller closed it
+                sys.stdout.write(text)
+                sys.stdout.flush()
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(text)

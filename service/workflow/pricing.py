@@ -184,6 +184,21 @@ def _priced_from(record: PredictorRecord, spec: DeviceSpec) -> PricedDevice:
     return PricedDevice(spec, predictor, record.predictor_id, None, relative_sd)
 
 
+def board_interval(spec: DeviceSpec, arch: Arch, predicted_ms: float) -> list[float] | None:
+    """Scale the emulator's distance from real boards, as a measurement of ``arch`` states it, to a prediction.
+
+    Returns:
+        Low and high end in milliseconds; None for devices that are not emulated.
+    """
+    if spec.kind != "emulated":
+        return None
+    with opened_device(spec) as device:
+        found = device.measure(exporter_of(spec)(arch), protocol=PROTOCOL)
+    if found.board_interval_ms is None:
+        return None
+    return [end / found.latency_ms.median * predicted_ms for end in found.board_interval_ms]
+
+
 def base_arch_for(arch: Arch, base: str | None) -> Arch:
     """Find whose subnets ``arch`` is among: the named base, the package's where it fits in, or itself."""
     if base is not None:

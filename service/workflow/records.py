@@ -77,6 +77,24 @@ def _subnet(trial: TrialReport, identity: str, inputs: Inputs, options: DeriveOp
     )
 
 
+def record_derived(
+    store: Store, inputs: Inputs, arch: Arch, identity: str, *, study: str, options: DeriveOptions
+) -> None:
+    """Store one subnet that is no trial by itself: the winner as it was derived for shipping."""
+    store.record_subnets(
+        [
+            SubnetRecord(
+                subnet_id=identity,
+                arch=arch,
+                base_id=inputs.base.base_id,
+                task_id=inputs.task.task_id,
+                derivation=dataclasses.asdict(options),
+                study=study,
+            )
+        ]
+    )
+
+
 def record_shipment(
     store: Store,
     inputs: Inputs,
@@ -89,18 +107,7 @@ def record_shipment(
     seed: int,
 ) -> str:
     """Store the shipped subnet, its scores on the test split and its measurement; returns the measurement's id."""
-    store.record_subnets(
-        [
-            SubnetRecord(
-                subnet_id=shipment.subnet_id,
-                arch=shipment.arch,
-                base_id=inputs.base.base_id,
-                task_id=inputs.task.task_id,
-                derivation=dataclasses.asdict(options),
-                study=study,
-            )
-        ]
-    )
+    record_derived(store, inputs, shipment.arch, shipment.subnet_id, study=study, options=options)
     num_images = len(inputs.task.test)
     store.record_scores(Score(shipment.subnet_id, kind, "test", num_images, seed, v) for kind, v in scores.items())
     return store.save_measurement(proven.measurement, subnet_id=shipment.subnet_id)

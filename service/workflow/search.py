@@ -28,6 +28,7 @@ from service.workflow.pricing import PROTOCOL, PricedDevice, priced_device
 from service.workflow.records import (
     optuna_url,
     record_bundle,
+    record_derived,
     record_shipment,
     record_study,
     record_tuned,
@@ -36,7 +37,7 @@ from service.workflow.records import (
 from service.workflow.request import SearchRequest, dict_from_request
 from service.workflow.ship import Proven, Shipment, check_bundle_dir, prove, write, write_unexported
 from service.workflow.tune import pick_by_short_runs, tune
-from service.workflow.winner import OPTIONS, Accuracies, Shipped, test_accuracies, top1_on
+from service.workflow.winner import OPTIONS, REFINED, Accuracies, Shipped, test_accuracies, top1_on
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,9 @@ class _Search:
             arch, derived = pick_by_short_runs(
                 found, finder=finder, teacher=teacher, request=request, inputs=inputs, hooks=self.hooks
             )
+            if arch != inputs.teacher.model.arch:
+                derived = finder.deriver.derive_refined(arch)
+                self.hooks.step(f"refined: {100 * top1_on(derived, inputs):.1f} % on the search split, untrained")
             tuned = tune(
                 derived,
                 teacher=teacher,
@@ -251,7 +255,8 @@ class _Search:
                 checkpoint_dir=self.cache_dir / "finetune" / self.claim.study,
                 hooks=self.hooks,
             )
-        identity = subnet_id_of(arch, inputs, OPTIONS)
+        identity = subnet_id_of(arch, inputs, REFINED)
+        record_derived(self.store, inputs, arch, identity, study=self.claim.study, options=REFINED)
         record_tuned(self.store, identity, tuned)
         if tuned.result is not None:
             self.hooks.step(f"fine-tuned: {100 * tuned.top1_search:.1f} % on the search split")
@@ -314,7 +319,7 @@ class _Search:
             shipment,
             proven,
             study=self.claim.study,
-            options=OPTIONS,
+            options=REFINED,
             scores={"top1": accuracy.shipped, "top1_derived": accuracy.derived},
             seed=self.request.seed,
         )

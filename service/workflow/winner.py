@@ -1,5 +1,6 @@
 """What is shipped, and how accurate it is on the test split."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,8 @@ from service.workflow.inputs import Inputs
 
 OPTIONS = DeriveOptions()
 """Of every derivation in a search; part of each subnet's id."""
+REFINED = dataclasses.replace(OPTIONS, refine=True)
+"""Of the winner: solved once more on its own activations, which takes too long to do for every candidate."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def upgrade(**values: Any) -> None:
 def check(**values: Any) -> None:
     """Open the database and count what is in it."""
     output = output_from_flags(values)
-    with database(values) as store:
+    with database(values, must_exist=True) as store:
         rows = [{"what": what, "rows": _count(run_sql(store, query))} for what, query in COUNTS.items()]
         url = store.shown_url
     if output.json:

@@ -7,12 +7,13 @@ import click
 from nuwa.device import device_json
 from service.cli.command import NuwaCommand
 from service.cli.database import database
+from service.cli.figures import interval
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
 from service.cli.progress import ProgressLine
 from service.workflow.devices import find_device
 from service.workflow.models import arch_from_text
-from service.workflow.pricing import base_arch_for, priced_device
+from service.workflow.pricing import base_arch_for, board_interval, priced_device
 
 
 @click.command("predict", cls=NuwaCommand)
@@ -38,12 +39,14 @@ def command(arch: str, **values: Any) -> None:
         )
     found = priced.predictor.predict([wanted])
     value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))
+    board = board_interval(spec, wanted, value)
     answer = {
         "schema": "nuwa.predict/1",
         "device": device_json(spec),
         "arch_id": wanted.arch_id,
         "predicted_latency_ms": value,
         "predicted_interval_ms": [low, high],
+        "board_interval_ms": board,
         "coverage": priced.predictor.coverage,
         "table": {"id": priced.predictor.table_id, "rows": len(priced.predictor.rows)},
         "predictor_id": priced.predictor_id,
@@ -52,6 +55,8 @@ def command(arch: str, **values: Any) -> None:
         output.document(answer)
     else:
         row = {"device": spec.name, "provenance": priced.predictor.subject.provenance}
+        if board is not None:
+            output.note(f"emulated; a real board: {interval(board)} ms")
         output.table(
             [row | {k: answer[k] for k in ("arch_id", "predicted_latency_ms", "predicted_interval_ms", "coverage")}]
         )

@@ -16,11 +16,12 @@ from service.cli.command import NuwaCommand
 from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import Output, output_from_flags
+from service.workflow.devices import find_device
 
 TOPICS = ("subnets", "latencies", "studies", "devices", "certificates")
 SHOWN = (
-    *("subnet_id", "device", "measured_latency_ms", "predicted_latency_ms", "provenance", "top1", "split"),
-    *("params", "macs", "study", "bundle_dir"),
+    *("subnet_id", "device", "measured_latency_ms", "predicted_latency_ms", "provenance", "top1", "score_kind"),
+    *("split", "study", "bundle_dir"),
 )
 
 
@@ -33,9 +34,20 @@ SHOWN = (
 def command(topic: str, **values: Any) -> None:
     """Ask the search database; without a topic, for subnets."""
     output = output_from_flags(values, use_path=False)
-    with database(values) as store:
+    with database(values, must_exist=True) as store:
+        _require_known(store, values)
         rows = _rows(topic, store, values)
     _answer(rows, topic, output, values)
+
+
+def _require_known(store: Store, values: Mapping[str, Any]) -> None:
+    """Refuse a device that nothing is known of: an empty answer would read as `no subnet`."""
+    name = values["device"]
+    if name is None:
+        return
+    recorded = {word for record in store.devices() for word in (record.spec.name, record.spec.device_id)}
+    if name not in recorded:
+        find_device(name, store)
 
 
 def _rows(topic: str, store: Store, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -74,7 +86,9 @@ def _answer(rows: Sequence[Mapping[str, Any]], topic: str, output: Output, value
     if output.json:
         target.document({"schema": "nuwa.query/1", "rows": [dict(row) for row in rows], "count": len(rows)})
     elif not rows:
-        output.note("nothing found; `nuwa-search --budget-ms 30` fills the database")
+        filters = ("device", "max_ms", "min_top1", "classes", "base", "measured_only", "sql")
+        asked = any(values[name] for name in filters)
+        output.note("nothing matches" if asked else "the database is empty; `nuwa-search --budget-ms 30` fills it")
     else:
         shown = SHOWN if topic == "subnets" and not values["sql"] and target.is_terminal else None
         target.table(rows, columns=shown)

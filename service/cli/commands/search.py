@@ -21,6 +21,7 @@ from service.cli.commands.config import without_secret
 from service.cli.flags import with_flags
 from service.cli.output import Output, output_from_flags
 from service.cli.progress import ProgressLine
+from service.workflow.devices import find_device
 from service.workflow.request import SearchRequest, request_from_dict
 
 INTERRUPTED = 130
@@ -45,6 +46,7 @@ def command(ctx: click.Context, /, **values: Any) -> int:
     store = open_store(values["db"] or default_db_url())
     try:
         request, study = _request(ctx, values, store)
+        find_device(request.device, store)
         if values["dry_run"]:
             _show_plan(request, study, output)
             return 0

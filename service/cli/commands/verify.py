@@ -11,6 +11,7 @@ from deploy.verify_bundle import BundleCheck, verify_bundle
 from nuwa.errors import NoAnswerError
 from service.cli.command import NuwaCommand
 from service.cli.database import database
+from service.cli.figures import interval
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
 from service.workflow.devices import find_device, opened_device
@@ -48,6 +49,10 @@ def command(folder: Path, **values: Any) -> None:
     else:
         output.table(_rows(check, answer))
     certificate = check.certificate
+    if measured is not None and spec.device_id != certificate.device.device_id:
+        output.warn(f"the certificate is for {certificate.device.name}: its budget says nothing about {spec.name}")
+    if measured is not None and measured.board_interval_ms is not None:
+        output.note(f"emulated; a real board: {interval(measured.board_interval_ms)} ms")
     if measured is not None and spec.device_id == certificate.device.device_id and certificate.budget_ms is not None:
         now_ms = float(getattr(measured.latency_ms, certificate.budget_statistic))
         if now_ms > certificate.budget_ms:
