@@ -1,6 +1,7 @@
 """The small-model baseline: a uniformly small ViT of equal latency, pretrained on all of the base's data."""
 
 import functools
+import math
 
 import numpy as np
 
@@ -38,7 +39,8 @@ def small_vit(places: Places, task: TaskSetting, device: DeviceSetting, budget_m
     if arch is None:
         return Outcome(None, None)
     tensors, teacher = _all_classes(places)
-    config = FinetuneConfig(steps=steps, batch_size=BATCH_SIZE, lr=1e-3, eval_every=max(1, steps // 4))
+    views = math.ceil(steps * BATCH_SIZE / len(tensors.train))  # a fresh view of the data per epoch
+    config = FinetuneConfig(steps=steps, batch_size=BATCH_SIZE, lr=1e-3, views=views, eval_every=max(1, steps // 4))
     model = pretrained_small(
         arch,
         pretrain=make_tune(teacher, tensors, config=config),

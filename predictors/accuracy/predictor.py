@@ -19,6 +19,12 @@ PRIOR_SD = 1.0
 MIN_CALIBRATION = 10
 """Rows from which leave-one-out residuals widen or narrow the interval."""
 
+SUMMARY_SPREADS = (0.3, 0.3, 0.3, 0.3)
+GAP_SPREADS = (1.5, 1.5, 1.0, 5.0)
+ROOT_SPREAD = 0.02
+"""Least standard deviation that features are divided by. Late in a study all subnets are alike; small differences
+blown up to unit size would make the linear kernel promise the moon a few cuts away."""
+
 BRANCH_WEIGHT = 0.5
 """Weight of all branches together against the summaries: many columns, most of them idle in any one subnet. Chosen
 among 0, 0.5, 1 and 2 by cross-validation on 80 random subnets of the default base."""
@@ -70,7 +76,8 @@ class KLPredictor:
         roots = self._featuriser.branch_roots(archs)
         features = self._features(archs, roots)
         self._shift = features.mean(axis=0)
-        self._spread = np.maximum(features.std(axis=0), 1e-3)
+        floors = np.repeat((*SUMMARY_SPREADS, *GAP_SPREADS, ROOT_SPREAD), (1,) * 8 + (roots.shape[1],))
+        self._spread = np.maximum(features.std(axis=0), floors)
         targets = np.log(np.maximum(kls, 0.0) + KL_FLOOR) - summaries(roots)[:, 0]
         self._fit = fit_gaussian(self._inputs(features, roots), targets, prior_scale=PRIOR_SD**2)
         self._widening = 1.0
