@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.derive_bench import torch_pruning_cut as tp_cut
@@ -19,10 +19,13 @@ from search.derive.deriver import Deriver
 from search.derive.options import DeriveOptions
 from search.derive.statistics import spread_evenly
 
+Cut = Callable[["Setting", float], PlainViT]
+
 LIBRARY_IMAGES = 100
 JUDGE_IMAGES = 200
 CHOOSING_IMAGES = 500
 TAYLOR_IMAGES = 500
+DEFAULT = DeriveOptions()
 
 
 @dataclass
@@ -42,11 +45,12 @@ class Setting:
     library: ChoiceLibrary | None = None
     allocations: dict[tuple[float, bool], Arch] = dataclasses.field(default_factory=dict)
 
-    def deriver(self, **changes: object) -> Deriver:
-        options = dataclasses.replace(DeriveOptions(), **changes)
+    def deriver(self, options: DeriveOptions = DEFAULT) -> Deriver:
+        """A deriver of this task; statistics come from the cache where they can."""
         return Deriver(self.teacher, self.train, self.base.preprocess, cache=self.cache, options=options)
 
     def max_macs(self, keep: float) -> int:
+        """MACs that the share ``keep`` of the restricted base comes to."""
         return int(keep * count_macs(self.teacher.arch))
 
     def allocation(self, keep: float, *, removal: bool = True) -> Arch:
@@ -86,19 +90,23 @@ def _ours(setting: Setting, keep: float) -> PlainViT:
     return setting.deriver().derive_refined(setting.allocation(keep))
 
 
-def _quick(**changes: object) -> Callable[[Setting, float], PlainViT]:
-    return lambda setting, keep: setting.deriver(**changes).derive(setting.allocation(keep))
+def _quick(options: DeriveOptions = DEFAULT) -> Cut:
+    return lambda setting, keep: setting.deriver(options).derive(setting.allocation(keep))
+
+
+def _purified(options: DeriveOptions) -> Cut:
+    return lambda setting, keep: setting.deriver(options).derive_refined(setting.allocation(keep))
 
 
 def _no_depth(setting: Setting, keep: float) -> PlainViT:
     return setting.deriver().derive(setting.allocation(keep, removal=False))
 
 
-def _uniform_cut(**changes: object) -> Callable[[Setting, float], PlainViT]:
-    return lambda setting, keep: setting.deriver(**changes).derive(setting.uniform(keep))
+def _uniform_cut(options: DeriveOptions = DEFAULT) -> Cut:
+    return lambda setting, keep: setting.deriver(options).derive(setting.uniform(keep))
 
 
-def _torch_pruning(importance: tp_cut.Importance) -> Callable[[Setting, float], PlainViT]:
+def _torch_pruning(importance: tp_cut.Importance) -> Cut:
     def cut(setting: Setting, keep: float) -> PlainViT:
         classes = setting.task.base_classes or ()
         net = tp_cut.restricted_timm(setting.base_folder, classes)
@@ -118,21 +126,24 @@ def _search_top1(setting: Setting, model: PlainViT) -> float:
     return top1(logits_of(model, few.images, setting.base.preprocess), few.labels)
 
 
-DELETION = {"svd": "none", "least_squares": False, "depth_correction": False, "sensitivity_images": 0}
-METHODS: dict[str, Callable[[Setting, float], PlainViT]] = {
+DELETION = DeriveOptions(svd="none", least_squares=False, depth_correction=False, sensitivity_images=0)
+SKP_STEPS = 150
+METHODS: dict[str, Cut] = {
     "ours": _ours,
     "ours, not refined": _quick(),
-    "activation deletion": _uniform_cut(ranking="activation", **DELETION),
-    "magnitude": _uniform_cut(ranking="magnitude", **DELETION),
+    "activation deletion": _uniform_cut(replace(DELETION, ranking="activation")),
+    "magnitude": _uniform_cut(replace(DELETION, ranking="magnitude")),
     "torch-pruning L2": _torch_pruning("l2"),
     "torch-pruning Taylor": _torch_pruning("taylor"),
-    "ablation: no SVD": _quick(svd="none"),
-    "ablation: data-free SVD": _quick(svd="weights"),
-    "ablation: no least squares": _quick(least_squares=False),
-    "ablation: activation ranking": _quick(ranking="activation"),
-    "ablation: no depth correction": _quick(depth_correction=False),
+    "ablation: with SKP, decay 0": _purified(DeriveOptions(purify_steps=SKP_STEPS, purify_decay=0.0)),
+    "ablation: with SKP, decay 0.05": _purified(DeriveOptions(purify_steps=SKP_STEPS)),
+    "ablation: no SVD": _quick(DeriveOptions(svd="none")),
+    "ablation: data-free SVD": _quick(DeriveOptions(svd="weights")),
+    "ablation: no least squares": _quick(DeriveOptions(least_squares=False)),
+    "ablation: activation ranking": _quick(DeriveOptions(ranking="activation")),
+    "ablation: no depth correction": _quick(DeriveOptions(depth_correction=False)),
     "ablation: no depth, no stream": _no_depth,
     "ablation: uniform widths": _uniform_cut(),
 }
-"""Ablations are of the net that is not refined: refining would solve away what they leave out."""
+"""Ablations other than SKP's are of the net that is not refined: refining would solve away what they leave out."""
 OTHERS = ("activation deletion", "magnitude", "torch-pruning L2", "torch-pruning Taylor")

@@ -12,6 +12,7 @@ from typing import Literal
 import timm
 import torch
 import torch_pruning as tp
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,28 +27,30 @@ BISECTIONS = 9
 TAYLOR_BATCH = 50
 
 
-def restricted_timm(folder: Path, classes: tuple[int, ...]) -> nn.Module:
+def restricted_timm(folder: Path, classes: tuple[int, ...]) -> VisionTransformer:
     """Load the base through timm and keep the head's rows of ``classes``."""
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    model: VisionTransformer = timm.create_model(f"local-dir:{folder}", pretrained=True)
     head = nn.Linear(model.head.in_features, len(classes))
     with torch.no_grad():
         head.weight.copy_(model.head.weight[list(classes)])
         head.bias.copy_(model.head.bias[list(classes)])
     model.head, model.num_classes = head, len(classes)
-    return model.eval()
+    model.eval()
+    return model
 
 
-def taylor_gradients(model: nn.Module, split: SplitTensors, preprocess: Preprocess) -> dict[str, torch.Tensor]:
+def taylor_gradients(model: VisionTransformer, split: SplitTensors, preprocess: Preprocess) -> dict[str, torch.Tensor]:
     """Gradients of the summed cross-entropy over ``split``, by parameter name."""
     model.zero_grad()
     batches = zip(torch.split(split.images, TAYLOR_BATCH), torch.split(split.labels, TAYLOR_BATCH), strict=True)
     for images, labels in batches:
-        F.cross_entropy(model(normalise(images, preprocess)), labels, reduction="sum").backward()
+        loss = F.cross_entropy(model(normalise(images, preprocess)), labels, reduction="sum")
+        torch.autograd.backward(loss)
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def prune_to(
-    model: nn.Module,
+    model: VisionTransformer,
     max_macs: int,
     *,
     importance: Importance,
@@ -70,7 +73,12 @@ def prune_to(
 
 
 def _prune(
-    model: nn.Module, ratio: float, *, importance: Importance, gradients: dict[str, torch.Tensor], with_stream: bool
+    model: VisionTransformer,
+    ratio: float,
+    *,
+    importance: Importance,
+    gradients: dict[str, torch.Tensor],
+    with_stream: bool,
 ) -> PlainViT | None:
     net = copy.deepcopy(model)
     for name, parameter in net.named_parameters():
