@@ -43,7 +43,7 @@ class Flag:
 
 _COUNT = click.IntRange(min=1)
 # The names of search.trials.SAMPLERS, which cannot be imported here: help must not load torch; a test compares them.
-SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "random", "gp", "cmaes", "qmc")
+SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "random", "gp")
 _ALL = (
     Flag("json", "Answer as one JSON document.", is_flag=True),
     Flag("csv", "Answer as CSV.", is_flag=True),

@@ -1,6 +1,7 @@
 """Export a model, check it, measure it on the device, and write the bundle."""
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from deploy.verify import Agreement, verify_fp16, verify_onnx
 from deploy.write_bundle import BundleParts, write_bundle
 from nuwa.arch import Arch
 from nuwa.device import Device, DeviceSpec, Measurement
-from nuwa.errors import NoAnswerError, NuwaError, OutsideError
+from nuwa.errors import NoAnswerError, NuwaError
 from nuwa.images import ImageSet, Preprocess
 from nuwa.task import Task
 from nuwa.tensors import SplitTensors
@@ -138,12 +139,9 @@ def check_bundle_dir(folder: Path, *, study: str) -> None:
         NuwaError: If something else, or another study's bundle, is there.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutsideError(
-                f"{folder} cannot be made: {error.strerror or error}", hint="choose another folder with -o"
-            ) from error
+        nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise NuwaError(f"{folder} cannot be made: {nearest} takes no folder", hint="choose another one with -o")
         return
     if not folder.is_dir() or not is_bundle(folder):
         raise NuwaError(f"{folder} exists and is not a bundle", hint="choose another folder with -o")

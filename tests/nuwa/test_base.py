@@ -76,8 +76,8 @@ def test_unknown_base_suggests() -> None:
 
 
 def test_base_that_is_no_vit_is_refused() -> None:
-    with pytest.raises(NuwaError, match="ResNet"):
-        load_base("random:resnet18")
+    with pytest.raises(NuwaError, match="timm has it in resnet, not among its plain ViTs"):
+        load_base("resnet18")  # refused by name, before any weights are fetched
 
 
 def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

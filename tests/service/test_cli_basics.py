@@ -23,6 +23,7 @@ def search(*args: str) -> int:
 def test_quick_verbs_load_no_torch(verb: str, tmp_path: Path) -> None:
     code = (
         "import sys; from service.cli.main import cli, run;"
+        f"assert run(cli, ['db', 'upgrade', '--db', {str(tmp_path / 'a.db')!r}], prog_name='nuwa') == 0;"
         f"code = run(cli, {verb.split()!r} + ([] if {verb!r} == '--help' else ['--db', {str(tmp_path / 'a.db')!r}]),"
         " prog_name='nuwa');"
         "assert code == 0, code;"
@@ -75,7 +76,7 @@ def test_budgets_that_are_no_budget(budget: str, capsys: pytest.CaptureFixture[s
         (["--budget-ms", "5", "--device", "jetson-nona"], "unknown device"),
         (["--budget-ms", "5", "--base", "./nothing"], "--data is missing"),
         (["--budget-ms", "5", "--base", "./nothing", "--data", "./nothing"], "no base at"),
-        (["--budget-ms", "5", "--base", "random:resnet18", "--data", "."], "ResNet"),
+        (["--budget-ms", "5", "--base", "random:resnet18", "--data", "."], "not among its plain ViTs"),
         (["--budget-ms", "5", "--data", "./nothing"], "no data at"),
         (["--budget-ms", "5", "--predictor", "abc"], "no latency predictor"),
         (["--resume"], "name of the study"),
@@ -92,6 +93,26 @@ def test_bad_input_ends_in_words_and_leaves_nothing(
     assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistyped_database_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nuwa("query", "--db", str(tmp_path / "typo.sqlite")) == 2
+    assert "no database at" in capsys.readouterr().err
+    assert not (tmp_path / "typo.sqlite").exists()
+
+
+def test_samplers_are_those_of_the_study() -> None:
+    from search.trials import SAMPLERS as KNOWN
+    from service.cli.flags import SAMPLERS
+
+    assert SAMPLERS == KNOWN
+
+
+def test_a_bundle_that_cannot_be_written_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for target in ("notes.txt", "notes.txt/bundle"):
+        assert search("--budget-ms", "5", "-q", "--db", str(tmp_path / "a.sqlite"), "-o", str(tmp_path / target)) == 2
+        assert "choose another" in capsys.readouterr().err
 
 
 def test_config_shows_where_values_come_from(
@@ -160,7 +181,7 @@ def test_a_newer_database_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     import sqlite3
 
     path = tmp_path / "a.sqlite"
-    assert nuwa("db", "check", "--db", str(path)) == 0
+    assert nuwa("db", "upgrade", "--db", str(path)) == 0
     connection = sqlite3.connect(path)
     connection.execute("update nuwa_alembic_version set version_num = '9999'")
     connection.commit()
