@@ -6,15 +6,14 @@ Source: NuWa (arXiv 2504.03118), extended to heads, branches, blocks and the emb
 import copy
 import threading
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from nuwa.arch import Arch, BlockSpec
 from nuwa.base import Base
 from nuwa.cache import Cache
-from nuwa.errors import NuwaError
+from nuwa.cost import count_params
 from nuwa.heads import fit_head, restrict_head
 from nuwa.images import Preprocess
 from nuwa.task import Task
@@ -22,15 +21,19 @@ from nuwa.tensors import SplitTensors, split_tensors
 from nuwa.vit import PlainViT
 from search.derive.assemble import Tensors, assemble, trunk_tensors
 from search.derive.branches import cut_attention, cut_mlp
+from search.derive.fits import require_fits
 from search.derive.forward import blocks_of, branches_of
+from search.derive.memo import Memo
 from search.derive.options import DeriveOptions
 from search.derive.plan import Plan, make_plan
 from search.derive.refine import Wide, refine
-from search.derive.rotation import is_rotated, require_rotation, rotate_tensors, unrotated, writer_rotation
+from search.derive.rotation import is_rotated, rotate_tensors, unrotated, writer_rotation
 from search.derive.statistics import spread_evenly
 
-MEMO_ENTRIES = 256
-"""Branch solves kept in memory: about 20 widths for each branch of a 12-block base."""
+MEMO_SHARE = 0.5
+"""Solved branches kept in memory, as a share of the base's bytes (at least ``MEMO_BYTES``)."""
+MEMO_BYTES = 64_000_000
+"""Holds about 20 widths of every branch of a ViT-Ti."""
 
 
 class Deriver:
@@ -61,7 +64,7 @@ class Deriver:
         self.prepare_seconds = 0.0
         self._plan: Plan | None = None
         self._lock = threading.Lock()
-        self._memo: OrderedDict[tuple[int, BlockSpec, tuple[int, ...]], Tensors] = OrderedDict()
+        self._memo = Memo(max(MEMO_BYTES, int(4 * MEMO_SHARE * count_params(model.arch))))
 
     def prepare(self) -> Plan:
         """Take statistics and factorise, once; later calls answer at once."""
@@ -127,33 +130,27 @@ class Deriver:
 
     def _branch(self, plan: Plan, index: int, spec: BlockSpec, gone: list[int]) -> Tensors:
         """Cut branch ``index``; it makes up for the branches ``gone`` that follow it."""
-        is_attn = index % 2 == 0
-        used = BlockSpec(spec.num_heads, spec.qk_dim, spec.v_dim, 0) if is_attn else BlockSpec(0, 0, 0, spec.mlp_width)
         if not self.options.depth_correction:
             gone = []
+        used = BlockSpec(0, 0, 0, spec.mlp_width) if index % 2 else replace(spec, mlp_width=0)
         key = (index, used, tuple(gone))
-        with self._lock:
-            if key in self._memo:
-                self._memo.move_to_end(key)
-                return self._memo[key]
+        return self._memo.get(key, lambda: self._solve_branch(plan, index, used, gone))
+
+    def _solve_branch(self, plan: Plan, index: int, spec: BlockSpec, gone: list[int]) -> Tensors:
         block, least_squares = blocks_of(plan.model)[index // 2], self.options.least_squares
-        near = [
-            after for after in gone if plan.order[after] - plan.order[index] <= self.options.reach and least_squares
-        ]
-        ahead = [plan.order[after] - plan.order[index] for after in near]
-        if block.attn is not None and is_attn:
+        steps = {after: plan.order[after] - plan.order[index] for after in gone}
+        near = [after for after in gone if least_squares and steps[after] <= self.options.reach]
+        ahead = [steps[after] for after in near]
+        made: Tensors = {}
+        if block.attn is not None and spec.has_attn:
             ridge = self.options.ridge if least_squares else None
             made = cut_attention(block.attn, plan.attention[index], spec, ridge=ridge, ahead=ahead)
         elif block.mlp is not None:
             made = cut_mlp(block.mlp, plan.neurons[index], spec.mlp_width, least_squares=least_squares, ahead=ahead)
-        bias = "proj.bias" if is_attn else "fc2.bias"
+        bias = "fc2.bias" if index % 2 else "proj.bias"
         for after in gone:
             if after not in near:
                 made[bias] = made[bias] + plan.moments.branches[after].output.mean(dim=0).float()
-        with self._lock:
-            self._memo[key] = made
-            while len(self._memo) > MEMO_ENTRIES:
-                self._memo.popitem(last=False)
         return made
 
     def _fold_into_tokens(self, plan: Plan, tensors: Tensors, lead: list[int]) -> None:
@@ -179,36 +176,6 @@ BRANCH_NAMES = (_Names("norm1", "attn"), _Names("norm2", "mlp"))
 def _kept_branches(arch: Arch) -> list[int]:
     pairs = [(spec.has_attn, spec.has_mlp) for spec in arch.blocks]
     return [2 * i + j for i, pair in enumerate(pairs) for j in range(2) if pair[j]]
-
-
-def require_fits(arch: Arch, base: Arch) -> None:
-    """Check that ``arch`` can be cut out of ``base``.
-
-    Raises:
-        NuwaError: With what exceeds what.
-    """
-    if len(arch.blocks) != len(base.blocks):
-        raise NuwaError(
-            f"the arch has {len(arch.blocks)} block entries, the base {len(base.blocks)}",
-            hint="place_blocks says which blocks of the base a shorter arch takes",
-        )
-    for i, (mine, theirs) in enumerate(zip(arch.blocks, base.blocks, strict=True)):
-        for name in ("num_heads", "qk_dim", "v_dim", "mlp_width"):
-            if getattr(mine, name) > getattr(theirs, name):
-                raise NuwaError(
-                    f"block {i} of the arch has {name} {getattr(mine, name)}, the base only {getattr(theirs, name)}"
-                )
-    if arch.embed_dim > base.embed_dim:
-        raise NuwaError(f"the arch has embed_dim {arch.embed_dim}, the base only {base.embed_dim}")
-    same = ["num_classes", "img_size", "patch_size", "in_chans", "num_prefix_tokens", "global_pool"]
-    same += ["pre_norm", "final_norm", "act"]
-    if is_rotated(arch, base):
-        require_rotation(arch, base)
-    else:
-        same += ["qkv_bias", "norm_eps"]
-    for name in same:
-        if getattr(arch, name) != getattr(base, name):
-            raise NuwaError(f"the arch has {name} {getattr(arch, name)!r}, the base {getattr(base, name)!r}")
 
 
 def derive(base: Base, task: Task, arch: Arch, *, cache: Cache | None = None) -> PlainViT:
