@@ -66,6 +66,14 @@ class Deriver:
         self._lock = threading.Lock()
         self._memo = Memo(max(MEMO_BYTES, int(4 * MEMO_SHARE * count_params(model.arch))))
 
+    def __getstate__(self) -> dict[str, object]:
+        """Travel to a worker process with the plan, so that nothing is computed twice there, without the lock."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     def prepare(self) -> Plan:
         """Take statistics and factorise, once; later calls answer at once."""
         with self._lock:

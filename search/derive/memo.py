@@ -20,6 +20,10 @@ class Memo:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type["Memo"], tuple[int]]:
+        """Travel to another process empty: a lock cannot, and what is held can be solved again."""
+        return Memo, (self.max_bytes,)
+
     def get(self, key: Hashable, build: Callable[[], Tensors]) -> Tensors:
         """Give what is held under ``key``, or build it; do not write to it."""
         with self._lock:

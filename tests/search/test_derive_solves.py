@@ -1,6 +1,7 @@
 """The closed forms against brute force, and their conditioning."""
 
 import dataclasses
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -271,3 +272,14 @@ def test_threads_derive_what_one_thread_derives():
         found = list(pool.map(deriver_of(model).derive, archs))
     for one, other in zip(expected, found, strict=True):
         assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.items())
+
+
+def test_a_deriver_travels_to_another_process_with_its_statistics(monkeypatch):
+    model = make_model("avg")
+    arch = with_blocks(model.arch, qk_dim=4, mlp_width=16)
+    deriver = deriver_of(model)
+    expected = deriver.derive(arch).state_dict()
+    sent = pickle.dumps(deriver)
+    monkeypatch.setattr("search.derive.plan.collect_moments", None)  # calling it now would fail
+    found = pickle.loads(sent).derive(arch).state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
