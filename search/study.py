@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,9 @@ IDENTITY_ATTR = "nuwa.identity"
 REPORT_ATTR = "nuwa.report"
 POPULATION_SIZE = 20
 """Of NSGA-II and NSGA-III; Optuna's 50 would leave most studies in their first generation."""
+
+OPEN_ATTEMPTS = 20
+"""At making Optuna's tables: it has ten, and each attempt finds at least one more of them made."""
 
 _PENALISED = ("nsga2", "nsga3", "gp")
 """Samplers that learn from complete trials only and so must be told of infeasible ones as complete and bad."""
@@ -76,7 +80,7 @@ class StudyLog:
     def _open(self, url: str, study_name: str, identity: dict[str, str]) -> None:
         kwargs = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
         with _storage_errors(url):
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=kwargs)
+            self._storage = _open_storage(url, kwargs)
             self._stored = optuna.create_study(
                 storage=self._storage, study_name=study_name, directions=self._directions, load_if_exists=True
             )
@@ -237,6 +241,29 @@ def _identity(space: SearchSpace, config: StudyConfig, given: Mapping[str, str])
     described = json.dumps([dict_from_arch(space.base), space.params, space.min_attn], sort_keys=True)
     digest = hashlib.sha256(described.encode()).hexdigest()[:16]
     return {**given, "search space": digest, "objectives": "kl, latency" if config.pareto else "kl"}
+
+
+def _open_storage(url: str, engine_kwargs: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Open Optuna's storage; its tables are made on first use.
+
+    Two processes that come to a new database together both make them, and the slower one fails on what
+    the faster has made: it looks again, and finds it.
+    """
+    for attempt in range(1, OPEN_ATTEMPTS):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs)
+        except Exception as error:
+            if not _was_outrun(error):
+                raise
+        time.sleep(0.05 * attempt)
+    return optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs)
+
+
+def _was_outrun(error: Exception) -> bool:
+    """Tell whether a table or a version row was there already when it was to be made."""
+    is_database = type(error).__module__.partition(".")[0] == "sqlalchemy"
+    words = str(error).lower()
+    return is_database and ("already exists" in words or "unique constraint" in words)
 
 
 @contextmanager

@@ -65,9 +65,14 @@ def test_no_query_walks_a_big_table(filled_sqlite: Store, wanted: SubnetFilter, 
 @pytest.mark.parametrize(("wanted", "pareto"), QUERIES)
 def test_small_database_answers_at_once(filled: Store, wanted: SubnetFilter, pareto: bool) -> None:
     find_subnets(filled, wanted, pareto=pareto, limit=50)
-    started = time.process_time()
-    find_subnets(filled, wanted, pareto=pareto, limit=50)
-    assert time.process_time() - started < 0.3
+    # the quickest of several: on a shared machine even processor time doubles now and then
+    assert min(seconds_of(filled, wanted, pareto=pareto) for _ in range(5)) < 0.3
+
+
+def seconds_of(store: Store, wanted: SubnetFilter, *, pareto: bool) -> float:
+    started = time.thread_time()
+    find_subnets(store, wanted, pareto=pareto, limit=50)
+    return time.thread_time() - started
 
 
 def test_front_of_a_task_is_what_nothing_beats(filled: Store) -> None:

@@ -1,5 +1,7 @@
 import dataclasses
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from search.feasible import BudgetTooSmallError, MemoryLimit, fastest_arch
 from search.library import Library, LibraryRow, library_archs
 from search.run import run_study
 from search.scorer import Score
+from search.study import StudyLog
 from search.trials import StudyConfig
 
 
@@ -110,6 +113,24 @@ def test_a_study_about_something_else_is_refused(study, tmp_path):
 def test_a_storage_that_cannot_be_opened_is_outside(study, tmp_path):
     with pytest.raises(OutsideError, match="failed"):
         study(trials=2, storage_url=f"sqlite:///{tmp_path}/no/such/folder/study.db")
+
+
+def test_many_come_to_a_new_database_at_once(make_space, tmp_path):
+    together = threading.Barrier(4)
+
+    def open_new(k, folder):
+        together.wait()
+        log = StudyLog(
+            make_space(), config=StudyConfig(), study_name=f"study {k}", storage_url=f"sqlite:///{folder}/new.sqlite"
+        )
+        log.close()
+        return log.trials
+
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(open_new, range(4), [folder] * 4)) == [[]] * 4
 
 
 def test_an_unreachable_budget_names_the_fastest(study, make_space, latency):
