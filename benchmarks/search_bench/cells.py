@@ -1,5 +1,6 @@
 """One cell of the grid: a method on a task, device, budget and seed; cells that ran are read back."""
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from benchmarks.search_bench.setting import (
     DeviceSetting,
     Places,
     TaskSetting,
+    about_device,
     budget_of,
     distil,
     open_bench_device,
@@ -19,7 +21,13 @@ from benchmarks.search_bench.setting import (
     test_top1,
 )
 from benchmarks.search_bench.small import small_vit
+from deploy.train.score import score_split
+from nuwa.arch import dict_from_arch
+from nuwa.cost import count_macs
 
+OURS = "ours"
+SAME_DERIVATION = (OURS, "random", "nsga2", "tpe")
+"""Methods whose scores come from the same derivation, so that they may be put together."""
 SMALL = "small-vit"
 SMALL_LONG = "small-vit-3x"
 """The small ViT tuned for three times the steps."""
@@ -50,14 +58,16 @@ def grid(
     steps: int,
     pretrain_steps: int,
 ) -> Iterator[Cell]:
-    """List cells so that a grid cut short has compared all methods on its first settings."""
-    for seed in range(seeds):
-        for device in devices:
-            for task in tasks:
-                for share in shares:
-                    for method in methods:
-                        uses_pretraining = pretrain_steps if method.startswith(SMALL) else 0
-                        yield Cell(device, task, share, seed, method, trials, steps, uses_pretraining)
+    """List cells so that a grid cut short has compared all methods on its first settings.
+
+    Within a seed and task the small ViTs come last: their pretraining is the dearest cell by far.
+    """
+    small = [method for method in methods if method.startswith(SMALL)]
+    cuts = [method for method in methods if method not in small]
+    for seed, device, task in itertools.product(range(seeds), devices, tasks):
+        for group, pretraining in ((cuts, 0), (small, pretrain_steps)):
+            for share, method in itertools.product(shares, group):
+                yield Cell(device, task, share, seed, method, trials, steps, pretraining)
 
 
 def read_cells(path: Path) -> list[dict[str, Any]]:
@@ -80,34 +90,45 @@ def run_cell(cell: Cell, places: Places) -> dict[str, Any]:
     begin = time.perf_counter()
     outcome = _search(cell, places, task, device, budget_ms)
     search_seconds = time.perf_counter() - begin
+    keep_scores(places, cell, outcome)
+    has_library = cell.method == OURS
     row: dict[str, Any] = {
         **asdict(cell),
+        **about_device(device),
         "base_ms": device.base_ms,
         "budget_ms": budget_ms,
         "search_seconds": round(search_seconds, 1),
-        "library_seconds": round(task.library_seconds, 1) if cell.method == "ours" else 0.0,
-        "library_rows": len(task.library.rows) if cell.method == "ours" else 0,
-        "scored": len(outcome.curve),
-        "curve": [[round(ms, 4), round(kl, 5)] for ms, kl in outcome.curve],
+        "library_seconds": round(task.library_seconds, 1) if has_library else 0.0,
+        "library_rows": len(task.library.rows) if has_library else 0,
+        "scored": len(outcome.scored),
+        "misses": outcome.misses,
+        "curve": [[round(s.predicted_ms, 4), None if s.kl is None else round(s.kl, 5)] for s in outcome.scored],
         "is_reachable": outcome.arch is not None,
     }
     arch = outcome.arch or outcome.fastest
-    if arch is None:
+    if arch is None or outcome.model is None:
         return row
-    model = outcome.model or task.deriver.derive(arch)
     steps = 3 * cell.steps if cell.method == SMALL_LONG else cell.steps
-    top1_search, top1_test = distil(places, task, model, steps=steps, seed=cell.seed)
+    begin = time.perf_counter()
+    tuned = distil(places, task, outcome.model, steps=steps, seed=cell.seed)
+    distil_seconds = time.perf_counter() - begin
     measured_ms = device.measure(arch)
+    test = score_split(tuned.model, task.test, task.tensors.preprocess)
     return row | {
         "depth": arch.depth,
+        "macs": count_macs(arch),
+        "arch": dict_from_arch(arch),
         "measured_ms": measured_ms,
         "is_violated": outcome.arch is not None and measured_ms > budget_ms,
-        "kl": task.scorer.score(model).kl,
-        "test_top1_derived": test_top1(task, model),
-        "search_top1": top1_search,
-        "test_top1": top1_test,
+        "score_kl": outcome.score_kl,
+        "kl": task.scorer.score(outcome.model).kl,
+        "test_top1_derived": test_top1(task, outcome.model),
+        "search_top1": tuned.top1,
+        "test_top1": test.top1,
+        "test_loss": test.loss,
         "base_test_top1": test_top1(task, task.teacher),
-        "seconds": round(time.perf_counter() - begin, 1),
+        "distil_steps": steps,
+        "distil_seconds": round(distil_seconds, 1),
     }
 
 
@@ -115,3 +136,13 @@ def _search(cell: Cell, places: Places, task: TaskSetting, device: DeviceSetting
     if cell.method.startswith(SMALL):
         return small_vit(places, task, device, budget_ms, steps=cell.pretrain_steps)
     return METHODS[cell.method](task, device, budget_ms, cell.trials, cell.seed)
+
+
+def keep_scores(places: Places, cell: Cell, outcome: Outcome) -> None:
+    """Keep every scored subnet of a cell, for the accuracy predictor's report card."""
+    if cell.method in SAME_DERIVATION and outcome.scored:
+        folder = places.cache / "scores" / cell.task
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [[dict_from_arch(s.arch), s.predicted_ms, s.kl] for s in outcome.scored]
+        path = folder / f"{cell.device}-{cell.share:g}-{cell.seed}-{cell.method}.json"
+        path.write_text(json.dumps(rows))

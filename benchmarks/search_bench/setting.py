@@ -1,20 +1,20 @@
 """What all cells share: bases, tasks, devices with their predictors, libraries."""
 
 import functools
+import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from deploy.export.from_arch import onnx_from_arch
-from deploy.train.config import FinetuneConfig
 from deploy.train.score import score_split
 from deploy.train.teacher import Teacher
 from latency.devices.registry import device_spec, open_device
 from nuwa.arch import Arch
-from nuwa.base import Base, load_base
+from nuwa.base import ASSETS_DIR, DEFAULT_BASE, Base, load_base
 from nuwa.cache import Cache, content_key
 from nuwa.dataset import load_dataset
 from nuwa.device import DeviceSpec
@@ -25,10 +25,12 @@ from nuwa.vit import PlainViT
 from predictors.latency.predictor import LatencyPredictor
 from predictors.profile import ProfileSettings, profile
 from search.derive.deriver import Deriver
+from search.judge import Tuned
 from search.library import Library, LibraryRow, build_library, library_archs
 from search.scorer import Score, TeacherScorer
 from search.space import SearchSpace, space_from_base
 from search.tuning import make_tune
+from service.workflow.tune import finetune_config
 
 CLASSES = {
     "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),
@@ -64,6 +66,7 @@ class TaskSetting:
     library: Library
     library_seconds: float
     classes: tuple[int, ...]
+    base_folder: Path
 
 
 @functools.cache
@@ -94,7 +97,8 @@ def open_task(places: Places, name: str) -> TaskSetting:
         space, deriver, scorer, teacher, cache, (base.base_id, task.task_id, deriver.options.canonical)
     )
     test = split_tensors(task.test, base.preprocess)
-    return TaskSetting(name, teacher, tensors, test, deriver, scorer, space, library, seconds, classes)
+    folder = ASSETS_DIR / "base" if places.base == DEFAULT_BASE else Path(places.base)
+    return TaskSetting(name, teacher, tensors, test, deriver, scorer, space, library, seconds, classes, folder)
 
 
 def _library(
@@ -130,30 +134,34 @@ class DeviceSetting:
 
     def measure(self, arch: Arch) -> float:
         """Median latency in milliseconds of a net of this shape, as the device says."""
-        model = onnx_from_arch(arch, opset=self.spec.opset, batch=self.spec.batch, has_weights=self._has_weights)
-        return open_device(self.spec, seed=1).measure(model).latency_ms.median
+        return _measured_ms(self.spec, arch)
 
-    @property
-    def _has_weights(self) -> bool:
-        return self.spec.kind != "emulated"
+
+@functools.cache
+def _measured_ms(spec: DeviceSpec, arch: Arch) -> float:
+    model = onnx_from_arch(arch, opset=spec.opset, batch=spec.batch, has_weights=spec.kind != "emulated")
+    return open_device(spec, seed=1).measure(model).latency_ms.median
 
 
 @functools.cache
 def open_bench_device(places: Places, name: str, num_classes: int) -> DeviceSetting:
-    """Profile a device for subnets of the base with a head of ``num_classes``."""
+    """Profile a device for subnets of the base with a head of ``num_classes``; a profile made before is read."""
     spec = device_spec(name)
     base = open_base(places)
     arch = restrict_head(base.model, tuple(range(num_classes))).arch
-    has_weights = spec.kind != "emulated"
-    found = profile(
-        open_device(spec),
-        arch,
-        export=lambda a: onnx_from_arch(a, opset=spec.opset, batch=spec.batch, has_weights=has_weights),
-        reopen=lambda session: open_device(spec, seed=session + 1),
-        settings=ProfileSettings(num_heldout=30),
-    )
-    unmeasured = DeviceSetting(spec, found.predictor, 0.0)
-    return replace(unmeasured, base_ms=unmeasured.measure(arch))
+    path = places.cache / f"profile-{spec.device_id}-{arch.arch_id}.json"
+    if not path.exists():
+        found = profile(
+            open_device(spec),
+            arch,
+            export=lambda a: onnx_from_arch(a, opset=spec.opset, batch=spec.batch, has_weights=spec.kind != "emulated"),
+            reopen=lambda session: open_device(spec, seed=session + 1),
+            settings=ProfileSettings(num_heldout=30),
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found.predictor.to_dict()))
+    predictor = LatencyPredictor.from_dict(json.loads(path.read_text()))
+    return DeviceSetting(spec, predictor, _measured_ms(spec, arch))
 
 
 @functools.cache
@@ -162,11 +170,12 @@ def task_teacher(places: Places, name: str) -> Teacher:
     return Teacher(open_task(places, name).teacher, cache_dir=places.cache / "teacher")
 
 
-def distil(places: Places, task: TaskSetting, model: PlainViT, *, steps: int, seed: int) -> tuple[float, float]:
-    """Distil for so many steps: top1 on the search split and on the test split."""
-    config = FinetuneConfig(steps=steps, batch_size=BATCH_SIZE, eval_every=max(1, steps // 2), seed=seed)
-    tuned = make_tune(task_teacher(places, task.name), task.tensors, config=config)(model, steps)
-    return tuned.top1, test_top1(task, tuned.model)
+def distil(places: Places, task: TaskSetting, model: PlainViT, *, steps: int, seed: int) -> Tuned:
+    """Distil for so many steps of ``BATCH_SIZE`` images by the recipe that `nuwa-search` ships with."""
+    config = finetune_config(
+        steps=steps, epochs=None, num_train=len(task.tensors.train), seed=seed, has_fitted_head=False
+    )
+    return make_tune(task_teacher(places, task.name), task.tensors, config=config)(model, steps)
 
 
 def test_top1(task: TaskSetting, model: PlainViT) -> float:
@@ -177,3 +186,13 @@ def test_top1(task: TaskSetting, model: PlainViT) -> float:
 def budget_of(device: DeviceSetting, share: float) -> float:
     """Share of the base's measured latency, in milliseconds."""
     return float(np.round(share * device.base_ms, 3))
+
+
+def about_device(device: DeviceSetting) -> dict[str, str]:
+    """What a latency must carry to mean anything."""
+    spec = device.spec
+    return {
+        "runtime": f"{spec.runtime} {spec.runtime_version}",
+        "precision": spec.precision,
+        "provenance": spec.provenance,
+    }

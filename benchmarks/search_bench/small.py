@@ -13,9 +13,14 @@ from nuwa.cache import Cache
 from nuwa.dataset import load_dataset
 from nuwa.heads import restrict_head
 from nuwa.task import make_task
-from nuwa.tensors import TaskTensors, task_tensors
+from nuwa.tensors import SplitTensors, TaskTensors, task_tensors
+from search.derive.statistics import spread_evenly
 from search.small_model import pick_small_arch, pretrained_small
 from search.tuning import make_tune
+
+WATCH_IMAGES = 1000
+"""Search images that choose among the weights of a pretraining; all of them would cost more than its steps."""
+EVALUATIONS = 2
 
 
 @functools.cache
@@ -27,11 +32,17 @@ def _all_classes(places: Places) -> tuple[TaskTensors, Teacher]:
         base_labels=base.label_names,
         held_out=base.search_hashes,
     )
-    return task_tensors(task, base.preprocess), Teacher(base.model)
+    tensors = task_tensors(task, base.preprocess)
+    few: SplitTensors = spread_evenly(tensors.search, WATCH_IMAGES)
+    bounded = TaskTensors(train=tensors.train, search=few, preprocess=base.preprocess)
+    return bounded, Teacher(base.model, cache_dir=places.cache / "teacher")
 
 
 def small_vit(places: Places, task: TaskSetting, device: DeviceSetting, budget_ms: float, *, steps: int) -> Outcome:
-    """Pick the largest uniformly small ViT that the device measures within the budget, and pretrain it."""
+    """Pick the largest uniformly small ViT that the device measures within the budget, and pretrain it.
+
+    It is pretrained once per shape, whatever task and seed, with the base as teacher.
+    """
     base = open_base(places)
     arch = pick_small_arch(
         base.arch, upper_ms=lambda archs: np.array([device.measure(a) for a in archs]), budget_ms=budget_ms
@@ -40,7 +51,14 @@ def small_vit(places: Places, task: TaskSetting, device: DeviceSetting, budget_m
         return Outcome(None, None)
     tensors, teacher = _all_classes(places)
     views = math.ceil(steps * BATCH_SIZE / len(tensors.train))  # a fresh view of the data per epoch
-    config = FinetuneConfig(steps=steps, batch_size=BATCH_SIZE, lr=1e-3, views=views, eval_every=max(1, steps // 4))
+    config = FinetuneConfig(
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        lr=1e-3,
+        warmup_steps=50,
+        views=views,
+        eval_every=max(1, steps // EVALUATIONS),
+    )
     model = pretrained_small(
         arch,
         pretrain=make_tune(teacher, tensors, config=config),

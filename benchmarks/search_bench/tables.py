@@ -1,15 +1,38 @@
-"""Tables from the cells that ran: accuracies, ranks, and evaluations needed for the same front area."""
+"""Tables from the cells that ran: accuracies, ranks, areas, and how well scores foretell accuracy."""
 
 import csv
+import platform
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import optuna
+import torch
+import torch_pruning
+from scipy import stats
+
 from search.front import hypervolume
 
 Row = dict[str, Any]
+
+FIFTH = 5
+"""Ours shall need at most one in so many of the others' evaluations."""
+
+
+def versions() -> str:
+    """What the cells ran with."""
+    found = f"torch {torch.__version__}, optuna {optuna.__version__}, torch-pruning {torch_pruning.__version__}"
+    return f"{found}, Python {platform.python_version()}"
+
+
+def protocol_of(row: Row) -> str:
+    """How a cell was judged."""
+    return (
+        f"{row['trials']} scored subnets, {row['distil_steps']} distillation steps of 64 images, "
+        "scores: search split, top1: test split (250 images)"
+    )
 
 
 def accuracy_table(rows: Sequence[Row]) -> list[Row]:
@@ -20,32 +43,48 @@ def accuracy_table(rows: Sequence[Row]) -> list[Row]:
             groups[row["device"], row["task"], row["share"], row["method"]].append(row)
     table = []
     for (device, task, share, method), found in sorted(groups.items()):
-        tops = [r["test_top1"] for r in found]
+        first, tops = found[0], [r["test_top1"] for r in found]
         table.append(
             {
                 "device": device,
+                "provenance": first["provenance"],
+                "runtime": first["runtime"],
+                "precision": first["precision"],
                 "task": task,
-                "share": share,
+                "budget_share": share,
+                "budget_ms": first["budget_ms"],
                 "method": method,
-                "reachable": all(r["is_reachable"] for r in found),
-                "seeds": len(found),
+                "verdict": "reached" if all(r["is_reachable"] for r in found) else "unreachable",
+                "seeds": " ".join(str(r["seed"]) for r in found),
                 "test_top1_mean": round(mean(tops), 4),
                 "test_top1_sd": round(stdev(tops), 4) if len(tops) > 1 else "",
                 "derived_top1_mean": round(mean(r["test_top1_derived"] for r in found), 4),
-                "budget_ms": found[0]["budget_ms"],
+                "base_test_top1": first["base_test_top1"],
                 "measured_ms_max": round(max(r["measured_ms"] for r in found), 3),
                 "violations": sum(r["is_violated"] for r in found),
+                "macs_mean": round(mean(r["macs"] for r in found)),
                 "scored": max(r["scored"] for r in found),
+                "pretrain_steps": first["pretrain_steps"],
                 "search_seconds_mean": round(mean(r["search_seconds"] for r in found), 1),
+                "distil_seconds_mean": round(mean(r["distil_seconds"] for r in found), 1),
+                "protocol": protocol_of(first),
+                "versions": versions(),
             }
         )
     return table
 
 
-def area_curve(curve: Sequence[Sequence[float]], *, reference: tuple[float, float]) -> list[float]:
-    """Area of the front after each scored subnet."""
-    times, costs = [p[0] for p in curve], [p[1] for p in curve]
-    return [hypervolume(times[:k], costs[:k], reference=reference) for k in range(1, len(curve) + 1)]
+def area_curve(curve: Sequence[Sequence[float | None]], *, reference: tuple[float, float]) -> list[float]:
+    """Area of the front after each scored subnet; those given up early count as scored and cover nothing."""
+    areas = []
+    times: list[float] = []
+    costs: list[float] = []
+    for ms, kl in curve:
+        if ms is not None and kl is not None:
+            times.append(ms)
+            costs.append(kl)
+        areas.append(hypervolume(times, costs, reference=reference))
+    return areas
 
 
 def evaluations_table(rows: Sequence[Row]) -> list[Row]:
@@ -58,7 +97,7 @@ def evaluations_table(rows: Sequence[Row]) -> list[Row]:
         curves = {m: r["curve"] for m, r in found.items() if m in ("ours", "random", "nsga2", "tpe") and r["curve"]}
         if "ours" not in curves:
             continue
-        worst = max(kl for curve in curves.values() for _, kl in curve)
+        worst = max(kl for curve in curves.values() for _, kl in curve if kl is not None)
         reference = (found["ours"]["budget_ms"], worst)
         mine = area_curve(curves["ours"], reference=reference)
         for method, curve in curves.items():
@@ -70,14 +109,47 @@ def evaluations_table(rows: Sequence[Row]) -> list[Row]:
                 {
                     "device": device,
                     "task": task,
-                    "share": share,
+                    "budget_share": share,
                     "seed": seed,
                     "against": method,
                     "scored_by_other": len(curve),
                     "needed_by_ours": "never" if needed is None else needed,
                     "needed_with_library": "never" if needed is None else needed + found["ours"]["library_rows"],
+                    "is_within_a_fifth": needed is not None and FIFTH * needed <= len(curve),
+                    "best_kl_other": min(kl for _, kl in curve if kl is not None),
+                    "best_kl_ours": min(kl for _, kl in curves["ours"] if kl is not None),
                     "area_other": round(target, 4),
                     "area_ours": round(mine[-1], 4),
+                    "versions": versions(),
+                }
+            )
+    return table
+
+
+def tau_table(rows: Sequence[Row]) -> list[Row]:
+    """Rank correlation between the untrained KL and test accuracy after distillation, over the cells' winners."""
+    by_task: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        if "test_top1" in row and not row["method"].startswith("small"):
+            by_task[row["task"]][f"{row['arch']}{row['method']}{row['seed']}"] = row
+    groups = {**by_task, "all tasks": {k: r for found in by_task.values() for k, r in found.items()}}
+    table = []
+    for task, found in groups.items():
+        kls = [r["kl"] for r in found.values()]
+        if len(kls) < 3:
+            continue
+        for after in ("test_top1", "test_loss"):
+            sign = -1 if after == "test_top1" else 1
+            values = [sign * r[after] for r in found.values()]
+            table.append(
+                {
+                    "task": task,
+                    "subnets": len(kls),
+                    "score": "KL to the base, search split, untrained",
+                    "against": f"{after} after distillation",
+                    "kendall_tau": round(float(stats.kendalltau(kls, values).statistic), 3),
+                    "spearman": round(float(stats.spearmanr(kls, values).statistic), 3),
+                    "versions": versions(),
                 }
             )
     return table
@@ -88,20 +160,26 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
     if rows:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 
 
 def ranks(table: Iterable[Row]) -> list[str]:
-    """Say for each setting who is first and how far ours is from it."""
+    """Say for each setting who is first among those that reach the budget, and the average over tasks."""
     settings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    averages: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in table:
-        if row["reachable"]:
-            settings[row["device"], row["task"], row["share"]].append(row)
+        if row["verdict"] == "reached":
+            settings[row["device"], row["task"], row["budget_share"]].append(row)
+            averages[row["device"], row["budget_share"]][row["method"]].append(row["test_top1_mean"])
     lines = []
     for (device, task, share), found in sorted(settings.items()):
         ordered = sorted(found, key=lambda r: -r["test_top1_mean"])
         names = ", ".join(f"{r['method']} {100 * r['test_top1_mean']:.1f}" for r in ordered)
         lines.append(f"{device} {task} {share:g}: {names}")
+    for (device, share), methods in sorted(averages.items()):
+        means = sorted(((mean(tops), method, len(tops)) for method, tops in methods.items()), reverse=True)
+        names = ", ".join(f"{method} {100 * top:.1f} ({count})" for top, method, count in means)
+        lines.append(f"{device} mean over tasks at {share:g}: {names}")
     return lines
