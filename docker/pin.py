@@ -1,0 +1,43 @@
+"""Print the pins of the images: what this environment holds of all that the program can need.
+
+.venv/bin/python docker/pin.py > docker/constraints.txt
+"""
+
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+EXTRAS = ("serve", "postgres", "ssh", "plot")
+# Too large for an environment without a GPU; the bindings that the tests read are of the same release.
+SAME_RELEASE = {"tensorrt": "tensorrt-cu13-bindings"}
+
+
+def main() -> None:
+    """Walk the requirements from the project down."""
+    pins: dict[str, str] = {}
+    pending = [Requirement(f"nuwa-search[{','.join(EXTRAS)}]")]
+    while pending:
+        wanted = pending.pop()
+        key = canonicalize_name(wanted.name)
+        try:
+            found = distribution(key)
+        except PackageNotFoundError:
+            continue  # for another platform
+        is_new = key not in pins
+        pins[key] = found.version
+        for line in found.requires or []:
+            needed = Requirement(line)
+            extras = wanted.extras or {""}
+            applies = needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras)
+            if applies and (is_new or wanted.extras):
+                pending.append(needed)
+    del pins["nuwa-search"]
+    pins |= {name: distribution(source).version for name, source in SAME_RELEASE.items()}
+    sys.stdout.write("# Versions that the tests passed with; made by docker/pin.py.\n")
+    sys.stdout.writelines(f"{name}=={version}\n" for name, version in sorted(pins.items()))
+
+
+if __name__ == "__main__":
+    main()
