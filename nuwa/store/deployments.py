@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import insert
+from sqlalchemy import delete, insert, select
 
 from nuwa.store.clock import utc_now
 from nuwa.store.database import Database
@@ -16,7 +16,9 @@ class DeploymentMethods(Database):
     """The store's methods about what becomes of a winner."""
 
     def record_finetune(self, record: FinetuneRecord) -> None:
-        """Store a fine-tuning.
+        """Store a fine-tuning; one that left the same weights of the same subnet is there already.
+
+        A search that is resumed after its fine-tuning takes the outcome from its checkpoint and comes here again.
 
         Raises:
             NuwaError: If the subnet is not recorded.
@@ -30,6 +32,11 @@ class DeploymentMethods(Database):
                 "seconds": record.seconds,
                 "created_at": utc_now(),
             }
+            same = select(FinetuningRow.pk).where(
+                FinetuningRow.subnet_pk == values["subnet_pk"], FinetuningRow.weights_hash == record.weights_hash
+            )
+            if connection.execute(same.limit(1)).first() is not None:
+                return
             connection.execute(insert(FinetuningRow).values(values))
 
     def record_export(self, record: ExportRecord) -> None:
@@ -50,7 +57,7 @@ class DeploymentMethods(Database):
             upsert(connection, ExportRow, [values], key=["subnet_pk", "onnx_hash"], update=["path", "agreement"])
 
     def record_engine(self, record: EngineRecord) -> None:
-        """Store an engine, or the command that builds it.
+        """Store an engine, or the command that builds it; an earlier one of the same export at the same place goes.
 
         Raises:
             NuwaError: If the export or device is not recorded.
@@ -67,10 +74,17 @@ class DeploymentMethods(Database):
                 "details": record.details,
                 "created_at": utc_now(),
             }
+            connection.execute(
+                delete(EngineRow).where(
+                    EngineRow.export_pk == values["export_pk"],
+                    EngineRow.device_pk == values["device_pk"],
+                    EngineRow.path.is_not_distinct_from(record.path),
+                )
+            )
             connection.execute(insert(EngineRow).values(values))
 
     def record_certificate(self, record: CertificateRecord) -> str:
-        """Store a certificate and return its ``certificate_id``.
+        """Store a certificate and return its ``certificate_id``; one whose file this one replaced goes.
 
         Raises:
             NuwaError: If the subnet, device or measurement is not recorded.
@@ -94,5 +108,7 @@ class DeploymentMethods(Database):
                 "path": record.path,
                 "created_at": utc_now(),
             }
+            if record.path is not None:
+                connection.execute(delete(CertificateRow).where(CertificateRow.path == record.path))
             connection.execute(insert(CertificateRow).values(values))
         return certificate_id

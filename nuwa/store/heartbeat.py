@@ -5,8 +5,9 @@ import threading
 from types import TracebackType
 
 from nuwa.errors import NuwaError
+from nuwa.store.owners import HEARTBEAT_S
 from nuwa.store.records import Claim
-from nuwa.store.searches import HEARTBEAT_S, SearchMethods
+from nuwa.store.searches import SearchMethods
 
 logger = logging.getLogger(__name__)
 

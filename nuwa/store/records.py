@@ -14,6 +14,8 @@ from nuwa.device import DeviceSpec, Measurement, Provenance
 
 JsonDict = dict[str, Any]
 SearchState = Literal["running", "done", "infeasible", "interrupted", "failed"]
+JobKind = Literal["search", "profile"]
+JobState = Literal["queued", "running", "done", "infeasible", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)
@@ -245,8 +247,63 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class JobRecord:
+    """Work for a worker as it stands in the database.
+
+    Args:
+        job_id: Made by the store.
+        kind: What is to be done.
+        study: Search that it runs; None for other kinds.
+        state: ``queued`` and ``running`` jobs are active, the others are over.
+        settings: What was asked for, as JSON.
+        result: The answer as JSON; None until there is one.
+        problem: ``message``, ``hint`` and ``exit_code`` of what it failed on.
+        is_cancel_wanted: Whether its worker was told to stop.
+        attempts: How often a worker took it up.
+        owner_host: Of the worker that has or had it.
+        owner_pid: Of that worker.
+        heartbeat_at: Its last sign of life.
+        created_at: When it was asked for.
+        started_at: When a worker took it up first.
+        finished_at: When it was over.
+    """
+
+    job_id: str
+    kind: JobKind
+    study: str | None
+    state: JobState
+    settings: JsonDict
+    result: JsonDict | None
+    problem: JsonDict | None
+    is_cancel_wanted: bool
+    attempts: int
+    owner_host: str | None
+    owner_pid: int | None
+    heartbeat_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it waits for a worker or is with one."""
+        return self.state in ("queued", "running")
+
+
+@dataclass(frozen=True)
+class JobClaim:
+    """The exclusive right to do a job."""
+
+    job: JobRecord
+    token: str
+
+
+@dataclass(frozen=True)
 class Event:
-    """Something that happened in a search; ``number`` grows within the database."""
+    """Something that happened in a search or a job; ``number`` grows within the database.
+
+    ``study`` is empty for jobs that belong to no search.
+    """
 
     number: int
     study: str

@@ -3,7 +3,7 @@
 import os
 import socket
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
@@ -13,14 +13,10 @@ from nuwa.errors import NuwaError
 from nuwa.store.clock import utc_now
 from nuwa.store.database import Database
 from nuwa.store.devices import device_pk_of
+from nuwa.store.owners import is_owner_alive
 from nuwa.store.records import Claim, JsonDict, SearchRecord, SearchState
 from nuwa.store.rows import optional_pk
 from nuwa.store.tables import BaseNetRow, DeviceRow, PredictorRow, SearchRow, TaskRow
-
-# A running search beats every HEARTBEAT_S; four beats may be lost (a paused laptop, a busy disk)
-# before others take it for dead. A process that died on this host is noticed at once.
-HEARTBEAT_S = 15.0
-LEASE_S = 60.0
 
 
 def _query() -> Select[*tuple[Any, ...]]:
@@ -50,23 +46,11 @@ def _query() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _pid_is_dead(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # it lives and belongs to somebody else
-        return False
-    return False
-
-
 def is_alive(record: SearchRecord, *, now: datetime) -> bool:
     """Whether somebody still runs the search: its heart beat lately and its process is not known to be dead."""
-    if record.state != "running" or record.heartbeat_at is None or record.owner_pid is None:
-        return False
-    if now - record.heartbeat_at > timedelta(seconds=LEASE_S):
-        return False
-    return not (record.owner_host == socket.gethostname() and _pid_is_dead(record.owner_pid))
+    return record.state == "running" and is_owner_alive(
+        host=record.owner_host, pid=record.owner_pid, heartbeat_at=record.heartbeat_at, now=now
+    )
 
 
 def _change_claimed(connection: Connection, claim: Claim, **values: object) -> None:

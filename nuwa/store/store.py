@@ -5,6 +5,7 @@ from nuwa.store.database import engine_from_url, url_from_text
 from nuwa.store.deployments import DeploymentMethods
 from nuwa.store.devices import DeviceMethods
 from nuwa.store.events import EventMethods
+from nuwa.store.jobs import JobMethods
 from nuwa.store.luts import LutMethods
 from nuwa.store.measurements import MeasurementMethods
 from nuwa.store.predictors import PredictorMethods
@@ -12,6 +13,8 @@ from nuwa.store.schema import ensure_schema
 from nuwa.store.searches import SearchMethods
 from nuwa.store.subnets import SubnetMethods
 from nuwa.store.tasks import TaskMethods
+from nuwa.store.trials import TrialMethods
+from nuwa.store.workers import WorkerMethods
 
 
 class Store(
@@ -25,6 +28,9 @@ class Store(
     DeploymentMethods,
     SearchMethods,
     EventMethods,
+    JobMethods,
+    WorkerMethods,
+    TrialMethods,
 ):
     """The search database; its methods are grouped by noun in the modules of this package."""
 

@@ -179,14 +179,64 @@ class SearchRow(Base):
     finished_at: Mapped[datetime | None]
 
 
-class EventRow(Base):
-    """Something that happened in a search; ``pk`` grows and orders them."""
+class JobRow(Base):
+    """Work that waits for a worker, is done by one, or was; ``study`` names the search it belongs to, if any."""
 
-    __tablename__ = "nuwa_events"
-    __table_args__ = (Index(None, "search_pk", "pk"),)
+    __tablename__ = "nuwa_jobs"
+    __table_args__ = (
+        Index(
+            "uq_nuwa_jobs_active_study",
+            "study",
+            unique=True,
+            sqlite_where=text("state IN ('queued', 'running')"),
+            postgresql_where=text("state IN ('queued', 'running')"),
+        ),
+    )
 
     pk: Mapped[Pk]
-    search_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_searches.pk"))
+    job_id: Mapped[Key] = mapped_column(unique=True)
+    kind: Mapped[str]
+    study: Mapped[str | None] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(index=True)
+    settings: Mapped[JsonDict]
+    result: Mapped[JsonDict | None]
+    problem: Mapped[JsonDict | None]
+    is_cancel_wanted: Mapped[bool]
+    attempts: Mapped[int]
+    deaths: Mapped[int]
+    owner_host: Mapped[str | None]
+    owner_pid: Mapped[int | None]
+    owner_token: Mapped[str | None] = mapped_column(String(32))
+    heartbeat_at: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class WorkerRow(Base):
+    """A worker process and its last sign of life."""
+
+    __tablename__ = "nuwa_workers"
+
+    pk: Mapped[Pk]
+    worker_id: Mapped[Key] = mapped_column(unique=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+
+
+class EventRow(Base):
+    """Something that happened in a search or a job; ``pk`` grows and orders them."""
+
+    __tablename__ = "nuwa_events"
+    __table_args__ = (Index(None, "search_pk", "pk"), Index(None, "job_pk", "pk"))
+
+    pk: Mapped[Pk]
+    search_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_searches.pk"))
+    job_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_jobs.pk"))
     kind: Mapped[str]
     payload: Mapped[JsonDict]
     created_at: Mapped[datetime]

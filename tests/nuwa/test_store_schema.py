@@ -91,6 +91,12 @@ def test_files_of_earlier_versions_are_upgraded(revision: str, tmp_path: Path) -
         (search,) = store.searches()
         assert (search.study, search.state) == ("study", "done")
         store.record_predicted_latencies([prediction(0, 1.25)])
+        events = len(store.events("study"))
+        job = store.add_job("search", {"budget_ms": 5.0}, study="study")
+        assert [event.kind for event in store.events("study")[events:]] == ["state"]
+        if int(revision) >= 2:
+            assert [old.state for old in store.jobs(study="study")] == ["queued", "done"]
+            assert store.jobs()[0].job_id == job.job_id
 
 
 @pytest.mark.parametrize("content", [b"this is no database " * 300, b"SQLite format 3\0" + bytes(range(256)) * 20])

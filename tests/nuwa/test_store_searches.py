@@ -14,8 +14,8 @@ from nuwa.errors import NuwaError
 from nuwa.store.clock import utc_now
 from nuwa.store.heartbeat import Heartbeat
 from nuwa.store.lists import query_studies
+from nuwa.store.owners import LEASE_S
 from nuwa.store.records import Claim
-from nuwa.store.searches import LEASE_S
 from nuwa.store.store import Store
 from nuwa.store.tables import SearchRow
 from tests.support.store_values import BASE, NANO, TASK, record_basics
