@@ -15,20 +15,22 @@ NUM_STEPS = 3
 def explain_budget(
     database: Database,
     *,
-    device: str,
-    max_ms: float,
+    device: str | None = None,
+    max_ms: float | None = None,
     classes: Sequence[str] | None = None,
     base: str | None = None,
+    measured_only: bool = False,
     num_steps: int = NUM_STEPS,
 ) -> list[JsonDict]:
-    """Tell, for each task known on a device, what a budget buys.
+    """Tell, for each device and task, what a budget buys.
 
     Args:
         database: The store.
-        device: Name or id of a device.
-        max_ms: The budget in milliseconds.
+        device: Name or id of a device; None for every device.
+        max_ms: The budget in milliseconds; None for no limit, where the best is the most accurate.
         classes: Exactly these classes; None for every task.
         base: Name or id of a base; None for all.
+        measured_only: Whether subnets whose latency is only predicted are left out.
         num_steps: Steps of the Pareto front to tell on each side of the budget.
 
     Returns:
@@ -42,9 +44,11 @@ def explain_budget(
     Raises:
         NuwaError: If the budget is not a positive number.
     """
-    if not 0 < max_ms < float("inf"):
-        raise NuwaError(f"a budget needs to be a positive number of milliseconds, found {max_ms}")
-    wanted = SubnetFilter(device=device, classes=classes, base=base)
+    if max_ms is not None and not 0 < max_ms < float("inf"):
+        raise NuwaError(
+            f"a budget needs to be a positive number of milliseconds, found {max_ms}", hint="such as --max-ms 30"
+        )
+    wanted = SubnetFilter(device=device, classes=classes, base=base, measured_only=measured_only)
     groups: dict[tuple[str, str], list[JsonDict]] = {}
     for row in find_subnets(database, wanted, pareto=True, sort="latency"):
         groups.setdefault((row["device_id"], row["task_id"]), []).append(row)
@@ -57,11 +61,11 @@ def latency_of(row: JsonDict) -> float:
     return float(row["predicted_latency_ms"] if measured is None else measured)
 
 
-def _explain(curve: list[JsonDict], max_ms: float, num_steps: int) -> JsonDict:
-    under = [row for row in curve if latency_of(row) <= max_ms]
+def _explain(curve: list[JsonDict], max_ms: float | None, num_steps: int) -> JsonDict:
+    under = [row for row in curve if max_ms is None or latency_of(row) <= max_ms]
     best = under[-1] if under else None
-    above = curve[len(under) : len(under) + num_steps]
-    below = under[:-1][::-1][:num_steps]
+    above = _without_ties(curve[len(under) :])[:num_steps]
+    below = _without_ties(under)[:-1][::-1][:num_steps]
     first = curve[0]
     return {
         "device": first["device"],
@@ -74,6 +78,15 @@ def _explain(curve: list[JsonDict], max_ms: float, num_steps: int) -> JsonDict:
         "steps_down": [_step(row, best) for row in below],
         "curve": curve,
     }
+
+
+def _without_ties(curve: list[JsonDict]) -> list[JsonDict]:
+    """Keep one of the subnets that are equal in latency and accuracy: a step changes something."""
+    kept: list[JsonDict] = []
+    for row in curve:
+        if not kept or (latency_of(kept[-1]), kept[-1]["top1"]) != (latency_of(row), row["top1"]):
+            kept.append(row)
+    return kept
 
 
 def _step(row: JsonDict, best: JsonDict | None) -> JsonDict:

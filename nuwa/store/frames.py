@@ -5,36 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nuwa.store.database import Database
-from nuwa.store.query import find_subnets
+from nuwa.store.query import COLUMNS, find_subnets
 from nuwa.store.sql import run_sql
 from nuwa.store.wanted import SubnetFilter
-
-COLUMNS = (
-    "arch_id",
-    "subnet_id",
-    "device",
-    "device_id",
-    "predicted_latency_ms",
-    "predicted_interval_ms",
-    "measured_latency_ms",
-    "provenance",
-    "top1",
-    "split",
-    "score_kind",
-    "num_images",
-    "classes",
-    "task_id",
-    "base",
-    "base_id",
-    "macs",
-    "params",
-    "study",
-    "trial_number",
-    "bundle_dir",
-    "bundle_is_missing",
-    "measurement_id",
-    "predictor_id",
-)
 
 
 def query_subnets(

@@ -1,7 +1,7 @@
 """List latencies, studies, devices and certificates as rows of plain JSON values, read from the views."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import TextClause, text
 
 from nuwa.store.database import Database
 from nuwa.store.records import JsonDict
+from nuwa.store.tasks import hash_classes
 
 _JSON_COLUMNS = frozenset({"classes", "settings", "result", "content", "report"})
 
@@ -18,6 +19,7 @@ def query_latencies(
     *,
     device: str | None = None,
     model: str | None = None,
+    max_ms: float | None = None,
     measured_only: bool = False,
     limit: int | None = None,
 ) -> list[JsonDict]:
@@ -27,15 +29,16 @@ def query_latencies(
         database: The store.
         device: Name or id of a device.
         model: An arch id, a subnet id or the hash of an ONNX file.
+        max_ms: Largest latency in milliseconds.
         measured_only: Whether predictions are left out.
         limit: At most so many rows; None for all.
     """
-    wanted = {"device": device, "model": model}
-    conditions = []
-    if device is not None:
-        conditions.append("(device = :device OR device_id = :device)")
+    conditions = _by_device(device)
     if model is not None:
         conditions.append("(arch_id = :model OR subnet_id = :model OR onnx_hash = :model)")
+    if max_ms is not None:
+        conditions.append("latency_ms <= :max_ms")
+    wanted = {"device": device, "model": model, "max_ms": max_ms}
     found = _rows(database, "v_latencies", [*conditions, "figure = 'measured'"], wanted, "created_at DESC", limit)
     if measured_only or (limit is not None and len(found) >= limit):
         return found
@@ -43,23 +46,65 @@ def query_latencies(
     return found + _rows(database, "v_latencies", [*conditions, "figure = 'predicted'"], wanted, None, left)
 
 
-def query_studies(database: Database, *, device: str | None = None, limit: int | None = None) -> list[JsonDict]:
-    """List searches, newest first, each with its settings and its answer (``result``, null while it runs)."""
-    return _rows(database, "v_studies", _by_device(device), {"device": device}, "created_at DESC", limit)
+def query_studies(
+    database: Database,
+    *,
+    device: str | None = None,
+    classes: Sequence[str] | None = None,
+    base: str | None = None,
+    limit: int | None = None,
+) -> list[JsonDict]:
+    """List searches, newest first, each with its settings and its answer (``result``, null while it runs).
+
+    Args:
+        database: The store.
+        device: Name or id of a device.
+        classes: Exactly these classes, in any order.
+        base: Name or id of a base.
+        limit: At most so many rows; None for all.
+    """
+    conditions = _by_device(device)
+    if classes is not None:
+        conditions.append("task_id IN (SELECT task_id FROM nuwa_tasks WHERE classes_hash = :classes)")
+    if base is not None:
+        conditions.append("(base = :base OR base IN (SELECT name FROM nuwa_bases WHERE base_id = :base))")
+    wanted = {"device": device, "base": base, "classes": None if classes is None else hash_classes(classes)}
+    return _rows(database, "v_studies", conditions, wanted, "created_at DESC", limit)
 
 
 def query_certificates(
-    database: Database, *, device: str | None = None, subnet_id: str | None = None, limit: int | None = None
+    database: Database,
+    *,
+    device: str | None = None,
+    subnet_id: str | None = None,
+    arch_id: str | None = None,
+    max_ms: float | None = None,
+    limit: int | None = None,
 ) -> list[JsonDict]:
-    """List certificates, newest first, each with the content of its file."""
-    conditions = _by_device(device) + ([] if subnet_id is None else ["subnet_id = :subnet_id"])
-    wanted = {"device": device, "subnet_id": subnet_id}
+    """List certificates, newest first, each with the content of its file.
+
+    Args:
+        database: The store.
+        device: Name or id of a device.
+        subnet_id: Only those of this subnet.
+        arch_id: Only those of subnets of this shape.
+        max_ms: Largest measured latency in milliseconds.
+        limit: At most so many rows; None for all.
+    """
+    conditions = _by_device(device)
+    if subnet_id is not None:
+        conditions.append("subnet_id = :subnet_id")
+    if arch_id is not None:
+        conditions.append("arch_id = :arch_id")
+    if max_ms is not None:
+        conditions.append("measured_latency_ms <= :max_ms")
+    wanted = {"device": device, "subnet_id": subnet_id, "arch_id": arch_id, "max_ms": max_ms}
     return _rows(database, "v_certificates", conditions, wanted, "created_at DESC", limit)
 
 
-def query_devices(database: Database, *, limit: int | None = None) -> list[JsonDict]:
+def query_devices(database: Database, *, device: str | None = None, limit: int | None = None) -> list[JsonDict]:
     """List devices by name, each with what is stored about it: table rows, measurements, newest predictor."""
-    return _rows(database, "v_devices", [], {}, "device, created_at", limit)
+    return _rows(database, "v_devices", _by_device(device), {"device": device}, "device, created_at", limit)
 
 
 def _by_device(device: str | None) -> list[str]:
@@ -70,7 +115,7 @@ def _rows(
     database: Database,
     view: str,
     conditions: list[str],
-    wanted: Mapping[str, str | None],
+    wanted: Mapping[str, str | float | None],
     order: str | None,
     limit: int | None,
 ) -> list[JsonDict]:

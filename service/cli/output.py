@@ -1,16 +1,13 @@
 """The answer on stdout, everything else on stderr."""
 
-import csv
-import io
-import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Rows = Sequence[Mapping[str, Any]]
+from service.cli.table_file import Rows, delimited, json_text
+from service.cli.terminal import print_table
 
 
 @dataclass(frozen=True)
@@ -43,20 +40,32 @@ class Output:
 
     def document(self, answer: Mapping[str, Any]) -> None:
         """Print a JSON document, with NaN refused."""
-        self._write(json.dumps(answer, indent=2, allow_nan=False, default=_plain) + "\n")
+        self._write(json_text(answer))
 
     def text(self, answer: str) -> None:
         """Print a finished text."""
         self._write(answer if answer.endswith("\n") else answer + "\n")
 
-    def table(self, rows: Rows, *, columns: Sequence[str] | None = None, title: str = "") -> None:
-        """Print rows: a table on a terminal, CSV with ``--csv``, else TSV without truncation."""
+    def table(
+        self, rows: Rows, *, columns: Sequence[str] | None = None, title: str = "", may_drop: bool = False
+    ) -> None:
+        """Print rows: a table on a terminal, CSV with ``--csv``, else TSV without truncation.
+
+        Args:
+            rows: What to print.
+            columns: Which columns, the most important first; None for all.
+            title: Heading on a terminal.
+            may_drop: Whether a terminal too narrow for all columns loses the last ones, which is said,
+                instead of long texts being folded.
+        """
         names = list(columns) if columns else list(rows[0]) if rows else []
         if self.csv or not self.is_terminal or self.path is not None:
             wants_csv = self.csv or (self.path is not None and self.path.suffix == ".csv")
-            self._write(_delimited(rows, names, "," if wants_csv else "\t"))
-        else:
-            _print_rich(rows, names, title)
+            self._write(delimited(rows, names, "," if wants_csv else "\t"))
+            return
+        dropped = print_table(rows, names, title=title, may_drop=may_drop)
+        if dropped:
+            self.note(f"no room for {', '.join(dropped)}: --json and --csv have them")
 
     def note(self, message: str) -> None:
         """Say something beside the answer, on stderr."""
@@ -88,45 +97,3 @@ def output_from_flags(values: Mapping[str, Any], *, use_path: bool = True) -> Ou
         no_progress=values["no_progress"],
         path=Path(path) if path else None,
     )
-
-
-def _delimited(rows: Rows, names: Sequence[str], delimiter: str) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow(["" if row.get(name) is None else _cell(row[name]) for name in names])
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list | tuple | dict):
-        return json.dumps(value, default=_plain)
-    return str(value)
-
-
-def _print_rich(rows: Rows, names: Sequence[str], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title or None, box=None, header_style="bold", title_justify="left", pad_edge=False)
-    for name in names:
-        numeric = any(isinstance(row.get(name), int | float) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*["" if row.get(n) is None else _short(row[n]) for n in names])
-    Console(no_color=bool(os.environ.get("NO_COLOR"))).print(table)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
-    return _cell(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

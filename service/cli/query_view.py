@@ -1,0 +1,184 @@
+"""How the answers of ``nuwa query`` look: columns of each topic, budgets and comparisons as rows and as pictures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nuwa.store.budget import latency_of
+from nuwa.store.query import COLUMNS
+from service.cli.figures import interval, milliseconds, percent
+from service.cli.output import Output
+from service.cli.picture import bar
+
+Row = dict[str, Any]
+
+# Columns on a terminal, the most important first: a narrow one loses the last.
+SHOWN = {
+    "latencies": (
+        *("arch_id", "device", "latency_ms", "figure", "provenance", "low_ms", "high_ms", "samples", "subnet_id"),
+        *("source_id", "created_at"),
+    ),
+    "studies": ("study", "state", "device", "budget_ms", "base", "created_at", "finished_at", "seed", "predictor_id"),
+    "devices": (
+        *("device", "kind", "runtime", "runtime_version", "precision", "power_mode", "num_lut_rows"),
+        *("num_measurements", "predictor_id"),
+    ),
+    "certificates": (
+        *("certificate_id", "verdict", "measured_latency_ms", "budget_ms", "provenance", "device", "subnet_id"),
+        *("created_at", "path"),
+    ),
+}
+# What an answer without rows is a table of, where it is known.
+EMPTY = {"subnets": COLUMNS} | SHOWN
+# Budgets on the picture of a curve.
+_NUM_BUDGETS = 12
+_BAR_CELLS = 24
+
+
+def show_subnets(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
+    """Print subnets for people: each latency with how it is known, each accuracy with its split."""
+    shown = [
+        {
+            "subnet_id": row["subnet_id"],
+            "latency": _latency(row),
+            "top1": percent(row["top1"]),
+            "device": row["device"],
+            "arch_id": row["arch_id"],
+            "split": row["split"],
+            "score": row["score_kind"],
+            "study": row["study"],
+            "bundle": f"{row['bundle_dir']} (gone)" if row["bundle_is_missing"] else row["bundle_dir"],
+        }
+        for row in rows
+    ]
+    output.table(shown, may_drop=True)
+
+
+def budget_rows(answers: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Flatten explained budgets: one row per point of each curve, the best and the steps marked in ``step``."""
+    return [_point(row, answer) for answer in answers for row in answer["curve"]]
+
+
+def _point(row: Row, answer: Mapping[str, Any]) -> Row:
+    best = answer["best"]
+    marks = {_key(best): "best"} if best else {}
+    marks |= {_key(step): f"+{n}" for n, step in enumerate(answer["steps_up"], start=1)}
+    marks |= {_key(step): f"-{n}" for n, step in enumerate(answer["steps_down"], start=1)}
+    return {
+        "device": answer["device"],
+        "classes": answer["classes"],
+        "max_ms": answer["max_ms"],
+        "step": marks.get(_key(row), ""),
+        "latency_ms": latency_of(row),
+        "is_measured": row["measured_latency_ms"] is not None,
+        "provenance": row["provenance"],
+        "top1": row["top1"],
+        "split": row["split"],
+        "extra_ms": latency_of(row) - latency_of(best) if best else None,
+        "extra_top1": row["top1"] - best["top1"] if best else None,
+        "subnet_id": row["subnet_id"],
+        "arch_id": row["arch_id"],
+    }
+
+
+def show_budgets(answers: Sequence[Mapping[str, Any]], output: Output) -> None:
+    """Print explained budgets for people: the curve as bars, then the steps around the best."""
+    for answer in answers:
+        budget_ms = answer["max_ms"]
+        asked = "" if budget_ms is None else f", budget {milliseconds(budget_ms)}"
+        output.text(f"{answer['device']}: {_task(answer['classes'])}{asked}")
+        output.text("\n".join(curve_lines(answer["curve"], budget_ms)))
+        best = answer["best"]
+        if best is None:
+            output.text(f"nothing known is as fast as {milliseconds(budget_ms)}; the nearest:")
+        steps = [("", answer["steps_down"][::-1]), ("best", [best] if best else []), ("", answer["steps_up"])]
+        output.table([_step_row(mark, row) for mark, rows in steps for row in rows], may_drop=True)
+        output.text("")
+
+
+def curve_lines(curve: Sequence[Row], max_ms: float | None) -> list[str]:
+    """Draw what each of some budgets buys: one bar of accuracy per budget, the asked one among them.
+
+    Args:
+        curve: A front by latency, not empty.
+        max_ms: The budget asked for in milliseconds; None if none was.
+    """
+    fastest, slowest = latency_of(curve[0]), latency_of(curve[-1])
+    step = (slowest - fastest) / (_NUM_BUDGETS - 1)
+    budgets = {slowest, *(fastest + n * step for n in range(_NUM_BUDGETS - 1))}
+    if max_ms is not None:  # it takes the place of a neighbour that would say the same
+        budgets = {ms for ms in budgets if abs(ms - max_ms) > step / 2 or ms in (fastest, slowest)} | {max_ms}
+    lines = []
+    for budget_ms in sorted(budgets):
+        under = [row for row in curve if latency_of(row) <= budget_ms]
+        top1 = under[-1]["top1"] if under else None
+        mark = "  < the budget" if budget_ms == max_ms else ""
+        drawn = bar(top1 or 0.0, _BAR_CELLS)
+        lines.append(f"{milliseconds(budget_ms):>9}  {drawn} {percent(top1):>7}{mark}")
+    return lines
+
+
+def comparison_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Flatten a comparison: three columns per device, ``latency_ms.D``, ``provenance.D`` and ``is_on_front.D``."""
+    flat = []
+    for row in rows:
+        out = {name: value for name, value in row.items() if name != "latencies"}
+        for device, found in row["latencies"].items():
+            for name in ("latency_ms", "provenance", "is_measured", "is_on_front"):
+                out[f"{name}.{device}"] = None if found is None else found[name]
+        flat.append(out)
+    return flat
+
+
+def show_comparison(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
+    """Print a comparison for people: one column per device, ``*`` where a subnet is on that device's front."""
+    shown = []
+    for row in rows:
+        cells = {device: _cell(found) for device, found in row["latencies"].items()}
+        rest = {"arch_id": row["arch_id"], "base": row["base"], "classes": _task(row["classes"])}
+        shown.append({"subnet_id": row["subnet_id"], "top1": percent(row["top1"]), **cells, **rest})
+    output.table(shown, may_drop=True)
+    output.note("* on the front of that device and task")
+
+
+def _latency(row: Mapping[str, Any]) -> str:
+    if row["measured_latency_ms"] is not None:
+        return f"{milliseconds(row['measured_latency_ms'])} {row['provenance']}"
+    if row["predicted_latency_ms"] is None:
+        return "–"
+    beside = "" if row["predicted_interval_ms"] is None else f" ({interval(row['predicted_interval_ms'])})"
+    return f"{milliseconds(row['predicted_latency_ms'])} predicted{beside}"
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    figure = _figure(found["provenance"], is_measured=found["is_measured"])
+    return f"{milliseconds(found['latency_ms'])} {figure}{' *' if found['is_on_front'] else ''}"
+
+
+def _figure(provenance: str, *, is_measured: bool) -> str:
+    """Say how a latency is known: ``measured``, ``emulated``, ``predicted``, ``predicted, emulated``."""
+    if is_measured:
+        return provenance
+    return "predicted" if provenance == "measured" else f"predicted, {provenance}"
+
+
+def _step_row(mark: str, row: Row) -> Row:
+    extra_ms = row.get("extra_ms")
+    return {
+        "": mark,
+        "latency": milliseconds(latency_of(row)),
+        "top1": percent(row["top1"]),
+        "subnet_id": row["subnet_id"],
+        "change": "" if extra_ms is None else f"{extra_ms:+.2f} ms, {100 * row['extra_top1']:+.1f} points",
+        "figure": _figure(row["provenance"], is_measured=row["measured_latency_ms"] is not None),
+        "arch_id": row["arch_id"],
+    }
+
+
+def _task(classes: Sequence[str]) -> str:
+    return ", ".join(classes) if len(classes) <= 6 else f"{', '.join(classes[:5])} and {len(classes) - 5} more classes"
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["subnet_id"], row["device_id"]
