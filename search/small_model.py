@@ -4,10 +4,10 @@ A small net trained on all of the base's data with the base as teacher may beat 
 what should be shipped. It is pretrained once per shape, whatever the task, and cached.
 """
 
+import bisect
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -15,7 +15,6 @@ from nuwa.arch import Arch, BlockSpec
 from nuwa.cache import Cache, content_key
 from nuwa.cost import count_macs
 from nuwa.vit import PlainViT
-from search.feasible import Floats
 from search.judge import Tune
 
 STAGE = "small-model"
@@ -27,21 +26,33 @@ INIT_STD = 0.02
 
 def small_archs(base: Arch) -> Iterator[Arch]:
     """Yield plain ViTs of up to the base's depth and heads, head width and input kept, all blocks alike."""
+    for block, width in _blocks(base):
+        for depth in range(1, len(base.blocks) + 1):
+            yield dataclasses.replace(base, blocks=(block,) * depth, embed_dim=width)
+
+
+def _blocks(base: Arch) -> Iterator[tuple[BlockSpec, int]]:
     head_dim = max(block.qk_dim for block in base.blocks)
     for num_heads in range(1, max(block.num_heads for block in base.blocks) + 1):
         width = num_heads * head_dim
         if width > base.embed_dim:
             return
-        block = BlockSpec(num_heads, head_dim, head_dim, MLP_RATIO * width)
-        for depth in range(1, len(base.blocks) + 1):
-            yield dataclasses.replace(base, blocks=(block,) * depth, embed_dim=width)
+        yield BlockSpec(num_heads, head_dim, head_dim, MLP_RATIO * width), width
 
 
-def pick_small_arch(base: Arch, *, upper_ms: Callable[[Sequence[Arch]], Floats], budget_ms: float) -> Arch | None:
-    """Choose the uniformly small ViT with the most MACs that fits; None if none does."""
-    archs = list(small_archs(base))
-    fits = np.asarray(upper_ms(archs)) <= budget_ms
-    fitting = [arch for arch, inside in zip(archs, fits, strict=True) if inside]
+def pick_small_arch(base: Arch, *, fits: Callable[[Arch], bool]) -> Arch | None:
+    """Choose the uniformly small ViT with the most MACs that fits; None if none does.
+
+    At each width the deepest that fits is found by bisection, since a block more never takes less time: ``fits``
+    may measure on a device.
+    """
+    fitting = []
+    for block, width in _blocks(base):
+        archs = [
+            dataclasses.replace(base, blocks=(block,) * n, embed_dim=width) for n in range(1, len(base.blocks) + 1)
+        ]
+        deepest = bisect.bisect_left(archs, True, key=lambda arch: not fits(arch))
+        fitting += archs[:deepest][-1:]
     return max(fitting, key=lambda arch: (count_macs(arch), arch.depth), default=None)
 
 

@@ -7,32 +7,68 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.search_bench.cells import SMALL, SMALL_LONG, Cell, grid, read_cells, run_cell
+from benchmarks.search_bench.exhaustive import exhaustive_table
+from benchmarks.search_bench.fronts import front_table
 from benchmarks.search_bench.methods import METHODS
+from benchmarks.search_bench.predictor import predictor_table
 from benchmarks.search_bench.setting import CLASSES, Places
+from benchmarks.search_bench.speed import speed_table
 from benchmarks.search_bench.tables import accuracy_table, evaluations_table, ranks, tau_table, write_table
 
 RESULTS = Path("benchmarks/results")
 ALL_METHODS = [*METHODS, SMALL, SMALL_LONG]
 PRETRAIN_STEPS = 625
 """One pass over the 40 000 training images of all classes; more does not fit the default grid's time."""
+FRONT_TRIALS = {"ours": 60, "random": 300, "nsga2": 300}
+FRONT_SHARE = 0.7
+"""Budget below which fronts are compared, as a share of the base's latency."""
+SPEED_SHARE = 0.5
+ACTIONS = ("run", "tables", "predictor", "exhaustive", "fronts", "speed")
 
 
 def main() -> None:
-    """Run the grid, then write its tables."""
+    """Run what is asked for, then write its tables."""
     options = _parse()
-    if options.action == "run":
-        _run(options)
+    places = Places(options.data, options.base, options.cache)
+    device, task = options.devices[0], options.tasks[0]
+    seeds = range(options.seeds)
+    match options.action:
+        case "predictor":
+            write_table(predictor_table(places, tasks=options.tasks), _table(options, "predictor"))
+        case "exhaustive":
+            found = exhaustive_table(places, device_name=device, task_name=task, seeds=seeds)
+            write_table(found, _table(options, "exhaustive"))
+        case "fronts":
+            found = front_table(
+                places, device_name=device, task_name=task, share=FRONT_SHARE, seeds=seeds, trials=FRONT_TRIALS
+            )
+            write_table(found, _table(options, "fronts"))
+        case "speed":
+            found = speed_table(places, device_name=device, task_name=task, share=SPEED_SHARE)
+            write_table(found, _table(options, "speed"))
+        case "run":
+            _run(options, places)
+            _write_tables(options)
+        case _:
+            _write_tables(options)
+
+
+def _table(options: argparse.Namespace, name: str) -> Path:
+    path: Path = options.cells.with_name(f"search_{name}.csv")
+    return path
+
+
+def _write_tables(options: argparse.Namespace) -> None:
     rows = read_cells(options.cells)
     accuracy = accuracy_table(rows)
-    write_table(accuracy, options.cells.with_name("search_accuracy.csv"))
-    write_table(evaluations_table(rows), options.cells.with_name("search_evaluations.csv"))
-    write_table(tau_table(rows), options.cells.with_name("search_score_tau.csv"))
+    write_table(accuracy, _table(options, "accuracy"))
+    write_table(evaluations_table(rows), _table(options, "evaluations"))
+    write_table(tau_table(rows), _table(options, "score_tau"))
     for line in ranks(accuracy):
         print(line)
 
 
-def _run(options: argparse.Namespace) -> None:
-    places = Places(options.data, options.base, options.cache)
+def _run(options: argparse.Namespace, places: Places) -> None:
     cells = list(
         grid(
             devices=options.devices,
@@ -58,13 +94,13 @@ def _run(options: argparse.Namespace) -> None:
         row = run_cell(cell, places)
         with options.cells.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        told = {k: v for k, v in row.items() if k not in ("curve", *names)}
+        told = {k: v for k, v in row.items() if k not in ("curve", "arch", *names)}
         print(f"{cell.device} {cell.task} {cell.share:g} seed {cell.seed} {cell.method}: {told}", flush=True)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks/search.py", description=__doc__)
-    parser.add_argument("action", nargs="?", choices=("run", "tables"), default="run")
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="run")
     parser.add_argument("--full", action="store_true", help="more tasks, budgets and the host, longer runs")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/cifar100"))
     parser.add_argument("--base", default="default")

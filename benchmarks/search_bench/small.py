@@ -3,8 +3,6 @@
 import functools
 import math
 
-import numpy as np
-
 from benchmarks.search_bench.methods import Outcome
 from benchmarks.search_bench.setting import BATCH_SIZE, DeviceSetting, Places, TaskSetting, open_base
 from deploy.train.config import FinetuneConfig
@@ -44,9 +42,7 @@ def small_vit(places: Places, task: TaskSetting, device: DeviceSetting, budget_m
     It is pretrained once per shape, whatever task and seed, with the base as teacher.
     """
     base = open_base(places)
-    arch = pick_small_arch(
-        base.arch, upper_ms=lambda archs: np.array([device.measure(a) for a in archs]), budget_ms=budget_ms
-    )
+    arch = pick_small_arch(base.arch, fits=lambda small: device.measure(small) <= budget_ms)
     if arch is None:
         return Outcome(None, None)
     tensors, teacher = _all_classes(places)

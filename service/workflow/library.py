@@ -4,7 +4,7 @@ import torch
 
 from nuwa.cache import Cache, content_key
 from search.derive.deriver import Deriver
-from search.library import Library, LibraryRow, build_library, library_archs
+from search.library import NUM_IMAGES, Library, LibraryRow, build_library, library_archs
 from search.scorer import Score, TeacherScorer
 from search.space import SearchSpace
 from service.workflow.hooks import Hooks
@@ -25,8 +25,14 @@ def cached_library(
 ) -> Library:
     """Read the library of this base, task and space, or score it now."""
     archs = library_archs(space)
+    num_images = min(NUM_IMAGES, len(scorer.inputs))
     key = content_key(
-        inputs.base.base_id, inputs.task.task_id, deriver.options.canonical, seed, *(arch.arch_id for arch in archs)
+        inputs.base.base_id,
+        inputs.task.task_id,
+        deriver.options.canonical,
+        seed,
+        num_images,
+        *(arch.arch_id for arch in archs),
     )
     found = cache.load(STAGE, key)
     if found is not None and found["scores"].shape == (len(archs), 4):
