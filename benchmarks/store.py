@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import aliased
 from store_data import bench_classes, fill_store
 
 from nuwa.store.pareto import front_query
@@ -73,8 +72,8 @@ def rows_per_second(store: Store) -> float:
 def front_size(store: Store, wanted: SubnetFilter) -> int:
     """Count the points of a front."""
     with store.read() as connection:
-        keys = front_query(resolve_filter(connection, wanted), aliased(LatencyRow), is_sqlite=store.is_sqlite)
-        return connection.execute(select(func.count()).select_from(keys.subquery())).scalar_one()
+        front = front_query(resolve_filter(connection, wanted), is_sqlite=store.is_sqlite)
+        return connection.execute(select(func.count()).select_from(front)).scalar_one()
 
 
 def main() -> None:

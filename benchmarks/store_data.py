@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from nuwa.arch import Arch, BlockSpec
 from nuwa.device import DeviceSpec
+from nuwa.store.fronts import mark_all_stale, mend_fronts
 from nuwa.store.records import BaseRecord, PredictorRecord, TaskRecord
 from nuwa.store.store import Store
 
@@ -63,7 +64,7 @@ def fill_store(store: Store, *, num_subnets: int, num_devices: int) -> None:
     with store.write() as connection:
         if not store.is_sqlite and connection.execute(text("SHOW is_superuser")).scalar() == "on":
             # Fifty million look-ups of foreign keys that are right by construction would take most of the time.
-            connection.execute(text("SET LOCAL session_replication_role = replica"))
+            connection.execute(text("SET LOCAL session_replication_role = replica"))  # which stops all triggers
         start = connection.execute(text("SELECT max(pk) FROM nuwa_archs")).scalar_one() + 1
         content = '{"blocks":[' + ",".join(['{"num_heads":3,"qk_dim":32,"v_dim":32,"mlp_width":768}'] * 12) + "]}"
         connection.execute(
@@ -107,6 +108,9 @@ def fill_store(store: Store, *, num_subnets: int, num_devices: int) -> None:
         for name, columns in _LATENCY_INDEXES.items():
             where = "WHERE measured_latency_ms IS NOT NULL" if name.endswith("measured") else ""
             connection.execute(text(f"CREATE INDEX {name} ON nuwa_latencies ({columns}) {where}"))
+        if not store.is_sqlite:
+            mark_all_stale(connection)
+    mend_fronts(store)
     if not store.is_sqlite:
         with store.write() as connection:
             for table in ("nuwa_archs", "nuwa_subnets", "nuwa_scores"):

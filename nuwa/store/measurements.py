@@ -14,6 +14,7 @@ from nuwa.store.archs import insert_archs
 from nuwa.store.clock import utc_now
 from nuwa.store.database import Database
 from nuwa.store.devices import insert_device, insert_protocol, spec_from_dict
+from nuwa.store.fronts import mend_fronts
 from nuwa.store.latencies import upsert_measured
 from nuwa.store.records import MeasurementRecord
 from nuwa.store.tables import ArchRow, DeviceRow, MeasurementRow, ProtocolRow, SubnetRow
@@ -110,6 +111,7 @@ class MeasurementMethods(Database):
                     latency_ms=measurement.latency_ms.median,
                     provenance=measurement.provenance,
                 )
+        mend_fronts(self)
         return measurement_id
 
     def measurements(

@@ -22,7 +22,7 @@ from nuwa.store.tables import (
     SubnetRow,
     TaskRow,
 )
-from nuwa.store.wanted import ResolvedFilter, SubnetFilter, resolve_filter
+from nuwa.store.wanted import LatencyColumns, ResolvedFilter, SubnetFilter, resolve_filter
 from nuwa.suggest import unknown_name
 
 EVERYTHING = SubnetFilter()
@@ -55,7 +55,7 @@ COLUMNS = (
 )
 
 
-def _orders(rows: type[LatencyRow]) -> dict[str, tuple[ColumnElement[Any], ...]]:
+def _orders(rows: LatencyColumns) -> dict[str, tuple[ColumnElement[Any], ...]]:
     accurate = rows.top1.desc().nulls_last()
     return {
         "top1": (accurate, rows.latency_ms.asc()),
@@ -101,9 +101,9 @@ def find_subnets(
     with database.read() as connection:
         resolved = resolve_filter(connection, wanted)
         if pareto:
-            row = aliased(LatencyRow)
-            keys = front_query(resolved, row, is_sqlite=database.is_sqlite)
-            return _read(connection, _details(_head(keys, row, sort, limit), sort))
+            front = front_query(resolved, is_sqlite=database.is_sqlite)
+            keys = select(front.c.subnet_pk, front.c.device_pk)
+            return _read(connection, _details(_head(keys, front.c, sort, limit), sort))
         rows = _find_priced(connection, resolved, sort=sort, limit=limit, is_sqlite=database.is_sqlite)
         asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
         if not asks_for_latency and (limit is None or len(rows) < limit):
@@ -132,7 +132,7 @@ def _filter_subquery(wanted: ResolvedFilter, sort: str, limit: int | None) -> Su
     return _head(keys, LatencyRow, sort, limit)
 
 
-def _head(keys: Select[*tuple[Any, ...]], row: type[LatencyRow], sort: str, limit: int | None) -> Subquery:
+def _head(keys: Select[*tuple[Any, ...]], row: LatencyColumns, sort: str, limit: int | None) -> Subquery:
     """Apply the limit to keys, before anything is joined for columns that people see."""
     if limit is not None:
         if sort in ("macs", "params", "newest"):

@@ -12,6 +12,7 @@ from nuwa.errors import NuwaError
 from nuwa.store.archs import insert_archs
 from nuwa.store.clock import utc_now
 from nuwa.store.database import Database
+from nuwa.store.fronts import mend_fronts
 from nuwa.store.latencies import upsert_predicted
 from nuwa.store.records import PredictedLatency, Score, SubnetRecord
 from nuwa.store.rows import chunks, need_pks, upsert
@@ -178,6 +179,7 @@ class SubnetMethods(Database):
             key = ["subnet_pk", "kind", "split", "num_images", "seed"]
             upsert(connection, ScoreRow, rows.values(), key=key, update=["value", "created_at"])
             _refresh_top1(connection, sorted(set(subnets.values())))
+        mend_fronts(self)
 
     def scores(self, subnet_id: str) -> tuple[Score, ...]:
         """Read all scores of a subnet, oldest first."""
@@ -198,3 +200,4 @@ class SubnetMethods(Database):
         """
         with self.write() as connection:
             upsert_predicted(connection, list(predictions))
+        mend_fronts(self)

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, or_, select
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from nuwa.store.rows import find_pks
 from nuwa.store.tables import BaseNetRow, DeviceRow, LatencyRow, SubnetRow, TaskRow
 from nuwa.store.tasks import hash_classes
+
+LatencyColumns = type[LatencyRow] | ReadOnlyColumnCollection[str, ColumnElement[Any]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,12 @@ class ResolvedFilter:
         )
 
     def conditions(
-        self, rows: type[LatencyRow], *, top1: ColumnElement[float | None] | None = None
+        self, rows: LatencyColumns, *, top1: ColumnElement[float | None] | None = None
     ) -> list[ColumnElement[bool]]:
         """Write everything but device and task as conditions on latency rows.
 
         Args:
-            rows: The latency rows, or an alias of them.
+            rows: The latency rows, an alias of them, or the columns of a table that repeats theirs.
             top1: What stands for their accuracy; the column itself if None.
         """
         found: list[ColumnElement[bool]] = []
