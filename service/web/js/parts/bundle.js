@@ -1,0 +1,32 @@
+/** A bundle's files to download; those that are missing or changed are said. */
+
+import { h } from "../core/dom.js";
+import { bytes } from "../core/figures.js";
+
+/** Build the body of the panel; `bundle` as the API gives it, null where none was shipped. */
+export function bundlePart(bundle) {
+  if (!bundle) return h("p", { class: "muted" }, "This subnet was scored in a search but not shipped, so there is no bundle of it.");
+  return h(
+    "div",
+    { class: "stack" },
+    h("p", { class: "small muted" }, "in ", h("code", null, bundle.dir)),
+    bundle.is_missing && h("p", { class: "bad" }, "The folder is missing; only what the database knows is left."),
+    !bundle.is_served && !bundle.is_missing && h("p", { class: "note" }, "The folder lies outside the data roots of this service, so nothing of it can be downloaded here. Start the service with --root to serve it."),
+    bundle.is_served && !bundle.is_missing && h("p", null, h("a", { class: "button button-main", href: bundle.zip, download: true }, "download the bundle (zip)")),
+    bundle.files?.length > 0 && h("ul", { class: "files" }, bundle.files.map((file) => fileLine(file, bundle.is_served))),
+  );
+}
+
+function fileLine(file, isServed) {
+  const name = isServed && !file.is_missing ? h("a", { href: file.url, download: true }, file.name) : h("span", null, file.name);
+  return h(
+    "li",
+    null,
+    h("span", { class: "mono" }, name),
+    file.is_missing
+      ? h("strong", { class: "bad" }, "missing")
+      : h("span", { class: "muted" }, bytes(file.size_bytes)),
+    file.is_changed && h("strong", { class: "bad" }, "changed since it was certified"),
+    file.sha256 && h("code", { class: "muted hash", title: file.sha256 }, file.sha256.slice(0, 8)),
+  );
+}

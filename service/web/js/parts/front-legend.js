@@ -1,0 +1,37 @@
+/** What the marks of the front mean; only those that are there. */
+
+import { markPath } from "../chart/marks.js";
+import { h, s } from "../core/dom.js";
+import { isRun, originOf } from "../core/latency.js";
+
+/** Build the legend for the rows and references shown. */
+export function frontLegend(rows, references) {
+  const origins = new Set(rows.map(originOf));
+  const run = [...origins].filter((word) => !word.startsWith("predicted"));
+  const predicted = [...origins].filter((word) => word.startsWith("predicted"));
+  const splits = [...new Set(rows.map((row) => row.split).filter(Boolean))].sort();
+  const shape = splits.includes("test") ? "circle" : "square";
+  return h(
+    "div",
+    null,
+    h(
+      "ul",
+      { class: "legend", "aria-label": "Legend" },
+      run.length > 0 && item(shape, "mark-front is-run", `filled: ${run.sort().join(", ")}`),
+      predicted.length > 0 && item("square", "mark-front is-predicted", `hollow: ${predicted.sort().join(", ")}`),
+      splits.includes("test") && item("circle", "mark-other is-run", "circle: top1 on the test split"),
+      splits.some((split) => split !== "test") && item("square", "mark-other is-run", `square: top1 on the ${splits.filter((split) => split !== "test").join(", ")} split`),
+      references.map((row) => item("star", `mark-star ${isRun(row) ? "is-run" : "is-predicted"}`, `${row.label}${row.kind === "base" ? ", head restricted to the classes" : ""}, ${row.split} split`)),
+    ),
+    splits.length > 1 && h("p", { class: "small muted" }, "Two splits are two sets of images: a circle and a square do not compare to the last percent."),
+  );
+}
+
+function item(shape, name, text) {
+  return h(
+    "li",
+    null,
+    s("svg", { width: 16, height: 16, viewBox: "-8 -8 16 16", "aria-hidden": "true" }, s("path", { class: `mark ${name}`, d: markPath(shape, shape === "star" ? 6 : 4.5) })),
+    text,
+  );
+}

@@ -1,0 +1,40 @@
+/** Where a running search stands: meters for what is counted, and the list of steps. */
+
+import { h } from "../core/dom.js";
+import { isNumber, percent } from "../core/figures.js";
+
+/** Build the meters; only those for what has begun. */
+export function meters({ search, log, figures }) {
+  const done = search.progress ?? {};
+  const wanted = done.trials_wanted ?? log.wanted;
+  const scored = Math.max(figures.scored, done.trials_scored ?? 0);
+  const tuned = log.finetune.at(-1);
+  const lines = [
+    log.count && meter(log.count.label, log.count.done, log.count.total),
+    isNumber(wanted) && meter("subnets scored", Math.min(scored, wanted), wanted),
+    tuned && meter("fine-tuning steps", tuned.step, tuned.steps, isNumber(tuned.top1_search) ? `${percent(tuned.top1_search)} on the search split` : ""),
+  ].filter(Boolean);
+  return lines.length ? lines : h("p", { class: "muted" }, search.state === "queued" ? "waiting for a worker" : "starting");
+}
+
+/** Build the list, newest first. */
+export function stepList(steps) {
+  if (!steps.length) return h("p", { class: "muted" }, "No steps were recorded: the search ran outside the service.");
+  return h("ol", { class: "steps", reversed: true, tabindex: 0, "aria-label": "Steps, newest first" }, [...steps].reverse().map((step) =>
+    h("li", { class: step.isState ? "is-state" : "" }, h("time", { class: "muted", datetime: step.at }, clock(step.at)), h("span", null, step.text))));
+}
+
+function meter(label, done, total, beside = "") {
+  const of = isNumber(total) ? `${done} of ${total}` : `${done}`;
+  return h(
+    "div",
+    { class: "meter" },
+    h("div", { class: "meter-head" }, h("span", null, label), h("span", { class: "muted" }, of, beside && ` · ${beside}`)),
+    h("progress", { "aria-label": label, max: isNumber(total) ? total : null, value: isNumber(total) ? done : null }),
+  );
+}
+
+function clock(text) {
+  const at = new Date(text);
+  return Number.isNaN(at.getTime()) ? "" : [at.getHours(), at.getMinutes(), at.getSeconds()].map((n) => String(n).padStart(2, "0")).join(":");
+}

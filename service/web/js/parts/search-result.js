@@ -1,0 +1,47 @@
+/** The answer of a search: winner beside base, verdict, and where to get it. */
+
+import { apiUrl, pathOf } from "../core/api.js";
+import { h } from "../core/dom.js";
+import { count, duration, interval, isNumber, milliseconds, percent, whole } from "../core/figures.js";
+import { routeTo } from "../core/route.js";
+import { verdictBadge } from "./badges.js";
+import { facts, tableRoom } from "./panel.js";
+
+/** Build the body of the panel from a `nuwa.search/1` document. */
+export function searchResult(result) {
+  if (!result.subnet) return infeasible(result);
+  const { base, subnet, task } = result;
+  const rows = [
+    ["latency", `${milliseconds(base.latency_ms)} ${base.provenance}`, `${milliseconds(subnet.measured_latency_ms)} ${subnet.provenance} (p95 ${milliseconds(subnet.measured_p95_ms)})`],
+    ["predicted", "–", `${milliseconds(subnet.predicted_latency_ms)} predicted (${interval(subnet.predicted_interval_ms)})`],
+    subnet.board_interval_ms && ["real board", interval(base.board_interval_ms), interval(subnet.board_interval_ms)],
+    ["top1, test split", `${percent(base.top1_restricted)} head restricted to the classes`, percent(subnet.top1)],
+    ["", `${percent(base.top1_all_classes)} all classes`, `${percent(subnet.top1_derived)} before fine-tuning`],
+    ["parameters", count(base.params), count(subnet.params)],
+    ["MACs", count(base.macs), count(subnet.macs)],
+  ].filter(Boolean);
+  return [
+    h("p", { class: "verdict" }, verdictBadge(result.verdict ?? (result.feasible ? "met" : "missed")), ` budget ${milliseconds(result.budget_ms)} on the ${result.budget_statistic}`,
+      !result.budget_binds && "; the base meets it already", result.shipped === "base" && "; the base is shipped, being the more accurate"),
+    tableRoom("Base and winner",
+      h("table", { class: "table" },
+        h("thead", null, h("tr", null, ["", `base ${base.name}`, "winner"].map((name) => h("th", { scope: "col" }, name)))),
+        h("tbody", null, rows.map(([name, left, right]) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, left), h("td", null, right)))))),
+    h("p", { class: "actions" },
+      h("a", { class: "button button-main", href: routeTo(["subnets", subnet.subnet_id]) }, "open the winner"), " ",
+      result.artifacts?.dir && h("a", { class: "button", href: apiUrl(pathOf("subnets", subnet.subnet_id, "bundle.zip")), download: true }, "download the bundle")),
+    facts([
+      ["images", `${whole(task.num_train)} train, ${whole(task.num_search)} search, ${whole(task.num_test)} test${task.search_split_seen_by_base ? "; the base has seen the search split" : ""}`],
+      ["trials", result.trials && `${result.trials.total} proposed, ${result.trials.feasible} feasible, ${result.trials.scored} scored, ${result.trials.failed} failed`],
+      ["repairs", isNumber(result.repairs) ? `${result.repairs} after a winner measured over the budget` : null],
+      ["time", result.seconds && Object.entries(result.seconds).map(([name, value]) => `${name} ${duration(value)}`).join(", ")],
+    ]),
+  ];
+}
+
+function infeasible({ fastest, budget_ms: budgetMs }) {
+  return [
+    h("p", null, `No subnet of this base fits ${milliseconds(budgetMs)} on this device.`),
+    fastest && h("p", null, `The fastest that can be reached: ${milliseconds(fastest.predicted_latency_ms)} predicted (arch `, h("code", null, fastest.arch_id), ")."),
+  ];
+}

@@ -1,0 +1,134 @@
+/** One subnet: what was kept, what it costs, where it is from, what was proven, and how to get it. */
+
+import { blocksChart } from "../chart/blocks.js";
+import { get, pathOf } from "../core/api.js";
+import { blockTimes } from "../core/block-times.js";
+import { copyButton } from "../core/copy.js";
+import { h } from "../core/dom.js";
+import { classesText, count, isNumber, milliseconds, moment, percent, shortId, whole } from "../core/figures.js";
+import { isRun, latencyOf, originOf } from "../core/latency.js";
+import { routeTo } from "../core/route.js";
+import { provenanceBadge } from "../parts/badges.js";
+import { blockTable } from "../parts/block-table.js";
+import { bundlePart } from "../parts/bundle.js";
+import { certificatePart } from "../parts/certificate.js";
+import { commandLine, emptyNote } from "../parts/notes.js";
+import { facts, figure, head, panel, tableRoom } from "../parts/panel.js";
+
+/** Build the view. */
+export async function view({ path, signal }) {
+  const subnet = await get(pathOf("subnets", path[1]), {}, { signal });
+  const latency = subnet.latencies.find(isRun) ?? subnet.latencies[0] ?? null;
+  const times = blockTimes({ latency, measurements: subnet.measurements, blocks: subnet.blocks });
+  const picture = blocksChart({ blocks: subnet.blocks, times });
+  const certificates = subnet.certificates.map((row) => ({
+    row,
+    part: certificatePart(row, {
+      prediction: subnet.latencies.find((l) => l.device === row.device) ?? null,
+      measurement: subnet.measurements.find((m) => m.measurement_id === row.measurement_id) ?? null,
+    }),
+  }));
+  signal.addEventListener("abort", () => [picture, ...certificates.map((c) => c.part)].forEach((c) => c.destroy()), { once: true });
+  const node = h(
+    "div",
+    { class: "stack" },
+    head(`Subnet ${shortId(subnet.subnet_id)}`, {
+      crumb: h("a", { href: frontLink(subnet, latency) }, "Front"),
+      beside: h("p", { class: "muted" }, `${subnet.base.name} cut for ${classesText(subnet.task.classes)}`),
+      tools: copyButton("copy id", () => subnet.subnet_id),
+    }),
+    figures(subnet, latency),
+    panel("What was kept of the base", [keptText(subnet), picture.node, timesText(times), blockTable(subnet.blocks, times)], { note: legend(times) }),
+    h(
+      "div",
+      { class: "columns" },
+      h("div", { class: "stack" },
+        certificates.length
+          ? certificates.map(({ row, part }) => panel("Certificate", part.node, { note: moment(row.created_at) }))
+          : panel("Certificate", emptyNote("Nothing was proven of this subnet yet. A bundle gets a certificate when it is exported and measured:", "nuwa build BUNDLE --device jetson-nano")),
+        panel("Bundle", bundlePart(subnet.bundle))),
+      h("div", { class: "stack" },
+        panel("Commands", subnet.commands.map((line) => commandLine(line.command, line.what))),
+        panel("Scores", scoreTable(subnet.scores)),
+        panel("Latencies", latencyTable(subnet.latencies)),
+        panel("Lineage", lineage(subnet))),
+    ),
+  );
+  return { title: `Subnet ${shortId(subnet.subnet_id)}`, node };
+}
+
+function frontLink(subnet, latency) {
+  return routeTo(["front"], { device: latency?.device, task: subnet.task.task_id });
+}
+
+function figures(subnet, latency) {
+  const best = bestScore(subnet.scores);
+  const smaller = (mine, theirs) => (theirs ? `${percent(mine / theirs, 0)} of the base's ${count(theirs)}` : null);
+  return h(
+    "div",
+    { class: "figures" },
+    figure("top1", percent(best?.value), best ? `${best.split} split, ${whole(best.num_images)} images${best.kind === "top1_derived" ? ", before fine-tuning" : ""}` : "never scored"),
+    figure(`latency on ${latency?.device ?? "any device"}`, milliseconds(latency && latencyOf(latency)), latency ? provenanceBadge(originOf(latency)) : "never priced"),
+    figure("parameters", count(subnet.params), smaller(subnet.params, subnet.base.params)),
+    figure("MACs", count(subnet.macs), smaller(subnet.macs, subnet.base.macs)),
+  );
+}
+
+function bestScore(scores) {
+  const rank = (score) => (score.kind === "top1" ? 2 : 0) + (score.split === "test" ? 1 : 0);
+  const accuracies = scores.filter((score) => score.kind.startsWith("top1") && score.split !== "train");
+  return accuracies.sort((a, b) => rank(b) - rank(a))[0] ?? null;
+}
+
+function keptText({ blocks, arch, base }) {
+  const attn = blocks.filter((b) => b.num_heads).length;
+  const mlp = blocks.filter((b) => b.mlp_width).length;
+  const sum = (name) => blocks.reduce((total, b) => total + b[name], 0);
+  const neurons = sum("mlp_width") / Math.max(1, sum("base_mlp_width"));
+  const gone = blocks.filter((b) => !b.kept).length;
+  const width = arch.embed_dim === base.arch.embed_dim
+    ? `embedding ${arch.embed_dim}, as in the base`
+    : `embedding ${arch.embed_dim} of ${base.arch.embed_dim}`;
+  return h("p", null, `${attn} of ${blocks.length} attention branches, ${mlp} of ${blocks.length} MLPs with ${percent(neurons, 0)} of the neurons; `
+    + `${gone ? `${gone} blocks gone` : "no block gone"}; ${width}.`);
+}
+
+function timesText(times) {
+  if (!times) return h("p", { class: "small muted" }, "No latency by block: the device has no table for such nets yet (nuwa profile DEVICE).");
+  const parts = times.parts.filter(([, ms]) => isNumber(ms)).map(([name, ms]) => `${name} ${milliseconds(ms)}`);
+  return h("p", { class: "small muted" }, `Latency by block: ${times.source}, ${times.origin}. Not in any block: ${parts.join(", ") || "nothing"}.`);
+}
+
+function legend(times) {
+  const marks = [["kept", "kept"], ["was", "cut"], ["gone", "branch gone"], ...(times ? [["attn", "attention ms"], ["mlp", "MLP ms"]] : [])];
+  return h("span", { class: "legend-inline" }, marks.map(([kind, text]) => h("span", { class: "nowrap" }, h("span", { class: `swatch swatch-${kind}` }), text)));
+}
+
+function scoreTable(scores) {
+  if (!scores.length) return emptyNote("Never scored.", "nuwa evaluate BUNDLE --data PATH");
+  const value = (score) => (score.kind.startsWith("top") ? percent(score.value) : score.value.toPrecision(3));
+  return tableRoom("Scores", h("table", { class: "table table-lines" },
+    h("thead", null, h("tr", null, ["score", "split", "images", "seed", "value"].map((name, k) => h("th", { scope: "col", class: k > 1 ? "number" : "" }, name)))),
+    h("tbody", null, scores.map((score) => h("tr", null, h("th", { scope: "row" }, score.kind), h("td", null, score.split),
+      h("td", { class: "number" }, whole(score.num_images)), h("td", { class: "number" }, score.seed), h("td", { class: "number" }, value(score)))))));
+}
+
+function latencyTable(latencies) {
+  if (!latencies.length) return emptyNote("Priced on no device.", "nuwa predict ARCH --device jetson-nano");
+  return tableRoom("Latencies", h("table", { class: "table table-lines" },
+    h("thead", null, h("tr", null, ["device", "latency, ms", "from", "predicted, ms"].map((name, k) => h("th", { scope: "col", class: k % 2 ? "number" : "" }, name)))),
+    h("tbody", null, latencies.map((row) => h("tr", null,
+      h("th", { scope: "row" }, h("a", { href: routeTo(["devices", row.device]) }, row.device)),
+      h("td", { class: "number" }, milliseconds(latencyOf(row))), h("td", null, provenanceBadge(originOf(row))),
+      h("td", { class: "number" }, row.predicted_interval_ms ? `${milliseconds(row.predicted_latency_ms)} (${row.predicted_interval_ms.map((ms) => ms.toFixed(2)).join("–")})` : "–"))))));
+}
+
+function lineage(subnet) {
+  const steps = subnet.lineage.map((step) => h("li", null,
+    h("span", { class: "lineage-step" }, step.step), h("span", null, step.title), step.at && h("span", { class: "muted small" }, moment(step.at))));
+  const from = subnet.study && h("p", null, "proposed by ", h("a", { href: routeTo(["searches", subnet.study]) }, subnet.study), isNumber(subnet.trial_number) && ` as trial ${subnet.trial_number}`);
+  return [h("ol", { class: "lineage" }, steps), from, facts([
+    ["subnet", h("code", null, subnet.subnet_id)], ["arch", h("code", null, subnet.arch_id)], ["task", h("code", null, subnet.task.task_id)], ["base", h("code", null, subnet.base.base_id)],
+    ["search split", subnet.task.search_split_seen_by_base ? "seen by the base in its training" : "not seen by the base"],
+  ])];
+}
