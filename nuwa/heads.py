@@ -1,6 +1,7 @@
 """Classifier heads for a task: rows of the base's head, or one fitted in closed form."""
 
 import copy
+import dataclasses
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ RIDGE = 1e-2
 def with_head(model: PlainViT, weight: Tensor, bias: Tensor) -> PlainViT:
     """Copy ``model`` with another head: ``weight`` (num_classes, head_in_features), ``bias`` (num_classes,)."""
     out = copy.deepcopy(model)
-    out.arch = type(model.arch)(**{**model.arch.__dict__, "num_classes": len(bias)})
+    out.arch = dataclasses.replace(model.arch, num_classes=len(bias))
     out.head = nn.Linear(weight.shape[1], len(bias))
     with torch.no_grad():
         out.head.weight.copy_(weight)

@@ -1,5 +1,6 @@
 """Profile a device: fill its latency table, measure a few whole nets, fit, and report."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,9 +42,10 @@ class ProfileSettings:
         num_heldout: Whole nets for the report card, never fitted to.
         repeats: Measurements of each whole net fitted to; None for 12 on an emulated device, where each is
             taken in a session of its own and costs nothing, and 2 on a real one.
-        heldout_repeats: Measurements of each held-out net; two tell the noise floor.
-        num_sessions: Sessions that whole nets are spread over, so that no session's offset gets into
-            the scale.
+        heldout_repeats: Measurements of each held-out net, two of which tell the noise floor; None for as many
+            as of those fitted to, but two.
+        num_sessions: Sessions that the nets fitted to are spread over, and as many again for those held out, so
+            that no session's offset gets into the scale.
         embed_dims: Widths of the residual stream that subnets may be cut to; empty for none.
         max_rows: Most rows of one kind of branch.
         minutes: Time to keep; None for as long as it takes on an emulated device, and for
@@ -55,8 +57,8 @@ class ProfileSettings:
     num_fit: int = 48
     num_heldout: int = 60
     repeats: int | None = None
-    heldout_repeats: int = 2
-    num_sessions: int = 16
+    heldout_repeats: int | None = None
+    num_sessions: int = 48
     embed_dims: tuple[int, ...] = ()
     max_rows: int = 120
     minutes: float | None = None
@@ -128,9 +130,10 @@ def profile(
     notebook = notebook if notebook is not None else MemoryNotebook()
     keeps = ("reference", "probe") if is_emulated else ("reference", "probe", "chain")
     timer = ArchTimer(device, export=export, protocol=protocol, notebook=notebook, keeps=keeps)
-    sessions = [timer]
+    sessions = {"fit": [timer], "heldout": [timer]}
     if reopen is not None and is_emulated:
-        sessions = [ArchTimer(reopen(k), export=export, protocol=protocol) for k in range(settings.num_sessions)]
+        opened = [ArchTimer(reopen(k), export=export, protocol=protocol) for k in range(2 * settings.num_sessions)]
+        sessions = {"fit": opened[::2], "heldout": opened[1::2]}
     relative_sd = _repeatability(timer, base, notebook)
     fit_archs, heldout_archs = _choose_models(base, settings)
     deadlines = _deadlines(begun, settings.minutes)
@@ -152,36 +155,42 @@ def profile(
         deadline=deadlines["table"],
         progress=progress,
     )
+    wanted = (
+        ("fit", fit_archs, repeats),
+        ("heldout", heldout_archs, settings.heldout_repeats or max(2, repeats)),
+    )
     fitted, heldout = (
         measure_models(
             archs,
             role=role,
-            sessions=sessions,
+            sessions=sessions[role],
             notebook=notebook,
             repeats=count,
             deadline=deadlines[role],
             progress=progress,
         )
-        for archs, role, count in ((fit_archs, "fit", repeats), (heldout_archs, "heldout", settings.heldout_repeats))
+        for role, archs, count in wanted
     )
     predictor = LatencyPredictor(
         notebook.rows(),
         subject=subject_of(device.spec, protocol_id=protocol.protocol_id if protocol else ""),
         coverage=settings.coverage,
         noise_sd=_mean_noise(fitted) if is_emulated else 0.0,
+        common_sd=_noise(fitted) / math.sqrt(len(sessions["fit"])) if is_emulated else 0.0,
     ).fit([m.arch for m in fitted], [m.mean_ms for m in fitted])
     card = report_card(
         predictor,
         [m.arch for m in heldout],
         np.array([m.mean_ms for m in heldout]),
         noise_floor_mape=noise_floor([m.latencies_ms for m in heldout]),
+        reference_sd=_mean_noise(heldout) if is_emulated else 0.0,
     )
     return ProfileResult(
         predictor=predictor,
         report=card,
         rows_added=len(notebook.rows()) - rows_before,
         models_measured=len(fitted),
-        measurements=timer.num_measured + sum(s.num_measured for s in sessions if s is not timer),
+        measurements=sum(t.num_measured for t in {timer, *sessions["fit"], *sessions["heldout"]}),
         heldout=tuple((m.arch, m.mean_ms) for m in heldout),
         relative_sd=relative_sd,
         seconds=time.monotonic() - begun,
@@ -210,9 +219,12 @@ def _deadlines(begun: float, minutes: float | None) -> dict[str, float | None]:
     return {step: begun + 60 * minutes * share for step, share in _ENDS.items()}
 
 
-def _mean_noise(models: Sequence[ModelTimes]) -> float:
-    """Estimate the relative noise of the nets' mean latencies from their repeats."""
-    variances = [
-        float(np.var(np.log(m.latencies_ms), ddof=1)) / len(m.latencies_ms) for m in models if len(m.latencies_ms) > 1
-    ]
+def _noise(models: Sequence[ModelTimes]) -> float:
+    """Estimate the relative noise of one measurement, its session's included, from the nets' repeats."""
+    variances = [float(np.var(np.log(m.latencies_ms), ddof=1)) for m in models if len(m.latencies_ms) > 1]
     return float(np.sqrt(np.mean(variances))) if variances else 0.0
+
+
+def _mean_noise(models: Sequence[ModelTimes]) -> float:
+    """Estimate the relative noise of the nets' mean latencies."""
+    return _noise(models) / math.sqrt(np.mean([len(m.latencies_ms) for m in models])) if models else 0.0

@@ -12,6 +12,7 @@ from nuwa.arch import Arch
 from nuwa.errors import NuwaError
 from predictors.contract import Prediction
 from predictors.latency.baselines import predict_by_macs, predict_by_operators
+from predictors.latency.conformal import normal_half_width
 from predictors.latency.predictor import LatencyPredictor
 
 Array = npt.NDArray[np.float64]
@@ -43,8 +44,9 @@ class ReportCard:
     Args:
         num_heldout: Nets measured and never fitted to.
         errors: Of the predictor.
-        interval_coverage: Share of nets inside the interval.
+        interval_coverage: Share of nets inside the interval, the measured figures' own error allowed for.
         interval_width: Mean width of the interval relative to the prediction.
+        reference_sd: Relative standard error of the measured figures that was allowed for.
         nominal_coverage: What the interval promises.
         noise_floor_mape: Difference between two measurements of the same nets, relative; None where
             they were measured once.
@@ -57,6 +59,7 @@ class ReportCard:
     errors: Errors
     interval_coverage: float
     interval_width: float
+    reference_sd: float
     nominal_coverage: float
     noise_floor_mape: float | None
     macs: Errors
@@ -70,6 +73,7 @@ class ReportCard:
             **asdict(self.errors),
             "interval_coverage": self.interval_coverage,
             "interval_width": self.interval_width,
+            "reference_sd": self.reference_sd,
             "nominal_coverage": self.nominal_coverage,
             "noise_floor_mape": self.noise_floor_mape,
             "baselines": {"macs": asdict(self.macs), "operators": asdict(self.operators)},
@@ -111,13 +115,28 @@ def noise_floor(repeats: Sequence[Sequence[float]]) -> float | None:
     return float(np.mean(np.abs(pairs[:, 0] - pairs[:, 1]) / pairs.mean(axis=1)))
 
 
-def coverage_of(prediction: Prediction, measured: Array) -> float:
-    """Share of measured latencies inside the predicted interval."""
-    return float(np.mean((prediction.lower <= measured) & (measured <= prediction.upper)))
+def coverage_of(prediction: Prediction, measured: Array, *, slack: float = 0.0) -> float:
+    """Share of measured latencies inside the predicted interval.
+
+    Args:
+        prediction: Of n nets.
+        measured: (n,) milliseconds.
+        slack: What the measured figures themselves may be off, relative, at the interval's own confidence;
+            the interval of the difference is both in quadrature.
+    """
+    off = (slack * prediction.value) ** 2
+    lower = prediction.value - np.sqrt((prediction.value - prediction.lower) ** 2 + off)
+    upper = prediction.value + np.sqrt((prediction.upper - prediction.value) ** 2 + off)
+    return float(np.mean((lower <= measured) & (measured <= upper)))
 
 
 def report_card(
-    predictor: LatencyPredictor, archs: Sequence[Arch], measured_ms: Array, *, noise_floor_mape: float | None = None
+    predictor: LatencyPredictor,
+    archs: Sequence[Arch],
+    measured_ms: Array,
+    *,
+    noise_floor_mape: float | None = None,
+    reference_sd: float = 0.0,
 ) -> ReportCard:
     """Judge ``predictor`` on nets that it was not fitted to.
 
@@ -126,6 +145,8 @@ def report_card(
         archs: Held-out nets.
         measured_ms: (n,) their latencies.
         noise_floor_mape: See ``noise_floor``.
+        reference_sd: Relative standard error of ``measured_ms`` where the interval is about the device without
+            the noise of a measurement, as on emulated devices; 0 where it is about a measurement.
 
     Raises:
         NuwaError: If a net was used for fitting, or there is none.
@@ -137,8 +158,11 @@ def report_card(
     return ReportCard(
         num_heldout=len(archs),
         errors=errors_of(prediction.value, measured_ms),
-        interval_coverage=coverage_of(prediction, measured_ms),
+        interval_coverage=coverage_of(
+            prediction, measured_ms, slack=reference_sd * normal_half_width(predictor.coverage)
+        ),
         interval_width=float(np.mean((prediction.upper - prediction.lower) / prediction.value)),
+        reference_sd=reference_sd,
         nominal_coverage=predictor.coverage,
         noise_floor_mape=noise_floor_mape,
         macs=errors_of(predict_by_macs(archs, fitted=predictor.models), measured_ms),

@@ -13,9 +13,9 @@ from latency.emulator.boards import BOARDS, Board
 from latency.emulator.composites import NEWER_THAN_OPSET_13
 from latency.emulator.constants import Calibration, load_calibration
 from latency.emulator.cost import ELEMENT_BYTES
-from latency.emulator.fusion import kernels_from_graph
-from latency.emulator.graph import Graph, graph_from_model
+from latency.emulator.graph import Graph
 from latency.emulator.kernels import Kernel
+from latency.emulator.reading import read_model
 from latency.emulator.timeline import Timeline, copied_elements, matmul_share_of_time, timeline_from_kernels
 from nuwa.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
 from nuwa.errors import NuwaError
@@ -142,9 +142,8 @@ class EmulatedDevice:
         protocol = protocol or MeasureProtocol()
         board = self.board
         self._check_precision(board)
-        graph = graph_from_model(model)
+        graph, kernels = read_model(model)
         self._check_batch(graph)
-        kernels = kernels_from_graph(graph)
         calibration = load_calibration()
         peak_memory_mb = self._peak_memory_mb(graph, kernels, board)
         timeline = timeline_from_kernels(

@@ -1,11 +1,12 @@
 """Devices by name: built in, or handed in by whoever keeps what users added.
 
-Listing devices loads no runtime and no torch; opening one loads what it needs.
+Listing devices loads no runtime, no numpy and no torch; opening one loads what it needs.
 """
 
 import sys
 from collections.abc import Callable, Mapping
 
+from latency.devices.emulated_specs import EMULATED_SPECS
 from latency.devices.host_facts import host_spec
 from nuwa.device import Device, DeviceKind, DeviceSpec
 from nuwa.errors import NuwaError
@@ -16,8 +17,6 @@ CUDA_NAME = "cuda"
 
 def builtin_specs() -> dict[str, DeviceSpec]:
     """List emulated boards, the host, and the CUDA GPU where torch is loaded already and sees one."""
-    from latency.devices.emulated import EMULATED_SPECS  # reads ONNX graphs, which costs a moment to load
-
     found = {**EMULATED_SPECS, "host": host_spec()}
     cuda = _loaded_cuda_spec()
     return {**found, CUDA_NAME: cuda} if cuda is not None else found

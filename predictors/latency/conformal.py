@@ -7,6 +7,7 @@ different folds hardly differ here, and one model is faster and easier to pin th
 """
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,11 @@ def conformal_quantile(scores: Array, *, coverage: float) -> float:
     rank = math.ceil((n + 1) * coverage)
     ordered = np.sort(scores)
     return float(ordered[rank - 1]) if rank <= n else float(ordered[-1]) * (n + 1) / n
+
+
+def normal_half_width(coverage: float) -> float:
+    """Half-width, in standard deviations, of the interval that covers a normal error this often."""
+    return NormalDist().inv_cdf((1 + coverage) / 2)
 
 
 def noise_share(scores_sd: float, *, noise_sd: float) -> float:

@@ -15,6 +15,7 @@ from nuwa.device import DeviceSpec, Provenance
 from nuwa.errors import NuwaError
 from predictors.contract import Prediction
 from predictors.latency.calibrated import Calibrated, calibrate
+from predictors.latency.conformal import normal_half_width
 from predictors.latency.correction import NO_CORRECTION, Correction, fit_correction
 from predictors.latency.encode import Encoded, PriceList, Scale
 
@@ -59,6 +60,8 @@ class LatencyPredictor:
             real devices, where the measured figure is all there is; the noise of an emulated
             device, whose interval is about its noise-free latency.
         scale: Factors on the rows, where they are another device's.
+        common_sd: Relative error that all whole-net figures share, because they come from few sessions with
+            the device; no spread among the nets shows it.
     """
 
     def __init__(
@@ -69,10 +72,12 @@ class LatencyPredictor:
         coverage: float = DEFAULT_COVERAGE,
         noise_sd: float = 0.0,
         scale: Scale | None = None,
+        common_sd: float = 0.0,
     ) -> None:
         self.rows = tuple(rows)
         self.subject = subject
         self.noise_sd = noise_sd
+        self.common_sd = common_sd
         self.scale = scale or Scale()
         self.models: tuple[tuple[Arch, float], ...] = ()
         self.corrections: tuple[tuple[Arch, float], ...] = ()
@@ -119,7 +124,8 @@ class LatencyPredictor:
         prices = self.encode(archs)
         log_value = fitted.log_latency(prices) + self._correction.log_shift(prices)
         value = np.exp(log_value)
-        half = fitted.quantile * fitted.relative_sd(prices, value)
+        shared = normal_half_width(self._coverage) * self.common_sd
+        half = np.hypot(fitted.quantile * fitted.relative_sd(prices, value), shared)
         return Prediction(value, np.exp(log_value - half), np.exp(log_value + half))
 
     def block_sums(self, archs: Sequence[Arch]) -> Array:
@@ -170,6 +176,7 @@ class LatencyPredictor:
             "subject": vars(self.subject),
             "coverage": self._coverage,
             "noise_sd": self.noise_sd,
+            "common_sd": self.common_sd,
             "scale": vars(self.scale),
             "rows": [dict_from_row(row) for row in self.rows],
             "models": [[dict_from_arch(arch), ms] for arch, ms in self.models],
@@ -193,6 +200,7 @@ class LatencyPredictor:
                 coverage=float(content["coverage"]),
                 noise_sd=float(content["noise_sd"]),
                 scale=Scale(**content["scale"]),
+                common_sd=float(content.get("common_sd", 0.0)),  # not in those of the first schema revision
             )
             corrections = [(arch_from_dict(arch), float(ms)) for arch, ms in content["corrections"]]
             out.models = tuple((arch_from_dict(arch), float(ms)) for arch, ms in content["models"])
@@ -232,7 +240,12 @@ class LatencyPredictor:
 
     def _copy(self) -> "LatencyPredictor":
         other = LatencyPredictor(
-            self.rows, subject=self.subject, coverage=self._coverage, noise_sd=self.noise_sd, scale=self.scale
+            self.rows,
+            subject=self.subject,
+            coverage=self._coverage,
+            noise_sd=self.noise_sd,
+            scale=self.scale,
+            common_sd=self.common_sd,
         )
         other.models, other._calibrated, other._price_list = self.models, self._calibrated, self._price_list
         return other

@@ -28,26 +28,32 @@ class StoreNotebook:
         self._models: list[tuple[Arch, Measurement]] | None = None
 
     def rows(self) -> Sequence[TableRow]:
-        if self._rows is None:
-            entries = self._store.load_lut_rows(self._device.device_id, self._protocol.protocol_id)
-            self._rows = [TableRow(key_from_dict(dict(e.key)), e.latency_ms, e.provenance, e.stats) for e in entries]
-        return tuple(self._rows)
+        return tuple(self._known_rows())
 
     def add_row(self, row: TableRow) -> None:
-        known = list(self.rows())
+        known = self._known_rows()
         entry = LutEntry(dict_from_key(row.key), row.latency_ms, row.provenance, row.stats)
         self._store.save_lut_rows(self._device, self._protocol, [entry])
-        self._rows = [*known, row]
+        known.append(row)
 
     def models(self) -> Sequence[tuple[Arch, Measurement]]:
-        if self._models is None:
-            records = self._store.measurements(self._device.device_id, protocol_id=self._protocol.protocol_id)
-            self._models = [(r.arch, r.measurement) for r in records if r.arch is not None]
-        return tuple(self._models)
+        return tuple(self._known_models())
 
     def add_model(self, arch: Arch, measurement: Measurement) -> None:
-        known = list(self.models())
+        known = self._known_models()
         # A profile measures hundreds of nets whose kernels nobody asks for; `nuwa measure` gives them again.
         slim = replace(measurement, breakdown=(), protocol=self._protocol)
         self._store.save_measurement(slim, arch=arch)
-        self._models = [*known, (arch, slim)]
+        known.append((arch, slim))
+
+    def _known_rows(self) -> list[TableRow]:
+        if self._rows is None:
+            entries = self._store.load_lut_rows(self._device.device_id, self._protocol.protocol_id)
+            self._rows = [TableRow(key_from_dict(dict(e.key)), e.latency_ms, e.provenance, e.stats) for e in entries]
+        return self._rows
+
+    def _known_models(self) -> list[tuple[Arch, Measurement]]:
+        if self._models is None:
+            records = self._store.measurements(self._device.device_id, protocol_id=self._protocol.protocol_id)
+            self._models = [(r.arch, r.measurement) for r in records if r.arch is not None]
+        return self._models

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ PROTOCOL = MeasureProtocol()
 
 UNKNOWN_SD = 0.01
 """Relative repeatability taken where a profile did not record one: of a pinned board, rounded up."""
+
+EXPORTS_KEPT = 256
+"""More than a profile has whole nets, of about 0.1 MB each."""
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -168,9 +172,15 @@ def _saved(
 
 
 def exporter_of(spec: DeviceSpec) -> Export:
-    """Make ONNX models of archs in the opset that the device takes; emulated devices need no weights."""
-    has_weights = spec.kind != "emulated"
-    return lambda arch: onnx_from_arch(arch, opset=spec.opset, batch=spec.batch, has_weights=has_weights)
+    """Make ONNX models of archs in the opset that the device takes; emulated devices need no weights.
+
+    Models without weights are small, and a profile measures each many times: they are kept.
+    """
+    if spec.kind == "emulated":
+        return lru_cache(EXPORTS_KEPT)(
+            lambda arch: onnx_from_arch(arch, opset=spec.opset, batch=spec.batch, has_weights=False)
+        )
+    return lambda arch: onnx_from_arch(arch, opset=spec.opset, batch=spec.batch, has_weights=True)
 
 
 def session_of(spec: DeviceSpec, session: int) -> Device:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import time
 
@@ -5,11 +6,12 @@ import numpy as np
 import pytest
 
 from latency.table.timer import MemoryNotebook
-from nuwa.arch import Arch, BlockSpec
+from nuwa.arch import BlockSpec
 from nuwa.errors import NuwaError, OutsideError
+from predictors.contract import Prediction
 from predictors.latency.predictor import MIN_MODELS, LatencyPredictor, subject_of
 from predictors.profile import ProfileSettings, profile
-from predictors.report_card import errors_of, report_card
+from predictors.report_card import coverage_of, errors_of, report_card
 from predictors.sample_archs import sample_archs
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
 
@@ -54,7 +56,7 @@ def test_launches_that_hide_behind_work_are_learned(launched):
 
 def test_the_staircase_is_kept_between_measured_widths(additive):
     def price(width):
-        arch = Arch(**{**vars(BASE), "blocks": (BlockSpec(0, 0, 0, width),) * 6})
+        arch = dataclasses.replace(BASE, blocks=(BlockSpec(0, 0, 0, width),) * 6)
         return additive.predictor.predict([arch]).value[0]
 
     on_a_step = price(64) - price(8)
@@ -78,19 +80,19 @@ def test_interpolated_rows_have_wider_intervals(additive):
     poor = LatencyPredictor(few, subject=predictor.subject)
     archs, values = zip(*predictor.models, strict=True)
     poor.fit(archs, values)
-    at_row = Arch(**{**vars(BASE), "blocks": (BlockSpec(0, 0, 0, 512),) * 6})
-    between = Arch(**{**vars(BASE), "blocks": (BlockSpec(0, 0, 0, 256),) * 6})
+    at_row = dataclasses.replace(BASE, blocks=(BlockSpec(0, 0, 0, 512),) * 6)
+    between = dataclasses.replace(BASE, blocks=(BlockSpec(0, 0, 0, 256),) * 6)
     widths = [np.ptp([p.lower[0], p.upper[0]]) / p.value[0] for p in (poor.predict([at_row]), poor.predict([between]))]
     assert widths[1] > widths[0]
 
 
 def test_a_kind_of_row_that_is_missing_is_named_with_its_command(additive):
-    other = Arch(**{**vars(BASE), "act": "relu"})
+    other = dataclasses.replace(BASE, act="relu")
     with pytest.raises(NuwaError, match="no row like: mlp 8 at width 128") as caught:
         additive.predictor.predict([other])
     assert caught.value.hint == "nuwa profile formula"
     with pytest.raises(NuwaError, match="stem of width"):
-        additive.predictor.predict([Arch(**{**vars(BASE), "global_pool": "avg"})])
+        additive.predictor.predict([dataclasses.replace(BASE, global_pool="avg")])
 
 
 def test_a_predictor_survives_json_and_its_id_pins_its_content(launched):
@@ -185,6 +187,18 @@ def test_report_cards_refuse_nets_that_were_fitted(launched):
     arch, ms = launched.predictor.models[0]
     with pytest.raises(NuwaError, match="fitted to"):
         report_card(launched.predictor, [arch], np.array([ms]))
+
+
+@pytest.mark.parametrize("reference_sd", [0.0, 0.002, 0.01])
+def test_coverage_allows_for_the_error_of_the_measured_figures(reference_sd):
+    rng, sd, z = np.random.default_rng(0), 0.003, 1.645
+    value = rng.uniform(1, 9, 20_000)
+    truth = value * (1 + sd * rng.standard_normal(len(value)))
+    measured = truth * (1 + reference_sd * rng.standard_normal(len(value)))
+    prediction = Prediction(value, value * (1 - z * sd), value * (1 + z * sd))
+    assert coverage_of(prediction, measured, slack=z * reference_sd) == pytest.approx(0.9, abs=0.01)
+    if reference_sd > sd:
+        assert coverage_of(prediction, measured) < 0.5
 
 
 def test_report_of_a_profile_beats_both_baselines(launched):

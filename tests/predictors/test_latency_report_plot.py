@@ -7,7 +7,7 @@ from predictors.report_card import Errors, ReportCard
 from predictors.report_plot import plot_card
 
 ERRORS = Errors(0.01, 1.0, 1.0, 0.99, 0.95)
-CARD = ReportCard(4, ERRORS, 0.75, 0.1, 0.9, 0.004, ERRORS, ERRORS, ERRORS)
+CARD = ReportCard(4, ERRORS, 0.75, 0.1, 0.0, 0.9, 0.004, ERRORS, ERRORS, ERRORS)
 MEASURED = np.array([1.0, 2.0, 3.0, 5.0])
 PREDICTION = Prediction(*np.array([[1.02, 2.04, 3.06, 4.8], [0.97, 1.94, 2.91, 4.7], [1.1, 2.1, 3.2, 4.9]]))
 

@@ -1,0 +1,35 @@
+"""Reading a model is done once per content."""
+
+from collections import OrderedDict
+
+import pytest
+
+from latency.emulator import reading
+from latency.emulator.reading import read_model
+from tests.support.onnx_graphs import vit_model
+
+
+def test_the_same_model_is_read_once_and_another_again() -> None:
+    first = read_model(vit_model(depth=2))
+    assert read_model(vit_model(depth=2)) is first
+    other = read_model(vit_model(depth=3))
+    assert other is not first
+    assert len(other.kernels) > len(first.kernels)
+
+
+def test_a_model_changed_in_place_is_read_again() -> None:
+    model = vit_model(depth=1)
+    first = read_model(model)
+    del model.graph.node[-1]
+    del model.graph.output[:]
+    model.graph.output.extend([model.graph.value_info.add(name=model.graph.node[-1].output[0])])
+    assert read_model(model) is not first
+
+
+def test_no_more_are_kept_than_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(reading, "_remembered", OrderedDict())
+    models = [vit_model(depth=depth) for depth in (1, 2, 3)]
+    found = [read_model(model) for model in models]
+    assert read_model(models[2]) is found[2]
+    assert read_model(models[0]) is not found[0]
