@@ -26,6 +26,8 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
   let points = [];
   let budget = null;
   let ring = null;
+  let whisker = null;
+  let acrossOf = null;
   let hovered = null;
   const tip = tooltip();
   const room = frame({
@@ -46,6 +48,8 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
     const references = data.references.map((row) => place(row, { reference: true })).filter(inside);
     points = [...others, ...front.filter(inside), ...references];
     ring = s("path", { class: "ring", d: markPath("circle", 9), visibility: "hidden" });
+    whisker = s("path", { class: "whisker" });
+    acrossOf = x;
     budget = isNumber(data.budgetMs)
       ? budgetLine({ plot, x, value: data.budgetMs, onChange: onBudget, describe })
       : null;
@@ -55,7 +59,7 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
       s("path", { class: "front-path", d: stairs(front.filter(inside), plot) }),
       frontLinks(front.filter(inside)),
       s("g", { "aria-hidden": "true" }, references.map((p) => starOf(p, plot))),
-      ring,
+      whisker, ring,
     );
     if (budget) svg.insertBefore(budget.node, svg.firstChild.nextSibling);
     if (budget) svg.append(budget.node.lastChild); // the handle lies above the points, the shade below
@@ -98,11 +102,15 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
     room.svg.classList.toggle("is-pointing", Boolean(found));
     if (!found) {
       ring?.setAttribute("visibility", "hidden");
+      whisker?.removeAttribute("d");
       tip.close();
       return;
     }
     ring.setAttribute("visibility", "visible");
     ring.setAttribute("transform", `translate(${found.x} ${found.y})`);
+    const ends = found.row.predicted_interval_ms?.map(acrossOf);
+    if (ends) whisker.setAttribute("d", `M${ends[0]} ${found.y - 4}v8m0 -4H${ends[1]}m0 -4v8`);
+    else whisker.removeAttribute("d");
     tip.open(found.x, found.y, lines(found.row));
   }
 

@@ -24,7 +24,14 @@ export function stepList(steps) {
     h("li", { class: step.isState ? "is-state" : "" }, h("time", { class: "muted", datetime: step.at }, clock(step.at)), h("span", null, step.text))));
 }
 
-function meter(label, done, total, beside = "") {
+/**
+ * A meter of something counted.
+ * @param {string} label
+ * @param {number} done
+ * @param {number | null} total null where it is not known.
+ * @param {string} [beside]
+ */
+export function meter(label, done, total, beside = "") {
   const of = isNumber(total) ? `${done} of ${total}` : `${done}`;
   return h(
     "div",

@@ -9,6 +9,7 @@ import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
 import { commandLine, emptyNote } from "../parts/notes.js";
 import { facts, head, panel } from "../parts/panel.js";
+import { profileStart } from "../parts/profile-start.js";
 import { reportCard } from "../parts/report-card.js";
 
 const MOST_ROWS = 5000; // the API's longest page of a table
@@ -38,7 +39,10 @@ export async function view({ path, signal }) {
     h("div", { class: "columns" },
       h("div", { class: "stack" },
         panel("Device", deviceFacts(device)),
-        panel("State", stateOf(about)),
+        panel("State", [stateOf(about), profileStart({
+          device: device.name, text: newest ? "profile again: measure what the table lacks" : "profile this device", signal,
+          onDone: () => dispatchEvent(new HashChangeEvent("hashchange")),
+        })]),
         panel("Predicted against measured", agreement(models, commands, keep), { note: agreementNote(models) })),
       h("div", { class: "stack" },
         panel("Report card of the predictor", newest ? reportCard(newest.report) : emptyNote("No latency predictor has been fitted for this device.", commands.profile), { note: newest && moment(newest.created_at) }),

@@ -100,7 +100,8 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
     const rows = await readPage(state, place(), signal);
     if (mine !== round) return;
     page = rows;
-    draw();
+    drawFilters();
+    drawTable();
   }
 
   function draw() {
@@ -113,6 +114,10 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
     show(legend, frontLegend([...data.front, ...data.others], data.references));
     chart.update({ ...data, budgetMs: state.budget, zoom: state.zoom });
     drawBudget();
+    drawTable();
+  }
+
+  function drawTable() {
     table.update(page.rows, { sort: state.sort, frontIds: new Set(data.front.map((row) => row.subnet_id)), budgetMs: state.budget });
     tableNote.textContent = page.rows.length ? `rows ${state.offset + 1} to ${state.offset + page.rows.length}` : "nothing matches these filters";
     drawPager();
@@ -124,7 +129,8 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
   }
 
   function drawFilters() {
-    if (filters.contains(document.activeElement)) return; // keep what the reader is at
+    const fields = () => [...filters.querySelectorAll("input, select")];
+    const at = fields().indexOf(document.activeElement); // stays where the reader is
     const bases = [...new Set([...data.front, ...data.others].map((row) => row.base).concat(state.base ?? []))];
     show(
       filters,
@@ -135,6 +141,7 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
       checkField({ label: "run on the device only", checked: state.isMeasuredOnly, onChange: (on) => change({ isMeasuredOnly: on, offset: 0 }) }),
       checkField({ label: "table: within the budget only", checked: state.isUnderBudget, onChange: (on) => change({ isUnderBudget: on, offset: 0 }) }),
     );
+    fields()[at]?.focus({ preventScroll: true });
   }
 
   function drawPager() {

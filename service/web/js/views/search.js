@@ -86,7 +86,7 @@ function searchView({ study, signal }) {
       onState(state, problem) {
         connection = state;
         line.title = problem?.message ?? "";
-        if (state === "ended") ask();
+        if (state === "live" || state === "ended") ask();
         paint();
       },
     });

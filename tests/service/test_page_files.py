@@ -1,0 +1,107 @@
+"""What can be said of the page without a browser: whole, safe by construction, readable in both themes."""
+
+import colorsys
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+WEB = Path(__file__).resolve().parents[2] / "service" / "web"
+SCRIPTS = sorted(WEB.rglob("*.js"))
+IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*["'](\.{1,2}/[^"']+)["']""")
+AA_TEXT, AA_GRAPHIC = 4.5, 3.0
+"""Contrast that WCAG 2.2 asks of text (1.4.3) and of controls and graphics (1.4.11)."""
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(WEB))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=_name)
+def test_every_import_is_a_file(script: Path) -> None:
+    wanted = IMPORT.findall(script.read_text())
+    assert [name for name in wanted if not (script.parent / name).resolve().is_file()] == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=_name)
+def test_scripts_never_parse_data_as_markup_or_code(script: Path) -> None:
+    text = script.read_text()
+    forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.srcdoc|javascript:"
+    assert re.findall(forbidden, text) == []
+    assert 'setAttribute("style"' not in text
+    assert len(text.splitlines()) < 250
+
+
+def test_every_module_is_reached_from_the_entry() -> None:
+    reached, left = set(), [WEB / "js/app.js", WEB / "js/theme-boot.js"]
+    while left:
+        script = left.pop()
+        if script not in reached:
+            reached.add(script)
+            left += [(script.parent / name).resolve() for name in IMPORT.findall(script.read_text())]
+    assert {_name(path) for path in SCRIPTS} == {_name(path) for path in reached}
+
+
+def test_the_document_refers_to_files_of_its_own_only() -> None:
+    text = (WEB / "index.html").read_text()
+    addresses = re.findall(r'(?:href|src)="([^"#]+)"', text)
+    assert addresses
+    assert [a for a in addresses if not (WEB / a.removeprefix("/web/")).is_file()] == []
+    assert re.findall(r"\sstyle=|\son\w+=|<style|<script(?![^>]*src=)", text) == []
+
+
+def _colours() -> dict[str, tuple[str, str]]:
+    tokens = (WEB / "css/tokens.css").read_text()
+    return {
+        name: (light, dark) for name, light, dark in re.findall(r"--([\w-]+): light-dark\((#\w+), (#\w+)\)", tokens)
+    }
+
+
+def _luminance(colour: str) -> float:
+    channels = (int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(a: str, b: str) -> float:
+    high, low = sorted((_luminance(a), _luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def _pairs() -> Iterator[tuple[str, str, float]]:
+    for ground in ("bg", "surface", "sunken"):
+        for text in ("ink", "muted", "accent", "bad"):
+            yield text, ground, AA_TEXT
+    for ground in ("surface", "bg"):
+        yield "line-strong", ground, AA_GRAPHIC  # borders of fields, hollow points
+    yield from (("accent-ink", "accent", AA_TEXT), ("ink", "accent-soft", AA_TEXT), ("muted", "accent-soft", AA_TEXT))
+    yield from (("bad", "bad-soft", AA_TEXT), ("ink", "bad-soft", AA_TEXT), ("surface", "ink", AA_TEXT))
+    yield "accent", "accent-soft", AA_TEXT
+
+
+@pytest.mark.parametrize(("front", "ground", "least"), list(_pairs()))
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_contrast_is_enough(front: str, ground: str, least: float, theme: int) -> None:
+    colours = _colours()
+    assert _contrast(colours[front][theme], colours[ground][theme]) >= least
+
+
+def test_contrast_formula_on_known_pairs() -> None:
+    assert _contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert _contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+def test_there_is_one_accent() -> None:
+    hues = {
+        name: colorsys.rgb_to_hls(*(int(light[k : k + 2], 16) / 255 for k in (1, 3, 5)))
+        for name, (light, _) in _colours().items()
+    }
+    vivid = {name for name, (_, _, saturation) in hues.items() if saturation > 0.4}
+    assert vivid <= {"accent", "bad", "bad-soft"}
+
+
+def test_every_colour_comes_from_the_tokens() -> None:
+    for sheet in (WEB / "css").glob("*.css"):
+        if sheet.name != "tokens.css":
+            assert re.findall(r"#[0-9a-fA-F]{3,8}\b|rgb\(|hsl\(", sheet.read_text()) == [], sheet.name
