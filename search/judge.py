@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from nuwa.arch import Arch
 from nuwa.errors import NuwaError
 from nuwa.vit import PlainViT
+from search.run_cost import RunCost, measure_run_cost
 from search.scorer import SubnetDeriver
 from search.seeds import MIN_DIFFERENT_BLOCKS, num_different_blocks
 from search.trials import StudyResult
@@ -20,8 +21,6 @@ KEEP_ONE_IN = 4
 """Share of a rung that goes on to the next, and factor between their steps: equal cost per rung."""
 
 MAX_CANDIDATES = 16
-PROBE_STEPS = (1, 5)
-"""Lengths of the two runs that tell a step's time from what every run costs anyway."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +88,6 @@ class Verdict:
     seconds: float
 
 
-@dataclass(frozen=True)
-class RunCost:
-    """Seconds of a run: ``fixed_s`` for setting up and evaluating, ``step_s`` per step."""
-
-    fixed_s: float
-    step_s: float
-
-    def of(self, rungs: Sequence[Rung]) -> float:
-        """Seconds of a whole plan."""
-        return sum(r.num_candidates * (self.fixed_s + r.steps * self.step_s) for r in rungs)
-
-
 def plan_rungs(num_candidates: int, *, full_steps: int, cost: RunCost, seconds: float | None) -> tuple[Rung, ...]:
     """Plan the most candidates that fit the time; with too little even for one, shorten its run.
 
@@ -112,10 +99,15 @@ def plan_rungs(num_candidates: int, *, full_steps: int, cost: RunCost, seconds: 
     """
     for count in range(min(num_candidates, MAX_CANDIDATES), 0, -1):
         rungs = _halving(count, full_steps)
-        if seconds is None or cost.of(rungs) <= seconds:
+        if seconds is None or cost_of(rungs, cost) <= seconds:
             return rungs
     affordable = int(((seconds or 0.0) - cost.fixed_s) / cost.step_s) if cost.step_s > 0 else full_steps
     return (Rung(1, min(full_steps, max(1, affordable))),)
+
+
+def cost_of(rungs: Sequence[Rung], cost: RunCost) -> float:
+    """Seconds of a whole plan."""
+    return sum(rung.num_candidates * cost.of(rung.steps) for rung in rungs)
 
 
 def _halving(count: int, full_steps: int) -> tuple[Rung, ...]:
@@ -124,17 +116,6 @@ def _halving(count: int, full_steps: int) -> tuple[Rung, ...]:
         entering = min(count, rungs[0].num_candidates * KEEP_ONE_IN)
         rungs.insert(0, Rung(entering, max(1, rungs[0].steps // KEEP_ONE_IN)))
     return tuple(rungs)
-
-
-def measure_run_cost(candidate: Candidate, tune: Tune) -> RunCost:
-    """Time two short runs of different length; fewer steps never count as slower."""
-    seconds = []
-    for steps in PROBE_STEPS:
-        start = time.perf_counter()
-        tune(candidate.model, steps)
-        seconds.append(time.perf_counter() - start)
-    step_s = max(0.0, seconds[1] - seconds[0]) / (PROBE_STEPS[1] - PROBE_STEPS[0])
-    return RunCost(fixed_s=max(0.0, seconds[0] - PROBE_STEPS[0] * step_s), step_s=step_s)
 
 
 def pick_candidates(result: StudyResult, *, deriver: SubnetDeriver, count: int = MAX_CANDIDATES) -> list[Candidate]:
@@ -183,8 +164,8 @@ def judge(
     num_planned = len(candidates)
     cost = RunCost(0.0, 0.0)
     if seconds is not None:
-        cost = measure_run_cost(candidates[0], tune)
-        final_s = cost.of([Rung(len(rivals), full_steps)])
+        cost = measure_run_cost(lambda steps: tune(candidates[0].model, steps))
+        final_s = cost_of([Rung(len(rivals), full_steps)], cost)
         seconds = seconds - (time.perf_counter() - start) - final_s
     rungs = plan_rungs(num_planned, full_steps=full_steps, cost=cost, seconds=seconds)
     field = list(candidates[: rungs[0].num_candidates])

@@ -87,8 +87,16 @@ def pretrained_small(
     def train() -> dict[str, torch.Tensor]:
         return pretrain(fresh_model(arch, seed=seed), steps).model.state_dict()
 
-    key = content_key(arch.arch_id, steps, seed, *identity)
-    tensors = train() if cache is None else cache.get(STAGE, key, train)
+    tensors = train() if cache is None else cache.get(STAGE, _key(arch, steps, identity, seed), train)
     model = PlainViT(arch)
     model.load_state_dict(tensors)
     return model.eval()
+
+
+def is_pretrained(arch: Arch, *, steps: int, cache: Cache, identity: Sequence[str], seed: int = 0) -> bool:
+    """Whether ``pretrained_small`` with the same arguments has nothing to train."""
+    return cache.load(STAGE, _key(arch, steps, identity, seed)) is not None
+
+
+def _key(arch: Arch, steps: int, identity: Sequence[str], seed: int) -> str:
+    return content_key(arch.arch_id, steps, seed, *identity)

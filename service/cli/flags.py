@@ -72,9 +72,8 @@ _ALL = (
     ),
     Flag("max-memory-mb", "Peak memory the model may take.", type=PositiveNumber(), metavar="MB"),
     Flag("trials", "Subnets to score.", type=_COUNT, default=60),
-    Flag(
-        "timeout-s", "Time the study's length is cut to fit: it takes 40 % of this.", type=PositiveNumber(), metavar="S"
-    ),
+    Flag("workers", "Processes that derive and score; with 1 a seed makes the same trials.", type=_COUNT, default=1),
+    Flag("timeout-s", "Time for search, competition and fine-tuning together.", type=PositiveNumber(), metavar="S"),
     Flag("sampler", "Optuna's sampler.", type=click.Choice(SAMPLERS), default="auto"),
     Flag("finetune-epochs", "Fine-tune for this many passes.", type=PositiveNumber(), metavar="N"),
     Flag("finetune-steps", "Fine-tune for this many steps.", type=_COUNT, metavar="N"),
@@ -82,6 +81,12 @@ _ALL = (
     Flag("resume", "Go on where the named study stopped.", is_flag=True, is_setting=False),
     Flag("predictor", "Pin this latency predictor.", metavar="ID"),
     Flag("judge", "Subnets that compete in short fine-tunings; 1 takes the best by KL.", type=_COUNT, default=1),
+    Flag(
+        "small-model",
+        "Also pretrain a small ViT of equal latency for so many steps; ships where it is better.",
+        type=_COUNT,
+        metavar="STEPS",
+    ),
     Flag("pareto", "The whole front: nothing that another beats in both latency and accuracy.", is_flag=True),
     Flag("explain", "Say why this arch.", is_flag=True),
     Flag("no-finetune", "Ship the subnet as derived.", is_flag=True),

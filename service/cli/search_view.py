@@ -88,7 +88,7 @@ def show_answer(answer: Mapping[str, Any], output: Output, *, base_arch: Mapping
             output.text(f"infeasible\tfastest {fastest['arch_id']}\t{fastest['predicted_latency_ms']:.3f} ms predicted")
         return
     output.table(side_by_side(answer), title=f"\n{answer['study']}")
-    if base_arch is not None:
+    if base_arch is not None and answer["shipped"] != "small-model":  # nothing of the base is left to be drawn
         arch, base = arch_from_dict(answer["subnet"]["arch"]), arch_from_dict(base_arch)
         show = output.text if output.is_terminal else output.note
         show(f"\n{picture(arch, base)}\n{cut_summary(arch, base)}\n")
@@ -123,6 +123,8 @@ def last_lines(answer: Mapping[str, Any]) -> list[str]:
     base, subnet, files = answer["base"], answer["subnet"], answer["artifacts"]
     verdict = answer["verdict"]
     lines = []
+    if answer["shipped"] == "small-model":
+        lines.append("a uniformly small ViT, pretrained and not cut, was the more accurate and is shipped")
     if not answer["budget_binds"]:
         shipped = " and is shipped, being the more accurate" if answer["shipped"] == "base" else ""
         lines.append(f"the base meets {answer['budget_ms']:g} ms already{shipped}: the budget does not bind")

@@ -1,6 +1,6 @@
 """Search for the best subnet within the budget: library, study, and a measurement that may correct the predictor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from search.run import run_study
 from search.scorer import TeacherScorer
 from search.space import SearchSpace, space_from_base
 from search.trials import StudyConfig, StudyResult, TrialReport
+from service.workflow.deadline import Deadline
 from service.workflow.hooks import Hooks
 from service.workflow.inputs import Inputs
 from service.workflow.library import cached_library
@@ -34,8 +35,11 @@ from service.workflow.request import BudgetStatistic, SearchRequest
 EXTRA_TRIALS = 8
 """Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""
 SEARCH_SHARE = 0.4
-"""Share of ``--timeout-s`` that the study may take; the rest is for fine-tuning and deployment."""
-
+"""Share of the time left that library and study may take; the rest is for competition and fine-tuning."""
+LIBRARY_SHARE = 0.5
+"""Share of that which the library may take; it is then short, and usable."""
+LEAST_STUDY_S = 1.0
+"""A study of any length scores at least its first seed; one of no length would be refused."""
 
 MARGIN_SDS = 2.0
 """Standard deviations of one measurement left free below the budget: what is measured once more, when it is
@@ -90,9 +94,14 @@ class Finder:
     hooks: Hooks
     study_name: str
     storage_url: str | None
+    deadline: Deadline
 
-    def find(self, latency: LatencyPredictor) -> Found:
+    def find(self, latency: LatencyPredictor, *, on_trial: Callable[[TrialReport], None]) -> Found:
         """Run the study, measure its winner, and go on with a corrected predictor while it misses.
+
+        Args:
+            latency: Predictor to start from.
+            on_trial: Called after each recorded proposal.
 
         Raises:
             BudgetTooSmallError: If nothing in the space fits.
@@ -102,16 +111,25 @@ class Finder:
         scorer = TeacherScorer(
             self.inputs.teacher.model, self.inputs.tensors.search, self.inputs.base.preprocess, seed=self.request.seed
         )
-        library = self._library(space, scorer)
-        studies = [self._study(space, scorer, library, latency, extra=0)]
+        ends = self.deadline.part(SEARCH_SHARE)
+        library = self._library(space, scorer, ends=ends.part(LIBRARY_SHARE))
+
+        def study(prices: LatencyPredictor, ends: Deadline) -> StudyResult:
+            extra = len(studies) * EXTRA_TRIALS
+            return self._study(space, scorer, library, prices, extra=extra, ends=ends, on_trial=on_trial)
+
+        studies: list[StudyResult] = []
+        studies.append(study(latency, ends))
 
         def search_on(corrected: LatencyPredictor) -> Winner | None:
-            studies.append(self._study(space, scorer, library, corrected, extra=len(studies) * EXTRA_TRIALS))
+            studies.append(study(corrected, self.deadline.part(SEARCH_SHARE)))
             return self._winner(studies[-1])
 
         first = self._winner(studies[0])
         if first is None:
-            raise NuwaError("the study ended before any subnet that fits was scored", hint="give it more --trials")
+            raise NuwaError(
+                "the study ended before any subnet that fits was scored", hint="give it more --trials or --timeout-s"
+            )
         repaired = verify_and_repair(
             first,
             arch_of=lambda winner: winner.trial.arch,
@@ -154,14 +172,20 @@ class Finder:
         """Measure the exported graph of ``model`` on the device."""
         return self.device.measure(exported(model, self.inputs.device), protocol=PROTOCOL)
 
-    def is_within_budget(self, measurement: Measurement) -> bool:
-        """Whether latency and, where it is limited, peak memory keep to their limits as measured."""
+    def is_within_budget(self, measurement: Measurement, *, has_room: bool = False) -> bool:
+        """Whether latency and, where it is limited, peak memory keep to their limits as measured.
+
+        Args:
+            measurement: Of the exported model.
+            has_room: Whether it must stay so far below the latency budget that another measurement will too.
+        """
         limit_mb, peak_mb = self.request.max_memory_mb, measurement.peak_memory_mb
         if limit_mb is not None and (peak_mb is None or peak_mb > limit_mb):
             return False
-        return statistic(measurement.latency_ms, self.request.budget_statistic) <= self.request.budget_ms
+        limit_ms = self.request.budget_ms * (self._room if has_room else 1.0)
+        return statistic(measurement.latency_ms, self.request.budget_statistic) <= limit_ms
 
-    def _library(self, space: SearchSpace, scorer: TeacherScorer) -> Library:
+    def _library(self, space: SearchSpace, scorer: TeacherScorer, *, ends: Deadline) -> Library:
         return cached_library(
             self.inputs,
             space=space,
@@ -170,18 +194,29 @@ class Finder:
             cache=self.cache,
             seed=self.request.seed,
             hooks=self.hooks,
+            should_stop=ends.is_over,
         )
 
     def _study(
-        self, space: SearchSpace, scorer: TeacherScorer, library: Library, latency: Predictor, *, extra: int
+        self,
+        space: SearchSpace,
+        scorer: TeacherScorer,
+        library: Library,
+        latency: Predictor,
+        *,
+        extra: int,
+        ends: Deadline,
+        on_trial: Callable[[TrialReport], None],
     ) -> StudyResult:
         request, inputs = self.request, self.inputs
+        left_s = ends.left_s()
         config = StudyConfig(
             trials=request.trials + extra,
-            timeout_s=None if request.timeout_s is None else request.timeout_s * SEARCH_SHARE,
+            timeout_s=None if left_s is None else max(LEAST_STUDY_S, left_s),
             sampler=request.sampler,
             seed=request.seed,
             pareto=request.pareto,
+            num_workers=request.workers,
         )
         return run_study(
             space,
@@ -200,15 +235,19 @@ class Finder:
                 "device": inputs.device.device_id,
                 "budget_ms": f"{request.budget_ms:g}",
             },
-            on_trial=self.hooks.trial,
+            on_trial=on_trial,
         )
 
     @property
     def _median_budget_ms(self) -> float:
         """The budget as a limit on the median, which is what the predictor predicts, with room for noise."""
         found = self.base_measurement.latency_ms
-        room = max(0.5, 1 - MARGIN_SDS * self.relative_sd)
-        return room * self.request.budget_ms * found.median / statistic(found, self.request.budget_statistic)
+        return self._room * self.request.budget_ms * found.median / statistic(found, self.request.budget_statistic)
+
+    @property
+    def _room(self) -> float:
+        """Share of the budget that is used, so that noise does not exceed it."""
+        return max(0.5, 1 - MARGIN_SDS * self.relative_sd)
 
     def _memory_limit(self) -> MemoryLimit | None:
         limit_mb = self.request.max_memory_mb

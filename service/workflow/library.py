@@ -1,5 +1,7 @@
 """The library of single-block replacements of a base for a task, made once and cached."""
 
+from collections.abc import Callable
+
 import torch
 
 from nuwa.cache import Cache, content_key
@@ -22,8 +24,12 @@ def cached_library(
     cache: Cache,
     seed: int,
     hooks: Hooks,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Library:
-    """Read the library of this base, task and space, or score it now."""
+    """Read the library of this base, task and space, or score it now.
+
+    Where ``should_stop`` ends it early it is short, and is not kept.
+    """
     archs = library_archs(space)
     num_images = min(NUM_IMAGES, len(scorer.inputs))
     key = content_key(
@@ -44,7 +50,11 @@ def cached_library(
         scorer=scorer,
         teacher=inputs.teacher.model,
         on_row=lambda done, total: hooks.count("scoring single cuts", done, total),
+        should_stop=should_stop,
     )
+    if len(library.rows) < len(archs):
+        hooks.step(f"the time allows {len(library.rows)} of {len(archs)} single cuts")
+        return library
     values = [[r.score.kl, r.score.kl_first, r.score.top1, float(r.score.num_images)] for r in library.rows]
     cache.save(STAGE, key, {"scores": torch.tensor(values, dtype=torch.float64)})
     return library

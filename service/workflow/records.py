@@ -1,6 +1,7 @@
 """Put what a search found and shipped into the database."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from nuwa.store.store import Store
 from nuwa.weights import hash_tensors
 from search.derive.identity import subnet_id
 from search.derive.options import DeriveOptions
-from search.trials import StudyResult, TrialReport
+from search.trials import TrialReport
 from service.workflow.inputs import Inputs
 from service.workflow.ship import Proven, Shipment, engine_line
 from service.workflow.tune import Tuned
@@ -32,20 +33,20 @@ def subnet_id_of(arch: Arch, inputs: Inputs, options: DeriveOptions) -> str:
     return subnet_id(arch, inputs.base.base_id, inputs.task.task_id, options)
 
 
-def record_study(
+def record_trials(
     store: Store,
     inputs: Inputs,
-    study: StudyResult,
+    scored: Sequence[TrialReport],
     *,
+    study: str,
     predictor_id: str,
     provenance: Provenance,
     options: DeriveOptions,
     seed: int,
 ) -> None:
-    """Store every scored subnet of a study with its scores and predicted latency."""
-    scored = [trial for trial in study.trials if trial.is_evaluation]
+    """Store scored subnets of a study with their scores and predicted latencies."""
     ids = {trial.number: subnet_id_of(trial.arch, inputs, options) for trial in scored}
-    store.record_subnets(_subnet(t, ids[t.number], inputs, options, study.study_name) for t in scored)
+    store.record_subnets(_subnet(t, ids[t.number], inputs, options, study) for t in scored)
     store.record_predicted_latencies(
         PredictedLatency(
             subnet_id=ids[trial.number],
@@ -78,9 +79,9 @@ def _subnet(trial: TrialReport, identity: str, inputs: Inputs, options: DeriveOp
 
 
 def record_derived(
-    store: Store, inputs: Inputs, arch: Arch, identity: str, *, study: str, options: DeriveOptions
+    store: Store, inputs: Inputs, arch: Arch, identity: str, *, study: str, derivation: Mapping[str, object]
 ) -> None:
-    """Store one subnet that is no trial by itself: the winner as it was derived for shipping."""
+    """Store one subnet that is no trial by itself: the winner as it was made for shipping."""
     store.record_subnets(
         [
             SubnetRecord(
@@ -88,7 +89,7 @@ def record_derived(
                 arch=arch,
                 base_id=inputs.base.base_id,
                 task_id=inputs.task.task_id,
-                derivation=dataclasses.asdict(options),
+                derivation=dict(derivation),
                 study=study,
             )
         ]
@@ -102,12 +103,12 @@ def record_shipment(
     proven: Proven,
     *,
     study: str,
-    options: DeriveOptions,
+    derivation: Mapping[str, object],
     scores: dict[str, float],
     seed: int,
 ) -> str:
     """Store the shipped subnet, its scores on the test split and its measurement; returns the measurement's id."""
-    record_derived(store, inputs, shipment.arch, shipment.subnet_id, study=study, options=options)
+    record_derived(store, inputs, shipment.arch, shipment.subnet_id, study=study, derivation=derivation)
     num_images = len(inputs.task.test)
     store.record_scores(Score(shipment.subnet_id, kind, "test", num_images, seed, v) for kind, v in scores.items())
     return store.save_measurement(proven.measurement, subnet_id=shipment.subnet_id)

@@ -24,12 +24,15 @@ class SearchRequest:
         budget_statistic: Which statistic of the measured latency the budget compares.
         max_memory_mb: Peak memory limit; None for none.
         trials: Subnets to score.
-        timeout_s: Wall-clock limit of search and fine-tuning together; None for none.
+        workers: Processes that derive and score; with one the same seed makes the same trials.
+        timeout_s: Wall-clock limit of search, competition and fine-tuning together; None for none.
         sampler: Name of the Optuna sampler, or ``auto``.
         finetune_epochs: Passes over the training images; None leaves it to the steps.
         finetune_steps: Steps; None for the default.
         predictor_id: Latency predictor to pin; None fits or reuses the newest.
         judge: Subnets that compete in short fine-tunings; 1 takes the best by KL.
+        small_model_steps: Pretraining steps of a uniformly small ViT of equal latency that then competes with
+            the winner; None leaves it out.
         pareto: Whether the study looks for the whole front.
         explain: Whether to say why this arch, and draw the front beside the bundle.
         finetune: Whether the winner is fine-tuned.
@@ -47,12 +50,14 @@ class SearchRequest:
     budget_statistic: BudgetStatistic = "median"
     max_memory_mb: float | None = None
     trials: int = 60
+    workers: int = 1
     timeout_s: float | None = None
     sampler: str = "auto"
     finetune_epochs: float | None = None
     finetune_steps: int | None = None
     predictor_id: str | None = None
     judge: int = 1
+    small_model_steps: int | None = None
     pareto: bool = False
     explain: bool = False
     finetune: bool = True

@@ -1,43 +1,44 @@
 """The main job: from a budget in milliseconds to a bundle that runs."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy.export.from_vit import onnx_from_vit
-from deploy.train.teacher import Teacher
 from nuwa.arch import dict_from_arch
 from nuwa.cache import Cache
 from nuwa.device import Device, Measurement
 from nuwa.errors import NoAnswerError, NuwaError
 from nuwa.store.heartbeat import Heartbeat
-from nuwa.store.records import Claim
+from nuwa.store.records import Claim, SearchState
 from nuwa.store.store import Store
 from predictors.latency.predictor import LatencyPredictor
 from search.derive.deriver import Deriver
 from search.feasible import BudgetTooSmallError
+from search.trials import TrialReport
 from service.workflow import answer as parts
 from service.workflow.clock import PhaseClock
+from service.workflow.compete import choose_shipped
+from service.workflow.deadline import deadline_in
 from service.workflow.devices import opened_device
+from service.workflow.event_log import log_of_search
 from service.workflow.explain import explanation_of, picture_of
 from service.workflow.find import Finder, Found, statistic
 from service.workflow.hooks import Hooks
 from service.workflow.inputs import Inputs, open_inputs, record_inputs
 from service.workflow.pricing import PROTOCOL, PricedDevice, priced_device
+from service.workflow.recorder import TrialRecorder
 from service.workflow.records import (
     optuna_url,
     record_bundle,
-    record_derived,
     record_shipment,
-    record_study,
-    record_tuned,
-    subnet_id_of,
+    record_trials,
 )
 from service.workflow.request import SearchRequest, dict_from_request
 from service.workflow.ship import Proven, Shipment, check_bundle_dir, prove, write, write_unexported
-from service.workflow.tune import pick_by_short_runs, tune
-from service.workflow.winner import OPTIONS, REFINED, Accuracies, Shipped, test_accuracies, top1_on
+from service.workflow.winner import OPTIONS, Accuracies, Shipped, test_accuracies
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,6 @@ def run_search(
         NoAnswerError: If the winner keeps missing the budget when measured, or its export is not right.
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
-    watch = hooks or Hooks()
     check_bundle_dir(Path(request.bundle_dir), study=study)
     inputs = open_inputs(request, store)
     record_inputs(inputs, store)
@@ -89,17 +89,20 @@ def run_search(
         task_id=inputs.task.task_id,
         resume=resume,
     )
-    job = _Search(request, inputs, store, claim, cache_dir, watch)
+    log = log_of_search(store, study, wanted=request.trials)
+    log.say("state", {"state": "running", "reason": ""})
+    job = _Search(request, inputs, store, claim, cache_dir, log.hooks(hooks))
     with Heartbeat(store, claim):
         try:
             outcome = job.run()
-        except KeyboardInterrupt:
-            store.finish_search(claim, "interrupted")
+        except BaseException as error:
+            state: SearchState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            store.finish_search(claim, state)
+            log.say("state", {"state": state, "reason": str(error)})
             raise
-        except BaseException:
-            store.finish_search(claim, "failed")
-            raise
-        store.finish_search(claim, "done" if outcome.error is None else "infeasible", result=outcome.answer)
+        state = "done" if outcome.error is None else "infeasible"
+        store.finish_search(claim, state, result=outcome.answer)
+        log.say("state", {"state": state, "reason": outcome.error.message if outcome.error else ""})
     return outcome
 
 
@@ -158,9 +161,17 @@ class _Search:
     ) -> tuple[Found, Shipped, Proven]:
         """Search, fine-tune and measure what would be shipped; once more, corrected, where it misses the budget."""
         latency = priced.predictor
+        recorder = self._recorder(priced)
         for remaining in reversed(range(SHIP_ROUNDS)):
-            found = self._find(finder, latency, predictor_id=priced.predictor_id)
-            shipped = self._tune(found, finder, base_fits=base_fits)
+            found = self._find(finder, latency, recorder=recorder)
+            with self.clock.phase("finetune"):
+                shipped = choose_shipped(
+                    found,
+                    finder,
+                    cache_dir=self.cache_dir,
+                    base_fits=base_fits,
+                    has_small_model=remaining == SHIP_ROUNDS - 1,
+                )
             with self.clock.phase("deploy"):
                 shipment = self._shipment(shipped, facts={})
                 proven = prove(shipment, device=finder.device, search=self.inputs.tensors.search)
@@ -215,20 +226,32 @@ class _Search:
             hooks=self.hooks,
             study_name=self.claim.study,
             storage_url=optuna_url(self.store),
+            deadline=deadline_in(self.request.timeout_s),
         )
 
-    def _find(self, finder: Finder, latency: LatencyPredictor, *, predictor_id: str) -> Found:
-        with self.clock.phase("search"):
-            found = finder.find(latency)
-            record_study(
+    def _recorder(self, priced: PricedDevice) -> TrialRecorder:
+        def write(scored: Sequence[TrialReport]) -> None:
+            record_trials(
                 self.store,
                 self.inputs,
-                found.study,
-                predictor_id=predictor_id,
-                provenance=latency.subject.provenance,
+                scored,
+                study=self.claim.study,
+                predictor_id=priced.predictor_id,
+                provenance=priced.predictor.subject.provenance,
                 options=OPTIONS,
                 seed=self.request.seed,
             )
+
+        return TrialRecorder(write)
+
+    def _find(self, finder: Finder, latency: LatencyPredictor, *, recorder: TrialRecorder) -> Found:
+        def on_trial(trial: TrialReport) -> None:
+            recorder.add(trial)
+            self.hooks.trial(trial)
+
+        with self.clock.phase("search"):
+            found = finder.find(latency, on_trial=on_trial)
+            recorder.finish(found.study)
         trial = found.trial
         self.hooks.step(
             f"{found.study.num_evaluations} subnets scored of {len(found.study.trials)} proposed "
@@ -236,35 +259,6 @@ class _Search:
             f"predicted, {found.measurement.latency_ms.median:.2f} ms {found.measurement.provenance}"
         )
         return found
-
-    def _tune(self, found: Found, finder: Finder, *, base_fits: bool) -> Shipped:
-        request, inputs = self.request, self.inputs
-        with self.clock.phase("finetune"):
-            teacher = Teacher(inputs.teacher.model, cache_dir=self.cache_dir / "teacher")
-            arch, derived = pick_by_short_runs(
-                found, finder=finder, teacher=teacher, request=request, inputs=inputs, hooks=self.hooks
-            )
-            if arch != inputs.teacher.model.arch:
-                derived = finder.deriver.derive_refined(arch)
-                self.hooks.step(f"refined: {100 * top1_on(derived, inputs):.1f} % on the search split, untrained")
-            tuned = tune(
-                derived,
-                teacher=teacher,
-                request=request,
-                inputs=inputs,
-                checkpoint_dir=self.cache_dir / "finetune" / self.claim.study,
-                hooks=self.hooks,
-            )
-        identity = subnet_id_of(arch, inputs, REFINED)
-        record_derived(self.store, inputs, arch, identity, study=self.claim.study, options=REFINED)
-        record_tuned(self.store, identity, tuned)
-        if tuned.result is not None:
-            self.hooks.step(f"fine-tuned: {100 * tuned.top1_search:.1f} % on the search split")
-        base = inputs.teacher.model
-        if base_fits and top1_on(base, inputs) > tuned.top1_search:
-            identity = subnet_id_of(base.arch, inputs, OPTIONS)
-            return Shipped(base.arch, base, base, is_base=True, subnet_id=identity)
-        return Shipped(arch, tuned.model, derived, is_base=False, subnet_id=identity)
 
     def _shipment(self, shipped: Shipped, *, facts: dict[str, Any]) -> Shipment:
         return Shipment(
@@ -283,10 +277,10 @@ class _Search:
             shipment = self._shipment(shipped, facts=self._facts(accuracy))
             latency_ms = statistic(proven.measurement.latency_ms, request.budget_statistic)
             bundle = self._write(shipment, proven)
-            self._record(shipment, proven, accuracy, bundle)
+            self._record(shipment, shipped, proven, accuracy, bundle)
         prediction = found.latency.predict([shipped.arch])
         answer["feasible"] = is_met
-        answer["shipped"] = "base" if shipped.is_base else "subnet"
+        answer["shipped"] = shipped.kind
         answer["verdict"] = "met" if is_met else "missed"
         if proven.measurement.provenance != "measured":
             answer["verdict"] += f" ({proven.measurement.provenance})"
@@ -312,14 +306,14 @@ class _Search:
             )
         return Outcome(answer, dict_from_arch(inputs.teacher.model.arch), error)
 
-    def _record(self, shipment: Shipment, proven: Proven, accuracy: Accuracies, bundle: Path) -> None:
+    def _record(self, shipment: Shipment, shipped: Shipped, proven: Proven, accuracy: Accuracies, bundle: Path) -> None:
         measurement_id = record_shipment(
             self.store,
             self.inputs,
             shipment,
             proven,
             study=self.claim.study,
-            options=REFINED,
+            derivation=shipped.derivation,
             scores={"top1": accuracy.shipped, "top1_derived": accuracy.derived},
             seed=self.request.seed,
         )

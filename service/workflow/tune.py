@@ -14,7 +14,9 @@ from nuwa.cache import content_key
 from nuwa.vit import PlainViT
 from nuwa.weights import hash_tensors
 from search.judge import judge, pick_candidates
+from search.run_cost import affordable_steps, measure_run_cost
 from search.tuning import make_tune
+from service.workflow.deadline import Deadline
 from service.workflow.find import Finder, Found
 from service.workflow.hooks import Hooks
 from service.workflow.inputs import Inputs
@@ -25,6 +27,8 @@ DEFAULT_STEPS = 200
 """Steps of 64 images where none are asked for: one to two minutes for the package's base on two cores."""
 SHORT_STEPS = 40
 """Steps of the last rung of a competition: a fifth of a full run is meant to tell the good from the bad."""
+JUDGE_SHARE = 0.5
+"""Share of the time left that a competition may take; the rest is for the winner's own fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class Tuned:
     top1_search: float
     result: FinetuneResult | None
     config: FinetuneConfig | None
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """Higher is better: more search images right, then lower loss."""
+        return self.top1_search, 0.0 if self.result is None else -self.result.after.loss
 
 
 ALPHA_OF_FITTED_HEAD = 0.5
@@ -76,13 +85,12 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
     )
 
 
-def pick_by_short_runs(
-    found: Found, *, finder: Finder, teacher: Teacher, request: SearchRequest, inputs: Inputs, hooks: Hooks
-) -> tuple[Arch, PlainViT]:
+def pick_by_short_runs(found: Found, *, finder: Finder, teacher: Teacher) -> tuple[Arch, PlainViT]:
     """Let the study's best subnets compete in short distillations; the winner by KL where only one is wanted.
 
-    Only subnets that keep the budget when measured compete.
+    Only subnets that keep the budget when measured compete, and as many as half of the time left allows.
     """
+    request, inputs, hooks = finder.request, finder.inputs, finder.hooks
     if request.judge < 2 or not request.finetune:
         return found.trial.arch, found.model
     candidates = pick_candidates(found.study, deriver=finder.deriver, count=request.judge)
@@ -93,16 +101,40 @@ def pick_by_short_runs(
         fitting,
         tune=make_tune(teacher, inputs.tensors, config=config_of(request, inputs)),
         full_steps=SHORT_STEPS,
+        seconds=finder.deadline.part(JUDGE_SHARE).left_s(),
         on_judgement=lambda one: hooks.step(f"{one.name}: {100 * one.top1:.1f} % on search after {one.steps} steps"),
     )
     return verdict.winner.arch, verdict.winner.model
+
+
+def config_in_time(model: PlainViT, *, finder: Finder, teacher: Teacher, deadline: Deadline) -> FinetuneConfig:
+    """Choose the settings of a search's fine-tuning, its steps cut to what fits before the deadline.
+
+    The schedule is made for the steps that fit: a whole short run ends better than a long one broken off.
+    """
+    inputs = finder.inputs
+    config = config_of(finder.request, inputs)
+    if deadline.left_s() is None:
+        return config
+    run = make_tune(teacher, inputs.tensors, config=config)
+    cost = measure_run_cost(lambda steps: run(model, steps))
+    steps = affordable_steps(
+        cost,
+        wanted=config.steps,
+        seconds=deadline.left_s(),
+        steps_per_view=len(inputs.tensors.train) // config.batch_size,
+        max_views=config.views,
+    )
+    if steps < config.steps:
+        finder.hooks.step(f"the time allows {steps} of {config.steps} fine-tuning steps")
+    return of_length(config, steps)
 
 
 def tune(
     model: PlainViT,
     *,
     teacher: Teacher,
-    request: SearchRequest,
+    config: FinetuneConfig,
     inputs: Inputs,
     checkpoint_dir: Path,
     hooks: Hooks,
@@ -112,9 +144,6 @@ def tune(
     Raises:
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
-    if not request.finetune:
-        return Tuned(model, top1_on(model, inputs), None, None)
-    config = config_of(request, inputs)
     result = finetune(
         model,
         teacher=teacher,
@@ -127,6 +156,11 @@ def tune(
         resume=True,
     )
     return Tuned(result.student, result.after.top1, result, config)
+
+
+def untuned(model: PlainViT, inputs: Inputs) -> Tuned:
+    """Take ``model`` as it is."""
+    return Tuned(model, top1_on(model, inputs), None, None)
 
 
 def _run_key(model: PlainViT, config: FinetuneConfig) -> str:

@@ -1,7 +1,9 @@
 """What is shipped, and how accurate it is on the test split."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -16,6 +18,19 @@ OPTIONS = DeriveOptions()
 REFINED = dataclasses.replace(OPTIONS, refine=True)
 """Of the winner: solved once more on its own activations, which takes too long to do for every candidate."""
 
+ShippedKind = Literal["subnet", "base", "small-model"]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What may be shipped once it is fine-tuned: the search's winner, or the small alternative."""
+
+    kind: ShippedKind
+    arch: Arch
+    model: PlainViT
+    subnet_id: str
+    derivation: Mapping[str, object]
+
 
 @dataclass(frozen=True)
 class Accuracies:
@@ -29,13 +44,23 @@ class Accuracies:
 
 @dataclass(frozen=True)
 class Shipped:
-    """The winner of the search or, where it is more accurate and fast enough, the base itself."""
+    """The winner of the search or, where it is more accurate and fast enough, the base or a small ViT.
+
+    Args:
+        arch: Its shape.
+        model: As it is shipped.
+        derived: Before fine-tuning.
+        kind: Where it is from.
+        subnet_id: Identifies it in the database.
+        derivation: How it was made, as it is stored.
+    """
 
     arch: Arch
     model: PlainViT
     derived: PlainViT
-    is_base: bool
+    kind: ShippedKind
     subnet_id: str
+    derivation: Mapping[str, object]
 
 
 def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:

@@ -5,7 +5,7 @@ from nuwa.arch import Arch, BlockSpec
 from nuwa.cache import Cache
 from nuwa.cost import count_macs
 from search.judge import Tuned
-from search.small_model import fresh_model, pick_small_arch, pretrained_small, small_archs
+from search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small, small_archs
 
 BASE = Arch(blocks=(BlockSpec(3, 16, 16, 192),) * 4, embed_dim=48, num_classes=10, img_size=16, patch_size=8)
 
@@ -49,8 +49,11 @@ def test_pretraining_happens_once_per_shape(tmp_path):
         return Tuned(model, 0.5, 1.0)
 
     cache = Cache(tmp_path)
+    assert not is_pretrained(BASE, steps=7, cache=cache, identity=["base", "data"])
     first = pretrained_small(BASE, pretrain=pretrain, steps=7, cache=cache, identity=["base", "data"])
     again = pretrained_small(BASE, pretrain=pretrain, steps=7, cache=cache, identity=["base", "data"])
     pretrained_small(BASE, pretrain=pretrain, steps=7, cache=cache, identity=["base", "other data"])
     assert calls == [7, 7]
+    assert is_pretrained(BASE, steps=7, cache=cache, identity=["base", "data"])
+    assert not is_pretrained(BASE, steps=8, cache=cache, identity=["base", "data"])
     assert torch.equal(first.head.weight, again.head.weight)

@@ -32,7 +32,7 @@ INFEASIBLE = 1
 @with_flags(
     *("budget-ms", "device", "base", "data", "label-column", "classes", "budget-statistic", "max-memory-mb"),
     *("trials", "timeout-s", "sampler", "finetune-epochs", "finetune-steps", "study", "resume", "predictor"),
-    *("judge", "pareto", "explain", "no-finetune", "no-deploy", "cache-dir"),
+    *("judge", "small-model", "workers", "pareto", "explain", "no-finetune", "no-deploy", "cache-dir"),
 )
 @click.pass_context
 def command(ctx: click.Context, /, **values: Any) -> int:
@@ -72,12 +72,14 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
         budget_statistic=values["budget_statistic"],
         max_memory_mb=values["max_memory_mb"],
         trials=values["trials"],
+        workers=values["workers"],
         timeout_s=values["timeout_s"],
         sampler=values["sampler"],
         finetune_epochs=values["finetune_epochs"],
         finetune_steps=values["finetune_steps"],
         predictor_id=values["predictor"],
         judge=values["judge"],
+        small_model_steps=values["small_model"],
         pareto=values["pareto"],
         explain=values["explain"],
         finetune=not values["no_finetune"],
@@ -108,9 +110,11 @@ def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store)
         raise NuwaError(f"there is no study {study!r} to resume", hint="nuwa query studies lists them")
     stored = request_from_dict(record.settings)
     changes: dict[str, Any] = {}
-    for name in ("trials", "timeout_s", "finetune_steps", "finetune_epochs"):
+    for name in ("trials", "workers", "timeout_s", "finetune_steps", "finetune_epochs"):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             changes[name] = values[name]
+    if ctx.get_parameter_source("small_model") is ParameterSource.COMMANDLINE:
+        changes["small_model_steps"] = values["small_model"]
     fixed = (
         *("budget_ms", "device", "base", "data", "label_column", "classes", "seed", "sampler", "budget_statistic"),
         *("max_memory_mb", "judge", "pareto", "explain"),

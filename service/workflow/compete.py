@@ -1,0 +1,65 @@
+"""From the study's best to what is shipped: refined, fine-tuned, and held against a small ViT and the base."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.train.teacher import Teacher
+from service.workflow.find import Finder, Found
+from service.workflow.records import record_derived, record_tuned, subnet_id_of
+from service.workflow.small_rival import small_rival
+from service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
+from service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, top1_on
+
+
+def choose_shipped(found: Found, finder: Finder, *, cache_dir: Path, base_fits: bool, has_small_model: bool) -> Shipped:
+    """Fine-tune the winner and what competes with it; the best on the search split is shipped.
+
+    Args:
+        found: What the search settled on.
+        finder: Of the search.
+        cache_dir: For the teacher's outputs, checkpoints and pretrained nets.
+        base_fits: Whether the base itself keeps the budget, and so may be shipped.
+        has_small_model: Whether the small alternative takes part, if it was asked for.
+    """
+    request, inputs, hooks = finder.request, finder.inputs, finder.hooks
+    teacher = Teacher(inputs.teacher.model, cache_dir=cache_dir / "teacher")
+    steps = request.small_model_steps if has_small_model and request.finetune else None
+    rival = None if steps is None else small_rival(finder, steps=steps, cache_dir=cache_dir)
+    arch, derived = pick_by_short_runs(found, finder=finder, teacher=teacher)
+    if arch != inputs.teacher.model.arch:
+        derived = finder.deriver.derive_refined(arch)
+        hooks.step(f"refined: {100 * top1_on(derived, inputs):.1f} % on the search split, untrained")
+    entrants = [Entrant("subnet", arch, derived, subnet_id_of(arch, inputs, REFINED), dataclasses.asdict(REFINED))]
+    if rival is not None:
+        entrants.append(Entrant("small-model", rival.arch, rival.model, rival.subnet_id, rival.derivation))
+    shipped, tuned = _compete(entrants, finder, teacher=teacher, cache_dir=cache_dir)
+    base = inputs.teacher.model
+    if base_fits and top1_on(base, inputs) > tuned.top1_search:
+        identity = subnet_id_of(base.arch, inputs, OPTIONS)
+        return Shipped(base.arch, base, base, "base", identity, dataclasses.asdict(OPTIONS))
+    return shipped
+
+
+def _compete(
+    entrants: Sequence[Entrant], finder: Finder, *, teacher: Teacher, cache_dir: Path
+) -> tuple[Shipped, Tuned]:
+    """Fine-tune each for the same steps; the better on the search split wins, a tie goes to the first."""
+    inputs, hooks, config = finder.inputs, finder.hooks, None
+    if finder.request.finetune:
+        ends = finder.deadline.part(1 / len(entrants))
+        config = config_in_time(entrants[0].model, finder=finder, teacher=teacher, deadline=ends)
+    finals = []
+    for one in entrants:
+        tuned = untuned(one.model, inputs)
+        if config is not None:
+            folder = cache_dir / "finetune" / finder.study_name
+            tuned = tune(one.model, teacher=teacher, config=config, inputs=inputs, checkpoint_dir=folder, hooks=hooks)
+            name = "" if one.kind == "subnet" else f"{one.kind} "
+            hooks.step(f"{name}fine-tuned: {100 * tuned.top1_search:.1f} % on the search split")
+        record_derived(
+            finder.store, inputs, one.arch, one.subnet_id, study=finder.study_name, derivation=one.derivation
+        )
+        record_tuned(finder.store, one.subnet_id, tuned)
+        finals.append((Shipped(one.arch, tuned.model, one.model, one.kind, one.subnet_id, one.derivation), tuned))
+    return max(finals, key=lambda pair: pair[1].merit)

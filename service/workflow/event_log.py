@@ -1,0 +1,108 @@
+"""Keep what a job tells its hooks in the database, so that others can watch it from anywhere."""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from deploy.train.outcome import Progress as FinetuneProgress
+from nuwa.errors import OutsideError
+from nuwa.store.store import Store
+from search.trials import TrialReport
+from service.workflow.hooks import Hooks
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+"""Between two stored counts of one label, or two stored steps of a fine-tuning: people read no faster."""
+
+Say = Callable[[str, dict[str, Any]], object]
+
+
+class EventLog:
+    """Turns a job's callbacks into stored events.
+
+    Args:
+        say: Stores one event, given its kind and payload.
+        scored: Subnets that earlier runs of this search scored.
+        wanted: Subnets that will be scored in all; None outside a search.
+    """
+
+    def __init__(self, say: Say, *, scored: int = 0, wanted: int | None = None) -> None:
+        self._say = say
+        self._scored = scored
+        self._wanted = wanted
+        self._last_s: dict[str, float] = {}
+
+    def hooks(self, beside: Hooks | None = None) -> Hooks:
+        """Return callbacks that store, and then call those of ``beside``."""
+        other = beside or Hooks()
+
+        def step(text: str) -> None:
+            self.say("step", {"text": text})
+            other.step(text)
+
+        def count(label: str, done: int, total: int | None) -> None:
+            self.count(label, done, total)
+            other.count(label, done, total)
+
+        def trial(report: TrialReport) -> None:
+            self._trial(report)
+            other.trial(report)
+
+        def finetune(state: FinetuneProgress) -> None:
+            self._finetune(state)
+            other.finetune(state)
+
+        return dataclasses.replace(other, step=step, count=count, trial=trial, finetune=finetune)
+
+    def say(self, kind: str, payload: dict[str, Any]) -> None:
+        """Store one event; a job does not fail for want of a line about it."""
+        try:
+            self._say(kind, {name: _finite(value) for name, value in payload.items()})
+        except OutsideError as error:
+            logger.warning("an event was not stored: %s", error.message)
+
+    def count(self, label: str, done: int, total: int | None) -> None:
+        """Store how far a step is, at most once a second."""
+        if self._is_due(label, is_last=done == total):
+            self.say("count", {"label": label, "done": done, "total": total})
+
+    def _trial(self, report: TrialReport) -> None:
+        self._scored += report.is_evaluation
+        about = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "arch"}
+        about["predicted_interval_ms"] = list(report.predicted_interval_ms)
+        told = {"arch_id": report.arch.arch_id, "scored": self._scored, "wanted": self._wanted}
+        self.say("trial", about | told)
+
+    def _finetune(self, state: FinetuneProgress) -> None:
+        if self._is_due("finetune", is_last=state.step == state.steps or bool(state.event)):
+            told = {
+                "step": state.step,
+                "steps": state.steps,
+                "loss": state.losses.get("loss"),
+                "top1_search": state.best.score.top1,
+                "seconds": round(state.seconds, 1),
+                "event": state.event,
+            }
+            self.say("finetune", told)
+
+    def _is_due(self, label: str, *, is_last: bool) -> bool:
+        now_s = time.monotonic()
+        if not is_last and now_s - self._last_s.get(label, float("-inf")) < INTERVAL_S:
+            return False
+        self._last_s[label] = now_s
+        return True
+
+
+def _finite(value: Any) -> Any:
+    """Leave out what JSON cannot say: the loss of a run that diverged."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def log_of_search(store: Store, study: str, *, wanted: int) -> EventLog:
+    """Make the log of a search that was started."""
+    scored = sum(trial["state"] in ("scored", "pruned") for trial in store.trials(study))
+    return EventLog(lambda kind, payload: store.add_event(study, kind, payload), scored=scored, wanted=wanted)
