@@ -199,7 +199,13 @@ class JobMethods(Database):
         self._change(claim, heartbeat_at=utc_now())
 
     def finish_job(
-        self, claim: JobClaim, state: JobState, *, result: JsonDict | None = None, problem: JsonDict | None = None
+        self,
+        claim: JobClaim,
+        state: JobState,
+        *,
+        result: JsonDict | None = None,
+        problem: JsonDict | None = None,
+        is_told: bool = False,
     ) -> None:
         """Close a job.
 
@@ -208,6 +214,7 @@ class JobMethods(Database):
             state: What became of it.
             result: The answer.
             problem: ``message``, ``hint`` and ``exit_code`` of what it failed on.
+            is_told: Whether the search that it ran has told its end in an event already.
 
         Raises:
             NuwaError: If another worker has taken the job over.
@@ -215,7 +222,7 @@ class JobMethods(Database):
         values: dict[str, Any] = {"state": state, "finished_at": utc_now(), **_OVER}
         values |= {name: value for name, value in (("result", result), ("problem", problem)) if value is not None}
         reason = str(problem["message"]) if problem else ""
-        self._change(claim, say=(state, reason), **values)
+        self._change(claim, say=None if is_told else (state, reason), **values)
 
     def release_job(self, claim: JobClaim, *, reason: str, wait_s: float = 0.0) -> None:
         """Give a job back to the queue, for another worker to go on with.

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nuwa.base import Base, load_base
-from nuwa.device import DeviceSpec, device_json
+from nuwa.device import DeviceSpec
 from nuwa.store.store import Store
 from predictors.profile import ProfileSettings
 from service.cli.command import NuwaCommand
@@ -25,6 +25,7 @@ from service.workflow.pricing import (
     run_profile,
     transfer_profile,
 )
+from service.workflow.profile_answer import head_json, profile_json
 
 INTERRUPTED = 130
 
@@ -74,14 +75,14 @@ def _profile(
         source = find_device(values["from"], store)
         priced, moved = transfer_profile(store, spec, base.arch, source=source, progress=progress)
         curve = [vars(step) for step in moved.curve]
-        return _head(priced) | {
+        return head_json(priced) | {
             "models_measured": moved.models_measured,
             "transferred_from": source.name,
             "curve": curve,
         }
     if values["import"]:
         priced, found = kit_profile(store, spec, base.arch, folder=Path(values["import"]))
-        return _head(priced) | {"models_measured": len(found.models), "missing": list(found.missing)}
+        return head_json(priced) | {"models_measured": len(found.models), "missing": list(found.missing)}
     settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
     priced = run_profile(store, spec, base.arch, settings=settings, progress=progress)
     if values["output"]:
@@ -99,30 +100,6 @@ def _write_kit(folder: Path, base: Base, spec: DeviceSpec, output: Output) -> No
     output.note(
         f"copy it to the board, run the script there, copy it back, then: nuwa profile {spec.name} --import {folder}"
     )
-
-
-def _head(priced: PricedDevice) -> dict[str, Any]:
-    return {
-        "schema": "nuwa.profile/1",
-        "device": device_json(priced.spec),
-        "predictor_id": priced.predictor_id,
-        "table": {"id": priced.predictor.table_id, "rows": len(priced.predictor.rows), "added": 0},
-    }
-
-
-def profile_json(priced: PricedDevice) -> dict[str, Any]:
-    """Render the `nuwa.profile/1` answer of a device that was profiled now."""
-    answer = _head(priced)
-    result = priced.profiled
-    if result is not None:
-        answer["table"]["added"] = result.rows_added
-        answer |= {
-            "models_measured": result.models_measured,
-            "measurements": result.measurements,
-            "seconds": round(result.seconds, 1),
-            "report": result.report.to_dict(),
-        }
-    return answer
 
 
 def _rows(answer: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -1,0 +1,1 @@
+"""Processes that take searches and profiles from the database and do them."""

@@ -1,0 +1,85 @@
+"""The two kinds of jobs, each as a function of its claim that returns what became of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nuwa.errors import NuwaError
+from nuwa.store.records import JobClaim, JobState
+from nuwa.store.store import Store
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a job ended.
+
+    Args:
+        state: Of the job.
+        result: Its answer; None where there is none.
+        is_told: Whether its events say so already.
+    """
+
+    state: JobState
+    result: dict[str, Any] | None
+    is_told: bool
+
+
+def do_job(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
+    """Do a job, or go on with it where an earlier worker stopped.
+
+    Raises:
+        NuwaError: If it cannot be done; everything that was found is saved.
+        KeyboardInterrupt: When it was interrupted, with everything saved.
+    """
+    if claim.job.kind == "search":
+        return _search(claim, store, cache_dir=cache_dir)
+    return _profile(claim, store)
+
+
+def earlier_end(claim: JobClaim, store: Store) -> Done | None:
+    """Find the end of a search that was reached before its worker could say so; None where it was not reached."""
+    job = claim.job
+    record = store.search(job.study) if job.study is not None else None
+    if record is None or record.state not in ("done", "infeasible") or record.finished_at is None:
+        return None
+    if record.finished_at < job.created_at:
+        return None  # an earlier run's end, which this job was made to go beyond
+    return Done(record.state, record.result, is_told=True)
+
+
+def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
+    job = claim.job
+    ended = earlier_end(claim, store)
+    if ended is not None:
+        return ended
+    from service.workflow.request import request_from_dict
+    from service.workflow.search import run_search  # loads torch, which a waiting worker has no use for
+
+    if job.study is None:
+        raise NuwaError(f"job {job.job_id} names no study")
+    outcome = run_search(
+        request_from_dict(job.settings["request"]),
+        store=store,
+        study=job.study,
+        resume=bool(job.settings["resume"]) or job.attempts > 1,
+        cache_dir=cache_dir,
+    )
+    return Done("done" if outcome.error is None else "infeasible", outcome.answer, is_told=True)
+
+
+def _profile(claim: JobClaim, store: Store) -> Done:
+    from nuwa.base import load_base
+    from predictors.profile import ProfileSettings
+    from service.workflow.devices import find_device
+    from service.workflow.event_log import EventLog
+    from service.workflow.pricing import run_profile
+    from service.workflow.profile_answer import profile_json
+
+    job = claim.job
+    wanted = job.settings
+    log = EventLog(lambda kind, payload: store.add_job_event(job.job_id, kind, payload))
+    log.say("state", {"state": "running", "reason": ""})
+    settings = ProfileSettings(minutes=wanted["minutes"], seed=wanted["seed"])
+    spec, base = find_device(wanted["device"], store), load_base(wanted["base"])
+    priced = run_profile(store, spec, base.arch, settings=settings, progress=log.count)
+    return Done("done", profile_json(priced), is_told=False)

@@ -1,0 +1,31 @@
+"""The `nuwa.profile/1` answer, put together from what a profile left."""
+
+from typing import Any
+
+from nuwa.device import device_json
+from service.workflow.pricing import PricedDevice
+
+
+def head_json(priced: PricedDevice) -> dict[str, Any]:
+    """Say which device, predictor and table an answer is about."""
+    return {
+        "schema": "nuwa.profile/1",
+        "device": device_json(priced.spec),
+        "predictor_id": priced.predictor_id,
+        "table": {"id": priced.predictor.table_id, "rows": len(priced.predictor.rows), "added": 0},
+    }
+
+
+def profile_json(priced: PricedDevice) -> dict[str, Any]:
+    """Render the `nuwa.profile/1` answer of a device that was profiled now."""
+    answer = head_json(priced)
+    result = priced.profiled
+    if result is not None:
+        answer["table"]["added"] = result.rows_added
+        answer |= {
+            "models_measured": result.models_measured,
+            "measurements": result.measurements,
+            "seconds": round(result.seconds, 1),
+            "report": result.report.to_dict(),
+        }
+    return answer

@@ -1,0 +1,157 @@
+"""Workers: they do what is queued, stop when told, and go on where another one died."""
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.bundle import is_bundle
+from nuwa.store.lists import query_certificates
+from nuwa.store.records import JobRecord
+from nuwa.store.store import Store, open_store
+from service.worker.worker import Worker
+from tests.support.toy_jobs import assert_done_once, queue_search, start_worker, toy_request, wait_for
+
+
+@pytest.fixture(scope="module")
+def profiled(tmp_path_factory: pytest.TempPathFactory, toy_base: Path) -> Path:
+    """A folder whose database holds a profile of the toy base that a worker made; searches start from copies."""
+    folder = tmp_path_factory.mktemp("profiled")
+    with open_store(str(folder / "nuwa.sqlite")) as opened:
+        opened.add_job("profile", {"device": "jetson-nano", "base": str(toy_base), "minutes": None, "seed": 0})
+        assert work(opened, folder) == 1
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path, profiled: Path) -> Iterator[Store]:
+    shutil.copy(profiled / "nuwa.sqlite", tmp_path / "nuwa.sqlite")
+    with open_store(str(tmp_path / "nuwa.sqlite")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def request_of(tmp_path: Path, toy_base: Path, toy_images: Path) -> Any:
+    asked = toy_request(toy_base, toy_images, tmp_path / "bundle")
+    return lambda **more: asked | more
+
+
+def work(store: Store, tmp_path: Path) -> int:
+    """Do what is queued in this process, until nothing is left."""
+    return Worker(store, cache_dir=tmp_path / "cache", stop=threading.Event(), poll_s=0.1).run(is_once=True)
+
+
+def job_of(store: Store, job: JobRecord) -> JobRecord:
+    found = store.job(job.job_id)
+    assert found is not None
+    return found
+
+
+def num_trials(store: Store, study: str) -> int:
+    return sum(event.kind == "trial" for event in store.events(study))
+
+
+def test_queued_search_is_done_and_told(store: Store, tmp_path: Path, request_of: Any) -> None:
+    job = queue_search(store, "mine", request_of())
+    assert work(store, tmp_path) == 1
+    assert_done_once(store, "mine", trials=6)
+    events = store.events("mine")
+    assert [e.payload["state"] for e in events if e.kind == "state"] == ["queued", "running", "done"]
+    assert {"state", "count", "step", "trial", "finetune", "winner-measured"} <= {e.kind for e in events}
+    trials = [e.payload for e in events if e.kind == "trial"]
+    assert [t["number"] for t in trials] == [t["number"] for t in store.trials("mine")]
+    assert (trials[-1]["scored"], trials[-1]["wanted"]) == (6, 6)
+    assert is_bundle(tmp_path / "bundle")
+    assert job_of(store, job).attempts == 1
+    assert store.count_workers() == 0  # it said goodbye
+
+
+def test_what_cannot_be_done_says_why(store: Store, tmp_path: Path, request_of: Any) -> None:
+    missing = queue_search(store, "missing", request_of(base=str(tmp_path / "nothing")))
+    assert work(store, tmp_path) == 1
+    failed = job_of(store, missing)
+    assert failed.state == "failed"
+    assert failed.problem is not None
+    assert "no base at" in failed.problem["message"]
+    assert failed.problem["exit_code"] == 2
+
+
+def test_cancelled_search_stops_within_seconds_and_goes_on_when_resumed(
+    store: Store, tmp_path: Path, request_of: Any
+) -> None:
+    request = request_of(trials=400)
+    job = queue_search(store, "mine", request)
+    asked: list[float] = []
+
+    def cancel_after_three() -> None:
+        wait_for(lambda: num_trials(store, "mine") >= 3, seconds=60, what="three trials")
+        store.cancel_job(job.job_id)
+        asked.append(time.monotonic())
+
+    helper = threading.Thread(target=cancel_after_three)
+    helper.start()
+    work(store, tmp_path)
+    stopped_s = time.monotonic() - asked[0]
+    helper.join()
+    assert stopped_s < 5
+    assert job_of(store, job).state == "interrupted"
+    record = store.search("mine")
+    assert record is not None
+    assert record.state == "interrupted"
+    before = [t["arch_id"] for t in store.trials("mine") if t["state"] in ("scored", "pruned")]
+    queue_search(store, "mine", request | {"trials": len(before) + 2}, resume=True)
+    assert work(store, tmp_path) == 1
+    after = [t["arch_id"] for t in store.trials("mine") if t["state"] in ("scored", "pruned")]
+    assert after[: len(before)] == before
+    assert len(after) == len(set(after)) == len(before) + 2
+
+
+def test_end_that_could_not_be_told_is_not_searched_again(store: Store, tmp_path: Path, request_of: Any) -> None:
+    queue_search(store, "mine", request_of())
+    (device,) = {record.spec.device_id for record in store.devices()}
+    claim = store.start_search("mine", device_id=device, budget_ms=1.5, seed=0, settings={})
+    store.finish_search(claim, "done", result={"schema": "nuwa.search/1"})  # and then its worker died
+    assert work(store, tmp_path) == 1
+    (job,) = store.jobs(study="mine")
+    assert (job.state, job.result) == ("done", {"schema": "nuwa.search/1"})
+    assert store.trials("mine") == []
+
+
+def test_profile_is_a_job_too(store: Store) -> None:
+    (done,) = store.jobs(kind="profile")
+    assert done.state == "done", done.problem
+    assert done.result is not None
+    assert done.result["schema"] == "nuwa.profile/1"
+    assert done.result["report"]["mape"] < 0.05
+    kinds = [event.kind for event in store.job_events(done.job_id)]
+    assert kinds[:3] == ["state", "state", "count"]
+
+
+@pytest.mark.slow
+def test_terminated_worker_gives_its_job_back_and_a_killed_one_loses_it(
+    store: Store, tmp_path: Path, request_of: Any
+) -> None:
+    queue_search(store, "mine", request_of(trials=12))
+    database, cache = tmp_path / "nuwa.sqlite", tmp_path / "cache"
+    for sign, least in ((signal.SIGTERM, 2), (signal.SIGKILL, 5)):
+        worker = start_worker(database, cache)
+        wait_for(lambda least=least: num_trials(store, "mine") >= least, seconds=90, what="trials")
+        worker.send_signal(sign)
+        _, err = worker.communicate(timeout=30)
+        (job,) = store.jobs(study="mine")
+        if sign == signal.SIGTERM:
+            assert worker.returncode == 0, err
+            assert job.state == "queued"
+            assert all(json.loads(line)["level"] for line in err.splitlines())
+        else:
+            assert job.state == "running"
+    work(store, tmp_path)
+    assert_done_once(store, "mine", trials=12)
+    assert len(query_certificates(store)) == 1
+    assert store.jobs(study="mine")[0].attempts == 3
