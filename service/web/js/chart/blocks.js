@@ -16,7 +16,7 @@ export function blocksChart({ blocks, times }) {
   return frame({
     label: "what was kept of each block of the base; the table below has the numbers",
     height: () => lanes + 64,
-    margin: { top: 20, right: 6, bottom: 22, left: 62 },
+    margin: { top: 20, right: 6, bottom: 22, left: 82 },
     draw: (svg, plot) => draw(svg, plot, blocks, times),
   });
 }

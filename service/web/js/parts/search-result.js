@@ -22,7 +22,7 @@ export function searchResult(result) {
   ].filter(Boolean);
   return [
     h("p", { class: "verdict" }, verdictBadge(result.verdict ?? (result.feasible ? "met" : "missed")), ` budget ${milliseconds(result.budget_ms)} on the ${result.budget_statistic}`,
-      !result.budget_binds && "; the base meets it already", result.shipped === "base" && "; the base is shipped, being the more accurate"),
+      !result.budget_binds && "; the base meets it already", result.shipped !== "subnet" && `; the ${result.shipped} is shipped, being the more accurate`),
     tableRoom("Base and winner",
       h("table", { class: "table" },
         h("thead", null, h("tr", null, ["", `base ${base.name}`, "winner"].map((name) => h("th", { scope: "col" }, name)))),

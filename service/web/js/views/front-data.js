@@ -78,6 +78,7 @@ function referenceOf(row) {
     kind,
     label: kind === "small_model" ? "small model" : "base",
     name: row.base,
+    subnet_id: row.subnet_id ?? null,
     study: row.study,
     measured_latency_ms: row.latency_ms,
     provenance: row.provenance,
