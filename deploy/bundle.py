@@ -1,8 +1,8 @@
 """Bundles: folders that hold a subnet, its exports, the proof and what it takes to run it."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ ONNX = "model.onnx"
 ENGINE = "model.engine"
 ENGINE_INFO = "model.engine.json"
 BUILD = "build.sh"
+INT8_ONNX = "model.int8.onnx"
+INT8_BUILD = "build_int8.sh"
 LABELS = "labels.txt"
 PREPROCESS = "preprocess.json"
+FACTS = "facts.json"
 README = "README.md"
 RUN = "run.py"
 RUN_ENGINE = "run_engine.py"
@@ -33,8 +36,11 @@ OWN_NAMES = (
     ENGINE,
     ENGINE_INFO,
     BUILD,
+    INT8_ONNX,
+    INT8_BUILD,
     LABELS,
     PREPROCESS,
+    FACTS,
     README,
     RUN,
     RUN_ENGINE,
@@ -53,7 +59,9 @@ class Bundle:
         arch: As it was searched: entries of blocks that are gone may be there.
         labels: One name per output.
         preprocess: How images are made.
-        certificate: None where the bundle was not exported for a device yet.
+        certificate: None where the bundle was not exported for a device since its weights changed.
+        facts: What is known about the model beside its certificate (base, data, study, accuracies with their
+            split); the certificate's own where there is one.
     """
 
     dir: Path
@@ -61,6 +69,13 @@ class Bundle:
     labels: tuple[str, ...]
     preprocess: Preprocess
     certificate: Certificate | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def subnet_id(self) -> str:
+        """Identity of arch, base, task and derivation; empty where not known."""
+        known = self.certificate.subnet_id if self.certificate else ""
+        return known or str(self.facts.get("subnet_id", ""))
 
     @property
     def weights_path(self) -> Path:
@@ -113,7 +128,8 @@ def read_bundle(folder: Path) -> Bundle:
     certificate = None
     if (folder / CERTIFICATE).exists():
         certificate = certificate_from_dict(_read_object(folder / CERTIFICATE))
-    return Bundle(folder, arch, labels, preprocess, certificate)
+    facts = certificate.facts if certificate else _read_object(folder / FACTS) if (folder / FACTS).exists() else {}
+    return Bundle(folder, arch, labels, preprocess, certificate, facts)
 
 
 def _existing(path: Path) -> Path | None:

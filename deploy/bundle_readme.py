@@ -18,6 +18,8 @@ def readme_text(
         parts.append(_run(has_samples="samples" in present))
     if "build.sh" in present or "model.engine" in present:
         parts.append(_engine(has_engine="model.engine" in present))
+    if "model.int8.onnx" in present:
+        parts.append(_INT8)
     parts.append(_files(present))
     return "\n".join(parts)
 
@@ -47,6 +49,7 @@ def _proof(certificate: Certificate) -> str:
         if measured.board_interval_ms is not None:
             low, high = measured.board_interval_ms
             lines.append(f"Emulated: a real board is expected between {low:.2f} and {high:.2f} ms.")
+        lines += [f"Warning: {warning}." for warning in measured.warnings]
     if certificate.budget_ms is not None:
         lines.append(f"Budget {certificate.budget_ms:g} ms ({certificate.budget_statistic}): {certificate.verdict}.")
     lines += [
@@ -55,10 +58,18 @@ def _proof(certificate: Certificate) -> str:
         for a in certificate.agreements
     ]
     return (
-        "## What was proven\n\n"
-        + "\n".join(lines)
+        f"## {_heading(certificate)}\n\n"
+        # every line a paragraph of its own: Markdown would join them
+        + "\n\n".join(lines)
         + "\n\n`certificate.json` has all of it, and the hash of every file.\n"
     )
+
+
+def _heading(certificate: Certificate) -> str:
+    """Say no more than the certificate does: an emulated latency proves nothing about a board."""
+    if certificate.measurement is None:
+        return "What was checked"
+    return "What was proven" if certificate.provenance == "measured" else "What was checked and emulated"
 
 
 def _run(*, has_samples: bool) -> str:
@@ -87,6 +98,12 @@ def _engine(*, has_engine: bool) -> str:
 {note}"""
 
 
+_INT8 = """## INT8, not measured yet
+
+`model.int8.onnx` holds the same model with INT8 weights and activations. It kept its accuracy on ONNX Runtime, but
+nothing here could measure it: build it on the device with `sh build_int8.sh`, and use it only if it is faster there.
+"""
+
 _DESCRIPTIONS = {
     "arch.json": "shape of the subnet, block by block",
     "model.safetensors": "its weights in FP32",
@@ -94,12 +111,15 @@ _DESCRIPTIONS = {
     "model.engine": "TensorRT engine built for the device",
     "model.engine.json": "what the engine was built from and for",
     "build.sh": "builds the engine on the device",
+    "model.int8.onnx": "the same model in INT8, to be tried on the device",
+    "build_int8.sh": "builds its engine there",
     "labels.txt": "class names in the order of the outputs",
     "preprocess.json": "how an image becomes the input",
     "run.py": "classifies images",
     "run_engine.py": "the part of run.py that drives TensorRT",
     "samples": "images to try it on",
-    "certificate.json": "what was measured, under which protocol, and hashes",
+    "facts.json": "base, data and accuracies of before; an export moves them to its certificate",
+    "certificate.json": "what was measured or emulated, under which protocol, and hashes",
 }
 
 

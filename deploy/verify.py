@@ -23,9 +23,9 @@ FP32_RELATIVE_ERROR = 1e-4
 hundred roundings, far above what reordered sums give and far below what a wrong weight does."""
 FP32_ARGMAX = 1.0
 FP16_ARGMAX = 0.99
-INT8_ARGMAX = 0.95
-"""Least share of images with an unchanged prediction. INT8 is judged by its accuracy; this only
-catches graphs that are broken."""
+INT8_ARGMAX = 0.75
+"""Least share of images with an unchanged prediction. INT8 is judged by its accuracy when it is made; this only
+catches graphs that are broken, on as little as variants of five sample images of which one may lie on a border."""
 
 Check = Literal["fp32", "fp16", "int8"]
 

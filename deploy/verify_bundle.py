@@ -2,20 +2,24 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor
 
-from deploy.bundle import Bundle
+from deploy.bundle import SAMPLES, Bundle
 from deploy.certificate import Certificate
 from deploy.file_hashes import FileChanges, compare_hashes
 from deploy.runtimes.model_file import parse_model, read_model_bytes
 from deploy.verify import Agreement, Check, verify_fp16, verify_onnx
 from nuwa.errors import NuwaError
+from nuwa.images import ImageSet, pixels
 from nuwa.runtime import Runtime
 
 NUM_RANDOM_IMAGES = 16
 """Images of noise that stand in where none are given."""
+SHIFT_FRACTION = 16
+"""Sample images are shifted by this fraction of their side: another image to the patches, the same to people."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,7 @@ def verify_bundle(bundle: Bundle, *, images: Tensor | None = None, runtime: Runt
 
     Args:
         bundle: With a certificate.
-        images: (N, in_chans, S, S) uint8; None takes noise, which is enough to find a wrong graph but
-            says little about predictions.
+        images: (N, in_chans, S, S) uint8; None takes what ``check_images`` makes of the bundle.
         runtime: What runs the graph; ONNX Runtime by default.
 
     Raises:
@@ -72,7 +75,9 @@ def verify_bundle(bundle: Bundle, *, images: Tensor | None = None, runtime: Runt
     agreements: tuple[Agreement, ...] = ()
     is_readable = not {"model.onnx", "model.safetensors"} & {*files.changed, *files.missing}
     if is_readable:
-        agreements = check_numbers(bundle, images=images, runtime=runtime)
+        has_samples = not any(name.startswith(f"{SAMPLES}/") for name in (*files.changed, *files.missing))
+        given = random_images(bundle) if images is None and not has_samples else images
+        agreements = check_numbers(bundle, images=given, runtime=runtime)
     return BundleCheck(files, agreements, bundle.certificate)
 
 
@@ -88,13 +93,33 @@ def check_numbers(
         raise NuwaError(f"bundle {bundle.dir} has no model.onnx", hint="`nuwa export DIR --device D` writes one")
     data = read_model_bytes(bundle.onnx_path)
     model = bundle.load_model()
-    given = random_images(bundle) if images is None else images
+    given = check_images(bundle) if images is None else images
     check = _check_of(parse_model(data, origin=str(bundle.onnx_path)))
     agreements = [verify_onnx(model, data, given, bundle.preprocess, runtime=runtime, check=check)]
     is_half = bundle.certificate is not None and bundle.certificate.device.precision == "fp16"
     if is_half and check != "int8":
         agreements.append(verify_fp16(model, data, given, bundle.preprocess))
     return tuple(agreements)
+
+
+def check_images(bundle: Bundle) -> Tensor:
+    """Make images to compare models on: the bundle's samples mirrored and shifted, or noise where there are none.
+
+    Noise finds a wrong graph, but says little about INT8, whose ranges are those of real images.
+
+    Returns:
+        (N, in_chans, S, S) uint8.
+    """
+    folder = bundle.dir / SAMPLES
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    if not paths or bundle.arch.in_chans != 3:
+        return random_images(bundle)
+    samples = ImageSet(paths, np.zeros(len(paths), dtype=np.int64), ("",), str(folder))
+    plain = torch.from_numpy(pixels(samples, bundle.preprocess))
+    both = torch.cat([plain, plain.flip(-1)])
+    step = max(1, bundle.arch.img_size // SHIFT_FRACTION)
+    shifts = ((0, 0), (step, step), (-step, step), (step, -step))
+    return torch.cat([both.roll(shift, dims=(-2, -1)) for shift in shifts])
 
 
 def random_images(bundle: Bundle, *, num_images: int = NUM_RANDOM_IMAGES, seed: int = 0) -> Tensor:

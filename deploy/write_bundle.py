@@ -5,9 +5,9 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,11 @@ class BundleParts:
         certificate: What was proven, without ``files``; None before the export.
         engine: An engine built here; the file that describes it comes along. None where none can be built.
         build_line: Arguments that build the engine on the device, with paths relative to the bundle.
+        int8: An INT8 graph that nobody could measure here, to be tried on the device, and the arguments that
+            build its engine there; None for none.
         samples: Encoded images with file names, to try the bundle on.
+        facts: What is known about the model; kept in a file of its own until a certificate takes it over, so
+            that a step which makes the certificate out of date does not lose it.
     """
 
     model: PlainViT
@@ -56,7 +60,9 @@ class BundleParts:
     certificate: Certificate | None = None
     engine: Path | None = None
     build_line: Sequence[str] | None = None
+    int8: tuple[onnx.ModelProto | bytes, Sequence[str]] | None = None
     samples: Sequence[tuple[str, bytes]] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parts_from_bundle(bundle: Bundle) -> BundleParts:
@@ -75,9 +81,20 @@ def parts_from_bundle(bundle: Bundle) -> BundleParts:
         exported=bundle.onnx_path.read_bytes() if bundle.onnx_path else None,
         certificate=bundle.certificate,
         engine=bundle.engine_path,
-        build_line=shlex.split(bundle.build_path.read_text().splitlines()[-1]) if bundle.build_path else None,
+        build_line=_line_of(bundle.build_path) if bundle.build_path else None,
+        int8=_int8_of(bundle),
         samples=tuple((path.name, path.read_bytes()) for path in samples if path.is_file()),
+        facts=bundle.facts,
     )
+
+
+def _line_of(script: Path) -> list[str]:
+    return shlex.split(script.read_text(encoding="utf-8").splitlines()[-1])
+
+
+def _int8_of(bundle: Bundle) -> tuple[bytes, list[str]] | None:
+    graph, script = bundle.dir / names.INT8_ONNX, bundle.dir / names.INT8_BUILD
+    return (graph.read_bytes(), _line_of(script)) if graph.is_file() and script.is_file() else None
 
 
 def write_bundle(folder: Path, parts: BundleParts, *, replace: bool = False) -> Bundle:
@@ -150,8 +167,7 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
     (folder / names.LABELS).write_text("".join(f"{label}\n" for label in parts.labels), encoding="utf-8")
     save_weights(parts.model, folder / names.WEIGHTS)
     if parts.exported is not None:
-        data = parts.exported if isinstance(parts.exported, bytes) else parts.exported.SerializeToString()
-        (folder / names.ONNX).write_bytes(data)
+        (folder / names.ONNX).write_bytes(_bytes_of(parts.exported))
         for name in (names.RUN, names.RUN_ENGINE):
             shutil.copyfile(_ASSETS_DIR / name, folder / name)
     if parts.engine is not None:
@@ -159,8 +175,13 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
         if info_path(parts.engine).exists():
             shutil.copyfile(info_path(parts.engine), folder / names.ENGINE_INFO)
     if parts.build_line is not None:
-        (folder / names.BUILD).write_text(build_script(parts.build_line), encoding="utf-8")
-        (folder / names.BUILD).chmod(_EXECUTABLE)
+        _write_script(folder / names.BUILD, parts.build_line)
+    if parts.int8 is not None:
+        graph, line = parts.int8
+        (folder / names.INT8_ONNX).write_bytes(_bytes_of(graph))
+        _write_script(folder / names.INT8_BUILD, line)
+    if parts.facts and parts.certificate is None:
+        _write_json(folder / names.FACTS, dict(parts.facts))
     if parts.samples:
         (folder / names.SAMPLES).mkdir()
     for name, data in parts.samples:
@@ -171,6 +192,15 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         certificate = with_files(parts.certificate, hash_folder(folder), created=created)
         _write_json(folder / CERTIFICATE, dict_from_certificate(certificate))
+
+
+def _bytes_of(model: onnx.ModelProto | bytes) -> bytes:
+    return model if isinstance(model, bytes) else model.SerializeToString()
+
+
+def _write_script(path: Path, line: Sequence[str]) -> None:
+    path.write_text(build_script(line), encoding="utf-8")
+    path.chmod(_EXECUTABLE)
 
 
 def build_script(line: Sequence[str]) -> str:

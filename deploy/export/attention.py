@@ -3,20 +3,26 @@
 import numpy as np
 
 from deploy.export.folded import FloatArray, FoldedAttention
-from deploy.export.layers import LAYER_NORM_OPSET
 from deploy.export.stream import Stream
 from deploy.export.writer import GraphWriter
 from nuwa.arch import BlockSpec
 
 
 def write_attention(
-    g: GraphWriter, keys: Stream, queries: Stream, attn: FoldedAttention, block: BlockSpec, name: str
+    g: GraphWriter,
+    keys: Stream,
+    queries: Stream,
+    attn: FoldedAttention,
+    block: BlockSpec,
+    name: str,
+    *,
+    joint: bool,
 ) -> str:
     """Write attention without the residual sum: (B · N of ``queries``, C).
 
     Runtimes that cannot take a LayerNormalization node have no fused attention either: there each
-    launch counts, and the layout without data movement is written. Newer ones get one Gemm for
-    q, k and v.
+    launch counts, and the layout without data movement is written. Newer ones, and INT8, get one Gemm
+    for q, k and v.
 
     Args:
         g: Where to.
@@ -25,8 +31,9 @@ def write_attention(
         attn: Its weights.
         block: Its widths.
         name: Prefix of the nodes.
+        joint: Whether q, k and v come from one Gemm.
     """
-    project = _per_head_qkv if g.opset < LAYER_NORM_OPSET else _joint_qkv
+    project = _joint_qkv if joint else _per_head_qkv
     q, k, v = project(g, keys, queries, attn, block, name)
     scores = g.node("MatMul", [q, k], f"{name}.scores")
     weights = g.node("Softmax", [scores], f"{name}.softmax", axis=-1)

@@ -24,6 +24,7 @@ def onnx_from_vit(
     metadata: Mapping[str, str] | None = None,
     stream_scale: float = DEFAULT_STREAM_SCALE,
     trim_tokens: bool = False,
+    joint_qkv: bool = False,
 ) -> onnx.ModelProto:
     """Write the ONNX graph of ``model`` directly, node by node.
 
@@ -44,6 +45,7 @@ def onnx_from_vit(
         stream_scale: Power of two on the residual stream that keeps FP16 norms from overflowing; see
             ``deploy.export.stream_scale`` for one from statistics.
         trim_tokens: Compute only the pooled tokens from the last attention on; see ``GraphOptions``.
+        joint_qkv: Whether q, k and v come from one Gemm in old opsets too; see ``GraphOptions``.
 
     Returns:
         A model with input ``images`` (B, in_chans, S, S) and output ``logits`` (B, num_classes) in FP32.
@@ -60,6 +62,7 @@ def onnx_from_vit(
         labels=tuple(labels),
         metadata=metadata or {},
         trim_tokens=trim_tokens,
+        joint_qkv=joint_qkv,
     )
     check_options(model.arch, options)
     inside = preprocess if input_kind != "normalised" else None

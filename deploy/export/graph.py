@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from deploy.export.attention import write_attention
 from deploy.export.folded import FoldedBlock, FoldedViT, is_stream_centred
-from deploy.export.layers import write_centring, write_mlp, write_norm
+from deploy.export.layers import LAYER_NORM_OPSET, write_centring, write_mlp, write_norm
 from deploy.export.pool import pooled_tokens, write_pool
 from deploy.export.stream import Stream
 from deploy.export.writer import GraphWriter
@@ -45,6 +45,7 @@ class GraphOptions:
             only those: the same logits for less work. Latency tables price whole blocks, so it is off
             unless asked for.
         has_weights: Whether large constants carry values; without, the graph can be priced but not run.
+        joint_qkv: Whether q, k and v come from one Gemm below opset 17 too, as INT8 needs; from 17 on they always do.
     """
 
     opset: int = MIN_OPSET
@@ -56,6 +57,7 @@ class GraphOptions:
     metadata: Mapping[str, str] = field(default_factory=dict)
     trim_tokens: bool = False
     has_weights: bool = True
+    joint_qkv: bool = False
 
 
 def check_options(arch: Arch, options: GraphOptions) -> None:
@@ -97,8 +99,9 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
         _write_embedding(g, _write_input(g, options), arch, vit, options.batch), options.batch, arch.num_tokens
     )
     trim_at = _last_attention(arch) if options.trim_tokens else None
+    joint = options.joint_qkv or options.opset >= LAYER_NORM_OPSET
     for i, (block, folded) in enumerate(zip(arch.blocks, vit.blocks, strict=True)):
-        stream = _write_block(g, stream, arch, vit, i, block=block, folded=folded, is_trimmed=i == trim_at)
+        stream = _write_block(g, stream, arch, vit, i, block=block, folded=folded, is_trimmed=i == trim_at, joint=joint)
     g.linear(write_pool(g, stream, arch, vit), vit.head_weight, vit.head_bias, "head")
     if dtype is np.float16:
         g.node("Cast", ["head"], "head.fp32", to=TensorProto.FLOAT)
@@ -123,6 +126,7 @@ def _write_block(
     block: BlockSpec,
     folded: FoldedBlock,
     is_trimmed: bool,
+    joint: bool,
 ) -> Stream:
     name = f"blocks.{index}"
     x = stream
@@ -133,7 +137,7 @@ def _write_block(
             first, last = pooled_tokens(arch)
             queries = normed.tokens(g, first, last, f"{name}.queries")
             x = x.tokens(g, first, last, f"{name}.kept")
-        branch = write_attention(g, normed, queries, folded.attn, block, f"{name}.attn")
+        branch = write_attention(g, normed, queries, folded.attn, block, f"{name}.attn", joint=joint)
         x = x.with_name(g.node("Add", [x.name, branch], f"{name}.sum1"))
     if folded.mlp is not None:
         hidden = write_norm(g, x.name, arch, f"{name}.norm2", stream_scale=vit.stream_scale)

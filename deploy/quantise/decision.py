@@ -37,6 +37,7 @@ def decide_int8(
     device: Device,
     *,
     max_loss: float,
+    int8_device: Device | None = None,
     protocol: MeasureProtocol | None = None,
 ) -> Int8Decision:
     """Measure both models on the device in turns and decide.
@@ -46,6 +47,8 @@ def decide_int8(
         quantised: What ``quantise_mixed`` found; None where accuracy ruled INT8 out.
         device: Where the model will run.
         max_loss: The limit that ``quantise_mixed`` kept, for the reason.
+        int8_device: The same board told to build INT8, where a device is of one precision; None where
+            ``device`` runs any graph.
         protocol: How to measure; the device's own by default.
 
     Raises:
@@ -56,8 +59,9 @@ def decide_int8(
         before = device.measure(exported, protocol=protocol)
         reason = f"no block can be INT8 with a loss of at most {100 * max_loss:.1f} points of top1"
         return Int8Decision(False, reason, before, None, None)
+    other = int8_device or device
     pairs = [
-        (device.measure(exported, protocol=protocol), device.measure(quantised.model, protocol=protocol))
+        (device.measure(exported, protocol=protocol), other.measure(quantised.model, protocol=protocol))
         for _ in range(ROUNDS)
     ]
     ratios = [after.latency_ms.median / before.latency_ms.median for before, after in pairs]
@@ -67,7 +71,7 @@ def decide_int8(
     accuracy = f"{abs(loss):.1f} points of top1 {'gained' if loss < 0 else 'lost'}"
     said = f"{ratio:.2f}× the latency on {device.spec.name}, {accuracy}"
     if quantised.float_blocks:
-        said += f", blocks {', '.join(map(str, quantised.float_blocks))} left in FP32"
+        said += f", blocks {', '.join(map(str, quantised.float_blocks))} of the graph left in FP32"
     # Every round must agree: a gain that comes and goes is noise.
     is_faster = max(ratios) < 1.0
     return Int8Decision(is_faster, f"INT8 {'is' if is_faster else 'is not'} faster: {said}", before, after, ratio)

@@ -12,6 +12,9 @@ from deploy.runtimes.batches import run_batches
 from nuwa.errors import NuwaError
 from nuwa.runtime import FloatArray, Images, Runtime
 
+SENSITIVITY_IMAGES = 128
+"""Images that blocks are compared on, one session per block: a ranking needs fewer than an accuracy does."""
+
 
 @dataclass(frozen=True)
 class MixedModel:
@@ -22,7 +25,7 @@ class MixedModel:
         float_blocks: Blocks left in FP32.
         top1_before: Accuracy of the FP32 graph on the images it was chosen with (fraction).
         top1: Its accuracy on the same images (fraction).
-        sensitivities: Per block, most sensitive first; empty where all blocks could be quantised at once.
+        sensitivities: Per block, most sensitive first.
     """
 
     model: onnx.ModelProto
@@ -64,19 +67,16 @@ def quantise_mixed(
         raise NuwaError(f"the largest loss of top1 must be 0 or more, found {max_loss}")
     reference = _logits(exported, images, runtime)
     before = _top1(reference, labels)
-    whole = quantiser.quantise()
-    top1 = _top1(_logits(whole, images, runtime), labels)
-    if before - top1 <= max_loss:
-        return MixedModel(whole, (), before, top1, ())
-    ranked = block_sensitivities(quantiser, images, reference=reference, runtime=runtime)
-    num_float = 1
+    some = slice(SENSITIVITY_IMAGES)
+    ranked = block_sensitivities(quantiser, images[some], reference=reference[some], runtime=runtime)
+    num_float = 0
     while num_float < len(ranked):
         left = tuple(sorted(s.block for s in ranked[:num_float]))
         mixed = quantiser.quantise(blocks=[b for b in quantiser.blocks if b not in left])
         top1 = _top1(_logits(mixed, images, runtime), labels)
         if before - top1 <= max_loss:
             return MixedModel(mixed, left, before, top1, ranked)
-        num_float *= 2
+        num_float = max(1, 2 * num_float)
     return None
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from deploy.export.layers import LAYER_NORM_OPSET
 from deploy.tensorrt.operators import onnx_opset
 from deploy.tensorrt.refusals import check_precision
 from nuwa.device import DeviceSpec
@@ -29,7 +28,7 @@ class Int8Quantiser:
     two activations suffer most and gain least, and patch embedding and head are a small share.
 
     Args:
-        exported: FP32 graph, opset 17 or newer (older layouts keep q, k and v out of Gemms).
+        exported: FP32 graph whose q, k and v come from one Gemm: opset 17 or newer, or ``joint_qkv``.
         calibration: Network input for INT8 calibration (N, in_chans, S, S), N a multiple of the graph's
             batch; a few dozen images are enough for minima and maxima.
         device: What it is for; decides symmetric or affine activations.
@@ -124,9 +123,11 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # its base carries 
 
 
 def _check_graph(exported: onnx.ModelProto, calibration: Images) -> None:
-    opset = onnx_opset(exported)
-    if opset < LAYER_NORM_OPSET:
-        raise NuwaError(f"INT8 is made from opset {LAYER_NORM_OPSET} or newer, found {opset}", hint="export it again")
+    if any(node.op_type == "MatMul" and node.name.endswith(".attn.q") for node in exported.graph.node):
+        raise NuwaError(
+            f"INT8 is made of Gemms, and this graph of opset {onnx_opset(exported)} projects head by head",
+            hint="export it from opset 17 on, or with joint_qkv",
+        )
     if any(t.data_type == onnx.TensorProto.FLOAT16 for t in exported.graph.initializer):
         raise NuwaError("INT8 is made from an fp32 graph, found fp16", hint="export with precision fp32")
     shape = [d.dim_value for d in exported.graph.input[0].type.tensor_type.shape.dim]

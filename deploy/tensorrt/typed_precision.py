@@ -8,11 +8,18 @@ import onnx
 
 from deploy.tensorrt.operators import iterate_nodes
 from deploy.tensorrt.version import trt_features, trt_version_from_text
-from nuwa.device import Precision
+from nuwa.device import DeviceSpec, Precision
 from nuwa.errors import NuwaError
 
 # Operators whose weights decide what a ViT computes in.
 _WEIGHTED = ("MatMul", "Gemm", "Conv")
+
+
+def graph_precision(spec: DeviceSpec) -> Precision:
+    """Say which element types a graph for the device is written in: FP16 only where nothing else asks for it."""
+    if spec.runtime != "tensorrt" or spec.precision != "fp16":
+        return "fp32"
+    return "fp32" if trt_features(trt_version_from_text(spec.runtime_version)).has_precision_flags else "fp16"
 
 
 def check_typed_precision(model: onnx.ModelProto, *, precision: Precision, version: str) -> None:

@@ -1,30 +1,54 @@
 """Export a bundle for a device anew, prove it, and build its engine where that can be done here."""
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import onnx
+from torch import Tensor
 
 from deploy.bundle import Bundle, read_bundle
 from deploy.certificate import BudgetStatistic, Certificate
 from deploy.export.from_vit import onnx_from_vit
+from deploy.export.stream_scale import stream_scale_from_images
 from deploy.tensorrt.operators import check_operators
-from deploy.verify import verify_fp16, verify_onnx
-from deploy.verify_bundle import random_images
-from deploy.write_bundle import parts_from_bundle, write_bundle
-from nuwa.device import DeviceSpec
+from deploy.tensorrt.typed_precision import graph_precision
+from deploy.verify import Agreement, verify_fp16, verify_onnx
+from deploy.verify_bundle import check_images
+from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
+from nuwa.device import DeviceSpec, Measurement
 from nuwa.errors import NoAnswerError, NuwaError
 from service.workflow.devices import opened_device
 from service.workflow.pricing import PROTOCOL
 from service.workflow.ship import engine_line
 
 
-def export_bundle(
-    folder: Path, *, spec: DeviceSpec, budget_ms: float | None, statistic: BudgetStatistic | None, seed: int
-) -> dict[str, Any]:
-    """Write model.onnx, the build line and a certificate for ``spec`` into a bundle.
+@dataclass(frozen=True)
+class ExportRequest:
+    """What an export of a bundle is asked for.
 
-    A budget, with its statistic, is taken over from a certificate for the same device. Without training
-    images at hand the comparison with PyTorch runs on noise: it finds a wrong graph.
+    Args:
+        spec: The device, in the precision wanted.
+        budget_ms: Latency to hold; None takes over the one that was certified for the same device.
+        statistic: Of the budget; None likewise.
+        seed: Of the measurement.
+        trim_tokens: Compute only the pooled tokens from the last attention on: the same logits, less work.
+    """
+
+    spec: DeviceSpec
+    budget_ms: float | None = None
+    statistic: BudgetStatistic | None = None
+    seed: int = 0
+    trim_tokens: bool = False
+
+
+def export_bundle(folder: Path, request: ExportRequest) -> dict[str, Any]:
+    """Write model.onnx, the build line and a certificate for a device into a bundle.
+
+    Without training images at hand the comparison with PyTorch runs on the bundle's sample images, flipped
+    and shifted, or on noise: either finds a wrong graph.
 
     Raises:
         NoAnswerError: If the export does not agree with the weights.
@@ -32,54 +56,126 @@ def export_bundle(
     """
     bundle = read_bundle(folder)
     parts = parts_from_bundle(bundle)
-    old = bundle.certificate
-    subnet = old.subnet_id if old else ""
-    exported = onnx_from_vit(
+    images = check_images(bundle)
+    graph = write_graph(bundle, parts, request, images)
+    agreements = compare_graph(parts, graph, request.spec, images)
+    with opened_device(request.spec, seed=request.seed) as device:
+        measurement = device.measure(graph, protocol=PROTOCOL)
+    certificate = certify(bundle, request, measurement=measurement, agreements=agreements, facts=bundle.facts)
+    written = write_export(folder, dataclasses.replace(parts, int8=None), graph, certificate)
+    return export_answer(written, certificate)
+
+
+def write_graph(
+    bundle: Bundle, parts: BundleParts, request: ExportRequest, images: Tensor, *, joint_qkv: bool = False
+) -> onnx.ModelProto:
+    """Write the graph of a bundle's weights for a device and check that its runtime can read it.
+
+    Args:
+        bundle: For its identity.
+        parts: With the weights.
+        request: The device; INT8 is made from the FP32 graph that comes back.
+        images: (N, in_chans, S, S) uint8 that show how large the residual stream gets.
+        joint_qkv: Whether q, k and v come from one Gemm in old opsets too.
+
+    Raises:
+        NuwaError: If the device's runtime cannot take the graph.
+    """
+    spec = request.spec
+    graph = onnx_from_vit(
         parts.model,
         opset=spec.opset,
+        precision=graph_precision(spec),
         batch=spec.batch,
         preprocess=parts.preprocess,
         labels=parts.labels,
-        metadata={"subnet_id": subnet, "arch_id": parts.arch.arch_id},
+        stream_scale=stream_scale_from_images(parts.model, images, parts.preprocess),
+        metadata={"subnet_id": bundle.subnet_id, "arch_id": parts.arch.arch_id},
+        trim_tokens=request.trim_tokens,
+        joint_qkv=joint_qkv,
     )
     if spec.runtime == "tensorrt":
-        check_operators(exported, version=spec.runtime_version)
-    images = random_images(bundle)
-    agreements = [verify_onnx(parts.model, exported, images, parts.preprocess)]
+        check_operators(graph, version=spec.runtime_version)
+    return graph
+
+
+def compare_graph(
+    parts: BundleParts, graph: onnx.ModelProto, spec: DeviceSpec, images: Tensor
+) -> tuple[Agreement, ...]:
+    """Compare a graph with its weights: on ONNX Runtime, and for FP16 devices with every tensor in FP16.
+
+    Raises:
+        NoAnswerError: If they do not agree.
+    """
+    is_typed = graph_precision(spec) == "fp16"
+    agreements = [verify_onnx(parts.model, graph, images, parts.preprocess, check="fp16" if is_typed else "fp32")]
     if spec.precision == "fp16":
-        agreements.append(verify_fp16(parts.model, exported, images, parts.preprocess))
+        agreements.append(verify_fp16(parts.model, graph, images, parts.preprocess))
     for agreement in agreements:
         if not agreement.is_met:
             raise NoAnswerError(f"the export does not agree with the weights in {agreement.check}")
-    with opened_device(spec, seed=seed) as device:
-        measurement = device.measure(exported, protocol=PROTOCOL)
-    kept = old if old is not None and old.device.device_id == spec.device_id and budget_ms is None else None
-    certificate = Certificate(
-        arch_id=parts.arch.arch_id,
+    return tuple(agreements)
+
+
+def certify(
+    bundle: Bundle,
+    request: ExportRequest,
+    *,
+    measurement: Measurement | None,
+    agreements: tuple[Agreement, ...],
+    facts: Mapping[str, Any],
+) -> Certificate:
+    """Make the certificate; a budget of the same device, in whatever precision, is taken over."""
+    spec = request.spec
+    budget_ms, statistic = request.budget_ms, request.statistic
+    known = dict(facts)
+    kept = known.pop("budget", None)
+    old = bundle.certificate
+    if old is not None and old.budget_ms is not None:
+        kept = {"device": old.device.name, "ms": old.budget_ms, "statistic": old.budget_statistic}
+    if kept and kept["device"] == spec.name and budget_ms is None:
+        budget_ms, statistic = kept["ms"], statistic or kept["statistic"]
+    known.pop("subnet_id", None)
+    return Certificate(
+        arch_id=bundle.arch.arch_id,
         device=spec,
         measurement=measurement,
-        budget_ms=kept.budget_ms if kept else budget_ms,
-        budget_statistic=statistic or (kept.budget_statistic if kept else "median"),
-        agreements=tuple(agreements),
+        budget_ms=budget_ms,
+        budget_statistic=statistic or "median",
+        agreements=agreements,
         opset=spec.opset,
-        subnet_id=subnet,
-        facts=old.facts if old else {},
+        subnet_id=bundle.subnet_id,
+        facts=known,
     )
-    written = write_bundle(
+
+
+def write_export(folder: Path, parts: BundleParts, graph: onnx.ModelProto, certificate: Certificate) -> Bundle:
+    """Write the bundle with its new graph; an engine of the old one goes."""
+    return write_bundle(
         folder,
         dataclasses.replace(
-            parts, exported=exported, certificate=certificate, engine=None, build_line=engine_line(spec)
+            parts,
+            exported=graph,
+            certificate=certificate,
+            engine=None,
+            build_line=engine_line(certificate.device),
         ),
         replace=True,
     )
+
+
+def export_answer(bundle: Bundle, certificate: Certificate) -> dict[str, Any]:
+    """Make the `nuwa.export/1` answer without its schema."""
+    measured = certificate.measurement
     return {
-        "dir": str(folder),
-        "device": spec.name,
-        "opset": spec.opset,
+        "dir": str(bundle.dir),
+        "device": certificate.device.name,
+        "precision": certificate.device.precision,
+        "opset": certificate.opset,
         "verdict": certificate.verdict,
-        "latency_ms": measurement.latency_ms.median,
-        "provenance": measurement.provenance,
-        "build": str(written.build_path) if written.build_path else None,
+        "latency_ms": measured.latency_ms.median if measured else None,
+        "provenance": certificate.provenance,
+        "build": str(bundle.build_path) if bundle.build_path else None,
     }
 
 
@@ -91,7 +187,7 @@ def build_engine_in(folder: Path, *, spec: DeviceSpec) -> dict[str, Any]:
     """
     bundle = read_bundle(folder)
     certificate = _exported_for(bundle, spec)
-    line = engine_line(spec)
+    line = engine_line(certificate.device)
     if line is None:
         raise NuwaError(f"device {spec.name} runs {spec.runtime}: there is no engine to build")
     if spec.kind != "cuda" or bundle.onnx_path is None:
@@ -108,7 +204,7 @@ def build_engine_in(folder: Path, *, spec: DeviceSpec) -> dict[str, Any]:
 
 def _exported_for(bundle: Bundle, spec: DeviceSpec) -> Certificate:
     certificate = bundle.certificate
-    if certificate is None or certificate.device.device_id != spec.device_id:
+    if certificate is None or dataclasses.replace(certificate.device, precision=spec.precision) != spec:
         found = certificate.device.name if certificate else "no device"
         raise NuwaError(
             f"bundle {bundle.dir} was exported for {found}, not for {spec.name}",

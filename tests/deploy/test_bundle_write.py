@@ -17,8 +17,16 @@ from deploy.bundle import OWN_NAMES, read_bundle
 from deploy.file_hashes import hash_folder
 from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa.arch import EMPTY_BLOCK
+from nuwa.device import DeviceKind
 from nuwa.errors import NuwaError, OutsideError
-from tests.deploy.bundle_parts import LABELS, PREPROCESS, make_certificate, make_parts
+from tests.deploy.bundle_parts import (
+    LABELS,
+    PREPROCESS,
+    make_certificate,
+    make_device,
+    make_measurement,
+    make_parts,
+)
 from tests.deploy.export_families import FAMILIES, lively_model
 
 
@@ -57,6 +65,23 @@ def test_a_bundle_before_its_export(tmp_path: Path) -> None:
     assert bundle.onnx_path is None
     assert bundle.build_path is None
     assert bundle.engine_path is None
+    assert bundle.facts == {}
+    assert bundle.subnet_id == ""
+
+
+def test_facts_outlive_the_certificate(tmp_path: Path) -> None:
+    parts = make_parts()
+    certificate = dataclasses.replace(make_certificate(parts.arch), subnet_id="abc")
+    bundle = write_bundle(tmp_path / "b", dataclasses.replace(parts, certificate=certificate))
+    assert (bundle.facts["top1"], bundle.subnet_id) == (0.9, "abc")
+    assert not (bundle.dir / "facts.json").exists()
+    facts = {**bundle.facts, "subnet_id": bundle.subnet_id}
+    bare = dataclasses.replace(parts_from_bundle(bundle), exported=None, certificate=None, facts=facts)
+    again = write_bundle(bundle.dir, bare, replace=True)
+    assert (again.facts["top1"], again.subnet_id) == (0.9, "abc")
+    assert parts_from_bundle(again).facts == again.facts
+    exported = dataclasses.replace(parts_from_bundle(again), exported=parts.exported, certificate=certificate)
+    assert not (write_bundle(bundle.dir, exported, replace=True).dir / "facts.json").exists()
 
 
 def test_build_script_runs_the_exact_line_in_its_folder(tmp_path: Path) -> None:
@@ -161,10 +186,23 @@ def test_no_bundle_at_all(tmp_path: Path) -> None:
         read_bundle(tmp_path)
 
 
-def test_readme_says_what_was_proven_and_how_to_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "said"), [("ssh", True), ("emulated", False)])
+def test_only_what_was_measured_is_called_proven(tmp_path: Path, kind: DeviceKind, said: bool) -> None:
+    parts = make_parts()
+    spec = make_device(kind=kind)
+    measured = make_measurement(device=spec)
+    certificate = dataclasses.replace(make_certificate(parts.arch), device=spec, measurement=measured)
+    bundle = write_bundle(tmp_path / "b", dataclasses.replace(parts, certificate=certificate))
+    text = (bundle.dir / "README.md").read_text()
+    assert ("proven" in text) is said
+    assert ("What was checked and emulated" in text) is not said
+
+
+def test_readme_says_what_is_known_and_how_to_run(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "b", make_parts()).dir
     text = (folder / "README.md").read_text()
     for words in (
+        "Warning: short run.",
         "28.00 ms emulated",
         "met (emulated)",
         "between 25.20 and 33.60 ms",

@@ -15,24 +15,57 @@ from service.workflow.devices import find_device
 
 @click.command("export", cls=NuwaCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
-@with_flags("device", "budget-ms", "budget-statistic", defaults={"budget-statistic": None}, writes=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="What the model computes in; int8 is kept only where it is measured faster.  [the device's own]",
+)
+@click.option(
+    "--max-loss",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Top1 that INT8 may lose on the search split (fraction).",
+)
+@click.option("--trim-tokens", is_flag=True, help="Drop tokens that no output depends on: same logits, less work.")
+@with_flags(
+    "device",
+    "budget-ms",
+    "budget-statistic",
+    "base",
+    "data",
+    "label-column",
+    defaults={"budget-statistic": None},
+    writes=True,
+)
 def command(folder: Path, **values: Any) -> None:
-    """Export bundle FOLDER for a device: opset and build line it can take, checked and measured."""
+    """Export bundle FOLDER for a device: opset and build line it can take, checked and measured.
+
+    INT8 takes its ranges from the training images of --data, and its accuracy from the search images.
+    """
     output = output_from_flags(values)
-    from service.workflow.export import export_bundle
+    from service.workflow.export import ExportRequest, export_bundle
+    from service.workflow.precision import spec_with_precision
+    from service.workflow.quantise import Int8Images, quantise_bundle
 
     with database(values) as store:
         spec = find_device(values["device"], store)
-    answer = export_bundle(
-        folder,
-        spec=spec,
+    is_int8 = values["precision"] == "int8"
+    request = ExportRequest(
+        spec=spec if is_int8 else spec_with_precision(spec, values["precision"]),
         budget_ms=values["budget_ms"],
         statistic=values["budget_statistic"],
         seed=values["seed"],
+        trim_tokens=values["trim_tokens"],
     )
+    if is_int8:
+        images = Int8Images(values["base"], values["data"], values["label_column"], values["seed"])
+        answer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
+    else:
+        answer = export_bundle(folder, request)
     if output.json:
         output.document({"schema": "nuwa.export/1", **answer})
     else:
-        output.table([answer])
+        output.table([{key: value for key, value in answer.items() if key != "int8"}])
     if answer["verdict"].startswith("missed"):
         raise NoAnswerError(f"{answer['latency_ms']:.2f} ms on {spec.name} is over the budget")

@@ -16,6 +16,7 @@ from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
 from service.workflow.devices import find_device, opened_device
 from service.workflow.models import onnx_from_text
+from service.workflow.precision import spec_of_bundle
 from service.workflow.pricing import PROTOCOL
 
 
@@ -29,7 +30,7 @@ def command(folder: Path, **values: Any) -> None:
     measured = None
     if values["device"] is not None:
         with database(values) as store:
-            spec = find_device(values["device"], store)
+            spec = spec_of_bundle(find_device(values["device"], store), check.certificate.device)
             model = onnx_from_text(str(folder), store, spec)
         with opened_device(spec, seed=values["seed"]) as device:
             measured = device.measure(model, protocol=PROTOCOL)

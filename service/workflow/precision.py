@@ -1,0 +1,29 @@
+"""A device in another precision than it is registered with."""
+
+import dataclasses
+
+from deploy.tensorrt.refusals import check_precision
+from nuwa.device import DeviceSpec, Precision
+from nuwa.errors import NuwaError
+
+
+def spec_with_precision(spec: DeviceSpec, precision: Precision | None) -> DeviceSpec:
+    """Return the device told to compute in ``precision``; None leaves it as it is.
+
+    Raises:
+        NuwaError: If its runtime or GPU does not compute in it, with the reason.
+    """
+    if precision is None or precision == spec.precision:
+        return spec
+    check_precision(precision, compute_capability=spec.compute_capability)
+    if spec.runtime == "onnxruntime" and precision == "fp16":
+        raise NuwaError(
+            f"FP16 was asked for on {spec.name}: ONNX Runtime's CPU provider computes FP16 graphs in FP32",
+            hint="use --precision fp32 or int8",
+        )
+    return dataclasses.replace(spec, precision=precision)
+
+
+def spec_of_bundle(spec: DeviceSpec, certified: DeviceSpec) -> DeviceSpec:
+    """Return ``certified`` where it is ``spec`` in another precision, so that its model is held to its own budget."""
+    return certified if dataclasses.replace(certified, precision=spec.precision) == spec else spec

@@ -1,0 +1,224 @@
+"""Export a bundle in INT8 where that is measured to pay, and say so where it does not."""
+
+import dataclasses
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from deploy.bundle import Bundle, read_bundle
+from deploy.quantise.decision import Int8Decision, decide_int8
+from deploy.quantise.mixed import MixedModel, quantise_mixed
+from deploy.quantise.qdq import Int8Quantiser, check_int8
+from deploy.runtimes.onnxruntime import OnnxRuntime
+from deploy.tensorrt.operators import check_operators
+from deploy.verify import Agreement, network_input, verify_onnx
+from deploy.write_bundle import BundleParts, parts_from_bundle
+from nuwa.arch import Arch
+from nuwa.base import load_base
+from nuwa.device import DeviceSpec
+from nuwa.errors import NuwaError
+from nuwa.tensors import TaskTensors, task_tensors
+from service.workflow.devices import opened_device
+from service.workflow.export import ExportRequest, certify, compare_graph, export_answer, write_export, write_graph
+from service.workflow.pricing import PROTOCOL
+from service.workflow.ship import VERIFY_IMAGES, engine_line
+from service.workflow.sources import open_task
+
+CALIBRATION_IMAGES = 64
+"""Training images for INT8 calibration: ranges of activations are minima and maxima, which settle quickly."""
+DEFAULT_MAX_LOSS = 0.01
+"""Largest loss of top1 on the search split: about what fine-tuning wins."""
+
+
+@dataclass(frozen=True)
+class Int8Images:
+    """Where images for INT8 calibration and for the judgement come from.
+
+    Args:
+        base: Whose split of the data is taken.
+        data: Images; None for the package's sample.
+        label_column: Of Parquet files.
+        seed: Of the split.
+    """
+
+    base: str
+    data: str | None = None
+    label_column: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A quantised graph and how it fared on search images; ``model`` is None where accuracy rules INT8 out."""
+
+    model: MixedModel | None
+    agreement: Agreement | None
+    num_calibration: int
+
+    @property
+    def objection(self) -> str | None:
+        """Say what is wrong with a graph that kept its accuracy but is not the same model any more."""
+        if self.model is not None or self.agreement is None:
+            return None
+        changed = 100 * (1 - self.agreement.argmax_agreement)
+        return f"INT8 changes the prediction of {changed:.1f} % of {self.agreement.num_images} search images"
+
+
+def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images, max_loss: float) -> dict[str, Any]:
+    """Export a bundle in INT8 if that loses little accuracy and is measured faster on the device; else as it is.
+
+    Ranges come from training images, the accuracy from search images. Blocks that suffer most go back to
+    floating point. An emulated board cannot measure INT8: the graph is then left beside the model to be tried.
+
+    Args:
+        folder: The bundle.
+        request: Of the export in the device's own precision.
+        images: Where images come from.
+        max_loss: Largest loss of top1 on the search split (fraction).
+
+    Returns:
+        The `nuwa.export/1` answer without its schema, with ``accepted`` and ``int8``.
+
+    Raises:
+        NuwaError: If the device has no INT8, or the images are not of the bundle's classes.
+        NoAnswerError: If the export does not agree with the weights.
+    """
+    spec = dataclasses.replace(request.spec, precision="int8")
+    check_int8(spec)
+    if not max_loss >= 0:
+        raise NuwaError(f"the largest loss of top1 must be 0 or more, found {max_loss}")
+    if request.spec.precision == "int8":  # a board that was added as an INT8 one
+        request = dataclasses.replace(request, spec=dataclasses.replace(request.spec, precision="fp16"))
+    bundle = read_bundle(folder)
+    parts = parts_from_bundle(bundle)
+    tensors = _tensors_of(bundle, images)
+    some = tensors.search.images[:VERIFY_IMAGES]
+    plain = write_graph(bundle, parts, request, some)
+    agreements = compare_graph(parts, plain, request.spec, some)
+    candidate = _quantised(bundle, parts, request, spec, tensors, max_loss=max_loss)
+    decision = _decide(plain, candidate, request, spec, max_loss=max_loss)
+    decision = dataclasses.replace(decision, reason=candidate.objection or decision.reason)
+    facts = _facts(parts.arch, candidate, decision, max_loss=max_loss, num_search=len(tensors.search))
+    is_accepted, graph = decision.is_accepted, plain
+    if is_accepted and candidate.model is not None and candidate.agreement is not None:
+        graph, agreements = candidate.model.model, (candidate.agreement,)
+    chosen = dataclasses.replace(request, spec=spec if is_accepted else request.spec)
+    measured = decision.after if is_accepted and decision.after else decision.before
+    certificate = certify(
+        bundle,
+        chosen,
+        measurement=dataclasses.replace(measured, device=chosen.spec),
+        agreements=agreements,
+        facts={**bundle.facts, "int8": facts},
+    )
+    untried = None
+    line = engine_line(spec)
+    if candidate.model is not None and decision.after is None and line is not None:
+        untried = (candidate.model.model, [_renamed(word) for word in line])
+    written = write_export(folder, dataclasses.replace(parts, int8=untried), graph, certificate)
+    return {
+        **export_answer(written, certificate),
+        "accepted": is_accepted,
+        "reason": decision.reason,
+        "onnx_mb": round(graph.ByteSize() / 1e6, 3),
+        "plain_onnx_mb": round(plain.ByteSize() / 1e6, 3),
+        "int8": facts,
+    }
+
+
+def _tensors_of(bundle: Bundle, images: Int8Images) -> TaskTensors:
+    base = load_base(images.base)
+    if base.preprocess != bundle.preprocess:
+        raise NuwaError(
+            f"base {images.base!r} takes other images than bundle {bundle.dir}", hint="name its base: --base"
+        )
+    task = open_task(base, data=images.data, label_column=images.label_column, classes=bundle.labels, seed=images.seed)
+    return task_tensors(task, bundle.preprocess)
+
+
+def _quantised(
+    bundle: Bundle,
+    parts: BundleParts,
+    request: ExportRequest,
+    spec: DeviceSpec,
+    tensors: TaskTensors,
+    *,
+    max_loss: float,
+) -> _Candidate:
+    """Quantise as much as accuracy allows and compare with the weights."""
+    # INT8 is made of an FP32 graph, whatever the device's own precision asks for.
+    fp32 = dataclasses.replace(request, spec=dataclasses.replace(spec, precision="fp32"))
+    source = write_graph(bundle, parts, fp32, tensors.search.images[:VERIFY_IMAGES], joint_qkv=True)
+    count = max(1, min(CALIBRATION_IMAGES, len(tensors.train)) // spec.batch) * spec.batch
+    chosen = tensors.train.images[np.linspace(0, len(tensors.train) - 1, count).astype(int).tolist()]
+    preprocess = parts.preprocess
+    quantiser = Int8Quantiser(source, network_input(chosen, preprocess, input_kind="normalised"), device=spec)
+    mixed = quantise_mixed(
+        quantiser,
+        source,
+        network_input(tensors.search.images, preprocess, input_kind="normalised"),
+        tensors.search.labels.numpy(),
+        max_loss=max_loss,
+        runtime=OnnxRuntime(),
+    )
+    if mixed is None:
+        return _Candidate(None, None, count)
+    if spec.runtime == "tensorrt":
+        check_operators(mixed.model, version=spec.runtime_version)
+    agreement = verify_onnx(parts.model, mixed.model, tensors.search.images[:VERIFY_IMAGES], preprocess, check="int8")
+    return _Candidate(mixed if agreement.is_met else None, agreement, count)
+
+
+def _decide(
+    plain: onnx.ModelProto, candidate: _Candidate, request: ExportRequest, spec: DeviceSpec, *, max_loss: float
+) -> Int8Decision:
+    """Measure both graphs where the device can; a board is opened once per precision."""
+    with ExitStack() as stack:
+        device = stack.enter_context(opened_device(request.spec, seed=request.seed))
+        if spec.kind == "emulated" and candidate.model is not None:
+            reason = f"{spec.name} is emulated, which can time FP32 and FP16 only: INT8 has to be measured on a board"
+            return Int8Decision(False, reason, device.measure(plain, protocol=PROTOCOL), None, None)
+        other = device
+        if spec.kind != "host" and candidate.model is not None:
+            other = stack.enter_context(opened_device(spec, seed=request.seed))
+        return decide_int8(plain, candidate.model, device, max_loss=max_loss, int8_device=other, protocol=PROTOCOL)
+
+
+def _facts(
+    arch: Arch, candidate: _Candidate, decision: Int8Decision, *, max_loss: float, num_search: int
+) -> dict[str, Any]:
+    """Tell the whole story; blocks are numbered as in the arch, not as in the graph without the empty ones."""
+    places = [place for place, block in enumerate(arch.blocks) if not block.is_empty]
+    mixed = candidate.model
+    return {
+        "accepted": decision.is_accepted,
+        "reason": decision.reason,
+        "max_loss": max_loss,
+        "latency_ratio": decision.ratio,
+        "latency_ms": decision.after.latency_ms.median if decision.after else None,
+        "plain_latency_ms": decision.before.latency_ms.median,
+        "top1_search": mixed.top1 if mixed else None,
+        "plain_top1_search": mixed.top1_before if mixed else None,
+        "num_search": num_search,
+        "num_calibration": candidate.num_calibration,
+        "float_blocks": [places[block] for block in mixed.float_blocks] if mixed else None,
+        "sensitivity": [
+            {
+                "block": places[found.block],
+                "relative_error": found.relative_error,
+                "argmax_agreement": found.argmax_agreement,
+            }
+            for found in mixed.sensitivities
+        ]
+        if mixed
+        else None,
+    }
+
+
+def _renamed(word: str) -> str:
+    """Point a word of the build line at the INT8 files."""
+    return word.replace("model.onnx", "model.int8.onnx").replace("model.engine", "model.int8.engine")

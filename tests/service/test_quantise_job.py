@@ -1,0 +1,160 @@
+"""INT8 from the command line: accepted where it pays, said where it does not, refused where there is none."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from deploy.bundle import read_bundle
+from deploy.tensorrt.operators import check_operators, onnx_opset
+from deploy.verify_bundle import verify_bundle
+from latency.devices.emulated import EMULATED_SPECS
+from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
+from service.cli.main import cli, run
+from service.workflow import quantise
+from service.workflow.export import ExportRequest
+from service.workflow.quantise import Int8Images, quantise_bundle
+from tests.deploy.bundle_parts import make_measurement
+from tests.support.toy_bundle import write_toy_bundle
+
+
+@pytest.fixture
+def bundle_dir(tmp_path: Path, toy_base: Path, toy_images: Path) -> Path:
+    return write_toy_bundle(tmp_path / "bundle", toy_base, toy_images).dir
+
+
+@pytest.fixture
+def export(
+    bundle_dir: Path, tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    place = ["--base", str(toy_base), "--data", str(toy_images), "--db", str(tmp_path / "a.sqlite"), "--json"]
+
+    def call(*more: str, code: int = 0) -> dict[str, Any]:
+        found = run(cli, ["export", str(bundle_dir), *place, *more], prog_name="nuwa")
+        captured = capsys.readouterr()
+        assert found == code, captured.err
+        return json.loads(captured.out) if code == 0 else {"error": captured.err}
+
+    return call
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, **latencies_ms: float) -> list[DeviceSpec]:
+    """Let every device answer ``plain`` or ``int8`` milliseconds, going by the graph; returns what was opened."""
+    opened: list[DeviceSpec] = []
+
+    class Device:
+        def __init__(self, spec: DeviceSpec) -> None:
+            self.spec = spec
+
+        def measure(self, model: onnx.ModelProto, *, protocol: MeasureProtocol | None = None) -> Measurement:
+            kind = "int8" if has_int8(model) else "plain"
+            if self.spec.runtime == "tensorrt":
+                assert (kind == "int8") is (self.spec.precision == "int8")
+            return make_measurement(latencies_ms[kind], device=self.spec)
+
+    @contextmanager
+    def opened_device(spec: DeviceSpec, *, seed: int = 0) -> Iterator[Device]:
+        opened.append(spec)
+        yield Device(spec)
+
+    monkeypatch.setattr(quantise, "opened_device", opened_device)
+    return opened
+
+
+def has_int8(model: onnx.ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def test_int8_that_pays_is_taken_and_told(export: Any, bundle_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export("--device", "host", "--budget-ms", "7")
+    stand_in(monkeypatch, plain=10.0, int8=5.0)
+    answer = export("--device", "host", "--precision", "int8", "--max-loss", "0.2")
+    assert answer["accepted"]
+    assert (answer["precision"], answer["latency_ms"], answer["verdict"]) == ("int8", 5.0, "met")  # of the old budget
+    assert answer["onnx_mb"] < answer["plain_onnx_mb"]
+    facts = answer["int8"]
+    assert facts["latency_ratio"] == 0.5
+    assert {s["block"] for s in facts["sensitivity"]} == {0, 1, 2}
+    assert facts["plain_top1_search"] - facts["top1_search"] <= 0.2
+    bundle = read_bundle(bundle_dir)
+    assert bundle.certificate is not None
+    assert bundle.certificate.device.precision == "int8"
+    assert bundle.facts["int8"] == facts
+    assert [a.check for a in bundle.certificate.agreements] == ["int8"]
+    assert has_int8(onnx.load(bundle_dir / "model.onnx"))
+    assert verify_bundle(bundle).is_good
+    assert run(cli, ["verify", str(bundle_dir), "--device", "host", "-q"], prog_name="nuwa") == 0
+    line = [sys.executable, "-I", str(bundle_dir / "run.py"), str(bundle_dir / "samples"), "--json"]
+    found = json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
+    assert len(found["images"]) == 3
+
+
+def test_int8_that_is_not_faster_is_left(export: Any, bundle_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, plain=10.0, int8=11.0)
+    answer = export("--device", "host", "--precision", "int8", "--max-loss", "0.2")
+    assert not answer["accepted"]
+    assert "not faster" in answer["reason"]
+    assert (answer["precision"], answer["latency_ms"]) == ("fp32", 10.0)
+    assert not has_int8(onnx.load(bundle_dir / "model.onnx"))
+    assert read_bundle(bundle_dir).facts["int8"]["accepted"] is False
+    assert verify_bundle(read_bundle(bundle_dir)).is_good
+
+
+def test_int8_that_loses_too_much_is_left(export: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, plain=10.0, int8=1.0)
+    monkeypatch.setattr(quantise, "quantise_mixed", lambda *_, **__: None)
+    answer = export("--device", "host", "--precision", "int8")
+    assert not answer["accepted"]
+    assert "loss of at most 1.0 points" in answer["reason"]
+    assert answer["int8"]["top1_search"] is None
+
+
+@pytest.mark.parametrize(("board", "opset"), [("jetson-xavier-nx", 13), ("jetson-orin-nano", 16)])
+def test_an_emulated_board_leaves_a_graph_to_be_tried(export: Any, bundle_dir: Path, board: str, opset: int) -> None:
+    answer = export("--device", board, "--precision", "int8", "--max-loss", "0.2")
+    assert not answer["accepted"]
+    assert "measured on a board" in answer["reason"]
+    assert answer["precision"] == "fp16"
+    graph = onnx.load(bundle_dir / "model.int8.onnx")
+    assert has_int8(graph)
+    assert onnx_opset(graph) == opset
+    check_operators(graph, version=EMULATED_SPECS[board].runtime_version)
+    script = (bundle_dir / "build_int8.sh").read_text()
+    assert "--onnx=model.int8.onnx --saveEngine=model.int8.engine" in script
+    assert "--int8 --fp16" in script
+    assert "--int8" not in (bundle_dir / "build.sh").read_text()
+    assert "not measured yet" in (bundle_dir / "README.md").read_text()
+    assert verify_bundle(read_bundle(bundle_dir)).is_good
+    export("--device", board)
+    assert not (bundle_dir / "model.int8.onnx").exists()
+
+
+@pytest.mark.parametrize("board", ["jetson-nano", "jetson-tx2"])
+def test_boards_without_int8_are_refused_with_the_reason(export: Any, board: str) -> None:
+    error = export("--device", board, "--precision", "int8", code=2)["error"]
+    assert "no native INT8" in error
+    assert "--precision fp16" in error
+
+
+def test_other_precisions_are_checked_as_well(export: Any) -> None:
+    assert export("--device", "jetson-nano", "--precision", "fp32")["precision"] == "fp32"
+    assert "computes FP16 graphs in FP32" in export("--device", "host", "--precision", "fp16", code=2)["error"]
+
+
+def test_a_board_is_measured_once_per_precision(
+    bundle_dir: Path, toy_base: Path, toy_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = stand_in(monkeypatch, plain=10.0, int8=8.0)
+    board = DeviceSpec("lab-xavier", "ssh", "tensorrt", "8.5.2", "fp16", opset=16, compute_capability="7.2")
+    images = Int8Images(str(toy_base), str(toy_images))
+    answer = quantise_bundle(bundle_dir, ExportRequest(board), images=images, max_loss=0.2)
+    assert answer["accepted"]
+    assert [spec.precision for spec in opened] == ["fp16", "int8"]
+    assert "--int8 --fp16" in (bundle_dir / "build.sh").read_text()
+    assert not (bundle_dir / "model.int8.onnx").exists()

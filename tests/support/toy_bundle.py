@@ -1,0 +1,18 @@
+"""A bundle of the whole toy base, not exported yet."""
+
+from pathlib import Path
+
+from deploy.bundle import Bundle
+from deploy.write_bundle import BundleParts, write_bundle
+from nuwa.base import load_base
+
+
+def write_toy_bundle(folder: Path, base: Path, images: Path) -> Bundle:
+    """Write the toy base as a bundle with one sample image per class."""
+    loaded = load_base(str(base))
+    samples = [
+        (f"{label}.png", next(path for path in sorted((images / "test" / label).iterdir())).read_bytes())
+        for label in loaded.label_names
+    ]
+    parts = BundleParts(loaded.model, loaded.arch, loaded.label_names, loaded.preprocess, samples=samples)
+    return write_bundle(folder, parts)
