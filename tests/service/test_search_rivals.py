@@ -1,0 +1,102 @@
+"""What a search does beside its study: a small rival, a time limit, several processes, a library of one's own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.train.config import FinetuneConfig
+from nuwa.store.query import find_subnets
+from nuwa.store.store import open_store
+from search import library as library_module
+from service.cli.commands.search import command
+from service.cli.main import run
+from service.workflow import compete
+from service.workflow.tune import Tuned
+
+BUDGET_MS = "1.5"
+
+
+def search(folder: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    args = [
+        *("--base", str(base), "--data", str(images), "--trials", "3", "--budget-ms", BUDGET_MS, "--finetune-steps"),
+        *("2", "--db", str(folder / "nuwa.sqlite"), "--cache-dir", str(folder / "cache"), "--json"),
+        *("-o", str(folder / f"bundle{len(list(folder.glob('bundle*')))}"), *more),
+    ]
+    assert run(command, args, prog_name="nuwa-search") == 0
+    captured = capsys.readouterr()
+    answer: dict[str, Any] = json.loads(captured.out)
+    return answer | {"stderr": captured.err}
+
+
+def test_a_small_vit_competes_and_ships_where_it_wins(
+    tmp_path: Path,
+    toy_base: Path,
+    toy_images: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tuned_with: list[FinetuneConfig] = []
+
+    def scripted(model: Any, *, config: FinetuneConfig, **_: Any) -> Tuned:
+        tuned_with.append(config)
+        return Tuned(model, 0.5 * len(tuned_with), None, None)  # the second, the rival, is the better
+
+    monkeypatch.setattr(compete, "tune", scripted)
+    answer = search(tmp_path, toy_base, toy_images, capsys, "--small-model", "2")
+    assert len(tuned_with) == 2
+    assert tuned_with[0] == tuned_with[1]  # equal steps, images and augmentation
+    assert answer["shipped"] == "small-model"
+    blocks = answer["subnet"]["arch"]["blocks"]
+    assert all(block == blocks[0] for block in blocks)
+    assert answer["feasible"]
+    assert answer["subnet"]["measured_latency_ms"] <= float(BUDGET_MS)
+    assert "2 steps on 72 images of 3 classes" in answer["stderr"]
+    assert "a uniformly small ViT" not in answer["stderr"]
+    with open_store(str(tmp_path / "nuwa.sqlite")) as store:
+        rows = find_subnets(store, limit=None)
+    row = next(row for row in rows if row["subnet_id"] == answer["subnet"]["subnet_id"])
+    assert row["measured_latency_ms"] == answer["subnet"]["measured_latency_ms"]
+
+
+def test_the_time_limit_shortens_fine_tuning(
+    tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--timeout-s", "0.01", "--finetune-steps", "100", "--no-deploy"]
+    answer = search(tmp_path, toy_base, toy_images, capsys, *more)
+    assert 1 <= answer["trials"]["scored"] <= 3
+    assert "the time allows 1 of 100 fine-tuning steps" in answer["stderr"]
+    assert "single cuts" in answer["stderr"]
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_many(
+    tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = search(tmp_path, toy_base, toy_images, capsys, "--workers", "2", "--no-finetune", "--no-deploy")
+    assert answer["trials"]["scored"] == 3
+
+
+def test_a_library_of_other_images_is_another_library(
+    tmp_path: Path,
+    toy_base: Path,
+    toy_images: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    from service.workflow import library
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        made.append(1)
+        return library_module.build_library(*args, **kwargs)
+
+    monkeypatch.setattr(library, "build_library", counted)
+    plain = ["--no-finetune", "--no-deploy"]
+    search(tmp_path, toy_base, toy_images, capsys, *plain)
+    search(tmp_path, toy_base, toy_images, capsys, *plain)
+    assert len(made) == 1
+    monkeypatch.setattr(library, "NUM_IMAGES", 9)
+    search(tmp_path, toy_base, toy_images, capsys, *plain)
+    assert len(made) == 2
