@@ -1,18 +1,27 @@
 """Fine-tune the model of a bundle."""
 
 import dataclasses
+import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from deploy.bundle import read_bundle
-from deploy.train.finetune import finetune
+from deploy.bundle import Bundle, read_bundle
+from deploy.train.config import FinetuneConfig
+from deploy.train.finetune import FinetuneResult, finetune
+from deploy.train.processes import join_processes
+from deploy.train.recipe import of_length
 from deploy.train.teacher import Teacher
+from deploy.train.tuned_teacher import tuned_teacher
 from deploy.write_bundle import parts_from_bundle, write_bundle
 from nuwa.base import load_base
 from nuwa.cache import content_key
 from nuwa.errors import NuwaError
-from nuwa.tensors import task_tensors
+from nuwa.task import Task
+from nuwa.tensors import TaskTensors, task_tensors
+from nuwa.vit import PlainViT
 from nuwa.weights import hash_tensors
+from service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request, with_absolute_paths
 from service.workflow.hooks import Hooks
 from service.workflow.sources import open_task, task_base
 from service.workflow.tune import finetune_config
@@ -20,54 +29,90 @@ from service.workflow.tune import finetune_config
 
 def finetune_bundle(
     folder: Path,
+    request: FinetuneRequest,
     *,
-    base: str,
-    data: str | None,
-    label_column: str | None,
-    steps: int | None,
-    epochs: float | None,
-    seed: int,
     resume: bool,
+    named: Collection[str] = (),
     cache_dir: Path,
     hooks: Hooks,
 ) -> dict[str, Any]:
-    """Fine-tune a bundle with ``base`` as teacher on the bundle's classes and write it back.
+    """Fine-tune a bundle with its base as teacher and write it back.
 
-    Checkpoints are kept by bundle and settings, so that `resume` continues the very same run.
+    A run that was interrupted or killed is taken up with ``resume``, with the settings it was started with.
+    Under torchrun every process calls this; the first one writes.
+
+    Args:
+        folder: The bundle.
+        request: What is wanted.
+        resume: Go on where the last run stopped.
+        named: Fields of ``request`` that the user named; with ``resume`` they must be the run's own.
+        cache_dir: Where checkpoints and the teacher's outputs lie.
+        hooks: Who watches.
+
+    Returns:
+        The `nuwa.finetune/1` answer without its schema.
 
     Raises:
-        NuwaError: If the data lacks classes of the bundle, or the base was made for other images.
+        NuwaError: If the data lacks classes of the bundle, the base was made for other images, or there is
+            nothing to resume.
+        KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
     bundle = read_bundle(folder)
     parts = parts_from_bundle(bundle)
-    loaded = load_base(base)
+    begun_from = hash_tensors(parts.model.state_dict())
+    note = cache_dir / "finetune" / f"{begun_from}.json"
+    asked = with_absolute_paths(request)
+    chosen = resumed_request(note, asked, named=named, folder=folder) if resume else asked
+    is_first = join_processes().is_first
+    if is_first:
+        save_request(note, chosen)
+    loaded = load_base(chosen.base)
     if loaded.preprocess != bundle.preprocess:
-        raise NuwaError(f"base {base!r} takes other images than bundle {folder}", hint="name its base with --base")
-    task = open_task(loaded, data=data, label_column=label_column, classes=bundle.labels, seed=seed)
+        raise NuwaError(f"base {chosen.base!r} takes other images than bundle {folder}", hint="name its base: --base")
+    task = open_task(
+        loaded, data=chosen.data, label_column=chosen.label_column, classes=bundle.labels, seed=chosen.seed
+    )
     tensors = task_tensors(task, loaded.preprocess)
     headed = task_base(loaded, task, tensors)
     config = finetune_config(
-        steps=steps, epochs=epochs, num_train=len(task.train), seed=seed, has_fitted_head=headed.has_fitted_head
+        steps=chosen.steps,
+        epochs=chosen.epochs,
+        num_train=len(task.train),
+        seed=chosen.seed,
+        has_fitted_head=headed.has_fitted_head,
     )
-    run = content_key(hash_tensors(parts.model.state_dict()), task.task_id, str(dataclasses.asdict(config)))
+    teacher = _teacher(headed.model, chosen, tensors, config, cache_dir=cache_dir, hooks=hooks)
+    run_dir = cache_dir / "finetune" / content_key(begun_from, task.task_id, str(config), teacher.teacher_id)
     result = finetune(
         parts.model,
-        teacher=Teacher(headed.model),
+        teacher=teacher,
         train=tensors.train,
         search=tensors.search,
         preprocess=loaded.preprocess,
         config=config,
         progress=hooks.finetune,
-        checkpoint_dir=cache_dir / "finetune" / run,
+        checkpoint_dir=run_dir,
         resume=resume,
     )
-    # The export is of the old weights: without it nothing in the bundle contradicts anything else.
-    fresh = dataclasses.replace(
-        parts, model=result.student, exported=None, certificate=None, engine=None, build_line=None
-    )
-    write_bundle(folder, fresh, replace=True)
+    if is_first:
+        facts = _facts_after(bundle, chosen, task, result)
+        # The export is of the old weights: without it nothing in the bundle contradicts anything else.
+        fresh = dataclasses.replace(
+            parts,
+            model=result.student,
+            exported=None,
+            certificate=None,
+            engine=None,
+            build_line=None,
+            int8=None,
+            facts=facts,
+        )
+        write_bundle(folder, fresh, replace=True)
+        note.unlink(missing_ok=True)
+        shutil.rmtree(run_dir, ignore_errors=True)
     return {
         "dir": str(folder),
+        "teacher": chosen.teacher,
         "steps": result.outcome.steps,
         "top1_search_before": result.before.top1,
         "top1_search": result.after.top1,
@@ -75,3 +120,54 @@ def finetune_bundle(
         "seconds": round(result.seconds, 1),
         "weights": hash_tensors(result.student.state_dict()),
     }
+
+
+def _teacher(
+    model: PlainViT,
+    request: FinetuneRequest,
+    tensors: TaskTensors,
+    config: FinetuneConfig,
+    *,
+    cache_dir: Path,
+    hooks: Hooks,
+) -> Teacher:
+    """Let the base teach as it is, or after a fine-tuning of its own of the same length, made once per task."""
+    if request.teacher == "base":
+        return Teacher(model, cache_dir=cache_dir / "teacher")
+    own = of_length(FinetuneConfig(seed=request.seed), config.steps)
+    return tuned_teacher(
+        model,
+        train=tensors.train,
+        search=tensors.search,
+        preprocess=tensors.preprocess,
+        config=own,
+        cache_dir=cache_dir / "teacher",
+        progress=hooks.finetune,
+    )
+
+
+def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: FinetuneResult) -> dict[str, Any]:
+    """Say what is still true of the new weights, and what was true of the old ones under another name."""
+    facts = dict(bundle.facts)
+    if bundle.subnet_id:
+        facts["subnet_id"] = bundle.subnet_id
+    facts |= {"base": facts.get("base", request.base), "data": task.data, "task_id": task.task_id}
+    # the accuracy on the test split was that of the weights before; the split is not opened again for these
+    if "top1" in facts:
+        facts["top1_before_finetune"] = facts.pop("top1")
+    done = {
+        "steps": result.outcome.steps,
+        "teacher": request.teacher,
+        "seed": request.seed,
+        "top1_search_before": result.before.top1,
+        "top1_search": result.after.top1,
+    }
+    facts["finetunes"] = [*facts.get("finetunes", []), done]
+    certificate = bundle.certificate
+    if certificate is not None and certificate.budget_ms is not None:
+        facts["budget"] = {
+            "device": certificate.device.name,
+            "ms": certificate.budget_ms,
+            "statistic": certificate.budget_statistic,
+        }
+    return facts

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from nuwa.settings import default_cache_dir
 from service.cli.command import NuwaCommand
@@ -12,28 +13,48 @@ from service.cli.output import output_from_flags
 from service.cli.progress import ProgressLine
 
 INTERRUPTED = 130
+# command-line name: field of FinetuneRequest
+FIELDS = {
+    "base": "base",
+    "data": "data",
+    "label_column": "label_column",
+    "finetune_steps": "steps",
+    "finetune_epochs": "epochs",
+    "seed": "seed",
+    "teacher": "teacher",
+}
 
 
 @click.command("finetune", cls=NuwaCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--teacher",
+    type=click.Choice(["base", "tuned"]),
+    default="base",
+    show_default=True,
+    help="The base as it is, or itself fine-tuned on the task first (once; kept in the cache).",
+)
 @with_flags("base", "data", "label-column", "finetune-epochs", "finetune-steps", "resume", "cache-dir", writes=True)
 def command(folder: Path, **values: Any) -> int:
-    """Fine-tune bundle FOLDER with its base as teacher; its export is then out of date and removed."""
+    """Fine-tune bundle FOLDER with its base as teacher; its export is then out of date and removed.
+
+    --resume goes on where a run was interrupted or killed, with the settings it was started with.
+    """
     output = output_from_flags(values)
+    from deploy.train.processes import join_processes
     from service.cli.search_view import SearchWatch
     from service.workflow.finetune import finetune_bundle
+    from service.workflow.finetune_request import FinetuneRequest
 
+    context = click.get_current_context()
+    named = {FIELDS[n] for n in FIELDS if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
     with ProgressLine(enabled=output.shows_progress) as line:
         try:
             answer = finetune_bundle(
                 folder,
-                base=values["base"],
-                data=values["data"],
-                label_column=values["label_column"],
-                steps=values["finetune_steps"],
-                epochs=values["finetune_epochs"],
-                seed=values["seed"],
+                FinetuneRequest(**{field: values[name] for name, field in FIELDS.items()}),
                 resume=values["resume"],
+                named=named,
                 cache_dir=Path(values["cache_dir"] or default_cache_dir()),
                 hooks=SearchWatch(line, trials=0).hooks(),
             )
@@ -41,6 +62,8 @@ def command(folder: Path, **values: Any) -> int:
             line.clear()
             output.note(f"\ninterrupted; a checkpoint is saved. To go on:\n  nuwa finetune {folder} --resume")
             return INTERRUPTED
+    if not join_processes().is_first:
+        return 0  # one answer for all processes of torchrun
     if output.json:
         output.document({"schema": "nuwa.finetune/1", **answer})
     else:

@@ -1,0 +1,83 @@
+"""What a fine-tuning was started with, kept while it runs so that `--resume` needs no other word."""
+
+import dataclasses
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nuwa.errors import NuwaError
+
+TeacherKind = Literal["base", "tuned"]
+
+
+@dataclass(frozen=True)
+class FinetuneRequest:
+    """Everything that decides what a fine-tuning of a bundle comes to.
+
+    Args:
+        base: What teaches; must be the base that the subnet was cut from.
+        data: Images; None for the package's sample.
+        label_column: Of Parquet files.
+        steps: Optimiser steps; None for ``epochs``.
+        epochs: Passes over the training images; None for the default number of steps.
+        seed: Of splits, order and augmentation.
+        teacher: ``base`` as it is, or ``tuned``: itself fine-tuned on the task first.
+    """
+
+    base: str
+    data: str | None = None
+    label_column: str | None = None
+    steps: int | None = None
+    epochs: float | None = None
+    seed: int = 0
+    teacher: TeacherKind = "base"
+
+
+def with_absolute_paths(request: FinetuneRequest) -> FinetuneRequest:
+    """Return the request as it reads from any folder; names that are no paths stay."""
+
+    def absolute(text: str | None) -> str | None:
+        return text if text is None or not Path(text).expanduser().exists() else str(Path(text).expanduser().resolve())
+
+    return dataclasses.replace(request, base=absolute(request.base) or request.base, data=absolute(request.data))
+
+
+def save_request(path: Path, request: FinetuneRequest) -> None:
+    """Write down what was asked for, before the run begins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(dataclasses.asdict(request), indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def resumed_request(path: Path, asked: FinetuneRequest, *, named: Collection[str], folder: Path) -> FinetuneRequest:
+    """Read what an interrupted run was started with.
+
+    Args:
+        path: Where ``save_request`` put it.
+        asked: What this command line says.
+        named: Fields of ``asked`` that the user named; the others are defaults and give way.
+        folder: The bundle, for messages.
+
+    Raises:
+        NuwaError: If no run was interrupted, or a named setting is another than that run's.
+    """
+    try:
+        known = FinetuneRequest(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise NuwaError(
+            f"no fine-tuning of {folder} was interrupted: there is nothing to resume",
+            hint="start one without --resume; with another --cache-dir, name it",
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise NuwaError(f"{path} cannot be read: {error}", hint="remove it and start without --resume") from error
+    for name in sorted(named):
+        wanted, began = getattr(asked, name), getattr(known, name)
+        if wanted != began:
+            raise NuwaError(
+                f"the fine-tuning of {folder} was started with {name.replace('_', ' ')} {began}, found {wanted}",
+                hint="leave it out, or start anew without --resume",
+            )
+    return known
