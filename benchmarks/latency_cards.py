@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from deploy.export.from_arch import onnx_from_arch
-from latency.devices.emulated import EMULATED_SPECS
+from latency.devices.emulated_specs import EMULATED_SPECS
 from latency.devices.registry import device_spec, open_device
 from latency.emulator.boards import BOARDS
 from latency.emulator.constants import Calibration, load_calibration

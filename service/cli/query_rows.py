@@ -11,7 +11,6 @@ from nuwa.store.query import find_subnets
 from nuwa.store.sql import run_sql
 from nuwa.store.store import Store
 from nuwa.store.wanted import SubnetFilter
-from nuwa.task import parse_classes
 
 Rows = list[dict[str, Any]]
 
@@ -59,7 +58,7 @@ def find_rows(topic: str, store: Store, values: Mapping[str, Any]) -> Rows:
         values: Of the flags.
     """
     device, limit, max_ms = values["device"], values["limit"], values["max_ms"]
-    classes = parse_classes(values["classes"]) if values["classes"] is not None else None
+    classes = _classes(values)
     if topic == "latencies":
         only = values["measured_only"]
         return query_latencies(
@@ -92,7 +91,7 @@ def find_budgets(store: Store, values: Mapping[str, Any]) -> Rows:
         store,
         device=values["device"],
         max_ms=values["max_ms"],
-        classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
+        classes=_classes(values),
         base=values["base"],
         measured_only=values["measured_only"],
     )
@@ -103,7 +102,7 @@ def find_comparison(store: Store, devices: Sequence[str], values: Mapping[str, A
     return compare_devices(
         store,
         devices,
-        classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
+        classes=_classes(values),
         base=values["base"],
         limit=values["limit"],
     )
@@ -139,6 +138,14 @@ def find_by_sql(store: Store, query: str, limit: int | None) -> tuple[Rows, list
             name = f"{column}_{number}"
         names.append(name)
     return [dict(zip(names, row, strict=True)) for row in result.rows], names, result.is_truncated
+
+
+def _classes(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    if values["classes"] is None:
+        return None
+    from nuwa.task import parse_classes  # knows images too, and loads numpy for them
+
+    return parse_classes(values["classes"])
 
 
 def _flag(name: str) -> str:

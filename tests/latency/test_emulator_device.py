@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from latency.devices.emulated import EMULATED_SPECS, EmulatedDevice
+from latency.devices.emulated import EmulatedDevice
+from latency.devices.emulated_specs import EMULATED_SPECS
 from latency.emulator.boards import BOARDS, JETSON_NANO
 from latency.emulator.constants import load_calibration
 from latency.emulator.shapes import stripped_model
