@@ -1,6 +1,5 @@
 """List what the database knows about subnets, as rows of plain JSON values."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -249,11 +248,12 @@ def _unpriced(wanted: ResolvedFilter) -> Select[*tuple[Any, ...]]:
 
 
 def _read(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[JsonDict]:
-    return [_public(row) for row in connection.execute(query).mappings()]
+    found = connection.execute(query)
+    names = [str(name) for name in found.keys()]  # noqa: SIM118 - a result is no dictionary
+    return [_public(dict(zip(names, row, strict=True))) for row in found]
 
 
-def _public(row: Mapping[Any, Any]) -> JsonDict:
-    values = {str(name): value for name, value in row.items()}
+def _public(values: JsonDict) -> JsonDict:
     low, high = values.pop("predicted_low_ms"), values.pop("predicted_high_ms")
     values["predicted_interval_ms"] = None if low is None else [low, high]
     bundle = values["bundle_dir"]
