@@ -29,6 +29,8 @@ _BOOLEANS = ("qkv_bias", "pre_norm")
 _TEXTS = ("kind", "company", "norm", "act", "global_pool", "final_norm")
 COLUMNS = (*_TEXTS[:2], *_INTEGERS, *_TEXTS[2:], *_BOOLEANS, "latency_ms", "sd_ms", "provenance", "stats")
 
+_WRITES_ONE = "nuwa device show DEVICE --table -o FILE writes one"
+
 
 def write_table(rows: Sequence[TableRow], path: Path) -> None:
     """Write rows to ``path``; the ending, ``.csv`` or ``.parquet``, chooses the format.
@@ -36,7 +38,7 @@ def write_table(rows: Sequence[TableRow], path: Path) -> None:
     Raises:
         NuwaError: If the ending is another.
     """
-    records = [_record(row) for row in rows]
+    records = [dict_from_table_row(row) for row in rows]
     if path.suffix == ".csv":
         path.write_text(_csv_text(records))
     elif path.suffix == ".parquet":
@@ -54,11 +56,14 @@ def read_table(path: Path) -> list[TableRow]:
     Raises:
         NuwaError: If the file is missing, damaged, or not a latency table.
     """
-    if not path.exists():
-        raise NuwaError(f"no latency table at {path}")
+    if not path.is_file():
+        raise NuwaError(f"no latency table at {path}", hint=_WRITES_ONE)
     if path.suffix == ".csv":
-        with path.open(newline="") as file:
-            records: list[dict[str, Any]] = list(csv.DictReader(file))
+        try:
+            with path.open(newline="") as file:
+                records: list[dict[str, Any]] = list(csv.DictReader(file))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise NuwaError(f"{path} is not a CSV file: {error}", hint=_WRITES_ONE) from error
     elif path.suffix == ".parquet":
         import pyarrow as pa
         from pyarrow import parquet
@@ -66,13 +71,14 @@ def read_table(path: Path) -> list[TableRow]:
         try:
             records = parquet.read_table(path).to_pylist()
         except pa.ArrowInvalid as error:
-            raise NuwaError(f"{path} is not a Parquet file: {error}") from error
+            raise NuwaError(f"{path} is not a Parquet file: {error}", hint=_WRITES_ONE) from error
     else:
         raise _unknown_ending(path)
     return [_row(record, number, path) for number, record in enumerate(records, start=1)]
 
 
-def _record(row: TableRow) -> dict[str, Any]:
+def dict_from_table_row(row: TableRow) -> dict[str, Any]:
+    """Lay a row out in ``COLUMNS``; what does not apply to its kind of unit is None."""
     values = dict_from_row(row)
     stats = dict(values["stats"])
     known = values["key"] | {

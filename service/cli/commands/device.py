@@ -1,6 +1,8 @@
 """``nuwa device``: list, show, add and remove devices."""
 
 import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,7 +10,9 @@ import click
 from latency.devices.registry import builtin_specs
 from nuwa.device import DeviceSpec, device_json
 from nuwa.errors import NuwaError
+from nuwa.store.store import Store
 from service.cli.command import NuwaCommand
+from service.cli.confirm import confirmed
 from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
@@ -36,12 +40,16 @@ def ls(**values: Any) -> None:
 
 @command.command("show", cls=NuwaCommand)
 @click.argument("name")
+@click.option("--table", "wants_table", is_flag=True, help="Its latency table; with -o as a .csv or .parquet file.")
 @with_flags()
-def show(name: str, **values: Any) -> None:
+def show(name: str, *, wants_table: bool, **values: Any) -> None:
     """Show a device, its latency table and the report card of its newest predictor."""
     output = output_from_flags(values)
     with database(values) as store:
         spec = find_device(name, store)
+        if wants_table:
+            _show_table(store, spec, values)
+            return
         luts = [lut for lut in store.luts() if lut.device_id == spec.device_id]
         predictors = store.predictors(spec.device_id)
     facts = dataclasses.asdict(spec) | {"device_id": spec.device_id, "options": dict(spec.options)}
@@ -58,6 +66,58 @@ def show(name: str, **values: Any) -> None:
         rows.append({"fact": "predictor", "value": record["predictor_id"]})
         rows += [{"fact": f"  {k}", "value": v} for k, v in record["report"].items() if not isinstance(v, dict)]
     output.table(rows)
+
+
+def _show_table(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:
+    from latency.table.files import COLUMNS, dict_from_table_row, write_table
+    from service.workflow.device_table import table_of
+
+    output = output_from_flags(values, use_path=False)
+    rows = table_of(store, spec)
+    if values["output"]:
+        path = Path(values["output"]).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(rows, path)
+        output.note(f"{len(rows)} rows written to {path}")
+        return
+    records = [dict_from_table_row(row) for row in rows]
+    if output.json:
+        output.document({"schema": "nuwa.device/1", "device": device_json(spec), "table": records})
+    else:
+        output.table(records, columns=("kind", "latency_ms", *(c for c in COLUMNS if c not in ("kind", "latency_ms"))))
+
+
+@command.command("load", cls=NuwaCommand)
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@with_flags()
+def load(name: str, file: Path, **values: Any) -> None:
+    """Put the rows of a latency table, FILE (.csv or .parquet), into the table of device NAME.
+
+    `nuwa device show NAME --table -o FILE` writes such a file. The next `nuwa profile NAME` fits a
+    predictor to the table and measures only what it still lacks.
+    """
+    output = output_from_flags(values)
+    from latency.table.files import read_table
+    from service.workflow.device_table import compare_table, store_rows
+
+    rows = read_table(file.expanduser())
+    with database(values) as store:
+        spec = find_device(name, store)
+        change = compare_table(store, spec, rows)
+        question = f"Replace {len(change.changed)} rows of {name} that have another latency?"
+        if change.changed and not values["dry_run"] and not confirmed(question, yes=values["yes"]):
+            output.note("nothing loaded")
+            return
+        if not values["dry_run"]:
+            store_rows(store, spec, (*change.added, *change.changed))
+    counts = {"added": len(change.added), "replaced": len(change.changed), "same": change.num_same}
+    if output.json:
+        output.document({"schema": "nuwa.device/1", "device": device_json(spec), **counts})
+    else:
+        output.table([{"device": name, **counts}])
+    if not values["dry_run"] and (change.added or change.changed):
+        output.note(f"next: nuwa profile {name}")
 
 
 @command.command("add", cls=NuwaCommand)
@@ -100,11 +160,11 @@ def rm(name: str, **values: Any) -> None:
     with database(values) as store:
         find_device(name, store)
         if name in builtin_specs():
-            raise NuwaError(f"{name!r} is built in and cannot be removed")
+            raise NuwaError(f"{name!r} is built in and cannot be removed", hint="nuwa device ls")
         if values["dry_run"]:
             output.note(f"would remove {name}")
             return
-        if not values["yes"] and not click.confirm(f"Remove device {name}?", err=True):
+        if not confirmed(f"Remove device {name}?", yes=values["yes"]):
             output.note("nothing removed")
             return
         store.unlist_device(name)
