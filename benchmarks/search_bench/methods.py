@@ -5,6 +5,7 @@ only the search differs between them. Winners are measured before they count: on
 next best that was scored.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from search.derive.deriver import Deriver
 from search.derive.options import DeriveOptions
 from search.derive.statistics import spread_evenly
 from search.feasible import BudgetTooSmallError
+from search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
 from search.run import run_study
 from search.trials import StudyConfig, StudyResult
 
@@ -71,8 +73,13 @@ Method = Callable[[TaskSetting, DeviceSetting, float, int, int], Outcome]
 
 
 def ours(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
-    """Library, exact seeds, guided study."""
-    return _study(task, device, budget_ms, StudyConfig(trials=trials, seed=seed), has_library=True)
+    """Library, exact seeds, guided study, and a last choice among a few refined subnets.
+
+    A finalist is scored a second time, and that counts as one of the scored subnets.
+    """
+    num_finalists = min(NUM_FINALISTS, trials // 2)
+    config = StudyConfig(trials=trials - num_finalists, seed=seed)
+    return _study(task, device, budget_ms, config, has_library=True, num_finalists=num_finalists)
 
 
 def unaided(sampler: str, *, repair: bool) -> Method:
@@ -94,7 +101,13 @@ def unaided(sampler: str, *, repair: bool) -> Method:
 
 
 def _study(
-    task: TaskSetting, device: DeviceSetting, budget_ms: float, config: StudyConfig, *, has_library: bool
+    task: TaskSetting,
+    device: DeviceSetting,
+    budget_ms: float,
+    config: StudyConfig,
+    *,
+    has_library: bool,
+    num_finalists: int = 0,
 ) -> Outcome:
     try:
         result = run_study(
@@ -111,6 +124,12 @@ def _study(
         return Outcome(None, task.deriver.derive_refined(error.fastest), (), error.fastest)
     scored = scored_by(result)
     ranked = [t.arch for t in sorted(result.fitting, key=lambda t: (t.kl is None, t.kl, t.number))]
+    if num_finalists:
+        finalists = rank_finalists(
+            pick_finalists(result, count=num_finalists), refiner=refiner_of(task.deriver), scorer=task.scorer
+        )
+        ranked = [f.trial.arch for f in finalists] + ranked
+        scored += tuple(Scored(f.trial.arch, f.trial.predicted_latency_ms, None, f.refined.top1) for f in finalists)
     arch, misses = _first_within(ranked, device, budget_ms)
     if arch is None:
         proposed = [t for t in result.trials if task.space.has_attention(t.arch)]
@@ -144,7 +163,9 @@ def uniform_nuwa(task: TaskSetting, device: DeviceSetting, budget_ms: float, tri
     family = list(task.space.uniform_family())
     prediction = device.predictor.predict(family)
     options = DeriveOptions(svd="weights", ranking="activation", depth_correction=False)
-    deriver = Deriver(task.teacher, task.tensors.train, task.tensors.preprocess, options=options)
+    deriver = Deriver(
+        task.teacher, task.tensors.train, task.tensors.preprocess, options=options, cache=task.deriver.cache
+    )
     inside = [k for k in np.argsort(-prediction.value, kind="stable") if prediction.upper[k] <= budget_ms]
     scored = []
     for k in inside[:trials]:
@@ -166,14 +187,7 @@ def random_search(task: TaskSetting, device: DeviceSetting, budget_ms: float, tr
 def torch_pruning(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
     """Torch-Pruning by Taylor importance, widths cut until the device measures the budget."""
     del trials, seed
-    net = restricted_timm(task.base_folder, task.classes)
-    few = spread_evenly(task.tensors.train, TAYLOR_IMAGES)
-    gradients = taylor_gradients(net, few, task.tensors.preprocess)
-    full = count_macs(task.teacher.arch)
-
-    def cut(share: float) -> PlainViT:
-        return prune_to(net, int(share * full), importance="taylor", gradients=gradients, with_stream=False)
-
+    cut = _taylor_cut(task)
     low, high = LEAST_MAC_SHARE, 1.0
     best = cut(low)
     if device.measure(best.arch) > budget_ms:
@@ -186,6 +200,25 @@ def torch_pruning(task: TaskSetting, device: DeviceSetting, budget_ms: float, tr
         else:
             high = share
     return Outcome(best.arch, best)
+
+
+_TAYLOR_CUTS: dict[str, Callable[[float], PlainViT]] = {}
+
+
+def _taylor_cut(task: TaskSetting) -> Callable[[float], PlainViT]:
+    """Cut to a share of the base's MACs; gradients are taken, and shares cut, once per task."""
+    if task.name not in _TAYLOR_CUTS:
+        net = restricted_timm(task.base_folder, task.classes)
+        few = spread_evenly(task.tensors.train, TAYLOR_IMAGES)
+        gradients = taylor_gradients(net, few, task.tensors.preprocess)
+        full = count_macs(task.teacher.arch)
+
+        @functools.cache
+        def cut(share: float) -> PlainViT:
+            return prune_to(net, int(share * full), importance="taylor", gradients=gradients, with_stream=False)
+
+        _TAYLOR_CUTS[task.name] = cut
+    return _TAYLOR_CUTS[task.name]
 
 
 def _memoised(method: Method) -> Method:

@@ -27,9 +27,9 @@ def choose_shipped(found: Found, finder: Finder, *, cache_dir: Path, base_fits: 
     steps = request.small_model_steps if has_small_model and request.finetune else None
     rival = None if steps is None else small_rival(finder, steps=steps, cache_dir=cache_dir)
     arch, derived = pick_by_short_runs(found, finder=finder, teacher=teacher)
-    if arch != inputs.teacher.model.arch:
+    if arch != found.trial.arch:
         derived = finder.deriver.derive_refined(arch)
-        hooks.step(f"refined: {100 * top1_on(derived, inputs):.1f} % on the search split, untrained")
+    hooks.step(f"refined: {100 * top1_on(derived, inputs):.1f} % on the search split, untrained")
     entrants = [Entrant("subnet", arch, derived, subnet_id_of(arch, inputs, REFINED), dataclasses.asdict(REFINED))]
     if rival is not None:
         entrants.append(Entrant("small-model", rival.arch, rival.model, rival.subnet_id, rival.derivation))

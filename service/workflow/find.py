@@ -19,10 +19,11 @@ from predictors.contract import Predictor
 from predictors.latency.predictor import LatencyPredictor
 from search.derive.deriver import Deriver
 from search.feasible import MemoryLimit
+from search.finalists import pick_finalists, rank_finalists, refiner_of
 from search.library import Library
 from search.repair import RepairRound, verify_and_repair
 from search.run import run_study
-from search.scorer import TeacherScorer
+from search.scorer import Score, TeacherScorer
 from search.space import SearchSpace, space_from_base
 from search.trials import StudyConfig, StudyResult, TrialReport
 from service.workflow.deadline import Deadline
@@ -38,6 +39,8 @@ SEARCH_SHARE = 0.4
 """Share of the time left that library and study may take; the rest is for competition and fine-tuning."""
 LIBRARY_SHARE = 0.5
 """Share of that which the library may take; it is then short, and usable."""
+FINALISTS_SHARE = 0.25
+"""Share of what is then left that refining the study's best may take."""
 LEAST_STUDY_S = 1.0
 """A study of any length scores at least its first seed; one of no length would be refused."""
 
@@ -48,7 +51,7 @@ shipped, shall keep the budget too."""
 
 @dataclass(frozen=True)
 class Winner:
-    """A trial and the subnet derived for it."""
+    """A trial and the subnet derived and refined for it."""
 
     trial: TrialReport
     model: PlainViT
@@ -60,7 +63,7 @@ class Found:
 
     Args:
         trial: The winner as the study saw it.
-        model: Derived from the base, not fine-tuned.
+        model: Derived from the base and refined, not fine-tuned.
         measurement: Of its exported graph on the device.
         study: All proposals.
         space: What could be proposed.
@@ -120,12 +123,13 @@ class Finder:
 
         studies: list[StudyResult] = []
         studies.append(study(latency, ends))
+        refined: dict[Arch, Score] = {}
 
         def search_on(corrected: LatencyPredictor) -> Winner | None:
             studies.append(study(corrected, self.deadline.part(SEARCH_SHARE)))
-            return self._winner(studies[-1])
+            return self._winner(studies[-1], scorer, refined)
 
-        first = self._winner(studies[0])
+        first = self._winner(studies[0], scorer, refined)
         if first is None:
             raise NuwaError(
                 "the study ended before any subnet that fits was scored", hint="give it more --trials or --timeout-s"
@@ -156,8 +160,22 @@ class Finder:
             repairs=len(repaired.rounds) - 1,
         )
 
-    def _winner(self, study: StudyResult) -> Winner | None:
-        return None if study.best is None else Winner(study.best, self.deriver.derive(study.best.arch))
+    def _winner(self, study: StudyResult, scorer: TeacherScorer, refined: dict[Arch, Score]) -> Winner | None:
+        """Refine a few of the study's best and take the best of them."""
+        if study.best is None:
+            return None
+        finalists = rank_finalists(
+            pick_finalists(study),
+            refiner=refiner_of(self.deriver),
+            scorer=scorer,
+            known=refined,
+            should_stop=self.deadline.part(FINALISTS_SHARE).is_over,
+        )
+        best = finalists[0]
+        self.hooks.step(
+            f"best of {len(finalists)} refined: KL {best.refined.kl:.3f}, {best.trial.kl or 0.0:.3f} before"
+        )
+        return Winner(best.trial, self.deriver.derive_refined(best.trial.arch))
 
     def _say_round(self, round_: RepairRound) -> None:
         measured = {"arch_id": round_.arch.arch_id, "measured_ms": round_.measured_ms, "is_met": round_.is_met}

@@ -1,0 +1,88 @@
+"""The last choice: a few good and different subnets, solved once more on their own activations, scored again.
+
+What ships is refined (``Deriver.derive_refined``), and refining helps some subnets far more than others: deep and
+narrow ones gain the most. It takes too long to do for every candidate, so the study scores the quick derivation, and
+only its best meet here, refined on fewer images than the winner will be.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nuwa.arch import Arch
+from search.derive.deriver import Deriver
+from search.scorer import Score, Scorer, SubnetDeriver
+from search.seeds import num_different_blocks
+from search.trials import StudyResult, TrialReport
+
+NUM_FINALISTS = 6
+"""A tenth of a usual study's scored subnets; refining them takes about as long as half of it."""
+LEAST_DIFFERENCES = (4, 2, 1)
+"""Blocks in which finalists differ, as far as there are enough such subnets: near-duplicates refine alike."""
+REFINE_IMAGES = 256
+"""Training images for finalists, a quarter of the winner's: the order of subnets is much the same, in a quarter of
+the time."""
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A scored subnet of the study, and its score once refined."""
+
+    trial: TrialReport
+    refined: Score
+
+
+class _Refiner:
+    """Derives refined subnets from fewer images; statistics are shared with the deriver given."""
+
+    def __init__(self, deriver: Deriver) -> None:
+        self._deriver = copy.copy(deriver)
+        images = min(REFINE_IMAGES, deriver.options.refine_images)
+        self._deriver.options = dataclasses.replace(deriver.options, refine=True, refine_images=images)
+        self.derive = self._deriver.derive
+
+
+def refiner_of(deriver: Deriver) -> SubnetDeriver:
+    """Return a deriver that refines quickly."""
+    deriver.prepare()  # before it is copied, so that statistics are taken once
+    return _Refiner(deriver)
+
+
+def pick_finalists(result: StudyResult, *, count: int = NUM_FINALISTS) -> list[TrialReport]:
+    """List the study's best subnets that fit, best first, as different from each other as there are enough of."""
+    ordered = sorted(result.fitting, key=lambda t: (t.kl is None, t.kl, t.number))
+    taken: list[TrialReport] = []
+    for least in LEAST_DIFFERENCES:
+        for trial in ordered:
+            if len(taken) < count and all(num_different_blocks(trial.arch, t.arch) >= least for t in taken):
+                taken.append(trial)
+    return sorted(taken, key=ordered.index)
+
+
+def rank_finalists(
+    trials: Sequence[TrialReport],
+    *,
+    refiner: SubnetDeriver,
+    scorer: Scorer,
+    known: dict[Arch, Score] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> list[Finalist]:
+    """Refine and score finalists: least KL first.
+
+    Args:
+        trials: Best first by the study; the first is always refined.
+        refiner: Derives refined subnets.
+        scorer: Of the study.
+        known: Refined scores of earlier rounds; new ones are added.
+        should_stop: Asked before each but the first.
+    """
+    scores = {} if known is None else known
+    found: list[Finalist] = []
+    for trial in trials:
+        if found and should_stop is not None and should_stop():
+            break
+        if trial.arch not in scores:
+            scores[trial.arch] = scorer.score(refiner.derive(trial.arch))
+        found.append(Finalist(trial, scores[trial.arch]))
+    return sorted(found, key=lambda finalist: finalist.refined.kl)

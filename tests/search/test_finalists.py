@@ -1,0 +1,76 @@
+import dataclasses
+
+from search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
+from search.run import run_study
+from search.seeds import num_different_blocks
+from search.trials import StudyConfig
+
+
+def study_of(space, deriver, scorer, latency, trials=25):
+    return run_study(
+        space, deriver=deriver, scorer=scorer, latency=latency, budget_ms=2.8, config=StudyConfig(trials=trials)
+    )
+
+
+def test_the_best_is_among_them_and_they_differ(make_space, make_deriver, make_scorer, latency):
+    space = make_space(4)
+    result = study_of(space, make_deriver(), make_scorer(space.base), latency)
+    picked = pick_finalists(result)
+    assert len(picked) == NUM_FINALISTS
+    assert picked[0] == result.best
+    assert [t.kl for t in picked] == sorted(t.kl for t in picked)
+    ordered = sorted(result.fitting, key=lambda t: t.kl)
+    spread = sum(num_different_blocks(a.arch, b.arch) for a in picked for b in picked)
+    assert spread >= sum(num_different_blocks(a.arch, b.arch) for a in ordered[:6] for b in ordered[:6])
+
+
+def test_the_least_refined_kl_wins_and_nothing_is_refined_twice(make_space, make_deriver, make_scorer, latency):
+    space = make_space(4)
+    result = study_of(space, make_deriver(), make_scorer(space.base), latency)
+    trials = pick_finalists(result)
+    best = trials[-1].arch
+
+    class Turned:
+        """Refining helps the last finalist the most."""
+
+        def __init__(self):
+            self.scored = []
+
+        def score(self, model, *, give_up_above=None):
+            self.scored.append(model.asked)
+            inner = make_scorer(space.base).score(model)
+            return dataclasses.replace(inner, kl=0.0) if model.asked == best else inner
+
+    scorer, known = Turned(), {}
+    ranked = rank_finalists(trials, refiner=make_deriver(), scorer=scorer, known=known)
+    assert ranked[0].trial.arch == best
+    again = rank_finalists(trials, refiner=make_deriver(), scorer=scorer, known=known)
+    assert again == ranked
+    assert len(scorer.scored) == len(trials)
+
+
+def test_without_time_the_first_is_refined_alone(make_space, make_deriver, make_scorer, latency):
+    space = make_space(4)
+    trials = pick_finalists(study_of(space, make_deriver(), make_scorer(space.base), latency))
+    ranked = rank_finalists(trials, refiner=make_deriver(), scorer=make_scorer(space.base), should_stop=lambda: True)
+    assert [f.trial for f in ranked] == trials[:1]
+
+
+def test_a_quick_refiner_takes_no_statistics_of_its_own(monkeypatch):
+    from search.derive.options import DeriveOptions
+
+    class Fake:
+        options = DeriveOptions()
+        prepared = 0
+
+        def prepare(self):
+            Fake.prepared += 1
+
+        def derive(self, arch):
+            return self.options
+
+    fake = Fake()
+    options = refiner_of(fake).derive(None)
+    assert (options.refine, options.refine_images) == (True, 256)
+    assert fake.options == DeriveOptions()  # the original goes on deriving quickly
+    assert Fake.prepared == 1
