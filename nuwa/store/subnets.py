@@ -192,6 +192,26 @@ class SubnetMethods(Database):
         with self.read() as connection:
             return tuple(Score(subnet_id, *row) for row in connection.execute(query))
 
+    def subnet_ids_of_archs(
+        self, arch_ids: Iterable[str], *, base_id: str | None, task_id: str | None
+    ) -> dict[str, str]:
+        """Map each ``arch_id`` to the subnet of a base and task that has it; of several the first that was stored."""
+        query = (
+            select(ArchRow.arch_id, SubnetRow.subnet_id)
+            .select_from(SubnetRow)
+            .join(ArchRow, ArchRow.pk == SubnetRow.arch_pk)
+            .join(BaseNetRow, BaseNetRow.pk == SubnetRow.base_pk)
+            .join(TaskRow, TaskRow.pk == SubnetRow.task_pk)
+            .where(BaseNetRow.base_id == base_id, TaskRow.task_id == task_id)
+            .order_by(SubnetRow.pk.desc())
+        )
+        found: dict[str, str] = {}
+        with self.read() as connection:
+            for chunk in chunks(arch_ids):
+                rows = connection.execute(query.where(ArchRow.arch_id.in_(chunk)))
+                found.update((row.arch_id, row.subnet_id) for row in rows)
+        return found
+
     def record_predicted_latencies(self, predictions: Iterable[PredictedLatency]) -> None:
         """Store predicted latencies of subnets; the newest prediction of a subnet on a device stands.
 

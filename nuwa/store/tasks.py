@@ -55,6 +55,11 @@ class TaskMethods(Database):
             raise NuwaError(f"the database knows no base {base_id!r}", hint="nuwa base ls")
         return BaseRecord(row.base_id, row.name, arch_from_dict(row.content), row.info)
 
+    def base_names(self) -> tuple[str, ...]:
+        """List the names of all bases."""
+        with self.read() as connection:
+            return tuple(connection.execute(select(BaseNetRow.name).distinct()).scalars())
+
     def record_task(self, record: TaskRecord) -> None:
         """Store a task under its content hash; storing it again changes nothing."""
         values = {

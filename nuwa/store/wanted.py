@@ -26,6 +26,7 @@ class SubnetFilter:
         base: Name or id of a base.
         measured_only: Whether subnets whose latency is only predicted are left out.
         subnet_ids: Only these subnets.
+        task_id: Only of this task.
     """
 
     device: str | None = None
@@ -35,6 +36,7 @@ class SubnetFilter:
     base: str | None = None
     measured_only: bool = False
     subnet_ids: Sequence[str] | None = None
+    task_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def resolve_filter(connection: Connection, wanted: SubnetFilter) -> ResolvedFilt
     tasks = select(TaskRow.pk)
     if wanted.classes is not None:
         tasks = tasks.where(TaskRow.classes_hash == hash_classes(wanted.classes))
+    if wanted.task_id is not None:
+        tasks = tasks.where(TaskRow.task_id == wanted.task_id)
     base_pks = None
     if wanted.base is not None:
         bases = select(BaseNetRow.pk).where(or_(BaseNetRow.name == wanted.base, BaseNetRow.base_id == wanted.base))

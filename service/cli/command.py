@@ -10,6 +10,9 @@ import click
 from nuwa.settings import file_settings, unknown_env_names
 from service.cli.flags import known_settings
 
+OTHER_NAMES = ("NUWA_CONFIG", "NUWA_HOST", "NUWA_PORT", "NUWA_TOKEN", "NUWA_TOKEN_FILE")
+"""Variables that are read and stand in no settings file."""
+
 
 class NuwaCommand(click.Command):
     """A command whose options fall back to ``./nuwa.toml`` and the user's settings file."""
@@ -23,7 +26,7 @@ class NuwaCommand(click.Command):
         extra["default_map"] = {name: value for name, value in values.items() if name in names}
         if "-q" not in args and "--quiet" not in args:
             for name in unknown_env_names(known_settings()):
-                if name not in ("NUWA_CONFIG",):
+                if name not in OTHER_NAMES:
                     print(f"warning: environment variable {name} is not a setting", file=sys.stderr)
         return super().make_context(info_name, args, parent, **extra)
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": ("verify", "Check a bundle: hashes, numerics, latency."),
     "query": ("query", "Ask the search database."),
     "base": ("base", "Train, evaluate and list base ViTs."),
+    "serve": ("serve", "HTTP API and web page over the database."),
     "worker": ("worker", "Do the searches and profiles that wait in the database."),
     "db": ("db", "Upgrade and check the database."),
     "config": ("config", "Show settings and where they come from."),

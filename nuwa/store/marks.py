@@ -1,0 +1,90 @@
+"""What stands beside subnets: the tasks that are known, and the bases they were cut from."""
+
+from sqlalchemy import func, or_, select, true
+
+from nuwa.store.database import Database
+from nuwa.store.records import JsonDict
+from nuwa.store.tables import BaseNetRow, DeviceRow, LatencyRow, SearchRow, TaskRow
+
+COUNTED = 10_000
+"""Subnets are counted up to here per device and task: nobody reads further, and counting a million takes its time."""
+
+
+def count_subnets(database: Database) -> dict[tuple[str, str], int]:
+    """Count priced subnets by ``device_id`` and ``task_id``, each up to ``COUNTED``; pairs without any are left out."""
+    some = (
+        select(LatencyRow.subnet_pk)
+        .where(LatencyRow.device_pk == DeviceRow.pk, LatencyRow.task_pk == TaskRow.pk)
+        .correlate(DeviceRow, TaskRow)
+        .limit(COUNTED)
+        .subquery()
+    )
+    counted = select(func.count()).select_from(some).scalar_subquery()
+    query = select(DeviceRow.device_id, TaskRow.task_id, counted).join(TaskRow, true())
+    with database.read() as connection:
+        return {(device, task): count for device, task, count in connection.execute(query) if count}
+
+
+def find_tasks(database: Database, *, device: str | None = None) -> list[JsonDict]:
+    """List the tasks that subnets are known for, newest first.
+
+    Args:
+        database: The store.
+        device: Only tasks with subnets priced on the device of this name or id.
+
+    Returns:
+        ``task_id``, ``data``, ``classes`` and ``num_subnets`` (priced, on each device counted up to ``COUNTED``).
+    """
+    query = select(TaskRow.task_id, TaskRow.data, TaskRow.classes).order_by(TaskRow.pk.desc())
+    named = select(DeviceRow.device_id)
+    if device is not None:
+        named = named.where(or_(DeviceRow.name == device, DeviceRow.device_id == device))
+    with database.read() as connection:
+        devices = set(connection.execute(named).scalars())
+        tasks = [dict(row) for row in connection.execute(query).mappings()]
+    totals: dict[str, int] = {}
+    for (device_id, task_id), count in count_subnets(database).items():
+        if device_id in devices:
+            totals[task_id] = totals.get(task_id, 0) + count
+    return [task | {"num_subnets": totals[task["task_id"]]} for task in tasks if task["task_id"] in totals]
+
+
+def find_base_marks(
+    database: Database, *, device: str | None = None, base: str | None = None, task_id: str | None = None
+) -> list[JsonDict]:
+    """List the bases as searches found them: once per base, device and task, by the newest search that ended.
+
+    Args:
+        database: The store.
+        device: Name or id of a device.
+        base: Name or id of a base.
+        task_id: Only for this task.
+    """
+    query = (
+        select(
+            *(BaseNetRow.name.label("base"), BaseNetRow.base_id, DeviceRow.name.label("device"), DeviceRow.device_id),
+            *(TaskRow.task_id, TaskRow.classes, SearchRow.study, SearchRow.result),
+        )
+        .join(BaseNetRow, BaseNetRow.pk == SearchRow.base_pk)
+        .join(TaskRow, TaskRow.pk == SearchRow.task_pk)
+        .join(DeviceRow, DeviceRow.pk == SearchRow.device_pk)
+        .where(SearchRow.state == "done")
+        .order_by(SearchRow.finished_at.desc())
+    )
+    if device is not None:
+        query = query.where(or_(DeviceRow.name == device, DeviceRow.device_id == device))
+    if base is not None:
+        query = query.where(or_(BaseNetRow.name == base, BaseNetRow.base_id == base))
+    if task_id is not None:
+        query = query.where(TaskRow.task_id == task_id)
+    marks: dict[tuple[str, str, str], JsonDict] = {}
+    names = ("latency_ms", "provenance", "board_interval_ms", "top1_restricted", "top1_all_classes", "params", "macs")
+    with database.read() as connection:
+        for row in connection.execute(query):
+            key = (row.base_id, row.device_id, row.task_id)
+            if key in marks or not row.result or "base" not in row.result:
+                continue
+            about = {name: row.result["base"].get(name) for name in names}
+            where = {"device": row.device, "device_id": row.device_id, "task_id": row.task_id, "classes": row.classes}
+            marks[key] = {"base": row.base, "base_id": row.base_id, **where, **about, "study": row.study}
+    return list(marks.values())

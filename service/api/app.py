@@ -1,0 +1,55 @@
+"""Put the service together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from nuwa.store.store import Store
+from service.api.guard import Guard
+from service.api.metrics import Metrics
+from service.api.page import install_page
+from service.api.problems import PROBLEM_RESPONSES, install_problem_handlers
+from service.api.request_log import RequestLog
+from service.api.routes import about, bundles, devices, health, profiles, searches, subnets, tables
+from service.api.settings import ServiceSettings
+from service.api.stream import EventStreams
+
+PREFIX = "/api/v1"
+
+
+def create_app(store: Store, settings: ServiceSettings) -> FastAPI:
+    """Build the application over an opened store.
+
+    Args:
+        store: The database; whoever opened it closes it.
+        settings: Roots, token, limits.
+    """
+    app = FastAPI(
+        title="nuwa-search",
+        version=version("nuwa-search"),
+        description="Latency-aware search for Vision Transformers: what is known, and more of it on request.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,  # the viewers load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    metrics = Metrics()
+    app.state.store, app.state.settings, app.state.metrics = store, settings, metrics
+    app.state.streams = EventStreams(settings, metrics)
+    for router in (about, devices, tables, bundles, subnets, searches, profiles):
+        app.include_router(router.router, prefix=PREFIX, responses=PROBLEM_RESPONSES)
+    app.include_router(health.router, responses=PROBLEM_RESPONSES)
+    install_page(app)
+    install_problem_handlers(app)
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(RequestLog, metrics=metrics)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.streams.close()

@@ -1,0 +1,122 @@
+"""The files of a bundle: which there are, whether they are as certified, and a zip of them."""
+
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from deploy.file_hashes import CERTIFICATE, hash_file
+from nuwa.store.lineage import find_lineage
+from nuwa.store.store import Store
+from service.api.problems import HttpError
+from service.api.roots import is_inside
+from service.api.settings import ServiceSettings
+
+MAX_FILES = 1000
+"""Of a folder that calls itself a bundle; real ones hold about twenty."""
+
+
+def bundle_document(subnet_id: str, folder: str | None, settings: ServiceSettings) -> dict[str, Any] | None:
+    """List a bundle's files with hashes; None for subnets that were never shipped."""
+    if folder is None:
+        return None
+    path = Path(folder)
+    url = f"/api/v1/subnets/{quote(subnet_id, safe='')}"
+    is_served = is_inside(path, settings.roots)
+    certified = _certified(path)
+    found = {name: file for name, file in _files(path).items() if is_served}
+    names = sorted({*certified, *found, *([CERTIFICATE] if (path / CERTIFICATE).exists() else [])})
+    return {
+        "dir": folder,
+        "is_missing": not path.is_dir(),
+        "is_served": is_served,
+        "zip": f"{url}/bundle.zip",
+        "files": [_file_row(name, path, certified, url) for name in names],
+    }
+
+
+def _file_row(name: str, folder: Path, certified: dict[str, str], url: str) -> dict[str, Any]:
+    path = folder / name
+    is_missing = not path.is_file()
+    digest = None if is_missing else hash_file(path)
+    return {
+        "name": name,
+        "size_bytes": None if is_missing else path.stat().st_size,
+        "sha256": certified.get(name, digest),
+        "is_missing": is_missing,
+        "is_changed": name in certified and digest is not None and digest != certified[name],
+        "url": f"{url}/files/{quote(name)}",
+    }
+
+
+def read_certificate(path: Path) -> dict[str, Any] | None:
+    """Read a certificate file; None where it is gone or no JSON object."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _certified(folder: Path) -> dict[str, str]:
+    files = (read_certificate(folder / CERTIFICATE) or {}).get("files")
+    if not isinstance(files, dict):
+        return {}
+    return {
+        str(name): str(digest) for name, digest in files.items() if is_inside(folder / str(name), [folder.resolve()])
+    }
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Find the files below a folder, by name; links that lead out of it are left out."""
+    if not folder.is_dir():
+        return {}
+    inside = [folder.resolve()]
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and is_inside(path, inside):
+            found[path.relative_to(folder).as_posix()] = path
+            if len(found) >= MAX_FILES:
+                break
+    return found
+
+
+def served_folder(subnet_id: str, store: Store, settings: ServiceSettings) -> Path:
+    """Find the folder of a subnet's bundle.
+
+    Raises:
+        HttpError: 404 if it has none or it is gone, 409 if it lies outside the data roots.
+    """
+    folder = find_lineage(store, subnet_id)["bundle_dir"]
+    if folder is None:
+        raise HttpError(404, f"no bundle of subnet {subnet_id!r} is known", hint="search, or `nuwa derive` one")
+    path = Path(folder)
+    if not is_inside(path, settings.roots):
+        raise HttpError(409, "the bundle lies outside the data roots of the service", hint="nuwa serve --root FOLDER")
+    if not path.is_dir():
+        raise HttpError(404, f"the bundle of subnet {subnet_id!r} is gone", hint="search again, or restore its folder")
+    return path.resolve()
+
+
+def served_file(folder: Path, name: str) -> Path:
+    """Find one file of a bundle by its name.
+
+    Raises:
+        HttpError: 404 if there is no such file in the folder.
+    """
+    found = _files(folder).get(name)
+    if found is None:
+        raise HttpError(404, f"the bundle has no file {name!r}", hint="the subnet's document lists them")
+    return found.resolve()
+
+
+def zip_of(folder: Path) -> IO[bytes]:
+    """Write the bundle's files into an archive in a temporary file, and return it rewound."""
+    archive = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever sends it
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as into:
+        for name, path in _files(folder).items():
+            into.write(path, f"{folder.name}/{name}")
+    archive.seek(0)
+    return archive

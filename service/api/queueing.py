@@ -1,0 +1,30 @@
+"""Put work into the queue, as much as the queue may hold."""
+
+from typing import Any
+
+from nuwa.errors import NuwaError, OutsideError
+from nuwa.store.records import JobKind, JobRecord
+from nuwa.store.store import Store
+from service.api.problems import HttpError
+from service.api.settings import ServiceSettings
+
+
+def enqueue(
+    store: Store, settings: ServiceSettings, kind: JobKind, asked: dict[str, Any], *, study: str | None = None
+) -> JobRecord:
+    """Queue a job.
+
+    Raises:
+        HttpError: 409 if the study waits or runs already, 429 if the queue is full.
+    """
+    active = sum(count for (_, state), count in store.count_jobs().items() if state in ("queued", "running"))
+    if active >= settings.max_active_jobs:
+        raise HttpError(
+            429, f"{active} jobs wait or run already", hint="cancel some, or wait", headers={"Retry-After": "60"}
+        )
+    try:
+        return store.add_job(kind, asked, study=study)
+    except OutsideError:
+        raise
+    except NuwaError as error:
+        raise HttpError(409, error.message, hint=error.hint) from error

@@ -1,0 +1,48 @@
+"""Downloads of what was shipped."""
+
+from collections.abc import Iterator
+from typing import IO, Annotated, Any
+
+from fastapi import APIRouter, Path
+from fastapi.responses import FileResponse, StreamingResponse
+
+from service.api.bundle_view import served_file, served_folder, zip_of
+from service.api.context import SettingsOf, StoreOf, Word
+
+router = APIRouter(prefix="/subnets", tags=["bundles"])
+_CHUNK = 1 << 18
+_BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.get(
+    "/{subnet_id}/bundle.zip",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/zip": _BYTES}, "description": "All files of the bundle"}},
+)
+def download_bundle(subnet_id: Annotated[Word, Path()], store: StoreOf, settings: SettingsOf) -> StreamingResponse:
+    """Download the bundle of a subnet as one archive."""
+    folder = served_folder(subnet_id, store, settings)
+    archive = zip_of(folder)
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in folder.name)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
+    return StreamingResponse(_chunks(archive), media_type="application/zip", headers=headers)
+
+
+@router.get(
+    "/{subnet_id}/files/{name:path}",
+    response_class=FileResponse,
+    responses={200: {"content": {"application/octet-stream": _BYTES}, "description": "The file"}},
+)
+def download_file(
+    subnet_id: Annotated[Word, Path()], name: Annotated[Word, Path()], store: StoreOf, settings: SettingsOf
+) -> FileResponse:
+    """Download one file of the bundle of a subnet."""
+    path = served_file(served_folder(subnet_id, store, settings), name)
+    # Never shown in the page's own origin, whatever it calls itself.
+    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk

@@ -1,0 +1,82 @@
+"""Worker processes of a service: started with it, started again when they die, stopped with it."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+WATCH_S = 1.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+STOP_S = 20.0
+"""For a worker to save what it does; a checkpoint takes about a second."""
+_START = "import sys; from service.cli.main import main; main(sys.argv[1:])"
+
+
+class WorkerPool:
+    """Keeps some worker processes alive for the length of a ``with`` block.
+
+    Args:
+        num_workers: How many.
+        db_url: Of the database; handed over in the environment, where other users of the machine do not see it.
+        cache_dir: For caches; None for the default.
+    """
+
+    def __init__(self, num_workers: int, *, db_url: str, cache_dir: str | None) -> None:
+        self._db_url = db_url
+        self._args = ["worker", "--parent-pid", str(os.getpid())]
+        if cache_dir is not None:
+            self._args += ["--cache-dir", cache_dir]
+        self._children: list[subprocess.Popen[bytes] | None] = [None] * num_workers
+        self._not_before = [0.0] * num_workers
+        self._pauses = [FIRST_PAUSE_S] * num_workers
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="nuwa-worker-pool", daemon=True)
+
+    def __enter__(self) -> "WorkerPool":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        children = [child for child in self._children if child is not None]
+        for child in children:
+            child.terminate()
+        deadline = time.monotonic() + STOP_S
+        for child in children:
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                logger.warning("worker %d did not stop and is killed; its job goes to the next one", child.pid)
+                child.kill()
+                child.wait()
+
+    def _watch(self) -> None:
+        while True:
+            for place, child in enumerate(self._children):
+                if child is not None and child.poll() is not None:
+                    logger.warning("worker %d ended with code %s", child.pid, child.returncode)
+                    self._children[place] = None
+                    self._not_before[place] = time.monotonic() + self._pauses[place]
+                    self._pauses[place] = min(2 * self._pauses[place], LONGEST_PAUSE_S)
+                if self._children[place] is None and time.monotonic() >= self._not_before[place]:
+                    self._children[place] = self._start()
+            if self._stop.wait(WATCH_S):
+                return
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        child = subprocess.Popen(
+            [sys.executable, "-c", _START, *self._args],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"NUWA_DB": self._db_url},
+        )
+        logger.info("worker %d started", child.pid)
+        return child
