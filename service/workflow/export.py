@@ -1,4 +1,4 @@
-"""Export a bundle for a device anew, prove it, and build its engine where that can be done here."""
+"""Export a bundle for a device anew and prove it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from deploy.verify import Agreement, verify_fp16, verify_onnx
 from deploy.verify_bundle import check_images
 from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa.device import DeviceSpec, Measurement
-from nuwa.errors import NoAnswerError, NuwaError
+from nuwa.errors import NoAnswerError
 from service.workflow.devices import opened_device
 from service.workflow.pricing import PROTOCOL
 from service.workflow.ship import engine_line
@@ -177,37 +177,3 @@ def export_answer(bundle: Bundle, certificate: Certificate) -> dict[str, Any]:
         "provenance": certificate.provenance,
         "build": str(bundle.build_path) if bundle.build_path else None,
     }
-
-
-def build_engine_in(folder: Path, *, spec: DeviceSpec) -> dict[str, Any]:
-    """Build the engine with TensorRT's Python API where it is installed, else answer with the build line.
-
-    Raises:
-        NuwaError: If the bundle was exported for another device, or the device runs no TensorRT.
-    """
-    bundle = read_bundle(folder)
-    certificate = _exported_for(bundle, spec)
-    line = engine_line(certificate.device)
-    if line is None:
-        raise NuwaError(f"device {spec.name} runs {spec.runtime}: there is no engine to build")
-    if spec.kind != "cuda" or bundle.onnx_path is None:
-        return {"dir": str(folder), "engine": None, "build": str(bundle.build_path), "line": " ".join(line)}
-    from deploy.tensorrt.builder import build_engine
-    from deploy.tensorrt.trtexec import default_workspace_mb
-
-    engine = folder / "model.engine"
-    build_engine(bundle.onnx_path, engine, precision=spec.precision, workspace_mb=default_workspace_mb(spec.memory_mb))
-    parts = dataclasses.replace(parts_from_bundle(bundle), engine=engine, certificate=certificate)
-    write_bundle(folder, parts, replace=True)
-    return {"dir": str(folder), "engine": str(engine), "build": None, "line": " ".join(line)}
-
-
-def _exported_for(bundle: Bundle, spec: DeviceSpec) -> Certificate:
-    certificate = bundle.certificate
-    if certificate is None or dataclasses.replace(certificate.device, precision=spec.precision) != spec:
-        found = certificate.device.name if certificate else "no device"
-        raise NuwaError(
-            f"bundle {bundle.dir} was exported for {found}, not for {spec.name}",
-            hint=f"nuwa export {bundle.dir} --device {spec.name}",
-        )
-    return certificate

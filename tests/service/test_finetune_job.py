@@ -83,6 +83,7 @@ def test_killed_in_the_middle_and_resumed_equals_the_unbroken_run(
     assert whole["resumed_from"] is None
     told = ("weights", "steps", "top1_search", "top1_search_before")
     assert {k: resumed[k] for k in told} == {k: whole[k] for k in told}
+    assert resumed["top1_search"] > resumed["top1_search_before"]  # else both would be the weights of before
     assert (bundle_dir / "model.safetensors").read_bytes() == (whole_dir / "model.safetensors").read_bytes()
     assert list((tmp_path / "cache" / "finetune").iterdir()) == []
 

@@ -14,15 +14,17 @@ from service.workflow.devices import find_device
 
 @click.command("build", cls=NuwaCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--workspace-mb", type=click.IntRange(min=1), help="Builder workspace.  [an eighth of the memory]")
+@click.option("--timing-cache", metavar="FILE", help="Keep kernel timings there between builds.")
 @with_flags("device", writes=True)
 def command(folder: Path, **values: Any) -> None:
-    """Build the engine of bundle FOLDER here, or print the trtexec line to run on the device."""
+    """Build the engine of bundle FOLDER on this machine's GPU, or print the trtexec line to run on the device."""
     output = output_from_flags(values)
-    from service.workflow.export import build_engine_in
+    from service.workflow.build import BuildRequest, build_engine_in
 
     with database(values) as store:
         spec = find_device(values["device"], store)
-    answer = build_engine_in(folder, spec=spec)
+    answer = build_engine_in(folder, BuildRequest(spec, values["workspace_mb"], values["timing_cache"]))
     if output.json:
         output.document({"schema": "nuwa.build/1", **answer})
     elif answer["engine"]:

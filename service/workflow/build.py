@@ -1,0 +1,156 @@
+"""Build the engine of a bundle where that can be done here, else give the line that does on the board."""
+
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from torch import Tensor
+
+from deploy.bundle import Bundle, read_bundle
+from deploy.certificate import Certificate
+from deploy.export.from_vit import onnx_from_vit
+from deploy.export.stream_scale import stream_scale_from_images
+from deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
+from deploy.verify import Agreement, verify_session
+from deploy.verify_bundle import check_images
+from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
+from nuwa.device import DeviceSpec, Precision
+from nuwa.errors import NoAnswerError, NuwaError
+
+TYPED_OPSET = 17
+"""Of graphs for the Python builder: TensorRT 10, the oldest it takes, reads it, LayerNormalization included."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What a build is asked for.
+
+    Args:
+        spec: The device.
+        workspace_mb: Builder workspace in MiB; None chooses an eighth of the device's memory.
+        timing_cache: File that keeps kernel timings between builds; None for none.
+    """
+
+    spec: DeviceSpec
+    workspace_mb: int | None = None
+    timing_cache: str | None = None
+
+    @property
+    def chosen_workspace_mb(self) -> int:
+        """The workspace in MiB."""
+        return self.workspace_mb or default_workspace_mb(self.spec.memory_mb)
+
+
+def build_engine_in(folder: Path, request: BuildRequest) -> dict[str, Any]:
+    """Build an engine for this machine's GPU with TensorRT's Python API, or answer with the board's build line.
+
+    Raises:
+        NuwaError: If the bundle was exported for another device, or the device has no engines.
+        NoAnswerError: If the engine does not agree with the weights.
+    """
+    bundle = read_bundle(folder)
+    if request.spec.kind == "cuda":
+        return _built_here(bundle, request)
+    certificate = _exported_for(bundle, request.spec)
+    if certificate.device.runtime != "tensorrt":
+        raise NuwaError(
+            f"device {request.spec.name} runs {certificate.device.runtime}: there is no engine to build",
+            hint=f"the bundle runs as it is: python {folder}/run.py IMAGE",
+        )
+    line = build_line(
+        "model.onnx",
+        "model.engine",
+        version=certificate.device.runtime_version,
+        precision=certificate.device.precision,
+        workspace_mb=request.chosen_workspace_mb,
+        timing_cache=request.timing_cache,
+        trtexec=TRTEXEC_PATHS[0],
+    )
+    parts = parts_from_bundle(bundle)
+    if list(parts.build_line or ()) != line:
+        bundle = write_bundle(folder, dataclasses.replace(parts, build_line=line), replace=True)
+    return {"dir": str(folder), "engine": None, "build": str(bundle.build_path), "line": " ".join(line)}
+
+
+def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
+    """Build, compare the engine with the weights, and put it into the bundle."""
+    from deploy.tensorrt.builder import build_engine
+
+    parts = parts_from_bundle(bundle)
+    images = check_images(bundle)
+    precision = _certified_precision(bundle) or request.spec.precision
+    with tempfile.TemporaryDirectory() as temporary:
+        graph_path, engine = Path(temporary, "model.onnx"), Path(temporary, "model.engine")
+        graph = onnx_from_vit(
+            parts.model,
+            opset=TYPED_OPSET,
+            precision=precision,
+            batch=request.spec.batch,
+            preprocess=parts.preprocess,
+            labels=parts.labels,
+            stream_scale=stream_scale_from_images(parts.model, images, parts.preprocess),
+        )
+        onnx.save(graph, graph_path)
+        cache = Path(request.timing_cache).expanduser() if request.timing_cache else None
+        info = build_engine(
+            graph_path,
+            engine,
+            precision=precision,
+            workspace_mb=request.chosen_workspace_mb,
+            timing_cache_path=cache,
+        )
+        agreement = _compare(parts, engine, request.spec, images=images, precision=precision)
+        written = write_bundle(bundle.dir, _with_engine(bundle, parts, engine, agreement), replace=True)
+    return {
+        "dir": str(bundle.dir),
+        "engine": str(written.engine_path),
+        "build": None,
+        "line": None,
+        "tensorrt": info.tensorrt_version,
+        "gpu": info.device_name,
+        "precision": precision,
+        "agreement": {"argmax": agreement.argmax_agreement, "max_abs_error": agreement.max_abs_error},
+    }
+
+
+def _compare(parts: BundleParts, engine: Path, spec: DeviceSpec, *, images: Tensor, precision: Precision) -> Agreement:
+    from deploy.runtimes.engine_session import EngineSession
+    from deploy.tensorrt.engine_runner import EngineRunner
+
+    arch = parts.arch
+    session = EngineSession(EngineRunner(engine), input_shape=(spec.batch, arch.in_chans, arch.img_size, arch.img_size))
+    agreement = verify_session(
+        parts.model, session, images, parts.preprocess, input_kind="normalised", check=precision, runtime="tensorrt"
+    )
+    if not agreement.is_met:
+        raise NoAnswerError(
+            f"the engine does not agree with the weights: same prediction on "
+            f"{100 * agreement.argmax_agreement:.1f} % of {agreement.num_images} images"
+        )
+    return agreement
+
+
+def _with_engine(bundle: Bundle, parts: BundleParts, engine: Path, agreement: Agreement) -> BundleParts:
+    certificate = bundle.certificate
+    if certificate is not None:
+        certificate = dataclasses.replace(certificate, agreements=(*certificate.agreements, agreement))
+    return dataclasses.replace(parts, engine=engine, certificate=certificate)
+
+
+def _certified_precision(bundle: Bundle) -> Precision | None:
+    certificate = bundle.certificate
+    return certificate.device.precision if certificate and certificate.device.kind == "cuda" else None
+
+
+def _exported_for(bundle: Bundle, spec: DeviceSpec) -> Certificate:
+    certificate = bundle.certificate
+    if certificate is None or dataclasses.replace(certificate.device, precision=spec.precision) != spec:
+        found = certificate.device.name if certificate else "no device"
+        raise NuwaError(
+            f"bundle {bundle.dir} was exported for {found}, not for {spec.name}",
+            hint=f"nuwa export {bundle.dir} --device {spec.name}",
+        )
+    return certificate

@@ -1,0 +1,117 @@
+"""`nuwa build`: the board's line with its limits, and engines built here against the published bindings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+
+from deploy.bundle import Bundle, read_bundle
+from deploy.tensorrt import builder
+from deploy.tensorrt.builder import LocalGpu
+from deploy.tensorrt.engine_info import read_engine_info
+from deploy.tensorrt.engine_runner import EngineRunner
+from deploy.verify_bundle import verify_bundle
+from nuwa.device import DeviceSpec
+from nuwa.errors import NoAnswerError
+from service.cli.main import cli, run
+from service.workflow.build import BuildRequest, build_engine_in
+from tests.support.toy_bundle import write_toy_bundle
+from tests.support.trt_contract import Double, bindings_release, make_double, read_api
+
+GPU = DeviceSpec("cuda", "cuda", "torch", "2.15", "fp16", opset=17, compute_capability="8.7", memory_mb=4096)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, toy_base: Path, toy_images: Path) -> Bundle:
+    return write_toy_bundle(tmp_path / "bundle", toy_base, toy_images)
+
+
+def nuwa(capsys: pytest.CaptureFixture[str], *args: str) -> Any:
+    code = run(cli, [*args, "--json"], prog_name="nuwa")
+    captured = capsys.readouterr()
+    return json.loads(captured.out) if code == 0 else (code, captured.err)
+
+
+def test_the_line_carries_its_limits_into_the_script(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = [str(bundle.dir), "--device", "jetson-nano", "--db", str(tmp_path / "a.sqlite")]
+    code, error = nuwa(capsys, "build", *place)
+    assert code == 2
+    assert f"nuwa export {bundle.dir} --device jetson-nano" in error
+    nuwa(capsys, "export", *place)
+    default = nuwa(capsys, "build", *place)
+    assert "--workspace=512" in default["line"]  # an eighth of 4 GB
+    assert default["engine"] is None
+    limited = nuwa(capsys, "build", *place, "--workspace-mb", "128", "--timing-cache", "timing.cache")
+    assert "--workspace=128" in limited["line"]
+    assert "--timingCacheFile=timing.cache" in limited["line"]
+    assert Path(limited["build"]).read_text().splitlines()[-1] == limited["line"]
+    assert verify_bundle(read_bundle(bundle.dir)).is_good
+    code, error = nuwa(capsys, "build", str(bundle.dir), "--device", "jetson-tx2", "--db", str(tmp_path / "a.sqlite"))
+    assert code == 2
+    assert "exported for jetson-nano, not for jetson-tx2" in error
+
+
+def test_devices_without_engines_say_how_to_run(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = [str(bundle.dir), "--device", "host", "--db", str(tmp_path / "a.sqlite")]
+    nuwa(capsys, "export", *place)
+    code, error = nuwa(capsys, "build", *place)
+    assert code == 2
+    assert "no engine to build" in error
+    assert "run.py" in error
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return read_api(tmp_path_factory.mktemp("libraries"))
+
+
+@pytest.fixture
+def trt(api: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Double:
+    double = make_double(api, bindings_release())
+    monkeypatch.setattr(builder, "load_tensorrt", lambda: double.module)
+    monkeypatch.setattr(builder, "find_local_gpu", lambda: LocalGpu("Some GPU", "8.7", 4096))
+    return double
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, *, sign: float) -> None:
+    """Let engines answer what the weights say, times ``sign``."""
+    model = bundle.load_model()
+
+    @torch.inference_mode()
+    def run_engine(self: EngineRunner, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"logits": sign * model(inputs["images"])}
+
+    monkeypatch.setattr(EngineRunner, "run", run_engine)
+
+
+def test_an_engine_is_built_from_typed_graphs_and_compared(
+    bundle: Bundle, tmp_path: Path, trt: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, bundle, sign=1.0)
+    cache = tmp_path / "timing.cache"
+    answer = build_engine_in(bundle.dir, BuildRequest(GPU, timing_cache=str(cache)))
+    assert answer["agreement"]["argmax"] == 1.0
+    info = read_engine_info(bundle.dir / "model.engine")
+    assert (info.precision, info.workspace_mb) == ("fp16", 512)
+    assert cache.exists()
+    graph = onnx.load_model_from_string(trt.arguments("OnnxParser.parse")[0])
+    kinds = {tensor.data_type for tensor in graph.graph.initializer if tensor.data_type != onnx.TensorProto.INT64}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    # a later step keeps the engine and what describes it
+    assert read_bundle(bundle.dir).engine_path is not None
+
+
+def test_an_engine_that_computes_something_else_is_not_kept(
+    bundle: Bundle, trt: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, bundle, sign=-1.0)
+    with pytest.raises(NoAnswerError, match="does not agree"):
+        build_engine_in(bundle.dir, BuildRequest(GPU))
+    assert read_bundle(bundle.dir).engine_path is None
