@@ -15,14 +15,13 @@ from deploy.export.from_vit import onnx_from_vit
 from deploy.export.stream_scale import stream_scale_from_images
 from deploy.tensorrt.operators import check_operators
 from deploy.tensorrt.typed_precision import graph_precision
-from deploy.verify import Agreement, verify_fp16, verify_onnx
+from deploy.verify import Agreement
 from deploy.verify_bundle import check_images
 from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa.device import DeviceSpec, Measurement
-from nuwa.errors import NoAnswerError
 from service.workflow.devices import opened_device
 from service.workflow.pricing import PROTOCOL
-from service.workflow.ship import engine_line
+from service.workflow.ship import compare_graph, engine_line
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def export_bundle(folder: Path, request: ExportRequest) -> dict[str, Any]:
     parts = parts_from_bundle(bundle)
     images = check_images(bundle)
     graph = write_graph(bundle, parts, request, images)
-    agreements = compare_graph(parts, graph, request.spec, images)
+    agreements = compare_graph(parts.model, graph, request.spec, images=images, preprocess=parts.preprocess)
     with opened_device(request.spec, seed=request.seed) as device:
         measurement = device.measure(graph, protocol=PROTOCOL)
     certificate = certify(bundle, request, measurement=measurement, agreements=agreements, facts=bundle.facts)
@@ -97,24 +96,6 @@ def write_graph(
     if spec.runtime == "tensorrt":
         check_operators(graph, version=spec.runtime_version)
     return graph
-
-
-def compare_graph(
-    parts: BundleParts, graph: onnx.ModelProto, spec: DeviceSpec, images: Tensor
-) -> tuple[Agreement, ...]:
-    """Compare a graph with its weights: on ONNX Runtime, and for FP16 devices with every tensor in FP16.
-
-    Raises:
-        NoAnswerError: If they do not agree.
-    """
-    is_typed = graph_precision(spec) == "fp16"
-    agreements = [verify_onnx(parts.model, graph, images, parts.preprocess, check="fp16" if is_typed else "fp32")]
-    if spec.precision == "fp16":
-        agreements.append(verify_fp16(parts.model, graph, images, parts.preprocess))
-    for agreement in agreements:
-        if not agreement.is_met:
-            raise NoAnswerError(f"the export does not agree with the weights in {agreement.check}")
-    return tuple(agreements)
 
 
 def certify(

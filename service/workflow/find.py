@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx
 
 from deploy.export.from_vit import onnx_from_vit
+from deploy.tensorrt.typed_precision import graph_precision
 from nuwa.arch import Arch
 from nuwa.cache import Cache
 from nuwa.cost import count_params
@@ -296,7 +297,7 @@ def memory_limit(limit_mb: float, *, base: Arch, base_peak_mb: float, spec: Devi
 
 def exported(model: PlainViT, spec: DeviceSpec) -> onnx.ModelProto:
     """Export ``model`` as the device takes it."""
-    return onnx_from_vit(model, opset=spec.opset, batch=spec.batch)
+    return onnx_from_vit(model, opset=spec.opset, precision=graph_precision(spec), batch=spec.batch)
 
 
 def statistic(latency_ms: LatencyStats, name: BudgetStatistic) -> float:

@@ -8,6 +8,7 @@ import onnx
 from deploy.bundle import is_bundle, read_bundle
 from deploy.export.from_arch import onnx_from_arch
 from deploy.runtimes.model_file import parse_model, read_model_bytes
+from deploy.tensorrt.typed_precision import graph_precision
 from nuwa.arch import Arch, arch_from_dict
 from nuwa.base import load_base
 from nuwa.device import DeviceSpec
@@ -65,4 +66,6 @@ def onnx_from_text(text: str, store: Store, spec: DeviceSpec) -> onnx.ModelProto
         exported = read_bundle(path).onnx_path
         if exported is not None:
             return parse_model(read_model_bytes(exported), origin=str(exported))
-    return onnx_from_arch(arch_from_text(text, store), opset=spec.opset, batch=spec.batch)
+    return onnx_from_arch(
+        arch_from_text(text, store), opset=spec.opset, precision=graph_precision(spec), batch=spec.batch
+    )

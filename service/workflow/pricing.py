@@ -6,7 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from deploy.export.from_arch import onnx_from_arch
+from deploy.tensorrt.typed_precision import graph_precision
 from latency.devices.registry import open_device
 from latency.table.kit import KitResults, import_kit
 from latency.table.timer import Export
@@ -176,11 +179,14 @@ def exporter_of(spec: DeviceSpec) -> Export:
 
     Models without weights are small, and a profile measures each many times: they are kept.
     """
-    if spec.kind == "emulated":
-        return lru_cache(EXPORTS_KEPT)(
-            lambda arch: onnx_from_arch(arch, opset=spec.opset, batch=spec.batch, has_weights=False)
+    is_emulated, precision = spec.kind == "emulated", graph_precision(spec)
+
+    def export(arch: Arch) -> onnx.ModelProto:
+        return onnx_from_arch(
+            arch, opset=spec.opset, precision=precision, batch=spec.batch, has_weights=not is_emulated
         )
-    return lambda arch: onnx_from_arch(arch, opset=spec.opset, batch=spec.batch, has_weights=True)
+
+    return lru_cache(EXPORTS_KEPT)(export) if is_emulated else export
 
 
 def session_of(spec: DeviceSpec, session: int) -> Device:

@@ -23,9 +23,9 @@ from nuwa.device import DeviceSpec
 from nuwa.errors import NuwaError
 from nuwa.tensors import TaskTensors, task_tensors
 from service.workflow.devices import opened_device
-from service.workflow.export import ExportRequest, certify, compare_graph, export_answer, write_export, write_graph
+from service.workflow.export import ExportRequest, certify, export_answer, write_export, write_graph
 from service.workflow.pricing import PROTOCOL
-from service.workflow.ship import VERIFY_IMAGES, engine_line
+from service.workflow.ship import VERIFY_IMAGES, compare_graph, engine_line
 from service.workflow.sources import open_task
 
 CALIBRATION_IMAGES = 64
@@ -98,7 +98,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     tensors = _tensors_of(bundle, images)
     some = tensors.search.images[:VERIFY_IMAGES]
     plain = write_graph(bundle, parts, request, some)
-    agreements = compare_graph(parts, plain, request.spec, some)
+    agreements = compare_graph(parts.model, plain, request.spec, images=some, preprocess=parts.preprocess)
     candidate = _quantised(bundle, parts, request, spec, tensors, max_loss=max_loss)
     decision = _decide(plain, candidate, request, spec, max_loss=max_loss)
     decision = dataclasses.replace(decision, reason=candidate.objection or decision.reason)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.export.from_vit import onnx_from_vit
+from deploy.tensorrt.typed_precision import graph_precision
 from nuwa.arch import dict_from_arch
 from nuwa.cache import Cache
 from nuwa.device import Device, Measurement
@@ -198,7 +199,9 @@ class _Search:
 
     def _measure_base(self, device: Device) -> Measurement:
         spec = self.inputs.device
-        model = onnx_from_vit(self.inputs.teacher.model, opset=spec.opset, batch=spec.batch)
+        model = onnx_from_vit(
+            self.inputs.teacher.model, opset=spec.opset, precision=graph_precision(spec), batch=spec.batch
+        )
         measurement = device.measure(model, protocol=PROTOCOL)
         self.store.save_measurement(measurement, arch=self.inputs.teacher.model.arch)
         return measurement

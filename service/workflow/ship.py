@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 from PIL import Image
+from torch import Tensor
 
 from deploy.bundle import Bundle, is_bundle, read_bundle
 from deploy.certificate import BudgetStatistic, Certificate
@@ -15,6 +16,7 @@ from deploy.export.from_vit import onnx_from_vit
 from deploy.export.stream_scale import stream_scale_from_images
 from deploy.tensorrt.operators import check_operators
 from deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
+from deploy.tensorrt.typed_precision import graph_precision
 from deploy.verify import Agreement, verify_fp16, verify_onnx
 from deploy.write_bundle import BundleParts, write_bundle
 from nuwa.arch import Arch
@@ -71,6 +73,7 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
     model = onnx_from_vit(
         shipment.model,
         opset=spec.opset,
+        precision=graph_precision(spec),
         batch=spec.batch,
         preprocess=shipment.preprocess,
         labels=shipment.task.class_names,
@@ -80,16 +83,36 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
     if spec.runtime == "tensorrt":
         check_operators(model, version=spec.runtime_version)
     images = search.images[:VERIFY_IMAGES]
-    agreements = [verify_onnx(shipment.model, model, images, shipment.preprocess)]
+    agreements = compare_graph(shipment.model, model, spec, images=images, preprocess=shipment.preprocess)
+    return Proven(model, agreements, device.measure(model, protocol=PROTOCOL))
+
+
+def compare_graph(
+    model: PlainViT, graph: onnx.ModelProto, spec: DeviceSpec, *, images: Tensor, preprocess: Preprocess
+) -> tuple[Agreement, ...]:
+    """Compare a graph with its weights: on ONNX Runtime, and for FP16 devices with every tensor in FP16.
+
+    Args:
+        model: The weights.
+        graph: Exported for ``spec``.
+        spec: The device.
+        images: (N, in_chans, S, S) uint8.
+        preprocess: Of the model.
+
+    Raises:
+        NoAnswerError: If they do not agree.
+    """
+    is_typed = graph_precision(spec) == "fp16"
+    agreements = [verify_onnx(model, graph, images, preprocess, check="fp16" if is_typed else "fp32")]
     if spec.precision == "fp16":
-        agreements.append(verify_fp16(shipment.model, model, images, shipment.preprocess))
+        agreements.append(verify_fp16(model, graph, images, preprocess))
     for agreement in agreements:
         if not agreement.is_met:
             raise NoAnswerError(
                 f"the exported model does not agree with PyTorch in {agreement.check}: argmax "
                 f"{100 * agreement.argmax_agreement:.1f} %, largest error {agreement.max_abs_error:.2g}"
             )
-    return Proven(model, tuple(agreements), device.measure(model, protocol=PROTOCOL))
+    return tuple(agreements)
 
 
 def write(
@@ -128,6 +151,7 @@ def write_unexported(folder: Path, shipment: Shipment) -> Bundle:
         labels=shipment.task.class_names,
         preprocess=shipment.preprocess,
         samples=sample_images(shipment.task.test),
+        facts={**shipment.facts, "subnet_id": shipment.subnet_id},
     )
     return write_bundle(folder, parts, replace=True)
 
@@ -145,8 +169,7 @@ def check_bundle_dir(folder: Path, *, study: str) -> None:
         return
     if not folder.is_dir() or not is_bundle(folder):
         raise NuwaError(f"{folder} exists and is not a bundle", hint="choose another folder with -o")
-    certificate = read_bundle(folder).certificate
-    owner = certificate.facts.get("study") if certificate else None
+    owner = read_bundle(folder).facts.get("study")
     if owner != study:
         raise NuwaError(
             f"{folder} holds the bundle of study {owner or 'unknown'}", hint="choose another folder with -o"

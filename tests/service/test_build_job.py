@@ -9,15 +9,22 @@ import pytest
 import torch
 
 from deploy.bundle import Bundle, read_bundle
+from deploy.export.from_vit import onnx_from_vit
 from deploy.tensorrt import builder
 from deploy.tensorrt.builder import LocalGpu
 from deploy.tensorrt.engine_info import read_engine_info
 from deploy.tensorrt.engine_runner import EngineRunner
+from deploy.tensorrt.typed_precision import check_typed_precision, graph_precision
 from deploy.verify_bundle import verify_bundle
+from nuwa.arch import Arch, BlockSpec
 from nuwa.device import DeviceSpec
 from nuwa.errors import NoAnswerError
+from nuwa.images import Preprocess
+from nuwa.vit import PlainViT
 from service.cli.main import cli, run
 from service.workflow.build import BuildRequest, build_engine_in
+from service.workflow.pricing import exporter_of
+from service.workflow.ship import compare_graph
 from tests.support.toy_bundle import write_toy_bundle
 from tests.support.trt_contract import Double, bindings_release, make_double, read_api
 
@@ -65,6 +72,22 @@ def test_devices_without_engines_say_how_to_run(
     assert code == 2
     assert "no engine to build" in error
     assert "run.py" in error
+
+
+@pytest.mark.parametrize(("version", "kind"), [("8.2.1", "FLOAT"), ("10.3.0", "FLOAT"), ("11.4.0", "FLOAT16")])
+def test_graphs_carry_the_types_that_a_release_goes_by(version: str, kind: str) -> None:
+    """TensorRT 11 has no --fp16: an FP32 graph would be refused by the device after a profile's first row."""
+    spec = DeviceSpec("lab", "ssh", "tensorrt", version, "fp16", opset=13, compute_capability="8.7")
+    arch = Arch((BlockSpec(2, 8, 8, 32),), embed_dim=16, num_classes=3, img_size=16, patch_size=8)
+    graph = exporter_of(spec)(arch)
+    check_typed_precision(graph, precision="fp16", version=version)
+    weight = next(tensor for tensor in graph.graph.initializer if tensor.name == "head.weight")
+    assert weight.data_type == getattr(onnx.TensorProto, kind)
+    model = PlainViT(arch).eval()
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+    exported = onnx_from_vit(model, precision=graph_precision(spec))
+    agreements = compare_graph(model, exported, spec, images=images, preprocess=Preprocess(16))
+    assert [a.check for a in agreements] == (["fp16", "fp16"] if kind == "FLOAT16" else ["fp32", "fp16"])
 
 
 @pytest.fixture(scope="module")
