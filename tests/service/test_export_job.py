@@ -1,0 +1,44 @@
+"""`nuwa export`: the graph a device can take, with fewer tokens where that was asked for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from deploy.bundle import read_bundle
+from deploy.verify_bundle import verify_bundle
+from deploy.write_bundle import BundleParts, write_bundle
+from service.cli.main import cli, run
+from tests.deploy.bundle_parts import LABELS, PREPROCESS, png
+from tests.deploy.export_families import FAMILIES, lively_model
+
+
+def export(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
+    code = run(cli, ["export", *args, "--json"], prog_name="nuwa")
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    found: dict[str, Any] = json.loads(captured.out)
+    return found
+
+
+def test_trimmed_tokens_leave_less_to_launch_and_the_same_logits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = lively_model(FAMILIES["token"])
+    parts = BundleParts(model, model.arch, LABELS, PREPROCESS, samples=(("bus.png", png(40, 30)),))
+    bundle = write_bundle(tmp_path / "b", parts)
+    place = [str(bundle.dir), "--device", "jetson-nano", "--db", str(tmp_path / "a.sqlite")]
+    export(capsys, *place)
+    whole = onnx.shape_inference.infer_shapes(onnx.load(bundle.dir / "model.onnx"))
+    export(capsys, *place, "--trim-tokens")
+    trimmed = onnx.shape_inference.infer_shapes(onnx.load(bundle.dir / "model.onnx"))
+    rows = [
+        next(v.type.tensor_type.shape.dim[0].dim_value for v in m.graph.value_info if v.name == "blocks.2.mlp.fc1")
+        for m in (whole, trimmed)
+    ]
+    assert rows == [model.arch.num_tokens, 1]
+    check = verify_bundle(read_bundle(bundle.dir))
+    assert check.is_good
+    assert [a.check for a in check.agreements] == ["fp32", "fp16"]
