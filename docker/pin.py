@@ -4,7 +4,9 @@
 """
 
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -17,7 +19,9 @@ SAME_RELEASE = {"tensorrt": "tensorrt-cu13-bindings"}
 def main() -> None:
     """Walk the requirements from the project down."""
     pins: dict[str, str] = {}
-    pending = [Requirement(f"nuwa-search[{','.join(EXTRAS)}]")]
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    pending = [Requirement(line) for line in (*project["dependencies"], *(n for e in EXTRAS for n in extras[e]))]
     while pending:
         wanted = pending.pop()
         key = canonicalize_name(wanted.name)
@@ -29,11 +33,10 @@ def main() -> None:
         pins[key] = found.version
         for line in found.requires or []:
             needed = Requirement(line)
-            extras = wanted.extras or {""}
-            applies = needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras)
+            names = wanted.extras or {""}
+            applies = needed.marker is None or any(needed.marker.evaluate({"extra": name}) for name in names)
             if applies and (is_new or wanted.extras):
                 pending.append(needed)
-    del pins["nuwa-search"]
     pins |= {name: distribution(source).version for name, source in SAME_RELEASE.items()}
     sys.stdout.write("# Versions that the tests passed with; made by docker/pin.py.\n")
     sys.stdout.writelines(f"{name}=={version}\n" for name, version in sorted(pins.items()))
