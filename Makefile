@@ -66,8 +66,16 @@ bench-search: $(VENV)/.installed-bench
 bench-store: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/store.py --url runs/bench-store.sqlite
 
+# rows that are there are kept: remove a table to measure it anew
+DEPLOY_DATA ?= ../shared/data/cifar100
+bench-deploy: export OMP_NUM_THREADS := 1
 bench-deploy: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.deploy_distil
+	$(BIN)/python -m benchmarks.deploy_distil gain --data $(DEPLOY_DATA) -o benchmarks/results/deploy_distil.csv
+	$(BIN)/python -m benchmarks.deploy_distil speed -o benchmarks/results/deploy_train_speed.csv
+	$(BIN)/python -m benchmarks.deploy_export agree -o benchmarks/results/deploy_export_agreement.csv
+	$(BIN)/python -m benchmarks.deploy_export speed -o benchmarks/results/deploy_export_speed.csv
+	$(BIN)/python -m benchmarks.deploy_quantise int8 -o benchmarks/results/deploy_quantise.csv
+	$(BIN)/python -m benchmarks.deploy_quantise steps -o benchmarks/results/deploy_steps.csv
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'

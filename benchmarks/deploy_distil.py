@@ -7,8 +7,8 @@
 """
 
 import argparse
-import csv
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +17,11 @@ from statistics import mean, median, stdev
 import torch
 from torch import nn
 
+from benchmarks.deploy_tables import append_row, has_row, origin, read_rows, write_rows
 from deploy.train.config import FinetuneConfig
 from deploy.train.finetune import finetune
 from deploy.train.hardware import pick_precision
-from deploy.train.recipe import NO_AUGMENT
+from deploy.train.recipe import NO_AUGMENT, of_length
 from deploy.train.score import score_split
 from deploy.train.teacher import Teacher
 from nuwa.arch import Arch, BlockSpec
@@ -32,6 +33,7 @@ from nuwa.task import make_task
 from nuwa.tensors import SplitTensors, normalise, split_tensors, task_tensors
 from nuwa.vit import PlainViT
 from search.derive.deriver import Deriver
+from service.workflow.tune import finetune_config
 
 TASKS = {
     "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),
@@ -41,6 +43,13 @@ TASKS = {
 """Superclasses of CIFAR-100: classes that are told apart with effort."""
 HALF_BLOCK = BlockSpec(num_heads=6, qk_dim=16, v_dim=16, mlp_width=256)
 DROPPED_BLOCKS = (10, 11)
+LABELS, DISTILLED, MATCHED = "labels", "distilled", "matched"
+RECIPES = {
+    LABELS: "cross-entropy with smoothed labels, no teacher",
+    DISTILLED: "the same with the teacher's logits: alpha 0.9, T 4; all else equal",
+    MATCHED: "the teacher's function on mixed images, no labels: what nuwa finetune does",
+}
+"""The first two differ in nothing but the teacher."""
 
 
 def half_arch(base: Arch) -> Arch:
@@ -50,9 +59,9 @@ def half_arch(base: Arch) -> Arch:
 
 
 def measure_gain(options: argparse.Namespace) -> None:
-    """Fine-tune one derived subnet per task with and without its teacher, for several seeds."""
-    done = _rows(options.output)
+    """Fine-tune one derived subnet per task by every recipe, for several seeds."""
     base = load_base()
+    precision = pick_precision("auto", torch.device("cpu"))
     splits = load_dataset(options.data, label_column="fine_label")
     for name in options.tasks:
         task = make_task(splits, data=str(options.data), base_labels=base.label_names, classes=TASKS[name])
@@ -62,29 +71,21 @@ def measure_gain(options: argparse.Namespace) -> None:
         student = Deriver(teacher_model, tensors.train, base.preprocess).derive(half_arch(teacher_model.arch))
         teacher = Teacher(teacher_model)
         for seed in range(options.seeds):
-            for is_distilled in (True, False):
-                key = (name, str(seed), str(options.steps), str(is_distilled))
-                if key in {(r["task"], r["seed"], r["steps"], r["distilled"]) for r in done}:
+            for recipe in options.recipes:
+                key = {"task": name, "seed": seed, "steps": options.steps, "recipe": recipe}
+                if has_row(options.output, key):
                     continue
-                config = FinetuneConfig(
-                    steps=options.steps,
-                    eval_every=options.steps,
-                    warmup_steps=min(FinetuneConfig.warmup_steps, options.steps // 5),
-                    seed=seed,
-                )
+                config = _config_of(recipe, steps=options.steps, seed=seed)
                 result = finetune(
                     student,
-                    teacher=teacher if is_distilled else None,
+                    teacher=None if recipe == LABELS else teacher,
                     train=tensors.train,
                     search=tensors.search,
                     preprocess=base.preprocess,
                     config=config,
                 )
                 row = {
-                    "task": name,
-                    "seed": seed,
-                    "steps": options.steps,
-                    "distilled": is_distilled,
+                    **key,
                     "macs": count_macs(student.arch),
                     "base_test_top1": score_split(teacher_model, test, base.preprocess).top1,
                     "derived_search_top1": result.before.top1,
@@ -93,23 +94,42 @@ def measure_gain(options: argparse.Namespace) -> None:
                     "test_top1": score_split(result.student, test, base.preprocess).top1,
                     "seconds": round(result.seconds, 1),
                 }
-                _append(options.output, row)
-                print(row, flush=True)
-    _summarise(_rows(options.output))
+                told = origin(runtime="torch", precision=precision, seed=seed, protocol=RECIPES[recipe])
+                append_row(options.output, row | told)
+    _summarise(read_rows(options.output), options.output.with_name(f"{options.output.stem}_gain.csv"))
 
 
-def _summarise(rows: list[dict[str, str]]) -> None:
-    for split in ("search_top1", "test_top1"):
-        pairs: dict[tuple[str, str, str], dict[str, float]] = {}
+def _config_of(recipe: str, *, steps: int, seed: int) -> FinetuneConfig:
+    if recipe == MATCHED:
+        config = finetune_config(steps=steps, epochs=None, num_train=0, seed=seed, has_fitted_head=False)
+    else:
+        config = of_length(FinetuneConfig(seed=seed), steps)
+    # one choice at the end and the same two views for all alike: the teacher looks at each view once
+    return dataclasses.replace(config, eval_every=steps, views=2)
+
+
+def _summarise(rows: list[dict[str, str]], path: Path) -> None:
+    """Write mean and standard deviation of the paired gains over labels, over all tasks and task by task."""
+    out: list[dict[str, object]] = []
+    for recipe, split in itertools.product((DISTILLED, MATCHED), ("search_top1", "test_top1")):
+        found: dict[tuple[str, str, str], dict[str, float]] = {}
         for row in rows:
-            pairs.setdefault((row["task"], row["seed"], row["steps"]), {})[row["distilled"]] = float(row[split])
-        gains = [100 * (p["True"] - p["False"]) for p in pairs.values() if len(p) == 2]
-        if len(gains) > 1:
-            print(f"{split}: distilling gains {mean(gains):+.2f} points, sd {stdev(gains):.2f}, n {len(gains)}")
+            found.setdefault((row["task"], row["seed"], row["steps"]), {})[row["recipe"]] = float(row[split])
+        whole = {key: 100 * (p[recipe] - p[LABELS]) for key, p in found.items() if {recipe, LABELS} <= p.keys()}
+        for task in ("all", *sorted({key[0] for key in whole})):
+            gains = [gain for key, gain in whole.items() if task in ("all", key[0])]
+            if len(gains) > 1:
+                summary = {"mean_gain_points": round(mean(gains), 2), "sd_points": round(stdev(gains), 2)}
+                out.append({"recipe": recipe, "task": task, "split": split, "pairs": len(gains), **summary})
+                print(out[-1], flush=True)
+    if out:
+        write_rows(path, out)
 
 
 def measure_speed(options: argparse.Namespace) -> None:
     """Compare images per CPU second of the engine and of a bare loop, in alternation."""
+    if has_row(options.output, {"loop": "distilled"}):
+        return
     base = load_base()
     model = restrict_head(base.model, tuple(range(5)))
     blocks = tuple(HALF_BLOCK if i < 10 else BlockSpec(0, 0, 0, 0) for i in range(12))
@@ -142,8 +162,7 @@ def measure_speed(options: argparse.Namespace) -> None:
             "steps": options.steps,
             "threads": torch.get_num_threads(),
         }
-        _append(options.output, row)
-        print(row, flush=True)
+        append_row(options.output, row)
 
 
 def _bare_speed(student: PlainViT, train: SplitTensors, steps: int) -> float:
@@ -185,23 +204,6 @@ def _engine_speed(
     return steps * 64 / (ticks[-1] - ticks[0])
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-def _append(path: Path, row: dict[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def main() -> None:
     """Read the arguments and run one of the two measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -209,8 +211,9 @@ def main() -> None:
     gain = kinds.add_parser("gain", help="distilled against not distilled")
     gain.add_argument("--data", type=Path, required=True, help="CIFAR-100 in Parquet, all classes")
     gain.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    gain.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     gain.add_argument("--seeds", type=int, default=3)
-    gain.add_argument("--steps", type=int, default=FinetuneConfig.steps)
+    gain.add_argument("--steps", type=int, default=100)
     gain.add_argument("-o", "--output", type=Path, required=True)
     gain.set_defaults(run=measure_gain)
     speed = kinds.add_parser("speed", help="the engine against a bare loop")

@@ -1,0 +1,195 @@
+"""INT8 on this CPU for three subnets, and what each step from the base to the quantised subnet does.
+
+    python -m benchmarks.deploy_quantise int8 -o benchmarks/results/deploy_quantise.csv
+    python -m benchmarks.deploy_quantise steps -o benchmarks/results/deploy_steps.csv
+
+Both go the way people go: bundles, written to a temporary folder and exported with ``--precision int8``'s own code.
+The images are the package's sample. Latency and memory are those of the device ``host``.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from multiprocessing import get_context
+from pathlib import Path
+
+import onnx
+import torch
+
+from benchmarks.deploy_tables import append_row, has_row, origin
+from deploy.bundle import read_bundle
+from deploy.runtimes.batches import run_batches
+from deploy.runtimes.onnxruntime import OnnxRuntime
+from deploy.train.finetune import finetune
+from deploy.train.teacher import Teacher
+from deploy.write_bundle import BundleParts, write_bundle
+from latency.devices.registry import device_spec
+from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa.base import DEFAULT_BASE, Base, load_base
+from nuwa.cost import count_macs
+from nuwa.device import Measurement
+from nuwa.heads import restrict_head
+from nuwa.task import Task
+from nuwa.tensors import TaskTensors, normalise, split_tensors, task_tensors
+from nuwa.vit import PlainViT
+from search.derive.deriver import Deriver
+from service.workflow.devices import opened_device
+from service.workflow.export import ExportRequest, export_bundle
+from service.workflow.pricing import PROTOCOL
+from service.workflow.quantise import Int8Images, quantise_bundle
+from service.workflow.sources import open_task
+from service.workflow.tune import finetune_config
+
+SEED = 0
+FULL = BlockSpec(6, 32, 32, 768)
+SUBNETS: dict[str, Sequence[BlockSpec]] = {
+    "9 whole blocks": [FULL] * 9 + [EMPTY_BLOCK] * 3,
+    "12 blocks, half the MLP": [BlockSpec(6, 32, 32, 384)] * 12,
+    "10 blocks of half width": [BlockSpec(6, 16, 16, 256)] * 10 + [EMPTY_BLOCK] * 2,
+}
+STEPS_SUBNET = "10 blocks of half width"
+FINETUNE_STEPS = 100
+MAX_LOSS = 0.01
+MEASURED = (
+    "device host, protocol of a search, FP32 and INT8 in three alternating rounds; ranges from 64 training images, "
+    f"at most {100 * MAX_LOSS:g} points of search top1 may be lost; test images: the sample's 250"
+)
+
+
+class Ground:
+    """The task, the base with its head, and derivation, opened once."""
+
+    def __init__(self) -> None:
+        self.base: Base = load_base()
+        self.task: Task = open_task(self.base, data=None, label_column=None, classes=None, seed=SEED)
+        self.tensors: TaskTensors = task_tensors(self.task, self.base.preprocess)
+        self.test = split_tensors(self.task.test, self.base.preprocess)
+        self.teacher: PlainViT = restrict_head(self.base.model, self.task.base_classes or ())
+        self.deriver = Deriver(self.teacher, self.tensors.train, self.base.preprocess)
+
+    def arch_of(self, name: str) -> Arch:
+        return dataclasses.replace(self.teacher.arch, blocks=tuple(SUBNETS[name]))
+
+    def bundle(self, folder: Path, model: PlainViT, arch: Arch) -> Path:
+        """Write a bundle of ``model``."""
+        return write_bundle(folder, BundleParts(model, arch, self.task.class_names, self.base.preprocess)).dir
+
+    def test_top1(self, path: Path) -> float:
+        """Run an ONNX file over the test images on ONNX Runtime."""
+        images = normalise(self.test.images, self.base.preprocess).numpy()
+        logits = run_batches(OnnxRuntime().load(path), images)
+        return float((logits.argmax(axis=1) == self.test.labels.numpy()).mean())
+
+
+def measure_int8(options: argparse.Namespace) -> None:
+    """Quantise three derived subnets and measure both graphs of each."""
+    ground = Ground()
+    for name in SUBNETS:
+        if has_row(options.output, {"subnet": name}):
+            continue
+        arch = ground.arch_of(name)
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = ground.bundle(Path(folder, "b"), ground.deriver.derive(arch), arch)
+            request = ExportRequest(device_spec("host"), seed=SEED)
+            export_bundle(bundle, request)
+            plain_test = ground.test_top1(bundle / "model.onnx")
+            answer = quantise_bundle(bundle, request, images=Int8Images(DEFAULT_BASE), max_loss=MAX_LOSS)
+            facts = answer["int8"]
+            row = {
+                "subnet": name,
+                "macs": count_macs(arch),
+                "fp32_latency_ms": round(facts["plain_latency_ms"], 4),
+                "int8_latency_ms": _rounded(facts["latency_ms"]),
+                "latency_ratio": _rounded(facts["latency_ratio"]),
+                "fp32_search_top1": facts["plain_top1_search"],
+                "int8_search_top1": facts["top1_search"],
+                "fp32_test_top1": plain_test,
+                "int8_test_top1": ground.test_top1(bundle / "model.onnx") if answer["accepted"] else None,
+                "fp32_onnx_mb": answer["plain_onnx_mb"],
+                "int8_onnx_mb": answer["onnx_mb"] if answer["accepted"] else None,
+                "float_blocks": " ".join(map(str, facts["float_blocks"] or ())),
+                "accepted": answer["accepted"],
+            }
+        told = origin(runtime="onnxruntime", precision="fp32, int8", seed=SEED, protocol=MEASURED)
+        append_row(options.output, row | told)
+
+
+def measure_steps(options: argparse.Namespace) -> None:
+    """Follow one subnet: base, derived, distilled, quantised."""
+    ground = Ground()
+    arch = ground.arch_of(STEPS_SUBNET)
+    derived = ground.deriver.derive(arch)
+    config = finetune_config(steps=FINETUNE_STEPS, epochs=None, num_train=0, seed=SEED, has_fitted_head=False)
+    tuned = finetune(
+        derived,
+        teacher=Teacher(ground.teacher),
+        train=ground.tensors.train,
+        search=ground.tensors.search,
+        preprocess=ground.base.preprocess,
+        config=dataclasses.replace(config, views=2),
+    ).student
+    with tempfile.TemporaryDirectory() as folder:
+        for step, model, shape in (
+            ("base", ground.teacher, ground.teacher.arch),
+            ("derived", derived, arch),
+            ("distilled", tuned, arch),
+            ("quantised", tuned, arch),
+        ):
+            bundle = ground.bundle(Path(folder, step), model, shape)
+            request = ExportRequest(device_spec("host"), seed=SEED)
+            if step == "quantised":
+                quantise_bundle(bundle, request, images=Int8Images(DEFAULT_BASE), max_loss=MAX_LOSS)
+            else:
+                export_bundle(bundle, request)
+            _append_step(options.output, step, ground, bundle)
+
+
+def _append_step(path: Path, step: str, ground: Ground, bundle: Path) -> None:
+    certificate = read_bundle(bundle).certificate
+    if certificate is None:
+        raise AssertionError("an export writes a certificate")
+    with get_context("spawn").Pool(1) as pool:  # in a process that holds nothing else, or memory would be reused
+        measured = pool.apply(_measure, (bundle / "model.onnx",))
+    row = {
+        "step": step,
+        "subnet": "the package's base" if step == "base" else STEPS_SUBNET,
+        "test_top1": ground.test_top1(bundle / "model.onnx"),
+        "latency_ms": round(measured.latency_ms.median, 4),
+        "onnx_mb": round((bundle / "model.onnx").stat().st_size / 1e6, 3),
+        "peak_memory_mb": _rounded(measured.peak_memory_mb),
+    }
+    told = origin(
+        runtime="onnxruntime",
+        precision=certificate.device.precision,
+        seed=SEED,
+        protocol=f"device host; {FINETUNE_STEPS} steps of distillation; memory: rise of the process while loading and "
+        "running once, in a process of its own",
+    )
+    append_row(path, row | told)
+
+
+def _measure(path: Path) -> Measurement:
+    with opened_device(device_spec("host"), seed=SEED) as device:
+        return device.measure(onnx.load(path), protocol=PROTOCOL)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def main() -> None:
+    """Read the arguments and run one of the two measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(required=True)
+    for name, run in (("int8", measure_int8), ("steps", measure_steps)):
+        kind = kinds.add_parser(name, help=run.__doc__)
+        kind.add_argument("-o", "--output", type=Path, required=True)
+        kind.set_defaults(run=run)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
