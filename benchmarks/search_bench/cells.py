@@ -21,6 +21,7 @@ from benchmarks.search_bench.setting import (
     test_top1,
 )
 from benchmarks.search_bench.small import small_vit
+from benchmarks.search_bench.tables import OURS, SEARCHES
 from deploy.train.score import score_split
 from nuwa.arch import dict_from_arch
 from nuwa.cost import count_macs
@@ -28,9 +29,6 @@ from nuwa.vit import PlainViT
 from nuwa.weights import hash_tensors
 from search.judge import Tuned
 
-OURS = "ours"
-SAME_DERIVATION = (OURS, "random", "nsga2", "tpe")
-"""Methods whose scores come from the same derivation, so that they may be put together."""
 SMALL = "small-vit"
 SMALL_LONG = "small-vit-3x"
 """The small ViT tuned for three times the steps."""
@@ -158,7 +156,7 @@ def _search(cell: Cell, places: Places, task: TaskSetting, device: DeviceSetting
 
 def keep_scores(places: Places, cell: Cell, outcome: Outcome) -> None:
     """Keep every scored subnet of a cell, for the accuracy predictor's report card."""
-    if cell.method in SAME_DERIVATION and outcome.scored:
+    if cell.method in SEARCHES and outcome.scored:
         folder = places.cache / "scores" / cell.task
         folder.mkdir(parents=True, exist_ok=True)
         rows = [[dict_from_arch(s.arch), s.predicted_ms, s.kl] for s in outcome.scored]

@@ -1,6 +1,7 @@
 """The accuracy predictor's report card on subnets that the grid's methods really scored."""
 
 import json
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,22 +33,26 @@ def predictor_table(places: Places, *, tasks: Sequence[str]) -> list[Row]:
         for path in sorted(folder.glob("*.json")):
             kls |= {arch_from_dict(arch): kl for arch, _, kl in json.loads(path.read_text()) if kl is not None}
         counts = [count for count in FITTED if len(kls) >= count + MIN_HELD_OUT]
-        rows += [_row(task, list(kls), np.array(list(kls.values())), count) for count in counts]
+        for is_alive in (False, True):
+            rows += [_row(task, list(kls), np.array(list(kls.values())), count, is_alive=is_alive) for count in counts]
     return rows
 
 
-def _row(task: TaskSetting, archs: list[Arch], kls: Floats, count: int) -> Row:
+def _row(task: TaskSetting, archs: list[Arch], kls: Floats, count: int, *, is_alive: bool) -> Row:
+    """Judge on all that were held out, or on those that still know something: KL below log of the classes."""
     prior = prior_from_library(task.space.base, task.library.archs, task.library.kls)
+    limit = math.log(task.teacher.arch.num_classes) if is_alive else math.inf
     cards = []
     for draw in range(NUM_DRAWS if count else 1):
         order = np.random.default_rng(draw).permutation(len(archs))
         predictor = KLPredictor(prior)
         if count:
             predictor.fit([archs[k] for k in order[:count]], kls[order[:count]].tolist())
-        held = order[count:]
+        held = [k for k in order[count:] if kls[k] < limit]
         cards.append(report_card(predictor, [archs[k] for k in held], kls[held].tolist(), num_fitted=count))
     return {
         "task": task.name,
+        "held_out_kl": f"below {limit:.3f}" if is_alive else "any",
         "fitted": count,
         "held_out": cards[0].num_heldout,
         "draws": len(cards),

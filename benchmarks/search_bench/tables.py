@@ -17,6 +17,9 @@ from search.front import hypervolume
 
 Row = dict[str, Any]
 
+OURS = "ours"
+SEARCHES = (OURS, "random", "nsga2", "tpe")
+"""Methods that search among subnets derived alike, so that their scores may be compared."""
 FIFTH = 5
 """Ours shall need at most one in so many of the others' evaluations."""
 
@@ -88,23 +91,21 @@ def area_curve(curve: Sequence[Sequence[float | None]], *, reference: tuple[floa
 
 
 def evaluations_table(rows: Sequence[Row]) -> list[Row]:
-    """Scored subnets that ours needs for the front area the others end with, library counted and not."""
+    """Scored subnets that ours needs for the least KL that the others end with, library counted and not."""
     settings: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         settings[row["device"], row["task"], row["share"], row["seed"]][row["method"]] = row
     table = []
     for (device, task, share, seed), found in sorted(settings.items()):
-        curves = {m: r["curve"] for m, r in found.items() if m in ("ours", "random", "nsga2", "tpe") and r["curve"]}
-        if "ours" not in curves:
+        curves = {m: r["curve"] for m, r in found.items() if m in SEARCHES and r["curve"]}
+        if OURS not in curves:
             continue
-        worst = max(kl for curve in curves.values() for _, kl in curve if kl is not None)
-        reference = (found["ours"]["budget_ms"], worst)
-        mine = area_curve(curves["ours"], reference=reference)
+        mine = [kl for _, kl in curves[OURS]]
         for method, curve in curves.items():
-            if method == "ours":
+            if method == OURS:
                 continue
-            target = area_curve(curve, reference=reference)[-1]
-            needed = next((k for k, area in enumerate(mine, start=1) if area >= target), None)
+            target = min(kl for _, kl in curve if kl is not None)
+            needed = next((k for k, kl in enumerate(mine, start=1) if kl is not None and kl <= target), None)
             table.append(
                 {
                     "device": device,
@@ -113,13 +114,11 @@ def evaluations_table(rows: Sequence[Row]) -> list[Row]:
                     "seed": seed,
                     "against": method,
                     "scored_by_other": len(curve),
+                    "least_kl_other": target,
+                    "least_kl_ours": min(kl for kl in mine if kl is not None),
                     "needed_by_ours": "never" if needed is None else needed,
-                    "needed_with_library": "never" if needed is None else needed + found["ours"]["library_rows"],
+                    "needed_with_library": "never" if needed is None else needed + found[OURS]["library_rows"],
                     "is_within_a_fifth": needed is not None and FIFTH * needed <= len(curve),
-                    "best_kl_other": min(kl for _, kl in curve if kl is not None),
-                    "best_kl_ours": min(kl for _, kl in curves["ours"] if kl is not None),
-                    "area_other": round(target, 4),
-                    "area_ours": round(mine[-1], 4),
                     "versions": versions(),
                 }
             )

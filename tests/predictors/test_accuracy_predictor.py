@@ -6,8 +6,9 @@ import pytest
 
 from nuwa.arch import Arch, BlockSpec
 from nuwa.errors import NuwaError
-from predictors.accuracy import KLPredictor, cross_validate, prior_from_library, report_card
+from predictors.accuracy import KLPredictor, cross_validate, flat_prior, prior_from_library, report_card
 from predictors.accuracy.gaussian import Inputs, fit_gaussian
+from predictors.accuracy.predictor import CEILING
 from predictors.contract import Predictor
 
 FULL = BlockSpec(2, 16, 16, 64)
@@ -141,3 +142,21 @@ def test_leave_one_out_residuals_equal_refits():
         mean = cross @ inside @ targets[kept]
         sd = np.sqrt(fit.scale * (gram[k, k] - cross @ inside @ cross))
         assert (targets[k] - mean) / sd == pytest.approx(fit.loo_ratio[k])
+
+
+def test_nets_that_know_nothing_count_as_equally_bad_and_have_no_upper_end():
+    base = Arch(blocks=(BlockSpec(2, 8, 8, 32),) * 3, embed_dim=16, num_classes=5, img_size=8, patch_size=4)
+    prior = flat_prior(base)
+    archs = [
+        dataclasses.replace(base, blocks=(BlockSpec(2, 8, 8, 32), *(BlockSpec(h, 8 * (h > 0), 8 * (h > 0), w),) * 2))
+        for h in (0, 1, 2)
+        for w in (0, 8, 16, 24)
+    ]
+    kls = np.linspace(9.0, 0.01, len(archs))
+    ceiling = CEILING * np.log(5)
+    beyond = np.minimum(kls, 1.5 * ceiling)  # other values, but only above the ceiling
+    ours, other = (KLPredictor(prior).fit(archs, values.tolist()).predict(archs) for values in (kls, beyond))
+    assert np.array_equal(ours.value, other.value)
+    assert np.isinf(ours.upper[0])
+    assert np.isfinite(ours.upper[-1])
+    assert (kls >= ours.lower).mean() >= 0.9
