@@ -14,13 +14,14 @@ from deploy.train.recipe import of_length
 from deploy.train.teacher import Teacher
 from deploy.train.tuned_teacher import tuned_teacher
 from deploy.write_bundle import parts_from_bundle, write_bundle
-from nuwa.base import load_base
+from nuwa.base import DEFAULT_BASE, load_base
 from nuwa.cache import content_key
 from nuwa.errors import NuwaError
 from nuwa.task import Task
 from nuwa.tensors import TaskTensors, task_tensors
 from nuwa.vit import PlainViT
 from nuwa.weights import hash_tensors
+from service.workflow.bundle_source import source_of
 from service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request, with_absolute_paths
 from service.workflow.hooks import Hooks
 from service.workflow.sources import open_task, task_base
@@ -61,14 +62,18 @@ def finetune_bundle(
     parts = parts_from_bundle(bundle)
     begun_from = hash_tensors(parts.model.state_dict())
     note = cache_dir / "finetune" / f"{begun_from}.json"
-    asked = with_absolute_paths(request)
-    chosen = resumed_request(note, asked, named=named, folder=folder) if resume else asked
+    if resume:
+        chosen = resumed_request(note, with_absolute_paths(request), named=named, folder=folder)
+    else:
+        base, data = source_of(bundle, base=request.base, data=request.data)
+        chosen = with_absolute_paths(dataclasses.replace(request, base=base, data=data))
+    base_name = chosen.base or DEFAULT_BASE
     is_first = join_processes().is_first
     if is_first:
         save_request(note, chosen)
-    loaded = load_base(chosen.base)
+    loaded = load_base(base_name)
     if loaded.preprocess != bundle.preprocess:
-        raise NuwaError(f"base {chosen.base!r} takes other images than bundle {folder}", hint="name its base: --base")
+        raise NuwaError(f"base {base_name!r} takes other images than bundle {folder}", hint="name its base: --base")
     task = open_task(
         loaded, data=chosen.data, label_column=chosen.label_column, classes=bundle.labels, seed=chosen.seed
     )
@@ -80,6 +85,9 @@ def finetune_bundle(
         num_train=len(task.train),
         seed=chosen.seed,
         has_fitted_head=headed.has_fitted_head,
+    )
+    config = dataclasses.replace(
+        config, relation_scale=chosen.relation_scale, accumulate=chosen.accumulate, compile=chosen.compile
     )
     teacher = _teacher(headed.model, chosen, tensors, config, cache_dir=cache_dir, hooks=hooks)
     run_dir = cache_dir / "finetune" / content_key(begun_from, task.task_id, str(config), teacher.teacher_id)

@@ -17,22 +17,28 @@ class FinetuneRequest:
     """Everything that decides what a fine-tuning of a bundle comes to.
 
     Args:
-        base: What teaches; must be the base that the subnet was cut from.
-        data: Images; None for the package's sample.
+        base: What teaches: the base that the subnet was cut from. None takes the one that the bundle names.
+        data: Images; None takes those that the bundle names, or the package's sample.
         label_column: Of Parquet files.
         steps: Optimiser steps; None for ``epochs``.
         epochs: Passes over the training images; None for the default number of steps.
         seed: Of splits, order and augmentation.
         teacher: ``base`` as it is, or ``tuned``: itself fine-tuned on the task first.
+        relation_scale: Of matching how tokens relate in queries, keys and values of the middle blocks; 0 for none.
+        accumulate: Parts that a batch is computed in.
+        compile: Whether to use ``torch.compile``.
     """
 
-    base: str
+    base: str | None = None
     data: str | None = None
     label_column: str | None = None
     steps: int | None = None
     epochs: float | None = None
     seed: int = 0
     teacher: TeacherKind = "base"
+    relation_scale: float = 0.0
+    accumulate: int = 1
+    compile: bool = False
 
 
 def with_absolute_paths(request: FinetuneRequest) -> FinetuneRequest:
@@ -41,7 +47,7 @@ def with_absolute_paths(request: FinetuneRequest) -> FinetuneRequest:
     def absolute(text: str | None) -> str | None:
         return text if text is None or not Path(text).expanduser().exists() else str(Path(text).expanduser().resolve())
 
-    return dataclasses.replace(request, base=absolute(request.base) or request.base, data=absolute(request.data))
+    return dataclasses.replace(request, base=absolute(request.base), data=absolute(request.data))
 
 
 def save_request(path: Path, request: FinetuneRequest) -> None:

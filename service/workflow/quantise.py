@@ -22,6 +22,7 @@ from nuwa.base import load_base
 from nuwa.device import DeviceSpec
 from nuwa.errors import NuwaError
 from nuwa.tensors import TaskTensors, task_tensors
+from service.workflow.bundle_source import source_of
 from service.workflow.devices import opened_device
 from service.workflow.export import ExportRequest, certify, export_answer, write_export, write_graph
 from service.workflow.pricing import PROTOCOL
@@ -39,13 +40,13 @@ class Int8Images:
     """Where images for INT8 calibration and for the judgement come from.
 
     Args:
-        base: Whose split of the data is taken.
-        data: Images; None for the package's sample.
+        base: Whose split of the data is taken; None for the one that the bundle names.
+        data: Images; None for those that the bundle names, or the package's sample.
         label_column: Of Parquet files.
         seed: Of the split.
     """
 
-    base: str
+    base: str | None = None
     data: str | None = None
     label_column: str | None = None
     seed: int = 0
@@ -131,12 +132,11 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
 
 
 def _tensors_of(bundle: Bundle, images: Int8Images) -> TaskTensors:
-    base = load_base(images.base)
+    name, data = source_of(bundle, base=images.base, data=images.data)
+    base = load_base(name)
     if base.preprocess != bundle.preprocess:
-        raise NuwaError(
-            f"base {images.base!r} takes other images than bundle {bundle.dir}", hint="name its base: --base"
-        )
-    task = open_task(base, data=images.data, label_column=images.label_column, classes=bundle.labels, seed=images.seed)
+        raise NuwaError(f"base {name!r} takes other images than bundle {bundle.dir}", hint="name its base: --base")
+    task = open_task(base, data=data, label_column=images.label_column, classes=bundle.labels, seed=images.seed)
     return task_tensors(task, bundle.preprocess)
 
 

@@ -125,12 +125,15 @@ def test_accuracies_of_the_old_weights_are_not_claimed_for_the_new(
     facts = {"study": "mine", "top1": 0.9, "split": "test", "subnet_id": "abc"}
     write_bundle(bundle_dir, parts.__class__(**{**vars(parts), "facts": facts}), replace=True)
     asked = ["--base", str(toy_base), "--data", str(toy_images), "--cache-dir", str(tmp_path / "c")]
-    for _ in range(2):
-        nuwa(capsys, "finetune", str(bundle_dir), *asked, "--finetune-steps", "3", "--teacher", "tuned")
+    nuwa(capsys, "finetune", str(bundle_dir), *asked, "--finetune-steps", "3", "--teacher", "tuned")
+    # base and images of the first time are the bundle's own by now
+    nuwa(capsys, "finetune", str(bundle_dir), *asked[4:], "--finetune-steps", "3", "--teacher", "tuned")
+    more = ["--relation-scale", "0.5", "--accumulate", "2"]
+    nuwa(capsys, "finetune", str(bundle_dir), *asked[4:], "--finetune-steps", "3", *more)
     known = read_bundle(bundle_dir).facts
     assert "top1" not in known
     assert (known["top1_before_finetune"], known["study"], known["subnet_id"]) == (0.9, "mine", "abc")
-    assert [one["teacher"] for one in known["finetunes"]] == ["tuned", "tuned"]
+    assert [one["teacher"] for one in known["finetunes"]] == ["tuned", "tuned", "base"]
     assert len(list((tmp_path / "c" / "teacher").glob("tuned-*.safetensors"))) == 1  # made once, used twice
 
 

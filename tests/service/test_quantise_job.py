@@ -14,7 +14,7 @@ import pytest
 from deploy.bundle import read_bundle
 from deploy.tensorrt.operators import check_operators, onnx_opset
 from deploy.verify_bundle import verify_bundle
-from latency.devices.emulated import EMULATED_SPECS
+from latency.devices.registry import device_spec
 from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
 from service.cli.main import cli, run
 from service.workflow import quantise
@@ -124,7 +124,7 @@ def test_an_emulated_board_leaves_a_graph_to_be_tried(export: Any, bundle_dir: P
     graph = onnx.load(bundle_dir / "model.int8.onnx")
     assert has_int8(graph)
     assert onnx_opset(graph) == opset
-    check_operators(graph, version=EMULATED_SPECS[board].runtime_version)
+    check_operators(graph, version=device_spec(board).runtime_version)
     script = (bundle_dir / "build_int8.sh").read_text()
     assert "--onnx=model.int8.onnx --saveEngine=model.int8.engine" in script
     assert "--int8 --fp16" in script

@@ -35,13 +35,14 @@ from service.workflow.devices import find_device
     "base",
     "data",
     "label-column",
-    defaults={"budget-statistic": None},
+    defaults={"budget-statistic": None, "base": None},
     writes=True,
 )
 def command(folder: Path, **values: Any) -> None:
     """Export bundle FOLDER for a device: opset and build line it can take, checked and measured.
 
-    INT8 takes its ranges from the training images of --data, and its accuracy from the search images.
+    INT8 takes its ranges from training images and its accuracy from search images: of --data, or of the data that
+    the bundle names.
     """
     output = output_from_flags(values)
     from service.workflow.export import ExportRequest, export_bundle

@@ -22,6 +22,9 @@ FIELDS = {
     "finetune_epochs": "epochs",
     "seed": "seed",
     "teacher": "teacher",
+    "relation_scale": "relation_scale",
+    "accumulate": "accumulate",
+    "compile": "compile",
 }
 
 
@@ -34,10 +37,30 @@ FIELDS = {
     show_default=True,
     help="The base as it is, or itself fine-tuned on the task first (once; kept in the cache).",
 )
-@with_flags("base", "data", "label-column", "finetune-epochs", "finetune-steps", "resume", "cache-dir", writes=True)
+@click.option(
+    "--relation-scale",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Weight of matching how tokens relate in queries, keys and values.",
+)
+@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Compute a batch in N parts.")
+@click.option("--compile", is_flag=True, help="Use torch.compile: pays in long runs on a GPU.")
+@with_flags(
+    "base",
+    "data",
+    "label-column",
+    "finetune-epochs",
+    "finetune-steps",
+    "resume",
+    "cache-dir",
+    defaults={"base": None},
+    writes=True,
+)
 def command(folder: Path, **values: Any) -> int:
     """Fine-tune bundle FOLDER with its base as teacher; its export is then out of date and removed.
 
+    Base and images are those that the bundle names, unless you name others.
     --resume goes on where a run was interrupted or killed, with the settings it was started with.
     """
     output = output_from_flags(values)
