@@ -1,9 +1,12 @@
 """What a command names: an ONNX file, a bundle, an arch file or id, or a base."""
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 import onnx
+from onnx.external_data_helper import load_external_data_for_model
 
 from deploy.bundle import is_bundle, read_bundle
 from deploy.export.from_arch import onnx_from_arch
@@ -12,10 +15,13 @@ from deploy.tensorrt.typed_precision import graph_precision
 from nuwa.arch import Arch, arch_from_dict
 from nuwa.base import load_base
 from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
+from nuwa.errors import NuwaError, OutsideError
 from nuwa.store.store import Store
 
 ARCH_ID_LENGTH = 16
+_NAMES_OF_MODELS = "name an ONNX file, a bundle, an arch JSON file, an arch id that `nuwa query` shows, or a base"
+_ARCH_FILES = "an arch is a bundle's arch.json, or an answer of nuwa search --json"
+_FILE_TYPES = (".onnx", ".json", ".safetensors", ".pt", ".pth", ".engine", ".toml")
 
 
 def arch_from_text(text: str, store: Store) -> Arch:
@@ -27,13 +33,42 @@ def arch_from_text(text: str, store: Store) -> Arch:
     path = Path(text).expanduser()
     if path.is_dir() and is_bundle(path):
         return read_bundle(path).arch
+    if path.suffix == ".onnx" and path.is_file():
+        raise NuwaError(
+            f"{text} is an ONNX graph, and an arch is wanted", hint=f"nuwa measure {shlex.quote(text)} times any graph"
+        )
     if path.is_file():
         return arch_from_file(path)
     if len(text) == ARCH_ID_LENGTH and all(c in "0123456789abcdef" for c in text):
         return store.load_arch(text)
-    if text.startswith((".", "/", "~")) and not (path / "config.json").exists():
-        raise NuwaError(f"no arch at {text}", hint="name an arch id, an arch JSON file, a bundle or a base")
-    return load_base(text).arch
+    if _is_meant_as_path(text) and not path.exists():
+        raise NuwaError(f"there is no file or folder at {text}", hint=_NAMES_OF_MODELS)
+    return _base_arch(text, path)
+
+
+def _base_arch(text: str, path: Path) -> Arch:
+    try:
+        return load_base(text).arch
+    except OutsideError:
+        raise
+    except NuwaError as error:
+        if path.is_dir() and not (path / "config.json").exists():
+            raise NuwaError(
+                f"the folder {text} holds neither a bundle (arch.json) nor a base (config.json)", hint=_NAMES_OF_MODELS
+            ) from error
+        if path.exists():
+            raise
+        near = f"{error.hint}; " if error.hint.startswith("did you mean") else ""
+        raise NuwaError(
+            f"{error.message}, and no file or folder is called that", hint=f"{near}{_NAMES_OF_MODELS}"
+        ) from error
+
+
+def _is_meant_as_path(text: str) -> bool:
+    """Tell a path that leads nowhere from a model's name, which has no slash and ends in no file type."""
+    if text.startswith((".", "/", "~")):
+        return True
+    return Path(text).suffix in _FILE_TYPES or (os.sep in text and not text.startswith("hf-hub:"))
 
 
 def arch_from_file(path: Path) -> Arch:
@@ -45,11 +80,11 @@ def arch_from_file(path: Path) -> Arch:
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise NuwaError(f"{path} cannot be read as JSON: {error}") from error
+        raise NuwaError(f"{path} cannot be read as JSON: {error}", hint=_ARCH_FILES) from error
     if isinstance(values, dict) and isinstance(values.get("subnet"), dict):
         values = values["subnet"].get("arch")
     if not isinstance(values, dict):
-        raise NuwaError(f"{path} holds no arch")
+        raise NuwaError(f"{path} holds no arch", hint=_ARCH_FILES)
     return arch_from_dict(values)
 
 
@@ -61,7 +96,12 @@ def onnx_from_text(text: str, store: Store, spec: DeviceSpec) -> onnx.ModelProto
     """
     path = Path(text).expanduser()
     if path.suffix == ".onnx":
-        return parse_model(read_model_bytes(path), origin=str(path))
+        if not path.is_file():
+            raise NuwaError(f"there is no ONNX file at {text}", hint=_NAMES_OF_MODELS)
+        model = parse_model(read_model_bytes(path), origin=str(path))
+        if spec.kind != "emulated":  # which needs shapes only
+            _load_weights_beside(model, path)
+        return model
     if path.is_dir() and is_bundle(path):
         exported = read_bundle(path).onnx_path
         if exported is not None:
@@ -69,3 +109,44 @@ def onnx_from_text(text: str, store: Store, spec: DeviceSpec) -> onnx.ModelProto
     return onnx_from_arch(
         arch_from_text(text, store), opset=spec.opset, precision=graph_precision(spec), batch=spec.batch
     )
+
+
+def _load_weights_beside(model: onnx.ModelProto, path: Path) -> None:
+    """Read weights that an exporter put into files of their own.
+
+    Raises:
+        NuwaError: If such a file is missing or outside the model's folder.
+    """
+    try:
+        load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise NuwaError(
+            f"the weights of {path} lie in another file, which cannot be read: {error}",
+            hint="copy the .data file beside the model, or export it in one file",
+        ) from error
+
+
+def fix_free_batch(model: onnx.ModelProto, batch: int) -> list[str]:
+    """Set the batch of inputs that leave it open, as trtexec does; other open sizes stay as they are.
+
+    Args:
+        model: Changed in place.
+        batch: Images per inference.
+
+    Returns:
+        Names of the inputs that were open.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    found, symbols = [], set()
+    for value in model.graph.input:
+        sizes = value.type.tensor_type.shape.dim
+        if value.name in weights or len(sizes) < 2 or sizes[0].HasField("dim_value"):
+            continue
+        symbols.add(sizes[0].dim_param)
+        sizes[0].dim_value = batch
+        found.append(value.name)
+    for value in (*model.graph.output, *model.graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.HasField("dim_param") and size.dim_param in symbols:
+                size.dim_value = batch
+    return found

@@ -1,14 +1,22 @@
 """measure, predict and evaluate on what ships in the package."""
 
+import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import onnx
 import pytest
+import timm
+import torch
 
 from deploy.export.from_arch import onnx_from_arch
+from latency.devices.registry import builtin_specs
 from nuwa.base import load_base
+from nuwa.errors import NuwaError
+from nuwa.store.store import open_store
 from service.cli.main import cli, run
+from service.workflow.models import onnx_from_text
 
 
 def answer(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, object]:
@@ -57,3 +65,95 @@ def test_images_of_other_classes_are_refused(tmp_path: Path, capsys: pytest.Capt
         Image.new("RGB", (40, 40)).save(tmp_path / "all" / name / "a.png")
     assert run(cli, ["evaluate", "default", "--data", str(tmp_path / "all")], prog_name="nuwa") == 2
     assert "does not know all of these classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["measure", "predict"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nothing.onnx", "at nothing.onnx"),
+        ("./nothing", "no file or folder at ./nothing"),
+        ("my/bundle", "no file or folder at my/bundle"),
+        ("arch.json", "no file or folder at arch.json"),
+        ("empty", "the folder empty holds neither a bundle"),
+        ("vit_tinny", "no file or folder is called that"),
+        ("notes.json", "holds no arch"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_no_base(
+    verb: str,
+    text: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.json").write_text("[1]")
+    assert run(cli, [verb, text, "--db", "a.sqlite"], prog_name="nuwa") == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "hint:" in err
+    assert "known:" not in err
+
+
+def test_predict_sends_onnx_files_to_measure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(onnx_from_arch(load_base().arch, opset=13, has_weights=False), tmp_path / "net.onnx")
+    db = str(tmp_path / "a.sqlite")
+    assert run(cli, ["predict", str(tmp_path / "net.onnx"), "--db", db], prog_name="nuwa") == 2
+    assert "nuwa measure" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def traced_vits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small ViT of timm's as torch's own exporter writes it: fixed at opset 13, newer, and with a free batch."""
+    folder = tmp_path_factory.mktemp("traced")
+    timm.layers.set_fused_attn(enable=False)  # opset 13 has no way to write the fused one
+    try:
+        sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
+        net = timm.create_model("vit_tiny_patch16_224", pretrained=False, **sizes).eval()
+    finally:
+        timm.layers.set_fused_attn(enable=True)
+    image = torch.zeros(1, 3, 32, 32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that its older exporter is going away
+        for name, opset, axes in (("opset13", 13, {}), ("opset17", 17, {}), ("free", 13, {"image": {0: "batch"}})):
+            torch.onnx.export(
+                net,
+                (image,),
+                str(folder / f"{name}.onnx"),
+                opset_version=opset,
+                dynamo=False,
+                input_names=["image"],
+                dynamic_axes=axes,
+            )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "warning"), [("opset13", None), ("opset17", "takes opset 13 at most"), ("free", "leaves the batch open")]
+)
+def test_a_vit_from_torchs_exporter_is_measured(
+    traced_vits: Path, name: str, warning: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db = str(tmp_path / "a.sqlite")
+    found = answer(capsys, "measure", str(traced_vits / f"{name}.onnx"), "--device", "jetson-nano", "--db", db)
+    total_ms = sum(kernel["ms"] for kernel in found["breakdown"])  # type: ignore[attr-defined]  # JSON
+    assert total_ms == pytest.approx(found["latency_ms"]["median"])  # type: ignore[index]
+    said = " ".join(found["warnings"])  # type: ignore[arg-type]
+    assert warning is None or warning in said
+    assert ("opset" in said) == (name == "opset17")
+
+
+def test_weights_in_a_file_of_their_own_are_read_for_a_real_device(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    arch = dataclasses.replace(load_base().arch, blocks=load_base().arch.blocks[:1])
+    onnx.save(onnx_from_arch(arch, opset=17), path, save_as_external_data=True, location="net.data")
+    with open_store(str(tmp_path / "a.sqlite")) as store:
+        for device, has_weights in (("host", True), ("jetson-nano", False)):
+            model = onnx_from_text(str(path), store, builtin_specs()[device])
+            assert all(tensor.HasField("raw_data") for tensor in model.graph.initializer) == has_weights
+        (tmp_path / "net.data").unlink()
+        with pytest.raises(NuwaError, match="lie in another file"):
+            onnx_from_text(str(path), store, builtin_specs()["host"])

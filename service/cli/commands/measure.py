@@ -16,7 +16,7 @@ from service.cli.figures import interval, milliseconds
 from service.cli.flags import with_flags
 from service.cli.output import Output, output_from_flags
 from service.workflow.devices import find_device, opened_device
-from service.workflow.models import onnx_from_text
+from service.workflow.models import fix_free_batch, onnx_from_text
 from service.workflow.pricing import PROTOCOL
 
 
@@ -29,12 +29,16 @@ def command(model: str, **values: Any) -> None:
     with database(values) as store:
         spec = find_device(values["device"], store)
         graph = onnx_from_text(model, store, spec)
+    opened = fix_free_batch(graph, spec.batch)
     with opened_device(spec, seed=values["seed"]) as device:
         if values["sustained"]:
             seconds = seconds_from_text(values["sustained"])
             show_sustained(sustain(device, graph, seconds=seconds, protocol=PROTOCOL), output)
             return
         measurement = device.measure(graph, protocol=PROTOCOL)
+    if opened:
+        said = f"input {', '.join(opened)} leaves the batch open: measured with {spec.batch}"
+        measurement = dataclasses.replace(measurement, warnings=(*measurement.warnings, said))
     if output.json:
         output.document(measurement_json(measurement))
     else:
