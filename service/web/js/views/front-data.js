@@ -5,7 +5,7 @@ import { isNumber } from "../core/figures.js";
 import { frontOf, isRun, latencyOf } from "../core/latency.js";
 import { PAGE } from "./front-state.js";
 
-const MOST_FRONT = 1000; // the API's longest page; a front is far shorter
+const MOST_ROWS = 1000; // the API's longest page; a front is far shorter
 const MOST_OTHERS = 300; // subnets beside the front that the chart shows, the most accurate ones
 
 /** Read devices and choose the one to show: the one asked for, or the one with most subnets. */
@@ -26,7 +26,7 @@ export async function readTasks(state, device, signal) {
 export async function readFront(state, { device, task }, signal) {
   const about = { device, task_id: task, base: state.base, measured_only: state.isMeasuredOnly };
   const [front, others, bases] = await Promise.all([
-    get("/subnets", { ...about, pareto: true, sort: "latency", limit: MOST_FRONT }, { signal }),
+    get("/subnets", { ...about, pareto: true, sort: "latency", limit: MOST_ROWS }, { signal }),
     get("/subnets", { ...about, sort: "top1", limit: MOST_OTHERS }, { signal }),
     get("/bases", { device, task_id: task }, { signal }),
   ]);
@@ -58,9 +58,9 @@ export function readPage(state, place, signal) {
   return get("/subnets", { ...tableQuery(state, place), limit: PAGE, offset: state.offset || null }, { signal });
 }
 
-/** Address of the whole table as CSV. */
+/** Address of the table as CSV, as long as the API gives it at once. */
 export function csvAddress(state, place) {
-  return new URL(apiUrl("/subnets", { ...tableQuery(state, place), format: "csv" }), location.href).href;
+  return new URL(apiUrl("/subnets", { ...tableQuery(state, place), limit: MOST_ROWS, format: "csv" }), location.href).href;
 }
 
 /** Budget to begin with: a round number just above the most accurate subnet that was run, else above the front. */

@@ -139,7 +139,7 @@ function searchView({ study, signal }) {
     const wanted = search.job?.is_cancel_wanted && search.state === "running";
     return [
       search.can_cancel && h("button", { type: "button", class: "button", disabled: wanted, on: { click: () => act("cancel") } }, wanted ? "stopping…" : "cancel"),
-      search.can_resume && h("button", { type: "button", class: "button button-main", on: { click: () => act("resume") } }, "resume"),
+      search.can_resume && !["done", "infeasible"].includes(search.state) && h("button", { type: "button", class: "button button-main", on: { click: () => act("resume") } }, "resume"),
     ];
   }
 

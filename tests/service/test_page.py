@@ -1,0 +1,273 @@
+"""The page in a real browser, over a small seeded database."""
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="needs playwright")
+
+from playwright.sync_api import Browser, Page, expect
+
+from nuwa.store.query import find_subnets
+from nuwa.store.store import open_store
+from nuwa.store.wanted import SubnetFilter
+from tests.support.browser import open_browser, watched_page
+from tests.support.page_server import PageServer, serve_page
+from tests.support.page_store import BASE_TOP1, BUDGET_MS, STUDY, VEHICLES, Seeded, seed_page_store
+from tests.support.played_worker import TRIALS, play_search
+
+pytestmark = pytest.mark.browser
+ROUTES = ("front", "devices", "devices/jetson-nano", "searches", "searches/new", f"searches/{STUDY}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    yield from open_browser()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def seeded(folder: Path) -> Seeded:
+    with open_store(str(folder / "nuwa.sqlite")) as store:
+        return seed_page_store(store, folder / "bundles")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, seeded: Seeded) -> Iterator[PageServer]:
+    with serve_page(folder / "nuwa.sqlite", roots=[folder / "bundles"]) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, server: PageServer) -> Iterator[Page]:
+    with watched_page(browser, server.url) as opened:
+        yield opened
+
+
+def go(page: Page, route: str) -> None:
+    """Open a route and wait for its title."""
+    page.goto(f"/#/{route}")
+    expect(page.locator("main h1")).to_be_visible()
+
+
+def best_of(folder: Path, budget_ms: float) -> str:
+    """Brute force: the accuracy of the most accurate subnet of the vehicles within a budget, as the page writes it."""
+    with open_store(str(folder / "nuwa.sqlite")) as store:
+        rows = find_subnets(store, SubnetFilter("jetson-nano", max_ms=budget_ms, classes=VEHICLES.classes))
+    return f"{100 * max(row['top1'] for row in rows):.1f}\u00a0%"
+
+
+def budget_of(page: Page) -> float:
+    return float(page.get_by_role("slider").get_attribute("aria-valuenow") or "nan")
+
+
+def test_front_shows_points_stars_and_what_the_budget_buys(page: Page, folder: Path, seeded: Seeded) -> None:
+    go(page, f"front?task={VEHICLES.task_id}&budget={BUDGET_MS}")
+    with open_store(str(folder / "nuwa.sqlite")) as store:
+        front = find_subnets(store, SubnetFilter("jetson-nano", classes=VEHICLES.classes), pareto=True)
+    expect(page.locator(".front-link")).to_have_count(len(front))
+    expect(page.locator(".front-link .is-run")).to_have_count(2)  # what was run is filled, the rest hollow
+    expect(page.locator(".chart-host .mark-star")).to_have_count(1)
+    expect(page.locator(".infeasible")).to_be_visible()
+    expect(page.get_by_test_id("readout")).to_contain_text(f"{100 * seeded.winner_top1:.1f}\u00a0%")
+    expect(page.get_by_test_id("readout")).to_contain_text(f"base: {100 * BASE_TOP1:.1f}\u00a0% on the test split")
+    expect(page.locator(".legend")).to_contain_text("hollow: predicted (emulated)")
+    expect(page.locator(".table tbody tr").first.locator("td").nth(1)).to_have_text(re.compile("test"))
+
+
+def test_dragging_the_budget_changes_read_out_and_address(page: Page, folder: Path) -> None:
+    go(page, f"front?task={VEHICLES.task_id}&budget={BUDGET_MS}")
+    knob = page.locator(".budget-knob").bounding_box()
+    assert knob is not None
+    page.mouse.move(knob["x"] + knob["width"] / 2, knob["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(knob["x"] - 60, knob["y"] + 60, steps=4)
+    page.mouse.up()
+    dragged = budget_of(page)
+    assert dragged < BUDGET_MS
+    expect(page.get_by_test_id("readout").locator(".readout-value")).to_have_text(best_of(folder, dragged))
+    page.wait_for_url(re.compile(rf"budget={dragged:g}(&|$)"))
+    page.get_by_role("slider").press("Shift+ArrowRight")
+    moved = budget_of(page)
+    assert moved > dragged
+    expect(page.get_by_test_id("readout").locator(".readout-value")).to_have_text(best_of(folder, moved))
+    page.get_by_label("Best under", exact=True).fill("4.2")
+    page.get_by_label("Best under", exact=True).press("Enter")
+    assert budget_of(page) == 4.2
+    expect(page.get_by_test_id("readout").locator(".readout-value")).to_have_text(best_of(folder, 4.2))
+
+
+def test_filters_are_in_the_address_and_survive_a_reload(page: Page) -> None:
+    go(page, f"front?task={VEHICLES.task_id}")
+    page.get_by_label("table: within the budget only").check()
+    page.get_by_label("top1 at least").fill("60")
+    page.get_by_label("top1 at least").press("Enter")
+    page.get_by_role("button", name="latency, ms").click()
+    page.wait_for_url(re.compile("sort=latency"))
+    expect(page.locator("th[aria-sort=ascending]")).to_contain_text("latency")
+    first = page.locator(".table tbody tr").first.inner_text()
+    page.reload()
+    expect(page.get_by_label("table: within the budget only")).to_be_checked()
+    expect(page.get_by_label("top1 at least")).to_have_value("60")
+    expect(page.locator("th[aria-sort=ascending]")).to_contain_text("latency")
+    assert page.locator(".table tbody tr").first.inner_text() == first
+    shares = [float(t.split("\u00a0")[0]) for t in page.locator(".table tbody tr td:nth-child(2)").all_inner_texts()]
+    assert shares
+    assert min(shares) >= 60
+    page.get_by_label("task").select_option(index=1)  # the other task has no subnet that was run
+    expect(page.locator(".front-link .is-run")).to_have_count(0)
+    page.wait_for_url(re.compile("task=task-0|task=task-1"))
+
+
+def test_table_and_chart_point_at_the_same_subnet(page: Page, seeded: Seeded) -> None:
+    go(page, f"front?task={VEHICLES.task_id}")
+    page.locator(f"tr[data-subnet={seeded.winner_id}]").hover()
+    expect(page.locator(".tip")).to_contain_text(f"{seeded.winner_ms:.2f}\u00a0ms emulated")
+    page.mouse.move(0, 0)
+    expect(page.locator(".tip")).to_be_hidden()
+    page.locator(".front-link .is-run").first.hover()
+    expect(page.locator(f"tr[data-subnet={seeded.winner_id}]")).to_have_class(re.compile("is-linked"))
+    page.locator(".front-link .is-run").first.click()
+    expect(page.locator("main h1")).to_contain_text("Subnet")
+
+
+def test_subnet_says_what_was_kept_proven_and_is_missing(page: Page, seeded: Seeded) -> None:
+    go(page, f"subnets/{seeded.winner_id}")
+    expect(page.locator(".block")).to_have_count(12)
+    expect(page.locator(".block.is-gone")).to_have_count(2)
+    expect(page.locator(".badge-verdict")).to_have_text("met (emulated)")
+    for text in ("predicted interval", "board interval", "latency emulated"):
+        expect(page.get_by_text(text, exact=True)).to_be_visible()
+    missing = page.locator(".files li", has_text="model.onnx")
+    expect(missing).to_contain_text("missing")
+    expect(missing.locator("a")).to_have_count(0)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="download the bundle").click()
+    assert download.value.suggested_filename.endswith(".zip")
+    page.get_by_text("the same in numbers").click()
+    expect(page.get_by_role("row", name=re.compile("^1 6 of 6"))).to_be_visible()
+    go(page, f"subnets/{seeded.lost_id}")
+    expect(page.get_by_text("The folder is missing")).to_be_visible()
+    expect(page.locator(".badge-verdict")).to_have_text("missed (emulated)")
+
+
+def test_device_has_table_map_and_report_card(page: Page) -> None:
+    go(page, "devices/jetson-nano")
+    expect(page.locator(".cell")).to_have_count(12)
+    expect(page.get_by_role("row", name=re.compile("this predictor 0.50"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("baseline: MACs 28.0"))).to_be_visible()
+    go(page, "devices/jetson-tx2")
+    expect(page.get_by_text("nuwa profile jetson-tx2").first).to_be_visible()
+
+
+def test_all_can_be_done_with_the_keyboard(page: Page) -> None:
+    go(page, f"front?task={VEHICLES.task_id}")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    seen = set()
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.getAttribute('role') || document.activeElement.tagName"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none" or page.evaluate("document.activeElement.matches('.budget, .front-link')")
+    assert {"slider", "SELECT", "INPUT", "a"} <= seen
+    point = page.locator(".front-link[tabindex='0']")
+    point.focus()
+    point.press("ArrowRight")
+    second = page.locator(".front-link").nth(1)
+    expect(second).to_be_focused()
+    expect(page.locator(".tip")).to_be_visible()
+    second.press("Enter")
+    expect(page.locator("main h1")).to_be_focused()
+    expect(page.locator("main h1")).to_contain_text("Subnet")
+
+
+def test_theme_follows_the_system_and_the_switch(browser: Browser, server: PageServer) -> None:
+    def ground(page: Page) -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    with watched_page(browser, server.url, color_scheme="dark") as page:
+        go(page, "searches")
+        dark = ground(page)
+        page.get_by_role("button", name=re.compile("theme")).click()  # from the system's to light
+        light = ground(page)
+        assert dark != light
+        page.reload()
+        expect(page.locator("main h1")).to_be_visible()
+        assert ground(page) == light
+    with watched_page(browser, server.url, color_scheme="light") as page:
+        go(page, "searches")
+        assert ground(page) == light
+
+
+def test_nothing_overflows_at_360_pixels(browser: Browser, server: PageServer, seeded: Seeded) -> None:
+    with watched_page(browser, server.url, width=360, height=740) as page:
+        for route in (*ROUTES, f"subnets/{seeded.winner_id}"):
+            go(page, route)
+            page.wait_for_timeout(50)  # charts are drawn once they know their width
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, route
+
+
+def test_what_is_not_there_is_said_with_what_helps(page: Page) -> None:
+    page.goto("/#/subnets/nothing")
+    expect(page.get_by_role("alert")).to_contain_text("nothing")
+    expect(page.get_by_role("alert")).to_contain_text("hint:")
+
+
+def test_search_is_started_and_followed_over_a_restart_of_the_server(
+    page: Page, server: PageServer, folder: Path, seeded: Seeded
+) -> None:
+    def restart() -> None:
+        server.stop()
+        server.start()
+
+    go(page, "searches/new")
+    expect(page.get_by_text("No worker is running")).to_be_visible()
+    page.get_by_role("button", name="start the search").click()
+    expect(page.locator("#f-budget_ms-error")).not_to_be_empty()
+    expect(page.get_by_label("latency budget")).to_be_focused()
+    page.get_by_label("latency budget").fill("4.5")
+    page.get_by_label("base").fill("../outside")
+    page.get_by_role("button", name="start the search").click()
+    expect(page.locator("#f-base-error")).not_to_be_empty()  # the server's words, at the field
+    expect(page.get_by_role("alert").filter(has_text="hint:")).to_be_visible()
+    page.get_by_label("base").fill("default")
+    page.get_by_text("more settings").click()
+    page.get_by_label("name").fill("from-page")
+    with open_store(str(folder / "nuwa.sqlite")) as store:
+        page.get_by_role("button", name="start the search").click()
+        expect(page.locator("main h1")).to_have_text("from-page")
+        expect(page.get_by_text("It waits for a worker")).to_be_visible()
+        expect(page.get_by_role("button", name="cancel")).to_be_visible()
+        worker = threading.Thread(target=lambda: play_search(store, answer=seeded.answer, halfway=restart), daemon=True)
+        worker.start()
+        expect(page.get_by_role("heading", name="Result")).to_be_visible()
+        worker.join(timeout=10)
+    expect(page.locator(".badge-verdict")).to_have_text("met (emulated)")
+    expect(page.get_by_text(f"{TRIALS} of {TRIALS}", exact=True)).to_be_visible()
+    steps = page.locator(".steps li")
+    expect(steps.last).to_contain_text("queued")
+    expect(steps.first).to_contain_text("done")
+    expect(steps.filter(has_text="winner measured: 4.40 ms")).to_have_count(1)
+    expect(page.get_by_role("heading", name="Fine-tuning")).to_be_visible()
+    page.get_by_role("link", name="open the winner").click()
+    expect(page.locator("main h1")).to_contain_text("Subnet")
+
+
+def test_empty_database_says_which_command_fills_it(browser: Browser, tmp_path: Path) -> None:
+    with serve_page(tmp_path / "empty.sqlite", roots=[tmp_path]) as server, watched_page(browser, server.url) as page:
+        go(page, "front")
+        expect(page.get_by_text("nuwa-search --budget-ms 5.5")).to_be_visible()
+        go(page, "searches")
+        expect(page.get_by_text("nuwa-search --budget-ms 5.5")).to_be_visible()
+        go(page, "devices")
+        expect(page.get_by_role("link", name="jetson-nano", exact=True)).to_be_visible()
