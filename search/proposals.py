@@ -21,8 +21,10 @@ ROUNDS = 4
 """Rounds of mutation, repair and selection per proposal; with POPULATION about a thousand predictions."""
 FILL_STEPS = 2
 """Random widenings tried per child while it still fits."""
-EXPLORATION = (0.0, 0.5, 1.0)
-"""Standard deviations of log KL taken off the mean, in turn: exploit, balance, explore."""
+EXPLORATION = (0.0, 1.0, 2.0, 4.0)
+"""Standard deviations of log KL taken off the mean, in turn, from exploiting to exploring. With less, studies end in
+rows of near-duplicates: against (0, 0.5, 1), the least KL of 54 subnets fell by 1 to 5 % in four studies of two
+budgets and two seeds, scored by a predictor fitted to 459 real scores."""
 
 
 class Guide:
