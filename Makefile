@@ -1,5 +1,6 @@
 # make demo   cut the bundled base to a latency budget on the emulated Jetson Nano
 # make test   everything that CI runs
+# make serve  the web page and the HTTP API over the database, with a worker
 # make bench  benchmark tables under benchmarks/results
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -10,9 +11,10 @@ DEMO_BUDGET_MS ?= 5.5
 DEMO_TRIALS ?= 60
 DEMO_DIR ?= runs/demo
 DEMO_FLAGS ?=
+SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports unit bench bench-derive bench-emulator bench-latency bench-search bench-store bench-deploy clean
+.PHONY: help demo serve test lint types imports unit bench bench-derive bench-emulator bench-latency bench-search bench-store bench-deploy clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -32,6 +34,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO_DIR)/bundle
 	$(BIN)/nuwa-search --budget-ms $(DEMO_BUDGET_MS) --trials $(DEMO_TRIALS) --db $(DEMO_DIR)/nuwa.sqlite -o $(DEMO_DIR)/bundle $(DEMO_FLAGS)
+
+serve: $(VENV)/.installed-serve
+	$(BIN)/nuwa serve $(SERVE_FLAGS)
 
 test: lint types imports unit
 
@@ -76,6 +81,10 @@ bench-deploy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.deploy_export speed -o benchmarks/results/deploy_export_speed.csv
 	$(BIN)/python -m benchmarks.deploy_quantise int8 -o benchmarks/results/deploy_quantise.csv
 	$(BIN)/python -m benchmarks.deploy_quantise steps -o benchmarks/results/deploy_steps.csv
+
+$(VENV)/.installed-serve: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve]'
+	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'

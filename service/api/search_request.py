@@ -12,7 +12,7 @@ from service.api.problems import FieldProblem, HttpError
 from service.api.roots import base_from_client, data_from_client, path_inside
 from service.api.settings import ServiceSettings
 from service.workflow.devices import find_device
-from service.workflow.request import SearchRequest, dict_from_request
+from service.workflow.request import SearchRequest, dict_from_request, request_from_dict
 
 STUDY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_SEED = 2**31 - 1
@@ -101,9 +101,15 @@ def check_stored_paths(request: dict[str, Any], settings: ServiceSettings) -> No
         HttpError: 409, with the command that goes on with it.
     """
     try:
-        base_from_client(request["base"], settings)
-        data_from_client(request["data"], settings)
-        path_inside(request["bundle_dir"], settings.roots, where="bundle_dir")
+        asked = request_from_dict(request)
+    except (NuwaError, TypeError) as error:
+        raise HttpError(409, f"this search's settings are not of this version: {error}") from error
+    try:
+        base_from_client(asked.base, settings)
+        data_from_client(asked.data, settings)
+        path_inside(asked.bundle_dir, settings.roots, where="bundle_dir")
+        if not asked.bundle_dir:
+            raise _wrong("bundle_dir", "it names no folder for its bundle")
     except HttpError as error:
         raise HttpError(
             409, f"this search was started outside the service's data roots: {error.detail}", hint=error.hint
