@@ -12,6 +12,7 @@ from deploy.certificate import Certificate
 from deploy.file_hashes import FileChanges, compare_hashes
 from deploy.runtimes.model_file import parse_model, read_model_bytes
 from deploy.verify import Agreement, Check, verify_fp16, verify_onnx
+from deploy.verify_engine import verify_engine
 from nuwa.errors import NuwaError
 from nuwa.images import ImageSet, pixels
 from nuwa.runtime import Runtime
@@ -28,13 +29,15 @@ class BundleCheck:
 
     Args:
         files: Files that are not as the certificate says.
-        agreements: Exported model against the weights, run now.
+        agreements: Exported model, and the engine where it can run here, against the weights, run now.
         certificate: Of the bundle.
+        notes: What could not be checked on this machine, and why.
     """
 
     files: FileChanges
     agreements: tuple[Agreement, ...]
     certificate: Certificate
+    notes: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -73,12 +76,29 @@ def verify_bundle(bundle: Bundle, *, images: Tensor | None = None, runtime: Runt
         raise NuwaError(f"bundle {bundle.dir} has no certificate", hint="`nuwa export DIR --device D` writes one")
     files = compare_hashes(bundle.dir, bundle.certificate.files)
     agreements: tuple[Agreement, ...] = ()
+    notes: tuple[str, ...] = ()
     is_readable = not {"model.onnx", "model.safetensors"} & {*files.changed, *files.missing}
     if is_readable:
         has_samples = not any(name.startswith(f"{SAMPLES}/") for name in (*files.changed, *files.missing))
         given = random_images(bundle) if images is None and not has_samples else images
         agreements = check_numbers(bundle, images=given, runtime=runtime)
-    return BundleCheck(files, agreements, bundle.certificate)
+        try:
+            agreements += check_engine(bundle, images=check_images(bundle) if given is None else given)
+        except NuwaError as error:
+            notes = (f"the engine was not run: {error.message}",)
+    return BundleCheck(files, agreements, bundle.certificate, notes)
+
+
+def check_engine(bundle: Bundle, *, images: Tensor) -> tuple[Agreement, ...]:
+    """Compare the bundle's engine with the weights; empty where it has none.
+
+    Raises:
+        NuwaError: If the engine is of another TensorRT, or this machine has none or no GPU.
+    """
+    if bundle.engine_path is None:
+        return ()
+    batch = bundle.certificate.device.batch if bundle.certificate else 1
+    return (verify_engine(bundle.engine_path, bundle.load_model(), images, bundle.preprocess, batch=batch),)
 
 
 def check_numbers(

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from torch import Tensor
 
 from deploy.bundle import Bundle, read_bundle
 from deploy.certificate import Certificate
 from deploy.export.from_vit import onnx_from_vit
 from deploy.export.stream_scale import stream_scale_from_images
 from deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
-from deploy.verify import Agreement, verify_session
+from deploy.verify import Agreement
 from deploy.verify_bundle import check_images
+from deploy.verify_engine import verify_engine
 from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa.device import DeviceSpec, Precision
 from nuwa.errors import NoAnswerError, NuwaError
@@ -102,7 +102,12 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
             workspace_mb=request.chosen_workspace_mb,
             timing_cache_path=cache,
         )
-        agreement = _compare(parts, engine, request.spec, images=images, precision=precision)
+        agreement = verify_engine(engine, parts.model, images, parts.preprocess, batch=request.spec.batch)
+        if not agreement.is_met:
+            raise NoAnswerError(
+                "the engine does not agree with the weights: same prediction on "
+                f"{100 * agreement.argmax_agreement:.1f} % of {agreement.num_images} images"
+            )
         written = write_bundle(bundle.dir, _with_engine(bundle, parts, engine, agreement), replace=True)
     return {
         "dir": str(bundle.dir),
@@ -114,23 +119,6 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
         "precision": precision,
         "agreement": {"argmax": agreement.argmax_agreement, "max_abs_error": agreement.max_abs_error},
     }
-
-
-def _compare(parts: BundleParts, engine: Path, spec: DeviceSpec, *, images: Tensor, precision: Precision) -> Agreement:
-    from deploy.runtimes.engine_session import EngineSession
-    from deploy.tensorrt.engine_runner import EngineRunner
-
-    arch = parts.arch
-    session = EngineSession(EngineRunner(engine), input_shape=(spec.batch, arch.in_chans, arch.img_size, arch.img_size))
-    agreement = verify_session(
-        parts.model, session, images, parts.preprocess, input_kind="normalised", check=precision, runtime="tensorrt"
-    )
-    if not agreement.is_met:
-        raise NoAnswerError(
-            f"the engine does not agree with the weights: same prediction on "
-            f"{100 * agreement.argmax_agreement:.1f} % of {agreement.num_images} images"
-        )
-    return agreement
 
 
 def _with_engine(bundle: Bundle, parts: BundleParts, engine: Path, agreement: Agreement) -> BundleParts:

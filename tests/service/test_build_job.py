@@ -112,6 +112,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, *, sign: float)
         return {"logits": sign * model(inputs["images"])}
 
     monkeypatch.setattr(EngineRunner, "run", run_engine)
+    monkeypatch.setattr(EngineRunner, "load", lambda self: None)
 
 
 def test_an_engine_is_built_from_typed_graphs_and_compared(
@@ -127,8 +128,26 @@ def test_an_engine_is_built_from_typed_graphs_and_compared(
     graph = onnx.load_model_from_string(trt.arguments("OnnxParser.parse")[0])
     kinds = {tensor.data_type for tensor in graph.graph.initializer if tensor.data_type != onnx.TensorProto.INT64}
     assert kinds == {onnx.TensorProto.FLOAT16}
-    # a later step keeps the engine and what describes it
     assert read_bundle(bundle.dir).engine_path is not None
+
+
+def test_verifying_runs_the_engine_where_it_can(
+    bundle: Bundle, tmp_path: Path, trt: Double, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nuwa(capsys, "export", str(bundle.dir), "--device", "host", "--db", str(tmp_path / "a.sqlite"))
+    with monkeypatch.context() as inside:
+        answer_with(inside, bundle, sign=1.0)
+        build_engine_in(bundle.dir, BuildRequest(GPU))
+    here = nuwa(capsys, "verify", str(bundle.dir))  # no TensorRT on this machine
+    assert here["is_good"]
+    assert "the engine was not run" in here["notes"][0]
+    answer_with(monkeypatch, bundle, sign=1.0)
+    check = verify_bundle(read_bundle(bundle.dir))
+    assert check.is_good
+    assert check.notes == ()
+    assert [a.runtime.split()[0] for a in check.agreements] == ["onnxruntime", "tensorrt"]
+    answer_with(monkeypatch, bundle, sign=-1.0)
+    assert "tensorrt" in verify_bundle(read_bundle(bundle.dir)).faults[0]
 
 
 def test_an_engine_that_computes_something_else_is_not_kept(

@@ -41,6 +41,7 @@ def command(folder: Path, **values: Any) -> None:
         "faults": list(check.faults),
         "verdict": check.certificate.verdict,
         "budget_ms": check.certificate.budget_ms,
+        "notes": list(check.notes),
         "agreement": [dataclasses.asdict(a) | {"is_met": a.is_met} for a in check.agreements],
         "latency_ms": dataclasses.asdict(measured.latency_ms) if measured else None,
         "provenance": measured.provenance if measured else None,
@@ -49,6 +50,8 @@ def command(folder: Path, **values: Any) -> None:
         output.document(answer)
     else:
         output.table(_rows(check, answer))
+    for note in check.notes:
+        output.note(note)
     certificate = check.certificate
     if measured is not None and spec.device_id != certificate.device.device_id:
         output.warn(f"the certificate is for {certificate.device.name}: its budget says nothing about {spec.name}")

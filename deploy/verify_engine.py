@@ -1,0 +1,46 @@
+"""Compare an engine with the PyTorch model it came from, on the GPU it was built for."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from deploy.runtimes.engine_session import EngineSession
+from deploy.tensorrt.engine_info import read_engine_info
+from deploy.tensorrt.engine_runner import EngineRunner
+from deploy.verify import Agreement, Check, verify_session
+from nuwa.images import Preprocess
+from nuwa.vit import PlainViT
+
+_CHECKS: dict[str, Check] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}
+
+
+def verify_engine(
+    engine_path: Path, model: PlainViT, images: Tensor, preprocess: Preprocess, *, batch: int
+) -> Agreement:
+    """Run an engine and the model on the same images; the engine's own precision says which limits apply.
+
+    Args:
+        engine_path: With its description beside it; takes normalised images.
+        model: In FP32 and evaluation mode.
+        images: (N, in_chans, S, S) uint8.
+        preprocess: Of the model.
+        batch: That the engine was built for.
+
+    Raises:
+        NuwaError: If the engine is of another TensorRT, or this machine has none or no GPU.
+        OutsideError: If the GPU failed.
+    """
+    info = read_engine_info(engine_path)
+    runner = EngineRunner(engine_path)
+    runner.load()
+    arch = model.arch
+    session = EngineSession(runner, input_shape=(batch, arch.in_chans, arch.img_size, arch.img_size))
+    return verify_session(
+        model,
+        session,
+        images,
+        preprocess,
+        input_kind="normalised",
+        check=_CHECKS[info.precision],
+        runtime=f"tensorrt {info.tensorrt_version}",
+    )
