@@ -7,6 +7,7 @@ from pathlib import Path
 from deploy.train.config import FinetuneConfig
 from deploy.train.finetune import finetune
 from deploy.train.outcome import Progress
+from deploy.train.processes import join_processes
 from deploy.train.recipe import hash_recipe
 from deploy.train.teacher import Teacher, hash_split
 from nuwa.images import Preprocess
@@ -56,8 +57,9 @@ def tuned_teacher(
         checkpoint_dir=run_dir,
         resume=True,
     )
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    save_weights(result.student, temporary)
-    temporary.replace(path)
+    if join_processes().is_first:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".part")
+        save_weights(result.student, temporary)
+        temporary.replace(path)
     return Teacher(result.student, cache_dir=cache_dir)
