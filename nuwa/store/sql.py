@@ -1,5 +1,7 @@
 """Run a read-only query that a user wrote."""
 
+import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,7 +64,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S.%f")
     if isinstance(value, Decimal):
-        return float(value)
+        return _plain(float(value))
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()
+    if isinstance(value, dict | list):  # what PostgreSQL's driver reads of JSON, and SQLite keeps as text
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if isinstance(value, bool | int | float | str | None) else str(value)

@@ -1,6 +1,7 @@
 """Run a user's query on PostgreSQL, in a transaction that can only read."""
 
 import re
+import time
 from typing import Any
 
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from nuwa.errors import NuwaError, OutsideError
 from nuwa.store.database import POSTGRES_SCHEMA, Database
 from nuwa.store.failures import driver_errors
 from nuwa.store.sql_functions import ALLOWED_FUNCTIONS
+from nuwa.store.sql_limits import MAX_ANSWER_BYTES, VIEWS_HINT, stopped, too_large
 
 # PostgreSQL has no hook that sees which functions a query calls, and a superuser's query may read
 # files through them. So calls are found in the text, where nothing can hide: a call is a name before
@@ -34,6 +36,14 @@ natural not null numeric offset on or order outer over partition range recursive
 sets similar some then time timestamp to union using values varchar when where window with within
 """
 _WORDS = frozenset(_PLAIN_WORDS.split())
+# Rows read at once and the longest row: what is on its way to this process is 200 MB at most.
+_ROWS_AT_ONCE = 100
+_MAX_ROW_BYTES = 2_000_000
+_TOO_LONG = "nuwa row too long"
+# What sorting and hashing may write beside the tables; ten million latency rows take less.
+_MAX_TEMP_KB = 2**21
+# SQLSTATEs of a value or array above PostgreSQL's own limits, and of the limit on temporary files.
+_TOO_MUCH = ("54000", "53400")
 
 
 def run_on_postgres(
@@ -47,12 +57,15 @@ def run_on_postgres(
     """
     body = query.strip().rstrip(";").strip()
     check_calls(body)
+    deadline = time.monotonic() + timeout_s
     with driver_errors(database.shown_url), database.engine.connect() as connection:
         try:
             with connection.begin():
                 connection.execute(text("SET TRANSACTION READ ONLY"))
-                connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(timeout_s * 1000))}"))
                 connection.execute(text("SET LOCAL standard_conforming_strings = on"))
+                connection.execute(text(f"SET LOCAL statement_timeout = {_milliseconds(timeout_s)}"))
+                if connection.execute(text("SHOW is_superuser")).scalar() == "on":  # only they may set it
+                    connection.execute(text(f"SET LOCAL temp_file_limit = '{_MAX_TEMP_KB}kB'"))
                 driver: Any = connection.connection.driver_connection
                 with driver.cursor() as cursor:
                     # Prepared, because the server then refuses a second statement.
@@ -60,14 +73,48 @@ def run_on_postgres(
                     check_plan(cursor.fetchone()[0])
                 # A cursor takes one SELECT or VALUES and nothing else: no COPY, DO, SET, no second statement.
                 with driver.cursor(name="nuwa_sql") as cursor:
-                    cursor.execute(body.encode())
-                    rows = cursor.fetchmany(max_rows)
-                    return tuple(str(column[0]) for column in cursor.description or ()), rows
+                    cursor.execute(_without_long_rows(body).encode())
+                    return _fetch(cursor, max_rows, deadline, timeout_s)
         except Exception as error:
             named = _named(error, timeout_s)
             if named is None:
                 raise
             raise named from error
+
+
+def _without_long_rows(body: str) -> str:
+    """Make a query fail on a row that is too long, before the row is sent: reading it as a number cannot work."""
+    row = "CAST(nuwa_row.* AS text)"
+    fails = f"CAST(left({row}, 0) || '{_TOO_LONG}' AS integer) = 0"
+    is_short = f"CASE WHEN octet_length({row}) > {_MAX_ROW_BYTES} THEN {fails} ELSE true END"
+    # It is the user's query that runs, on a cursor that can only read, after its calls and plan were checked.
+    return f"SELECT nuwa_row.* FROM (\n{body}\n) AS nuwa_row WHERE {is_short}"  # noqa: S608
+
+
+def _fetch(
+    cursor: Any, max_rows: int, deadline: float, timeout_s: float
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Read rows a few at a time; the server's time limit starts again with each step."""
+    rows: list[tuple[Any, ...]] = []
+    num_bytes = 0
+    while len(rows) < max_rows and (step := cursor.fetchmany(min(max_rows - len(rows), _ROWS_AT_ONCE))):
+        rows += step
+        num_bytes += sum(_size(value) for row in step for value in row)
+        if num_bytes > MAX_ANSWER_BYTES:
+            raise too_large()
+        if time.monotonic() > deadline:
+            raise stopped(timeout_s)
+    return tuple(str(column[0]) for column in cursor.description or ()), rows
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    return len(str(value)) if isinstance(value, dict | list) else 8
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def check_plan(plan: Any) -> None:
@@ -85,7 +132,7 @@ def check_plan(plan: Any) -> None:
         if plan.get("Schema", POSTGRES_SCHEMA) != POSTGRES_SCHEMA and function not in ALLOWED_FUNCTIONS:
             raise NuwaError(
                 f"the query was refused: it may not read {plan['Schema']}.{source}",
-                hint="write one SELECT over the views in docs/database.md",
+                hint=VIEWS_HINT,
             )
         for part in plan.values():
             check_plan(part)
@@ -99,6 +146,10 @@ def check_calls(query: str) -> None:
     """
     tokens = _tokens(query)
     heads = _cte_heads(tokens)
+    for i, token in enumerate(tokens):
+        # Views of the server's own tell about other users, and some read no table that the plan would show.
+        if token.strip('"').lower().startswith(("pg_", "information_schema")) and not _qualifies_call(tokens, i):
+            raise NuwaError(f"the query was refused: it may not use {token}", hint=VIEWS_HINT)
     for i in range(1, len(tokens)):
         before = tokens[i - 1]
         if (
@@ -108,13 +159,25 @@ def check_calls(query: str) -> None:
         ):
             continue
         name = before.strip('"').lower()
+        if i > 2 and tokens[i - 2] == "." and tokens[i - 3].strip('"').lower() != "pg_catalog":
+            raise NuwaError(
+                f"the query was refused: it may not use the function {tokens[i - 3]}.{name}", hint=VIEWS_HINT
+            )
         if name not in ALLOWED_FUNCTIONS and (before.startswith('"') or name not in _WORDS):
             raise NuwaError(
                 f"the query was refused: it may not use the function {name}",
-                hint="write one SELECT over the views in docs/database.md",
+                hint=VIEWS_HINT,
             )
     if ";" in tokens:
         raise NuwaError("the query was refused: it is more than one statement", hint="send one SELECT at a time")
+
+
+def _qualifies_call(tokens: list[str], i: int) -> bool:
+    return (
+        tokens[i].strip('"').lower() == "pg_catalog"
+        and tokens[i + 1 : i + 2] == ["."]
+        and tokens[i + 3 : i + 4] == ["("]
+    )
 
 
 def _tokens(query: str) -> list[str]:
@@ -143,7 +206,7 @@ def _end_of_comment(query: str, start: int) -> int:
         depth += 1 if match.group() == "/*" else -1
         if depth == 0:
             return start + match.end()
-    raise NuwaError("the query was refused: a comment does not end")
+    raise NuwaError("the query was refused: a comment does not end", hint="end it with */")
 
 
 def _cte_heads(tokens: list[str]) -> frozenset[int]:
@@ -170,8 +233,10 @@ def _named(error: Exception, timeout_s: float) -> NuwaError | None:
     if isinstance(error, NuwaError) or state is None:
         return None
     if state == "57014":  # query_canceled
-        return NuwaError(f"the query was stopped after {timeout_s:g} s", hint="narrow it with WHERE or LIMIT")
+        return stopped(timeout_s)
+    if _TOO_LONG in str(cause) or state in _TOO_MUCH:
+        return too_large()
     if state.startswith(("08", "53", "57", "58")):  # connection, resources, operator, system
         return OutsideError(f"the database server failed: {cause}")
     line = str(cause).splitlines()[0] if str(cause) else state
-    return NuwaError(f"the query cannot be run: {line}", hint="write one SELECT over the views in docs/database.md")
+    return NuwaError(f"the query cannot be run: {line}", hint=VIEWS_HINT)

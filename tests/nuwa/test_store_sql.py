@@ -1,6 +1,8 @@
 """Users' own SELECTs: views can be read, and nothing else can be done."""
 
+import json
 import re
+import resource
 import time
 from pathlib import Path
 
@@ -102,6 +104,53 @@ REFUSED = [
     "SELECT * FROM elsewhere",
     "SELEC 1",
     "",
+    "SELECT writefile('x', 'y')",
+    "SELECT edit('x')",
+    "SELECT fts3_tokenizer('simple')",
+    "SELECT * FROM sqlite_dbpage",
+    "SELECT * FROM fsdir('/')",
+    "DETACH main",
+    "REINDEX",
+    "ANALYZE",
+    "EXPLAIN DELETE FROM nuwa_devices",
+    "CREATE VIRTUAL TABLE temp.x USING fts5(a)",
+    "PRAGMA writable_schema = ON",
+    "PRAGMA journal_mode = DELETE",
+    "SELECT zeroblob(1000000000)",
+    "SELECT char(0) || hex(randomblob(100000000))",
+    "SELECT repeat('x', 1000000000)",
+    "SELECT lpad('x', 1000000000)",
+    "SELECT generate_series(1, 1000000000)",
+    "TABLE pg_authid",
+    "SELECT * FROM pg_stat_bgwriter",
+    "SELECT * FROM information_schema.tables",
+    'SELECT * FROM "pg_catalog"."pg_shadow"',
+    "SELECT pg_ls_dir('/')",
+    "SELECT pg_catalog.pg_read_binary_file('/etc/passwd')",
+    "SELECT public.lower('x')",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT nextval('nuwa_events_pk_seq')",
+    "SELECT pg_terminate_backend(1)",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_notify('a', 'b')",
+    "SELECT dblink_connect('host=127.0.0.1')",
+    "SELECT current_setting('data_directory')",
+    "SELECT OPERATOR(pg_catalog.-) 1",
+    "SELECT xmlparse(document '<a/>')",
+    "SELECT * FROM v_devices FOR UPDATE",
+    "SET ROLE postgres",
+    "RESET statement_timeout",
+    "SET LOCAL statement_timeout = 0",
+    "SHOW data_directory",
+    "PREPARE a AS SELECT 1",
+    "LISTEN a",
+    "COPY (SELECT 1) TO PROGRAM 'touch /tmp/x'",
+    "CALL x()",
+    "COMMIT",
+    "SELECT 1; COMMIT; DROP TABLE nuwa_events",
+    "SELECT 1) AS a; SELECT (1",
+    "SELECT 1) AS a, pg_authid AS nuwa_row WHERE (true",
+    "EXPLAIN ANALYZE SELECT 1",
 ]
 
 
@@ -123,6 +172,65 @@ def test_tables_of_others_are_closed(filled: Store) -> None:
         connection.execute(text(f"CREATE TABLE IF NOT EXISTS {schema}secrets (word TEXT)"))
     with pytest.raises(NuwaError, match=r"may not (read|use the table)"):
         run_sql(filled, f"SELECT word FROM {schema}secrets")
+
+
+DOUBLED = (
+    "WITH RECURSIVE r(s, i) AS (SELECT CAST('aaaaaaaa' AS TEXT), 1 UNION ALL SELECT s || s, i + 1 FROM r WHERE i < {}) "
+)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        DOUBLED.format(27) + "SELECT length(s) FROM r",
+        DOUBLED.format(22) + "SELECT s AS nuwa_row, 1 AS q FROM r ORDER BY i DESC LIMIT 1",
+        DOUBLED.format(17)
+        + ", n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT s FROM r, n WHERE r.i = 17",
+    ],
+)
+def test_long_texts_are_refused_before_they_fill_the_memory(filled: Store, query: str) -> None:
+    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with pytest.raises(NuwaError, match=r"10 MB|stopped after"):
+        run_sql(filled, query, timeout_s=3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before_mb < 450
+
+
+def test_a_function_that_takes_for_ever_is_stopped(filled: Store) -> None:
+    """A search for half of a long text in itself: minutes inside one call, which no interrupt ends."""
+    if not filled.is_sqlite:
+        pytest.skip("PostgreSQL's own search does not take long")
+    started = time.monotonic()
+    with pytest.raises(NuwaError, match=r"stopped after 0\.3 s"):
+        run_sql(
+            filled,
+            DOUBLED.format(20) + "SELECT instr(s, substr(s, 1, length(s) / 2) || 'b') FROM r WHERE i = 20",
+            timeout_s=0.3,
+        )
+    assert time.monotonic() - started < 5
+
+
+def test_time_is_counted_over_the_whole_answer(filled: Store) -> None:
+    rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+    started = time.monotonic()
+    with pytest.raises(NuwaError, match=r"stopped after 0\.3 s"):
+        run_sql(filled, rows, timeout_s=0.3, max_rows=10**9)
+    assert time.monotonic() - started < 5
+
+
+def test_answers_hold_what_json_can_hold(filled: Store) -> None:
+    number = "9e999" if filled.is_sqlite else "CAST('Infinity' AS float)"
+    ((infinite, classes, nothing),) = run_sql(filled, f"SELECT {number}, classes, NULL FROM v_subnets LIMIT 1").rows
+    assert (infinite, json.loads(classes), nothing) == ("inf", ["bus", "train"], None)
+
+
+def test_nothing_of_the_users_folder_gets_into_the_process(
+    filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "sqlite3.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert run_sql(filled, "SELECT 1 AS a").rows == ((1,),)
 
 
 def test_endless_query_is_stopped(filled: Store) -> None:
