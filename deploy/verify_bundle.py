@@ -11,7 +11,7 @@ from deploy.bundle import SAMPLES, Bundle
 from deploy.certificate import Certificate
 from deploy.file_hashes import FileChanges, compare_hashes
 from deploy.runtimes.model_file import parse_model, read_model_bytes
-from deploy.verify import Agreement, Check, verify_fp16, verify_onnx
+from deploy.verify import Agreement, Check, input_kind_of, verify_fp16, verify_onnx
 from deploy.verify_engine import verify_engine
 from nuwa.errors import NuwaError
 from nuwa.images import ImageSet, pixels
@@ -98,7 +98,9 @@ def check_engine(bundle: Bundle, *, images: Tensor) -> tuple[Agreement, ...]:
     if bundle.engine_path is None:
         return ()
     batch = bundle.certificate.device.batch if bundle.certificate else 1
-    return (verify_engine(bundle.engine_path, bundle.load_model(), images, bundle.preprocess, batch=batch),)
+    kind = input_kind_of(read_model_bytes(bundle.onnx_path)) if bundle.onnx_path else "normalised"
+    model = bundle.load_model()
+    return (verify_engine(bundle.engine_path, model, images, bundle.preprocess, batch=batch, input_kind=kind),)
 
 
 def check_numbers(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from deploy.export.graph import InputKind
 from deploy.runtimes.engine_session import EngineSession
 from deploy.tensorrt.engine_info import read_engine_info
 from deploy.tensorrt.engine_runner import EngineRunner
@@ -15,16 +16,23 @@ _CHECKS: dict[str, Check] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}
 
 
 def verify_engine(
-    engine_path: Path, model: PlainViT, images: Tensor, preprocess: Preprocess, *, batch: int
+    engine_path: Path,
+    model: PlainViT,
+    images: Tensor,
+    preprocess: Preprocess,
+    *,
+    batch: int,
+    input_kind: InputKind = "normalised",
 ) -> Agreement:
     """Run an engine and the model on the same images; the engine's own precision says which limits apply.
 
     Args:
-        engine_path: With its description beside it; takes normalised images.
+        engine_path: With its description beside it.
         model: In FP32 and evaluation mode.
         images: (N, in_chans, S, S) uint8.
         preprocess: Of the model.
         batch: That the engine was built for.
+        input_kind: What it takes.
 
     Raises:
         NuwaError: If the engine is of another TensorRT, or this machine has none or no GPU.
@@ -34,13 +42,14 @@ def verify_engine(
     runner = EngineRunner(engine_path)
     runner.load()
     arch = model.arch
-    session = EngineSession(runner, input_shape=(batch, arch.in_chans, arch.img_size, arch.img_size))
+    shape = (batch, arch.in_chans, arch.img_size, arch.img_size)
+    session = EngineSession(runner, input_shape=shape, dtype="uint8" if input_kind == "uint8" else "float32")
     return verify_session(
         model,
         session,
         images,
         preprocess,
-        input_kind="normalised",
+        input_kind=input_kind,
         check=_CHECKS[info.precision],
         runtime=f"tensorrt {info.tensorrt_version}",
     )

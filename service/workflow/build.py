@@ -13,7 +13,7 @@ from deploy.certificate import Certificate
 from deploy.export.from_vit import onnx_from_vit
 from deploy.export.stream_scale import stream_scale_from_images
 from deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
-from deploy.verify import Agreement
+from deploy.verify import Agreement, input_kind_of
 from deploy.verify_bundle import check_images
 from deploy.verify_engine import verify_engine
 from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
@@ -82,6 +82,7 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
     parts = parts_from_bundle(bundle)
     images = check_images(bundle)
     precision = _certified_precision(bundle) or request.spec.precision
+    input_kind = input_kind_of(bundle.onnx_path.read_bytes()) if bundle.onnx_path else "normalised"
     with tempfile.TemporaryDirectory() as temporary:
         graph_path, engine = Path(temporary, "model.onnx"), Path(temporary, "model.engine")
         graph = onnx_from_vit(
@@ -89,6 +90,7 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
             opset=TYPED_OPSET,
             precision=precision,
             batch=request.spec.batch,
+            input_kind=input_kind,  # run.py reads it from the certificate
             preprocess=parts.preprocess,
             labels=parts.labels,
             stream_scale=stream_scale_from_images(parts.model, images, parts.preprocess),
@@ -102,7 +104,9 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
             workspace_mb=request.chosen_workspace_mb,
             timing_cache_path=cache,
         )
-        agreement = verify_engine(engine, parts.model, images, parts.preprocess, batch=request.spec.batch)
+        agreement = verify_engine(
+            engine, parts.model, images, parts.preprocess, batch=request.spec.batch, input_kind=input_kind
+        )
         if not agreement.is_met:
             raise NoAnswerError(
                 "the engine does not agree with the weights: same prediction on "

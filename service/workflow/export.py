@@ -12,6 +12,7 @@ from torch import Tensor
 from deploy.bundle import Bundle, read_bundle
 from deploy.certificate import BudgetStatistic, Certificate
 from deploy.export.from_vit import onnx_from_vit
+from deploy.export.graph import InputKind
 from deploy.export.stream_scale import stream_scale_from_images
 from deploy.tensorrt.operators import check_operators
 from deploy.tensorrt.typed_precision import graph_precision
@@ -19,6 +20,7 @@ from deploy.verify import Agreement
 from deploy.verify_bundle import check_images
 from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa.device import DeviceSpec, Measurement
+from nuwa.errors import NuwaError
 from service.workflow.devices import opened_device
 from service.workflow.pricing import PROTOCOL
 from service.workflow.ship import compare_graph, engine_line
@@ -34,6 +36,7 @@ class ExportRequest:
         statistic: Of the budget; None likewise.
         seed: Of the measurement.
         trim_tokens: Compute only the pooled tokens from the last attention on: the same logits, less work.
+        input_kind: What the graph takes: ``normalised`` images, or ``unit`` (FP32 0..1) or ``uint8`` pixels.
     """
 
     spec: DeviceSpec
@@ -41,6 +44,7 @@ class ExportRequest:
     statistic: BudgetStatistic | None = None
     seed: int = 0
     trim_tokens: bool = False
+    input_kind: InputKind = "normalised"
 
 
 def export_bundle(folder: Path, request: ExportRequest) -> dict[str, Any]:
@@ -81,11 +85,18 @@ def write_graph(
         NuwaError: If the device's runtime cannot take the graph.
     """
     spec = request.spec
+    if spec.runtime == "tensorrt" and request.input_kind == "uint8":
+        raise NuwaError(
+            f"uint8 input was asked for on {spec.name}: TensorRT before 8.5 has no such input, and where it has one it "
+            "is not proven here",
+            hint="use --input unit, which takes values 0..1",
+        )
     graph = onnx_from_vit(
         parts.model,
         opset=spec.opset,
         precision=graph_precision(spec),
         batch=spec.batch,
+        input_kind=request.input_kind,
         preprocess=parts.preprocess,
         labels=parts.labels,
         stream_scale=stream_scale_from_images(parts.model, images, parts.preprocess),
@@ -124,6 +135,7 @@ def certify(
         budget_ms=budget_ms,
         budget_statistic=statistic or "median",
         agreements=agreements,
+        input_kind=request.input_kind,
         opset=spec.opset,
         subnet_id=bundle.subnet_id,
         facts=known,

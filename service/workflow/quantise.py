@@ -156,11 +156,11 @@ def _quantised(
     count = max(1, min(CALIBRATION_IMAGES, len(tensors.train)) // spec.batch) * spec.batch
     chosen = tensors.train.images[np.linspace(0, len(tensors.train) - 1, count).astype(int).tolist()]
     preprocess = parts.preprocess
-    quantiser = Int8Quantiser(source, network_input(chosen, preprocess, input_kind="normalised"), device=spec)
+    quantiser = Int8Quantiser(source, network_input(chosen, preprocess, input_kind=request.input_kind), device=spec)
     mixed = quantise_mixed(
         quantiser,
         source,
-        network_input(tensors.search.images, preprocess, input_kind="normalised"),
+        network_input(tensors.search.images, preprocess, input_kind=request.input_kind),
         tensors.search.labels.numpy(),
         max_loss=max_loss,
         runtime=OnnxRuntime(),

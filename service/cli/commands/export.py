@@ -27,6 +27,14 @@ from service.workflow.devices import find_device
     show_default=True,
     help="Top1 that INT8 may lose on the search split (fraction).",
 )
+@click.option(
+    "--input",
+    "input_kind",
+    type=click.Choice(["normalised", "unit", "uint8"]),
+    default="normalised",
+    show_default=True,
+    help="What the graph takes; with unit (0..1) and uint8 pixels it normalises by itself.",
+)
 @click.option("--trim-tokens", is_flag=True, help="Drop tokens that no output depends on: same logits, less work.")
 @with_flags(
     "device",
@@ -58,6 +66,7 @@ def command(folder: Path, **values: Any) -> None:
         statistic=values["budget_statistic"],
         seed=values["seed"],
         trim_tokens=values["trim_tokens"],
+        input_kind=values["input_kind"],
     )
     if is_int8:
         images = Int8Images(values["base"], values["data"], values["label_column"], values["seed"])
