@@ -64,7 +64,8 @@ def export_bundle(folder: Path, request: ExportRequest) -> dict[str, Any]:
     agreements = compare_graph(parts.model, graph, request.spec, images=images, preprocess=parts.preprocess)
     with opened_device(request.spec, seed=request.seed) as device:
         measurement = device.measure(graph, protocol=PROTOCOL)
-    certificate = certify(bundle, request, measurement=measurement, agreements=agreements, facts=bundle.facts)
+    facts = {name: value for name, value in bundle.facts.items() if name != "int8"}  # that was another graph
+    certificate = certify(bundle, request, measurement=measurement, agreements=agreements, facts=facts)
     written = write_export(folder, dataclasses.replace(parts, int8=None), graph, certificate)
     return export_answer(written, certificate)
 

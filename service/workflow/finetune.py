@@ -156,7 +156,7 @@ def _teacher(
 
 def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: FinetuneResult) -> dict[str, Any]:
     """Say what is still true of the new weights, and what was true of the old ones under another name."""
-    facts = dict(bundle.facts)
+    facts = {name: value for name, value in bundle.facts.items() if name != "int8"}  # of the graph that goes
     if bundle.subnet_id:
         facts["subnet_id"] = bundle.subnet_id
     facts |= {"base": facts.get("base", request.base), "data": task.data, "task_id": task.task_id}

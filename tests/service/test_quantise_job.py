@@ -1,6 +1,7 @@
 """INT8 from the command line: accepted where it pays, said where it does not, refused where there is none."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,6 +90,10 @@ def test_int8_that_pays_is_taken_and_told(export: Any, bundle_dir: Path, monkeyp
     assert [a.check for a in bundle.certificate.agreements] == ["int8"]
     assert has_int8(onnx.load(bundle_dir / "model.onnx"))
     assert verify_bundle(bundle).is_good
+    saved = shutil.copytree(bundle_dir, bundle_dir.with_name("saved"))
+    export("--device", "host")
+    assert "int8" not in read_bundle(bundle_dir).facts
+    bundle_dir = saved
     assert run(cli, ["verify", str(bundle_dir), "--device", "host", "-q"], prog_name="nuwa") == 0
     line = [sys.executable, "-I", str(bundle_dir / "run.py"), str(bundle_dir / "samples"), "--json"]
     found = json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
