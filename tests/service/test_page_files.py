@@ -33,14 +33,25 @@ def test_scripts_never_parse_data_as_markup_or_code(script: Path) -> None:
     assert len(text.splitlines()) < 250
 
 
-def test_every_module_is_reached_from_the_entry() -> None:
-    reached, left = set(), [WEB / "js/app.js", WEB / "js/theme-boot.js"]
+def _reached(*entries: str, pattern: "re.Pattern[str]" = IMPORT) -> set[str]:
+    """Follow imports from some modules; names are relative to the page's folder."""
+    reached, left = set(), [WEB / entry for entry in entries]
     while left:
         script = left.pop()
         if script not in reached:
             reached.add(script)
-            left += [(script.parent / name).resolve() for name in IMPORT.findall(script.read_text())]
-    assert {_name(path) for path in SCRIPTS} == {_name(path) for path in reached}
+            left += [(script.parent / name).resolve() for name in pattern.findall(script.read_text())]
+    return {_name(path) for path in reached}
+
+
+def test_every_module_is_reached_from_the_entry() -> None:
+    assert {_name(path) for path in SCRIPTS} == _reached("js/app.js", "js/theme-boot.js")
+
+
+def test_what_the_first_view_imports_is_fetched_at_once() -> None:
+    listed = re.findall(r'rel="modulepreload" href="/web/([^"]+)"', (WEB / "index.html").read_text())
+    at_once = re.compile(r"""from\s+["'](\.{1,2}/[^"']+)["']""")  # not what is imported when a view is opened
+    assert sorted(listed) == sorted(_reached("js/app.js", "js/views/front.js", pattern=at_once) - {"js/app.js"})
 
 
 def test_the_document_refers_to_files_of_its_own_only() -> None:

@@ -1,4 +1,4 @@
-"""Take the screenshots of ``docs/page.md`` from a running server: ``python -m tests.support.page_screens URL``."""
+"""Take the screenshots of ``docs/page.md``: ``python -m tests.support.page_screens URL STUDY``."""
 
 import re
 import shutil
@@ -10,14 +10,17 @@ from playwright.sync_api import Page, sync_playwright
 SCREENS_DIR = Path(__file__).resolve().parents[2] / "docs" / "screens"
 SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
 SCHEMES = ("light", "dark")
+SETTLE_MS = 800
+"""After the title is there: charts are drawn, and the events of a finished search are read."""
 
 
-def routes(page: Page) -> dict[str, str]:
-    """Find what to show: the newest finished search, its subnet, and the device it was for."""
-    found = page.request.get("/api/v1/searches?state=done").json()["rows"][0]
+def routes(page: Page, study: str) -> dict[str, str]:
+    """Name what to show: a finished search, its subnet, its front, and the device it was for."""
+    found = page.request.get(f"/api/v1/searches/{study}").json()
+    front = f"front?device={found['device']}&task={found['task_id']}&budget={found['budget_ms']}"
     return {
-        "front": "front",
-        "front-zoom": f"front?device={found['device']}&zoom=front",
+        "front": front,
+        "front-zoom": f"{front}&zoom=front",
         "subnet": f"subnets/{found['subnet_id']}",
         "devices": "devices",
         "device": f"devices/{found['device']}",
@@ -27,7 +30,7 @@ def routes(page: Page) -> dict[str, str]:
     }
 
 
-def take(url: str, folder: Path) -> None:
+def take(url: str, study: str, folder: Path) -> None:
     """Write every view in every size and theme into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -38,10 +41,12 @@ def take(url: str, folder: Path) -> None:
                     base_url=url, viewport={"width": width, "height": height}, color_scheme=scheme
                 )
                 page = context.new_page()
-                for name, route in routes(page).items():
+                for name, route in routes(page, study).items():
+                    page.goto("about:blank")  # a change behind # alone would load nothing
                     page.goto(f"/#/{route}")
                     page.wait_for_selector("main h1")
-                    page.wait_for_load_state("networkidle")
+                    page.wait_for_function("!document.querySelector('.loading')")
+                    page.wait_for_timeout(SETTLE_MS)
                     page.screenshot(path=folder / f"{name}-{size}-{scheme}.png")
                 context.close()
         browser.close()
@@ -57,5 +62,5 @@ def shrink(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    take(sys.argv[1], SCREENS_DIR)
+    take(sys.argv[1], sys.argv[2], SCREENS_DIR)
     shrink(SCREENS_DIR)

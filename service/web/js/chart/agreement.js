@@ -11,8 +11,9 @@ import { tooltip } from "./tooltip.js";
 const BANDS = [0.1, 0.05];
 const REACH = 12;
 
-/** Build the chart from rows of `/models` that have a prediction. */
-export function agreementChart(rows) {
+/** Build the chart from rows of `/models` that have a prediction; held-out nets lie above fitted ones. */
+export function agreementChart(found) {
+  const rows = [...found].sort((a, b) => b.is_fitted - a.is_fitted);
   const tip = tooltip();
   let points = [];
   let ring = null;

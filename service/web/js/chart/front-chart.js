@@ -11,6 +11,8 @@ import { mark, markPath, shapeOf } from "./marks.js";
 import { extent, linear } from "./scale.js";
 import { tooltip } from "./tooltip.js";
 
+const ZOOM_TOP1 = 0.25; // accuracy below the best that zooming keeps in sight
+const ZOOM_BUDGET = 1.2; // times the slowest point: a budget that near stays in sight too
 const REACH = 18; // pixels around a point that count as on it
 
 /**
@@ -178,16 +180,23 @@ function starOf(p, plot) {
 }
 
 function scalesOf({ front, others, references, budgetMs, zoom }, plot) {
-  const rows = zoom === "front" && front.length ? front : [...front, ...others, ...references];
+  const rows = zoom === "front" && front.length ? goodPart(front) : [...front, ...others, ...references];
   const times = rows.map(latencyOf).filter(isNumber);
   const shares = rows.map((row) => row.top1).filter(isNumber);
-  if (isNumber(budgetMs) && zoom !== "front") times.push(budgetMs);
+  const isNear = zoom !== "front" || budgetMs <= ZOOM_BUDGET * Math.max(...times);
+  if (isNumber(budgetMs) && isNear) times.push(budgetMs);
   const [low, high] = times.length ? extent(times, 0.06) : [0, 10];
   const [worst, best] = shares.length ? extent(shares, 0.08) : [0, 1];
   return [
     linear([Math.max(0, low), high], [plot.x, plot.x + plot.w]),
     linear([Math.max(0, worst), Math.min(1.005, best)], [plot.y + plot.h, plot.y]),
   ];
+}
+
+/** The part of a front that people choose from: not more than `ZOOM_TOP1` below its best. */
+function goodPart(front) {
+  const best = front.at(-1).top1;
+  return front.filter((row) => row.top1 >= best - ZOOM_TOP1);
 }
 
 /** A front is stairs: between two points the faster one is the best there is. */

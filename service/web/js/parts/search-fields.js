@@ -13,7 +13,7 @@ export function searchFields(options) {
     { name: "budget_ms", label: "latency budget", kind: "number", unit: "ms", needed: true, hint: "what the compiled model must meet on the device" },
     { name: "device", label: "device", kind: "choice", choices: options.devices.map((d) => ({ value: d.name, text: `${d.name} (${d.provenance}${d.is_profiled || d.kind === "emulated" ? "" : ", not profiled yet"})` })) },
     { name: "trials", label: "subnets to score", kind: "count" },
-    { name: "base", label: "base", kind: "text", choices: options.bases.map((b) => ({ value: b.name, text: b.title })), hint: "a folder, a timm name, hf-hub:NAME, or default" },
+    { name: "base", label: "base", kind: "text", choices: options.bases.map((b) => ({ value: b.name, text: b.title })), hint: "default, or a folder in the data roots of this service" },
     { name: "data", label: "images", kind: "text", choices: options.data.filter((d) => d.name).map((d) => ({ value: d.name, text: d.title })), hint: "empty: the sample in the package; needed with a base of your own" },
     { name: "finetune_steps", label: "fine-tuning steps", kind: "count", hint: "empty: as many as it takes" },
     { name: "classes", label: "classes", kind: "list", hint: classesHint(options), wide: true },

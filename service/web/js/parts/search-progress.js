@@ -17,9 +17,9 @@ export function meters({ search, log, figures }) {
   return lines.length ? lines : h("p", { class: "muted" }, search.state === "queued" ? "waiting for a worker" : "starting");
 }
 
-/** Build the list, newest first. */
-export function stepList(steps) {
-  if (!steps.length) return h("p", { class: "muted" }, "No steps were recorded: the search ran outside the service.");
+/** Build the list, newest first; `isRead` says that all events there are were read. */
+export function stepList(steps, { isRead }) {
+  if (!steps.length) return h("p", { class: "muted" }, isRead ? "No steps were recorded of this search." : "reading…");
   return h("ol", { class: "steps", reversed: true, tabindex: 0, "aria-label": "Steps, newest first" }, [...steps].reverse().map((step) =>
     h("li", { class: step.isState ? "is-state" : "" }, h("time", { class: "muted", datetime: step.at }, clock(step.at)), h("span", null, step.text))));
 }

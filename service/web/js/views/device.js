@@ -3,11 +3,11 @@
 import { agreementChart } from "../chart/agreement.js";
 import { attnCoverage, mlpCoverage } from "../chart/coverage.js";
 import { get, pathOf } from "../core/api.js";
-import { h } from "../core/dom.js";
+import { h, show } from "../core/dom.js";
 import { isNumber, moment, whole } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
-import { commandLine, emptyNote } from "../parts/notes.js";
+import { commandLine, emptyNote, loadingNote, problemNote } from "../parts/notes.js";
 import { facts, head, panel } from "../parts/panel.js";
 import { profileStart } from "../parts/profile-start.js";
 import { reportCard } from "../parts/report-card.js";
@@ -18,10 +18,9 @@ const MOST_MODELS = 1000;
 /** Build the view. */
 export async function view({ path, signal }) {
   const place = (...rest) => pathOf("devices", path[1], ...rest);
-  const [about, coverage, models] = await Promise.all([
+  const [about, coverage] = await Promise.all([
     get(place(), {}, { signal }),
     get(place("coverage"), { limit: MOST_ROWS }, { signal }),
-    get(place("models"), { limit: MOST_MODELS }, { signal }),
   ]);
   const charts = [];
   const keep = (chart) => { charts.push(chart); return chart.node; };
@@ -43,12 +42,12 @@ export async function view({ path, signal }) {
           device: device.name, text: newest ? "profile again: measure what the table lacks" : "profile this device", signal,
           onDone: () => dispatchEvent(new HashChangeEvent("hashchange")),
         })]),
-        panel("Predicted against measured", agreement(models, commands, keep), { note: agreementNote(models) })),
+        agreementPanel(get(place("models"), { limit: MOST_MODELS }, { signal }), commands, keep),
+        panel("Commands", Object.entries(commands).map(([what, command]) => commandLine(command, what)))),
       h("div", { class: "stack" },
         panel("Report card of the predictor", newest ? reportCard(newest.report) : emptyNote("No latency predictor has been fitted for this device.", commands.profile), { note: newest && moment(newest.created_at) }),
         panel("Latency table", tableMap(coverage, commands, keep), { note: coverage.count ? `${whole(coverage.count)} rows` : null }))),
     earlier.length > 0 && panel("Earlier predictors", h("ul", null, earlier.map((p) => h("li", null, h("code", null, p.predictor_id), ` ${moment(p.created_at)}`)))),
-    panel("Commands", Object.entries(commands).map(([what, command]) => commandLine(command, what))),
   );
   return { title: device.name, node };
 }
@@ -86,8 +85,15 @@ function agreement(models, commands, keep) {
     `Filled: ${rows.filter((row) => !row.is_fitted).length} nets the predictor was not fitted to; hollow: ${rows.filter((row) => row.is_fitted).length} it was fitted to. Shaded: within 5 % and 10 %. All latencies ${word}.`)];
 }
 
-function agreementNote(models) {
-  return models.next_offset ? `the first ${whole(models.rows.length)} of ${whole(models.count)}` : null;
+/** The panel, filled when its rows are there: a thousand predictions take a moment that nothing else has to wait for. */
+function agreementPanel(coming, commands, keep) {
+  const body = h("div", { class: "stack" }, loadingNote());
+  const note = h("span");
+  coming.then((models) => {
+    show(body, agreement(models, commands, keep));
+    show(note, models.next_offset ? `the first ${whole(models.rows.length)} of ${whole(models.count)}` : "");
+  }).catch((problem) => problem.name !== "AbortError" && show(body, problemNote(problem)));
+  return panel("Predicted against measured", body, { note });
 }
 
 function tableMap({ rows }, commands, keep) {

@@ -4,7 +4,7 @@ import { frontChart } from "../chart/front-chart.js";
 import { announce } from "../core/announce.js";
 import { copyButton } from "../core/copy.js";
 import { h, show } from "../core/dom.js";
-import { classesText, whole } from "../core/figures.js";
+import { classesText, shortId, whole } from "../core/figures.js";
 import { checkField, numberField, selectField } from "../parts/fields.js";
 import { routeTo } from "../core/route.js";
 import { frontLegend } from "../parts/front-legend.js";
@@ -31,6 +31,11 @@ export async function view({ query, signal }) {
       made.take(state);
     },
   };
+}
+
+/** Two tasks may have the same classes and differ in their splits: the number of subnets and the id tell them apart. */
+function taskText({ task_id: id, classes, data, num_subnets: number }) {
+  return `${classesText(classes, 3)} · ${data} · ${whole(number)} subnets (${shortId(id)})`;
 }
 
 function nothingYet() {
@@ -135,7 +140,7 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
     show(
       filters,
       selectField({ label: "device", value: state.device, options: devices.map((d) => ({ value: d.name, text: `${d.name} (${d.provenance})` })), onChange: (device) => change({ device, task: null, budget: null, offset: 0 }) }),
-      selectField({ label: "task", value: state.task, options: tasks.map((t) => ({ value: t.task_id, text: `${classesText(t.classes, 3)} · ${t.data}` })), onChange: (task) => change({ task, budget: null, offset: 0 }) }),
+      selectField({ label: "task", value: state.task, options: tasks.map((t) => ({ value: t.task_id, text: taskText(t) })), onChange: (task) => change({ task, budget: null, offset: 0 }) }),
       selectField({ label: "base", value: state.base ?? "", options: [{ value: "", text: "all bases" }, ...bases.map((name) => ({ value: name, text: name }))], onChange: (base) => change({ base: base || null, offset: 0 }) }),
       numberField({ label: "top1 at least", unit: "%", value: state.minTop1 ? Number((100 * state.minTop1).toFixed(4)) : null, onChange: (value) => change({ minTop1: value ? value / 100 : null, offset: 0 }) }),
       checkField({ label: "run on the device only", checked: state.isMeasuredOnly, onChange: (on) => change({ isMeasuredOnly: on, offset: 0 }) }),

@@ -109,7 +109,7 @@ function searchView({ study, signal }) {
     tuning.update(tuned.map((f) => [f.step, f.top1_search]));
     tuningPanel.hidden = tuned.length < 2;
     areaPanel.hidden = studyPanel.hidden = !merged.length && isOver;
-    show(steps, stepList(log.steps));
+    show(steps, stepList(log.steps, { isRead: connection === "ended" }));
     show(about, aboutParts());
     show(settings, settingsPart());
   }

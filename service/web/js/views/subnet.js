@@ -18,6 +18,7 @@ import { facts, figure, head, panel, tableRoom } from "../parts/panel.js";
 /** Build the view. */
 export async function view({ path, signal }) {
   const subnet = await get(pathOf("subnets", path[1]), {}, { signal });
+  subnet.latencies = await withPrediction(subnet, signal);
   const latency = subnet.latencies.find(isRun) ?? subnet.latencies[0] ?? null;
   const times = blockTimes({ latency, measurements: subnet.measurements, blocks: subnet.blocks });
   const picture = blocksChart({ blocks: subnet.blocks, times });
@@ -55,6 +56,16 @@ export async function view({ path, signal }) {
     ),
   );
   return { title: `Subnet ${shortId(subnet.subnet_id)}`, node };
+}
+
+/** A winner is predicted in the answer of its search; take that where no other prediction is stored. */
+async function withPrediction({ subnet_id: id, study, latencies }, signal) {
+  if (!study || !latencies.some((row) => isRun(row) && !row.predicted_interval_ms)) return latencies;
+  const search = await get(pathOf("searches", study), {}, { signal }).catch((error) => (error.name === "AbortError" ? Promise.reject(error) : null));
+  const winner = search?.result?.subnet;
+  if (winner?.subnet_id !== id) return latencies;
+  const { predicted_latency_ms, predicted_interval_ms } = winner;
+  return latencies.map((row) => (row.device_id === search.device_id && !row.predicted_interval_ms ? { ...row, predicted_latency_ms, predicted_interval_ms } : row));
 }
 
 function frontLink(subnet, latency) {
