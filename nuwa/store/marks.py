@@ -1,5 +1,7 @@
 """What stands beside subnets: the tasks that are known, and the bases they were cut from."""
 
+from collections.abc import Iterator
+
 from sqlalchemy import func, or_, select, true
 
 from nuwa.store.database import Database
@@ -52,7 +54,11 @@ def find_tasks(database: Database, *, device: str | None = None) -> list[JsonDic
 def find_base_marks(
     database: Database, *, device: str | None = None, base: str | None = None, task_id: str | None = None
 ) -> list[JsonDict]:
-    """List the bases as searches found them: once per base, device and task, by the newest search that ended.
+    """List what subnets are held against, as searches found it: bases, and small ViTs that beat every cut.
+
+    One row per base, device and task, by the newest search that was done (``kind`` is ``base``), and one by the
+    newest that shipped a uniformly small ViT in place of a subnet (``small_model``). A base's accuracy is
+    ``top1_restricted``, a small model's ``top1``, both on the test split.
 
     Args:
         database: The store.
@@ -77,14 +83,28 @@ def find_base_marks(
         query = query.where(or_(BaseNetRow.name == base, BaseNetRow.base_id == base))
     if task_id is not None:
         query = query.where(TaskRow.task_id == task_id)
-    marks: dict[tuple[str, str, str], JsonDict] = {}
-    names = ("latency_ms", "provenance", "board_interval_ms", "top1_restricted", "top1_all_classes", "params", "macs")
+    marks: dict[tuple[str, ...], JsonDict] = {}
     with database.read() as connection:
         for row in connection.execute(query):
-            key = (row.base_id, row.device_id, row.task_id)
-            if key in marks or not row.result or "base" not in row.result:
-                continue
-            about = {name: row.result["base"].get(name) for name in names}
             where = {"device": row.device, "device_id": row.device_id, "task_id": row.task_id, "classes": row.classes}
-            marks[key] = {"base": row.base, "base_id": row.base_id, **where, **about, "study": row.study}
+            for mark in _marks_of(row.result or {}):
+                key = (mark["kind"], row.base_id, row.device_id, row.task_id)
+                about = {"base": row.base, "base_id": row.base_id, **where, **mark, "study": row.study}
+                marks.setdefault(key, about)
     return list(marks.values())
+
+
+def _marks_of(result: JsonDict) -> Iterator[JsonDict]:
+    """Read the base out of a `nuwa.search/1` answer, and the small model where one was shipped."""
+    shared = ("provenance", "board_interval_ms", "params", "macs")
+    if "base" in result:
+        names = ("latency_ms", "top1_restricted", "top1_all_classes", *shared)
+        yield {"kind": "base", "split": "test", **{name: result["base"].get(name) for name in names}}
+    if result.get("shipped") == "small-model":
+        small = result["subnet"]
+        names = ("subnet_id", "top1", "split", *shared)
+        yield {
+            "kind": "small_model",
+            "latency_ms": small["measured_latency_ms"],
+            **{name: small.get(name) for name in names},
+        }

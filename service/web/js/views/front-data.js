@@ -28,7 +28,7 @@ export async function readFront(state, { device, task }, signal) {
   const [front, others, bases] = await Promise.all([
     get("/subnets", { ...about, pareto: true, sort: "latency", limit: MOST_ROWS }, { signal }),
     get("/subnets", { ...about, sort: "top1", limit: MOST_OTHERS }, { signal }),
-    get("/bases", { device, task_id: task }, { signal }),
+    get("/bases", { device, task_id: task, base: state.base }, { signal }),
   ]);
   const onFront = frontOf(front.rows);
   const ids = new Set(onFront.map((row) => row.subnet_id));
