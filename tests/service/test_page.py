@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="needs playwright")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from nuwa.store.query import find_subnets
 from nuwa.store.store import open_store
@@ -136,6 +136,20 @@ def test_table_and_chart_point_at_the_same_subnet(page: Page, seeded: Seeded) ->
     expect(page.locator(f"tr[data-subnet={seeded.winner_id}]")).to_have_class(re.compile("is-linked"))
     page.locator(".front-link .is-run").first.click()
     expect(page.locator("main h1")).to_contain_text("Subnet")
+
+
+def test_a_small_model_is_the_second_star(page: Page, seeded: Seeded) -> None:
+    small = {"kind": "small_model", "subnet_id": seeded.winner_id, "latency_ms": 4.5, "top1": 0.8, "split": "test"}
+
+    def add_small_model(route: Route) -> None:
+        answer = route.fetch().json()
+        route.fulfill(json=answer | {"rows": [*answer["rows"], small | {"provenance": "emulated", "params": 1}]})
+
+    page.route("**/api/v1/bases?*", add_small_model)
+    go(page, f"front?task={VEHICLES.task_id}")
+    expect(page.locator(".chart-host .mark-star")).to_have_count(2)
+    expect(page.locator(".star-name")).to_have_text(["base", "small model"])
+    expect(page.locator(".legend")).to_contain_text("small model, test split")
 
 
 def test_subnet_says_what_was_kept_proven_and_is_missing(page: Page, seeded: Seeded) -> None:
