@@ -3,24 +3,29 @@
     python -m benchmarks.kill_worker --kills 20
 
 A toy search is queued; worker after worker is started and killed after a random time, the last one is let finish.
+Workers are forked from a process that has loaded the libraries, so that kills hit the work and not the loading.
 The same search is then run without a kill: the winner must be the same, no subnet may have been paid for twice, and
 there must be one final result.
 """
 
 import argparse
 import csv
+import os
 import random
 import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from nuwa.store.lists import query_certificates
 from nuwa.store.store import Store, open_store
+from service.worker.worker import Worker
+from service.workflow import search as _loaded  # noqa: F401 - before the first fork
 from tests.support.toy_base import CLASSES, write_toy_base
 from tests.support.toy_images import write_colours
-from tests.support.toy_jobs import assert_done_once, queue_search, start_worker, toy_request
+from tests.support.toy_jobs import assert_done_once, queue_search, toy_request
 
 TRIALS = 60
 LONGEST_S = 600.0
@@ -57,13 +62,13 @@ def run(folder: Path, *, kills: int, chance: random.Random) -> dict[str, object]
         queue_search(store, "killed", toy_request(base, images, folder / "killed", trials=TRIALS, finetune_steps=40))
         begun, done = time.monotonic(), 0
         while done < kills and not _is_over(store, "killed"):
-            worker = start_worker(database, cache)
+            worker = _fork_worker(database, cache)
             if chance.random() >= EARLY_SHARE:
                 _wait_for_progress(store, "killed", behind=len(store.events("killed")))
             time.sleep(chance.uniform(0.0, 2.0))
             phases.append(_phase(store, "killed"))
-            worker.send_signal(signal.SIGKILL)
-            worker.communicate()
+            os.kill(worker, signal.SIGKILL)
+            os.waitpid(worker, 0)
             done += 1
         _finish(store, database, cache, "killed")
         seconds = time.monotonic() - begun
@@ -90,6 +95,22 @@ def run(folder: Path, *, kills: int, chance: random.Random) -> dict[str, object]
     }
 
 
+def _fork_worker(database: Path, cache: Path) -> int:
+    """Fork a process that does what `nuwa worker` does, and return its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with open_store(str(database)) as own:
+            Worker(own, cache_dir=cache, stop=threading.Event(), poll_s=0.1).run()
+    except KeyboardInterrupt:
+        code = 0
+    finally:
+        os._exit(code)
+
+
 def _is_over(store: Store, study: str) -> bool:
     return not store.jobs(study=study)[0].is_active
 
@@ -109,9 +130,13 @@ def _phase(store: Store, study: str) -> str:
 
 
 def _finish(store: Store, database: Path, cache: Path, study: str) -> None:
-    worker = start_worker(database, cache, "--once")
-    _, err = worker.communicate(timeout=LONGEST_S)
-    assert _is_over(store, study), err
+    worker = _fork_worker(database, cache)
+    deadline = time.monotonic() + LONGEST_S
+    while not _is_over(store, study):
+        assert time.monotonic() < deadline, f"{study} does not end"
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
 
 
 def _result(store: Store, study: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Worker:
             is_once: Stop when the queue is empty.
         """
         taken = 0
+        _heed_interrupts()
         beat = threading.Thread(target=self._beat, name="nuwa-worker-beat", daemon=True)
         beat.start()
         try:
@@ -146,6 +147,16 @@ class Worker:
             self._store.forget_worker(self.worker_id)
         except NuwaError as error:
             logger.warning("not taken off the list of workers: %s", error.message)
+
+
+def _heed_interrupts() -> None:
+    """Let SIGINT raise KeyboardInterrupt, by which a cancelled job is interrupted.
+
+    Shells without job control make what they start in the background ignore it.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _uninterrupted:  # noqa: N801 - reads as the function it stands for

@@ -123,6 +123,16 @@ def test_end_that_could_not_be_told_is_not_searched_again(store: Store, tmp_path
     assert store.trials("mine") == []
 
 
+def test_worker_started_in_the_background_heeds_a_cancel(tmp_path: Path) -> None:
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells without job control do
+    try:
+        with open_store(str(tmp_path / "nuwa.sqlite")) as empty:
+            assert work(empty, tmp_path) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, old)
+
+
 def test_profile_is_a_job_too(store: Store) -> None:
     (done,) = store.jobs(kind="profile")
     assert done.state == "done", done.problem

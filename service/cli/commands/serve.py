@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MIN_TOKEN_LENGTH = 16
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+BACKLOG = 2048  # uvicorn's own
 SHUTDOWN_S = 3
 """For requests to end when the service stops; event streams end by themselves, and clients come back."""
 
@@ -174,6 +175,7 @@ def bound_socket(config: Any) -> Any:
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         taken.bind((config.host, config.port))
+        taken.listen(BACKLOG)  # at once: whoever reads the address below may come before uvicorn is ready
     except OSError as error:
         taken.close()
         raise OutsideError(
