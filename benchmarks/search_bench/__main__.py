@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.search_bench.cells import SMALL, SMALL_LONG, Cell, grid, read_cells, run_cell
 from benchmarks.search_bench.exhaustive import exhaustive_table
 from benchmarks.search_bench.fronts import front_table
-from benchmarks.search_bench.methods import METHODS
+from benchmarks.search_bench.methods import ABLATIONS, METHODS
 from benchmarks.search_bench.predictor import predictor_table
 from benchmarks.search_bench.setting import CLASSES, Places
 from benchmarks.search_bench.speed import speed_table
@@ -109,7 +109,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--devices", nargs="+")
     parser.add_argument("--tasks", nargs="+", choices=list(CLASSES))
     parser.add_argument("--shares", nargs="+", type=float, help="budgets as shares of the base's latency")
-    parser.add_argument("--methods", nargs="+", choices=ALL_METHODS, default=ALL_METHODS)
+    parser.add_argument("--methods", nargs="+", choices=[*ALL_METHODS, *ABLATIONS], default=ALL_METHODS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=60, help="scored subnets per method")
     parser.add_argument("--steps", type=int, help="distillation steps of 64 images")

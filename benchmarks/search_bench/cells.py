@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search_bench.methods import METHODS, Outcome
+from benchmarks.search_bench.methods import ABLATIONS, METHODS, Outcome
 from benchmarks.search_bench.setting import (
     DeviceSetting,
     Places,
@@ -92,7 +92,7 @@ def run_cell(cell: Cell, places: Places) -> dict[str, Any]:
     outcome = _search(cell, places, task, device, budget_ms)
     search_seconds = time.perf_counter() - begin
     keep_scores(places, cell, outcome)
-    has_library = cell.method == OURS
+    has_library = cell.method.startswith(OURS)
     row: dict[str, Any] = {
         **asdict(cell),
         **about_device(device),
@@ -151,7 +151,7 @@ def _distilled(places: Places, task: TaskSetting, model: PlainViT, *, steps: int
 def _search(cell: Cell, places: Places, task: TaskSetting, device: DeviceSetting, budget_ms: float) -> Outcome:
     if cell.method.startswith(SMALL):
         return small_vit(places, task, device, budget_ms, steps=cell.pretrain_steps)
-    return METHODS[cell.method](task, device, budget_ms, cell.trials, cell.seed)
+    return (METHODS | ABLATIONS)[cell.method](task, device, budget_ms, cell.trials, cell.seed)
 
 
 def keep_scores(places: Places, cell: Cell, outcome: Outcome) -> None:

@@ -82,6 +82,11 @@ def ours(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int
     return _study(task, device, budget_ms, config, has_library=True, num_finalists=num_finalists)
 
 
+def without_finalists(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+    """Ours, but the study's first ships: all scored subnets go to the study."""
+    return _study(task, device, budget_ms, StudyConfig(trials=trials, seed=seed), has_library=True)
+
+
 def unaided(sampler: str, *, repair: bool) -> Method:
     """Optuna's sampler alone: no library, no seeds, no guide."""
 
@@ -242,3 +247,5 @@ METHODS: dict[str, Method] = {
     "tpe": unaided("tpe", repair=False),
     "torch-pruning": _memoised(torch_pruning),
 }
+ABLATIONS: dict[str, Method] = {"ours-without-finalists": without_finalists}
+"""Run only where ``--methods`` names them."""

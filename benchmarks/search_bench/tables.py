@@ -131,7 +131,9 @@ def tau_table(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         if "test_top1" in row and not row["method"].startswith("small"):
             by_task[row["task"]][f"{row['arch']}{row['method']}{row['seed']}"] = row
-    groups = {**by_task, "all tasks": {k: r for found in by_task.values() for k, r in found.items()}}
+    groups = dict(by_task)
+    if len(by_task) > 1:
+        groups["all tasks"] = {f"{task}{k}": r for task, found in by_task.items() for k, r in found.items()}
     table = []
     for task, found in groups.items():
         kls = [r["kl"] for r in found.values()]
