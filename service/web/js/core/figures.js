@@ -51,6 +51,11 @@ export function whole(value) {
   return isNumber(value) ? value.toLocaleString("en").replaceAll(",", SPACE) : DASH;
 }
 
+/** `38`, `1 000 or more`: the API stops counting subnets at a thousand per device and task. */
+export function atLeast(value) {
+  return isNumber(value) && value >= 1000 ? `${whole(value)} or more` : whole(value);
+}
+
 /** `9.6 MB` from bytes. */
 export function bytes(value) {
   if (!isNumber(value)) return DASH;

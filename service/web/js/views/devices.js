@@ -2,7 +2,7 @@
 
 import { get } from "../core/api.js";
 import { h } from "../core/dom.js";
-import { whole } from "../core/figures.js";
+import { atLeast, whole } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
 import { commandLine } from "../parts/notes.js";
@@ -44,7 +44,7 @@ function deviceRow(row) {
     h("td", null, row.power_mode ?? "–"),
     h("td", { class: "number" }, whole(row.num_lut_rows)),
     h("td", { class: "number" }, whole(row.num_measurements)),
-    h("td", { class: "number" }, row.num_subnets ? h("a", { href: routeTo(["front"], { device: row.name }) }, whole(row.num_subnets)) : "0"),
+    h("td", { class: "number" }, row.num_subnets ? h("a", { href: routeTo(["front"], { device: row.name }) }, atLeast(row.num_subnets)) : "0"),
     h("td", null, row.predictor_id ? "fitted" : h("span", { class: "muted" }, "none yet")),
   );
 }

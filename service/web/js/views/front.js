@@ -4,7 +4,7 @@ import { frontChart } from "../chart/front-chart.js";
 import { announce } from "../core/announce.js";
 import { copyButton } from "../core/copy.js";
 import { h, show } from "../core/dom.js";
-import { classesText, shortId, whole } from "../core/figures.js";
+import { atLeast, classesText, shortId, whole } from "../core/figures.js";
 import { checkField, numberField, selectField } from "../parts/fields.js";
 import { routeTo } from "../core/route.js";
 import { frontLegend } from "../parts/front-legend.js";
@@ -35,7 +35,7 @@ export async function view({ query, signal }) {
 
 /** Two tasks may have the same classes and differ in their splits: the number of subnets and the id tell them apart. */
 function taskText({ task_id: id, classes, data, num_subnets: number }) {
-  return `${classesText(classes, 3)} · ${data} · ${whole(number)} subnets (${shortId(id)})`;
+  return `${classesText(classes, 3)} · ${data} · ${atLeast(number)} subnets (${shortId(id)})`;
 }
 
 function nothingYet() {
