@@ -16,6 +16,8 @@ NormKind = Literal["layernorm", "rmsnorm"]
 FinalNorm = Literal["before_pool", "after_pool", "none"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
 
+_HINT = "an arch file is as a bundle's arch.json or an answer of nuwa search --json has it"
+
 
 @dataclass(frozen=True, order=True)
 class BlockSpec:
@@ -111,18 +113,22 @@ class Arch:
     def __post_init__(self) -> None:
         for name in ("embed_dim", "num_classes", "img_size", "patch_size", "in_chans"):
             if getattr(self, name) < 1:
-                raise NuwaError(f"arch needs {name} >= 1, found {getattr(self, name)}")
+                raise NuwaError(f"arch needs {name} >= 1, found {getattr(self, name)}", hint=_HINT)
         if self.img_size % self.patch_size:
-            raise NuwaError(f"arch needs patch_size to divide img_size, found {self.patch_size} and {self.img_size}")
+            raise NuwaError(
+                f"arch needs patch_size to divide img_size, found {self.patch_size} and {self.img_size}", hint=_HINT
+            )
         needed = {"token": 1, "dist": 2, "avg": 0}.get(self.global_pool)
         if needed is None or self.num_prefix_tokens < needed:
-            raise NuwaError(f"pooling {self.global_pool!r} cannot work with {self.num_prefix_tokens} prefix tokens")
+            raise NuwaError(
+                f"pooling {self.global_pool!r} cannot work with {self.num_prefix_tokens} prefix tokens", hint=_HINT
+            )
         if not (self.norm_eps > 0 and math.isfinite(self.norm_eps)):
-            raise NuwaError(f"arch needs a positive norm_eps, found {self.norm_eps}")
+            raise NuwaError(f"arch needs a positive norm_eps, found {self.norm_eps}", hint=_HINT)
         choices = {"norm": NormKind, "final_norm": FinalNorm, "act": Activation}
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
-                raise NuwaError(f"arch needs {name} among {get_args(kind)}, found {getattr(self, name)!r}")
+                raise NuwaError(f"arch needs {name} among {get_args(kind)}, found {getattr(self, name)!r}", hint=_HINT)
 
     @property
     def depth(self) -> int:

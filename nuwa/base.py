@@ -78,7 +78,10 @@ def _from_folder(folder: Path, name: str) -> Base:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True)
     except (RuntimeError, KeyError, TypeError, ValueError, AssertionError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NuwaError(f"base {folder} cannot be built from its config.json and weights: {first}") from error
+        raise NuwaError(
+            f"base {folder} cannot be built from its config.json and weights: {first}",
+            hint="config.json needs the architecture and model_args that the weights were saved with",
+        ) from error
     held_out = folder / "search_split.json"
     hashes = json.loads(held_out.read_text())["hashes"] if held_out.exists() else []
     return _base_of(model, name, config.get("label_names"), frozenset(hashes))
@@ -120,7 +123,10 @@ def _from_timm(name: str) -> Base:
             hint="check the network, or give --base a local folder with config.json and model.safetensors",
         ) from error
     except RuntimeError as error:
-        raise NuwaError(f"base {timm_name!r}: {str(error).splitlines()[0]}") from error
+        raise NuwaError(
+            f"base {timm_name!r}: {str(error).splitlines()[0]}",
+            hint="nuwa base ls lists bases; a name that starts with ./ is a folder",
+        ) from error
     return _base_of(model, name, None, frozenset())
 
 
@@ -144,7 +150,10 @@ def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: froze
     given = label_names or config.get("label_names")
     labels = tuple(str(n) for n in given) if given else _imagenet_names(model, plain.arch.num_classes)
     if len(labels) != plain.arch.num_classes:
-        raise NuwaError(f"base {name!r} has {plain.arch.num_classes} outputs but {len(labels)} label names")
+        raise NuwaError(
+            f"base {name!r} has {plain.arch.num_classes} outputs but {len(labels)} label names",
+            hint="give config.json one name in label_names per output",
+        )
     interpolation = config.get("interpolation", "bicubic")
     preprocess = Preprocess(
         img_size=plain.arch.img_size,

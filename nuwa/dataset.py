@@ -74,7 +74,9 @@ def _folder_splits(folder: Path) -> dict[str, ImageSet]:
     names = {s.label_names for s in sets.values()}
     if len(names) > 1:
         found = " and ".join(f"{split}: {', '.join(s.label_names[:8])}" for split, s in sets.items())
-        raise NuwaError(f"the splits of {folder} hold different classes ({found})")
+        raise NuwaError(
+            f"the splits of {folder} hold different classes ({found})", hint="give every split the same classes"
+        )
     return sets
 
 
@@ -114,7 +116,9 @@ def _read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
         columns.append(_checked_labels(file, table, chosen))
         encoded += _image_bytes(file, table[image_column])
     if not encoded:
-        raise NuwaError(f"no images in {files[0].parent}")
+        raise NuwaError(
+            f"no images in {files[0].parent}", hint="an image folder has one folder of .png or .jpg files per class"
+        )
     origin = str(files[0] if len(files) == 1 else files[0].parent)
     labels, label_names = _labels(columns, names, origin)
     return ImageSet(encoded, labels, label_names, origin)
@@ -135,9 +139,15 @@ def _column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str |
 def _checked_labels(file: Path, table: pa.Table, column: str) -> pa.Array:
     values = table[column].combine_chunks()
     if values.null_count:
-        raise NuwaError(f"{file} has {values.null_count} images without a label in column {column!r}")
+        raise NuwaError(
+            f"{file} has {values.null_count} images without a label in column {column!r}",
+            hint="leave these rows out, or name another column with --label-column",
+        )
     if not (_is_text(values) or pa.types.is_integer(values.type)):
-        raise NuwaError(f"{file} column {column!r} holds {values.type}, wanted class indices or names")
+        raise NuwaError(
+            f"{file} column {column!r} holds {values.type}, wanted class indices or names",
+            hint="name another column with --label-column",
+        )
     return values
 
 
@@ -150,7 +160,10 @@ def _labels(
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[str, ...]]:
     """Join the label columns of all files of a split: indices, and the classes they point into."""
     if len({_is_text(values) for values in columns}) > 1:
-        raise NuwaError(f"the files of {origin} hold labels as text and as numbers")
+        raise NuwaError(
+            f"the files of {origin} hold labels as text and as numbers",
+            hint="write the labels of all files the same way",
+        )
     values = [value for column in columns for value in column.to_pylist()]
     if values and isinstance(values[0], str):
         found = tuple(sorted(set(values)))
@@ -159,7 +172,9 @@ def _labels(
     indices = np.asarray(values, dtype=np.int64)
     known = names or tuple(str(k) for k in range(int(indices.max(initial=-1)) + 1))
     if len(indices) and (indices.min() < 0 or indices.max() >= len(known)):
-        raise NuwaError(f"labels of {origin} lie outside 0..{len(known) - 1}")
+        raise NuwaError(
+            f"labels of {origin} lie outside 0..{len(known) - 1}", hint="count labels from 0, or write class names"
+        )
     return indices, known
 
 
@@ -180,7 +195,10 @@ def _image_bytes(file: Path, column: pa.ChunkedArray) -> list[bytes | Path]:
         elif isinstance(value, dict) and value.get("path"):
             out.append(file.parent / value["path"])
         else:
-            raise NuwaError(f"{file} image {len(out)} holds neither bytes nor a path")
+            raise NuwaError(
+                f"{file} image {len(out)} holds neither bytes nor a path",
+                hint="write images as the Hugging Face image feature does: bytes or path",
+            )
     return out
 
 
@@ -192,7 +210,10 @@ def _from_hub(name: str) -> Path:
         patterns = ["*.parquet", "**/*.parquet"]
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
     except (HFValidationError, ValueError) as error:
-        raise NuwaError(f"no data at {name!r}: neither a path nor a data set's name on the Hub") from error
+        raise NuwaError(
+            f"no data at {name!r}: neither a path nor a data set's name on the Hub",
+            hint="start a path with ./ or /; a data set on the Hub is called OWNER/NAME",
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise OutsideError(
             f"no path {name!r} here, and the Hub gave no data set of that name ({type(error).__name__})",

@@ -129,4 +129,6 @@ def _bytes_of(item: bytes | Path) -> bytes:
     try:
         return item.read_bytes()
     except OSError as error:
-        raise NuwaError(f"image {item} cannot be read: {error.strerror or error}") from error
+        raise NuwaError(
+            f"image {item} cannot be read: {error.strerror or error}", hint="copy the file again, or leave it out"
+        ) from error

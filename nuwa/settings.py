@@ -57,7 +57,9 @@ def file_settings(known: Collection[str], *, config_path: Path | None = None) ->
     """
     project = config_path if config_path is not None else Path(PROJECT_FILE)
     if config_path is not None and not config_path.is_file():
-        raise NuwaError(f"no settings file {config_path}")
+        raise NuwaError(
+            f"no settings file {config_path}", hint="check --config; without it ./nuwa.toml is read where there is one"
+        )
     out: dict[str, Setting] = {}
     for path in (user_config_path(), project):
         if path.is_file():
@@ -69,14 +71,20 @@ def _read(path: Path, known: Collection[str]) -> dict[str, Setting]:
     try:
         values = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise NuwaError(f"settings file {path} cannot be read: {error}") from error
+        raise NuwaError(
+            f"settings file {path} cannot be read: {error}",
+            hint="write one setting a line as TOML, such as: trials = 100",
+        ) from error
     out = {}
     for key, value in values.items():
         name = key.replace("_", "-")
         if name not in known:
             raise unknown_name(f"setting in {path}", key, known, hint="`nuwa config show` lists all settings")
         if not isinstance(value, str | int | float | bool):
-            raise NuwaError(f"setting {key} in {path} is a {type(value).__name__}, wanted text, number or true/false")
+            raise NuwaError(
+                f"setting {key} in {path} is a {type(value).__name__}, wanted text, number or true/false",
+                hint='write one value; a list of classes is text: classes = "bus,train"',
+            )
         out[name] = Setting(name, value, str(path))
     return out
 

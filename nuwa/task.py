@@ -63,7 +63,9 @@ def parse_classes(text: str) -> tuple[str, ...]:
         try:
             parts = [line.split("#")[0] for line in path.read_text().splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise NuwaError(f"class file {path} cannot be read: {error}") from error
+            raise NuwaError(
+                f"class file {path} cannot be read: {error}", hint="write one class a line, or give --classes a,b,c"
+            ) from error
     else:
         parts = text.split(",")
     names = tuple(part.strip() for part in parts if part.strip())
@@ -87,7 +89,7 @@ def resolve_classes(wanted: Sequence[str | int] | None, label_names: Sequence[st
         chosen = [_resolve_one(name, place, label_names) for name in wanted]
     twice = sorted({label_names[k] for k in chosen if chosen.count(k) > 1}) if len(chosen) < 5000 else []
     if twice:
-        raise NuwaError(f"classes named twice: {', '.join(twice)}")
+        raise NuwaError(f"classes named twice: {', '.join(twice)}", hint="name each class once")
     if len(chosen) < 2:
         raise NuwaError(
             f"a task needs at least two classes, found {len(chosen)}", hint="name more with --classes a,b,c"
@@ -112,7 +114,9 @@ def _resolve_one(name: str | int, place: Mapping[str, int], label_names: Sequenc
     if isinstance(name, int) or name.isdecimal():
         if int(name) < len(label_names):
             return int(name)
-        raise NuwaError(f"class index {name} is outside 0..{len(label_names) - 1}")
+        raise NuwaError(
+            f"class index {name} is outside 0..{len(label_names) - 1}", hint="indices count from 0; names work as well"
+        )
     raise unknown_name("class", name, label_names)
 
 
@@ -180,12 +184,17 @@ def _require_images(images: ImageSet, least: int, data: str) -> None:
     counts = images.counts()
     for name, count in zip(images.label_names, counts, strict=True):
         if count < least:
-            raise NuwaError(f"class {name!r} has {count} images in {data}, wanted at least {least}")
+            raise NuwaError(
+                f"class {name!r} has {count} images in {data}, wanted at least {least}",
+                hint="name other classes with --classes, or data with more images",
+            )
 
 
 def _matching(images: ImageSet, source: ImageSet, chosen: Sequence[int], where: str) -> ImageSet:
     if images.label_names != source.label_names:
-        raise NuwaError(f"{where} has other label names than its train split")
+        raise NuwaError(
+            f"{where} has other label names than its train split", hint="give every split the same label names"
+        )
     picked = images.only(chosen)
     _require_images(picked, 1, where)
     return picked

@@ -27,7 +27,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError as error:
-        raise NuwaError(f"no weights at {path}") from error
+        raise NuwaError(
+            f"no weights at {path}", hint="copy the folder again: arch.json and model.safetensors belong together"
+        ) from error
     except (SafetensorError, OSError, ValueError) as error:
         raise NuwaError(f"weights {path} cannot be read: {error}", hint="fetch or copy the file again") from error
 
@@ -44,7 +46,8 @@ def load_vit(arch: Arch, path: Path) -> PlainViT:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise NuwaError(
-            f"weights {path} do not fit arch {arch.arch_id}: {str(error).splitlines()[-1].strip()}"
+            f"weights {path} do not fit arch {arch.arch_id}: {str(error).splitlines()[-1].strip()}",
+            hint="copy the folder again: arch.json and model.safetensors belong together",
         ) from error
     return model.eval()
 

@@ -77,7 +77,10 @@ def engine_from_url(url: URL) -> Engine:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutsideError(f"the folder {folder} for the database cannot be made: {error.strerror}") from error
+            raise OutsideError(
+                f"the folder {folder} for the database cannot be made: {error.strerror}",
+                hint="name a place that can be written with --db",
+            ) from error
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, json_serializer=_dump_json)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -74,7 +74,10 @@ class MeasurementMethods(Database):
             NuwaError: If the subnet is not recorded, or no arch, subnet or ONNX hash names the model.
         """
         if arch is None and subnet_id is None and onnx_hash is None:
-            raise NuwaError("a measurement needs an arch, a subnet or the hash of its ONNX file to say what it is of")
+            raise NuwaError(
+                "a measurement needs an arch, a subnet or the hash of its ONNX file to say what it is of",
+                hint="give arch=, subnet_id= or onnx_hash=",
+            )
         measurement_id = uuid.uuid4().hex[:16]
         with self.write() as connection:
             device_pk = insert_device(connection, measurement.device)

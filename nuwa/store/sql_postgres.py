@@ -237,6 +237,6 @@ def _named(error: Exception, timeout_s: float) -> NuwaError | None:
     if _TOO_LONG in str(cause) or state in _TOO_MUCH:
         return too_large()
     if state.startswith(("08", "53", "57", "58")):  # connection, resources, operator, system
-        return OutsideError(f"the database server failed: {cause}")
+        return OutsideError(f"the database server failed: {cause}", hint="try again when the server is up")
     line = str(cause).splitlines()[0] if str(cause) else state
     return NuwaError(f"the query cannot be run: {line}", hint=VIEWS_HINT)

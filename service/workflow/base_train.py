@@ -41,7 +41,9 @@ def train_base_from(
     splits = load_dataset(data, label_column=label_column)
     images = splits.get("train") or splits.get(WHOLE)
     if images is None:
-        raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train")
+        raise NuwaError(
+            f"{data} has only the splits {', '.join(splits)}, wanted train", hint="name data with a train split"
+        )
     size = model_args.get("img_size")
     if size is None:
         size = timm.create_model(timm_name, pretrained=False).pretrained_cfg["input_size"][-1]

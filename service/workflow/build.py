@@ -110,7 +110,8 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
         if not agreement.is_met:
             raise NoAnswerError(
                 "the engine does not agree with the weights: same prediction on "
-                f"{100 * agreement.argmax_agreement:.1f} % of {agreement.num_images} images"
+                f"{100 * agreement.argmax_agreement:.1f} % of {agreement.num_images} images",
+                hint="nuwa verify DIR tells whether the ONNX graph agrees; try --workspace-mb or another TensorRT",
             )
         written = write_bundle(bundle.dir, _with_engine(bundle, parts, engine, agreement), replace=True)
     return {

@@ -53,7 +53,10 @@ def evaluate(
     picked = images.only(chosen)
     empty = [n for n, count in zip(picked.label_names, picked.counts(), strict=True) if not count]
     if empty:
-        raise NuwaError(f"class {empty[0]!r} has no images in split {name!r}")
+        raise NuwaError(
+            f"class {empty[0]!r} has no images in split {name!r}",
+            hint="name other classes with --classes, or another split with --split",
+        )
     outputs = match_labels(picked.label_names, labels)
     if outputs is None:
         raise NuwaError(

@@ -91,7 +91,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     spec = dataclasses.replace(request.spec, precision="int8")
     check_int8(spec)
     if not max_loss >= 0:
-        raise NuwaError(f"the largest loss of top1 must be 0 or more, found {max_loss}")
+        raise NuwaError(f"the largest loss of top1 must be 0 or more, found {max_loss}", hint="such as --max-loss 0.01")
     if request.spec.precision == "int8":  # a board that was added as an INT8 one
         request = dataclasses.replace(request, spec=dataclasses.replace(request.spec, precision="fp16"))
     bundle = read_bundle(folder)

@@ -110,7 +110,8 @@ def compare_graph(
         if not agreement.is_met:
             raise NoAnswerError(
                 f"the exported model does not agree with PyTorch in {agreement.check}: argmax "
-                f"{100 * agreement.argmax_agreement:.1f} %, largest error {agreement.max_abs_error:.2g}"
+                f"{100 * agreement.argmax_agreement:.1f} %, largest error {agreement.max_abs_error:.2g}",
+                hint="ship the weights alone with --no-deploy, and report the arch",
             )
     return tuple(agreements)
 

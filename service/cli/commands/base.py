@@ -100,7 +100,7 @@ command.add_command(evaluate_command, "evaluate")
 def _parse_arg(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise NuwaError(f"wanted NAME=VALUE for --model-arg, found {text!r}")
+        raise NuwaError(f"wanted NAME=VALUE for --model-arg, found {text!r}", hint="such as --model-arg img_size=64")
     try:
         return name, json.loads(value)
     except ValueError:
