@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
+from deploy.bundle import ENGINE
 from service.cli.command import NuwaCommand
+from service.cli.confirm import confirmed
 from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
@@ -24,6 +26,10 @@ def command(folder: Path, **values: Any) -> None:
 
     with database(values) as store:
         spec = find_device(values["device"], store)
+    engine = folder / ENGINE
+    if spec.kind == "cuda" and engine.exists() and not confirmed(f"Replace the engine {engine}?", yes=values["yes"]):
+        output.note("nothing built")
+        return
     answer = build_engine_in(folder, BuildRequest(spec, values["workspace_mb"], values["timing_cache"]))
     if output.json:
         output.document({"schema": "nuwa.build/1", **answer})

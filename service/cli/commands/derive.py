@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 
+from deploy.bundle import is_bundle
 from nuwa.errors import NuwaError
 from nuwa.settings import default_cache_dir
 from nuwa.task import parse_classes
 from service.cli.command import NuwaCommand
+from service.cli.confirm import confirmed
 from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
@@ -23,6 +25,10 @@ def command(**values: Any) -> None:
         raise NuwaError("derive needs an arch and a folder", hint="nuwa derive --arch FILE -o DIR")
     from service.workflow.derive import derive_bundle
 
+    folder = Path(values["output"]).expanduser()
+    if is_bundle(folder) and not confirmed(f"Replace the bundle in {folder}?", yes=values["yes"]):
+        output.note("nothing derived")
+        return
     with database(values) as store:
         answer = derive_bundle(
             values["arch"],
@@ -32,7 +38,7 @@ def command(**values: Any) -> None:
             label_column=values["label_column"],
             classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
             seed=values["seed"],
-            folder=Path(values["output"]).expanduser(),
+            folder=folder,
             cache_dir=Path(values["cache_dir"] or default_cache_dir()),
         )
     if output.json:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from latency.devices.finding import Finding
-from nuwa.errors import NoAnswerError
+from nuwa.errors import NoAnswerError, NuwaError
 from nuwa.settings import default_cache_dir, default_db_url
 from nuwa.store.store import open_store
 from service.cli.command import NuwaCommand
@@ -23,12 +23,14 @@ WANTED_DISK_MB = 1024
 
 @click.command("doctor", cls=NuwaCommand)
 @click.argument("device", required=False)
-@with_flags()
+@with_flags("cache-dir")
 def command(device: str | None, **values: Any) -> None:
     """Check this machine, or DEVICE: what was found, and what to type to mend it."""
     output = output_from_flags(values)
     if device is None:
-        findings = examine_here(values["db"] or default_db_url())
+        findings = examine_here(
+            values["db"] or default_db_url(), Path(values["cache_dir"] or default_cache_dir()).expanduser()
+        )
     else:
         with database(values) as store:
             spec = find_device(device, store)
@@ -52,21 +54,27 @@ def command(device: str | None, **values: Any) -> None:
         raise NoAnswerError(f"{len(faults)} of {len(findings)} checks found a fault", hint=faults[0].mend)
 
 
-def examine_here(url: str) -> list[Finding]:
+def examine_here(url: str, cache_dir: Path) -> list[Finding]:
     """Look at packages, disk, caches and the database of this machine."""
     findings = [_package(name) for name in ("torch", "timm", "optuna", "onnxruntime")]
     tensorrt = "installed" if find_spec("tensorrt") else "not installed: engines are built on the device"
     findings.append(Finding("tensorrt", is_ok=True, found=tensorrt))
-    free_mb = shutil.disk_usage(_existing(default_cache_dir())).free / 1e6
+    free_mb = shutil.disk_usage(_existing(cache_dir.absolute())).free / 1e6
     enough = free_mb >= WANTED_DISK_MB
-    mend = "" if enough else f"free some space, or NUWA_CACHE_DIR=… (now {default_cache_dir()})"
+    mend = "" if enough else f"free some space, or NUWA_CACHE_DIR=… (now {cache_dir})"
     findings.append(Finding("disk", is_ok=enough, found=f"{free_mb / 1000:.1f} GB free for caches", mend=mend))
-    store = open_store(url)
-    try:
-        findings.append(Finding("database", is_ok=True, found=store.shown_url))
-    finally:
-        store.close()
+    findings.append(_database(url))
     return findings
+
+
+def _database(url: str) -> Finding:
+    try:
+        store = open_store(url)
+    except NuwaError as error:
+        return Finding("database", is_ok=False, found=error.message, mend=error.hint)
+    shown = store.shown_url
+    store.close()
+    return Finding("database", is_ok=True, found=shown)
 
 
 def _package(name: str) -> Finding:

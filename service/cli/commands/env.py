@@ -29,7 +29,7 @@ PACKAGES = (
 
 
 @click.command("env", cls=NuwaCommand)
-@with_flags()
+@with_flags("cache-dir")
 def command(**values: Any) -> None:
     """Show versions and paths, for bug reports."""
     output = output_from_flags(values)
@@ -39,7 +39,7 @@ def command(**values: Any) -> None:
         {"name": "cpus", "value": str(os.cpu_count())},
         *({"name": name, "value": _version(name)} for name in PACKAGES),
         {"name": "database", "value": without_secret(values["db"] or default_db_url())},
-        {"name": "cache", "value": os.environ.get("NUWA_CACHE_DIR") or str(default_cache_dir())},
+        {"name": "cache", "value": values["cache_dir"] or str(default_cache_dir())},
         {"name": "settings", "value": str(user_config_path())},
     ]
     if output.json:

@@ -5,8 +5,10 @@ from typing import Any
 
 import click
 
+from deploy.bundle import read_bundle
 from nuwa.errors import NoAnswerError
 from service.cli.command import NuwaCommand
+from service.cli.confirm import confirmed
 from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
@@ -68,6 +70,12 @@ def command(folder: Path, **values: Any) -> None:
         trim_tokens=values["trim_tokens"],
         input_kind=values["input_kind"],
     )
+    known = read_bundle(folder).certificate
+    if known is not None and known.device.name != spec.name:
+        question = f"Replace the export for {known.device.name} and its certificate?"
+        if not confirmed(question, yes=values["yes"]):
+            output.note("nothing exported")
+            return
     if is_int8:
         images = Int8Images(values["base"], values["data"], values["label_column"], values["seed"])
         answer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
@@ -78,4 +86,7 @@ def command(folder: Path, **values: Any) -> None:
     else:
         output.table([{key: value for key, value in answer.items() if key != "int8"}])
     if answer["verdict"].startswith("missed"):
-        raise NoAnswerError(f"{answer['latency_ms']:.2f} ms on {spec.name} is over the budget")
+        raise NoAnswerError(
+            f"{answer['latency_ms']:.2f} ms on {spec.name} is over the budget",
+            hint="nuwa-search with a lower --budget-ms finds a faster subnet",
+        )

@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from nuwa.settings import default_cache_dir
+from service.cli.again import command_to_go_on
 from service.cli.command import NuwaCommand
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
@@ -83,7 +84,9 @@ def command(folder: Path, **values: Any) -> int:
             )
         except KeyboardInterrupt:
             line.clear()
-            output.note(f"\ninterrupted; a checkpoint is saved. To go on:\n  nuwa finetune {folder} --resume")
+            words = ["nuwa", "finetune", str(folder)]
+            go_on = command_to_go_on(words, leave_out=["resume"], add=["--resume"])
+            output.note(f"\ninterrupted; a checkpoint is saved. To go on:\n  {go_on}")
             return INTERRUPTED
     if not join_processes().is_first:
         return 0  # one answer for all processes of torchrun

@@ -10,6 +10,7 @@ from nuwa.base import Base, load_base
 from nuwa.device import DeviceSpec
 from nuwa.store.store import Store
 from predictors.profile import ProfileSettings
+from service.cli.again import command_to_go_on
 from service.cli.command import NuwaCommand
 from service.cli.database import database
 from service.cli.flags import with_flags
@@ -57,7 +58,8 @@ def command(device: str, **values: Any) -> int:
             answer = _profile(store, spec, base, values, progress)
         except KeyboardInterrupt:
             line.clear()
-            output.note(f"\ninterrupted; everything measured is saved. To go on:\n  nuwa profile {device}")
+            go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
+            output.note(f"\ninterrupted; everything measured is saved. To go on:\n  {go_on}")
             return INTERRUPTED
     if values["output"] and Path(values["output"]).exists():
         output.note(f"picture: {values['output']}")

@@ -48,6 +48,9 @@ def command(ctx: click.Context, /, **values: Any) -> int:
         request, study = _request(ctx, values, store)
         find_device(request.device, store)
         if values["dry_run"]:
+            from service.workflow.check_request import check_request
+
+            check_request(request, store, study=study)
             _show_plan(request, study, output)
             return 0
         return _run(request, study, store, values, output)

@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
-from deploy.bundle import read_bundle
+from deploy.bundle import ARCH, WEIGHTS, read_bundle
+from deploy.file_hashes import CERTIFICATE
 from deploy.verify_bundle import BundleCheck, verify_bundle
-from nuwa.errors import NoAnswerError
+from nuwa.errors import NoAnswerError, NuwaError, OutsideError
 from service.cli.command import NuwaCommand
 from service.cli.database import database
 from service.cli.figures import interval
 from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
+from service.cli.output import Output, output_from_flags
 from service.workflow.devices import find_device, opened_device
 from service.workflow.models import onnx_from_text
 from service.workflow.precision import spec_of_bundle
@@ -26,7 +27,7 @@ from service.workflow.pricing import PROTOCOL
 def command(folder: Path, **values: Any) -> None:
     """Check bundle FOLDER: file hashes, ONNX against weights, and with --device its latency there."""
     output = output_from_flags(values)
-    check = verify_bundle(read_bundle(folder))
+    check = _check(folder, output)
     measured = None
     if values["device"] is not None:
         with database(values) as store:
@@ -62,10 +63,34 @@ def command(folder: Path, **values: Any) -> None:
         if now_ms > certificate.budget_ms:
             raise NoAnswerError(
                 f"{now_ms:.2f} ms now, over the certified budget of {certificate.budget_ms:g} ms "
-                f"({certificate.budget_statistic})"
+                f"({certificate.budget_statistic})",
+                hint="nuwa-search with a lower --budget-ms finds a faster subnet",
             )
     if not check.is_good:
-        raise NoAnswerError(f"bundle {folder} is not as it was certified: {'; '.join(check.faults)}")
+        raise NoAnswerError(
+            f"bundle {folder} is not as it was certified: {'; '.join(check.faults)}", hint="copy or export it again"
+        )
+
+
+def _check(folder: Path, output: Output) -> BundleCheck:
+    """Read and check a bundle; one that cannot even be read failed the check.
+
+    Raises:
+        NuwaError: If the folder is no bundle.
+        NoAnswerError: If a part of the bundle is missing or damaged, its certificate included.
+    """
+    try:
+        return verify_bundle(read_bundle(folder))
+    except OutsideError:
+        raise
+    except NuwaError as error:
+        if not any((folder / name).exists() for name in (ARCH, WEIGHTS, CERTIFICATE)):
+            raise
+        if output.json:
+            output.document(
+                {"schema": "nuwa.verify/1", "dir": str(folder), "is_good": False, "faults": [error.message]}
+            )
+        raise NoAnswerError(f"bundle {folder} is not as it was certified: {error.message}", hint=error.hint) from error
 
 
 def _rows(check: BundleCheck, answer: dict[str, Any]) -> list[dict[str, Any]]:

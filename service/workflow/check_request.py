@@ -1,0 +1,31 @@
+"""Check what a search starts from, without computing anything."""
+
+from pathlib import Path
+
+from nuwa.base import load_base
+from nuwa.errors import NuwaError
+from nuwa.store.store import Store
+from service.workflow.devices import find_device
+from service.workflow.request import SearchRequest
+from service.workflow.ship import check_bundle_dir
+from service.workflow.sources import open_task
+
+
+def check_request(request: SearchRequest, store: Store, *, study: str) -> None:
+    """Load the base, read the data's index, and look up device, classes and predictor.
+
+    Raises:
+        NuwaError: If a name is unknown, a file is missing or corrupt, the predictor is of another device, or the
+            bundle's folder cannot be written.
+    """
+    check_bundle_dir(Path(request.bundle_dir), study=study)
+    spec = find_device(request.device, store)
+    base = load_base(request.base)
+    open_task(base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed)
+    if request.predictor_id is not None:
+        record = store.load_predictor(request.predictor_id)
+        if record.device_id != spec.device_id:
+            raise NuwaError(
+                f"latency predictor {request.predictor_id} is of device {record.device_id}, not of {spec.name}",
+                hint=f"nuwa profile {spec.name}",
+            )
