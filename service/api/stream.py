@@ -102,10 +102,20 @@ def _event_bytes(event: Event) -> bytes:
     return f"id: {event.number}\nevent: {kind}\ndata: {json.dumps(row, ensure_ascii=False)}\n\n".encode()
 
 
+# One event, as the HTML standard reads it; ``data`` holds JSON.
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string"},
+        "retry": {"type": "integer", "minimum": 0},
+    },
+}
 STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "All events were read, and there will be no more"},
 }
