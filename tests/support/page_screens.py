@@ -10,6 +10,8 @@ from playwright.sync_api import Page, sync_playwright
 SCREENS_DIR = Path(__file__).resolve().parents[2] / "docs" / "screens"
 SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
 SCHEMES = ("light", "dark")
+SCROLLED_TO = {"certificate": "Certificate"}
+"""Views of which a lower part is shown."""
 SETTLE_MS = 800
 """After the title is there: charts are drawn, and the events of a finished search are read."""
 
@@ -22,6 +24,7 @@ def routes(page: Page, study: str) -> dict[str, str]:
         "front": front,
         "front-zoom": f"{front}&zoom=front",
         "subnet": f"subnets/{found['subnet_id']}",
+        "certificate": f"subnets/{found['subnet_id']}",
         "devices": "devices",
         "device": f"devices/{found['device']}",
         "searches": "searches",
@@ -45,7 +48,11 @@ def take(url: str, study: str, folder: Path) -> None:
                     page.goto("about:blank")  # a change behind # alone would load nothing
                     page.goto(f"/#/{route}")
                     page.wait_for_selector("main h1")
-                    page.wait_for_function("!document.querySelector('.loading')")
+                    page.wait_for_selector(".loading", state="detached")
+                    if name in SCROLLED_TO:
+                        page.get_by_role("region", name=SCROLLED_TO[name], exact=True).evaluate(
+                            "e => e.scrollIntoView()"
+                        )
                     page.wait_for_timeout(SETTLE_MS)
                     page.screenshot(path=folder / f"{name}-{size}-{scheme}.png")
                 context.close()
