@@ -211,7 +211,7 @@ def main() -> None:
     gain = kinds.add_parser("gain", help="distilled against not distilled")
     gain.add_argument("--data", type=Path, required=True, help="CIFAR-100 in Parquet, all classes")
     gain.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    gain.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    gain.add_argument("--recipes", nargs="+", choices=RECIPES, default=[LABELS, DISTILLED])
     gain.add_argument("--seeds", type=int, default=3)
     gain.add_argument("--steps", type=int, default=100)
     gain.add_argument("-o", "--output", type=Path, required=True)
