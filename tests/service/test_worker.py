@@ -15,23 +15,12 @@ from deploy.bundle import is_bundle
 from nuwa.store.lists import query_certificates
 from nuwa.store.records import JobRecord
 from nuwa.store.store import Store, open_store
-from service.worker.worker import Worker
-from tests.support.toy_jobs import assert_done_once, queue_search, start_worker, toy_request, wait_for
-
-
-@pytest.fixture(scope="module")
-def profiled(tmp_path_factory: pytest.TempPathFactory, toy_base: Path) -> Path:
-    """A folder whose database holds a profile of the toy base that a worker made; searches start from copies."""
-    folder = tmp_path_factory.mktemp("profiled")
-    with open_store(str(folder / "nuwa.sqlite")) as opened:
-        opened.add_job("profile", {"device": "jetson-nano", "base": str(toy_base), "minutes": None, "seed": 0})
-        assert work(opened, folder) == 1
-    return folder
+from tests.support.toy_jobs import assert_done_once, queue_search, start_worker, toy_request, wait_for, work_off
 
 
 @pytest.fixture
-def store(tmp_path: Path, profiled: Path) -> Iterator[Store]:
-    shutil.copy(profiled / "nuwa.sqlite", tmp_path / "nuwa.sqlite")
+def store(tmp_path: Path, profiled_db: Path) -> Iterator[Store]:
+    shutil.copy(profiled_db, tmp_path / "nuwa.sqlite")
     with open_store(str(tmp_path / "nuwa.sqlite")) as opened:
         yield opened
 
@@ -44,7 +33,7 @@ def request_of(tmp_path: Path, toy_base: Path, toy_images: Path) -> Any:
 
 def work(store: Store, tmp_path: Path) -> int:
     """Do what is queued in this process, until nothing is left."""
-    return Worker(store, cache_dir=tmp_path / "cache", stop=threading.Event(), poll_s=0.1).run(is_once=True)
+    return work_off(store, tmp_path / "cache")
 
 
 def job_of(store: Store, job: JobRecord) -> JobRecord:

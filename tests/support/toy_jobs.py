@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from nuwa.store.records import JobRecord
 from nuwa.store.store import Store
+from service.worker.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY_BUDGET_MS = 1.5
@@ -25,6 +27,11 @@ def toy_request(base: Path, images: Path, bundle: Path, **more: Any) -> dict[str
 def queue_search(store: Store, study: str, request: dict[str, Any], *, resume: bool = False) -> JobRecord:
     """Queue a search as the service does."""
     return store.add_job("search", {"request": request, "resume": resume}, study=study)
+
+
+def work_off(store: Store, cache: Path) -> int:
+    """Do what is queued in this process, until nothing is left; return how many jobs that were."""
+    return Worker(store, cache_dir=cache, stop=threading.Event(), poll_s=0.1).run(is_once=True)
 
 
 def start_nuwa(*args: str) -> "subprocess.Popen[str]":
