@@ -88,7 +88,8 @@ def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
         changed.sort(key=lambda row: int(row["subnet"]))  # one order for all, or PostgreSQL sees a deadlock
         subnets = update(SubnetRow).where(SubnetRow.pk == bindparam("subnet"))
         connection.execute(subnets.values(top1=bindparam("value"), score_pk=bindparam("score")), changed)
-        latencies = update(LatencyRow).where(LatencyRow.subnet_pk == bindparam("subnet"))
+        is_other = LatencyRow.top1.is_distinct_from(bindparam("value"))
+        latencies = update(LatencyRow).where(LatencyRow.subnet_pk == bindparam("subnet"), is_other)
         connection.execute(latencies.values(top1=bindparam("value")), changed)
 
 

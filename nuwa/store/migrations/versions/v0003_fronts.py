@@ -41,36 +41,41 @@ _IS_BEATEN = f"""
     EXISTS (SELECT 1 FROM ({LAST.format(fronts="nuwa_fronts")}) p
             WHERE p.top1 > NEW.top1 OR (p.top1 = NEW.top1 AND p.latency_ms < NEW.latency_ms))
 """
+_IS_CHANGED = """
+    (OLD.latency_ms <> NEW.latency_ms OR OLD.top1 IS NOT NEW.top1 OR OLD.device_pk <> NEW.device_pk
+     OR OLD.task_pk <> NEW.task_pk OR OLD.base_pk <> NEW.base_pk OR OLD.subnet_pk <> NEW.subnet_pk)
+"""
+_WAS_ON_FRONT = f"OLD.top1 IS NOT NULL AND EXISTS (SELECT 1 FROM nuwa_fronts WHERE {IS_OLD})"
 _LEAVE_SQLITE = f"""
     INSERT INTO nuwa_stale_fronts SELECT OLD.device_pk, OLD.task_pk
-    WHERE ({{is_worse}}) AND EXISTS (SELECT 1 FROM nuwa_fronts WHERE {IS_OLD})
+    WHERE ({{is_worse}})
       AND NOT EXISTS (SELECT 1 FROM nuwa_stale_fronts WHERE device_pk = OLD.device_pk AND task_pk = OLD.task_pk);
     DELETE FROM nuwa_fronts WHERE {IS_OLD};
 """
+_ENTER_SQLITE = f"""
+    DELETE FROM nuwa_fronts WHERE {BEATEN_BY_NEW};
+    INSERT INTO nuwa_fronts {COLUMNS} VALUES {NEW_POINT};
+"""
+# A changed row leaves by one trigger and enters by another, in whatever order they come: most rows do neither, and
+# their conditions cost two look-ups.
 SQLITE = (
     f"""
     CREATE TRIGGER nuwa_fronts_insert AFTER INSERT ON nuwa_latencies
     WHEN NEW.top1 IS NOT NULL AND NOT {_IS_BEATEN}
-    BEGIN
-        DELETE FROM nuwa_fronts WHERE {BEATEN_BY_NEW};
-        INSERT INTO nuwa_fronts {COLUMNS} VALUES {NEW_POINT};
-    END
+    BEGIN {_ENTER_SQLITE} END
     """,
     f"""
-    CREATE TRIGGER nuwa_fronts_update AFTER UPDATE ON nuwa_latencies
-    WHEN OLD.latency_ms <> NEW.latency_ms OR OLD.top1 IS NOT NEW.top1 OR OLD.device_pk <> NEW.device_pk
-      OR OLD.task_pk <> NEW.task_pk OR OLD.base_pk <> NEW.base_pk OR OLD.subnet_pk <> NEW.subnet_pk
-    BEGIN
-        {_LEAVE_SQLITE.format(is_worse=IS_WORSE)}
-        DELETE FROM nuwa_fronts WHERE NOT {_IS_BEATEN} AND {BEATEN_BY_NEW};
-        INSERT INTO nuwa_fronts {COLUMNS} SELECT {NEW_POINT[1:-1]} WHERE NEW.top1 IS NOT NULL AND NOT {_IS_BEATEN};
-    END
+    CREATE TRIGGER nuwa_fronts_leave AFTER UPDATE ON nuwa_latencies WHEN {_IS_CHANGED} AND {_WAS_ON_FRONT}
+    BEGIN {_LEAVE_SQLITE.format(is_worse=IS_WORSE)} END
     """,
     f"""
-    CREATE TRIGGER nuwa_fronts_delete AFTER DELETE ON nuwa_latencies WHEN OLD.top1 IS NOT NULL
-    BEGIN
-        {_LEAVE_SQLITE.format(is_worse="1")}
-    END
+    CREATE TRIGGER nuwa_fronts_enter AFTER UPDATE ON nuwa_latencies
+    WHEN {_IS_CHANGED} AND NEW.top1 IS NOT NULL AND NOT {_IS_BEATEN}
+    BEGIN {_ENTER_SQLITE} END
+    """,
+    f"""
+    CREATE TRIGGER nuwa_fronts_delete AFTER DELETE ON nuwa_latencies WHEN {_WAS_ON_FRONT}
+    BEGIN {_LEAVE_SQLITE.format(is_worse="1")} END
     """,
 )
 
