@@ -277,6 +277,38 @@ def test_search_is_started_and_followed_over_a_restart_of_the_server(
     expect(page.locator("main h1")).to_contain_text("Subnet")
 
 
+def test_search_is_cancelled_and_resumed(page: Page) -> None:
+    go(page, "searches/new?budget_ms=4.5&study=to-cancel")
+    page.get_by_role("button", name="start the search").click()
+    expect(page.locator("main h1")).to_have_text("to-cancel")
+    state = page.locator(".head .badge")
+    expect(state).to_have_text("queued")
+    page.get_by_role("button", name="cancel").click()
+    expect(state).to_have_text("interrupted")
+    page.get_by_role("button", name="resume").click()
+    expect(state).to_have_text("queued")
+    page.get_by_role("button", name="cancel").click()
+    expect(state).to_have_text("interrupted")
+
+
+def test_token_is_asked_for_once(browser: Browser, folder: Path, seeded: Seeded) -> None:
+    with (
+        serve_page(folder / "nuwa.sqlite", roots=[folder / "bundles"], token="open sesame") as server,
+        watched_page(browser, server.url) as page,
+    ):
+        go(page, "searches")
+        expect(page.locator("main h1")).to_have_text("Token")
+        page.get_by_label("This service wants a token").fill("wrong")
+        page.get_by_role("button", name="open").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        page.get_by_label("This service wants a token").fill("open sesame")
+        page.get_by_role("button", name="open").click()
+        expect(page.locator("main h1")).to_have_text("Searches")
+        go(page, f"subnets/{seeded.winner_id}")
+        with page.expect_download():
+            page.get_by_role("link", name="download the bundle").click()
+
+
 def test_empty_database_says_which_command_fills_it(browser: Browser, tmp_path: Path) -> None:
     with serve_page(tmp_path / "empty.sqlite", roots=[tmp_path]) as server, watched_page(browser, server.url) as page:
         go(page, "front")

@@ -22,13 +22,18 @@ class PageServer:
     Args:
         db: A SQLite file.
         roots: Data roots.
+        token: What clients have to show; None for nothing.
     """
 
-    def __init__(self, db: Path, *, roots: Sequence[Path]) -> None:
+    def __init__(self, db: Path, *, roots: Sequence[Path], token: str | None = None) -> None:
         self._db = db
         # Tests open many views in a second; what the limit does is tested elsewhere.
         self._settings = ServiceSettings(
-            roots=tuple(root.resolve() for root in roots), requests_per_s=1e5, burst=100_000, event_poll_s=0.05
+            roots=tuple(root.resolve() for root in roots),
+            token=token,
+            requests_per_s=1e5,
+            burst=100_000,
+            event_poll_s=0.05,
         )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -64,9 +69,9 @@ class PageServer:
 
 
 @contextmanager
-def serve_page(db: Path, *, roots: Sequence[Path]) -> Iterator[PageServer]:
+def serve_page(db: Path, *, roots: Sequence[Path], token: str | None = None) -> Iterator[PageServer]:
     """Serve for the length of a block."""
-    server = PageServer(db, roots=roots)
+    server = PageServer(db, roots=roots, token=token)
     server.start()
     try:
         yield server
