@@ -63,39 +63,42 @@ def measure_gain(options: argparse.Namespace) -> None:
     base = load_base()
     precision = pick_precision("auto", torch.device("cpu"))
     splits = load_dataset(options.data, label_column="fine_label")
-    for name in options.tasks:
+    keys = [
+        {"task": name, "seed": seed, "steps": options.steps, "recipe": recipe}
+        for name in options.tasks
+        for seed in range(options.seeds)
+        for recipe in options.recipes
+    ]
+    missing = [key for key in keys if not has_row(options.output, key)]
+    for name in dict.fromkeys(str(key["task"]) for key in missing):
         task = make_task(splits, data=str(options.data), base_labels=base.label_names, classes=TASKS[name])
         tensors = task_tensors(task, base.preprocess)
         test = split_tensors(task.test, base.preprocess)
         teacher_model = restrict_head(base.model, task.base_classes or ())
         student = Deriver(teacher_model, tensors.train, base.preprocess).derive(half_arch(teacher_model.arch))
         teacher = Teacher(teacher_model)
-        for seed in range(options.seeds):
-            for recipe in options.recipes:
-                key = {"task": name, "seed": seed, "steps": options.steps, "recipe": recipe}
-                if has_row(options.output, key):
-                    continue
-                config = _config_of(recipe, steps=options.steps, seed=seed)
-                result = finetune(
-                    student,
-                    teacher=None if recipe == LABELS else teacher,
-                    train=tensors.train,
-                    search=tensors.search,
-                    preprocess=base.preprocess,
-                    config=config,
-                )
-                row = {
-                    **key,
-                    "macs": count_macs(student.arch),
-                    "base_test_top1": score_split(teacher_model, test, base.preprocess).top1,
-                    "derived_search_top1": result.before.top1,
-                    "derived_test_top1": score_split(student, test, base.preprocess).top1,
-                    "search_top1": result.after.top1,
-                    "test_top1": score_split(result.student, test, base.preprocess).top1,
-                    "seconds": round(result.seconds, 1),
-                }
-                told = origin(runtime="torch", precision=precision, seed=seed, protocol=RECIPES[recipe])
-                append_row(options.output, row | told)
+        for key in (one for one in missing if one["task"] == name):
+            seed, recipe = int(str(key["seed"])), str(key["recipe"])
+            result = finetune(
+                student,
+                teacher=None if recipe == LABELS else teacher,
+                train=tensors.train,
+                search=tensors.search,
+                preprocess=base.preprocess,
+                config=_config_of(recipe, steps=options.steps, seed=seed),
+            )
+            row = {
+                **key,
+                "macs": count_macs(student.arch),
+                "base_test_top1": score_split(teacher_model, test, base.preprocess).top1,
+                "derived_search_top1": result.before.top1,
+                "derived_test_top1": score_split(student, test, base.preprocess).top1,
+                "search_top1": result.after.top1,
+                "test_top1": score_split(result.student, test, base.preprocess).top1,
+                "seconds": round(result.seconds, 1),
+            }
+            told = origin(runtime="torch", precision=precision, seed=seed, protocol=RECIPES[recipe])
+            append_row(options.output, row | told)
     _summarise(read_rows(options.output), options.output.with_name(f"{options.output.stem}_gain.csv"))
 
 

@@ -117,6 +117,8 @@ def measure_int8(options: argparse.Namespace) -> None:
 
 def measure_steps(options: argparse.Namespace) -> None:
     """Follow one subnet: base, derived, distilled, quantised."""
+    if has_row(options.output, {"step": "quantised"}):
+        return
     ground = Ground()
     arch = ground.arch_of(STEPS_SUBNET)
     derived = ground.deriver.derive(arch)
