@@ -11,6 +11,8 @@ DEMO_BUDGET_MS ?= 5.5
 DEMO_TRIALS ?= 60
 DEMO_DIR ?= runs/demo
 DEMO_FLAGS ?=
+# an empty PostgreSQL database is filled and timed as well: make bench-store STORE_URL=postgresql://user@host/name
+STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
@@ -69,7 +71,7 @@ bench-search: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/search.py
 
 bench-store: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/store.py --url runs/bench-store.sqlite
+	$(BIN)/python benchmarks/store.py --url $(STORE_URL)
 
 # rows that are there are kept: remove a table to measure it anew
 DEPLOY_DATA ?= ../shared/data/cifar100
