@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, func, insert, select, text, update
@@ -10,7 +11,7 @@ from nuwa.store.front_tables import fronts, stale_fronts
 from nuwa.store.fronts import mark_all_stale, mend_fronts
 from nuwa.store.query import find_subnets
 from nuwa.store.records import BaseRecord
-from nuwa.store.store import Store
+from nuwa.store.store import Store, open_store
 from nuwa.store.tables import LatencyRow
 from nuwa.store.wanted import SubnetFilter
 from tests.support.store_values import (
@@ -183,3 +184,13 @@ def test_writers_of_the_same_front_do_not_wait_for_each_other(filled: Store) -> 
     (only,) = unbeaten(points_of(filled))
     assert only[5] == pks[6]
     assert [name for name, _ in asked(filled)] == ["subnet-6"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_upgrading_fills_the_summary(version: int, tmp_path: Path, root: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    path.write_bytes((root / "tests" / "data" / f"store_v{version}.sqlite").read_bytes())
+    with open_store(str(path)) as upgraded:
+        points = points_of(upgraded)
+        assert points
+        assert summary(upgraded) == unbeaten(points)

@@ -245,3 +245,17 @@ def test_markup_in_a_cell_is_only_text(capsys: pytest.CaptureFixture[str], monke
 def test_classes_choose_the_task(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = answer(db, capsys, "--classes", ",".join(reversed(TASK.classes)), "--pareto", "--device", "lab-nano")
     assert [row["subnet_id"] for row in rows] == ["subnet-3", "subnet-2", "subnet-1", "subnet-0"]
+
+
+def test_a_terminal_shows_a_head_and_says_so(
+    db: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Output, "is_terminal", property(lambda _self: True))
+    monkeypatch.setattr("service.cli.commands.query.ROWS_ON_TERMINAL", 2)
+    assert ask(db, "--sort", "latency") == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.strip().splitlines()) == 3
+    assert "the first 2 rows" in captured.err
+    assert ask(db, "--limit", "5") == 0
+    assert len(capsys.readouterr().out.strip().splitlines()) == 6
+    assert len(answer(db, capsys)) == 8

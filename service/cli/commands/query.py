@@ -33,6 +33,8 @@ from service.cli.query_view import (
 from service.cli.table_file import Rows, check_ending, write_rows
 from service.workflow.devices import find_device
 
+ROWS_ON_TERMINAL = 100
+"""Rows that people are shown where they asked for no number: a database may hold millions."""
 TOPICS = ("subnets", "latencies", "studies", "devices", "certificates")
 
 
@@ -55,6 +57,10 @@ def command(topic: str, **values: Any) -> None:
     kind = _kind(topic, values)
     context = click.get_current_context()
     check_filters(kind, [name for name in values if context.get_parameter_source(name) is ParameterSource.COMMANDLINE])
+    is_shown = output.is_terminal and path is None and not (output.json or output.csv)
+    is_head = is_shown and values["limit"] is None and kind in ("subnets", "latencies")
+    if is_head:
+        values["limit"] = ROWS_ON_TERMINAL
     with database(values, must_exist=True) as store:
         answer = _ask(kind, store, values)
     if answer.is_truncated and values["limit"] is None:
@@ -68,6 +74,8 @@ def command(topic: str, **values: Any) -> None:
         if not answer.rows:
             output.note(_nothing(values))
         _show(answer, output)
+    if is_head and len(answer.rows) == ROWS_ON_TERMINAL:
+        output.note(f"the first {ROWS_ON_TERMINAL} rows; --limit N shows more, --csv, --json or -o FILE gives all")
 
 
 @dataclass(frozen=True)
