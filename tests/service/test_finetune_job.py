@@ -69,6 +69,7 @@ def test_killed_in_the_middle_and_resumed_equals_the_unbroken_run(
     whole_dir = shutil.copytree(bundle_dir, tmp_path / "whole")
     before = hash_folder(bundle_dir)
     asked = ["--base", str(toy_base), "--data", str(toy_images), "--finetune-steps", str(STEPS), "--seed", "3"]
+    asked += ["--teacher", "tuned"]  # the base itself could teach a copy of itself nothing
     cache = ["--cache-dir", str(tmp_path / "cache")]
 
     process = subprocess.Popen([*PROGRAM, "finetune", str(bundle_dir), *asked, *cache, "-q"], env=environment())
@@ -78,6 +79,7 @@ def test_killed_in_the_middle_and_resumed_equals_the_unbroken_run(
     assert hash_folder(bundle_dir) == before
 
     resumed = nuwa(capsys, "finetune", str(bundle_dir), "--resume", *cache)  # no data, no steps: it knows
+    shutil.copytree(tmp_path / "cache" / "teacher", tmp_path / "other" / "teacher")
     whole = nuwa(capsys, "finetune", str(whole_dir), *asked, "--cache-dir", str(tmp_path / "other"))
     assert resumed["resumed_from"] in (50, 100)
     assert whole["resumed_from"] is None
