@@ -10,6 +10,7 @@ import math
 import sqlite3
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -42,7 +43,8 @@ def _limit(max_memory_bytes: int, timeout_s: float) -> None:
         (resource.RLIMIT_CPU, math.ceil(timeout_s) + 1),
     ):
         _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        with suppress(ValueError, OSError):  # some systems have the name of a limit and refuse to set it
+            resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
