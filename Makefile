@@ -16,7 +16,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint types imports unit bench bench-derive bench-emulator bench-latency bench-search bench-store bench-deploy clean
+.PHONY: help demo serve test lint types imports unit bench bench-derive bench-emulator bench-latency bench-search bench-store bench-deploy bench-service clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -55,7 +55,7 @@ imports: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-bench: bench-emulator bench-derive bench-latency bench-store bench-deploy bench-search
+bench: bench-emulator bench-derive bench-latency bench-store bench-deploy bench-search bench-service
 
 # -P: a script's folder must not hide the package of the same name
 bench-emulator: $(VENV)/.installed-dev
@@ -75,6 +75,10 @@ bench-store: $(VENV)/.installed-dev
 
 # rows that are there are kept: remove a table to measure it anew
 DEPLOY_DATA ?= ../shared/data/cifar100
+bench-service: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.fuzz_api --requests 13000
+	$(BIN)/python -m benchmarks.kill_worker --kills 20
+
 bench-deploy: export OMP_NUM_THREADS := 1
 bench-deploy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.deploy_distil gain --data $(DEPLOY_DATA) -o benchmarks/results/deploy_distil.csv

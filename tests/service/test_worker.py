@@ -15,7 +15,15 @@ from deploy.bundle import is_bundle
 from nuwa.store.lists import query_certificates
 from nuwa.store.records import JobRecord
 from nuwa.store.store import Store, open_store
-from tests.support.toy_jobs import assert_done_once, queue_search, start_worker, toy_request, wait_for, work_off
+from tests.support.toy_jobs import (
+    assert_done_once,
+    paid_proposals,
+    queue_search,
+    start_worker,
+    toy_request,
+    wait_for,
+    work_off,
+)
 
 
 @pytest.fixture
@@ -93,10 +101,10 @@ def test_cancelled_search_stops_within_seconds_and_goes_on_when_resumed(
     record = store.search("mine")
     assert record is not None
     assert record.state == "interrupted"
-    before = [t["arch_id"] for t in store.trials("mine") if t["state"] in ("scored", "pruned")]
+    before = paid_proposals(store, "mine")
     queue_search(store, "mine", request | {"trials": len(before) + 2}, resume=True)
     assert work(store, tmp_path) == 1
-    after = [t["arch_id"] for t in store.trials("mine") if t["state"] in ("scored", "pruned")]
+    after = paid_proposals(store, "mine")
     assert after[: len(before)] == before
     assert len(after) == len(set(after)) == len(before) + 2
 
