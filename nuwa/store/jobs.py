@@ -255,6 +255,13 @@ class JobMethods(Database):
                 _say(connection, queued, "interrupted", "cancelled")
             running = JobRow.job_id == job_id, JobRow.state == "running"
             connection.execute(update(JobRow).where(*running).values(is_cancel_wanted=True))
+            row = connection.execute(select(JobRow.__table__).where(*running)).first()
+            if row is not None and not is_owner_alive(
+                host=row.owner_host, pid=row.owner_pid, heartbeat_at=row.heartbeat_at, now=utc_now()
+            ):  # nobody is there to be told
+                over = {"state": "interrupted", "finished_at": utc_now(), **_OVER}
+                connection.execute(update(JobRow).where(JobRow.pk == row.pk).values(over))
+                _say(connection, row.pk, "interrupted", "cancelled; its worker had died")
         return self._need(job_id)
 
     def is_cancel_wanted(self, claim: JobClaim) -> bool:

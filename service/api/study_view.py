@@ -39,7 +39,7 @@ def study_row(record: StudyRecord) -> dict[str, Any]:
 def study_document(record: StudyRecord, store: Store) -> dict[str, Any]:
     """Render everything that is known of a search."""
     latest = store.latest_events(record.study)
-    is_alive = record.is_alive
+    is_alive, has_job = record.is_alive, record.job is not None and record.job.is_active
     return study_row(record) | {
         "schema": "nuwa.study/1",
         "settings": record.settings,
@@ -48,8 +48,8 @@ def study_document(record: StudyRecord, store: Store) -> dict[str, Any]:
         "job": None if record.job is None else job_part(record.job),
         "latest": {kind: event_row(latest[kind]) if kind in latest else None for kind in KINDS},
         "progress": _progress(latest, record.settings),
-        "can_cancel": record.job is not None and record.job.is_active,
-        "can_resume": not is_alive and record.state != "queued",
+        "can_cancel": has_job,
+        "can_resume": not is_alive and not has_job,  # a job whose worker died is taken up by the next worker anyway
         "commands": [
             {"what": "go on with it", "command": shlex.join(["nuwa-search", "--study", record.study, "--resume"])}
         ],

@@ -147,6 +147,10 @@ def test_cancelling(store: Store) -> None:
     assert found is not None
     assert found.state == "interrupted"
     assert store.cancel_job(running.job_id).state == "interrupted"
+    dead = store.add_job("search", {}, study="dead")
+    assert store.claim_job() is not None
+    pretend(store, owner_pid=dead_pid())
+    assert store.cancel_job(dead.job_id).state == "interrupted"  # there is no worker to be told
     with pytest.raises(NuwaError, match="no job 'nothing'"):
         store.cancel_job("nothing")
 
