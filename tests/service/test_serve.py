@@ -76,7 +76,7 @@ def test_search_over_http_through_a_restart(
     asked = {"budget_ms": TOY_BUDGET_MS, "base": str(toy_base), "data": str(toy_images), "study": "mine"}
     with served(tmp_path, *roots) as address:
         search = f"{address}api/v1/searches/mine"
-        call(f"{address}api/v1/searches", asked | {"trials": 24, "finetune_steps": 1500})
+        call(f"{address}api/v1/searches", asked | {"trials": 6, "finetune_steps": 4})
         seen = follow(f"{search}/events", at_most=3)
     with served(tmp_path, *roots) as address:
         search = f"{address}api/v1/searches/mine"
