@@ -63,6 +63,7 @@ bench-emulator: $(VENV)/.installed-dev
 
 bench-derive: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/derive.py
+	$(BIN)/python -m benchmarks.derive_bench.timing
 
 bench-latency: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/latency_cards.py
@@ -76,7 +77,7 @@ bench-store: $(VENV)/.installed-dev
 # rows that are there are kept: remove a table to measure it anew
 DEPLOY_DATA ?= ../shared/data/cifar100
 bench-service: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.fuzz_api --requests 13000
+	$(BIN)/python -m benchmarks.fuzz_api
 	$(BIN)/python -m benchmarks.kill_worker --kills 20
 
 bench-deploy: export OMP_NUM_THREADS := 1

@@ -19,19 +19,21 @@ from tests.support.api_fuzz import SECRET, fuzz, hostile_paths, make_service, pa
 
 
 def main() -> None:
-    """Run, print, and write one row."""
+    """Run once per seed, print, and write a row for each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--requests", type=int, default=5050, help="per seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/fuzz_api.csv"))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        row = run(Path(folder), num_requests=args.requests, seed=args.seed)
-    print(row)
+    rows = []
+    for seed in args.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(run(Path(folder), num_requests=args.requests, seed=seed))
+        print(rows[-1], flush=True)
     with args.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerow(row)
+        writer.writerows(rows)
 
 
 def run(folder: Path, *, num_requests: int, seed: int) -> dict[str, object]:

@@ -5,12 +5,11 @@ narrow ones gain the most. It takes too long to do for every candidate, so the s
 only its best meet here, refined on fewer images than the winner will be.
 """
 
-import copy
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nuwa.arch import Arch
+from nuwa.vit import PlainViT
 from search.derive.deriver import Deriver
 from search.scorer import Score, Scorer, SubnetDeriver
 from search.seeds import num_different_blocks
@@ -33,19 +32,18 @@ class Finalist:
     refined: Score
 
 
+@dataclass(frozen=True)
 class _Refiner:
-    """Derives refined subnets from fewer images; statistics are shared with the deriver given."""
+    """Derives refined subnets from fewer images than the winner will get."""
 
-    def __init__(self, deriver: Deriver) -> None:
-        self._deriver = copy.copy(deriver)
-        images = min(REFINE_IMAGES, deriver.options.refine_images)
-        self._deriver.options = dataclasses.replace(deriver.options, refine=True, refine_images=images)
-        self.derive = self._deriver.derive
+    deriver: Deriver
+
+    def derive(self, arch: Arch) -> PlainViT:
+        return self.deriver.derive_refined(arch, max_images=REFINE_IMAGES)
 
 
 def refiner_of(deriver: Deriver) -> SubnetDeriver:
     """Return a deriver that refines quickly."""
-    deriver.prepare()  # before it is copied, so that statistics are taken once
     return _Refiner(deriver)
 
 

@@ -96,8 +96,12 @@ class Deriver:
         return self.derive_refined(arch) if self.options.refine else self._derive_once(arch)
 
     @torch.no_grad()
-    def derive_refined(self, arch: Arch) -> PlainViT:
+    def derive_refined(self, arch: Arch, *, max_images: int | None = None) -> PlainViT:
         """Cut ``arch`` and solve it again on its own activations, whatever ``options.refine`` says.
+
+        Args:
+            arch: As in ``derive``.
+            max_images: At most so many training images, for a quicker look; None for ``options.refine_images``.
 
         Raises:
             NuwaError: If ``arch`` does not fit in the model.
@@ -111,7 +115,8 @@ class Deriver:
             wide = self._derive_once(unrotated(arch, base))
             to_subnet = writer_rotation(plan.axes, arch=arch, base=base).float()
         aim = Wide(plan.model, copy.deepcopy(wide), to_subnet)
-        images = spread_evenly(self.train, self.options.refine_images)
+        count = self.options.refine_images
+        images = spread_evenly(self.train, count if max_images is None else min(count, max_images))
         refine(subnet, aim, arch=arch, split=images, preprocess=self.preprocess, ridge=self.options.refine_ridge)
         return subnet
 

@@ -283,3 +283,14 @@ def test_a_deriver_travels_to_another_process_with_its_statistics(monkeypatch):
     monkeypatch.setattr("search.derive.plan.collect_moments", None)  # calling it now would fail
     found = pickle.loads(sent).derive(arch).state_dict()
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(("max_images", "share"), [(None, 1.0), (1, None), (10_000, 1.0)])
+def test_refining_takes_at_most_the_images_asked_for(monkeypatch, max_images, share):
+    seen = []
+    monkeypatch.setattr("search.derive.deriver.refine", lambda *_, split, **__: seen.append(len(split)))
+    model = make_model("avg")
+    deriver = deriver_of(model)
+    deriver.derive_refined(with_blocks(model.arch, qk_dim=4, mlp_width=16), max_images=max_images)
+    whole = min(len(deriver.train), deriver.options.refine_images)
+    assert seen == [1 if share is None else whole]

@@ -56,21 +56,9 @@ def test_without_time_the_first_is_refined_alone(make_space, make_deriver, make_
     assert [f.trial for f in ranked] == trials[:1]
 
 
-def test_a_quick_refiner_takes_no_statistics_of_its_own(monkeypatch):
-    from search.derive.options import DeriveOptions
-
+def test_a_quick_refiner_asks_the_deriver_itself_for_fewer_images():
     class Fake:
-        options = DeriveOptions()
-        prepared = 0
+        def derive_refined(self, arch, *, max_images=None):
+            return arch, max_images
 
-        def prepare(self):
-            Fake.prepared += 1
-
-        def derive(self, arch):
-            return self.options
-
-    fake = Fake()
-    options = refiner_of(fake).derive(None)
-    assert (options.refine, options.refine_images) == (True, 256)
-    assert fake.options == DeriveOptions()  # the original goes on deriving quickly
-    assert Fake.prepared == 1
+    assert refiner_of(Fake()).derive("arch") == ("arch", 256)
