@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 from deploy.train.batches import BatchPlan
 from deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from deploy.train.hardware import autocast
-from deploy.train.interrupts import interrupt_deferred
 from deploy.train.outcome import Evaluation, Outcome, Progress, Rollback
 from deploy.train.processes import Processes
 from deploy.train.recipe import Recipe, hash_recipe
@@ -23,6 +22,7 @@ from deploy.train.score import Score
 from deploy.train.seeds import generator_for
 from deploy.train.watch import loss_problem, score_problem
 from nuwa.errors import NuwaError
+from nuwa.interrupts import interrupt_deferred
 
 MAX_ROLLBACKS = 3
 """Divergences after which a run gives up and keeps its best weights."""

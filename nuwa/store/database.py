@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from nuwa.errors import NuwaError, OutsideError
+from nuwa.interrupts import interrupt_deferred
 from nuwa.store.failures import driver_errors
 
 # How long a writer waits for another one. Our longest write (a batch of scores) takes well under a
@@ -134,11 +135,13 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Open a transaction that writes; it is stored whole on leaving, or not at all on an error.
 
+        Ctrl-C waits until it is over.
+
         Raises:
             NuwaError: If the file is not a database.
             OutsideError: If the server or disk fails, or another writer does not let go.
         """
-        with driver_errors(self.shown_url), self._writer.begin() as connection:
+        with interrupt_deferred(), driver_errors(self.shown_url), self._writer.begin() as connection:
             yield connection
 
     def close(self) -> None:

@@ -42,9 +42,19 @@ def served(folder: Path, *roots: Path) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGTERM)
             code = process.wait(60)
-    assert code in (0, -signal.SIGTERM), log.read_text()
+    assert code == 0, log.read_text()
+    for pid in re.findall(r"worker (\d+) started", log.read_text()):
+        assert not is_running(int(pid)), f"worker {pid} outlived its service"
     lines = [line for line in log.read_text().splitlines() if line.startswith("{")]
     assert all(json.loads(line)["level"] in ("info", "warning") for line in lines), log.read_text()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def call(url: str, body: dict[str, Any] | None = None) -> Any:

@@ -3,16 +3,15 @@
 import dataclasses
 import secrets
 import shlex
-import signal
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from nuwa.errors import NuwaError
+from nuwa.interrupts import end_like_ctrl_c
 from nuwa.settings import default_cache_dir, default_db_url
 from nuwa.store.store import Store, open_store
 from nuwa.task import parse_classes
@@ -42,7 +41,7 @@ def command(ctx: click.Context, /, **values: Any) -> int:
     classes, and an emulated Jetson Nano. Answers with the winner beside the base and writes a bundle.
     """
     output = output_from_flags(values, use_path=False)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_like_ctrl_c()
     store = open_store(values["db"] or default_db_url())
     try:
         request, study = _request(ctx, values, store)
@@ -187,7 +186,3 @@ def _show_plan(request: SearchRequest, study: str, output: Output) -> None:
         output.document(plan)
     else:
         output.table([{"setting": k, "value": v} for k, v in plan.items() if k != "schema"])
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nuwa.errors import NuwaError, OutsideError
+from nuwa.interrupts import end_like_ctrl_c
 from nuwa.settings import default_db_url
 from service.cli.command import NuwaCommand
 from service.cli.database import database
@@ -70,6 +71,7 @@ def command(
     the first root.
     """
     output = output_from_flags(values)
+    end_like_ctrl_c()  # uvicorn raises it again once it has stopped; workers are to end too
     for name in ("fastapi", "uvicorn", "prometheus_client"):
         if find_spec(name) is None:
             hint = "pip install 'nuwa-search[serve]'"

@@ -1,14 +1,13 @@
 """``nuwa worker``: do the searches and profiles that wait in the database."""
 
 import os
-import signal
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
+from nuwa.interrupts import end_like_ctrl_c
 from nuwa.settings import default_cache_dir
 from service.cli.command import NuwaCommand
 from service.cli.database import database
@@ -33,7 +32,7 @@ def command(once: bool, max_jobs: int | None, parent_pid: int | None, **values: 
     output = output_from_flags(values)
     log_to_stderr(is_verbose=not values["quiet"])
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_like_ctrl_c()
     if parent_pid is not None:
         threading.Thread(target=_end_with, args=(parent_pid,), name="nuwa-parent-watch", daemon=True).start()
     from service.worker.worker import Worker
@@ -49,15 +48,16 @@ def command(once: bool, max_jobs: int | None, parent_pid: int | None, **values: 
     return 0
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def _end_with(parent_pid: int) -> None:
-    """Interrupt this process when the service that started it has gone without a word."""
-    from service.worker.watch import interrupt_main_thread
+    """Interrupt this process when the service that started it has gone without a word.
+
+    Again and again: Python swallows an interrupt that arrives inside a destructor.
+    """
+    from service.worker.watch import REPEAT_S, interrupt_main_thread
 
     pause = threading.Event()
     while os.getppid() == parent_pid:
         pause.wait(PARENT_POLL_S)
-    interrupt_main_thread()
+    while True:
+        interrupt_main_thread()
+        pause.wait(REPEAT_S)

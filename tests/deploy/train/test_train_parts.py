@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import math
-import signal
-import threading
 
 import pytest
 import torch
@@ -11,7 +9,6 @@ from train_toys import PREPROCESS, make_split, make_vit
 from deploy.train.batches import plan_batches
 from deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from deploy.train.config import FinetuneConfig
-from deploy.train.interrupts import interrupt_deferred
 from deploy.train.optimiser import make_optimiser, make_schedule, set_lr
 from deploy.train.processes import join_processes
 from deploy.train.recipe import Recipe
@@ -150,39 +147,3 @@ def test_half_a_torchrun_environment_is_refused(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(NuwaError, match="RANK"):
         join_processes()
-
-
-def test_ctrl_c_waits_for_the_end_of_a_change():
-    done = []
-
-    def change():
-        with interrupt_deferred():
-            signal.raise_signal(signal.SIGINT)
-            done.append("whole")
-
-    with pytest.raises(KeyboardInterrupt):
-        change()
-    assert done == ["whole"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_a_handler_of_the_caller_and_other_threads_are_left_alone():
-    def mine(number, frame):
-        raise AssertionError
-
-    before = signal.signal(signal.SIGINT, mine)
-    try:
-        with interrupt_deferred():
-            assert signal.getsignal(signal.SIGINT) is mine
-    finally:
-        signal.signal(signal.SIGINT, before)
-    entered = []
-
-    def enter():
-        with interrupt_deferred():
-            entered.append(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
-
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    assert entered == [True]
