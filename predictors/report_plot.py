@@ -1,26 +1,37 @@
 """A picture of a report card: predicted against measured latency."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nuwa.errors import NuwaError
 from predictors.contract import Prediction
-from predictors.report_card import ReportCard
 
 Array = npt.NDArray[np.float64]
 
-_ENDINGS = (".png", ".svg", ".pdf")
+ENDINGS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#999999"
 
 
-def plot_card(card: ReportCard, prediction: Prediction, measured_ms: Array, path: Path, *, title: str) -> None:
+def check_picture(path: Path) -> None:
+    """Refuse a file that no picture can be written to, before anything is measured for it.
+
+    Raises:
+        NuwaError: If its ending is none of ``ENDINGS``.
+    """
+    if path.suffix not in ENDINGS:
+        raise NuwaError(f"a report card is drawn as {', '.join(ENDINGS)}, not {path.name}", hint="give -o card.png")
+
+
+def plot_card(report: Mapping[str, Any], prediction: Prediction, measured_ms: Array, path: Path, *, title: str) -> None:
     """Draw held-out nets with their intervals, and the band within 5 %.
 
     Args:
-        card: Its figures are written into the picture.
+        report: Its figures, as ``ReportCard.to_dict`` gives them, are written into the picture.
         prediction: Of the held-out nets.
         measured_ms: Their latencies, (n,).
         path: A ``.png``, ``.svg`` or ``.pdf`` file.
@@ -29,8 +40,7 @@ def plot_card(card: ReportCard, prediction: Prediction, measured_ms: Array, path
     Raises:
         NuwaError: If the ending is another, or matplotlib is not installed.
     """
-    if path.suffix not in _ENDINGS:
-        raise NuwaError(f"a report card is drawn as {', '.join(_ENDINGS)}, not {path.name}", hint="give -o card.png")
+    check_picture(path)
     try:
         from matplotlib.figure import Figure  # takes long to load, and few commands draw
     except ImportError as error:
@@ -56,14 +66,14 @@ def plot_card(card: ReportCard, prediction: Prediction, measured_ms: Array, path
             )
     axes.set_xlabel("measured latency in ms")
     axes.set_ylabel("predicted latency in ms")
-    axes.set_title(f"{title}\n{_figures(card)}", fontsize=10)
+    axes.set_title(f"{title}\n{_figures(report)}", fontsize=10)
     axes.legend(loc="upper left", frameon=False)
     figure.savefig(path, dpi=150)
 
 
-def _figures(card: ReportCard) -> str:
-    parts = [f"{card.num_heldout} unseen nets", f"error {card.errors.mape:.2%}"]
-    parts.append(f"{card.interval_coverage:.0%} inside the {card.nominal_coverage:.0%} interval")
-    if card.noise_floor_mape is not None:
-        parts.append(f"noise floor {card.noise_floor_mape:.2%}")
+def _figures(report: Mapping[str, Any]) -> str:
+    parts = [f"{report['num_heldout']} unseen nets", f"error {report['mape']:.2%}"]
+    parts.append(f"{report['interval_coverage']:.0%} inside the {report['nominal_coverage']:.0%} interval")
+    if report["noise_floor_mape"] is not None:
+        parts.append(f"noise floor {report['noise_floor_mape']:.2%}")
     return ", ".join(parts)

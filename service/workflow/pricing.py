@@ -26,6 +26,7 @@ from predictors.profile import ProfileResult, ProfileSettings, profile
 from predictors.transfer_profile import TransferResult, profile_by_transfer
 from service.workflow.devices import opened_device
 from service.workflow.notebook import StoreNotebook
+from service.workflow.report_picture import HELDOUT, heldout_json
 
 PROTOCOL = MeasureProtocol()
 """How every figure of a profile and of a search is taken, so that they may be compared."""
@@ -116,6 +117,7 @@ def run_profile(
             "base_arch_id": base.arch_id,
             "predictor": predictor.to_dict(),
             "relative_sd": result.relative_sd,
+            HELDOUT: heldout_json(predictor, result.heldout),
         },
         report=result.report.to_dict(),
     )

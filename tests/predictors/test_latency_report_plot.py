@@ -15,10 +15,10 @@ PREDICTION = Prediction(*np.array([[1.02, 2.04, 3.06, 4.8], [0.97, 1.94, 2.91, 4
 @pytest.mark.parametrize(("name", "magic"), [("card.png", b"\x89PNG"), ("card.svg", b"<?xml")])
 def test_cards_are_drawn(tmp_path, name, magic):
     path = tmp_path / name
-    plot_card(CARD, PREDICTION, MEASURED, path, title="formula (measured)")
+    plot_card(CARD.to_dict(), PREDICTION, MEASURED, path, title="formula (measured)")
     assert path.read_bytes().startswith(magic)
 
 
 def test_other_endings_are_refused(tmp_path):
     with pytest.raises(NuwaError, match=r"card\.bmp"):
-        plot_card(CARD, PREDICTION, MEASURED, tmp_path / "card.bmp", title="")
+        plot_card(CARD.to_dict(), PREDICTION, MEASURED, tmp_path / "card.bmp", title="")

@@ -18,6 +18,8 @@ from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
 from service.workflow.devices import added_devices, find_device
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 @click.group()
 def command() -> None:
@@ -43,12 +45,18 @@ def ls(**values: Any) -> None:
 @click.option("--table", "wants_table", is_flag=True, help="Its latency table; with -o as a .csv or .parquet file.")
 @with_flags()
 def show(name: str, *, wants_table: bool, **values: Any) -> None:
-    """Show a device, its latency table and the report card of its newest predictor."""
+    """Show a device, its latency table and the report card of its newest predictor.
+
+    With -o card.png (or .svg, .pdf) the report card is drawn: predicted against measured latency.
+    """
     output = output_from_flags(values)
     with database(values) as store:
         spec = find_device(name, store)
         if wants_table:
             _show_table(store, spec, values)
+            return
+        if values["output"] and Path(values["output"]).suffix in PICTURES:
+            _draw(store, spec, values)
             return
         luts = [lut for lut in store.luts() if lut.device_id == spec.device_id]
         predictors = store.predictors(spec.device_id)
@@ -66,6 +74,17 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
         rows.append({"fact": "predictor", "value": record["predictor_id"]})
         rows += [{"fact": f"  {k}", "value": v} for k, v in record["report"].items() if not isinstance(v, dict)]
     output.table(rows)
+
+
+def _draw(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:
+    from service.workflow.report_picture import draw_report
+
+    known = store.predictors(spec.device_id)
+    if not known:
+        raise NuwaError(f"device {spec.name} has no latency predictor yet", hint=f"nuwa profile {spec.name}")
+    path = Path(values["output"]).expanduser()
+    draw_report(spec, known[0], path)
+    output_from_flags(values, use_path=False).note(f"the report card of {known[0].predictor_id} is drawn in {path}")
 
 
 def _show_table(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:

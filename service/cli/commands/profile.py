@@ -8,8 +8,10 @@ import click
 
 from nuwa.base import Base, load_base
 from nuwa.device import DeviceSpec
+from nuwa.errors import NuwaError
 from nuwa.store.store import Store
 from predictors.profile import ProfileSettings
+from predictors.report_plot import check_picture
 from service.cli.again import command_to_go_on
 from service.cli.command import NuwaCommand
 from service.cli.database import database
@@ -19,7 +21,6 @@ from service.cli.progress import ProgressLine
 from service.workflow.devices import find_device
 from service.workflow.pricing import (
     PROTOCOL,
-    PricedDevice,
     Progress,
     exporter_of,
     kit_profile,
@@ -27,6 +28,7 @@ from service.workflow.pricing import (
     transfer_profile,
 )
 from service.workflow.profile_answer import head_json, profile_json
+from service.workflow.report_picture import draw_report
 
 INTERRUPTED = 130
 
@@ -41,6 +43,8 @@ def command(device: str, **values: Any) -> int:
     -o card.png it draws predicted against measured latency.
     """
     output = output_from_flags(values, use_path=False)
+    if values["output"]:
+        _check_output(values)
     base = load_base(values["base"])
     with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
         spec = find_device(device, store)
@@ -61,13 +65,22 @@ def command(device: str, **values: Any) -> int:
             go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
             output.note(f"\ninterrupted; everything measured is saved. To go on:\n  {go_on}")
             return INTERRUPTED
-    if values["output"] and Path(values["output"]).exists():
+    if values["output"]:
         output.note(f"picture: {values['output']}")
     if output.json:
         output.document(answer)
     else:
         output.table([{"figure": name, "value": value} for name, value in _rows(answer)])
     return 0
+
+
+def _check_output(values: Mapping[str, Any]) -> None:
+    """Refuse what cannot be drawn before anything is measured."""
+    for name in ("from", "kit", "import"):
+        if values[name]:
+            hint = f"leave out -o, or --{name}"
+            raise NuwaError(f"-o draws the nets held out by a profile, and --{name} holds none out", hint=hint)
+    check_picture(Path(values["output"]))
 
 
 def _profile(
@@ -88,7 +101,7 @@ def _profile(
     settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
     priced = run_profile(store, spec, base.arch, settings=settings, progress=progress)
     if values["output"]:
-        draw_card(priced, Path(values["output"]))
+        draw_report(spec, store.load_predictor(priced.predictor_id), Path(values["output"]).expanduser())
     return profile_json(priced)
 
 
@@ -111,17 +124,3 @@ def _rows(answer: dict[str, Any]) -> list[tuple[str, Any]]:
     rows += [(f"{name} {k}", v) for name, part in report.items() if isinstance(part, dict) for k, v in part.items()]
     rows += [(name, answer[name]) for name in ("transferred_from", "curve", "missing", "seconds") if name in answer]
     return rows
-
-
-def draw_card(priced: PricedDevice, path: Path) -> None:
-    """Draw predicted against measured latency of the held-out models."""
-    import numpy as np
-
-    from predictors.report_plot import plot_card
-
-    result = priced.profiled
-    if result is None or not result.heldout:
-        return
-    prediction = priced.predictor.predict([arch for arch, _ in result.heldout])
-    measured_ms = np.array([ms for _, ms in result.heldout])
-    plot_card(result.report, prediction, measured_ms, path, title=f"{priced.spec.name}, {priced.spec.provenance}")
