@@ -1,5 +1,6 @@
 """Fill a latency table: a coarse grid first, then the rows whose price is least certain."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -65,12 +66,12 @@ def fill_table(
         relative_sd: Standard error of one measurement relative to its value.
         deadline: ``time.monotonic`` value to stop at; a handful of rows of each kind is measured all
             the same.
-        progress: Called with a label, rows done and rows planned.
+        progress: Called with a label, rows in the table and None, since what is uncertain shows on the way.
 
     Returns:
         The new rows.
     """
-    filler = _Filler(plan, base, timer, notebook, background, relative_sd, progress)
+    filler = _Filler(plan, base, timer, notebook, background, relative_sd, _counted(progress, notebook))
     added = filler.measure([stem_of(arch) for arch in _stem_archs(base, plan)], deadline=None)
     groups = contexts_in(base, plan.axes)
     for contexts in groups:
@@ -84,6 +85,18 @@ def fill_table(
     for contexts in groups:
         added += filler.refine(contexts, deadline=deadline)
     return added
+
+
+def _counted(progress: Progress | None, notebook: Notebook) -> Progress | None:
+    """Report the rows of the whole table: what the step at hand plans is a small part of it."""
+    if progress is None:
+        return None
+    rows = itertools.count(len(notebook.rows()) + 1)
+
+    def count(label: str, _done: int, _total: int | None) -> None:
+        progress(label, next(rows), None)
+
+    return count
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from latency.table.axes import axes_of
 from latency.table.build import Progress
 from latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
 from nuwa.arch import Arch, BlockSpec
-from nuwa.device import Device, MeasureProtocol
+from nuwa.device import Device, DeviceSpec, MeasureProtocol
 from predictors.fill_table import TablePlan, fill_table
 from predictors.latency.background import find_background
 from predictors.latency.predictor import LatencyPredictor, subject_of
@@ -124,8 +124,7 @@ def profile(
     begun = time.monotonic()
     settings = settings or ProfileSettings()
     is_emulated = device.spec.provenance == "emulated"
-    if settings.minutes is None and not is_emulated:
-        settings = replace(settings, minutes=DEFAULT_MINUTES)
+    minutes = minutes_of(settings, device.spec)
     repeats = settings.repeats or (_EMULATED_REPEATS if is_emulated else _REAL_REPEATS)
     notebook = notebook if notebook is not None else MemoryNotebook()
     keeps = ("reference", "probe") if is_emulated else ("reference", "probe", "chain")
@@ -136,7 +135,7 @@ def profile(
         sessions = {"fit": opened[::2], "heldout": opened[1::2]}
     relative_sd = _repeatability(timer, base, notebook)
     fit_archs, heldout_archs = _choose_models(base, settings)
-    deadlines = _deadlines(begun, settings.minutes)
+    deadlines = _deadlines(begun, minutes)
     rows_before = len(notebook.rows())
     axes = axes_of(base, embed_dims=settings.embed_dims)
     background = find_background(
@@ -195,6 +194,13 @@ def profile(
         relative_sd=relative_sd,
         seconds=time.monotonic() - begun,
     )
+
+
+def minutes_of(settings: ProfileSettings, spec: DeviceSpec) -> float | None:
+    """Say how many minutes a profile may take; None where it takes what it needs, as on emulated devices."""
+    if settings.minutes is None and spec.provenance != "emulated":
+        return DEFAULT_MINUTES
+    return settings.minutes
 
 
 def _repeatability(timer: ArchTimer, base: Arch, notebook: Notebook) -> float:

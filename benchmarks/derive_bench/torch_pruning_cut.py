@@ -1,8 +1,8 @@
 """Torch-Pruning (PyPI `torch-pruning`) on the supplied base, cut to a MAC budget without training afterwards.
 
-Its L2 and Taylor importances, uniform ratios over layers, heads' widths and MLPs; with and without the residual
-stream among the pruned dimensions. Softmax keeps the scale of the unpruned heads, which spares Torch-Pruning an
-error its own ViT example makes.
+Its L2 and Taylor importances, uniform ratios over layers or isomorphic groups, heads' widths and MLPs; with and
+without the residual stream among the pruned dimensions. Softmax keeps the scale of the unpruned heads, which spares
+Torch-Pruning an error its own ViT example makes.
 """
 
 import copy
@@ -56,13 +56,26 @@ def prune_to(
     importance: Importance,
     gradients: dict[str, torch.Tensor],
     with_stream: bool,
+    isomorphic: bool = False,
 ) -> PlainViT:
-    """Find the smallest uniform ratio that meets ``max_macs`` by bisection."""
+    """Find the smallest ratio that meets ``max_macs`` by bisection.
+
+    Args:
+        model: The whole net.
+        max_macs: Not to be exceeded.
+        importance: What channels are ranked by.
+        gradients: By parameter name, for ``taylor``.
+        with_stream: Whether the residual stream is cut too.
+        isomorphic: Rank channels of all layers of one shape together (Isomorphic Pruning, arXiv 2407.04616)
+            instead of cutting every layer by the same ratio.
+    """
     low, high = 0.0, 0.97
     best: PlainViT | None = None
     for _ in range(BISECTIONS):
         ratio = (low + high) / 2
-        pruned = _prune(model, ratio, importance=importance, gradients=gradients, with_stream=with_stream)
+        pruned = _prune(
+            model, ratio, importance=importance, gradients=gradients, with_stream=with_stream, isomorphic=isomorphic
+        )
         if pruned is not None and count_macs(pruned.arch) <= max_macs:
             best, high = pruned, ratio
         else:
@@ -79,6 +92,7 @@ def _prune(
     importance: Importance,
     gradients: dict[str, torch.Tensor],
     with_stream: bool,
+    isomorphic: bool,
 ) -> PlainViT | None:
     net = copy.deepcopy(model)
     for name, parameter in net.named_parameters():
@@ -97,6 +111,8 @@ def _prune(
         torch.zeros(1, 3, 32, 32),
         importance=score,
         pruning_ratio=ratio,
+        global_pruning=isomorphic,
+        isomorphic=isomorphic,
         ignored_layers=ignored,
         num_heads=heads,
         prune_head_dims=True,

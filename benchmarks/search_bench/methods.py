@@ -189,10 +189,17 @@ def random_search(task: TaskSetting, device: DeviceSetting, budget_ms: float, tr
     return unaided("random", repair=True)(task, device, budget_ms, trials, seed)
 
 
-def torch_pruning(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+def torch_pruning(*, isomorphic: bool) -> Method:
     """Torch-Pruning by Taylor importance, widths cut until the device measures the budget."""
-    del trials, seed
-    cut = _taylor_cut(task)
+
+    def method(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+        del trials, seed
+        return _cut_to_latency(_taylor_cut(task, isomorphic=isomorphic), device, budget_ms)
+
+    return method
+
+
+def _cut_to_latency(cut: Callable[[float], PlainViT], device: DeviceSetting, budget_ms: float) -> Outcome:
     low, high = LEAST_MAC_SHARE, 1.0
     best = cut(low)
     if device.measure(best.arch) > budget_ms:
@@ -207,12 +214,13 @@ def torch_pruning(task: TaskSetting, device: DeviceSetting, budget_ms: float, tr
     return Outcome(best.arch, best)
 
 
-_TAYLOR_CUTS: dict[str, Callable[[float], PlainViT]] = {}
+_TAYLOR_CUTS: dict[tuple[str, bool], Callable[[float], PlainViT]] = {}
 
 
-def _taylor_cut(task: TaskSetting) -> Callable[[float], PlainViT]:
+def _taylor_cut(task: TaskSetting, *, isomorphic: bool) -> Callable[[float], PlainViT]:
     """Cut to a share of the base's MACs; gradients are taken, and shares cut, once per task."""
-    if task.name not in _TAYLOR_CUTS:
+    key = task.name, isomorphic
+    if key not in _TAYLOR_CUTS:
         net = restricted_timm(task.base_folder, task.classes)
         few = spread_evenly(task.tensors.train, TAYLOR_IMAGES)
         gradients = taylor_gradients(net, few, task.tensors.preprocess)
@@ -220,10 +228,17 @@ def _taylor_cut(task: TaskSetting) -> Callable[[float], PlainViT]:
 
         @functools.cache
         def cut(share: float) -> PlainViT:
-            return prune_to(net, int(share * full), importance="taylor", gradients=gradients, with_stream=False)
+            return prune_to(
+                net,
+                int(share * full),
+                importance="taylor",
+                gradients=gradients,
+                with_stream=False,
+                isomorphic=isomorphic,
+            )
 
-        _TAYLOR_CUTS[task.name] = cut
-    return _TAYLOR_CUTS[task.name]
+        _TAYLOR_CUTS[key] = cut
+    return _TAYLOR_CUTS[key]
 
 
 def _memoised(method: Method) -> Method:
@@ -245,7 +260,8 @@ METHODS: dict[str, Method] = {
     "random": random_search,
     "nsga2": unaided("nsga2", repair=False),
     "tpe": unaided("tpe", repair=False),
-    "torch-pruning": _memoised(torch_pruning),
+    "torch-pruning": _memoised(torch_pruning(isomorphic=False)),
+    "torch-pruning-isomorphic": _memoised(torch_pruning(isomorphic=True)),
 }
 ABLATIONS: dict[str, Method] = {"ours-without-finalists": without_finalists}
 """Run only where ``--methods`` names them."""

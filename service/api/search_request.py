@@ -1,6 +1,5 @@
 """A search that a client asks for, checked before it is queued."""
 
-import secrets
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,9 +11,8 @@ from service.api.problems import FieldProblem, HttpError
 from service.api.roots import base_from_client, data_from_client, path_inside
 from service.api.settings import ServiceSettings
 from service.workflow.devices import find_device
-from service.workflow.request import SearchRequest, dict_from_request, request_from_dict
+from service.workflow.request import STUDY_PATTERN, SearchRequest, dict_from_request, new_study, request_from_dict
 
-STUDY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_SEED = 2**31 - 1
 MAX_CLASSES = 1000
 """ImageNet's; also what a request body holds."""
@@ -74,7 +72,7 @@ def request_from_client(wanted: NewSearch, store: Store, settings: ServiceSettin
     Raises:
         HttpError: 422, if a name is unknown or a path lies outside the roots.
     """
-    study = wanted.study or f"{_name_of(wanted.device)}-{wanted.budget_ms:g}ms-{secrets.token_hex(3)}"
+    study = wanted.study or new_study(wanted.device, wanted.budget_ms)
     check_device(wanted.device, store)
     if wanted.predictor_id is not None:
         _check_predictor(wanted.predictor_id, store)
@@ -141,7 +139,3 @@ def _check_predictor(predictor_id: str, store: Store) -> None:
 
 def _wrong(where: str, what: str) -> HttpError:
     return HttpError(422, f"{where}: {what}", errors=[FieldProblem(where=where, what=what)])
-
-
-def _name_of(device: str) -> str:
-    return "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "-_." else "-" for letter in device)

@@ -1,6 +1,7 @@
 """Searches as rows and documents."""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from nuwa.store.records import Event, JobRecord
@@ -96,6 +97,13 @@ def event_row(event: Event) -> dict[str, Any]:
         "at": moment(event.created_at),
         "data": event.payload,
     }
+
+
+def events_document(events: Sequence[Event], *, after: int) -> dict[str, Any]:
+    """Render events behind number ``after`` as one list, with the number to go on from."""
+    rows = [event_row(event) for event in events]
+    next_after = rows[-1]["number"] if rows else after
+    return {"schema": "nuwa.event/1", "rows": rows, "count": len(rows), "next_after": next_after}
 
 
 def _progress(latest: dict[str, Event], settings: dict[str, Any]) -> dict[str, Any]:

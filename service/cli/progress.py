@@ -50,6 +50,21 @@ class ProgressLine:
         self.clear()
 
 
+class Pace:
+    """Knows how long each step has run, and from that how long it will."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, tuple[float, int]] = {}
+
+    def left(self, label: str, done: int, total: int | None) -> str:
+        """Render the time left of a step: ``1 min 20 s left``; empty until it is known."""
+        now_s = time.monotonic()
+        begun_s, before = self._begun.setdefault(label, (now_s, done))
+        if not total or done <= before:
+            return ""
+        return time_left((now_s - begun_s) / (done - before) * (total - done))
+
+
 def time_left(seconds: float | None) -> str:
     """Render seconds left: ``1 min 20 s left``; empty when not known."""
     if seconds is None or seconds < 0:

@@ -1,6 +1,5 @@
 """What a search shows: progress while it runs, base and winner side by side at the end."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from search.trials import TrialReport
 from service.cli.figures import count, interval, measured, milliseconds, percent, predicted
 from service.cli.output import Output
 from service.cli.picture import cut_summary, picture
-from service.cli.progress import ProgressLine, time_left
+from service.cli.progress import Pace, ProgressLine
 from service.workflow.hooks import Hooks
 from service.workflow.request import SearchRequest
 
@@ -27,7 +26,7 @@ class SearchWatch:
     def __init__(self, line: ProgressLine, *, trials: int) -> None:
         self._line = line
         self._trials = trials
-        self._begun: dict[str, float] = {}
+        self._pace = Pace()
         self._scored = 0
         self._proposed = 0
         self._feasible = 0
@@ -37,14 +36,9 @@ class SearchWatch:
         """Return the callbacks."""
         return Hooks(step=self._line.step, count=self._count, trial=self._trial, finetune=self._finetune)
 
-    def _left(self, label: str, done: int, total: int | None) -> str:
-        begun = self._begun.setdefault(label, time.monotonic())
-        spent = time.monotonic() - begun
-        return time_left(spent / done * (total - done)) if total and done > 1 else ""
-
     def _count(self, label: str, done: int, total: int | None) -> None:
         of = f"/{total}" if total else ""
-        self._line.show("  ".join(filter(None, [f"{label} {done}{of}", self._left(label, done, total)])))
+        self._line.show("  ".join(filter(None, [f"{label} {done}{of}", self._pace.left(label, done, total)])))
 
     def _trial(self, trial: TrialReport) -> None:
         self._proposed += 1
@@ -56,7 +50,7 @@ class SearchWatch:
         if self._best is not None and self._best.kl is not None:
             latency = milliseconds(self._best.predicted_latency_ms)
             parts.append(f"best: KL {self._best.kl:.3f}, {percent(self._best.top1_search)} on search, {latency}")
-        parts.append(self._left("trial", self._scored, self._trials))
+        parts.append(self._pace.left("trial", self._scored, self._trials))
         self._line.show("  ".join(filter(None, parts)))
 
     def _finetune(self, state: FinetuneProgress) -> None:
@@ -64,7 +58,7 @@ class SearchWatch:
         parts = [f"fine-tuning {state.step}/{state.steps}"]
         if "loss" in state.losses:
             parts.append(f"loss {state.losses['loss']:.3f}")
-        parts += [f"best {best} on search", self._left("fine-tuning", state.step, state.steps), state.event]
+        parts += [f"best {best} on search", self._pace.left("fine-tuning", state.step, state.steps), state.event]
         self._line.show("  ".join(filter(None, parts)))
 
 

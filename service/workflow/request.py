@@ -1,6 +1,8 @@
 """What a search was asked for, as a value that is stored so that it can be resumed."""
 
 import dataclasses
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +10,9 @@ from typing import Any, Literal
 from nuwa.errors import NuwaError
 
 BudgetStatistic = Literal["median", "p95", "p99"]
+
+STUDY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""Of names that studies are started under: they become folders and parts of addresses."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,26 @@ class SearchRequest:
                 f"base {self.base!r} needs images: --data is missing",
                 hint="name an image folder, a Parquet file or folder, or a data set: --data PATH",
             )
+
+
+def new_study(device: str, budget_ms: float) -> str:
+    """Make a name for a study of a device and a budget that was given none."""
+    word = "".join(letter if re.fullmatch(r"[A-Za-z0-9._-]", letter) else "-" for letter in device)
+    return f"{word.lstrip('._-') or 'study'}-{budget_ms:g}ms-{secrets.token_hex(3)}"
+
+
+def check_study(study: str) -> str:
+    """Return a new study's name, if it can be the name of a folder and a part of an address.
+
+    Raises:
+        NuwaError: If it cannot.
+    """
+    if not re.fullmatch(STUDY_PATTERN, study):
+        raise NuwaError(
+            f"a study cannot be named {study!r}",
+            hint="take at most 100 letters, digits, dots, dashes and underscores, a letter or digit first",
+        )
+    return study
 
 
 def dict_from_request(request: SearchRequest) -> dict[str, Any]:

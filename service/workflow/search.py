@@ -13,7 +13,7 @@ from nuwa.cache import Cache
 from nuwa.device import Device, Measurement
 from nuwa.errors import NoAnswerError, NuwaError
 from nuwa.store.heartbeat import Heartbeat
-from nuwa.store.records import Claim, SearchState
+from nuwa.store.records import Claim, PredictedLatency, SearchState
 from nuwa.store.store import Store
 from predictors.latency.predictor import LatencyPredictor
 from search.derive.deriver import Deriver
@@ -280,8 +280,10 @@ class _Search:
             shipment = self._shipment(shipped, facts=self._facts(accuracy))
             latency_ms = statistic(proven.measurement.latency_ms, request.budget_statistic)
             bundle = self._write(shipment, proven)
+            prediction = found.latency.predict([shipped.arch])
+            predicted = (float(prediction.value[0]), float(prediction.lower[0]), float(prediction.upper[0]))
             self._record(shipment, shipped, proven, accuracy, bundle)
-        prediction = found.latency.predict([shipped.arch])
+            self._record_prediction(shipment, found, predicted, fitted_id=answer["predictor_id"])
         answer["feasible"] = is_met
         answer["shipped"] = shipped.kind
         answer["verdict"] = "met" if is_met else "missed"
@@ -291,7 +293,7 @@ class _Search:
         answer["subnet"] = parts.subnet_part(
             shipped.arch,
             subnet_id=shipped.subnet_id,
-            predicted=(float(prediction.value[0]), float(prediction.lower[0]), float(prediction.upper[0])),
+            predicted=predicted,
             measurement=proven.measurement,
             accuracy={"top1_derived": accuracy.derived, "top1": accuracy.shipped},
         )
@@ -328,6 +330,24 @@ class _Search:
             bundle,
             measurement_id=measurement_id,
             budget_ms=self.request.budget_ms,
+        )
+
+    def _record_prediction(
+        self, shipment: Shipment, found: Found, predicted: tuple[float, float, float], *, fitted_id: str
+    ) -> None:
+        """Store what the winner was predicted to take: by the fitted predictor, or by one that misses corrected."""
+        known_id = found.latency.predictor_id
+        self.store.record_predicted_latencies(
+            [
+                PredictedLatency(
+                    subnet_id=shipment.subnet_id,
+                    device_id=self.inputs.device.device_id,
+                    predicted_latency_ms=predicted[0],
+                    predicted_interval_ms=predicted[1:],
+                    predictor_id=known_id if known_id == fitted_id else None,
+                    provenance=found.latency.subject.provenance,
+                )
+            ]
         )
 
     def _write(self, shipment: Shipment, proven: Proven) -> Path:

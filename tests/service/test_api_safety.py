@@ -106,6 +106,8 @@ def test_rate_is_limited_per_client(store: Store, tmp_path: Path) -> None:
     found = [client.get("/healthz") for _ in range(5)]
     assert [response.status_code for response in found] == [200, 200, 200, 429, 429]
     assert int(found[-1].headers["retry-after"]) > 1
+    files = ("/", "/web/js/app.js")
+    assert [client.get(path).status_code for path in files] == [200, 200], "a view takes dozens of its files"
     limit = RateLimit(per_s=2.0, burst=1)
     assert limit.wait_s("a", now_s=0.0) == 0.0
     assert limit.wait_s("a", now_s=0.0) == pytest.approx(0.5)

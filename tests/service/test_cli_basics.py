@@ -82,6 +82,7 @@ def test_budgets_that_are_no_budget(budget: str, capsys: pytest.CaptureFixture[s
         (["--budget-ms", "5", "--predictor", "abc"], "no latency predictor"),
         (["--resume"], "name of the study"),
         (["--resume", "--study", "never"], "no study 'never'"),
+        (["--budget-ms", "5", "--study", "../up"], "cannot be named '../up'"),
         (["--budget-ms", "5", "--config", "none.toml"], "no settings file"),
     ],
 )

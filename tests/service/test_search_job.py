@@ -98,6 +98,7 @@ def test_the_whole_way(job: Job, toy_base: Path) -> None:
     assert len({row["subnet_id"] for row in rows}) == len(rows) >= 6  # trials are different nets
     winner = next(row for row in rows if row["subnet_id"] == subnet["subnet_id"])
     assert winner["measured_latency_ms"] == subnet["measured_latency_ms"]
+    assert winner["predicted_latency_ms"] == pytest.approx(subnet["predicted_latency_ms"])
     assert (winner["top1"], winner["split"]) == (subnet["top1"], "test")
     assert studies[0]["state"] == "done"
 

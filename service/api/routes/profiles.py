@@ -15,7 +15,7 @@ from service.api.roots import base_from_client
 from service.api.routes.searches import After
 from service.api.search_request import MAX_SEED, check_device
 from service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
-from service.api.study_view import event_row, profile_document
+from service.api.study_view import events_document, profile_document
 
 router = APIRouter(prefix="/profiles", tags=["profiles"])
 JobId = Annotated[Word, Path(description="Id of a profile")]
@@ -73,9 +73,7 @@ def read_log(
 ) -> dict[str, Any]:
     """Read the events of a profile as one list."""
     _need(job_id, store)
-    rows = [event_row(event) for event in store.job_events(job_id, after=after, limit=limit)]
-    next_after = rows[-1]["number"] if rows else after
-    return {"schema": "nuwa.event/1", "rows": rows, "count": len(rows), "next_after": next_after}
+    return events_document(store.job_events(job_id, after=after, limit=limit), after=after)
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=JobAnswer)

@@ -15,7 +15,7 @@ from service.api.problems import HttpError
 from service.api.queueing import enqueue
 from service.api.search_request import Duration, NewSearch, check_stored_paths, request_from_client
 from service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
-from service.api.study_view import event_row, study_document, study_row
+from service.api.study_view import events_document, study_document, study_row
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 StudyName = Annotated[Word, Path(description="Name of a search")]
@@ -86,13 +86,7 @@ def read_log(
 ) -> dict[str, Any]:
     """Read the events of a search as one list."""
     need_study(study, store)
-    rows = [event_row(event) for event in store.events(study, after=after, limit=limit)]
-    return {
-        "schema": "nuwa.event/1",
-        "rows": rows,
-        "count": len(rows),
-        "next_after": rows[-1]["number"] if rows else after,
-    }
+    return events_document(store.events(study, after=after, limit=limit), after=after)
 
 
 @router.post("/{study}/cancel", status_code=202, response_model=StudyAnswer)

@@ -1,5 +1,6 @@
 """``nuwa profile``: measure a device's latency table and fit its predictor."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,14 @@ from nuwa.base import Base, load_base
 from nuwa.device import DeviceSpec
 from nuwa.errors import NuwaError
 from nuwa.store.store import Store
-from predictors.profile import ProfileSettings
+from predictors.profile import ProfileSettings, minutes_of
 from predictors.report_plot import check_picture
 from service.cli.again import command_to_go_on
 from service.cli.command import NuwaCommand
 from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import Output, output_from_flags
-from service.cli.progress import ProgressLine
+from service.cli.progress import Pace, ProgressLine, time_left
 from service.workflow.devices import find_device
 from service.workflow.pricing import (
     PROTOCOL,
@@ -48,10 +49,8 @@ def command(device: str, **values: Any) -> int:
     base = load_base(values["base"])
     with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
         spec = find_device(device, store)
-
-        def progress(label: str, done: int, total: int | None) -> None:
-            line.show(f"{label} {done}/{total or '?'}")
-
+        settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
+        progress = _progress(line, minutes_of(settings, spec))
         if values["dry_run"]:
             output.note(f"would profile {spec.name} for base {base.name}")
             return 0
@@ -59,7 +58,7 @@ def command(device: str, **values: Any) -> int:
             _write_kit(Path(values["kit"]), base, spec, output)
             return 0
         try:
-            answer = _profile(store, spec, base, values, progress)
+            answer = _profile(store, spec, base, values, settings, progress)
         except KeyboardInterrupt:
             line.clear()
             go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
@@ -83,8 +82,28 @@ def _check_output(values: Mapping[str, Any]) -> None:
     check_picture(Path(values["output"]))
 
 
+def _progress(line: ProgressLine, minutes: float | None) -> Progress:
+    """Show each count with the time left: to the end of the whole profile where it may take so many minutes."""
+    pace, begun_s = Pace(), time.monotonic()
+
+    def show(label: str, done: int, total: int | None) -> None:
+        if minutes is None:
+            left = pace.left(label, done, total)
+        else:
+            left = "at most " + time_left(max(0.0, begun_s + 60 * minutes - time.monotonic()))
+        counted = f"{label} {done}/{total}" if total else f"{label} {done} rows"
+        line.show("  ".join(filter(None, (counted, left))))
+
+    return show
+
+
 def _profile(
-    store: Store, spec: DeviceSpec, base: Base, values: Mapping[str, Any], progress: Progress
+    store: Store,
+    spec: DeviceSpec,
+    base: Base,
+    values: Mapping[str, Any],
+    settings: ProfileSettings,
+    progress: Progress,
 ) -> dict[str, Any]:
     if values["from"]:
         source = find_device(values["from"], store)
@@ -98,7 +117,6 @@ def _profile(
     if values["import"]:
         priced, found = kit_profile(store, spec, base.arch, folder=Path(values["import"]))
         return head_json(priced) | {"models_measured": len(found.models), "missing": list(found.missing)}
-    settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
     priced = run_profile(store, spec, base.arch, settings=settings, progress=progress)
     if values["output"]:
         draw_report(spec, store.load_predictor(priced.predictor_id), Path(values["output"]).expanduser())

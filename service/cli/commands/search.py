@@ -1,7 +1,6 @@
 """``nuwa search`` and ``nuwa-search``: the main job."""
 
 import dataclasses
-import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from service.cli.flags import with_flags
 from service.cli.output import Output, output_from_flags
 from service.cli.progress import ProgressLine
 from service.workflow.devices import find_device
-from service.workflow.request import SearchRequest, request_from_dict
+from service.workflow.request import SearchRequest, check_study, new_study, request_from_dict
 
 INTERRUPTED = 130
 INFEASIBLE = 1
@@ -63,7 +62,7 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
         return _stored_request(ctx, values, store)
     if values["budget_ms"] is None:
         raise click.MissingParameter(ctx=ctx, param_hint="--budget-ms", param_type="option")
-    study = study or f"{values['device']}-{values['budget_ms']:g}ms-{secrets.token_hex(3)}"
+    study = check_study(study) if study is not None else new_study(values["device"], values["budget_ms"])
     request = SearchRequest(
         budget_ms=values["budget_ms"],
         device=values["device"],
