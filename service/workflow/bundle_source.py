@@ -1,18 +1,32 @@
 """Which base and images a bundle came from, where the user names none."""
 
+from dataclasses import dataclass
+
 from deploy.bundle import Bundle
 from nuwa.base import DEFAULT_BASE
 from service.workflow.sources import SAMPLE_NAME
 
 
-def source_of(bundle: Bundle, *, base: str | None, data: str | None) -> tuple[str, str | None]:
-    """Return base and data: the named ones, else those that the bundle's facts name, else the package's.
+@dataclass(frozen=True)
+class Source:
+    """Where a bundle's model and images come from.
 
-    Returns:
-        Data is None for the package's sample.
+    Args:
+        base: Name or folder.
+        data: Images; None for the package's sample.
+        label_column: Of Parquet files; None tries the usual ones.
     """
-    known_base, known_data = bundle.facts.get("base"), bundle.facts.get("data")
+
+    base: str
+    data: str | None
+    label_column: str | None
+
+
+def source_of(bundle: Bundle, *, base: str | None, data: str | None, label_column: str | None) -> Source:
+    """Return what is named, else what the bundle's facts name, else what ships in the package."""
+    facts = bundle.facts
+    known_base, known_data = facts.get("base"), facts.get("data")
     chosen = str(base or known_base or DEFAULT_BASE)
     if data is None and known_data is not None and chosen == (known_base or chosen) and known_data != SAMPLE_NAME:
-        return chosen, str(known_data)
-    return chosen, data
+        return Source(chosen, str(known_data), label_column or facts.get("label_column"))
+    return Source(chosen, data, label_column)

@@ -13,6 +13,7 @@ from nuwa.cost import count_macs, count_params
 from nuwa.store.store import Store
 from nuwa.tensors import logits_of, task_tensors, top1
 from search.derive.deriver import Deriver
+from search.derive.identity import subnet_id
 from search.derive.placement import place_blocks
 from search.scorer import TeacherScorer
 from service.workflow.models import arch_from_text
@@ -50,16 +51,32 @@ def derive_bundle(
     model = deriver.derive(wanted)
     seconds = time.monotonic() - begun
     score = TeacherScorer(teacher, tensors.search, loaded.preprocess, seed=seed).score(model)
-    parts = BundleParts(model, wanted, task.class_names, loaded.preprocess, samples=sample_images(task.test))
+    top1_search = top1(logits_of(model, tensors.search.images, loaded.preprocess), tensors.search.labels)
+    identity = subnet_id(wanted, loaded.base_id, task.task_id, deriver.options)
+    facts = {
+        "subnet_id": identity,
+        "base": loaded.name,
+        "base_id": loaded.base_id,
+        "data": task.data,
+        "label_column": label_column,
+        "task_id": task.task_id,
+        "derivation": dataclasses.asdict(deriver.options),
+        "kl_to_teacher_derived": score.kl,
+        "top1_search_derived": top1_search,
+        "search_split_seen_by_base": task.search_split_seen_by_base,
+    }
+    parts = BundleParts(
+        model, wanted, task.class_names, loaded.preprocess, samples=sample_images(task.test), facts=facts
+    )
     write_bundle(folder, parts, replace=True)
-    logits = logits_of(model, tensors.search.images, loaded.preprocess)
     return {
+        "subnet_id": identity,
         "arch_id": wanted.arch_id,
         "params": count_params(wanted),
         "macs": count_macs(wanted),
         "seconds": round(seconds, 2),
         "kl_to_teacher": score.kl,
-        "top1_search": top1(logits, tensors.search.labels),
+        "top1_search": top1_search,
         "dir": str(folder),
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deploy.bundle import is_bundle, read_bundle
+from deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa.base import DEFAULT_BASE, load_base
 from nuwa.errors import NuwaError
 from nuwa.heads import restrict_head
@@ -15,6 +15,7 @@ from nuwa.images import Preprocess
 from nuwa.task import match_labels, resolve_classes
 from nuwa.tensors import logits_of, split_tensors, top1, topk
 from nuwa.vit import PlainViT
+from service.workflow.bundle_source import source_of
 from service.workflow.sources import open_splits, pick_split
 
 
@@ -31,9 +32,10 @@ def evaluate(
 
     Args:
         model: A bundle's folder, or a base.
-        data: The images; None for the package's sample with the default base or a bundle.
+        data: The images; None for those that a bundle names, else the package's sample.
         label_column: Label column of Parquet files.
-        classes: Images to take, and outputs to keep; None for all classes that have images.
+        classes: Images to take, and outputs to keep; None for all classes that have images, of a bundle's those
+            that it tells apart.
         split: Which split; None for ``test``, or the only one.
         whole_head: Whether all outputs stay although classes are named.
 
@@ -43,12 +45,16 @@ def evaluate(
     Raises:
         NuwaError: If the model has no output for a class of the images.
     """
-    network, labels, preprocess = _open(model)
-    is_default = model == DEFAULT_BASE or is_bundle(Path(model).expanduser())
-    _, splits = open_splits(data, label_column=label_column, base=DEFAULT_BASE if is_default else model)
+    bundle = read_bundle(Path(model).expanduser()) if is_bundle(Path(model).expanduser()) else None
+    network, labels, preprocess = _open(model, bundle)
+    if bundle is not None:
+        source = source_of(bundle, base=None, data=data, label_column=label_column)
+        data, label_column = source.data, source.label_column
+    _, splits = open_splits(data, label_column=label_column, base=DEFAULT_BASE if bundle is not None else model)
     name, images = pick_split(splits, split)
-    counts = images.counts()
-    present = tuple(int(k) for k in np.flatnonzero(counts))
+    present = [int(k) for k in np.flatnonzero(images.counts())]
+    if bundle is not None:
+        present = [k for k in present if images.label_names[k] in labels] or present
     chosen = resolve_classes(classes if classes is not None else present, images.label_names)
     picked = images.only(chosen)
     empty = [n for n, count in zip(picked.label_names, picked.counts(), strict=True) if not count]
@@ -80,10 +86,8 @@ def evaluate(
     }
 
 
-def _open(model: str) -> tuple[PlainViT, tuple[str, ...], Preprocess]:
-    path = Path(model).expanduser()
-    if is_bundle(path):
-        bundle = read_bundle(path)
+def _open(model: str, bundle: Bundle | None) -> tuple[PlainViT, tuple[str, ...], Preprocess]:
+    if bundle is not None:
         return bundle.load_model(), bundle.labels, bundle.preprocess
     base = load_base(model)
     return base.model, base.label_names, base.preprocess

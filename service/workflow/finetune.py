@@ -65,8 +65,8 @@ def finetune_bundle(
     if resume:
         chosen = resumed_request(note, with_absolute_paths(request), named=named, folder=folder)
     else:
-        base, data = source_of(bundle, base=request.base, data=request.data)
-        chosen = with_absolute_paths(dataclasses.replace(request, base=base, data=data))
+        source = source_of(bundle, base=request.base, data=request.data, label_column=request.label_column)
+        chosen = with_absolute_paths(dataclasses.replace(request, **vars(source)))
     base_name = chosen.base or DEFAULT_BASE
     is_first = join_processes().is_first
     if is_first:
@@ -160,6 +160,7 @@ def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: F
     if bundle.subnet_id:
         facts["subnet_id"] = bundle.subnet_id
     facts |= {"base": facts.get("base", request.base), "data": task.data, "task_id": task.task_id}
+    facts |= {"label_column": request.label_column}
     # the accuracy on the test split was that of the weights before; the split is not opened again for these
     if "top1" in facts:
         facts["top1_before_finetune"] = facts.pop("top1")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from nuwa.errors import NuwaError
+from service.workflow.sources import absolute_path
 
 TeacherKind = Literal["base", "tuned"]
 
@@ -43,11 +44,7 @@ class FinetuneRequest:
 
 def with_absolute_paths(request: FinetuneRequest) -> FinetuneRequest:
     """Return the request as it reads from any folder; names that are no paths stay."""
-
-    def absolute(text: str | None) -> str | None:
-        return text if text is None or not Path(text).expanduser().exists() else str(Path(text).expanduser().resolve())
-
-    return dataclasses.replace(request, base=absolute(request.base), data=absolute(request.data))
+    return dataclasses.replace(request, base=absolute_path(request.base), data=absolute_path(request.data))
 
 
 def save_request(path: Path, request: FinetuneRequest) -> None:

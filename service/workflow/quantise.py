@@ -132,11 +132,13 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
 
 
 def _tensors_of(bundle: Bundle, images: Int8Images) -> TaskTensors:
-    name, data = source_of(bundle, base=images.base, data=images.data)
-    base = load_base(name)
+    source = source_of(bundle, base=images.base, data=images.data, label_column=images.label_column)
+    base = load_base(source.base)
     if base.preprocess != bundle.preprocess:
-        raise NuwaError(f"base {name!r} takes other images than bundle {bundle.dir}", hint="name its base: --base")
-    task = open_task(base, data=data, label_column=images.label_column, classes=bundle.labels, seed=images.seed)
+        raise NuwaError(
+            f"base {source.base!r} takes other images than bundle {bundle.dir}", hint="name its base: --base"
+        )
+    task = open_task(base, data=source.data, label_column=source.label_column, classes=bundle.labels, seed=images.seed)
     return task_tensors(task, bundle.preprocess)
 
 

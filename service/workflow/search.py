@@ -369,6 +369,7 @@ class _Search:
             "base": self.inputs.base.name,
             "base_id": self.inputs.base.base_id,
             "data": self.inputs.task.data,
+            "label_column": self.request.label_column,
             "task_id": self.inputs.task.task_id,
             "study": self.claim.study,
             "top1": accuracy.shipped,

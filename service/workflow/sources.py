@@ -1,6 +1,8 @@
 """Open the base and the images that a command names."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
 
 from nuwa.base import ASSETS_DIR, DEFAULT_BASE, Base
 from nuwa.dataset import load_dataset
@@ -26,6 +28,20 @@ class TaskBase:
 
     model: PlainViT
     has_fitted_head: bool
+
+
+@overload
+def absolute_path(name: str) -> str: ...
+@overload
+def absolute_path(name: None) -> None: ...
+@overload
+def absolute_path(name: str | None) -> str | None: ...
+def absolute_path(name: str | None) -> str | None:
+    """Make a path absolute, so that it means the same from any folder; names of bases stay, and None does."""
+    if name is None or name == DEFAULT_BASE:
+        return name
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name.startswith((".", "/", "~")) or path.exists() else name
 
 
 def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, dict[str, ImageSet]]:

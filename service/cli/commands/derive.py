@@ -24,6 +24,7 @@ def command(**values: Any) -> None:
     if values["arch"] is None or values["output"] is None:
         raise NuwaError("derive needs an arch and a folder", hint="nuwa derive --arch FILE -o DIR")
     from service.workflow.derive import derive_bundle
+    from service.workflow.sources import absolute_path
 
     folder = Path(values["output"]).expanduser()
     if is_bundle(folder) and not confirmed(f"Replace the bundle in {folder}?", yes=values["yes"]):
@@ -33,8 +34,8 @@ def command(**values: Any) -> None:
         answer = derive_bundle(
             values["arch"],
             store=store,
-            base=values["base"],
-            data=values["data"],
+            base=absolute_path(values["base"]),
+            data=absolute_path(values["data"]),
             label_column=values["label_column"],
             classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
             seed=values["seed"],

@@ -21,6 +21,7 @@ from service.cli.output import Output, output_from_flags
 from service.cli.progress import ProgressLine
 from service.workflow.devices import find_device
 from service.workflow.request import SearchRequest, check_study, new_study, request_from_dict
+from service.workflow.sources import absolute_path
 
 INTERRUPTED = 130
 INFEASIBLE = 1
@@ -66,8 +67,8 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
     request = SearchRequest(
         budget_ms=values["budget_ms"],
         device=values["device"],
-        base=_absolute(values["base"]),
-        data=_absolute(values["data"]) if values["data"] else None,
+        base=absolute_path(values["base"]),
+        data=absolute_path(values["data"]),
         label_column=values["label_column"],
         classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
         budget_statistic=values["budget_statistic"],
@@ -89,14 +90,6 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
         bundle_dir=str(Path(values["output"] or f"runs/{study}").expanduser().absolute()),
     )
     return request, study
-
-
-def _absolute(name: str) -> str:
-    """Make a path absolute, so that a study can be resumed from another folder; other names stay."""
-    path = Path(name).expanduser()
-    if name == "default":
-        return name
-    return str(path.absolute()) if name.startswith((".", "/", "~")) or path.exists() else name
 
 
 def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tuple[SearchRequest, str]:
@@ -126,7 +119,7 @@ def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store)
         if given and name == "classes":
             wanted = parse_classes(wanted)
         elif given and name in ("base", "data"):
-            wanted = _absolute(wanted)
+            wanted = absolute_path(wanted)
         if given and wanted != getattr(stored, name):
             flag = name.replace("_", "-")
             raise NuwaError(

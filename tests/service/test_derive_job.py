@@ -1,0 +1,51 @@
+"""``nuwa derive`` from the command line: a bundle that knows where it comes from."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.bundle import read_bundle
+from nuwa.arch import dict_from_arch
+from nuwa.base import load_base
+from service.cli.main import cli, run
+
+
+@pytest.mark.slow
+def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
+    tmp_path: Path,
+    toy_base: Path,
+    toy_images: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = load_base(str(toy_base)).arch
+    arch = tmp_path / "arch.json"
+    thin = replace(base.blocks[0], mlp_width=base.blocks[0].mlp_width // 2)
+    arch.write_text(json.dumps(dict_from_arch(replace(base, blocks=(thin, *base.blocks[1:])))))
+    common = ["--db", str(tmp_path / "nuwa.sqlite"), "--cache-dir", str(tmp_path / "cache"), "--json"]
+
+    monkeypatch.chdir(toy_base.parent)
+    places = ["--base", f".{os.sep}{toy_base.name}", "--data", os.path.relpath(toy_images)]
+    assert run(cli, ["derive", "--arch", str(arch), *places, "-o", str(tmp_path / "d"), *common], prog_name="nuwa") == 0
+    answer = json.loads(capsys.readouterr().out)
+    bundle = read_bundle(tmp_path / "d")
+    assert bundle.arch.blocks[0].mlp_width == thin.mlp_width
+    assert bundle.subnet_id == answer["subnet_id"]
+    assert (bundle.facts["base"], bundle.facts["data"]) == (str(toy_base), str(toy_images))
+    assert bundle.facts["kl_to_teacher_derived"] == answer["kl_to_teacher"] > 0
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert run(cli, ["finetune", str(bundle.dir), "--finetune-steps", "2", *common], prog_name="nuwa") == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 2
+    after = read_bundle(bundle.dir).facts
+    assert after["top1_search_derived"] == answer["top1_search"]
+    assert [done["steps"] for done in after["finetunes"]] == [2]
+    assert run(cli, ["evaluate", str(bundle.dir), "--json"], prog_name="nuwa") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert tuple(found["classes"]) == bundle.labels
+    assert (found["split"], found["num_images"]) == ("test", 30)
