@@ -27,8 +27,8 @@ from search.trials import StudyConfig, StudyResult
 MAX_PROPOSALS = 2000
 """Free proposals in a row that an unaided sampler may make before it counts as unable to reach the budget."""
 
-LEAST_MAC_SHARE = 0.05
-"""Of the base's MACs: below it Torch-Pruning leaves no channel somewhere."""
+LEAST_MAC_SHARE, LEAST_ISOMORPHIC_SHARE = 0.05, 0.14
+"""Of the base's MACs: below it Torch-Pruning leaves no channel somewhere, or gives a head back all its width."""
 MAC_BISECTIONS = 6
 """Of Torch-Pruning's MACs until the device measures the budget: to within 1.5 % of the base's MACs."""
 TAYLOR_IMAGES = 500
@@ -194,13 +194,16 @@ def torch_pruning(*, isomorphic: bool) -> Method:
 
     def method(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
         del trials, seed
-        return _cut_to_latency(_taylor_cut(task, isomorphic=isomorphic), device, budget_ms)
+        least = LEAST_ISOMORPHIC_SHARE if isomorphic else LEAST_MAC_SHARE
+        return _cut_to_latency(_taylor_cut(task, isomorphic=isomorphic), device, budget_ms, least=least)
 
     return method
 
 
-def _cut_to_latency(cut: Callable[[float], PlainViT], device: DeviceSetting, budget_ms: float) -> Outcome:
-    low, high = LEAST_MAC_SHARE, 1.0
+def _cut_to_latency(
+    cut: Callable[[float], PlainViT], device: DeviceSetting, budget_ms: float, *, least: float
+) -> Outcome:
+    low, high = least, 1.0
     best = cut(low)
     if device.measure(best.arch) > budget_ms:
         return Outcome(None, best, (), best.arch)
