@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, or_, select, text
 
 from nuwa.store.clock import utc_now
 from nuwa.store.database import Database
 from nuwa.store.records import Event, JsonDict
 from nuwa.store.rows import need_pk
 from nuwa.store.tables import EventRow, JobRow, SearchRow
+
+_EVENT_LOCK = 0x6E757765
+"""Advisory lock on PostgreSQL; any number that no other lock of the store has."""
 
 
 def _of_study(study: str) -> ColumnElement[bool]:
@@ -31,6 +34,18 @@ def _page(whose: ColumnElement[bool], *, after: int, limit: int | None) -> Selec
     )
 
 
+def insert_event(connection: Connection, values: JsonDict) -> int:
+    """Store an event as the last thing that a transaction does, and return its number.
+
+    Readers go on behind the greatest number they know, so numbers must become visible in their order. SQLite has one
+    writer at a time; on PostgreSQL, writers of events wait for each other's end.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENT_LOCK})
+    row = values | {"created_at": utc_now()}
+    return connection.execute(insert(EventRow).values(row).returning(EventRow.pk)).scalar_one()
+
+
 class EventMethods(Database):
     """The store's methods about events."""
 
@@ -42,8 +57,7 @@ class EventMethods(Database):
         """
         with self.write() as connection:
             pk = need_pk(connection, SearchRow.pk, SearchRow.study, study, noun="study")
-            values = {"search_pk": pk, "kind": kind, "payload": payload or {}, "created_at": utc_now()}
-            return connection.execute(insert(EventRow).values(values).returning(EventRow.pk)).scalar_one()
+            return insert_event(connection, {"search_pk": pk, "kind": kind, "payload": payload or {}})
 
     def add_job_event(self, job_id: str, kind: str, payload: JsonDict | None = None) -> int:
         """Store that something happened to a job and return the event's number.
@@ -53,8 +67,7 @@ class EventMethods(Database):
         """
         with self.write() as connection:
             pk = need_pk(connection, JobRow.pk, JobRow.job_id, job_id, noun="job")
-            values = {"job_pk": pk, "kind": kind, "payload": payload or {}, "created_at": utc_now()}
-            return connection.execute(insert(EventRow).values(values).returning(EventRow.pk)).scalar_one()
+            return insert_event(connection, {"job_pk": pk, "kind": kind, "payload": payload or {}})
 
     def events(self, study: str, *, after: int = 0, limit: int | None = None) -> tuple[Event, ...]:
         """Read the events of a search and of its jobs, oldest first.

@@ -18,6 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from nuwa.errors import NuwaError
 from nuwa.store.clock import utc_now
 from nuwa.store.database import Database
+from nuwa.store.events import insert_event
 from nuwa.store.owners import is_owner_alive
 from nuwa.store.records import JobClaim, JobKind, JobRecord, JobState, JsonDict
 from nuwa.store.tables import EventRow, JobRow, SearchRow
@@ -50,8 +51,7 @@ def _active() -> ColumnElement[bool]:
 
 
 def _say(connection: Connection, job_pk: int, state: JobState, reason: str) -> None:
-    values = {"job_pk": job_pk, "kind": "state", "payload": {"state": state, "reason": reason}, "created_at": utc_now()}
-    connection.execute(insert(EventRow).values(values))
+    insert_event(connection, {"job_pk": job_pk, "kind": "state", "payload": {"state": state, "reason": reason}})
 
 
 class JobMethods(Database):

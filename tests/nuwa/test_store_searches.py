@@ -4,14 +4,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from nuwa.errors import NuwaError
 from nuwa.store.clock import utc_now
+from nuwa.store.events import insert_event
 from nuwa.store.heartbeat import Heartbeat
 from nuwa.store.lists import query_studies
 from nuwa.store.owners import LEASE_S
@@ -140,6 +142,22 @@ def test_predictor_can_be_named_later(store: Store) -> None:
     search = store.search("study")
     assert search is not None
     assert search.predictor_id == "predictor-0"
+
+
+def test_an_event_is_never_seen_before_one_of_a_smaller_number(store: Store) -> None:
+    """A reader that saw the greater number would never come back for the smaller one."""
+    start(store, "one")
+    with store.write() as connection:
+        pk = connection.execute(select(SearchRow.pk)).scalar_one()
+        first = insert_event(connection, {"search_pk": pk, "kind": "trial", "payload": {}})
+        other = threading.Thread(target=store.add_event, args=("one", "step"))
+        other.start()
+        other.join(0.3)
+        assert store.events("one") == ()
+    other.join()
+    found = store.events("one")
+    assert [event.kind for event in found] == ["trial", "step"]
+    assert found[0].number == first
 
 
 def test_events_are_told_in_order_from_where_a_reader_was(store: Store) -> None:
