@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 
-from benchmarks.search_bench.methods import MAX_PROPOSALS, scored_by
+from benchmarks.search_bench.methods import scored_by, unaided_config
 from benchmarks.search_bench.setting import DeviceSetting, Places, TaskSetting, open_bench_device, open_task
 from benchmarks.search_bench.tables import FIFTH, Row, area_curve, versions
 from search.run import run_study
@@ -68,15 +68,7 @@ def _curve(
         is_ours = method == "ours"
         config = StudyConfig(trials=trials, seed=seed, pareto=True)
         if not is_ours:
-            config = StudyConfig(
-                trials=trials,
-                seed=seed,
-                pareto=True,
-                sampler=method,
-                guided=False,
-                repair=method == "random",
-                max_proposals_per_trial=MAX_PROPOSALS,
-            )
+            config = unaided_config(method, trials=trials, seed=seed, repair=method == "random", pareto=True)
         result = run_study(
             task.space,
             deriver=task.deriver,

@@ -7,7 +7,7 @@ next best that was scored.
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,19 +87,32 @@ def without_finalists(task: TaskSetting, device: DeviceSetting, budget_ms: float
     return _study(task, device, budget_ms, StudyConfig(trials=trials, seed=seed), has_library=True)
 
 
+def unaided_config(sampler: str, *, trials: int, seed: int, repair: bool, pareto: bool = False) -> StudyConfig:
+    """Settings of a study that has nothing but Optuna's sampler.
+
+    Args:
+        sampler: By name.
+        trials: Subnets to score.
+        seed: Of the sampler.
+        repair: Whether proposals that do not fit are narrowed until they do.
+        pareto: Whether the whole front is looked for.
+    """
+    return StudyConfig(
+        trials=trials,
+        seed=seed,
+        sampler=sampler,
+        guided=False,
+        repair=repair,
+        pareto=pareto,
+        max_proposals_per_trial=MAX_PROPOSALS,
+    )
+
+
 def unaided(sampler: str, *, repair: bool) -> Method:
     """Optuna's sampler alone: no library, no seeds, no guide."""
 
     def method(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
-        config = StudyConfig(
-            trials=trials,
-            seed=seed,
-            sampler=sampler,
-            guided=False,
-            repair=repair,
-            prune=False,
-            max_proposals_per_trial=MAX_PROPOSALS,
-        )
+        config = replace(unaided_config(sampler, trials=trials, seed=seed, repair=repair), prune=False)
         return _study(task, device, budget_ms, config, has_library=False)
 
     return method
