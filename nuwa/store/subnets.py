@@ -105,6 +105,11 @@ class SubnetMethods(Database):
         with self.write() as connection:
             insert_subnets(connection, list(records))
 
+    def has_subnet(self, subnet_id: str) -> bool:
+        """Whether a subnet is recorded."""
+        with self.read() as connection:
+            return connection.execute(select(SubnetRow.pk).where(SubnetRow.subnet_id == subnet_id)).first() is not None
+
     def load_subnet(self, subnet_id: str) -> SubnetRecord:
         """Read a subnet, its arch with empty entries for the blocks of the base that are gone.
 

@@ -17,6 +17,7 @@ from search.derive.identity import subnet_id
 from search.derive.placement import place_blocks
 from search.scorer import TeacherScorer
 from service.workflow.models import arch_from_text
+from service.workflow.record_steps import record_derivation
 from service.workflow.ship import sample_images
 from service.workflow.sources import open_task, task_base
 
@@ -33,7 +34,7 @@ def derive_bundle(
     folder: Path,
     cache_dir: Path,
 ) -> dict[str, Any]:
-    """Derive ``arch`` from ``base`` for the named classes and write a bundle without an export.
+    """Derive ``arch`` from ``base`` for the named classes, write a bundle without an export, and record both.
 
     Returns:
         The `nuwa.derive/1` answer without its schema.
@@ -69,6 +70,17 @@ def derive_bundle(
         model, wanted, task.class_names, loaded.preprocess, samples=sample_images(task.test), facts=facts
     )
     write_bundle(folder, parts, replace=True)
+    record_derivation(
+        store,
+        loaded,
+        task,
+        wanted,
+        identity=identity,
+        options=deriver.options,
+        scores={"kl_to_teacher": score.kl, "top1_derived": top1_search},
+        seed=seed,
+        folder=folder,
+    )
     return {
         "subnet_id": identity,
         "arch_id": wanted.arch_id,

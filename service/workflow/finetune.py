@@ -17,6 +17,7 @@ from deploy.write_bundle import parts_from_bundle, write_bundle
 from nuwa.base import DEFAULT_BASE, load_base
 from nuwa.cache import content_key
 from nuwa.errors import NuwaError
+from nuwa.store.store import Store
 from nuwa.task import Task
 from nuwa.tensors import TaskTensors, task_tensors
 from nuwa.vit import PlainViT
@@ -24,6 +25,7 @@ from nuwa.weights import hash_tensors
 from service.workflow.bundle_source import source_of
 from service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request, with_absolute_paths
 from service.workflow.hooks import Hooks
+from service.workflow.record_steps import record_retuned
 from service.workflow.sources import open_task, task_base
 from service.workflow.tune import finetune_config
 
@@ -34,10 +36,11 @@ def finetune_bundle(
     *,
     resume: bool,
     named: Collection[str] = (),
+    store: Store,
     cache_dir: Path,
     hooks: Hooks,
 ) -> dict[str, Any]:
-    """Fine-tune a bundle with its base as teacher and write it back.
+    """Fine-tune a bundle with its base as teacher, write it back, and record it where its subnet is known.
 
     A run that was interrupted or killed is taken up with ``resume``, with the settings it was started with.
     Under torchrun every process calls this; the first one writes.
@@ -47,6 +50,7 @@ def finetune_bundle(
         request: What is wanted.
         resume: Go on where the last run stopped.
         named: Fields of ``request`` that the user named; with ``resume`` they must be the run's own.
+        store: The database.
         cache_dir: Where checkpoints and the teacher's outputs lie.
         hooks: Who watches.
 
@@ -116,6 +120,7 @@ def finetune_bundle(
             facts=facts,
         )
         write_bundle(folder, fresh, replace=True)
+        record_retuned(store, folder, config, result, num_images=len(task.search))
         note.unlink(missing_ok=True)
         shutil.rmtree(run_dir, ignore_errors=True)
     return {

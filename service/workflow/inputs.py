@@ -49,8 +49,12 @@ def open_inputs(request: SearchRequest, store: Store) -> Inputs:
 
 def record_inputs(inputs: Inputs, store: Store) -> None:
     """Put device, base and task into the database."""
-    base, task = inputs.base, inputs.task
     store.record_device(inputs.device)
+    record_source(inputs.base, inputs.task, store)
+
+
+def record_source(base: Base, task: Task, store: Store) -> None:
+    """Put base and task into the database."""
     store.record_base(BaseRecord(base.base_id, base.name, base.arch, {"num_labels": len(base.label_names)}))
     splits = {"train": task.train, "search": task.search, "test": task.test}
     store.record_task(

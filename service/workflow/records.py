@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy.bundle import read_bundle
+from deploy.bundle import Bundle, read_bundle
 from deploy.file_hashes import CERTIFICATE, hash_file
+from deploy.train.config import FinetuneConfig
+from deploy.train.finetune import FinetuneResult
+from deploy.write_bundle import parts_from_bundle
 from nuwa.arch import Arch
-from nuwa.device import Provenance
+from nuwa.device import DeviceSpec, Provenance
 from nuwa.store.records import (
     CertificateRecord,
     EngineRecord,
@@ -24,7 +27,7 @@ from search.derive.identity import subnet_id
 from search.derive.options import DeriveOptions
 from search.trials import TrialReport
 from service.workflow.inputs import Inputs
-from service.workflow.ship import Proven, Shipment, engine_line
+from service.workflow.ship import Proven, Shipment
 from service.workflow.tune import Tuned
 
 
@@ -115,14 +118,17 @@ def record_shipment(
 
 
 def record_tuned(store: Store, identity: str, tuned: Tuned) -> None:
-    """Store a fine-tuning; nothing where there was none."""
-    if tuned.result is None or tuned.config is None:
-        return
-    result = tuned.result
+    """Store a search's fine-tuning; nothing where there was none."""
+    if tuned.result is not None and tuned.config is not None:
+        record_finetuning(store, identity, tuned.config, tuned.result)
+
+
+def record_finetuning(store: Store, identity: str, config: FinetuneConfig, result: FinetuneResult) -> None:
+    """Store a fine-tuning of a recorded subnet."""
     store.record_finetune(
         FinetuneRecord(
             subnet_id=identity,
-            settings=dataclasses.asdict(tuned.config),
+            settings=dataclasses.asdict(config),
             result={
                 "top1_search_before": result.before.top1,
                 "top1_search": result.after.top1,
@@ -131,48 +137,54 @@ def record_tuned(store: Store, identity: str, tuned: Tuned) -> None:
                 "rollbacks": len(result.outcome.rollbacks),
                 "stopped": result.outcome.stopped,
             },
-            weights_hash=hash_tensors(tuned.model.state_dict()),
+            weights_hash=hash_tensors(result.student.state_dict()),
             seconds=result.seconds,
         )
     )
 
 
-def record_bundle(
-    store: Store,
-    inputs: Inputs,
-    shipment: Shipment,
-    proven: Proven,
-    folder: Path,
-    *,
-    measurement_id: str,
-    budget_ms: float,
-) -> None:
-    """Store the export, the engine or its build line, the certificate, and where the bundle lies."""
+def record_bundle(store: Store, folder: Path, *, measurement_id: str | None) -> None:
+    """Store where a recorded subnet's bundle lies, and its export, engine or build line, and certificate.
+
+    Args:
+        store: The database; it knows the device.
+        folder: The bundle.
+        measurement_id: Of the measurement in its certificate; None without one.
+    """
     bundle = read_bundle(folder)
+    store.set_bundle(bundle.subnet_id, str(folder.absolute()))
     certificate = bundle.certificate
-    store.set_bundle(shipment.subnet_id, str(folder))
     if bundle.onnx_path is None or certificate is None:
         return
-    onnx_hash = hash_file(bundle.onnx_path)
-    agreement: dict[str, Any] = {a.check: dataclasses.asdict(a) for a in proven.agreements}
-    store.record_export(
-        ExportRecord(shipment.subnet_id, onnx_hash, str(bundle.onnx_path), certificate.opset, agreement)
-    )
-    line = engine_line(inputs.device)
-    if line is not None:
-        path = str(bundle.engine_path) if bundle.engine_path else None
-        store.record_engine(EngineRecord(onnx_hash, inputs.device.device_id, " ".join(line), path=path))
+    record_export(store, bundle, certificate.device)
+    if certificate.budget_ms is None:
+        return
     store.record_certificate(
         CertificateRecord(
-            subnet_id=shipment.subnet_id,
-            device_id=inputs.device.device_id,
-            budget_ms=budget_ms,
+            subnet_id=bundle.subnet_id,
+            device_id=certificate.device.device_id,
+            budget_ms=certificate.budget_ms,
             verdict=certificate.verdict,
             content={"file": hash_file(folder / CERTIFICATE)},
             measurement_id=measurement_id,
-            path=str(folder / CERTIFICATE),
+            path=str((folder / CERTIFICATE).absolute()),
         )
     )
+
+
+def record_export(store: Store, bundle: Bundle, device: DeviceSpec) -> None:
+    """Store a bundle's ONNX model, and its engine or the line that builds it on a recorded device."""
+    if bundle.onnx_path is None or bundle.certificate is None:
+        return
+    onnx_hash = hash_file(bundle.onnx_path)
+    agreement: dict[str, Any] = {a.check: dataclasses.asdict(a) for a in bundle.certificate.agreements}
+    store.record_export(
+        ExportRecord(bundle.subnet_id, onnx_hash, str(bundle.onnx_path.absolute()), bundle.certificate.opset, agreement)
+    )
+    line = parts_from_bundle(bundle).build_line
+    if line is not None:
+        path = str(bundle.engine_path.absolute()) if bundle.engine_path else None
+        store.record_engine(EngineRecord(onnx_hash, device.device_id, " ".join(line), path=path))
 
 
 def optuna_url(store: Store) -> str:

@@ -322,15 +322,7 @@ class _Search:
             scores={"top1": accuracy.shipped, "top1_derived": accuracy.derived},
             seed=self.request.seed,
         )
-        record_bundle(
-            self.store,
-            self.inputs,
-            shipment,
-            proven,
-            bundle,
-            measurement_id=measurement_id,
-            budget_ms=self.request.budget_ms,
-        )
+        record_bundle(self.store, bundle, measurement_id=measurement_id)
 
     def _record_prediction(
         self, shipment: Shipment, found: Found, predicted: tuple[float, float, float], *, fitted_id: str

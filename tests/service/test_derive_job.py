@@ -10,6 +10,9 @@ import pytest
 from deploy.bundle import read_bundle
 from nuwa.arch import dict_from_arch
 from nuwa.base import load_base
+from nuwa.store.lineage import find_lineage
+from nuwa.store.query import find_subnets
+from nuwa.store.store import open_store
 from service.cli.main import cli, run
 
 
@@ -49,3 +52,17 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
     found = json.loads(capsys.readouterr().out)
     assert tuple(found["classes"]) == bundle.labels
     assert (found["split"], found["num_images"]) == ("test", 30)
+
+    assert run(cli, ["export", str(bundle.dir), "--budget-ms", "50", *common[:2], "--json"], prog_name="nuwa") == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "met (emulated)"
+    assert run(cli, ["build", str(bundle.dir), *common[:2], "--json"], prog_name="nuwa") == 0
+    with open_store(common[1]) as store:
+        lineage = find_lineage(store, answer["subnet_id"])
+        row = find_subnets(store)[0]
+    assert row["subnet_id"] == answer["subnet_id"]
+    assert row["measured_latency_ms"] > 0
+    assert (row["split"], row["bundle_is_missing"]) == ("search", False)
+    assert [one["result"]["steps"] for one in lineage["finetunings"]] == [2]
+    assert [one["path"] for one in lineage["exports"]] == [str(bundle.dir / "model.onnx")]
+    assert ["trtexec" in one["command"] for one in lineage["engines"]] == [True]
+    assert [one["device"] for one in lineage["measurements"]] == ["jetson-nano"]

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from nuwa.settings import default_cache_dir
 from service.cli.again import command_to_go_on
 from service.cli.command import NuwaCommand
+from service.cli.database import database
 from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
 from service.cli.progress import ProgressLine
@@ -72,13 +73,14 @@ def command(folder: Path, **values: Any) -> int:
 
     context = click.get_current_context()
     named = {FIELDS[n] for n in FIELDS if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
-    with ProgressLine(enabled=output.shows_progress) as line:
+    with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
         try:
             answer = finetune_bundle(
                 folder,
                 FinetuneRequest(**{field: values[name] for name, field in FIELDS.items()}),
                 resume=values["resume"],
                 named=named,
+                store=store,
                 cache_dir=Path(values["cache_dir"] or default_cache_dir()),
                 hooks=SearchWatch(line, trials=0).hooks(),
             )
