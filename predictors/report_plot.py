@@ -1,6 +1,7 @@
 """A picture of a report card: predicted against measured latency."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,20 @@ ENDINGS = (".png", ".svg", ".pdf")
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#999999"
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file's ending is that of a picture."""
+    return path.suffix in ENDINGS
+
+
 def check_picture(path: Path) -> None:
-    """Refuse a file that no picture can be written to, before anything is measured for it.
+    """Refuse what cannot be drawn, before anything is measured for it.
 
     Raises:
-        NuwaError: If its ending is none of ``ENDINGS``.
+        NuwaError: If the file's ending is none of ``ENDINGS``, or matplotlib is not installed.
     """
-    if path.suffix not in ENDINGS:
+    if find_spec("matplotlib") is None:
+        raise NuwaError("drawing needs matplotlib", hint="pip install 'nuwa-search[plot]'")
+    if not is_picture(path):
         raise NuwaError(f"a report card is drawn as {', '.join(ENDINGS)}, not {path.name}", hint="give -o card.png")
 
 
@@ -41,10 +49,8 @@ def plot_card(report: Mapping[str, Any], prediction: Prediction, measured_ms: Ar
         NuwaError: If the ending is another, or matplotlib is not installed.
     """
     check_picture(path)
-    try:
-        from matplotlib.figure import Figure  # takes long to load, and few commands draw
-    except ImportError as error:
-        raise NuwaError("drawing needs matplotlib", hint="pip install 'nuwa-search[plot]'") from error
+    from matplotlib.figure import Figure  # takes long to load, and few commands draw
+
     figure = Figure(figsize=(6.0, 6.0), layout="constrained")
     axes = figure.subplots()
     ends = np.array([min(measured_ms.min(), prediction.lower.min()), max(measured_ms.max(), prediction.upper.max())])

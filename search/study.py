@@ -80,7 +80,7 @@ class StudyLog:
 
     def _open(self, url: str, study_name: str, identity: dict[str, str]) -> None:
         kwargs = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-        with interrupt_deferred(), _storage_errors(url):
+        with interrupt_deferred(is_breakable=True), _storage_errors(url):
             self._storage = _open_storage(url, kwargs)
             self._stored = optuna.create_study(
                 storage=self._storage, study_name=study_name, directions=self._directions, load_if_exists=True
@@ -132,7 +132,7 @@ class StudyLog:
         if self._stored is not None:
             stored = _frozen(numbered, self._space, self._distributions, pareto=self._config.pareto)
             _annotate(stored, excess=excess, system_attrs=attrs)
-            with interrupt_deferred(), _storage_errors("the study's storage"):
+            with interrupt_deferred(is_breakable=True), _storage_errors("the study's storage"):
                 self._stored.add_trial(stored)
         self._reflect(numbered, excess=excess, system_attrs=attrs)
         return numbered

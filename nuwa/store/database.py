@@ -141,7 +141,7 @@ class Database:
             NuwaError: If the file is not a database.
             OutsideError: If the server or disk fails, or another writer does not let go.
         """
-        with interrupt_deferred(), driver_errors(self.shown_url), self._writer.begin() as connection:
+        with interrupt_deferred(is_breakable=True), driver_errors(self.shown_url), self._writer.begin() as connection:
             yield connection
 
     def close(self) -> None:

@@ -90,6 +90,8 @@ class DeploymentMethods(Database):
             NuwaError: If the subnet, device or measurement is not recorded.
         """
         certificate_id = uuid.uuid4().hex[:16]
+        if record.path is not None:
+            self.forget_certificate(record.path)
         with self.write() as connection:
             values = {
                 "certificate_id": certificate_id,
@@ -108,7 +110,10 @@ class DeploymentMethods(Database):
                 "path": record.path,
                 "created_at": utc_now(),
             }
-            if record.path is not None:
-                connection.execute(delete(CertificateRow).where(CertificateRow.path == record.path))
             connection.execute(insert(CertificateRow).values(values))
         return certificate_id
+
+    def forget_certificate(self, path: str) -> None:
+        """Remove the certificate whose file is no longer at ``path``; nothing where none is known."""
+        with self.write() as connection:
+            connection.execute(delete(CertificateRow).where(CertificateRow.path == path))

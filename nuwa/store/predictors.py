@@ -33,7 +33,7 @@ class PredictorMethods(Database):
     """The store's methods about latency predictors."""
 
     def save_predictor(self, record: PredictorRecord) -> None:
-        """Store a predictor under its id; an id that is there already keeps its first content.
+        """Store a predictor under its id; one that is there already keeps its content and gets the newer report.
 
         Raises:
             NuwaError: If its device or latency table is not recorded.
@@ -47,7 +47,7 @@ class PredictorMethods(Database):
                 "report": record.report,
                 "created_at": utc_now(),
             }
-            upsert(connection, PredictorRow, [values], key=["predictor_id"])
+            upsert(connection, PredictorRow, [values], key=["predictor_id"], update=["report"])
 
     def load_predictor(self, predictor_id: str) -> PredictorRecord:
         """Read a predictor.

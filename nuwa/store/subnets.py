@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, or_, select, update
 from sqlalchemy.orm import aliased
 
 from nuwa.arch import EMPTY_BLOCK, Arch, arch_from_dict
@@ -15,13 +15,15 @@ from nuwa.store.database import Database
 from nuwa.store.fronts import mend_fronts
 from nuwa.store.latencies import upsert_predicted
 from nuwa.store.records import PredictedLatency, Score, SubnetRecord
-from nuwa.store.rows import chunks, need_pks, upsert
+from nuwa.store.rows import chunks, need_pk, need_pks, upsert
 from nuwa.store.tables import ArchRow, BaseNetRow, LatencyRow, ScoreRow, SearchRow, SubnetRow, TaskRow
 
 # Best-founded first: final weights before derived ones, the test split before the search split.
 # Training images say nothing about accuracy and never stand for it.
 _KINDS = ("top1", "top1_derived")
 _SPLITS = ("test", "search")
+RETIRED_TOP1 = "top1_before_finetune"
+"""Kind of an accuracy whose weights were fine-tuned further; queries do not count it."""
 
 
 def _kept_blocks(arch: Arch) -> str:
@@ -105,6 +107,12 @@ class SubnetMethods(Database):
         with self.write() as connection:
             insert_subnets(connection, list(records))
 
+    def bundle_dir_of(self, subnet_id: str) -> str | None:
+        """Say where a subnet's bundle lies; None where it has none, or is not recorded."""
+        with self.read() as connection:
+            query = select(SubnetRow.bundle_dir).where(SubnetRow.subnet_id == subnet_id)
+            return connection.execute(query).scalar()
+
     def has_subnet(self, subnet_id: str) -> bool:
         """Whether a subnet is recorded."""
         with self.read() as connection:
@@ -185,6 +193,22 @@ class SubnetMethods(Database):
             key = ["subnet_pk", "kind", "split", "num_images", "seed"]
             upsert(connection, ScoreRow, rows.values(), key=key, update=["value", "created_at"])
             _refresh_top1(connection, sorted(set(subnets.values())))
+        mend_fronts(self)
+
+    def retire_top1(self, subnet_id: str) -> None:
+        """Keep accuracies of final weights that were replaced under another kind, ``top1_before_finetune``.
+
+        Raises:
+            NuwaError: If the subnet is not recorded.
+        """
+        with self.write() as connection:
+            pk = need_pk(connection, SubnetRow.pk, SubnetRow.subnet_id, subnet_id, noun="subnet")
+            connection.execute(update(SubnetRow).where(SubnetRow.pk == pk).values(top1=None, score_pk=None))
+            connection.execute(update(LatencyRow).where(LatencyRow.subnet_pk == pk).values(top1=None))
+            connection.execute(delete(ScoreRow).where(ScoreRow.subnet_pk == pk, ScoreRow.kind == RETIRED_TOP1))
+            current = update(ScoreRow).where(ScoreRow.subnet_pk == pk, ScoreRow.kind == "top1")
+            connection.execute(current.values(kind=RETIRED_TOP1))
+            _refresh_top1(connection, [pk])
         mend_fronts(self)
 
     def scores(self, subnet_id: str) -> tuple[Score, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nuwa.arch import BlockSpec
 from nuwa.vit import Attention, Mlp
-from search.derive.attention import Factors, HeadWeights
+from search.derive.attention import Factors, HeadWeights, head_weights
 from search.derive.linalg import solve_towards
 from search.derive.neurons import NeuronSolver
 from search.derive.statistics import BranchMoments
@@ -20,7 +20,6 @@ Tensors = dict[str, Tensor]
 class AttentionPlan:
     """What is known once per task about a block's attention; ``heads`` run from most to least worth keeping."""
 
-    weights: HeadWeights
     factors: Factors
     heads: tuple[int, ...]
     moments: BranchMoments
@@ -40,7 +39,7 @@ def cut_attention(
         ridge: Of the projection's least squares; None leaves the projection as the factors give it.
         ahead: Which following branches the projection shall make up for, 1 for the next.
     """
-    weights, factors = plan.weights, plan.factors
+    weights, factors = head_weights(attn), plan.factors
     heads = sorted(plan.heads[: spec.num_heads])
     old_q, old_v = attn.qk_dim, attn.v_dim
     query, key, value = weights.query[heads], _with_key_bias(attn, weights)[heads], weights.value[heads]
@@ -59,7 +58,7 @@ def cut_attention(
     both = torch.cat([part.flatten(0, 1) for part in (query, key, value)])
     projection = torch.cat([out.flatten(1), weights.out_bias[:, None]], dim=1)
     if ridge is not None and (ahead or spec.num_heads < attn.num_heads or spec.v_dim < old_v):
-        projection = _solve_projection(plan, projection, mix, heads, ridge, ahead)
+        projection = _solve_projection(plan.moments, weights, projection, mix, heads, ridge, ahead)
     tensors = {"qkv.weight": both[:, :-1], "proj.weight": projection[:, :-1], "proj.bias": projection[:, -1]}
     if attn.qkv.bias is not None:
         tensors["qkv.bias"] = both[:, -1]
@@ -75,17 +74,23 @@ def _with_key_bias(attn: Attention, weights: HeadWeights) -> Tensor:
 
 
 def _solve_projection(
-    plan: AttentionPlan, prior: Tensor, mix: Tensor, heads: list[int], ridge: float, ahead: Sequence[int]
+    moments: BranchMoments,
+    weights: HeadWeights,
+    prior: Tensor,
+    mix: Tensor,
+    heads: list[int],
+    ridge: float,
+    ahead: Sequence[int],
 ) -> Tensor:
-    H, old_v = plan.weights.value.shape[:2]
+    H, old_v = weights.value.shape[:2]
     width = mix.shape[1]
     cut = prior.new_zeros(len(heads) * width + 1, H * old_v + 1)
     for row, head in enumerate(heads):
         cut[row * width : (row + 1) * width, head * old_v : (head + 1) * old_v] = mix[row]
     cut[-1, -1] = 1.0
-    full = torch.cat([plan.weights.out.flatten(1), plan.weights.out_bias[:, None]], dim=1)
-    gram = plan.moments.gram.double()
-    wanted = full @ gram + sum(plan.moments.ahead[step - 1].double().mT for step in ahead)
+    full = torch.cat([weights.out.flatten(1), weights.out_bias[:, None]], dim=1)
+    gram = moments.gram.double()
+    wanted = full @ gram + sum(moments.ahead[step - 1].double().mT for step in ahead)
     return solve_towards(cut @ gram @ cut.mT, wanted @ cut.mT, prior, ridge)
 
 

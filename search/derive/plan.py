@@ -133,4 +133,4 @@ def _plan_attention(
     weights, seen = head_weights(attn), moments.branches[branch.index]
     root = symmetric_roots(metric[branch.index])[0]
     order = head_order(weights, seen, root, ranking=options.ranking, ridge=options.ridge)
-    return AttentionPlan(weights, factors_for(options.svd, weights, seen, root), tuple(order), seen)
+    return AttentionPlan(factors_for(options.svd, weights, seen, root), tuple(order), seen)

@@ -47,7 +47,7 @@ class BranchMoments:
 
     def drop_second(self) -> None:
         """Free the large matrices, once a solver has been made of them."""
-        self.gram, self.ahead = self.gram[:0, :0], self.ahead[:0]
+        self.gram, self.ahead = self.gram.new_empty(0, 0), self.ahead.new_empty(0, 0, 0)  # a slice would keep them
 
 
 @dataclass

@@ -59,6 +59,8 @@ class Pace:
     def left(self, label: str, done: int, total: int | None) -> str:
         """Render the time left of a step: ``1 min 20 s left``; empty until it is known."""
         now_s = time.monotonic()
+        if done < self._begun.get(label, (now_s, done))[1]:
+            del self._begun[label]  # another step of the same name
         begun_s, before = self._begun.setdefault(label, (now_s, done))
         if not total or done <= before:
             return ""

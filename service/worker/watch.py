@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 """Between two looks at the database: a cancelled job stops within seconds."""
-REPEAT_S = 15.0
+REPEAT_S = 45.0
 """Before an interrupt is sent again: Python swallows one that arrives inside a destructor or a C callback, and
-saving a checkpoint, which must not be interrupted, takes less."""
+saving a checkpoint takes less, and a transaction waits for others no longer."""
 
 Reason = Literal["", "cancelled", "lost", "stopped"]
 

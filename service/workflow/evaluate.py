@@ -34,8 +34,8 @@ def evaluate(
         model: A bundle's folder, or a base.
         data: The images; None for those that a bundle names, else the package's sample.
         label_column: Label column of Parquet files.
-        classes: Images to take, and outputs to keep; None for all classes that have images, of a bundle's those
-            that it tells apart.
+        classes: Images to take, and outputs to keep; None for all classes that have images, and of the images that
+            a bundle names for those that it tells apart.
         split: Which split; None for ``test``, or the only one.
         whole_head: Whether all outputs stay although classes are named.
 
@@ -43,18 +43,24 @@ def evaluate(
         The `nuwa.evaluate/1` answer without its schema.
 
     Raises:
-        NuwaError: If the model has no output for a class of the images.
+        NuwaError: If the model has no output for a class of the images, or a bundle's own images have no test split.
     """
     bundle = read_bundle(Path(model).expanduser()) if is_bundle(Path(model).expanduser()) else None
     network, labels, preprocess = _open(model, bundle)
+    is_own_data = bundle is not None and data is None
     if bundle is not None:
         source = source_of(bundle, base=None, data=data, label_column=label_column)
         data, label_column = source.data, source.label_column
     _, splits = open_splits(data, label_column=label_column, base=DEFAULT_BASE if bundle is not None else model)
+    if is_own_data and split is None and not {"test", "val"} & set(splits):
+        raise NuwaError(
+            f"the images that {model} names have no test split, and it was trained on a part of them",
+            hint="name other images with --data, or say --split all",
+        )
     name, images = pick_split(splits, split)
     present = [int(k) for k in np.flatnonzero(images.counts())]
-    if bundle is not None:
-        present = [k for k in present if images.label_names[k] in labels] or present
+    if is_own_data:  # the base's other classes may be there too
+        present = [k for k in present if match_labels((images.label_names[k],), labels) is not None] or present
     chosen = resolve_classes(classes if classes is not None else present, images.label_names)
     picked = images.only(chosen)
     empty = [n for n, count in zip(picked.label_names, picked.counts(), strict=True) if not count]

@@ -25,7 +25,7 @@ from nuwa.weights import hash_tensors
 from service.workflow.bundle_source import source_of
 from service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request, with_absolute_paths
 from service.workflow.hooks import Hooks
-from service.workflow.record_steps import record_retuned
+from service.workflow.record_steps import record_retuned, said_not_raised
 from service.workflow.sources import open_task, task_base
 from service.workflow.tune import finetune_config
 
@@ -120,9 +120,10 @@ def finetune_bundle(
             facts=facts,
         )
         write_bundle(folder, fresh, replace=True)
-        record_retuned(store, folder, config, result, num_images=len(task.search))
         note.unlink(missing_ok=True)
         shutil.rmtree(run_dir, ignore_errors=True)
+        with said_not_raised(hooks.step):
+            record_retuned(store, folder, task, config, result)
     return {
         "dir": str(folder),
         "teacher": chosen.teacher,

@@ -117,9 +117,8 @@ def run_profile(
             "base_arch_id": base.arch_id,
             "predictor": predictor.to_dict(),
             "relative_sd": result.relative_sd,
-            HELDOUT: heldout_json(predictor, result.heldout),
         },
-        report=result.report.to_dict(),
+        report=result.report.to_dict() | {HELDOUT: heldout_json(predictor, result.heldout)},
     )
     store.save_predictor(record)
     return PricedDevice(spec, predictor, predictor.predictor_id, result, result.relative_sd)

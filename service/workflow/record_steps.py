@@ -1,14 +1,17 @@
 """Put what single commands do to a bundle into the database, beside what searches put there."""
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.bundle import read_bundle
+from deploy.file_hashes import CERTIFICATE
 from deploy.train.config import FinetuneConfig
 from deploy.train.finetune import FinetuneResult
 from nuwa.arch import Arch
 from nuwa.base import Base
-from nuwa.device import DeviceSpec
+from nuwa.errors import NuwaError
 from nuwa.store.records import Score, SubnetRecord
 from nuwa.store.store import Store
 from nuwa.task import Task
@@ -43,6 +46,8 @@ def record_derivation(
         folder: Its bundle.
     """
     record_source(base, task, store)
+    if store.has_subnet(identity) and _is_own(store, identity, folder):
+        store.retire_top1(identity)  # the bundle has the weights as they were derived again
     derivation = dataclasses.asdict(options) | {"origin": "derive"}
     store.record_subnets([SubnetRecord(identity, arch, base.base_id, task.task_id, derivation)])
     num_images = len(task.search)
@@ -50,47 +55,73 @@ def record_derivation(
     store.set_bundle(identity, str(folder.absolute()))
 
 
-def record_retuned(
-    store: Store, folder: Path, config: FinetuneConfig, result: FinetuneResult, *, num_images: int
-) -> bool:
-    """Store the fine-tuning of a bundle; False where the database does not know its subnet.
+def record_retuned(store: Store, folder: Path, task: Task, config: FinetuneConfig, result: FinetuneResult) -> None:
+    """Store the fine-tuning of a bundle, where the database knows its subnet.
+
+    Where it is the subnet's own bundle, the accuracy of its former weights and its certificate are out of date, and
+    go; the new accuracy counts if it was taken on the subnet's own task. A copy elsewhere leaves them alone.
 
     Args:
         store: The database.
         folder: The bundle with the new weights.
+        task: Whose search split the result was taken on.
         config: What was done.
         result: What came of it.
-        num_images: Of the search split.
     """
     identity = read_bundle(folder).subnet_id
     if not store.has_subnet(identity):
-        return False
+        return
     record_finetuning(store, identity, config, result)
-    store.record_scores([Score(identity, "top1", "search", num_images, config.seed, result.after.top1)])
-    store.set_bundle(identity, str(folder.absolute()))
-    return True
+    if not _is_own(store, identity, folder):
+        return
+    store.forget_certificate(str((folder / CERTIFICATE).absolute()))
+    store.retire_top1(identity)
+    if store.load_subnet(identity).task_id == task.task_id:
+        store.record_scores([Score(identity, "top1", "search", len(task.search), config.seed, result.after.top1)])
 
 
-def record_reexport(store: Store, folder: Path) -> bool:
-    """Store a bundle's export with its measurement; False where the database does not know its subnet."""
+def record_reexport(store: Store, folder: Path) -> None:
+    """Store a bundle's export with its measurement, where the database knows its subnet."""
     bundle = read_bundle(folder)
     certificate = bundle.certificate
     if certificate is None or not store.has_subnet(bundle.subnet_id):
-        return False
+        return
     store.record_device(certificate.device)
     measurement_id = None
     if certificate.measurement is not None:
         measurement_id = store.save_measurement(certificate.measurement, subnet_id=bundle.subnet_id)
-    record_bundle(store, folder, measurement_id=measurement_id)
-    return True
+    if _is_own(store, bundle.subnet_id, folder):
+        record_bundle(store, folder, measurement_id=measurement_id)
+    else:
+        record_export(store, bundle)
 
 
-def record_built(store: Store, folder: Path, spec: DeviceSpec) -> bool:
-    """Store a bundle's engine, or the line that builds it; False where the database does not know its subnet."""
+def record_built(store: Store, folder: Path) -> None:
+    """Store the line that builds a bundle's engine on the device it was exported for, where its subnet is known.
+
+    An engine that TensorRT's Python API built here came from a graph of its own, which the bundle does not keep:
+    its certificate and ``engine.json`` say what it is.
+    """
     bundle = read_bundle(folder)
-    if not store.has_subnet(bundle.subnet_id):
-        return False
-    store.record_device(spec)
-    store.set_bundle(bundle.subnet_id, str(folder.absolute()))
-    record_export(store, bundle, spec)
-    return True
+    if bundle.certificate is not None and store.has_subnet(bundle.subnet_id):
+        store.record_device(bundle.certificate.device)
+        record_export(store, bundle)
+
+
+def _is_own(store: Store, identity: str, folder: Path) -> bool:
+    """Whether a folder is where the database has a subnet's bundle, or it has none."""
+    known = store.bundle_dir_of(identity)
+    return known is None or Path(known).resolve() == folder.resolve() or not Path(known).exists()
+
+
+@contextmanager
+def said_not_raised(say: Callable[[str], None]) -> Iterator[None]:
+    """Say that something could not be recorded, instead of failing after it was done.
+
+    Args:
+        say: Shows a line to the user.
+    """
+    try:
+        yield
+    except NuwaError as error:
+        say(f"not recorded in the database: {error.message}")

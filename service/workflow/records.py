@@ -11,7 +11,7 @@ from deploy.train.config import FinetuneConfig
 from deploy.train.finetune import FinetuneResult
 from deploy.write_bundle import parts_from_bundle
 from nuwa.arch import Arch
-from nuwa.device import DeviceSpec, Provenance
+from nuwa.device import Provenance
 from nuwa.store.records import (
     CertificateRecord,
     EngineRecord,
@@ -153,10 +153,11 @@ def record_bundle(store: Store, folder: Path, *, measurement_id: str | None) -> 
     """
     bundle = read_bundle(folder)
     store.set_bundle(bundle.subnet_id, str(folder.absolute()))
+    store.forget_certificate(str((folder / CERTIFICATE).absolute()))
     certificate = bundle.certificate
     if bundle.onnx_path is None or certificate is None:
         return
-    record_export(store, bundle, certificate.device)
+    record_export(store, bundle)
     if certificate.budget_ms is None:
         return
     store.record_certificate(
@@ -172,10 +173,11 @@ def record_bundle(store: Store, folder: Path, *, measurement_id: str | None) -> 
     )
 
 
-def record_export(store: Store, bundle: Bundle, device: DeviceSpec) -> None:
-    """Store a bundle's ONNX model, and its engine or the line that builds it on a recorded device."""
+def record_export(store: Store, bundle: Bundle) -> None:
+    """Store a bundle's ONNX model, and its engine or the line that builds it on the device it was exported for."""
     if bundle.onnx_path is None or bundle.certificate is None:
         return
+    device = bundle.certificate.device
     onnx_hash = hash_file(bundle.onnx_path)
     agreement: dict[str, Any] = {a.check: dataclasses.asdict(a) for a in bundle.certificate.agreements}
     store.record_export(

@@ -13,7 +13,7 @@ from predictors.contract import Prediction
 from predictors.latency.predictor import LatencyPredictor
 
 HELDOUT = "heldout"
-"""Where a predictor's record keeps its held-out nets."""
+"""Where a predictor's report keeps its held-out nets."""
 
 
 def heldout_json(predictor: LatencyPredictor, heldout: Sequence[tuple[Arch, float]]) -> JsonDict:
@@ -44,7 +44,7 @@ def draw_report(spec: DeviceSpec, record: PredictorRecord, path: Path) -> None:
     Raises:
         NuwaError: If no such nets were kept, or the path has another ending.
     """
-    points = record.content.get(HELDOUT)
+    points = record.report.get(HELDOUT)
     if not points or not points["measured_ms"]:
         raise NuwaError(
             f"predictor {record.predictor_id} of {spec.name} has no held-out nets to draw",

@@ -41,7 +41,7 @@ def absolute_path(name: str | None) -> str | None:
     if name is None or name == DEFAULT_BASE:
         return name
     path = Path(name).expanduser()
-    return str(path.resolve()) if name.startswith((".", "/", "~")) or path.exists() else name
+    return str(path.absolute()) if name.startswith((".", "/", "~")) or path.exists() else name
 
 
 def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, dict[str, ImageSet]]:

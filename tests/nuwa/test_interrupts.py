@@ -52,18 +52,19 @@ def test_an_outer_block_holds_what_came_in_an_inner_one():
     assert done == ["outer"]
 
 
-def test_a_second_ctrl_c_breaks_through():
+@pytest.mark.parametrize("is_breakable", [True, False])
+def test_a_second_ctrl_c_breaks_through_where_it_may(is_breakable: bool):
     done = []
 
     def change() -> None:
-        with interrupt_deferred():
+        with interrupt_deferred(is_breakable=is_breakable):
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
-            done.append("never")
+            done.append("whole")
 
     with pytest.raises(KeyboardInterrupt):
         change()
-    assert done == []
+    assert done == ([] if is_breakable else ["whole"])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -92,6 +93,27 @@ def test_a_handler_of_the_caller_has_its_say_afterwards(number: signal.Signals):
         assert seen == []
     assert seen == [number]
     assert signal.getsignal(number) is mine
+
+
+def test_a_signal_that_comes_while_handlers_are_put_back_leaves_none_behind(monkeypatch: pytest.MonkeyPatch):
+    change = signal.signal
+
+    def slow(number: int, handler: object) -> object:
+        before = change(number, handler)  # type: ignore[arg-type]
+        if handler is signal.default_int_handler:
+            signal.raise_signal(signal.SIGINT)
+        return before
+
+    def mine(number: int, frame: FrameType | None) -> None:
+        del number, frame
+
+    signal.signal(signal.SIGTERM, mine)
+    monkeypatch.setattr("nuwa.interrupts.signal.signal", slow)
+    with pytest.raises(KeyboardInterrupt), interrupt_deferred():
+        pass
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGTERM) is mine
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_ignored_signal_stays_ignored():

@@ -135,13 +135,13 @@ class TestMeasurements:
 
 
 class TestPredictors:
-    def test_predictor_keeps_its_first_content(self, store: Store) -> None:
+    def test_predictor_keeps_its_first_content_and_gets_the_newer_report(self, store: Store) -> None:
         lut_id = store.save_lut_rows(NANO, PROTOCOL, [LutEntry({"a": 1}, 1.0, "emulated")])
         record = PredictorRecord("p", NANO.device_id, lut_id, {"slope": 1.5}, {"mape": 0.02})
         store.save_predictor(record)
-        store.save_predictor(dataclasses.replace(record, content={"slope": 9.0}))
+        store.save_predictor(dataclasses.replace(record, content={"slope": 9.0}, report={"mape": 0.01}))
         found = store.load_predictor("p")
-        assert dataclasses.replace(found, created_at=None) == record
+        assert dataclasses.replace(found, created_at=None) == dataclasses.replace(record, report={"mape": 0.01})
         assert store.predictors(NANO.device_id) == (found,)
         assert query_devices(store)[0]["predictor_id"] == "p"
 

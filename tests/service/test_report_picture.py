@@ -20,7 +20,7 @@ def test_a_stored_report_card_is_drawn(profiled_db: Path, tmp_path: Path) -> Non
     assert path.read_bytes().startswith(b"\x89PNG")
     with open_store(str(profiled_db)) as store:
         record = store.predictors(find_device("jetson-nano", store).device_id)[0]
-    points = record.content["heldout"]
+    points = record.report["heldout"]
     assert len(points["measured_ms"]) == len(set(points["arch_id"])) == record.report["num_heldout"]
     lower, value, upper = (points[f"{name}_ms"] for name in ("lower", "predicted", "upper"))
     assert all(a <= b <= c for a, b, c in zip(lower, value, upper, strict=True))

@@ -1,6 +1,7 @@
 """The main job on a toy base: real searches, real bundles, in seconds."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from safetensors.numpy import load_file
 
 from nuwa.arch import arch_from_dict
 from nuwa.cost import count_params
-from nuwa.store.lists import query_studies
+from nuwa.store.lineage import find_lineage
+from nuwa.store.lists import query_certificates, query_studies
 from nuwa.store.query import find_subnets
 from nuwa.store.store import open_store
 from service.cli.commands.search import command
@@ -115,6 +117,42 @@ def test_the_whole_way(job: Job, toy_base: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     assert run(cli, ["verify", str(bundle)], prog_name="nuwa") == 1
     assert "model.onnx was changed" in job.capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_becomes_of_a_shipped_bundle_is_in_the_database(job: Job) -> None:
+    answer = job.search("--budget-ms", f"{0.6 * job.base_ms():.3f}", "--study", "mine", "--no-finetune")
+    identity, folder = answer["subnet"]["subnet_id"], answer["artifacts"]["dir"]
+    common = ["--db", job.db, "--json", "-y"]
+
+    def row() -> dict[str, Any]:
+        with open_store(job.db) as store:
+            return next(row for row in find_subnets(store, limit=None) if row["subnet_id"] == identity)
+
+    def certificates() -> list[dict[str, Any]]:
+        with open_store(job.db) as store:
+            return query_certificates(store)
+
+    assert (row()["top1"], row()["split"]) == (answer["subnet"]["top1"], "test")
+    assert len(certificates()) == 1
+
+    copy = job.folder / "copy"
+    shutil.copytree(folder, copy)
+    tune = ["--finetune-steps", "2", "--cache-dir", str(job.folder / "cache")]
+    assert run(cli, ["finetune", str(copy), *tune, *common], prog_name="nuwa") == 0
+    assert row()["split"] == "test", "the shipped bundle is as it was"
+
+    assert run(cli, ["finetune", folder, *tune, *common], prog_name="nuwa") == 0
+    with open_store(job.db) as store:
+        kinds = {(score.kind, score.split) for score in store.scores(identity)}
+        assert len(find_lineage(store, identity)["finetunings"]) >= 1
+    assert {("top1_before_finetune", "test"), ("top1", "search")} <= kinds
+    assert row()["split"] == "search", "the accuracy on the test split was that of other weights"
+    assert certificates() == []
+
+    assert run(cli, ["export", folder, "--device", "host", *common], prog_name="nuwa") == 0
+    with open_store(job.db) as store:
+        assert {one["device"] for one in find_lineage(store, identity)["measurements"]} == {"jetson-nano", "host"}
 
 
 def test_same_seed_and_predictor_same_winner(job: Job) -> None:

@@ -45,6 +45,7 @@ def served(folder: Path, *roots: Path) -> Iterator[str]:
     assert code == 0, log.read_text()
     for pid in re.findall(r"worker (\d+) started", log.read_text()):
         assert not is_running(int(pid)), f"worker {pid} outlived its service"
+    assert "did not stop and is killed" not in log.read_text()
     lines = [line for line in log.read_text().splitlines() if line.startswith("{")]
     assert all(json.loads(line)["level"] in ("info", "warning") for line in lines), log.read_text()
 

@@ -23,7 +23,7 @@ def command(folder: Path, **values: Any) -> None:
     """Build the engine of bundle FOLDER on this machine's GPU, or print the trtexec line to run on the device."""
     output = output_from_flags(values)
     from service.workflow.build import BuildRequest, build_engine_in
-    from service.workflow.record_steps import record_built
+    from service.workflow.record_steps import record_built, said_not_raised
 
     with database(values) as store:
         spec = find_device(values["device"], store)
@@ -32,8 +32,8 @@ def command(folder: Path, **values: Any) -> None:
         output.note("nothing built")
         return
     answer = build_engine_in(folder, BuildRequest(spec, values["workspace_mb"], values["timing_cache"]))
-    with database(values) as store:
-        record_built(store, folder, spec)
+    with said_not_raised(output.note), database(values) as store:
+        record_built(store, folder)
     if output.json:
         output.document({"schema": "nuwa.build/1", **answer})
     elif answer["engine"]:

@@ -18,8 +18,6 @@ from service.cli.flags import with_flags
 from service.cli.output import output_from_flags
 from service.workflow.devices import added_devices, find_device
 
-PICTURES = (".png", ".svg", ".pdf")
-
 
 @click.group()
 def command() -> None:
@@ -50,12 +48,14 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
     With -o card.png (or .svg, .pdf) the report card is drawn: predicted against measured latency.
     """
     output = output_from_flags(values)
+    from predictors.report_plot import is_picture
+
     with database(values) as store:
         spec = find_device(name, store)
         if wants_table:
             _show_table(store, spec, values)
             return
-        if values["output"] and Path(values["output"]).suffix in PICTURES:
+        if values["output"] and is_picture(Path(values["output"])):
             _draw(store, spec, values)
             return
         luts = [lut for lut in store.luts() if lut.device_id == spec.device_id]

@@ -58,7 +58,7 @@ def command(folder: Path, **values: Any) -> None:
     from service.workflow.export import ExportRequest, export_bundle
     from service.workflow.precision import spec_with_precision
     from service.workflow.quantise import Int8Images, quantise_bundle
-    from service.workflow.record_steps import record_reexport
+    from service.workflow.record_steps import record_reexport, said_not_raised
 
     with database(values) as store:
         spec = find_device(values["device"], store)
@@ -82,7 +82,7 @@ def command(folder: Path, **values: Any) -> None:
         answer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
     else:
         answer = export_bundle(folder, request)
-    with database(values) as store:
+    with said_not_raised(output.note), database(values) as store:
         record_reexport(store, folder)
     if output.json:
         output.document({"schema": "nuwa.export/1", **answer})

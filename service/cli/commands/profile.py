@@ -50,7 +50,7 @@ def command(device: str, **values: Any) -> int:
     with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
         spec = find_device(device, store)
         settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
-        progress = _progress(line, minutes_of(settings, spec))
+        progress = _progress(line, None if values["from"] else minutes_of(settings, spec))
         if values["dry_run"]:
             output.note(f"would profile {spec.name} for base {base.name}")
             return 0
@@ -64,12 +64,14 @@ def command(device: str, **values: Any) -> int:
             go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
             output.note(f"\ninterrupted; everything measured is saved. To go on:\n  {go_on}")
             return INTERRUPTED
-    if values["output"]:
-        output.note(f"picture: {values['output']}")
+        record = store.load_predictor(answer["predictor_id"])
     if output.json:
         output.document(answer)
     else:
         output.table([{"figure": name, "value": value} for name, value in _rows(answer)])
+    if values["output"]:
+        draw_report(spec, record, Path(values["output"]).expanduser())
+        output.note(f"picture: {values['output']}")
     return 0
 
 
@@ -90,7 +92,8 @@ def _progress(line: ProgressLine, minutes: float | None) -> Progress:
         if minutes is None:
             left = pace.left(label, done, total)
         else:
-            left = "at most " + time_left(max(0.0, begun_s + 60 * minutes - time.monotonic()))
+            left = time_left(begun_s + 60 * minutes - time.monotonic())
+            left = f"about {left}" if left else "soon done"
         counted = f"{label} {done}/{total}" if total else f"{label} {done} rows"
         line.show("  ".join(filter(None, (counted, left))))
 
@@ -118,8 +121,6 @@ def _profile(
         priced, found = kit_profile(store, spec, base.arch, folder=Path(values["import"]))
         return head_json(priced) | {"models_measured": len(found.models), "missing": list(found.missing)}
     priced = run_profile(store, spec, base.arch, settings=settings, progress=progress)
-    if values["output"]:
-        draw_report(spec, store.load_predictor(priced.predictor_id), Path(values["output"]).expanduser())
     return profile_json(priced)
 
 
