@@ -30,7 +30,7 @@ from search.derive.refine import Wide, refine
 from search.derive.rotation import is_rotated, rotate_tensors, unrotated, writer_rotation
 from search.derive.statistics import spread_evenly
 
-MEMO_SHARE = 0.5
+MEMO_SHARE = 0.25
 """Solved branches kept in memory, as a share of the base's bytes (at least ``MEMO_BYTES``)."""
 MEMO_BYTES = 64_000_000
 """Holds about 20 widths of every branch of a ViT-Ti."""

@@ -110,6 +110,7 @@ def factorise_plan(
 
     def solvers() -> dict[int, NeuronSolver]:
         made = {}
+        moments.read_second()
         for branch in branches_of(model):
             if isinstance(branch.body, Mlp):
                 root = symmetric_roots(metric[branch.index])[0]
@@ -123,6 +124,7 @@ def factorise_plan(
     neurons = {i: solver.to(device) for i, solver in stored_solvers(cache, key, solvers).items()}
     for index in neurons:
         moments.branches[index].drop_second()
+    moments.second = None  # nobody needs them any more, and what would read them cannot travel to other processes
     axes, energy = principal_axes(moments.stream)
     return Plan(model, moments, attention, neurons, axes, energy)
 

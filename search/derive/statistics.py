@@ -1,5 +1,6 @@
 """What a task's images look like inside the base: moments, streamed in one pass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -41,6 +42,11 @@ class BranchMoments:
     query: Tensor
     key: Tensor
 
+    @property
+    def is_mlp(self) -> bool:
+        """Whether the branch is an MLP: it has no heads."""
+        return self.query.numel() == 0
+
     def to(self, device: torch.device | torch.dtype) -> "BranchMoments":
         """Move or convert everything."""
         return BranchMoments(*(value.to(device) for value in vars(self).values()))
@@ -58,14 +64,24 @@ class Moments:
         branches: By branch index; absent branches are missing.
         stream: E[u uᵀ] (C, C) of the stream before each norm, centred if the norm centres and scaled to unit
             mean square, averaged over all norms.
+        second: Reads ``gram`` and ``ahead`` of the MLPs, by branch index, where they were left in the cache.
     """
 
     branches: dict[int, BranchMoments] = field(default_factory=dict)
     stream: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    second: Callable[[], dict[int, tuple[Tensor, Tensor]]] | None = None
 
     def to(self, device: torch.device) -> "Moments":
         """Move everything."""
-        return Moments({i: m.to(device) for i, m in self.branches.items()}, self.stream.to(device))
+        return Moments({i: m.to(device) for i, m in self.branches.items()}, self.stream.to(device), self.second)
+
+    def read_second(self) -> None:
+        """Bring the MLPs' matrices into memory, if they are not there."""
+        if self.second is None or all(m.gram.numel() for m in self.branches.values()):
+            return
+        for index, (gram, ahead) in self.second().items():
+            mine = self.branches[index]
+            mine.gram, mine.ahead = gram.to(self.stream.device), ahead.to(self.stream.device)
 
 
 def spread_evenly(split: SplitTensors, count: int) -> SplitTensors:

@@ -43,19 +43,40 @@ def stored_sensitivity(cache: Cache | None, key: tuple[str, ...], build: Callabl
 
 
 def stored_moments(cache: Cache | None, key: tuple[str, ...], build: Callable[[], Moments]) -> Moments:
-    """Read the moments of ``key``, or build and keep them."""
+    """Read the moments of ``key``, or build and keep them.
+
+    The matrices of MLPs, by far the largest, are an entry of their own that is read when a solver is made of them:
+    where solvers are cached too, they never come into memory.
+    """
     if cache is None:
         return build()
-
-    def flat() -> dict[str, Tensor]:
+    name = content_key(*key)
+    found = cache.load("moments", name)
+    if found is None:
         made = build()
-        parts = {f"{i}.{name}": getattr(m, name) for i, m in made.branches.items() for name in MOMENT_FIELDS}
-        return {**parts, "stream": made.stream}
+        cache.save("moments-mlp", name, _second_of(made))
+        cache.save("moments", name, _first_of(made))
+        return made
+    indices = sorted({int(part.split(".")[0]) for part in found if "." in part})
+    branches = {i: BranchMoments(*(found[f"{i}.{field}"] for field in MOMENT_FIELDS)) for i in indices}
 
-    found = cache.get("moments", content_key(*key), flat)
-    indices = sorted({int(name.split(".")[0]) for name in found if "." in name})
-    branches = {i: BranchMoments(*(found[f"{i}.{name}"] for name in MOMENT_FIELDS)) for i in indices}
-    return Moments(branches, found["stream"])
+    def second() -> dict[int, tuple[Tensor, Tensor]]:
+        parts = cache.get("moments-mlp", name, lambda: _second_of(build()))
+        return {i: (parts[f"{i}.gram"], parts[f"{i}.ahead"]) for i in {int(part.split(".")[0]) for part in parts}}
+
+    return Moments(branches, found["stream"], second)
+
+
+def _first_of(moments: Moments) -> dict[str, Tensor]:
+    parts = {f"{i}.{name}": getattr(m, name) for i, m in moments.branches.items() for name in MOMENT_FIELDS}
+    for name in _second_of(moments):
+        parts[name] = parts[name].new_empty([0] * parts[name].ndim)
+    return {**parts, "stream": moments.stream}
+
+
+def _second_of(moments: Moments) -> dict[str, Tensor]:
+    mlps = {i: m for i, m in moments.branches.items() if m.is_mlp}
+    return {f"{i}.{name}": getattr(m, name) for i, m in mlps.items() for name in ("gram", "ahead")}
 
 
 def stored_solvers(

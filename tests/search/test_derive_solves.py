@@ -213,8 +213,31 @@ def test_caches_are_reused_and_change_nothing(tmp_path, monkeypatch):
     for name in plain:
         assert torch.equal(plain[name], first[name])
         assert torch.equal(plain[name], second[name])
+    for path in (tmp_path / "moments-mlp").iterdir():  # the largest matrices are not read again, not even opened
+        path.unlink()
+    third = deriver_of(model, options=options, cache=cache).derive(arch).state_dict()
+    assert all(torch.equal(plain[name], third[name]) for name in plain)
     with pytest.raises(TypeError):  # other images are other statistics
         deriver_of(model, split=make_split(seed=4), options=options, cache=cache).derive(arch)
+
+
+def test_another_ranking_reads_the_matrices_that_the_first_one_left(tmp_path, monkeypatch):
+    model, cache = make_model("avg"), Cache(tmp_path)
+    arch = with_blocks(model.arch, mlp_width=16)
+    options = DeriveOptions(num_images=60, sensitivity_images=20)
+    other = dataclasses.replace(options, ranking="activation")
+    deriver_of(model, options=options, cache=cache).prepare()
+    wanted = deriver_of(model, options=other).derive(arch).state_dict()
+    monkeypatch.setattr("search.derive.plan.collect_moments", None)
+    found = deriver_of(model, options=other, cache=cache).derive(arch).state_dict()
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+
+
+def test_matrices_of_solved_mlps_are_freed():
+    plan = deriver_of(make_model("avg")).prepare()
+    mlps = [moments for moments in plan.moments.branches.values() if moments.is_mlp]
+    assert mlps
+    assert all(m.gram.untyped_storage().nbytes() == m.ahead.untyped_storage().nbytes() == 0 for m in mlps)
 
 
 def test_derived_subnets_do_not_share_memory():
