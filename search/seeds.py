@@ -122,15 +122,21 @@ def _block_times(
 
 
 def knapsack_seeds(
-    fronts: Sequence[AdditiveFront], *, prior: AdditivePrior, budget: Budget, num_seeds: int
+    fronts: Sequence[AdditiveFront],
+    *,
+    prior: AdditivePrior,
+    budget: Budget,
+    num_seeds: int,
+    is_spread: bool = False,
 ) -> list[Seed]:
-    """Take the best points of the additive fronts that fit by whole-net prediction, for the budget and below.
+    """Take the best points of the additive fronts that fit by whole-net prediction, for the budget and just below.
 
     Args:
         fronts: Of ``additive_fronts``.
         prior: Prices the seeds.
         budget: Without a latency limit, seeds are spread over the whole front.
         num_seeds: At most so many, near-duplicates left out.
+        is_spread: Whether they are spread over all that fits a budget, too: where the whole front is looked for.
     """
     pools = []
     for front in fronts:
@@ -138,7 +144,7 @@ def knapsack_seeds(
         if not len(points):
             continue
         upper = budget.latency.predict(archs).upper
-        if budget.budget_ms is None:
+        if budget.budget_ms is None or is_spread:
             targets = np.linspace(upper.max(), upper.min(), num_seeds)
         else:
             targets = budget.budget_ms * np.array(NEIGHBOUR_BUDGETS)
@@ -182,7 +188,8 @@ def make_seeds(
     Without fronts (no library) the uniform family and random archs remain.
     """
     count = config.num_seeds
-    exact = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=count // 2)
+    num_exact = 3 * count // 4 if config.pareto else count // 2
+    exact = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=num_exact, is_spread=config.pareto)
     uniform = uniform_seeds(space, prior=prior if fronts else None, budget=budget, num_seeds=count // 4)
     rng = np.random.default_rng([config.seed, RANDOM_STREAM])
     drawn = [space.sample(rng) for _ in range(RANDOM_DRAWS)]

@@ -66,6 +66,17 @@ def test_seeds_fit_by_the_whole_net_predictor_where_latency_is_not_additive(make
         assert all(a is b or num_different_blocks(a.arch, b.arch) >= 1 for b in seeds)
 
 
+def test_seeds_of_a_front_are_spread_below_its_budget(make_space, latency, prior_of):
+    space = make_space(5)
+    prior, budget = prior_of(space), Budget(latency, 2.9)
+    fronts = additive_fronts(space, prior=prior, latency=latency)
+    close = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=6)
+    spread = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=6, is_spread=True)
+    times, near = (latency.predict([seed.arch for seed in seeds]).upper for seeds in (spread, close))
+    assert times.max() <= 2.9
+    assert times.min() < near.min()
+
+
 def test_uniform_seeds_are_the_cheapest_that_fit(make_space, latency, prior_of):
     space = make_space(3, mlp=(0, 16, 32, 64), heads=(0, 1, 2))
     prior, budget = prior_of(space), Budget(latency, 3.0)

@@ -43,6 +43,14 @@ def download_file(
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
+    """Read a file in parts and close it; also when nobody reads to its end, or reads at all."""
+
+    def parts() -> Iterator[bytes]:
+        with file:
+            yield b""
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    begun = parts()
+    next(begun)  # from here on the file is closed with the generator
+    return begun
