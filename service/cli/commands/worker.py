@@ -1,13 +1,15 @@
 """``nuwa worker``: do the searches and profiles that wait in the database."""
 
 import os
+import signal
 import threading
 from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
 from typing import Any
 
 import click
 
-from nuwa.interrupts import end_like_ctrl_c
 from nuwa.settings import default_cache_dir
 from service.cli.command import NuwaCommand
 from service.cli.database import database
@@ -32,7 +34,7 @@ def command(once: bool, max_jobs: int | None, parent_pid: int | None, **values: 
     output = output_from_flags(values)
     log_to_stderr(is_verbose=not values["quiet"])
     stop = threading.Event()
-    end_like_ctrl_c()
+    _stop_on_sigterm(stop)
     if parent_pid is not None:
         threading.Thread(target=_end_with, args=(parent_pid,), name="nuwa-parent-watch", daemon=True).start()
     from service.worker.worker import Worker
@@ -46,6 +48,25 @@ def command(once: bool, max_jobs: int | None, parent_pid: int | None, **values: 
     if output.json:
         output.document({"schema": "nuwa.worker/1", "jobs": taken})
     return 0
+
+
+def _stop_on_sigterm(stop: threading.Event) -> None:
+    """Make SIGTERM interrupt what runs and set ``stop``, by which the job is interrupted again if need be.
+
+    Python swallows what a handler raises inside a destructor or a weak reference's callback.
+    """
+    orders: SimpleQueue[None] = SimpleQueue()  # its ``put`` may be called in a signal handler, unlike ``Event.set``
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        orders.put(None)
+        raise KeyboardInterrupt
+
+    def obey() -> None:
+        orders.get()
+        stop.set()
+
+    threading.Thread(target=obey, name="nuwa-stop", daemon=True).start()
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _end_with(parent_pid: int) -> None:
