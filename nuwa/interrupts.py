@@ -23,10 +23,6 @@ class _Holder:
             self.handlers[number](number, frame)
         self.kept.append(number)
 
-    def kept_kinds(self) -> tuple[int, ...]:
-        """Signals that it stands in for."""
-        return tuple(self.handlers)
-
     def pass_on(self, number: int) -> None:
         """Let a signal's own handler have what was kept."""
         if number in self.kept:
@@ -54,7 +50,7 @@ def interrupt_deferred(*, is_breakable: bool = False) -> Iterator[None]:
     handlers: dict[int, _Handler] = {number: handler for number, handler in found.items() if callable(handler)}
     holder = _Holder(handlers, is_breakable=is_breakable)
     with ExitStack() as stack:  # what comes while one handler is put back must not leave the other one out
-        for number in holder.kept_kinds():
+        for number in handlers:
             stack.callback(holder.pass_on, number)
         for number, handler in handlers.items():
             stack.callback(signal.signal, number, handler)

@@ -46,13 +46,15 @@ def record_derivation(
         folder: Its bundle.
     """
     record_source(base, task, store)
-    if store.has_subnet(identity) and _is_own(store, identity, folder):
+    is_own = _is_own(store, identity, folder)
+    if is_own and store.has_subnet(identity):
         store.retire_top1(identity)  # the bundle has the weights as they were derived again
     derivation = dataclasses.asdict(options) | {"origin": "derive"}
     store.record_subnets([SubnetRecord(identity, arch, base.base_id, task.task_id, derivation)])
     num_images = len(task.search)
     store.record_scores(Score(identity, kind, "search", num_images, seed, value) for kind, value in scores.items())
-    store.set_bundle(identity, str(folder.absolute()))
+    if is_own:
+        store.set_bundle(identity, str(folder.absolute()))
 
 
 def record_retuned(store: Store, folder: Path, task: Task, config: FinetuneConfig, result: FinetuneResult) -> None:
