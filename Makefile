@@ -57,22 +57,21 @@ unit: $(VENV)/.installed-dev
 
 bench: bench-emulator bench-derive bench-latency bench-store bench-deploy bench-search bench-service
 
-# -P: a script's folder must not hide the package of the same name
 bench-emulator: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/emulator.py
+	$(BIN)/python -m benchmarks.emulator
 
 bench-derive: $(VENV)/.installed-bench
-	$(BIN)/python benchmarks/derive.py
+	$(BIN)/python -m benchmarks.derive_bench
 	$(BIN)/python -m benchmarks.derive_bench.timing
 
 bench-latency: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/latency_cards.py
+	$(BIN)/python -m benchmarks.latency_cards
 
 bench-search: $(VENV)/.installed-bench
-	$(BIN)/python benchmarks/search.py
+	$(BIN)/python -m benchmarks.search_bench
 
 bench-store: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/store.py --url $(STORE_URL)
+	$(BIN)/python -m benchmarks.store --url $(STORE_URL)
 
 # rows that are there are kept: remove a table to measure it anew
 DEPLOY_DATA ?= ../shared/data/cifar100

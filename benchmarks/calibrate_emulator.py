@@ -1,6 +1,6 @@
 """Fit the emulator to the published latencies and store constants and board interval beside it.
 
-    python benchmarks/calibrate_emulator.py
+    python -m benchmarks.calibrate_emulator
 
 Reads ``../shared/data/jetson_nano/measured.csv``, exports its models once (cached under ``work/``), and
 writes ``latency/emulator/calibration.json``. The board interval comes from families left out of the
@@ -21,8 +21,8 @@ from emulator_fit import (
 )
 from emulator_graphs import read_rows
 
-from latency.emulator.constants import CALIBRATION_PATH, CONSTANT_NAMES, Calibration, calibration_json
-from latency.emulator.timeline import matmul_share_of_time
+from nuwa_search.latency.emulator.constants import CALIBRATION_PATH, CONSTANT_NAMES, Calibration, calibration_json
+from nuwa_search.latency.emulator.timeline import matmul_share_of_time
 
 COVERAGE = 0.9
 

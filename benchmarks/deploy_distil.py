@@ -18,22 +18,22 @@ import torch
 from torch import nn
 
 from benchmarks.deploy_tables import append_row, has_row, origin, read_rows, write_rows
-from deploy.train.config import FinetuneConfig
-from deploy.train.finetune import finetune
-from deploy.train.hardware import pick_precision
-from deploy.train.recipe import NO_AUGMENT, of_length
-from deploy.train.score import score_split
-from deploy.train.teacher import Teacher
-from nuwa.arch import Arch, BlockSpec
-from nuwa.base import load_base
-from nuwa.cost import count_macs
-from nuwa.dataset import load_dataset
-from nuwa.heads import restrict_head
-from nuwa.task import make_task
-from nuwa.tensors import SplitTensors, normalise, split_tensors, task_tensors
-from nuwa.vit import PlainViT
-from search.derive.deriver import Deriver
-from service.workflow.tune import finetune_config
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.base import load_base
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.task import make_task
+from nuwa_search.core.tensors import SplitTensors, normalise, split_tensors, task_tensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.finetune import finetune
+from nuwa_search.deploy.train.hardware import pick_precision
+from nuwa_search.deploy.train.recipe import NO_AUGMENT, of_length
+from nuwa_search.deploy.train.score import score_split
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.service.workflow.tune import finetune_config
 
 TASKS = {
     "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),

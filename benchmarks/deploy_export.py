@@ -24,21 +24,21 @@ from timm.utils.onnx import onnx_export
 from torch import Tensor, nn
 
 from benchmarks.deploy_tables import append_row, has_row, origin
-from deploy.export.from_vit import onnx_from_vit
-from deploy.export.stream_scale import stream_scale_from_images
-from deploy.runtimes.batches import run_batches
-from deploy.runtimes.onnxruntime import OnnxRuntime
-from deploy.runtimes.torch_runtime import TorchRuntime
-from nuwa.base import ASSETS_DIR, load_base
-from nuwa.cost import count_macs, count_params
-from nuwa.dataset import load_dataset
-from nuwa.from_timm import plain_from_timm
-from nuwa.heads import restrict_head
-from nuwa.images import Preprocess
-from nuwa.runtime import FloatArray
-from nuwa.task import Task, make_task
-from nuwa.tensors import SplitTensors, normalise, split_tensors
-from nuwa.vit import PlainViT
+from nuwa_search.core.base import ASSETS_DIR, load_base
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.from_timm import plain_from_timm
+from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.runtime import FloatArray
+from nuwa_search.core.task import Task, make_task
+from nuwa_search.core.tensors import SplitTensors, normalise, split_tensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
+from nuwa_search.deploy.runtimes.batches import run_batches
+from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.deploy.runtimes.torch_runtime import TorchRuntime
 
 SEED = 0
 SMALL: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 96, "depth": 4, "num_heads": 3, "num_classes": 5}

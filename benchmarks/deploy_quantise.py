@@ -18,28 +18,28 @@ import onnx
 import torch
 
 from benchmarks.deploy_tables import append_row, has_row, origin
-from deploy.bundle import read_bundle
-from deploy.runtimes.batches import run_batches
-from deploy.runtimes.onnxruntime import OnnxRuntime
-from deploy.train.finetune import finetune
-from deploy.train.teacher import Teacher
-from deploy.write_bundle import BundleParts, write_bundle
-from latency.devices.registry import device_spec
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa.base import DEFAULT_BASE, Base, load_base
-from nuwa.cost import count_macs
-from nuwa.device import Measurement
-from nuwa.heads import restrict_head
-from nuwa.task import Task
-from nuwa.tensors import TaskTensors, normalise, split_tensors, task_tensors
-from nuwa.vit import PlainViT
-from search.derive.deriver import Deriver
-from service.workflow.devices import opened_device
-from service.workflow.export import ExportRequest, export_bundle
-from service.workflow.pricing import PROTOCOL
-from service.workflow.quantise import Int8Images, quantise_bundle
-from service.workflow.sources import open_task
-from service.workflow.tune import finetune_config
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa_search.core.base import DEFAULT_BASE, Base, load_base
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.device import Measurement
+from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.task import Task
+from nuwa_search.core.tensors import TaskTensors, normalise, split_tensors, task_tensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.runtimes.batches import run_batches
+from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.deploy.train.finetune import finetune
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
+from nuwa_search.latency.devices.registry import device_spec
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.service.workflow.export import ExportRequest, export_bundle
+from nuwa_search.service.workflow.pricing import PROTOCOL
+from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
+from nuwa_search.service.workflow.sources import open_task
+from nuwa_search.service.workflow.tune import finetune_config
 
 SEED = 0
 FULL = BlockSpec(6, 32, 32, 768)

@@ -9,7 +9,7 @@ import onnxruntime
 import timm
 import torch
 
-from latency.devices.host_facts import cpu_model
+from nuwa_search.latency.devices.host_facts import cpu_model
 
 VERSIONS = (
     f"python {platform.python_version()}; torch {torch.__version__}; onnxruntime {onnxruntime.__version__}; "

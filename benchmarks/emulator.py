@@ -23,10 +23,10 @@ from emulator_fit import (
 )
 from emulator_graphs import OPSET, read_rows
 
-from latency.emulator.boards import BOARDS, JETSON_NANO
-from latency.emulator.constants import CONSTANT_NAMES, Constants, load_calibration
-from latency.emulator.timeline import timeline_from_kernels
-from nuwa.device import Precision
+from nuwa_search.core.device import Precision
+from nuwa_search.latency.emulator.boards import BOARDS, JETSON_NANO
+from nuwa_search.latency.emulator.constants import CONSTANT_NAMES, Constants, load_calibration
+from nuwa_search.latency.emulator.timeline import timeline_from_kernels
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.stats import kendalltau
 
-from latency.emulator.boards import JETSON_NANO
-from latency.emulator.constants import CONSTANT_NAMES, Constants, Prior, constants_from_mapping
-from latency.emulator.fusion import kernels_from_graph
-from latency.emulator.graph import graph_from_model
-from latency.emulator.kernels import Kernel
-from latency.emulator.timeline import Timeline, copied_elements, timeline_from_kernels
-from nuwa.device import Precision
+from nuwa_search.core.device import Precision
+from nuwa_search.latency.emulator.boards import JETSON_NANO
+from nuwa_search.latency.emulator.constants import CONSTANT_NAMES, Constants, Prior, constants_from_mapping
+from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.graph import graph_from_model
+from nuwa_search.latency.emulator.kernels import Kernel
+from nuwa_search.latency.emulator.timeline import Timeline, copied_elements, timeline_from_kernels
 
 # Two authors who time one model on this board differ by 5 %, and the model form adds its own error: what
 # one standard deviation of a residual is taken to be, so that priors weigh in the right measure.

@@ -10,7 +10,7 @@ import timm
 import timm.layers
 import torch
 
-from latency.emulator.shapes import stripped_model
+from nuwa_search.latency.emulator.shapes import stripped_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED_CSV = REPOSITORY.parent / "shared" / "data" / "jetson_nano" / "measured.csv"

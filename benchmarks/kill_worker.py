@@ -21,16 +21,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from nuwa.store.lists import query_certificates
-from nuwa.store.store import Store, open_store
-from service.worker.worker import Worker
+from nuwa_search.service.worker.worker import Worker
+from nuwa_search.store.lists import query_certificates
+from nuwa_search.store.store import Store, open_store
 from tests.support.toy_base import CLASSES, write_toy_base
 from tests.support.toy_images import write_colours
 from tests.support.toy_jobs import assert_done_once, paid_proposals, queue_search, toy_request
 
 # A server that has the libraries and no database open: SQLite's locks do not survive a fork.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["service.workflow.search", "service.worker.worker"])
+_PROCESSES.set_forkserver_preload(["nuwa_search.service.workflow.search", "nuwa_search.service.worker.worker"])
 TRIALS = 60
 LONGEST_S = 600.0
 MEAN_WAIT_S = 0.3

@@ -1,7 +1,7 @@
 """Report cards of latency profiles: how well subnets are predicted that were never measured.
 
     make bench-latency                                     # emulated boards, 5 seeds
-    python benchmarks/latency_cards.py --host                  # this CPU as well: a quarter of an hour, machine idle
+    python -m benchmarks.latency_cards --host                  # this CPU as well: a quarter of an hour, machine idle
 
 An emulated board is judged against its noise-free latency, which a profile never sees; the host
 against nets that were really measured, twice each. Writes ``results/latency.csv`` (one line per
@@ -18,23 +18,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deploy.export.from_arch import onnx_from_arch
-from latency.devices.emulated_specs import EMULATED_SPECS
-from latency.devices.registry import device_spec, open_device
-from latency.emulator.boards import BOARDS
-from latency.emulator.constants import Calibration, load_calibration
-from latency.emulator.fusion import kernels_from_graph
-from latency.emulator.graph import graph_from_model
-from latency.emulator.timeline import timeline_from_kernels
-from latency.table.timer import Export, MemoryNotebook
-from nuwa.arch import Arch
-from nuwa.base import load_base
-from nuwa.device import DeviceSpec
-from predictors.latency.predictor import LatencyPredictor, subject_of
-from predictors.profile import ProfileSettings, profile
-from predictors.report_card import errors_of, report_card
-from predictors.sample_archs import sample_archs
-from predictors.whole_models import ModelTimes
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.base import load_base
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
+from nuwa_search.latency.devices.registry import device_spec, open_device
+from nuwa_search.latency.emulator.boards import BOARDS
+from nuwa_search.latency.emulator.constants import Calibration, load_calibration
+from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.graph import graph_from_model
+from nuwa_search.latency.emulator.timeline import timeline_from_kernels
+from nuwa_search.latency.table.timer import Export, MemoryNotebook
+from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
+from nuwa_search.predictors.profile import ProfileSettings, profile
+from nuwa_search.predictors.report_card import errors_of, report_card
+from nuwa_search.predictors.sample_archs import sample_archs
+from nuwa_search.predictors.whole_models import ModelTimes
 
 Array = npt.NDArray[np.float64]
 

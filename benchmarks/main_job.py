@@ -1,6 +1,6 @@
 """The main job on three tasks and three seeds, at half of the base's latency on the emulated Jetson Nano.
 
-Usage: python benchmarks/main_job.py BASE DATA OUT_DIR     (runs what is missing, then writes the table)
+Usage: python -m benchmarks.main_job BASE DATA OUT_DIR     (runs what is missing, then writes the table)
 """
 
 import csv
@@ -32,7 +32,7 @@ def main(base: str, data: str, out: Path) -> None:
 
 def run(base: str, data: str, classes: str, seed: int, place: Path) -> None:
     """Run one search; its answer becomes ``place.json``."""
-    program = "import sys; from service.cli.main import main_search; main_search(sys.argv[1:])"
+    program = "import sys; from nuwa_search.service.cli.main import main_search; main_search(sys.argv[1:])"
     flags = ["--base", base, "--data", data, "--classes", classes, "--budget-ms", str(BUDGET_MS), "--seed", str(seed)]
     places = ["--db", str(place.parent / "nuwa.sqlite"), "--cache-dir", str(place.parent / "cache"), "-o", str(place)]
     done = subprocess.run(

@@ -1,8 +1,8 @@
 """Cut the package's data sample out of CIFAR-100's Parquet files.
 
-Usage: python benchmarks/make_sample.py CIFAR100_DIR nuwa/assets/sample
+Usage: python -m benchmarks.make_sample CIFAR100_DIR core/assets/sample
 Keeps the five classes of the superclass ``vehicles_1``: all their training images (500 each, as
-stored: WebP) and their test images. ``nuwa/assets/sample/README.md`` is the data card.
+stored: WebP) and their test images. ``core/assets/sample/README.md`` is the data card.
 """
 
 import sys

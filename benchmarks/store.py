@@ -1,7 +1,7 @@
 """Time the search database: a million subnets, ten million latency rows, on SQLite and PostgreSQL.
 
-    python benchmarks/store.py --url runs/bench-store.sqlite
-    python benchmarks/store.py --url postgresql://user@host/empty_database
+    python -m benchmarks.store --url runs/bench-store.sqlite
+    python -m benchmarks.store --url postgresql://user@host/empty_database
 
 Writes ``benchmarks/results/store_<database>.md``. A database that holds bench rows already is used
 again, any other database must be empty.
@@ -18,12 +18,12 @@ from pathlib import Path
 from sqlalchemy import func, select
 from store_data import bench_classes, fill_store
 
-from nuwa.store.pareto import front_query
-from nuwa.store.query import find_subnets
-from nuwa.store.records import Score
-from nuwa.store.store import Store, open_store
-from nuwa.store.tables import DeviceRow, LatencyRow, SubnetRow
-from nuwa.store.wanted import SubnetFilter, resolve_filter
+from nuwa_search.store.pareto import front_query
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.records import Score
+from nuwa_search.store.store import Store, open_store
+from nuwa_search.store.tables import DeviceRow, LatencyRow, SubnetRow
+from nuwa_search.store.wanted import SubnetFilter, resolve_filter
 
 RESULTS = Path(__file__).parent / "results"
 REPETITIONS = 5
@@ -111,7 +111,7 @@ def main() -> None:
             f"{num_subnets} subnets, {num_latencies} latency rows; medians of {REPETITIONS} runs, `--limit 50`: "
             "seconds on the wall, and of this process on a processor (a server's own are not in it). *rows* is the "
             f"size of the whole front. {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when it began. Made by "
-            "`python benchmarks/store.py`.",
+            "`python -m benchmarks.store`.",
             "",
             "| nuwa query | wall s | processor s | rows |",
             "|---|---|---|---|",

@@ -6,11 +6,11 @@ so the same sizes give the same database on SQLite and PostgreSQL.
 
 from sqlalchemy import text
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import DeviceSpec
-from nuwa.store.fronts import mark_all_stale, mend_fronts
-from nuwa.store.records import BaseRecord, PredictorRecord, TaskRecord
-from nuwa.store.store import Store
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.store.fronts import mark_all_stale, mend_fronts
+from nuwa_search.store.records import BaseRecord, PredictorRecord, TaskRecord
+from nuwa_search.store.store import Store
 
 NUM_TASKS = 20
 _LATENCY_INDEXES = {

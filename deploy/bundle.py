@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.certificate import Certificate, certificate_from_dict
-from deploy.file_hashes import CERTIFICATE
-from nuwa.arch import Arch, arch_from_dict
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
-from nuwa.vit import PlainViT
-from nuwa.weights import load_vit
+from nuwa_search.core.arch import Arch, arch_from_dict
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import load_vit
+from nuwa_search.deploy.certificate import Certificate, certificate_from_dict
+from nuwa_search.deploy.file_hashes import CERTIFICATE
 
 ARCH = "arch.json"
 WEIGHTS = "model.safetensors"

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from deploy.certificate import Certificate
-from nuwa.arch import Arch
-from nuwa.cost import count_macs, count_params
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.deploy.certificate import Certificate
 
 
 def readme_text(

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from deploy.verify import Agreement
-from nuwa.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol, Provenance
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol, Provenance
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.verify import Agreement
 
 SCHEMA = "nuwa.certificate/1"
 BudgetStatistic = Literal["median", "p95", "p99"]

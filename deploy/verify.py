@@ -8,15 +8,15 @@ import onnx
 import torch
 from torch import Tensor
 
-from deploy.export.graph import InputKind
-from deploy.runtimes.batches import run_batches
-from deploy.runtimes.onnxruntime import OnnxRuntime
-from deploy.runtimes.torch_runtime import TorchRuntime
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
-from nuwa.runtime import FloatArray, Images, Runtime, Session
-from nuwa.tensors import normalise
-from nuwa.vit import PlainViT
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.runtime import FloatArray, Images, Runtime, Session
+from nuwa_search.core.tensors import normalise
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.export.graph import InputKind
+from nuwa_search.deploy.runtimes.batches import run_batches
+from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.deploy.runtimes.torch_runtime import TorchRuntime
 
 FP32_RELATIVE_ERROR = 1e-4
 """Largest logit error in FP32, relative to the largest logit (absolute where that is below 1): a few

@@ -7,15 +7,15 @@ import onnx
 import torch
 from torch import Tensor
 
-from deploy.bundle import SAMPLES, Bundle
-from deploy.certificate import Certificate
-from deploy.file_hashes import FileChanges, compare_hashes
-from deploy.runtimes.model_file import parse_model, read_model_bytes
-from deploy.verify import Agreement, Check, input_kind_of, verify_fp16, verify_onnx
-from deploy.verify_engine import verify_engine
-from nuwa.errors import NuwaError
-from nuwa.images import ImageSet, pixels
-from nuwa.runtime import Runtime
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import ImageSet, pixels
+from nuwa_search.core.runtime import Runtime
+from nuwa_search.deploy.bundle import SAMPLES, Bundle
+from nuwa_search.deploy.certificate import Certificate
+from nuwa_search.deploy.file_hashes import FileChanges, compare_hashes
+from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
+from nuwa_search.deploy.verify import Agreement, Check, input_kind_of, verify_fp16, verify_onnx
+from nuwa_search.deploy.verify_engine import verify_engine
 
 NUM_RANDOM_IMAGES = 16
 """Images of noise that stand in where none are given."""

@@ -15,18 +15,18 @@ from typing import Any
 import onnx
 from safetensors import SafetensorError
 
-from deploy import bundle as names
-from deploy.bundle import Bundle, is_bundle, read_bundle
-from deploy.bundle_readme import readme_text
-from deploy.certificate import Certificate, dict_from_certificate, with_files
-from deploy.file_hashes import CERTIFICATE, hash_folder
-from deploy.tensorrt.engine_info import info_path
-from deploy.tensorrt.trtexec import TRTEXEC_PATHS, shell_line
-from nuwa.arch import Arch, dict_from_arch
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.images import Preprocess
-from nuwa.vit import PlainViT
-from nuwa.weights import save_weights
+from nuwa_search.core.arch import Arch, dict_from_arch
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import save_weights
+from nuwa_search.deploy import bundle as names
+from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
+from nuwa_search.deploy.bundle_readme import readme_text
+from nuwa_search.deploy.certificate import Certificate, dict_from_certificate, with_files
+from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_folder
+from nuwa_search.deploy.tensorrt.engine_info import info_path
+from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, shell_line
 
 _ASSETS_DIR = Path(__file__).parent / "assets"
 _EXECUTABLE = 0o755

@@ -11,7 +11,9 @@ RUN python -m venv /opt/nuwa
 COPY docker/constraints.txt docker/constraints.txt
 RUN /opt/nuwa/bin/pip install --constraint docker/constraints.txt --index-url "$TORCH_INDEX" torch torchvision
 COPY pyproject.toml README.md LICENSE ./
-COPY nuwa nuwa
+COPY nuwa_search nuwa_search
+COPY core core
+COPY store store
 COPY deploy deploy
 COPY latency latency
 COPY predictors predictors

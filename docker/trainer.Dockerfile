@@ -19,7 +19,9 @@ WORKDIR /src
 COPY docker/constraints.txt docker/constraints.txt
 RUN /opt/nuwa/bin/pip install --constraint docker/constraints.txt torch torchvision
 COPY pyproject.toml README.md LICENSE ./
-COPY nuwa nuwa
+COPY nuwa_search nuwa_search
+COPY core core
+COPY store store
 COPY deploy deploy
 COPY latency latency
 COPY predictors predictors

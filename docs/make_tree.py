@@ -1,4 +1,4 @@
-"""Write ``docs/tree.md``: every module with the first line of its docstring.
+"""Write ``docs/tree.md``: one line for every folder of modules, from its ``__init__`` docstring.
 
 python docs/make_tree.py
 """
@@ -8,33 +8,36 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / "docs" / "tree.md"
-PACKAGES = ("service", "search", "predictors", "latency", "deploy", "nuwa", "benchmarks")
+PACKAGES = ("service", "search", "predictors", "latency", "deploy", "store", "core", "benchmarks")
 HEAD = """# Where things are
 
-One line per module, taken from its docstring by `python docs/make_tree.py` (a test compares). Tests mirror the
-packages.
+One line per folder, taken from its docstring by `python docs/make_tree.py` (a test compares). A module's own first
+line says what it holds. Tests mirror the packages.
+
+| folder | modules | what lives there |
+|---|---|---|
 """
 
 
 def make_tree(root: Path) -> str:
-    """Describe all modules below ``root`` in Markdown, one section per folder.
+    """Describe all folders of modules below ``root`` in Markdown.
 
     Raises:
         ValueError: If a module has no docstring.
     """
-    lines = [HEAD]
+    rows = []
     for package in PACKAGES:
-        folders = sorted({path.parent for path in (root / package).rglob("*.py")})
-        for folder in folders:
+        for folder in sorted({path.parent for path in (root / package).rglob("*.py")}):
             if "versions" in folder.parts:  # migrations: never read, only added to
                 continue
-            modules = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
-            if not modules:
-                continue
-            about = _first_line(folder / "__init__.py") if (folder / "__init__.py").exists() else ""
-            lines += [f"## {folder.relative_to(root)}", "", *([about, ""] if about else [])]
-            lines += [f"- `{path.name}`: {_first_line(path)}" for path in modules] + [""]
-    return "\n".join(lines)
+            modules = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
+            for path in modules:
+                _first_line(path)
+            init = folder / "__init__.py"
+            about = _first_line(init) if init.exists() and modules else ""
+            if modules:
+                rows.append(f"| `{folder.relative_to(root)}/` | {len(modules)} | {about} |\n")
+    return HEAD + "".join(rows)
 
 
 def _first_line(path: Path) -> str:

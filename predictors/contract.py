@@ -7,7 +7,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.arch import Arch
+from nuwa_search.core.arch import Arch
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from latency.table.axes import Axes, attn_keys, coarse, contexts_in, farthest_first, mlp_keys
-from latency.table.build import Progress, measure_rows
-from latency.table.chain import frame_of
-from latency.table.row import TableRow
-from latency.table.timer import ArchTimer, Notebook
-from latency.table.unit import BlockContext, BlockKey, UnitKey, stem_of
-from nuwa.arch import Arch, BlockSpec
-from predictors.latency.background import Background
-from predictors.latency.choose_rows import next_rows
-from predictors.latency.unit_prices import Branch
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.latency.table.axes import Axes, attn_keys, coarse, contexts_in, farthest_first, mlp_keys
+from nuwa_search.latency.table.build import Progress, measure_rows
+from nuwa_search.latency.table.chain import frame_of
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.timer import ArchTimer, Notebook
+from nuwa_search.latency.table.unit import BlockContext, BlockKey, UnitKey, stem_of
+from nuwa_search.predictors.latency.background import Background
+from nuwa_search.predictors.latency.choose_rows import next_rows
+from nuwa_search.predictors.latency.unit_prices import Branch
 
 # Rows chosen between two fits of the interpolation: few enough to follow what was learned, many
 # enough that fitting takes a small part of the time.

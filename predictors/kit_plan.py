@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latency.table.axes import attn_keys, axes_of, coarse, contexts_in, farthest_first, mlp_keys
-from latency.table.chain import CHAIN_LENGTHS, chain_for, frame_of, slope
-from latency.table.row import TableRow
-from latency.table.unit import BlockKey, UnitKey, stem_of
-from nuwa.arch import Arch, BlockSpec
-from nuwa.cost import block_macs
-from nuwa.device import Measurement
-from predictors.sample_archs import sample_archs
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.cost import block_macs
+from nuwa_search.core.device import Measurement
+from nuwa_search.latency.table.axes import attn_keys, axes_of, coarse, contexts_in, farthest_first, mlp_keys
+from nuwa_search.latency.table.chain import CHAIN_LENGTHS, chain_for, frame_of, slope
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import BlockKey, UnitKey, stem_of
+from nuwa_search.predictors.sample_archs import sample_archs
 
 # Rows and nets of a kit: about eighty builds, an hour or two on a Jetson Nano.
 _NUM_ATTN, _NUM_MLP, _NUM_FIT, _NUM_HELDOUT = 16, 8, 24, 10

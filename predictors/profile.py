@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency.table.axes import axes_of
-from latency.table.build import Progress
-from latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import Device, DeviceSpec, MeasureProtocol
-from predictors.fill_table import TablePlan, fill_table
-from predictors.latency.background import find_background
-from predictors.latency.predictor import LatencyPredictor, subject_of
-from predictors.report_card import ReportCard, noise_floor, report_card
-from predictors.sample_archs import sample_archs
-from predictors.whole_models import ModelTimes, measure_models
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import Device, DeviceSpec, MeasureProtocol
+from nuwa_search.latency.table.axes import axes_of
+from nuwa_search.latency.table.build import Progress
+from nuwa_search.latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
+from nuwa_search.predictors.fill_table import TablePlan, fill_table
+from nuwa_search.predictors.latency.background import find_background
+from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
+from nuwa_search.predictors.report_card import ReportCard, noise_floor, report_card
+from nuwa_search.predictors.sample_archs import sample_archs
+from nuwa_search.predictors.whole_models import ModelTimes, measure_models
 
 DEFAULT_MINUTES = 12.0
 """What a profile of a real device takes unless told otherwise: well below a quarter of an hour."""

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, spearmanr
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from predictors.contract import Prediction
-from predictors.latency.baselines import predict_by_macs, predict_by_operators
-from predictors.latency.conformal import normal_half_width
-from predictors.latency.predictor import LatencyPredictor
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.latency.baselines import predict_by_macs, predict_by_operators
+from nuwa_search.predictors.latency.conformal import normal_half_width
+from nuwa_search.predictors.latency.predictor import LatencyPredictor
 
 Array = npt.NDArray[np.float64]
 

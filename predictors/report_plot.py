@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.errors import NuwaError
-from predictors.contract import Prediction
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.contract import Prediction
 
 Array = npt.NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from latency.table.axes import Axes, axes_of
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.axes import Axes, axes_of
 
 # Share of samples that cut the embedding, where that is asked for.
 CUT_EMBED_SHARE = 0.3

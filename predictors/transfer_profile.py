@@ -5,14 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency.table.build import Progress
-from latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
-from nuwa.arch import Arch
-from nuwa.device import Device, MeasureProtocol
-from predictors.latency.predictor import LatencyPredictor, subject_of
-from predictors.latency.transfer import MAX_MEASUREMENTS, TransferStep, choose_nets, transfer, transfer_curve
-from predictors.sample_archs import sample_archs
-from predictors.whole_models import measure_models
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import Device, MeasureProtocol
+from nuwa_search.latency.table.build import Progress
+from nuwa_search.latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
+from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
+from nuwa_search.predictors.latency.transfer import (
+    MAX_MEASUREMENTS,
+    TransferStep,
+    choose_nets,
+    transfer,
+    transfer_curve,
+)
+from nuwa_search.predictors.sample_archs import sample_archs
+from nuwa_search.predictors.whole_models import measure_models
 
 # Nets that the ten are chosen from: enough to reach both ends of the range of latencies.
 _POOL = 200

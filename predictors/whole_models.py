@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latency.table.build import Progress
-from latency.table.timer import ArchTimer, Notebook
-from nuwa.arch import Arch
-from predictors.latency.predictor import MIN_MODELS
+from nuwa_search.core.arch import Arch
+from nuwa_search.latency.table.build import Progress
+from nuwa_search.latency.table.timer import ArchTimer, Notebook
+from nuwa_search.predictors.latency.predictor import MIN_MODELS
 
 
 @dataclass(frozen=True)

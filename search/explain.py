@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.errors import NuwaError
-from predictors.accuracy import AdditivePrior, KLPredictor
-from predictors.contract import Predictor
-from search.feasible import Budget
-from search.seeds import AdditiveFront, fitting_points
-from search.space import SearchSpace
-from search.trials import StudyResult, TrialReport
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.accuracy import AdditivePrior, KLPredictor
+from nuwa_search.predictors.contract import Predictor
+from nuwa_search.search.feasible import Budget
+from nuwa_search.search.seeds import AdditiveFront, fitting_points
+from nuwa_search.search.space import SearchSpace
+from nuwa_search.search.trials import StudyResult, TrialReport
 
 BUDGET_SHARES = (0.9, 1.1)
 """Other budgets that are answered: 10 % less and more."""

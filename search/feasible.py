@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.errors import NoAnswerError
-from predictors.contract import Prediction, Predictor
-from search.space import SearchSpace
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.errors import NoAnswerError
+from nuwa_search.predictors.contract import Prediction, Predictor
+from nuwa_search.search.space import SearchSpace
 
 Floats = npt.NDArray[np.float64]
 

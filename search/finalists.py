@@ -8,12 +8,12 @@ only its best meet here, refined on fewer images than the winner will be.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nuwa.arch import Arch
-from nuwa.vit import PlainViT
-from search.derive.deriver import Deriver
-from search.scorer import Score, Scorer, SubnetDeriver
-from search.seeds import num_different_blocks
-from search.trials import StudyResult, TrialReport
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.scorer import Score, Scorer, SubnetDeriver
+from nuwa_search.search.seeds import num_different_blocks
+from nuwa_search.search.trials import StudyResult, TrialReport
 
 NUM_FINALISTS = 6
 """A tenth of a usual study's scored subnets; refining them takes about as long as half of it."""

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from nuwa.vit import PlainViT
-from search.run_cost import RunCost, measure_run_cost
-from search.scorer import SubnetDeriver
-from search.seeds import MIN_DIFFERENT_BLOCKS, num_different_blocks
-from search.trials import StudyResult
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.run_cost import RunCost, measure_run_cost
+from nuwa_search.search.scorer import SubnetDeriver
+from nuwa_search.search.seeds import MIN_DIFFERENT_BLOCKS, num_different_blocks
+from nuwa_search.search.trials import StudyResult
 
 KEEP_ONE_IN = 4
 """Share of a rung that goes on to the next, and factor between their steps: equal cost per rung."""

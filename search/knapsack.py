@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

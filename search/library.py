@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.vit import PlainViT
-from search.precision import scoring_context
-from search.scorer import Score, SubnetDeriver, TeacherScorer
-from search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.precision import scoring_context
+from nuwa_search.search.scorer import Score, SubnetDeriver, TeacherScorer
+from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 
 SHARES = (0.25, 0.5)
 """Shares of a block's width that are measured; between them the cost is interpolated."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nuwa.errors import NuwaError
-from search.trials import StudyResult, TrialReport
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.trials import StudyResult, TrialReport
 
 
 def draw_front(result: StudyResult, path: Path, *, budget_ms: float | None, title: str = "") -> None:

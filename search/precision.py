@@ -2,7 +2,7 @@
 
 import torch
 
-from deploy.train.hardware import autocast, pick_precision
+from nuwa_search.deploy.train.hardware import autocast, pick_precision
 
 _CPU = torch.device("cpu")
 

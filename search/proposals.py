@@ -6,10 +6,10 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.arch import Arch
-from predictors.accuracy import KLPredictor
-from search.feasible import Budget, Floats
-from search.space import Genome, SearchSpace
+from nuwa_search.core.arch import Arch
+from nuwa_search.predictors.accuracy import KLPredictor
+from nuwa_search.search.feasible import Budget, Floats
+from nuwa_search.search.space import Genome, SearchSpace
 
 Genomes = npt.NDArray[np.int64]
 

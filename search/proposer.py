@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nuwa.arch import Arch
-from predictors.accuracy import AdditivePrior, KLPredictor
-from search.feasible import Budget
-from search.front import front_indices
-from search.proposals import Guide
-from search.seeds import AdditiveFront, Seed, fitting_points
-from search.space import SearchSpace
-from search.study import StudyLog
-from search.trials import Origin, StudyConfig, TrialReport, TrialState
+from nuwa_search.core.arch import Arch
+from nuwa_search.predictors.accuracy import AdditivePrior, KLPredictor
+from nuwa_search.search.feasible import Budget
+from nuwa_search.search.front import front_indices
+from nuwa_search.search.proposals import Guide
+from nuwa_search.search.seeds import AdditiveFront, Seed, fitting_points
+from nuwa_search.search.space import SearchSpace
+from nuwa_search.search.study import StudyLog
+from nuwa_search.search.trials import Origin, StudyConfig, TrialReport, TrialState
 
 NUM_PARENTS = 12
 """Best scored archs that local moves start from."""

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, Self, TypeVar
 
-from nuwa.arch import Arch
-from nuwa.device import Measurement
-from nuwa.errors import NuwaError
-from predictors.contract import Predictor
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import Measurement
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.contract import Predictor
 
 BudgetStatistic = Literal["median", "p95", "p99"]
 

@@ -7,19 +7,19 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from nuwa.errors import NuwaError
-from predictors.accuracy import flat_prior, prior_from_library
-from predictors.contract import Predictor
-from search.feasible import Budget, MemoryLimit, require_feasible
-from search.front import front_indices
-from search.library import Library
-from search.proposer import Proposal, Proposer
-from search.scorer import Scorer, SubnetDeriver
-from search.seeds import Seed, additive_fronts, make_seeds
-from search.space import SearchSpace
-from search.study import StudyLog
-from search.trials import StopReason, StudyConfig, StudyResult, TrialReport
-from search.workers import Evaluation, Workers, first_done
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.accuracy import flat_prior, prior_from_library
+from nuwa_search.predictors.contract import Predictor
+from nuwa_search.search.feasible import Budget, MemoryLimit, require_feasible
+from nuwa_search.search.front import front_indices
+from nuwa_search.search.library import Library
+from nuwa_search.search.proposer import Proposal, Proposer
+from nuwa_search.search.scorer import Scorer, SubnetDeriver
+from nuwa_search.search.seeds import Seed, additive_fronts, make_seeds
+from nuwa_search.search.space import SearchSpace
+from nuwa_search.search.study import StudyLog
+from nuwa_search.search.trials import StopReason, StudyConfig, StudyResult, TrialReport
+from nuwa_search.search.workers import Evaluation, Workers, first_done
 
 MIN_SCORED_TO_PRUNE = 8
 """Scored subnets before any is given up: earlier there is no telling what is hopeless."""

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors, normalise
-from nuwa.vit import PlainViT
-from search.precision import scoring_context
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.precision import scoring_context
 
 NUM_IMAGES = 256
 """Search images per score; KL on the same images ranks subnets with far fewer than accuracy needs."""
@@ -23,7 +23,7 @@ FIRST_IMAGES = 128
 
 
 class SubnetDeriver(Protocol):
-    """What the search needs of ``search.derive.Deriver``."""
+    """What the search needs of ``nuwa_search.search.derive.Deriver``."""
 
     def derive(self, arch: Arch) -> PlainViT:
         """Cut ``arch`` out of the base.

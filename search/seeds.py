@@ -10,14 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.cost import count_macs
-from predictors.accuracy import AdditivePrior
-from predictors.contract import Predictor
-from search.feasible import Budget, Floats
-from search.knapsack import Group, Ints, ParetoSums, solve
-from search.space import SearchSpace
-from search.trials import StudyConfig
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.cost import count_macs
+from nuwa_search.predictors.accuracy import AdditivePrior
+from nuwa_search.predictors.contract import Predictor
+from nuwa_search.search.feasible import Budget, Floats
+from nuwa_search.search.knapsack import Group, Ints, ParetoSums, solve
+from nuwa_search.search.space import SearchSpace
+from nuwa_search.search.trials import StudyConfig
 
 SeedOrigin = Literal["seed", "uniform", "random"]
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import nn
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.cache import Cache, content_key
-from nuwa.cost import count_macs
-from nuwa.vit import PlainViT
-from search.judge import Tune
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.cache import Cache, content_key
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.judge import Tune
 
 STAGE = "small-model"
 MLP_RATIO = 4

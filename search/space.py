@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
 
 Genome = npt.NDArray[np.int64]
 """(num_params,) indices into the choices of ``SearchSpace.params``, in their order."""

@@ -20,13 +20,13 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nuwa.arch import dict_from_arch
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.interrupts import interrupt_deferred
-from nuwa.suggest import unknown_name
-from search.scorer import FIRST_IMAGES
-from search.space import SearchSpace
-from search.trials import SAMPLERS, StudyConfig, TrialReport
+from nuwa_search.core.arch import dict_from_arch
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.interrupts import interrupt_deferred
+from nuwa_search.core.suggest import unknown_name
+from nuwa_search.search.scorer import FIRST_IMAGES
+from nuwa_search.search.space import SearchSpace
+from nuwa_search.search.trials import SAMPLERS, StudyConfig, TrialReport
 
 IDENTITY_ATTR = "nuwa.identity"
 REPORT_ATTR = "nuwa.report"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nuwa.arch import Arch
+from nuwa_search.core.arch import Arch
 
 Origin = Literal["seed", "uniform", "random", "sampler", "neighbour"]
 TrialState = Literal["scored", "pruned", "infeasible", "duplicate", "failed"]

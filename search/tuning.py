@@ -1,12 +1,12 @@
 """Distillation as the judge calls it: a subnet and a number of steps in, a tuned subnet out."""
 
-from deploy.train.config import FinetuneConfig
-from deploy.train.finetune import finetune
-from deploy.train.recipe import of_length
-from deploy.train.teacher import Teacher
-from nuwa.tensors import TaskTensors
-from nuwa.vit import PlainViT
-from search.judge import Tune, Tuned
+from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.finetune import finetune
+from nuwa_search.deploy.train.recipe import of_length
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.judge import Tune, Tuned
 
 
 def make_tune(teacher: Teacher | None, tensors: TaskTensors, *, config: FinetuneConfig | None = None) -> Tune:

@@ -10,8 +10,8 @@ from typing import Self
 
 import torch
 
-from nuwa.arch import Arch
-from search.scorer import Score, Scorer, SubnetDeriver
+from nuwa_search.core.arch import Arch
+from nuwa_search.search.scorer import Score, Scorer, SubnetDeriver
 
 
 @dataclass(frozen=True)

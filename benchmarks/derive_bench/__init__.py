@@ -1,1 +1,1 @@
-"""Derivation against other ways of cutting; run through `benchmarks/derive.py`."""
+"""Derivation against other ways of cutting; run through `python -m benchmarks.derive_bench`."""

@@ -1,6 +1,6 @@
 """Accuracy of subnets straight after derivation, without any training, against other ways of cutting.
 
-    python benchmarks/derive.py -o benchmarks/results/derive.csv
+    python -m benchmarks.derive_bench -o benchmarks/results/derive.csv
 
 Five tasks of CIFAR-100, several keep ratios (share of the base's MACs), the methods of ``methods``. Statistics
 come from the train split less the search split, every choice is made on the search split, and the test split is
@@ -21,16 +21,16 @@ import torch
 import torch_pruning
 
 from benchmarks.derive_bench.methods import METHODS, OTHERS, Setting
-from nuwa.arch import arch_from_dict, dict_from_arch
-from nuwa.base import Base, load_base
-from nuwa.cache import Cache
-from nuwa.cost import count_macs
-from nuwa.dataset import load_dataset
-from nuwa.heads import restrict_head
-from nuwa.images import ImageSet
-from nuwa.task import make_task
-from nuwa.tensors import logits_of, split_tensors
-from nuwa.vit import PlainViT
+from nuwa_search.core.arch import arch_from_dict, dict_from_arch
+from nuwa_search.core.base import Base, load_base
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.images import ImageSet
+from nuwa_search.core.task import make_task
+from nuwa_search.core.tensors import logits_of, split_tensors
+from nuwa_search.core.vit import PlainViT
 
 KEEPS = (0.6, 0.4, 0.25, 0.15)
 RANDOM_SEEDS = {"random_25": (25, 25), "random_50": (50, 50)}

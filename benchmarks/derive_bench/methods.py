@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.derive_bench import torch_pruning_cut as tp_cut
-from nuwa.arch import Arch
-from nuwa.base import Base
-from nuwa.cache import Cache
-from nuwa.cost import count_macs
-from nuwa.task import Task
-from nuwa.tensors import SplitTensors, logits_of, top1
-from nuwa.vit import PlainViT
-from search.derive.allocate import allocate
-from search.derive.choices import ChoiceLibrary, Judge, measure_choices
-from search.derive.deriver import Deriver
-from search.derive.options import DeriveOptions
-from search.derive.statistics import spread_evenly
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.base import Base
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.task import Task
+from nuwa_search.core.tensors import SplitTensors, logits_of, top1
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.allocate import allocate
+from nuwa_search.search.derive.choices import ChoiceLibrary, Judge, measure_choices
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.statistics import spread_evenly
 
 Cut = Callable[["Setting", float], PlainViT]
 

@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.base import Base, load_base
-from nuwa.cache import Cache
-from nuwa.cost import count_params
-from nuwa.tensors import SplitTensors
-from search.derive.deriver import Deriver
-from search.derive.options import DeriveOptions
-from search.derive.rotation import narrow
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.base import Base, load_base
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.cost import count_params
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.rotation import narrow
 
 FIELDS = (
     "base", "num_images", "prepare_s", "prepare_peak_rise_mb", "warm_s", "subnets", "derive_median_s", "derive_max_s",

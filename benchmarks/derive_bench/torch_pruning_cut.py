@@ -16,11 +16,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional as F
 
-from nuwa.cost import count_macs
-from nuwa.from_timm import plain_from_timm
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors, normalise
-from nuwa.vit import PlainViT
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.from_timm import plain_from_timm
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import PlainViT
 
 Importance = Literal["l2", "taylor"]
 BISECTIONS = 9

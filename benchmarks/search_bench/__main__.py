@@ -1,4 +1,12 @@
-"""Command line of the search benchmark."""
+"""Search methods against each other at equal budgets, evaluations and distillation; see `--help`.
+
+python -m benchmarks.search_bench            # the default grid, cell by cell; done cells are skipped
+python -m benchmarks.search_bench tables     # tables from the cells that ran
+python -m benchmarks.search_bench predictor  # the accuracy predictor on what the cells scored
+python -m benchmarks.search_bench exhaustive # a small space, every arch scored
+python -m benchmarks.search_bench fronts     # area of the front against scored subnets
+python -m benchmarks.search_bench speed      # a study of 200 scored subnets
+"""
 
 import argparse
 import json
@@ -99,7 +107,7 @@ def _run(options: argparse.Namespace, places: Places) -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks/search.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search_bench", description=__doc__)
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="run")
     parser.add_argument("--full", action="store_true", help="more tasks, budgets and the host, longer runs")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/cifar100"))

@@ -22,12 +22,12 @@ from benchmarks.search_bench.setting import (
 )
 from benchmarks.search_bench.small import small_vit
 from benchmarks.search_bench.tables import OURS, SEARCHES
-from deploy.train.score import score_split
-from nuwa.arch import dict_from_arch
-from nuwa.cost import count_macs
-from nuwa.vit import PlainViT
-from nuwa.weights import hash_tensors
-from search.judge import Tuned
+from nuwa_search.core.arch import dict_from_arch
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors
+from nuwa_search.deploy.train.score import score_split
+from nuwa_search.search.judge import Tuned
 
 SMALL = "small-vit"
 SMALL_LONG = "small-vit-3x"

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from benchmarks.search_bench.setting import Places, TaskSetting, open_bench_device, open_task
 from benchmarks.search_bench.tables import Row, versions
-from nuwa.arch import Arch
-from nuwa.vit import PlainViT
-from search.feasible import Budget
-from search.library import build_library
-from search.run import run_study
-from search.scorer import Score
-from search.space import BlockChoices, SearchSpace
-from search.trials import StudyConfig
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.feasible import Budget
+from nuwa_search.search.library import build_library
+from nuwa_search.search.run import run_study
+from nuwa_search.search.scorer import Score
+from nuwa_search.search.space import BlockChoices, SearchSpace
+from nuwa_search.search.trials import StudyConfig
 
 OPEN_BLOCKS = (3, 5, 7, 9)
 """Blocks that may lose attention, MLP or both: 4^4 = 256 archs; those between are cheap and those outside dear."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from benchmarks.search_bench.methods import scored_by, unaided_config
 from benchmarks.search_bench.setting import DeviceSetting, Places, TaskSetting, open_bench_device, open_task
 from benchmarks.search_bench.tables import FIFTH, Row, area_curve, versions
-from search.run import run_study
-from search.trials import StudyConfig
+from nuwa_search.search.run import run_study
+from nuwa_search.search.trials import StudyConfig
 
 METHODS = ("ours", "random", "nsga2")
 MARKS = (12, 24, 40, 60, 100, 150, 200, 300)

@@ -13,16 +13,16 @@ import numpy as np
 
 from benchmarks.derive_bench.torch_pruning_cut import prune_to, restricted_timm, taylor_gradients
 from benchmarks.search_bench.setting import DeviceSetting, TaskSetting
-from nuwa.arch import Arch
-from nuwa.cost import count_macs
-from nuwa.vit import PlainViT
-from search.derive.deriver import Deriver
-from search.derive.options import DeriveOptions
-from search.derive.statistics import spread_evenly
-from search.feasible import BudgetTooSmallError
-from search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
-from search.run import run_study
-from search.trials import StudyConfig, StudyResult
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.statistics import spread_evenly
+from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
+from nuwa_search.search.run import run_study
+from nuwa_search.search.trials import StudyConfig, StudyResult
 
 MAX_PROPOSALS = 2000
 """Free proposals in a row that an unaided sampler may make before it counts as unable to reach the budget."""

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from benchmarks.search_bench.setting import Places, TaskSetting, open_task
 from benchmarks.search_bench.tables import Row, versions
-from nuwa.arch import Arch, arch_from_dict
-from predictors.accuracy import KLPredictor, prior_from_library, report_card
+from nuwa_search.core.arch import Arch, arch_from_dict
+from nuwa_search.predictors.accuracy import KLPredictor, prior_from_library, report_card
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,28 +9,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deploy.export.from_arch import onnx_from_arch
-from deploy.train.score import score_split
-from deploy.train.teacher import Teacher
-from latency.devices.registry import device_spec, open_device
-from nuwa.arch import Arch
-from nuwa.base import ASSETS_DIR, DEFAULT_BASE, Base, load_base
-from nuwa.cache import Cache, content_key
-from nuwa.dataset import load_dataset
-from nuwa.device import DeviceSpec
-from nuwa.heads import restrict_head
-from nuwa.task import make_task
-from nuwa.tensors import SplitTensors, TaskTensors, split_tensors, task_tensors
-from nuwa.vit import PlainViT
-from predictors.latency.predictor import LatencyPredictor
-from predictors.profile import ProfileSettings, profile
-from search.derive.deriver import Deriver
-from search.judge import Tuned
-from search.library import Library, LibraryRow, build_library, library_archs
-from search.scorer import Score, TeacherScorer
-from search.space import SearchSpace, space_from_base
-from search.tuning import make_tune
-from service.workflow.tune import finetune_config
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.base import ASSETS_DIR, DEFAULT_BASE, Base, load_base
+from nuwa_search.core.cache import Cache, content_key
+from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.task import make_task
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors, task_tensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.deploy.train.score import score_split
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.latency.devices.registry import device_spec, open_device
+from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.predictors.profile import ProfileSettings, profile
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.judge import Tuned
+from nuwa_search.search.library import Library, LibraryRow, build_library, library_archs
+from nuwa_search.search.scorer import Score, TeacherScorer
+from nuwa_search.search.space import SearchSpace, space_from_base
+from nuwa_search.search.tuning import make_tune
+from nuwa_search.service.workflow.tune import finetune_config
 
 CLASSES = {
     "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),

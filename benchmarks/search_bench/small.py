@@ -5,16 +5,16 @@ import math
 
 from benchmarks.search_bench.methods import Outcome
 from benchmarks.search_bench.setting import BATCH_SIZE, DeviceSetting, Places, TaskSetting, open_base
-from deploy.train.config import FinetuneConfig
-from deploy.train.teacher import Teacher
-from nuwa.cache import Cache
-from nuwa.dataset import load_dataset
-from nuwa.heads import restrict_head
-from nuwa.task import make_task
-from nuwa.tensors import SplitTensors, TaskTensors, task_tensors
-from search.derive.statistics import spread_evenly
-from search.small_model import pick_small_arch, pretrained_small
-from search.tuning import make_tune
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.task import make_task
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, task_tensors
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.derive.statistics import spread_evenly
+from nuwa_search.search.small_model import pick_small_arch, pretrained_small
+from nuwa_search.search.tuning import make_tune
 
 WATCH_IMAGES = 1000
 """Search images that choose among the weights of a pretraining; all of them would cost more than its steps."""

@@ -7,8 +7,8 @@ import torch
 
 from benchmarks.search_bench.setting import Places, open_bench_device, open_task
 from benchmarks.search_bench.tables import Row, versions
-from search.run import run_study
-from search.trials import StudyConfig
+from nuwa_search.search.run import run_study
+from nuwa_search.search.trials import StudyConfig
 
 TRIALS = 200
 

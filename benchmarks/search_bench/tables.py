@@ -13,7 +13,7 @@ import torch
 import torch_pruning
 from scipy import stats
 
-from search.front import hypervolume
+from nuwa_search.search.front import hypervolume
 
 Row = dict[str, Any]
 

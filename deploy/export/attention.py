@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from deploy.export.folded import FloatArray, FoldedAttention
-from deploy.export.stream import Stream
-from deploy.export.writer import GraphWriter
-from nuwa.arch import BlockSpec
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.deploy.export.folded import FloatArray, FoldedAttention
+from nuwa_search.deploy.export.stream import Stream
+from nuwa_search.deploy.export.writer import GraphWriter
 
 
 def write_attention(

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from deploy.export.folded import (
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.export.folded import (
     DEFAULT_STREAM_SCALE,
     FloatArray,
     FoldedAttention,
@@ -13,9 +16,6 @@ from deploy.export.folded import (
     has_q_bias,
     is_stream_centred,
 )
-from nuwa.arch import Arch, BlockSpec
-from nuwa.images import Preprocess
-from nuwa.vit import PlainViT
 
 Tensors = dict[str, FloatArray]
 

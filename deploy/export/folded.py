@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.arch import Activation, Arch
+from nuwa_search.core.arch import Activation, Arch
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -4,10 +4,10 @@ import dataclasses
 
 import onnx
 
-from deploy.export.graph import MIN_OPSET, GraphOptions, check_options, model_from_folded
-from deploy.export.random_weights import random_folded
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import Precision
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import Precision
+from nuwa_search.deploy.export.graph import MIN_OPSET, GraphOptions, check_options, model_from_folded
+from nuwa_search.deploy.export.random_weights import random_folded
 
 
 def onnx_from_arch(

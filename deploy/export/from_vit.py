@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from deploy.export.fold import fold_vit
-from deploy.export.folded import DEFAULT_STREAM_SCALE
-from deploy.export.graph import MIN_OPSET, GraphOptions, InputKind, check_options, model_from_folded
-from nuwa.device import Precision
-from nuwa.images import Preprocess
-from nuwa.vit import PlainViT
+from nuwa_search.core.device import Precision
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.export.fold import fold_vit
+from nuwa_search.deploy.export.folded import DEFAULT_STREAM_SCALE
+from nuwa_search.deploy.export.graph import MIN_OPSET, GraphOptions, InputKind, check_options, model_from_folded
 
 
 def onnx_from_vit(
@@ -43,7 +43,7 @@ def onnx_from_vit(
         labels: One name per output, or empty.
         metadata: Further entries for ``metadata_props``.
         stream_scale: Power of two on the residual stream that keeps FP16 norms from overflowing; see
-            ``deploy.export.stream_scale`` for one from statistics.
+            ``nuwa_search.deploy.export.stream_scale`` for one from statistics.
         trim_tokens: Compute only the pooled tokens from the last attention on; see ``GraphOptions``.
         joint_qkv: Whether q, k and v come from one Gemm in old opsets too; see ``GraphOptions``.
 

@@ -8,17 +8,17 @@ from typing import Literal
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from deploy.export.attention import write_attention
-from deploy.export.folded import FoldedBlock, FoldedViT, is_stream_centred
-from deploy.export.layers import LAYER_NORM_OPSET, write_centring, write_mlp, write_norm
-from deploy.export.pool import pooled_tokens, write_pool
-from deploy.export.stream import Stream
-from deploy.export.writer import GraphWriter
-from nuwa import __version__
-from nuwa.arch import Arch, BlockSpec, dict_from_arch
-from nuwa.device import Precision
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
+from nuwa_search import __version__
+from nuwa_search.core.arch import Arch, BlockSpec, dict_from_arch
+from nuwa_search.core.device import Precision
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.deploy.export.attention import write_attention
+from nuwa_search.deploy.export.folded import FoldedBlock, FoldedViT, is_stream_centred
+from nuwa_search.deploy.export.layers import LAYER_NORM_OPSET, write_centring, write_mlp, write_norm
+from nuwa_search.deploy.export.pool import pooled_tokens, write_pool
+from nuwa_search.deploy.export.stream import Stream
+from nuwa_search.deploy.export.writer import GraphWriter
 
 INPUT_NAME = "images"
 OUTPUT_NAME = "logits"

@@ -6,9 +6,9 @@ those as fully connected layers with the bias inside.
 
 import numpy as np
 
-from deploy.export.folded import GELU_NODE_OPSET, FoldedMlp, is_stream_centred
-from deploy.export.writer import GraphWriter
-from nuwa.arch import Activation, Arch
+from nuwa_search.core.arch import Activation, Arch
+from nuwa_search.deploy.export.folded import GELU_NODE_OPSET, FoldedMlp, is_stream_centred
+from nuwa_search.deploy.export.writer import GraphWriter
 
 LAYER_NORM_OPSET = 17  # first opset with a LayerNormalization operator
 

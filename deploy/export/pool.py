@@ -1,10 +1,10 @@
 """Pooling and the last norm as ONNX nodes."""
 
-from deploy.export.folded import FoldedViT
-from deploy.export.layers import write_norm
-from deploy.export.stream import Stream
-from deploy.export.writer import GraphWriter
-from nuwa.arch import Arch
+from nuwa_search.core.arch import Arch
+from nuwa_search.deploy.export.folded import FoldedViT
+from nuwa_search.deploy.export.layers import write_norm
+from nuwa_search.deploy.export.stream import Stream
+from nuwa_search.deploy.export.writer import GraphWriter
 
 
 def pooled_tokens(arch: Arch) -> tuple[int, int]:

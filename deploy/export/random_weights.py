@@ -4,7 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from deploy.export.folded import (
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.deploy.export.folded import (
     DEFAULT_STREAM_SCALE,
     FloatArray,
     FoldedAttention,
@@ -13,7 +14,6 @@ from deploy.export.folded import (
     FoldedViT,
     has_q_bias,
 )
-from nuwa.arch import Arch, BlockSpec
 
 STD = 0.02
 """Standard deviation of timm's ViT initialisation; keeps activations and sums far from overflow."""

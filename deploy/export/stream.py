@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from deploy.export.writer import GraphWriter
+from nuwa_search.deploy.export.writer import GraphWriter
 
 
 @dataclass(frozen=True)

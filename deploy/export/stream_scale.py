@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from nuwa.images import Preprocess
-from nuwa.tensors import normalise
-from nuwa.vit import PlainViT
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import normalise
+from nuwa_search.core.vit import PlainViT
 
 HEADROOM = 4.0
 """Images not seen may hold values this much larger before their squares overflow."""

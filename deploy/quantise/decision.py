@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from deploy.quantise.mixed import MixedModel
-from nuwa.device import Device, Measurement, MeasureProtocol
+from nuwa_search.core.device import Device, Measurement, MeasureProtocol
+from nuwa_search.deploy.quantise.mixed import MixedModel
 
 ROUNDS = 3
 """FP32 and INT8 are measured in turns this often, so that a slow drift of clocks hits both."""

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from deploy.quantise.qdq import Int8Quantiser
-from deploy.quantise.sensitivity import BlockSensitivity, block_sensitivities
-from deploy.runtimes.batches import run_batches
-from nuwa.errors import NuwaError
-from nuwa.runtime import FloatArray, Images, Runtime
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import FloatArray, Images, Runtime
+from nuwa_search.deploy.quantise.qdq import Int8Quantiser
+from nuwa_search.deploy.quantise.sensitivity import BlockSensitivity, block_sensitivities
+from nuwa_search.deploy.runtimes.batches import run_batches
 
 SENSITIVITY_IMAGES = 128
 """Images that blocks are compared on, one session per block: a ranking needs fewer than an accuracy does."""

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from deploy.tensorrt.operators import onnx_opset
-from deploy.tensorrt.refusals import check_precision
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
-from nuwa.runtime import Images
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import Images
+from nuwa_search.deploy.tensorrt.operators import onnx_opset
+from nuwa_search.deploy.tensorrt.refusals import check_precision
 
 _BLOCK = re.compile(r"^blocks\.(\d+)\.")
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deploy.quantise.qdq import Int8Quantiser
-from deploy.runtimes.batches import run_batches
-from nuwa.runtime import FloatArray, Images, Runtime
+from nuwa_search.core.runtime import FloatArray, Images, Runtime
+from nuwa_search.deploy.quantise.qdq import Int8Quantiser
+from nuwa_search.deploy.runtimes.batches import run_batches
 
 
 @dataclass(frozen=True)

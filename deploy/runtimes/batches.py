@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nuwa.errors import NuwaError
-from nuwa.runtime import FloatArray, Images, Session
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import FloatArray, Images, Session
 
 
 def run_batches(session: Session, images: Images) -> FloatArray:

@@ -2,9 +2,9 @@
 
 import torch
 
-from deploy.runtimes.model_file import require_batch
-from deploy.tensorrt.engine_runner import EngineRunner
-from nuwa.runtime import FloatArray, Images
+from nuwa_search.core.runtime import FloatArray, Images
+from nuwa_search.deploy.runtimes.model_file import require_batch
+from nuwa_search.deploy.tensorrt.engine_runner import EngineRunner
 
 
 class EngineSession:

@@ -5,8 +5,8 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no type hints
 
-from nuwa.errors import NuwaError
-from nuwa.runtime import Images
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import Images
 
 
 def read_model_bytes(model: bytes | Path) -> bytes:

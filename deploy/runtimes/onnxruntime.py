@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from deploy.runtimes.model_file import damaged, read_model_bytes, require_batch, static_input_shape
-from nuwa.errors import NuwaError
-from nuwa.runtime import FloatArray, Images
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import FloatArray, Images
+from nuwa_search.deploy.runtimes.model_file import damaged, read_model_bytes, require_batch, static_input_shape
 
 Optimisation = Literal["all", "extended", "basic", "none"]
 

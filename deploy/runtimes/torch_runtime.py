@@ -8,10 +8,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from deploy.runtimes.model_file import parse_model, read_model_bytes, require_batch, static_input_shape
-from deploy.runtimes.torch_ops import OPS
-from nuwa.errors import NuwaError
-from nuwa.runtime import FloatArray, Images
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import FloatArray, Images
+from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes, require_batch, static_input_shape
+from nuwa_search.deploy.runtimes.torch_ops import OPS
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import importlib
 from types import ModuleType
 
-from deploy.tensorrt.version import TrtVersion, trt_version_from_text
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_version_from_text
 
 _OLDEST_MAJOR = 10  # first with strongly typed networks throughout the Python builder
 

@@ -12,13 +12,13 @@ from typing import Any
 import onnx
 import torch
 
-from deploy.tensorrt.bindings import bindings_version, load_tensorrt
-from deploy.tensorrt.engine_info import EngineInfo, sha256_of_file, write_engine_info
-from deploy.tensorrt.operators import check_operators
-from deploy.tensorrt.refusals import check_precision, check_version
-from deploy.tensorrt.typed_precision import check_typed_precision
-from nuwa.device import Precision
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.device import Precision
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.deploy.tensorrt.bindings import bindings_version, load_tensorrt
+from nuwa_search.deploy.tensorrt.engine_info import EngineInfo, sha256_of_file, write_engine_info
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.refusals import check_precision, check_version
+from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
 
 _MIB = 1024**2
 

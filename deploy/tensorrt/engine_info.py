@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.tensorrt.version import trt_version_from_text
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.version import trt_version_from_text
 
 _SCHEMA = "nuwa.engine/1"
 

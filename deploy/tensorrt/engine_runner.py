@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deploy.tensorrt.bindings import bindings_version, load_tensorrt
-from deploy.tensorrt.engine_info import read_engine_info
-from deploy.tensorrt.version import trt_version_from_text
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.deploy.tensorrt.bindings import bindings_version, load_tensorrt
+from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
+from nuwa_search.deploy.tensorrt.version import trt_version_from_text
 
 # TensorRT's names for element types, and torch's.
 _TORCH_TYPES = {

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.errors import NuwaError, OutsideError
 
 FailureKind = Literal["out_of_memory", "disk_full", "timed_out", "model", "engine", "options", "unknown"]
 

@@ -5,7 +5,7 @@ releases between, its ``docs/Changelog.md``. What neither names for a release is
 may be refused that a release in between would take, never the other way round.
 """
 
-from deploy.tensorrt.version import TrtVersion
+from nuwa_search.deploy.tensorrt.version import TrtVersion
 
 _SINCE_8_0 = """
 Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu Clip

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import onnx
 
-from deploy.tensorrt.operator_lists import operator_since, parser_operators
-from deploy.tensorrt.refusals import check_opset
-from deploy.tensorrt.version import TrtVersion, trt_version_from_text
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.operator_lists import operator_since, parser_operators
+from nuwa_search.deploy.tensorrt.refusals import check_opset
+from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_version_from_text
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 

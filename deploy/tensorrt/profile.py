@@ -5,8 +5,8 @@ import math
 import re
 from typing import Any
 
-from deploy.tensorrt.report import CutOffError
-from nuwa.device import KernelTime
+from nuwa_search.core.device import KernelTime
+from nuwa_search.deploy.tensorrt.report import CutOffError
 
 # Kind by what TensorRT puts into a layer's name, first match wins. Layers are named after the ONNX
 # nodes they were fused from; PWN is a generated pointwise kernel, a ForeignNode a Myelin region.

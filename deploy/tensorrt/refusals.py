@@ -4,9 +4,9 @@ Every check here costs microseconds; the failure it prevents costs minutes on a 
 as a slow or wrong engine.
 """
 
-from deploy.tensorrt.version import TrtVersion, trt_features, trt_version_from_text
-from nuwa.device import DeviceSpec, Precision
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import DeviceSpec, Precision
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_features, trt_version_from_text
 
 # Compute capabilities whose last TensorRT is 8.2: JetPack 4.6.x is the end of the line for the
 # Jetson Nano (5.3) and TX2 (6.2).

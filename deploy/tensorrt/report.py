@@ -7,8 +7,8 @@ counted and what their median was. A log that does not hold all of that gives no
 import re
 from dataclasses import dataclass
 
-from deploy.tensorrt.version import TrtVersion, trt_version_from_text
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_version_from_text
 
 _HEADER = re.compile(r"&&&& RUNNING TensorRT\.trtexec \[TensorRT v([\d.]+)\]")
 _PASSED = re.compile(r"^&&&& PASSED TensorRT\.trtexec ", re.MULTILINE)

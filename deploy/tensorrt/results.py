@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from deploy.tensorrt.profile import kernels_from_profile
-from deploy.tensorrt.report import CutOffError, TrtexecReport, check_report_version, parse_report
-from deploy.tensorrt.times import stats_from_times
-from nuwa.device import KernelTime, LatencyStats, MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import KernelTime, LatencyStats, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.profile import kernels_from_profile
+from nuwa_search.deploy.tensorrt.report import CutOffError, TrtexecReport, check_report_version, parse_report
+from nuwa_search.deploy.tensorrt.times import stats_from_times
 
 # Above this the median of a short run is not repeatable to 1 %; the protocol asks for the warning.
 _UNSTABLE_CV = 0.025

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from deploy.tensorrt.report import CutOffError, Summary, TrtexecReport
-from nuwa.device import LatencyStats
+from nuwa_search.core.device import LatencyStats
+from nuwa_search.deploy.tensorrt.report import CutOffError, Summary, TrtexecReport
 
 # Both files print six significant digits of a 32-bit float: two printed values of one time agree to
 # this, relative to the larger.

@@ -8,9 +8,9 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from deploy.tensorrt.version import trt_features, trt_version_from_text
-from nuwa.device import MeasureProtocol, Precision
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import MeasureProtocol, Precision
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.version import trt_features, trt_version_from_text
 
 # Where JetPack and the Debian packages put it; it is on no default PATH.
 TRTEXEC_PATHS = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")

@@ -6,10 +6,10 @@ that, FP16 is a builder flag over an FP32 graph, while INT8 already stands for Q
 
 import onnx
 
-from deploy.tensorrt.operators import iterate_nodes
-from deploy.tensorrt.version import trt_features, trt_version_from_text
-from nuwa.device import DeviceSpec, Precision
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import DeviceSpec, Precision
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.operators import iterate_nodes
+from nuwa_search.deploy.tensorrt.version import trt_features, trt_version_from_text
 
 # Operators whose weights decide what a ViT computes in.
 _WEIGHTED = ("MatMul", "Gemm", "Conv")

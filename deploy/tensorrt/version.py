@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import total_ordering
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 KNOWN_RANGE = "8.0 to 11"
 _FIRST = (8, 0)

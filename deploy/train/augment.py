@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from deploy.train.randaugment import apply_random_ops
-from deploy.train.views import View
-from nuwa.images import Preprocess
+from nuwa_search.core.images import Preprocess
+from nuwa_search.deploy.train.randaugment import apply_random_ops
+from nuwa_search.deploy.train.views import View
 
 GREY = (0.299, 0.587, 0.114)
 """Weights of R, G, B in luma (ITU-R BT.601), as Pillow's and torchvision's greyscale use."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deploy.train.recipe import AugmentConfig, Recipe, require_range
+from nuwa_search.deploy.train.recipe import AugmentConfig, Recipe, require_range
 
 ModelArgs = Mapping[str, int | float | bool | str]
 

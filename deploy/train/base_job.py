@@ -6,15 +6,15 @@ import math
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from deploy.train.augment import mix_targets, render
-from deploy.train.distil_job import DistilData
-from deploy.train.engine import Setting
-from deploy.train.losses import smooth_targets
-from deploy.train.recipe import Recipe
-from deploy.train.score import Score, score_split
-from deploy.train.teacher import hash_split
-from deploy.train.views import View, draw_view, view_of_epoch
-from nuwa.weights import hash_tensors
+from nuwa_search.core.weights import hash_tensors
+from nuwa_search.deploy.train.augment import mix_targets, render
+from nuwa_search.deploy.train.distil_job import DistilData
+from nuwa_search.deploy.train.engine import Setting
+from nuwa_search.deploy.train.losses import smooth_targets
+from nuwa_search.deploy.train.recipe import Recipe
+from nuwa_search.deploy.train.score import Score, score_split
+from nuwa_search.deploy.train.teacher import hash_split
+from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
 
 
 class BaseJob:

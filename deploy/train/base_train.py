@@ -11,23 +11,23 @@ import torch
 from timm.models import save_for_hf
 from torch import nn
 
-from deploy.train.base_config import BaseDesign, BaseTrainConfig, ModelArgs
-from deploy.train.base_job import BaseJob
-from deploy.train.batches import plan_batches
-from deploy.train.distil_job import DistilData
-from deploy.train.engine import Setting, run_job
-from deploy.train.hardware import pick_device, pick_precision
-from deploy.train.held_out import hold_out, write_hashes
-from deploy.train.outcome import Outcome, Progress
-from deploy.train.processes import join_processes
-from deploy.train.score import Score
-from deploy.train.to_timm import timm_args, timm_from_plain
-from nuwa.base import Base
-from nuwa.errors import NuwaError
-from nuwa.from_timm import plain_from_timm
-from nuwa.images import ImageSet, Preprocess
-from nuwa.suggest import unknown_name
-from nuwa.tensors import SplitTensors, split_tensors
+from nuwa_search.core.base import Base
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.from_timm import plain_from_timm
+from nuwa_search.core.images import ImageSet, Preprocess
+from nuwa_search.core.suggest import unknown_name
+from nuwa_search.core.tensors import SplitTensors, split_tensors
+from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig, ModelArgs
+from nuwa_search.deploy.train.base_job import BaseJob
+from nuwa_search.deploy.train.batches import plan_batches
+from nuwa_search.deploy.train.distil_job import DistilData
+from nuwa_search.deploy.train.engine import Setting, run_job
+from nuwa_search.deploy.train.hardware import pick_device, pick_precision
+from nuwa_search.deploy.train.held_out import hold_out, write_hashes
+from nuwa_search.deploy.train.outcome import Outcome, Progress
+from nuwa_search.deploy.train.processes import join_processes
+from nuwa_search.deploy.train.score import Score
+from nuwa_search.deploy.train.to_timm import timm_args, timm_from_plain
 
 TIMED_STEPS = 20
 """Steps timed to fit a run into its minutes, after as many to warm up (compilation, caches)."""
@@ -76,7 +76,7 @@ def train_base(
     Args:
         start: A timm ViT, or a base of ours to go on from; a head over other classes is drawn anew.
         images: The training split; a share of each class is held out and recorded by hash.
-        folder: Where the base is written, readable by ``nuwa.base.load_base``.
+        folder: Where the base is written, readable by ``nuwa_search.core.base.load_base``.
         preprocess: Of training and of the written base; ``img_size`` must be the model's.
         config: None for the defaults.
         progress: Called with where the run stands.

@@ -6,9 +6,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from deploy.train.recipe import Recipe
-from deploy.train.seeds import generator_for
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.train.recipe import Recipe
+from nuwa_search.deploy.train.seeds import generator_for
 
 
 @dataclass(frozen=True)

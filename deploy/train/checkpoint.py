@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 STATE_FILE = "state.json"
 TENSORS_GLOB = "step-*.safetensors"

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from deploy.train.recipe import Recipe, require_range
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.train.recipe import Recipe, require_range
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,21 @@ import torch
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from deploy.train.augment import mix_targets, render
-from deploy.train.config import FinetuneConfig
-from deploy.train.engine import Setting
-from deploy.train.hardware import is_plain_attention_faster
-from deploy.train.losses import FeatureMap, distil_kl, fit_feature_map, relation_loss, smooth_targets
-from deploy.train.score import Score, score_split
-from deploy.train.teacher import Teacher, TeacherOutputs, hash_split, view_key
-from deploy.train.traced import Traced, middle_block, qkv_at
-from deploy.train.views import View, draw_view, view_of_epoch
-from nuwa.errors import NuwaError
-from nuwa.heads import features_of
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors
-from nuwa.vit import PlainViT
-from nuwa.weights import hash_tensors
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.heads import features_of
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors
+from nuwa_search.deploy.train.augment import mix_targets, render
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.engine import Setting
+from nuwa_search.deploy.train.hardware import is_plain_attention_faster
+from nuwa_search.deploy.train.losses import FeatureMap, distil_kl, fit_feature_map, relation_loss, smooth_targets
+from nuwa_search.deploy.train.score import Score, score_split
+from nuwa_search.deploy.train.teacher import Teacher, TeacherOutputs, hash_split, view_key
+from nuwa_search.deploy.train.traced import Traced, middle_block, qkv_at
+from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
 
 FEATURE_FIT_IMAGES = 1024
 """Images the feature map is fitted on; several times the width of the nets served here."""

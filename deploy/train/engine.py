@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from deploy.train.batches import BatchPlan
-from deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from deploy.train.hardware import autocast
-from deploy.train.outcome import Evaluation, Outcome, Progress, Rollback
-from deploy.train.processes import Processes
-from deploy.train.recipe import Recipe, hash_recipe
-from deploy.train.run_state import RunState
-from deploy.train.score import Score
-from deploy.train.seeds import generator_for
-from deploy.train.watch import loss_problem, score_problem
-from nuwa.errors import NuwaError
-from nuwa.interrupts import interrupt_deferred
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.interrupts import interrupt_deferred
+from nuwa_search.deploy.train.batches import BatchPlan
+from nuwa_search.deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nuwa_search.deploy.train.hardware import autocast
+from nuwa_search.deploy.train.outcome import Evaluation, Outcome, Progress, Rollback
+from nuwa_search.deploy.train.processes import Processes
+from nuwa_search.deploy.train.recipe import Recipe, hash_recipe
+from nuwa_search.deploy.train.run_state import RunState
+from nuwa_search.deploy.train.score import Score
+from nuwa_search.deploy.train.seeds import generator_for
+from nuwa_search.deploy.train.watch import loss_problem, score_problem
 
 MAX_ROLLBACKS = 3
 """Divergences after which a run gives up and keeps its best weights."""

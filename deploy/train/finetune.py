@@ -6,19 +6,19 @@ from pathlib import Path
 
 import torch
 
-from deploy.train.batches import plan_batches
-from deploy.train.config import FinetuneConfig
-from deploy.train.distil_job import DistilData, DistilJob, detached_copy
-from deploy.train.engine import Setting, run_job
-from deploy.train.hardware import pick_device, pick_precision
-from deploy.train.outcome import Outcome, Progress
-from deploy.train.processes import join_processes
-from deploy.train.score import Score
-from deploy.train.teacher import Teacher
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors
-from nuwa.vit import PlainViT
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.batches import plan_batches
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.distil_job import DistilData, DistilJob, detached_copy
+from nuwa_search.deploy.train.engine import Setting, run_job
+from nuwa_search.deploy.train.hardware import pick_device, pick_precision
+from nuwa_search.deploy.train.outcome import Outcome, Progress
+from nuwa_search.deploy.train.processes import join_processes
+from nuwa_search.deploy.train.score import Score
+from nuwa_search.deploy.train.teacher import Teacher
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from typing import Literal
 
 import torch
 
-from deploy.train.recipe import Accelerator, Precision
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.train.recipe import Accelerator, Precision
 
 MAX_PLAIN_TOKENS = 128
 """Up to here plain matrix products beat torch's fused bf16 attention on a CPU with AVX-512 BF16: forward and

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nuwa.errors import NuwaError
-from nuwa.images import ImageSet
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import ImageSet
 
 HELD_OUT_FILE = "search_split.json"
-"""Beside the base's weights; ``nuwa.base.load_base`` reads it."""
+"""Beside the base's weights; ``nuwa_search.core.base.load_base`` reads it."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deploy.train.traced import Qkv
+from nuwa_search.deploy.train.traced import Qkv
 
 
 def smooth_targets(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:

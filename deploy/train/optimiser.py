@@ -7,7 +7,7 @@ from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
-from deploy.train.recipe import Recipe
+from nuwa_search.deploy.train.recipe import Recipe
 
 NO_DECAY = ("*prefix_tokens", "*pos_embed", "*cls_token", "*dist_token", "*reg_token")
 """Tokens and positions: learned inputs, which timm's ViTs exclude from weight decay as well."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from deploy.train.score import Score
+from nuwa_search.deploy.train.score import Score
 
 
 @dataclass(frozen=True)

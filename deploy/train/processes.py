@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 
 @dataclass(frozen=True)

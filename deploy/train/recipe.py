@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 Precision = Literal["auto", "fp32", "bf16"]
 Accelerator = Literal["auto", "cpu", "cuda"]

@@ -6,11 +6,11 @@ from typing import Any
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from deploy.train.checkpoint import Checkpoint
-from deploy.train.optimiser import make_optimiser, make_schedule, set_lr
-from deploy.train.outcome import Evaluation, Rollback
-from deploy.train.recipe import Recipe
-from deploy.train.score import Score
+from nuwa_search.deploy.train.checkpoint import Checkpoint
+from nuwa_search.deploy.train.optimiser import make_optimiser, make_schedule, set_lr
+from nuwa_search.deploy.train.outcome import Evaluation, Rollback
+from nuwa_search.deploy.train.recipe import Recipe
+from nuwa_search.deploy.train.score import Score
 
 
 class RunState:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deploy.train.processes import Processes
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors, logits_of
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors, logits_of
+from nuwa_search.deploy.train.processes import Processes
 
 TOP_K = 5
 

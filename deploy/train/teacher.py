@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from deploy.train.augment import render
-from deploy.train.hardware import autocast
-from deploy.train.recipe import Recipe
-from deploy.train.views import View
-from nuwa.images import Preprocess
-from nuwa.tensors import EVAL_BATCH, SplitTensors
-from nuwa.vit import PlainViT
-from nuwa.weights import hash_tensors, read_tensors
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors, read_tensors
+from nuwa_search.deploy.train.augment import render
+from nuwa_search.deploy.train.hardware import autocast
+from nuwa_search.deploy.train.recipe import Recipe
+from nuwa_search.deploy.train.views import View
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from deploy.train.base_config import ModelArgs
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from nuwa.vit import PlainViT
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.base_config import ModelArgs
 
 CARRIER = "vit_tiny_patch16_224"
 """Any plain timm ViT: every dimension is overridden."""

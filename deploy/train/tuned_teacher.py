@@ -4,16 +4,16 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.train.config import FinetuneConfig
-from deploy.train.finetune import finetune
-from deploy.train.outcome import Progress
-from deploy.train.processes import join_processes
-from deploy.train.recipe import hash_recipe
-from deploy.train.teacher import Teacher, hash_split
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors
-from nuwa.vit import PlainViT
-from nuwa.weights import hash_tensors, load_vit, save_weights
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors, load_vit, save_weights
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.finetune import finetune
+from nuwa_search.deploy.train.outcome import Progress
+from nuwa_search.deploy.train.processes import join_processes
+from nuwa_search.deploy.train.recipe import hash_recipe
+from nuwa_search.deploy.train.teacher import Teacher, hash_split
 
 
 def tuned_teacher(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from deploy.train.recipe import AugmentConfig, Recipe
-from deploy.train.seeds import generator_for
+from nuwa_search.deploy.train.recipe import AugmentConfig, Recipe
+from nuwa_search.deploy.train.seeds import generator_for
 
 ERASE_AREA = (0.02, 1 / 3)
 """Smallest and largest share of the image that is blanked; arXiv 1708.04896 uses 0.02 to 0.4, timm 1/3."""

@@ -1,13 +1,13 @@
 """Look at a board and say, for each thing that is wrong, what to type."""
 
-from deploy.tensorrt.trtexec import default_workspace_mb
-from deploy.tensorrt.version import TrtVersion, trt_version_from_text
-from latency.devices.board_facts import find_trtexec, read_version
-from latency.devices.board_state import BoardState, read_board_state
-from latency.devices.finding import Finding
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
-from nuwa.transport import ConnectionFailedError, Transport
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.transport import ConnectionFailedError, Transport
+from nuwa_search.deploy.tensorrt.trtexec import default_workspace_mb
+from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_version_from_text
+from nuwa_search.latency.devices.board_facts import find_trtexec, read_version
+from nuwa_search.latency.devices.board_state import BoardState, read_board_state
+from nuwa_search.latency.devices.finding import Finding
 
 _TIMEOUT_S = 30.0
 

@@ -3,14 +3,14 @@
 import re
 from dataclasses import dataclass
 
-from deploy.tensorrt.refusals import check_spec
-from deploy.tensorrt.report import read_trtexec_version
-from deploy.tensorrt.trtexec import TRTEXEC_PATHS
-from deploy.tensorrt.version import TrtVersion, trt_features
-from latency.devices.board_state import read_board_state
-from nuwa.device import DeviceSpec, Precision
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.transport import Transport
+from nuwa_search.core.device import DeviceSpec, Precision
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.transport import Transport
+from nuwa_search.deploy.tensorrt.refusals import check_spec
+from nuwa_search.deploy.tensorrt.report import read_trtexec_version
+from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS
+from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_features
+from nuwa_search.latency.devices.board_state import read_board_state
 
 # Compute capability by the system-on-chip that the device tree names (NVIDIA's CUDA GPU list).
 _CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7"}

@@ -1,11 +1,11 @@
 """Keeps rows of different states of a board apart, and pins the clocks where that is allowed."""
 
-from deploy.tensorrt.report import CutOffError
-from latency.devices.board_session import RunTimeoutError
-from latency.devices.board_state import BoardState, changes_between, read_board_state
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.transport import ConnectionFailedError, Transport
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.transport import ConnectionFailedError, Transport
+from nuwa_search.deploy.tensorrt.report import CutOffError
+from nuwa_search.latency.devices.board_session import RunTimeoutError
+from nuwa_search.latency.devices.board_state import BoardState, changes_between, read_board_state
 
 _PIN_TIMEOUT_S = 60.0
 

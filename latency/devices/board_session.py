@@ -8,12 +8,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.tensorrt.failures import Failure, failure_error, read_failure
-from deploy.tensorrt.report import CutOffError, parse_report
-from deploy.tensorrt.trtexec import build_line, measure_line, profile_line
-from nuwa.device import MeasureProtocol, Precision
-from nuwa.errors import OutsideError
-from nuwa.transport import CommandTimeoutError, ConnectionFailedError, DiskFullError, Transport
+from nuwa_search.core.device import MeasureProtocol, Precision
+from nuwa_search.core.errors import OutsideError
+from nuwa_search.core.transport import CommandTimeoutError, ConnectionFailedError, DiskFullError, Transport
+from nuwa_search.deploy.tensorrt.failures import Failure, failure_error, read_failure
+from nuwa_search.deploy.tensorrt.report import CutOffError, parse_report
+from nuwa_search.deploy.tensorrt.trtexec import build_line, measure_line, profile_line
 
 # Engines of one stay that are kept for measuring again (the reference model, repeats); each is about
 # as large as its ONNX file.

@@ -7,8 +7,8 @@ left out of the state, never guessed.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nuwa.errors import OutsideError
-from nuwa.transport import Transport
+from nuwa_search.core.errors import OutsideError
+from nuwa_search.core.transport import Transport
 
 # POSIX sh, one `key=value` per line; files are read by the shell itself, because starting a process
 # costs a small board milliseconds. $1 stands before /sys, /proc and /etc, empty on a board.

@@ -9,10 +9,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from deploy.runtimes.torch_ops import OPS
-from latency.protocol.stats import spread_warnings, stats_from_samples
-from nuwa.device import DeviceSpec, Measurement, MeasureProtocol, Precision
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol, Precision
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.deploy.runtimes.torch_ops import OPS
+from nuwa_search.latency.protocol.stats import spread_warnings, stats_from_samples
 
 # Runs before capture on a side stream, as torch's notes on CUDA graphs ask for.
 _CAPTURE_WARMUPS = 3

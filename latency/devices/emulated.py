@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from latency.emulator.boards import BOARDS, Board
-from latency.emulator.composites import NEWER_THAN_OPSET_13
-from latency.emulator.constants import Calibration, load_calibration
-from latency.emulator.cost import ELEMENT_BYTES
-from latency.emulator.graph import Graph
-from latency.emulator.kernels import Kernel
-from latency.emulator.reading import read_model
-from latency.emulator.timeline import Timeline, copied_elements, matmul_share_of_time, timeline_from_kernels
-from nuwa.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.emulator.boards import BOARDS, Board
+from nuwa_search.latency.emulator.composites import NEWER_THAN_OPSET_13
+from nuwa_search.latency.emulator.constants import Calibration, load_calibration
+from nuwa_search.latency.emulator.cost import ELEMENT_BYTES
+from nuwa_search.latency.emulator.graph import Graph
+from nuwa_search.latency.emulator.kernels import Kernel
+from nuwa_search.latency.emulator.reading import read_model
+from nuwa_search.latency.emulator.timeline import Timeline, copied_elements, matmul_share_of_time, timeline_from_kernels
 
 # Two sessions on one board, and two measurements in one session, differ by this much (standard
 # deviation of the median, relative): what trtexec shows on a Jetson with pinned clocks.

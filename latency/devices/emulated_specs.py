@@ -1,6 +1,6 @@
 """The boards that are emulated, as device specs; reading them loads nothing of the emulator."""
 
-from nuwa.device import DeviceSpec
+from nuwa_search.core.device import DeviceSpec
 
 _NANO_NOTE = "emulated Jetson Nano 4 GB, JetPack 4.6; interval from models of families left out of the fit"
 

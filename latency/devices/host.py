@@ -9,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from deploy.export.from_arch import onnx_from_arch
-from deploy.runtimes.onnxruntime import OnnxRuntime
-from latency.devices.host_facts import affinity_of, load_average, threads_of
-from latency.protocol.bursts import Clock, Run, time_inferences, timed_run, warm_up
-from latency.protocol.memory import watch_memory
-from latency.protocol.stats import spread_warnings, stats_from_samples
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.latency.devices.host_facts import affinity_of, load_average, threads_of
+from nuwa_search.latency.protocol.bursts import Clock, Run, time_inferences, timed_run, warm_up
+from nuwa_search.latency.protocol.memory import watch_memory
+from nuwa_search.latency.protocol.stats import spread_warnings, stats_from_samples
 
 # A ViT with the same kinds of operators as what is measured and weights beyond the first-level cache:
 # with a reference of half a millisecond, repeats were no better than without any.

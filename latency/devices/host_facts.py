@@ -5,7 +5,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from nuwa.device import DeviceSpec
+from nuwa_search.core.device import DeviceSpec
 
 _CPUINFO = Path("/proc/cpuinfo")
 

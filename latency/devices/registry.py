@@ -6,11 +6,11 @@ Listing devices loads no runtime, no numpy and no torch; opening one loads what 
 import sys
 from collections.abc import Callable, Mapping
 
-from latency.devices.emulated_specs import EMULATED_SPECS
-from latency.devices.host_facts import host_spec
-from nuwa.device import Device, DeviceKind, DeviceSpec
-from nuwa.errors import NuwaError
-from nuwa.suggest import unknown_name
+from nuwa_search.core.device import Device, DeviceKind, DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.suggest import unknown_name
+from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
+from nuwa_search.latency.devices.host_facts import host_spec
 
 CUDA_NAME = "cuda"
 
@@ -36,7 +36,7 @@ def device_spec(name: str, *, extra: Mapping[str, DeviceSpec] | None = None) -> 
     if name in known:
         return known[name]
     if name == CUDA_NAME:
-        from latency.devices.cuda import cuda_spec  # loads torch, which nothing else here needs
+        from nuwa_search.latency.devices.cuda import cuda_spec  # loads torch, which nothing else here needs
 
         return cuda_spec()
     raise unknown_name("device", name, [*known, CUDA_NAME], hint="nuwa device ls lists all, nuwa device add adds one")
@@ -68,26 +68,26 @@ def open_device(spec: DeviceSpec, *, seed: int = 0) -> Device:
 
 
 def _open_emulated(spec: DeviceSpec, seed: int) -> Device:
-    from latency.devices.emulated import EmulatedDevice
+    from nuwa_search.latency.devices.emulated import EmulatedDevice
 
     return EmulatedDevice(spec, seed=seed)
 
 
 def _open_host(spec: DeviceSpec, seed: int) -> Device:
-    from latency.devices.host import HostDevice
+    from nuwa_search.latency.devices.host import HostDevice
 
     return HostDevice(spec, seed=seed)
 
 
 def _open_cuda(spec: DeviceSpec, seed: int) -> Device:
-    from latency.devices.cuda import CudaDevice
+    from nuwa_search.latency.devices.cuda import CudaDevice
 
     return CudaDevice(spec, seed=seed)
 
 
 def _open_ssh(spec: DeviceSpec, seed: int) -> Device:
     del seed  # a real board has no seed
-    from latency.devices.ssh import ssh_device_from_spec
+    from nuwa_search.latency.devices.ssh import ssh_device_from_spec
 
     return ssh_device_from_spec(spec)
 
@@ -96,6 +96,6 @@ def _loaded_cuda_spec() -> DeviceSpec | None:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None
-    from latency.devices.cuda import cuda_spec
+    from nuwa_search.latency.devices.cuda import cuda_spec
 
     return cuda_spec()

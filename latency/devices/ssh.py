@@ -6,24 +6,24 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from deploy.tensorrt.operators import check_operators
-from deploy.tensorrt.profile import kernels_from_profile
-from deploy.tensorrt.refusals import check_spec
-from deploy.tensorrt.report import parse_report
-from deploy.tensorrt.results import RunResult, read_run
-from deploy.tensorrt.trtexec import default_workspace_mb
-from deploy.tensorrt.typed_precision import check_typed_precision
-from deploy.tensorrt.version import trt_version_from_text
-from latency.devices.board_doctor import examine_board
-from latency.devices.board_facts import find_trtexec, read_version
-from latency.devices.board_guard import RETRIED, BoardGuard
-from latency.devices.board_session import BoardSession
-from latency.devices.board_state import BoardState
-from latency.devices.finding import Finding
-from latency.transport.ssh import SshTransport, ssh_address_from_text
-from nuwa.device import DeviceSpec, KernelTime, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.transport import ConnectionFailedError, Transport
+from nuwa_search.core.device import DeviceSpec, KernelTime, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.transport import ConnectionFailedError, Transport
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.profile import kernels_from_profile
+from nuwa_search.deploy.tensorrt.refusals import check_spec
+from nuwa_search.deploy.tensorrt.report import parse_report
+from nuwa_search.deploy.tensorrt.results import RunResult, read_run
+from nuwa_search.deploy.tensorrt.trtexec import default_workspace_mb
+from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
+from nuwa_search.deploy.tensorrt.version import trt_version_from_text
+from nuwa_search.latency.devices.board_doctor import examine_board
+from nuwa_search.latency.devices.board_facts import find_trtexec, read_version
+from nuwa_search.latency.devices.board_guard import RETRIED, BoardGuard
+from nuwa_search.latency.devices.board_session import BoardSession
+from nuwa_search.latency.devices.board_state import BoardState
+from nuwa_search.latency.devices.finding import Finding
+from nuwa_search.latency.transport.ssh import SshTransport, ssh_address_from_text
 
 if TYPE_CHECKING:
     import onnx

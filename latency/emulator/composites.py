@@ -4,8 +4,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from latency.emulator.graph import Graph, Op
-from latency.emulator.shapes import Shape
+from nuwa_search.latency.emulator.graph import Graph, Op
+from nuwa_search.latency.emulator.shapes import Shape
 
 # Operators newer than opset 13 that the parser of TensorRT 8.2 refuses but this model can price.
 NEWER_THAN_OPSET_13 = frozenset({"LayerNormalization", "RMSNormalization", "Gelu", "HardSwish", "Mish", "Swish"})

@@ -2,10 +2,10 @@
 
 import math
 
-from latency.emulator.boards import Board
-from latency.emulator.constants import Constants
-from latency.emulator.gemm import K_STEP, gemm_ms
-from latency.emulator.kernels import ConvWork
+from nuwa_search.latency.emulator.boards import Board
+from nuwa_search.latency.emulator.constants import Constants
+from nuwa_search.latency.emulator.gemm import K_STEP, gemm_ms
+from nuwa_search.latency.emulator.kernels import ConvWork
 
 # Winograd F(2×2, 3×3) makes 16 products of what are 36 (Lavin and Gray, "Fast Algorithms for
 # Convolutional Neural Networks", arXiv 1509.09308).

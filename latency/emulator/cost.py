@@ -1,12 +1,12 @@
 """Time of one kernel on the GPU, launches left aside."""
 
-from latency.emulator.boards import Board
-from latency.emulator.constants import Constants
-from latency.emulator.conv import conv_ms
-from latency.emulator.gemm import GEMV_ROWS, gemm_ms
-from latency.emulator.kernels import ConvWork, Kernel, MatmulWork
-from latency.emulator.memory import stream_ms, transfer_ms
-from nuwa.device import Precision
+from nuwa_search.core.device import Precision
+from nuwa_search.latency.emulator.boards import Board
+from nuwa_search.latency.emulator.constants import Constants
+from nuwa_search.latency.emulator.conv import conv_ms
+from nuwa_search.latency.emulator.gemm import GEMV_ROWS, gemm_ms
+from nuwa_search.latency.emulator.kernels import ConvWork, Kernel, MatmulWork
+from nuwa_search.latency.emulator.memory import stream_ms, transfer_ms
 
 ELEMENT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2}
 

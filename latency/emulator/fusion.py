@@ -9,11 +9,11 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from latency.emulator.composites import expand_composites
-from latency.emulator.graph import Graph, Op
-from latency.emulator.kernels import ConvWork, Kernel, KernelKind, MatmulWork, StreamWork
-from latency.emulator.pointwise import instructions_per_element, is_pointwise, pointwise_clusters
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.emulator.composites import expand_composites
+from nuwa_search.latency.emulator.graph import Graph, Op
+from nuwa_search.latency.emulator.kernels import ConvWork, Kernel, KernelKind, MatmulWork, StreamWork
+from nuwa_search.latency.emulator.pointwise import instructions_per_element, is_pointwise, pointwise_clusters
 
 _ALWAYS_VIEWS = frozenset({"Identity", "Dropout", "Cast", "CastLike", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 # Views when they leave every element in place, kernels that move data otherwise.

@@ -2,8 +2,8 @@
 
 import math
 
-from latency.emulator.boards import Board
-from latency.emulator.constants import Constants
+from nuwa_search.latency.emulator.boards import Board
+from nuwa_search.latency.emulator.constants import Constants
 
 # Tiles (rows, columns) of the output that Maxwell's FP16 and FP32 products and convolutions come in;
 # the sizes stand in the kernels' names (maxwell_fp16x2_hcudnn_128x64_relu, maxwell_scudnn_128x32, ...).

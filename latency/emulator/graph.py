@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from onnx import AttributeProto, ModelProto, NodeProto
 
-from latency.emulator.shapes import SHAPE_READERS, Shape, infer_shapes
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.emulator.shapes import SHAPE_READERS, Shape, infer_shapes
 
 AttrValue = int | float | str | tuple[int, ...] | tuple[float, ...]
 

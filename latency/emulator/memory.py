@@ -1,8 +1,8 @@
 """Time to move bytes: DRAM, the second-level cache, and kernels that do nothing else."""
 
-from latency.emulator.boards import Board
-from latency.emulator.constants import Constants
-from latency.emulator.kernels import StreamWork
+from nuwa_search.latency.emulator.boards import Board
+from nuwa_search.latency.emulator.constants import Constants
+from nuwa_search.latency.emulator.kernels import StreamWork
 
 # Second-level cache over DRAM bandwidth; Maxwell's caches move 32 bytes per clock and slice (Jia et al.,
 # "Dissecting the NVIDIA Volta GPU Architecture via Microbenchmarking", arXiv 1804.06826, Maxwell column).

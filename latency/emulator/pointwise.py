@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from latency.emulator.graph import Op
+from nuwa_search.latency.emulator.graph import Op
 
 # Instructions per element on Maxwell, from the throughput table of the CUDA C Programming Guide
 # (section "Arithmetic Instructions", cc 5.3: 128 adds, 32 special functions per clock and SM) and the

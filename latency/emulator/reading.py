@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import onnx
 
-from latency.emulator.fusion import kernels_from_graph
-from latency.emulator.graph import Graph, graph_from_model
-from latency.emulator.kernels import Kernel
+from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.graph import Graph, graph_from_model
+from nuwa_search.latency.emulator.kernels import Kernel
 
 MAX_REMEMBERED = 512
 """Models; a profile's whole nets and their repeats fit, and each holds shapes only, no weights."""

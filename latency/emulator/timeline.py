@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import onnx
 
-from latency.emulator.boards import Board
-from latency.emulator.constants import Constants, load_calibration
-from latency.emulator.cost import ELEMENT_BYTES, kernel_ms
-from latency.emulator.fusion import kernels_from_graph
-from latency.emulator.graph import Graph, graph_from_model
-from latency.emulator.kernels import Kernel
-from nuwa.device import KernelTime, Precision
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import KernelTime, Precision
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.emulator.boards import Board
+from nuwa_search.latency.emulator.constants import Constants, load_calibration
+from nuwa_search.latency.emulator.cost import ELEMENT_BYTES, kernel_ms
+from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.graph import Graph, graph_from_model
+from nuwa_search.latency.emulator.kernels import Kernel
 
 # Host to device and back as seen in trtexec logs of the Nano: 0.06 ms for a 3×224×224 FP32 image, which
 # is 10 GB/s with the call's own 10 µs or so taken off.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.device import MeasureProtocol
+from nuwa_search.core.device import MeasureProtocol
 
 Array = npt.NDArray[np.float64]
 Run = Callable[[], object]

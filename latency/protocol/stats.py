@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.device import LatencyStats
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import LatencyStats
+from nuwa_search.core.errors import NuwaError
 
 Array = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nuwa.device import Device, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import Device, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
 
 if TYPE_CHECKING:
     import onnx

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from latency.table.unit import BlockContext, BlockKey, Company, context_of
-from nuwa.arch import Arch, BlockSpec
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.unit import BlockContext, BlockKey, Company, context_of
 
 # Tiles and vector units of every runtime here work on multiples of 8; the search snaps to them too.
 WIDTH_STEP = 8

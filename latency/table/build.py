@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterable
 
-from latency.table.chain import chain_for, slope
-from latency.table.row import TableRow
-from latency.table.timer import ArchTimer, Notebook
-from latency.table.unit import UnitKey
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import Measurement, Provenance
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import Measurement, Provenance
+from nuwa_search.latency.table.chain import chain_for, slope
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.timer import ArchTimer, Notebook
+from nuwa_search.latency.table.unit import UnitKey
 
 Progress = Callable[[str, int, int | None], None]
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from latency.table.unit import StemKey, UnitKey
-from nuwa.arch import Arch, BlockSpec
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.latency.table.unit import StemKey, UnitKey
 
 # Two blocks are past the seam to the patch embedding; six make the slope's error a quarter of one
 # chain's while the net stays smaller than any usual base.

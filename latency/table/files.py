@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from latency.table.row import TableRow, dict_from_row, row_from_dict
-from latency.table.unit import BlockContext, BlockKey, StemKey
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.row import TableRow, dict_from_row, row_from_dict
+from nuwa_search.latency.table.unit import BlockContext, BlockKey, StemKey
 
 # Columns of the key, those of blocks and those of stems side by side; what does not apply is empty.
 _INTEGERS = (

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.tensorrt.results import read_run
-from deploy.tensorrt.trtexec import build_line, default_workspace_mb, measure_line, shell_line
-from latency.table.timer import Export
-from nuwa.arch import Arch, arch_from_dict, dict_from_arch
-from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import Arch, arch_from_dict, dict_from_arch
+from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.results import read_run
+from nuwa_search.deploy.tensorrt.trtexec import build_line, default_workspace_mb, measure_line, shell_line
+from nuwa_search.latency.table.timer import Export
 
 MANIFEST = "kit.json"
 SCRIPT = "measure.sh"

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
-from latency.table.unit import UnitKey, dict_from_key, key_from_dict
-from nuwa.device import Provenance
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import Provenance
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.unit import UnitKey, dict_from_key, key_from_dict
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from nuwa.arch import Arch
-from nuwa.device import Device, Measurement, MeasureProtocol
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import Device, Measurement, MeasureProtocol
 
 if TYPE_CHECKING:
     import onnx
 
-    from latency.table.row import TableRow
+    from nuwa_search.latency.table.row import TableRow
 
 Export = Callable[[Arch], "onnx.ModelProto"]
 

@@ -7,8 +7,8 @@ its row.
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
-from nuwa.arch import Activation, Arch, BlockSpec, FinalNorm, GlobalPool, NormKind
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import Activation, Arch, BlockSpec, FinalNorm, GlobalPool, NormKind
+from nuwa_search.core.errors import NuwaError
 
 # alone: a chain of the block and nothing else; busy: the same block behind enough other work that
 # the device, not the program that feeds it, sets the pace.

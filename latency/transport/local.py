@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from nuwa.errors import OutsideError
-from nuwa.transport import CommandResult, CommandTimeoutError, DiskFullError
+from nuwa_search.core.errors import OutsideError
+from nuwa_search.core.transport import CommandResult, CommandTimeoutError, DiskFullError
 
 _ENOSPC = 28
 
@@ -20,7 +20,7 @@ class LocalTransport:
         return "localhost"
 
     def run(self, argv: Sequence[str], *, timeout_s: float) -> CommandResult:
-        """Run a command; see ``nuwa.transport.Transport``."""
+        """Run a command; see ``nuwa_search.core.transport.Transport``."""
         try:
             done = subprocess.run(
                 list(argv),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from latency.transport.loop_thread import LoopThread
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.transport import CommandResult, CommandTimeoutError, ConnectionFailedError, DiskFullError
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.transport import CommandResult, CommandTimeoutError, ConnectionFailedError, DiskFullError
+from nuwa_search.latency.transport.loop_thread import LoopThread
 
 if TYPE_CHECKING:  # the library is an extra, loaded by the first connection
     import asyncssh
@@ -102,11 +102,11 @@ class SshTransport:
         return str(self._address)
 
     def run(self, argv: Sequence[str], *, timeout_s: float) -> CommandResult:
-        """Run a command; see ``nuwa.transport.Transport``."""
+        """Run a command; see ``nuwa_search.core.transport.Transport``."""
         return self._call(self._run(shlex.join(argv), timeout_s=timeout_s), timeout_s=timeout_s + _SHORT_TIMEOUT_S)
 
     def put(self, local: Path, remote: str) -> None:
-        """Copy a file there; see ``nuwa.transport.Transport``."""
+        """Copy a file there; see ``nuwa_search.core.transport.Transport``."""
         try:
             self._call(self._put(local, remote), timeout_s=_COPY_TIMEOUT_S)
         except _CopyFailedError as error:
@@ -119,7 +119,7 @@ class SshTransport:
             raise OutsideError(f"cannot copy {local.name} to {self.address}:{remote}: {error}") from error
 
     def get(self, remote: str, local: Path) -> None:
-        """Copy a file here; see ``nuwa.transport.Transport``."""
+        """Copy a file here; see ``nuwa_search.core.transport.Transport``."""
         try:
             self._call(self._get(remote, local), timeout_s=_COPY_TIMEOUT_S)
         except _CopyFailedError as error:

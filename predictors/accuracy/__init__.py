@@ -1,8 +1,8 @@
 """Predict a subnet's KL to the task teacher from single replacements and scored subnets."""
 
-from predictors.accuracy.predictor import KLPredictor
-from predictors.accuracy.prior import AdditivePrior, flat_prior, prior_from_library
-from predictors.accuracy.report import AccuracyReport, cross_validate, report_card
+from nuwa_search.predictors.accuracy.predictor import KLPredictor
+from nuwa_search.predictors.accuracy.prior import AdditivePrior, flat_prior, prior_from_library
+from nuwa_search.predictors.accuracy.report import AccuracyReport, cross_validate, report_card
 
 __all__ = [
     "AccuracyReport",

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.arch import Arch, BlockSpec
-from predictors.accuracy.prior import AdditivePrior
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.predictors.accuracy.prior import AdditivePrior
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,12 +6,12 @@ from typing import Self
 import numpy as np
 from scipy import stats
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from predictors.accuracy.features import KL_FLOOR, Featuriser, Floats, directions, gaps, summaries
-from predictors.accuracy.gaussian import GaussianFit, Inputs, fit_gaussian
-from predictors.accuracy.prior import AdditivePrior
-from predictors.contract import Prediction
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.accuracy.features import KL_FLOOR, Featuriser, Floats, directions, gaps, summaries
+from nuwa_search.predictors.accuracy.gaussian import GaussianFit, Inputs, fit_gaussian
+from nuwa_search.predictors.accuracy.prior import AdditivePrior
+from nuwa_search.predictors.contract import Prediction
 
 PRIOR_SD = 1.0
 """Standard deviation of log KL around the additive sum before any subnet is scored: a factor of e."""
@@ -36,7 +36,7 @@ among 0, 0.5, 1 and 2 by cross-validation on 80 random subnets of the default ba
 
 
 class KLPredictor:
-    """Library prior plus a Gaussian process on log KL; implements ``predictors.contract.Predictor``.
+    """Library prior plus a Gaussian process on log KL; implements ``nuwa_search.predictors.contract.Predictor``.
 
     The mean is the log of the additive sum of the library's KLs; the process models what the sum misses. If
     branch i moves the logits by d_i, the KL is about half |Σ d_i|², so its ratio to the additive sum is uᵀAu with u

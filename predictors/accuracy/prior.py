@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
 
 AttnSpec = tuple[int, int, int]
 BlockCost = tuple[float, float]

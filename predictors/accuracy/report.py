@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from predictors.accuracy.features import KL_FLOOR, Floats
-from predictors.accuracy.predictor import KLPredictor
-from predictors.contract import Prediction
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.accuracy.features import KL_FLOOR, Floats
+from nuwa_search.predictors.accuracy.predictor import KLPredictor
+from nuwa_search.predictors.contract import Prediction
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from latency.table.row import TableRow
-from latency.table.unit import BlockContext, BlockKey, StemKey, attn_part, context_of, mlp_part
-from nuwa.arch import Arch, BlockSpec
-from nuwa.cost import count_macs
-from predictors.latency.stem_prices import StemPrices
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.cost import count_macs
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import BlockContext, BlockKey, StemKey, attn_part, context_of, mlp_part
+from nuwa_search.predictors.latency.stem_prices import StemPrices
 
 Array = npt.NDArray[np.float64]
 

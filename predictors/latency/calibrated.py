@@ -7,10 +7,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from predictors.latency.conformal import conformal_quantile, noise_share
-from predictors.latency.encode import Encoded
-from predictors.latency.pipeline import BELIEFS, Pipeline, fit_pipeline
-from predictors.latency.residual import STRENGTHS, Residual, fit_residual, residual_features
+from nuwa_search.predictors.latency.conformal import conformal_quantile, noise_share
+from nuwa_search.predictors.latency.encode import Encoded
+from nuwa_search.predictors.latency.pipeline import BELIEFS, Pipeline, fit_pipeline
+from nuwa_search.predictors.latency.residual import STRENGTHS, Residual, fit_residual, residual_features
 
 Array = npt.NDArray[np.float64]
 _Fold = tuple[npt.NDArray[np.bool_], Encoded, Pipeline]  # which nets, their prices, what was fitted to them

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from latency.table.row import TableRow
-from latency.table.unit import BlockKey
-from predictors.latency.unit_prices import Branch, fit_groups, group_of, point_of
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import BlockKey
+from nuwa_search.predictors.latency.unit_prices import Branch, fit_groups, group_of, point_of
 
 Array = npt.NDArray[np.float64]
 

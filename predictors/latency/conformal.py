@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 # No estimate of noise from a few repeats is good enough to take more than this off an interval: with 0.5
 # profiles of the emulated Jetson Nano covered 88 % instead of 90 %.

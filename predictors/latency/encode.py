@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from latency.table.row import TableRow
-from latency.table.unit import BlockContext, BlockKey, context_of, label_of
-from nuwa.arch import Arch, BlockSpec
-from nuwa.errors import NuwaError
-from predictors.latency.stem_prices import StemPrices
-from predictors.latency.unit_prices import Branch, GroupPrices, fit_groups, group_of, point_of
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import BlockContext, BlockKey, context_of, label_of
+from nuwa_search.predictors.latency.stem_prices import StemPrices
+from nuwa_search.predictors.latency.unit_prices import Branch, GroupPrices, fit_groups, group_of, point_of
 
 Array = npt.NDArray[np.float64]
 _DECIMALS = 9  # 1e-9 ms is a picosecond

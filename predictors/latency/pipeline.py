@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from predictors.latency.encode import Encoded
+from nuwa_search.predictors.latency.encode import Encoded
 
 Array = npt.NDArray[np.float64]
 

@@ -9,15 +9,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from latency.table.row import TableRow, dict_from_row, row_from_dict, table_id
-from nuwa.arch import Arch, arch_from_dict, dict_from_arch
-from nuwa.device import DeviceSpec, Provenance
-from nuwa.errors import NuwaError
-from predictors.contract import Prediction
-from predictors.latency.calibrated import Calibrated, calibrate
-from predictors.latency.conformal import normal_half_width
-from predictors.latency.correction import NO_CORRECTION, Correction, fit_correction
-from predictors.latency.encode import Encoded, PriceList, Scale
+from nuwa_search.core.arch import Arch, arch_from_dict, dict_from_arch
+from nuwa_search.core.device import DeviceSpec, Provenance
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.row import TableRow, dict_from_row, row_from_dict, table_id
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.latency.calibrated import Calibrated, calibrate
+from nuwa_search.predictors.latency.conformal import normal_half_width
+from nuwa_search.predictors.latency.correction import NO_CORRECTION, Correction, fit_correction
+from nuwa_search.predictors.latency.encode import Encoded, PriceList, Scale
 
 Array = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def subject_of(spec: DeviceSpec, *, protocol_id: str = "") -> Subject:
 
 
 class LatencyPredictor:
-    """Table, pipeline, residual and interval; ``predictors.contract.Predictor`` in milliseconds.
+    """Table, pipeline, residual and interval; ``nuwa_search.predictors.contract.Predictor`` in milliseconds.
 
     Args:
         rows: Rows of one latency table.

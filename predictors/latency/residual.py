@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from predictors.latency.encode import Encoded
+from nuwa_search.predictors.latency.encode import Encoded
 
 Array = npt.NDArray[np.float64]
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from latency.table.row import TableRow
-from latency.table.unit import StemKey, label_of, stem_of
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from predictors.latency.features import log_coordinates, stem_work
-from predictors.latency.interpolate import Surface, fit_surface
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import StemKey, label_of, stem_of
+from nuwa_search.predictors.latency.features import log_coordinates, stem_work
+from nuwa_search.predictors.latency.interpolate import Surface, fit_surface
 
 Array = npt.NDArray[np.float64]
 

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from predictors.latency.conformal import conformal_quantile
-from predictors.latency.encode import Scale
-from predictors.latency.predictor import LatencyPredictor, Subject
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.latency.conformal import conformal_quantile
+from nuwa_search.predictors.latency.encode import Scale
+from nuwa_search.predictors.latency.predictor import LatencyPredictor, Subject
 
 Array = npt.NDArray[np.float64]
 

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from latency.table.row import TableRow
-from latency.table.unit import BlockContext, StemKey
-from nuwa.arch import BlockSpec
-from predictors.latency.features import attn_work, log_coordinates, mlp_work
-from predictors.latency.interpolate import Surface, fit_surface
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import BlockContext, StemKey
+from nuwa_search.predictors.latency.features import attn_work, log_coordinates, mlp_work
+from nuwa_search.predictors.latency.interpolate import Surface, fit_surface
 
 Array = npt.NDArray[np.float64]
 Branch = Literal["attn", "mlp"]

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.cost import block_macs, count_macs
-from nuwa.errors import NoAnswerError
-from search.derive.choices import BranchChoice, ChoiceLibrary, Judge
-from search.derive.deriver import Deriver
-from search.derive.rotation import narrow
-from search.knapsack import Group, solve
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.cost import block_macs, count_macs
+from nuwa_search.core.errors import NoAnswerError
+from nuwa_search.search.derive.choices import BranchChoice, ChoiceLibrary, Judge
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.rotation import narrow
+from nuwa_search.search.knapsack import Group, solve
 
 COST_POWERS = (1.0, 0.5)
 """KLs add if disturbances are independent, their roots if they are aligned; both are tried."""

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from nuwa.arch import Arch
-from nuwa.vit import PlainViT
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.vit import PlainViT
 
 Tensors = dict[str, Tensor]
 

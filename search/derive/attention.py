@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nuwa.vit import Attention
-from search.derive.linalg import regularised, solve_positive, symmetric_roots
-from search.derive.options import AttentionBasis, NeuronRanking
-from search.derive.statistics import BranchMoments
+from nuwa_search.core.vit import Attention
+from nuwa_search.search.derive.linalg import regularised, solve_positive, symmetric_roots
+from nuwa_search.search.derive.options import AttentionBasis, NeuronRanking
+from nuwa_search.search.derive.statistics import BranchMoments
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nuwa.arch import BlockSpec
-from nuwa.vit import Attention, Mlp
-from search.derive.attention import Factors, HeadWeights, head_weights
-from search.derive.linalg import solve_towards
-from search.derive.neurons import NeuronSolver
-from search.derive.statistics import BranchMoments
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.vit import Attention, Mlp
+from nuwa_search.search.derive.attention import Factors, HeadWeights, head_weights
+from nuwa_search.search.derive.linalg import solve_towards
+from nuwa_search.search.derive.neurons import NeuronSolver
+from nuwa_search.search.derive.statistics import BranchMoments
 
 Tensors = dict[str, Tensor]
 

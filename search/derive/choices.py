@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors, normalise
-from nuwa.vit import PlainViT
-from search.derive.deriver import Deriver
-from search.derive.rotation import narrow
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.rotation import narrow
 
 MLP_SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 """Measured; a halving of the width multiplies the loss by a near constant, so others are interpolated."""

@@ -10,25 +10,25 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.base import Base
-from nuwa.cache import Cache
-from nuwa.cost import count_params
-from nuwa.heads import fit_head, restrict_head
-from nuwa.images import Preprocess
-from nuwa.task import Task
-from nuwa.tensors import SplitTensors, split_tensors
-from nuwa.vit import PlainViT
-from search.derive.assemble import Tensors, assemble, trunk_tensors
-from search.derive.branches import cut_attention, cut_mlp
-from search.derive.fits import require_fits
-from search.derive.forward import blocks_of, branches_of
-from search.derive.memo import Memo
-from search.derive.options import DeriveOptions
-from search.derive.plan import Plan, make_plan
-from search.derive.refine import Wide, refine
-from search.derive.rotation import is_rotated, rotate_tensors, unrotated, writer_rotation
-from search.derive.statistics import spread_evenly
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.base import Base
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.cost import count_params
+from nuwa_search.core.heads import fit_head, restrict_head
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.task import Task
+from nuwa_search.core.tensors import SplitTensors, split_tensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.assemble import Tensors, assemble, trunk_tensors
+from nuwa_search.search.derive.branches import cut_attention, cut_mlp
+from nuwa_search.search.derive.fits import require_fits
+from nuwa_search.search.derive.forward import blocks_of, branches_of
+from nuwa_search.search.derive.memo import Memo
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.plan import Plan, make_plan
+from nuwa_search.search.derive.refine import Wide, refine
+from nuwa_search.search.derive.rotation import is_rotated, rotate_tensors, unrotated, writer_rotation
+from nuwa_search.search.derive.statistics import spread_evenly
 
 MEMO_SHARE = 0.25
 """Solved branches kept in memory, as a share of the base's bytes (at least ``MEMO_BYTES``)."""

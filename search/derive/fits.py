@@ -1,8 +1,8 @@
 """What an arch must be to be cut out of a base."""
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from search.derive.rotation import is_rotated, require_rotation
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.derive.rotation import is_rotated, require_rotation
 
 
 def require_fits(arch: Arch, base: Arch) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nuwa.errors import NuwaError
-from nuwa.vit import Attention, Block, Mlp, PlainViT
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.vit import Attention, Block, Mlp, PlainViT
 
 
 @dataclass(frozen=True)

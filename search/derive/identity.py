@@ -2,8 +2,8 @@
 
 import hashlib
 
-from nuwa.arch import Arch, dict_from_arch
-from search.derive.options import DeriveOptions
+from nuwa_search.core.arch import Arch, dict_from_arch
+from nuwa_search.search.derive.options import DeriveOptions
 
 DERIVATION = "1"
 """Version of the derivation's mathematics; raise it when the same inputs give other weights."""

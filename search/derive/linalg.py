@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 RELATIVE_EPS = 1e-10
 """Eigenvalues below this share of the largest are rounding: float32 activations carry about 1e-7, squared

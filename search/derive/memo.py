@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from search.derive.assemble import Tensors
+from nuwa_search.search.derive.assemble import Tensors
 
 
 class Memo:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nuwa.vit import Mlp
-from search.derive.linalg import regularised, steady_cholesky
-from search.derive.options import NeuronRanking
-from search.derive.statistics import BranchMoments
+from nuwa_search.core.vit import Mlp
+from nuwa_search.search.derive.linalg import regularised, steady_cholesky
+from nuwa_search.search.derive.options import NeuronRanking
+from nuwa_search.search.derive.statistics import BranchMoments
 
 SURGEON_STEP = 8
 """Neurons removed between two updates; widths are multiples of 8, and fewer steps cost less memory traffic."""

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 AttentionBasis = Literal["data", "weights", "none"]
 NeuronRanking = Literal["surgeon", "energy", "activation", "variance", "magnitude"]

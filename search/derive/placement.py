@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
 
 
 def place_blocks(arch: Arch, base: Arch, scores: Sequence[float]) -> Arch:

@@ -7,22 +7,22 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nuwa.cache import Cache
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors
-from nuwa.vit import Attention, Mlp, PlainViT
-from search.derive.attention import factors_for, head_order, head_weights
-from search.derive.branches import AttentionPlan
-from search.derive.forward import Branch, branches_of
-from search.derive.identity import DERIVATION
-from search.derive.linalg import symmetric_roots
-from search.derive.neurons import NeuronSolver, neuron_solver
-from search.derive.options import DeriveOptions
-from search.derive.purify import learn_masks, purified
-from search.derive.rotation import principal_axes
-from search.derive.sensitivity import Sensitivity, collect_sensitivity, indifferent
-from search.derive.statistics import Moments, collect_moments, spread_evenly
-from search.derive.storage import images_key, model_key, stored_moments, stored_sensitivity, stored_solvers
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import Attention, Mlp, PlainViT
+from nuwa_search.search.derive.attention import factors_for, head_order, head_weights
+from nuwa_search.search.derive.branches import AttentionPlan
+from nuwa_search.search.derive.forward import Branch, branches_of
+from nuwa_search.search.derive.identity import DERIVATION
+from nuwa_search.search.derive.linalg import symmetric_roots
+from nuwa_search.search.derive.neurons import NeuronSolver, neuron_solver
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.purify import learn_masks, purified
+from nuwa_search.search.derive.rotation import principal_axes
+from nuwa_search.search.derive.sensitivity import Sensitivity, collect_sensitivity, indifferent
+from nuwa_search.search.derive.statistics import Moments, collect_moments, spread_evenly
+from nuwa_search.search.derive.storage import images_key, model_key, stored_moments, stored_sensitivity, stored_solvers
 
 
 @dataclass(frozen=True)

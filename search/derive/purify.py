@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors, normalise
-from nuwa.vit import Mlp, PlainViT
-from search.derive.forward import branches_of, hidden_of
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import Mlp, PlainViT
+from nuwa_search.search.derive.forward import branches_of, hidden_of
 
 START_LOGIT = 5.0
 """β at the start: σ(5) keeps 99.3 % of the neurons (NuWa)."""

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nuwa.arch import Arch
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors, normalise
-from nuwa.vit import PlainViT
-from search.derive.forward import Branch, branches_of, moment, with_one
-from search.derive.linalg import solve_towards
-from search.derive.statistics import STATISTICS_TOKENS
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.forward import Branch, branches_of, moment, with_one
+from nuwa_search.search.derive.linalg import solve_towards
+from nuwa_search.search.derive.statistics import STATISTICS_TOKENS
 
 MAX_TOKENS = 65_000
 """Tokens whose streams are held at once: 1000 images of 65 tokens, 330 of 197 (200 MB per net at width 768)."""

@@ -11,9 +11,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from search.derive.assemble import Tensors
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.derive.assemble import Tensors
 
 EPS_TOLERANCE = 1e-6
 """Relative; an arch that went through JSON keeps its epsilon to far better than this."""
@@ -61,7 +61,7 @@ def require_rotation(arch: Arch, base: Arch) -> None:
         raise NuwaError(
             f"embed_dim {arch.embed_dim} out of {base.embed_dim} needs norm 'rmsnorm' with norm_eps {right.norm_eps:g} "
             f"and qkv_bias, found {arch.norm!r}, {arch.norm_eps:g} and {arch.qkv_bias}",
-            hint="search.derive.rotation.narrow builds such an arch",
+            hint="nuwa_search.search.derive.rotation.narrow builds such an arch",
         )
 
 

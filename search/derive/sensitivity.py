@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors, normalise
-from nuwa.vit import PlainViT
-from search.derive.forward import branches_of
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.forward import branches_of
 
 SENSITIVITY_TOKENS = 2600
 """Tokens per backward pass, which bounds its memory: 40 images of 65 tokens, 13 of 197."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors, normalise
-from nuwa.vit import Attention, PlainViT
-from search.derive.forward import Branch, branches_of, context_of, hidden_of, moment, with_one
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import Attention, PlainViT
+from nuwa_search.search.derive.forward import Branch, branches_of, context_of, hidden_of, moment, with_one
 
 STATISTICS_TOKENS = 3900
 """Tokens per step, which bounds memory: 60 images of 65 tokens, 19 of 197 (47 MB of hidden activations of a

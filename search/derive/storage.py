@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from nuwa.cache import Cache, content_key
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors
-from nuwa.vit import PlainViT
-from nuwa.weights import hash_tensors
-from search.derive.neurons import NeuronSolver
-from search.derive.sensitivity import Sensitivity
-from search.derive.statistics import BranchMoments, Moments
+from nuwa_search.core.cache import Cache, content_key
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors
+from nuwa_search.search.derive.neurons import NeuronSolver
+from nuwa_search.search.derive.sensitivity import Sensitivity
+from nuwa_search.search.derive.statistics import BranchMoments, Moments
 
 MOMENT_FIELDS = ("gram", "ahead", "output", "query", "key")
 SOLVER_FIELDS = ("order", "factor", "half", "metric_root")

@@ -6,15 +6,15 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from nuwa.store.store import Store
-from service.api.guard import Guard
-from service.api.metrics import Metrics
-from service.api.page import install_page
-from service.api.problems import PROBLEM_RESPONSES, install_problem_handlers
-from service.api.request_log import RequestLog
-from service.api.routes import about, bundles, devices, health, profiles, searches, subnets, tables
-from service.api.settings import ServiceSettings
-from service.api.stream import EventStreams
+from nuwa_search.service.api.guard import Guard
+from nuwa_search.service.api.metrics import Metrics
+from nuwa_search.service.api.page import install_page
+from nuwa_search.service.api.problems import PROBLEM_RESPONSES, install_problem_handlers
+from nuwa_search.service.api.request_log import RequestLog
+from nuwa_search.service.api.routes import about, bundles, devices, health, profiles, searches, subnets, tables
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.service.api.stream import EventStreams
+from nuwa_search.store.store import Store
 
 PREFIX = "/api/v1"
 

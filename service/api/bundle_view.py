@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from deploy.file_hashes import CERTIFICATE, hash_file
-from nuwa.store.lineage import find_lineage
-from nuwa.store.store import Store
-from service.api.problems import HttpError
-from service.api.roots import is_inside
-from service.api.settings import ServiceSettings
+from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_file
+from nuwa_search.service.api.problems import HttpError
+from nuwa_search.service.api.roots import is_inside
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.store.lineage import find_lineage
+from nuwa_search.store.store import Store
 
 MAX_FILES = 1000
 """Of a folder that calls itself a bundle; real ones hold about twenty."""

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from pydantic import AfterValidator, StringConstraints
 
-from nuwa.store.store import Store
-from service.api.metrics import Metrics
-from service.api.settings import ServiceSettings
+from nuwa_search.service.api.metrics import Metrics
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.store.store import Store
 
 MAX_PAGE = 1000
 MAX_LONG_PAGE = 5000

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from nuwa.store.lut_rows import count_lut_rows, find_lut_rows
-from nuwa.store.store import Store
-from service.api.context import Page, moment
+from nuwa_search.service.api.context import Page, moment
+from nuwa_search.store.lut_rows import count_lut_rows, find_lut_rows
+from nuwa_search.store.store import Store
 
 MOST_ROWS = 20_000
 """Rows that widths are collected from; a table that is fitted to has hundreds."""

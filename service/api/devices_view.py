@@ -3,14 +3,14 @@
 import dataclasses
 from typing import Any
 
-from latency.devices.registry import builtin_specs
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
-from nuwa.store.lists import query_devices
-from nuwa.store.marks import count_subnets
-from nuwa.store.store import Store
-from service.api.problems import HttpError, not_found
-from service.workflow.devices import added_devices, find_device
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.registry import builtin_specs
+from nuwa_search.service.api.problems import HttpError, not_found
+from nuwa_search.service.workflow.devices import added_devices, find_device
+from nuwa_search.store.lists import query_devices
+from nuwa_search.store.marks import count_subnets
+from nuwa_search.store.store import Store
 
 
 def device_rows(store: Store) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import HttpError, response_from
-from service.api.ratelimit import RateLimit
-from service.api.settings import ServiceSettings
+from nuwa_search.service.api.problems import HttpError, response_from
+from nuwa_search.service.api.ratelimit import RateLimit
+from nuwa_search.service.api.settings import ServiceSettings
 
 COOKIE = "nuwa_token"
 PAGE = "/"

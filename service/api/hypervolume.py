@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from search.front import front_indices, hypervolume
+from nuwa_search.search.front import front_indices, hypervolume
 
 
 def with_hypervolume(trials: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, float] | None]:

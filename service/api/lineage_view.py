@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nuwa.store.records import BaseRecord, JsonDict, SubnetRecord, TaskRecord
-from service.api.context import moment, with_moments
+from nuwa_search.service.api.context import moment, with_moments
+from nuwa_search.store.records import BaseRecord, JsonDict, SubnetRecord, TaskRecord
 
 Step = dict[str, Any]
 
@@ -18,7 +18,7 @@ def lineage_steps(
         record: The subnet.
         base: What it was cut from.
         task: What for.
-        stored: Of ``nuwa.store.lineage.find_lineage``.
+        stored: Of ``nuwa_search.store.lineage.find_lineage``.
         certificates: Rendered, newest first.
     """
     derived = "the base as it is" if record.arch == base.arch else "cut in closed form"

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from nuwa.store.store import Store
+from nuwa_search.store.store import Store
 
 # Seconds; a page's request takes milliseconds, a bundle of tens of megabytes a few seconds.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

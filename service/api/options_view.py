@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from latency.devices.registry import builtin_specs
-from nuwa.device import device_json
-from nuwa.store.store import Store
-from service.api.search_request import DEFAULTS
-from service.api.settings import ServiceSettings
-from service.workflow.devices import added_devices
+from nuwa_search.core.device import device_json
+from nuwa_search.latency.devices.registry import builtin_specs
+from nuwa_search.service.api.search_request import DEFAULTS
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.service.workflow.devices import added_devices
+from nuwa_search.store.store import Store
 
 MAX_FOLDERS = 200
 """Entries of a root that are looked at; a form with more is no help."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError
-from nuwa.store.records import MeasurementRecord, PredictorRecord
-from predictors.contract import Prediction
-from predictors.latency.predictor import LatencyPredictor
-from service.api.context import moment
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.service.api.context import moment
+from nuwa_search.store.records import MeasurementRecord, PredictorRecord
 
 
 class Rebuilt:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from nuwa.errors import NoAnswerError, NuwaError, OutsideError
+from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
 
 logger = logging.getLogger(__name__)
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.store.records import JobKind, JobRecord
-from nuwa.store.store import Store
-from service.api.problems import HttpError
-from service.api.settings import ServiceSettings
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.service.api.problems import HttpError
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.store.records import JobKind, JobRecord
+from nuwa_search.store.store import Store
 
 
 def enqueue(

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.metrics import Metrics
+from nuwa_search.service.api.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.api.problems import FieldProblem, HttpError
-from service.api.settings import ServiceSettings
+from nuwa_search.service.api.problems import FieldProblem, HttpError
+from nuwa_search.service.api.settings import ServiceSettings
 
 RANDOM_PREFIX = "random:"  # nuwa.base.RANDOM_PREFIX, which loads torch; a test compares them
 DEFAULT_BASE = "default"

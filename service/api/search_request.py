@@ -4,14 +4,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nuwa.errors import NuwaError
-from nuwa.store.store import Store
-from service.api.context import Word
-from service.api.problems import FieldProblem, HttpError
-from service.api.roots import base_from_client, data_from_client, path_inside
-from service.api.settings import ServiceSettings
-from service.workflow.devices import find_device
-from service.workflow.request import STUDY_PATTERN, SearchRequest, dict_from_request, new_study, request_from_dict
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.api.context import Word
+from nuwa_search.service.api.problems import FieldProblem, HttpError
+from nuwa_search.service.api.roots import base_from_client, data_from_client, path_inside
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.service.workflow.request import (
+    STUDY_PATTERN,
+    SearchRequest,
+    dict_from_request,
+    new_study,
+    request_from_dict,
+)
+from nuwa_search.store.store import Store
 
 MAX_SEED = 2**31 - 1
 MAX_CLASSES = 1000

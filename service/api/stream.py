@@ -10,11 +10,11 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from nuwa.store.records import Event
-from service.api.metrics import Metrics
-from service.api.problems import HttpError
-from service.api.settings import ServiceSettings
-from service.api.study_view import FINAL, event_row
+from nuwa_search.service.api.metrics import Metrics
+from nuwa_search.service.api.problems import HttpError
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.service.api.study_view import FINAL, event_row
+from nuwa_search.store.records import Event
 
 BATCH = 500
 

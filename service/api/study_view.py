@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from nuwa.store.records import Event, JobRecord
-from nuwa.store.store import Store
-from nuwa.store.studies import StudyRecord
-from service.api.context import moment
+from nuwa_search.service.api.context import moment
+from nuwa_search.store.records import Event, JobRecord
+from nuwa_search.store.store import Store
+from nuwa_search.store.studies import StudyRecord
 
 FINAL = ("done", "infeasible", "interrupted", "failed")
 KINDS = ("state", "step", "count", "trial", "finetune", "winner-measured")

@@ -4,22 +4,22 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from nuwa.arch import EMPTY_BLOCK, Arch, dict_from_arch
-from nuwa.cost import count_macs, count_params
-from nuwa.errors import NuwaError
-from nuwa.store.lineage import find_lineage
-from nuwa.store.lists import query_certificates
-from nuwa.store.query import find_subnets
-from nuwa.store.records import JsonDict, SubnetRecord, TaskRecord
-from nuwa.store.store import Store
-from nuwa.store.wanted import SubnetFilter
-from service.api.bundle_view import bundle_document, read_certificate
-from service.api.context import with_moments
-from service.api.lineage_view import lineage_steps
-from service.api.predictions import latency_by_block
-from service.api.problems import not_found
-from service.api.roots import is_inside
-from service.api.settings import ServiceSettings
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, dict_from_arch
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.api.bundle_view import bundle_document, read_certificate
+from nuwa_search.service.api.context import with_moments
+from nuwa_search.service.api.lineage_view import lineage_steps
+from nuwa_search.service.api.predictions import latency_by_block
+from nuwa_search.service.api.problems import not_found
+from nuwa_search.service.api.roots import is_inside
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.store.lineage import find_lineage
+from nuwa_search.store.lists import query_certificates
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.records import JsonDict, SubnetRecord, TaskRecord
+from nuwa_search.store.store import Store
+from nuwa_search.store.wanted import SubnetFilter
 
 
 def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> dict[str, Any]:

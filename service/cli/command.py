@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from nuwa.settings import file_settings, unknown_env_names
-from service.cli.flags import known_settings
+from nuwa_search.core.settings import file_settings, unknown_env_names
+from nuwa_search.service.cli.flags import known_settings
 
 OTHER_NAMES = ("NUWA_CONFIG", "NUWA_HOST", "NUWA_PORT", "NUWA_TOKEN", "NUWA_TOKEN_FILE")
 """Variables that are read and stand in no settings file."""

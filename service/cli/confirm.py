@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

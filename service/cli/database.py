@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nuwa.errors import NuwaError
-from nuwa.settings import default_db_url
-from nuwa.store.store import Store, open_store
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.settings import default_db_url
+from nuwa_search.store.store import Store, open_store
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from nuwa.settings import env_name
+from nuwa_search.core.settings import env_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,7 +42,7 @@ class Flag:
 
 
 _COUNT = click.IntRange(min=1)
-# The names of search.trials.SAMPLERS, which cannot be imported here: help must not load torch; a test compares them.
+# Those of search/trials.py, which cannot be imported here: help must not load torch; a test compares them.
 SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "random", "gp")
 _ALL = (
     Flag("json", "Answer as one JSON document.", is_flag=True),

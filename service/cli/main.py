@@ -8,11 +8,11 @@ from importlib import import_module
 
 import click
 
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.errors import NuwaError, OutsideError
 
 EXIT_INTERRUPTED = 130
 
-# verb: (module under service.cli.commands, one line for --help)
+# verb: (module under nuwa_search.service.cli.commands, one line for --help)
 COMMANDS = {
     "search": ("search", "Cut a base ViT to a latency budget; `nuwa-search` is the same."),
     "profile": ("profile", "Measure a device's latency table and fit its predictor."),
@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"service.cli.commands.{COMMANDS[cmd_name][0]}").command
+        command: click.Command = import_module(f"nuwa_search.service.cli.commands.{COMMANDS[cmd_name][0]}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from nuwa.suggest import unknown_name
+            from nuwa_search.core.suggest import unknown_name
 
             raise unknown_name("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def main_search(argv: Sequence[str] | None = None) -> None:
     """Run ``nuwa search`` under its own name and exit."""
-    from service.cli.commands.search import command
+    from nuwa_search.service.cli.commands.search import command
 
     sys.exit(run(command, argv, prog_name="nuwa-search"))
 

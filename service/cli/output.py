@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.cli.table_file import Rows, delimited, json_text
-from service.cli.terminal import print_table
+from nuwa_search.service.cli.table_file import Rows, delimited, json_text
+from nuwa_search.service.cli.terminal import print_table
 
 
 @dataclass(frozen=True)

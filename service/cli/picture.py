@@ -1,6 +1,6 @@
 """A small picture in text of what was kept of each block of the base."""
 
-from nuwa.arch import Arch, BlockSpec
+from nuwa_search.core.arch import Arch, BlockSpec
 
 ATTN_CELLS = 8
 MLP_CELLS = 12

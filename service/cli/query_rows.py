@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nuwa.errors import NuwaError
-from nuwa.store.budget import explain_budget
-from nuwa.store.compare import compare_devices
-from nuwa.store.lists import query_certificates, query_devices, query_latencies, query_studies
-from nuwa.store.query import find_subnets
-from nuwa.store.sql import run_sql
-from nuwa.store.store import Store
-from nuwa.store.wanted import SubnetFilter
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.store.budget import explain_budget
+from nuwa_search.store.compare import compare_devices
+from nuwa_search.store.lists import query_certificates, query_devices, query_latencies, query_studies
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.sql import run_sql
+from nuwa_search.store.store import Store
+from nuwa_search.store.wanted import SubnetFilter
 
 Rows = list[dict[str, Any]]
 
@@ -143,7 +143,7 @@ def find_by_sql(store: Store, query: str, limit: int | None) -> tuple[Rows, list
 def _classes(values: Mapping[str, Any]) -> tuple[str, ...] | None:
     if values["classes"] is None:
         return None
-    from nuwa.task import parse_classes  # knows images too, and loads numpy for them
+    from nuwa_search.core.task import parse_classes  # knows images too, and loads numpy for them
 
     return parse_classes(values["classes"])
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nuwa.store.budget import latency_of
-from nuwa.store.query import COLUMNS
-from service.cli.figures import interval, milliseconds, percent
-from service.cli.output import Output
-from service.cli.picture import bar
+from nuwa_search.service.cli.figures import interval, milliseconds, percent
+from nuwa_search.service.cli.output import Output
+from nuwa_search.service.cli.picture import bar
+from nuwa_search.store.budget import latency_of
+from nuwa_search.store.query import COLUMNS
 
 Row = dict[str, Any]
 

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.train.outcome import Progress as FinetuneProgress
-from nuwa.arch import arch_from_dict
-from search.trials import TrialReport
-from service.cli.figures import count, interval, measured, milliseconds, percent, predicted
-from service.cli.output import Output
-from service.cli.picture import cut_summary, picture
-from service.cli.progress import Pace, ProgressLine
-from service.workflow.hooks import Hooks
-from service.workflow.request import SearchRequest
+from nuwa_search.core.arch import arch_from_dict
+from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
+from nuwa_search.search.trials import TrialReport
+from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, percent, predicted
+from nuwa_search.service.cli.output import Output
+from nuwa_search.service.cli.picture import cut_summary, picture
+from nuwa_search.service.cli.progress import Pace, ProgressLine
+from nuwa_search.service.workflow.hooks import Hooks
+from nuwa_search.service.workflow.request import SearchRequest
 
 
 class SearchWatch:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nuwa.errors import NuwaError
-from service.cli.terminal import cell, plain
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.cli.terminal import cell, plain
 
 Rows = Sequence[Mapping[str, Any]]
 ENDINGS = (".csv", ".tsv", ".json", ".parquet")

@@ -15,7 +15,7 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 STOP_S = 20.0
 """For a worker to save what it does; a checkpoint takes about a second."""
-_START = "import sys; from service.cli.main import main; main(sys.argv[1:])"
+_START = "import sys; from nuwa_search.service.cli.main import main; main(sys.argv[1:])"
 
 
 class WorkerPool:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nuwa.errors import NuwaError
-from nuwa.store.records import JobClaim, JobState
-from nuwa.store.store import Store
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.store.records import JobClaim, JobState
+from nuwa_search.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
     ended = earlier_end(claim, store)
     if ended is not None:
         return ended
-    from service.workflow.request import request_from_dict
-    from service.workflow.search import run_search  # loads torch, which a waiting worker has no use for
+    from nuwa_search.service.workflow.request import request_from_dict
+    from nuwa_search.service.workflow.search import run_search  # loads torch, which a waiting worker has no use for
 
     if job.study is None:
         raise NuwaError(f"job {job.job_id} names no study")
@@ -68,12 +68,12 @@ def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
 
 
 def _profile(claim: JobClaim, store: Store) -> Done:
-    from nuwa.base import load_base
-    from predictors.profile import ProfileSettings
-    from service.workflow.devices import find_device
-    from service.workflow.event_log import EventLog
-    from service.workflow.pricing import run_profile
-    from service.workflow.profile_answer import profile_json
+    from nuwa_search.core.base import load_base
+    from nuwa_search.predictors.profile import ProfileSettings
+    from nuwa_search.service.workflow.devices import find_device
+    from nuwa_search.service.workflow.event_log import EventLog
+    from nuwa_search.service.workflow.pricing import run_profile
+    from nuwa_search.service.workflow.profile_answer import profile_json
 
     job = claim.job
     wanted = job.settings

@@ -8,10 +8,10 @@ import time
 from types import TracebackType
 from typing import Literal
 
-from nuwa.errors import NuwaError
-from nuwa.store.owners import HEARTBEAT_S
-from nuwa.store.records import JobClaim
-from nuwa.store.store import Store
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.store.owners import HEARTBEAT_S
+from nuwa_search.store.records import JobClaim
+from nuwa_search.store.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,14 @@ import threading
 import time
 from pathlib import Path
 
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.store.clock import utc_now
-from nuwa.store.owners import HEARTBEAT_S
-from nuwa.store.records import JobClaim
-from nuwa.store.searches import is_alive
-from nuwa.store.store import Store
-from service.worker.tasks import Done, do_job, earlier_end
-from service.worker.watch import POLL_S, JobWatch
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.service.worker.tasks import Done, do_job, earlier_end
+from nuwa_search.service.worker.watch import POLL_S, JobWatch
+from nuwa_search.store.clock import utc_now
+from nuwa_search.store.owners import HEARTBEAT_S
+from nuwa_search.store.records import JobClaim
+from nuwa_search.store.searches import is_alive
+from nuwa_search.store.store import Store
 
 logger = logging.getLogger(__name__)
 

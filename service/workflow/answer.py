@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.bundle import read_bundle
-from deploy.file_hashes import CERTIFICATE
-from nuwa.arch import Arch, dict_from_arch
-from nuwa.cost import count_macs, count_params
-from nuwa.device import Measurement, device_json
-from search.feasible import BudgetTooSmallError
-from search.trials import StudyResult
-from service.workflow.inputs import Inputs
-from service.workflow.request import SearchRequest
+from nuwa_search.core.arch import Arch, dict_from_arch
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.device import Measurement, device_json
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.trials import StudyResult
+from nuwa_search.service.workflow.inputs import Inputs
+from nuwa_search.service.workflow.request import SearchRequest
 
 SCHEMA = "nuwa.search/1"
 

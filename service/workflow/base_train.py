@@ -6,14 +6,14 @@ from typing import Any
 
 import timm
 
-from deploy.train.base_config import BaseDesign, BaseTrainConfig
-from deploy.train.base_train import train_base
-from deploy.train.outcome import Progress
-from deploy.train.recipe import of_length
-from nuwa.dataset import load_dataset
-from nuwa.errors import NuwaError
-from nuwa.images import WHOLE, Preprocess
-from nuwa.suggest import unknown_name
+from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import WHOLE, Preprocess
+from nuwa_search.core.suggest import unknown_name
+from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig
+from nuwa_search.deploy.train.base_train import train_base
+from nuwa_search.deploy.train.outcome import Progress
+from nuwa_search.deploy.train.recipe import of_length
 
 
 def train_base_from(

@@ -8,17 +8,17 @@ from typing import Any
 
 import onnx
 
-from deploy.bundle import Bundle, read_bundle
-from deploy.certificate import Certificate
-from deploy.export.from_vit import onnx_from_vit
-from deploy.export.stream_scale import stream_scale_from_images
-from deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
-from deploy.verify import Agreement, input_kind_of
-from deploy.verify_bundle import check_images
-from deploy.verify_engine import verify_engine
-from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
-from nuwa.device import DeviceSpec, Precision
-from nuwa.errors import NoAnswerError, NuwaError
+from nuwa_search.core.device import DeviceSpec, Precision
+from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.certificate import Certificate
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
+from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
+from nuwa_search.deploy.verify import Agreement, input_kind_of
+from nuwa_search.deploy.verify_bundle import check_images
+from nuwa_search.deploy.verify_engine import verify_engine
+from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 
 TYPED_OPSET = 17
 """Of graphs for the Python builder: TensorRT 10, the oldest it takes, reads it, LayerNormalization included."""
@@ -77,7 +77,7 @@ def build_engine_in(folder: Path, request: BuildRequest) -> dict[str, Any]:
 
 def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
     """Build, compare the engine with the weights, and put it into the bundle."""
-    from deploy.tensorrt.builder import build_engine
+    from nuwa_search.deploy.tensorrt.builder import build_engine
 
     parts = parts_from_bundle(bundle)
     images = check_images(bundle)

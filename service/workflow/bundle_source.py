@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from deploy.bundle import Bundle
-from nuwa.base import DEFAULT_BASE
-from service.workflow.sources import SAMPLE_NAME
+from nuwa_search.core.base import DEFAULT_BASE
+from nuwa_search.deploy.bundle import Bundle
+from nuwa_search.service.workflow.sources import SAMPLE_NAME
 
 
 @dataclass(frozen=True)

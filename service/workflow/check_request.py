@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from nuwa.base import load_base
-from nuwa.errors import NuwaError
-from nuwa.store.store import Store
-from service.workflow.devices import find_device
-from service.workflow.request import SearchRequest
-from service.workflow.ship import check_bundle_dir
-from service.workflow.sources import open_task
+from nuwa_search.core.base import load_base
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.service.workflow.request import SearchRequest
+from nuwa_search.service.workflow.ship import check_bundle_dir
+from nuwa_search.service.workflow.sources import open_task
+from nuwa_search.store.store import Store
 
 
 def check_request(request: SearchRequest, store: Store, *, study: str) -> None:

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.train.teacher import Teacher
-from service.workflow.find import Finder, Found
-from service.workflow.records import record_derived, record_tuned, subnet_id_of
-from service.workflow.small_rival import small_rival
-from service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
-from service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, top1_on
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.service.workflow.find import Finder, Found
+from nuwa_search.service.workflow.records import record_derived, record_tuned, subnet_id_of
+from nuwa_search.service.workflow.small_rival import small_rival
+from nuwa_search.service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
+from nuwa_search.service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, top1_on
 
 
 def choose_shipped(found: Found, finder: Finder, *, cache_dir: Path, base_fits: bool, has_small_model: bool) -> Shipped:

@@ -5,21 +5,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deploy.write_bundle import BundleParts, write_bundle
-from nuwa.arch import Arch
-from nuwa.base import load_base
-from nuwa.cache import Cache
-from nuwa.cost import count_macs, count_params
-from nuwa.store.store import Store
-from nuwa.tensors import logits_of, task_tensors, top1
-from search.derive.deriver import Deriver
-from search.derive.identity import subnet_id
-from search.derive.placement import place_blocks
-from search.scorer import TeacherScorer
-from service.workflow.models import arch_from_text
-from service.workflow.record_steps import record_derivation
-from service.workflow.ship import sample_images
-from service.workflow.sources import open_task, task_base
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.base import load_base
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.tensors import logits_of, task_tensors, top1
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.identity import subnet_id
+from nuwa_search.search.derive.placement import place_blocks
+from nuwa_search.search.scorer import TeacherScorer
+from nuwa_search.service.workflow.models import arch_from_text
+from nuwa_search.service.workflow.record_steps import record_derivation
+from nuwa_search.service.workflow.ship import sample_images
+from nuwa_search.service.workflow.sources import open_task, task_base
+from nuwa_search.store.store import Store
 
 
 def derive_bundle(

@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latency.table.row import TableRow
-from latency.table.unit import UnitKey, dict_from_key
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
-from nuwa.store.records import LutEntry
-from nuwa.store.store import Store
-from service.workflow.notebook import StoreNotebook
-from service.workflow.pricing import PROTOCOL
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import UnitKey, dict_from_key
+from nuwa_search.service.workflow.notebook import StoreNotebook
+from nuwa_search.service.workflow.pricing import PROTOCOL
+from nuwa_search.store.records import LutEntry
+from nuwa_search.store.store import Store
 
 
 @dataclass(frozen=True)

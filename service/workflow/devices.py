@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from latency.devices.registry import device_spec, open_device
-from nuwa.device import Device, DeviceSpec
-from nuwa.store.store import Store
+from nuwa_search.core.device import Device, DeviceSpec
+from nuwa_search.latency.devices.registry import device_spec, open_device
+from nuwa_search.store.store import Store
 
 
 def added_devices(store: Store) -> dict[str, DeviceSpec]:

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from deploy.bundle import Bundle, is_bundle, read_bundle
-from nuwa.base import DEFAULT_BASE, load_base
-from nuwa.errors import NuwaError
-from nuwa.heads import restrict_head
-from nuwa.images import Preprocess
-from nuwa.task import match_labels, resolve_classes
-from nuwa.tensors import logits_of, split_tensors, top1, topk
-from nuwa.vit import PlainViT
-from service.workflow.bundle_source import source_of
-from service.workflow.sources import open_splits, pick_split
+from nuwa_search.core.base import DEFAULT_BASE, load_base
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.task import match_labels, resolve_classes
+from nuwa_search.core.tensors import logits_of, split_tensors, top1, topk
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
+from nuwa_search.service.workflow.bundle_source import source_of
+from nuwa_search.service.workflow.sources import open_splits, pick_split
 
 
 def evaluate(

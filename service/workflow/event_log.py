@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from deploy.train.outcome import Progress as FinetuneProgress
-from nuwa.errors import OutsideError
-from nuwa.store.store import Store
-from search.trials import TrialReport
-from service.workflow.hooks import Hooks
+from nuwa_search.core.errors import OutsideError
+from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
+from nuwa_search.search.trials import TrialReport
+from nuwa_search.service.workflow.hooks import Hooks
+from nuwa_search.store.store import Store
 
 logger = logging.getLogger(__name__)
 

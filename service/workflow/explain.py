@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from predictors.accuracy import prior_from_library
-from search.explain import Explanation, OtherBudget, explain
-from search.picture import draw_front
-from search.seeds import additive_fronts
-from service.workflow.find import Found
+from nuwa_search.predictors.accuracy import prior_from_library
+from nuwa_search.search.explain import Explanation, OtherBudget, explain
+from nuwa_search.search.picture import draw_front
+from nuwa_search.search.seeds import additive_fronts
+from nuwa_search.service.workflow.find import Found
 
 
 def explanation_of(found: Found, *, budget_ms: float) -> str:

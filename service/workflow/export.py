@@ -9,21 +9,21 @@ from typing import Any
 import onnx
 from torch import Tensor
 
-from deploy.bundle import Bundle, read_bundle
-from deploy.certificate import BudgetStatistic, Certificate
-from deploy.export.from_vit import onnx_from_vit
-from deploy.export.graph import InputKind
-from deploy.export.stream_scale import stream_scale_from_images
-from deploy.tensorrt.operators import check_operators
-from deploy.tensorrt.typed_precision import graph_precision
-from deploy.verify import Agreement
-from deploy.verify_bundle import check_images
-from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
-from nuwa.device import DeviceSpec, Measurement
-from nuwa.errors import NuwaError
-from service.workflow.devices import opened_device
-from service.workflow.pricing import PROTOCOL
-from service.workflow.ship import compare_graph, engine_line
+from nuwa_search.core.device import DeviceSpec, Measurement
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.certificate import BudgetStatistic, Certificate
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import InputKind
+from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.deploy.verify import Agreement
+from nuwa_search.deploy.verify_bundle import check_images
+from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
+from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.service.workflow.pricing import PROTOCOL
+from nuwa_search.service.workflow.ship import compare_graph, engine_line
 
 
 @dataclass(frozen=True)

@@ -7,32 +7,32 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from deploy.export.from_vit import onnx_from_vit
-from deploy.tensorrt.typed_precision import graph_precision
-from nuwa.arch import Arch
-from nuwa.cache import Cache
-from nuwa.cost import count_params
-from nuwa.device import Device, DeviceSpec, LatencyStats, Measurement
-from nuwa.errors import NoAnswerError, NuwaError
-from nuwa.store.store import Store
-from nuwa.vit import PlainViT
-from predictors.contract import Predictor
-from predictors.latency.predictor import LatencyPredictor
-from search.derive.deriver import Deriver
-from search.feasible import MemoryLimit
-from search.finalists import pick_finalists, rank_finalists, refiner_of
-from search.library import Library
-from search.repair import RepairRound, verify_and_repair
-from search.run import run_study
-from search.scorer import Score, TeacherScorer
-from search.space import SearchSpace, space_from_base
-from search.trials import StudyConfig, StudyResult, TrialReport
-from service.workflow.deadline import Deadline
-from service.workflow.hooks import Hooks
-from service.workflow.inputs import Inputs
-from service.workflow.library import cached_library
-from service.workflow.pricing import PROTOCOL
-from service.workflow.request import BudgetStatistic, SearchRequest
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.cost import count_params
+from nuwa_search.core.device import Device, DeviceSpec, LatencyStats, Measurement
+from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.predictors.contract import Predictor
+from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.feasible import MemoryLimit
+from nuwa_search.search.finalists import pick_finalists, rank_finalists, refiner_of
+from nuwa_search.search.library import Library
+from nuwa_search.search.repair import RepairRound, verify_and_repair
+from nuwa_search.search.run import run_study
+from nuwa_search.search.scorer import Score, TeacherScorer
+from nuwa_search.search.space import SearchSpace, space_from_base
+from nuwa_search.search.trials import StudyConfig, StudyResult, TrialReport
+from nuwa_search.service.workflow.deadline import Deadline
+from nuwa_search.service.workflow.hooks import Hooks
+from nuwa_search.service.workflow.inputs import Inputs
+from nuwa_search.service.workflow.library import cached_library
+from nuwa_search.service.workflow.pricing import PROTOCOL
+from nuwa_search.service.workflow.request import BudgetStatistic, SearchRequest
+from nuwa_search.store.store import Store
 
 EXTRA_TRIALS = 8
 """Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""

@@ -6,28 +6,33 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from deploy.bundle import Bundle, read_bundle
-from deploy.train.config import FinetuneConfig
-from deploy.train.finetune import FinetuneResult, finetune
-from deploy.train.processes import join_processes
-from deploy.train.recipe import of_length
-from deploy.train.teacher import Teacher
-from deploy.train.tuned_teacher import tuned_teacher
-from deploy.write_bundle import parts_from_bundle, write_bundle
-from nuwa.base import DEFAULT_BASE, load_base
-from nuwa.cache import content_key
-from nuwa.errors import NuwaError
-from nuwa.store.store import Store
-from nuwa.task import Task
-from nuwa.tensors import TaskTensors, task_tensors
-from nuwa.vit import PlainViT
-from nuwa.weights import hash_tensors
-from service.workflow.bundle_source import source_of
-from service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request, with_absolute_paths
-from service.workflow.hooks import Hooks
-from service.workflow.record_steps import record_retuned, said_not_raised
-from service.workflow.sources import open_task, task_base
-from service.workflow.tune import finetune_config
+from nuwa_search.core.base import DEFAULT_BASE, load_base
+from nuwa_search.core.cache import content_key
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.task import Task
+from nuwa_search.core.tensors import TaskTensors, task_tensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors
+from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
+from nuwa_search.deploy.train.processes import join_processes
+from nuwa_search.deploy.train.recipe import of_length
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
+from nuwa_search.deploy.write_bundle import parts_from_bundle, write_bundle
+from nuwa_search.service.workflow.bundle_source import source_of
+from nuwa_search.service.workflow.finetune_request import (
+    FinetuneRequest,
+    resumed_request,
+    save_request,
+    with_absolute_paths,
+)
+from nuwa_search.service.workflow.hooks import Hooks
+from nuwa_search.service.workflow.record_steps import record_retuned, said_not_raised
+from nuwa_search.service.workflow.sources import open_task, task_base
+from nuwa_search.service.workflow.tune import finetune_config
+from nuwa_search.store.store import Store
 
 
 def finetune_bundle(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nuwa.errors import NuwaError
-from service.workflow.sources import absolute_path
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.workflow.sources import absolute_path
 
 TeacherKind = Literal["base", "tuned"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploy.train.outcome import Progress as FinetuneProgress
-from search.trials import TrialReport
+from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
+from nuwa_search.search.trials import TrialReport
 
 
 def _nothing(*_: object) -> None:

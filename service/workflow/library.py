@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import torch
 
-from nuwa.cache import Cache, content_key
-from search.derive.deriver import Deriver
-from search.library import NUM_IMAGES, Library, LibraryRow, build_library, library_archs
-from search.scorer import Score, TeacherScorer
-from search.space import SearchSpace
-from service.workflow.hooks import Hooks
-from service.workflow.inputs import Inputs
+from nuwa_search.core.cache import Cache, content_key
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.library import NUM_IMAGES, Library, LibraryRow, build_library, library_archs
+from nuwa_search.search.scorer import Score, TeacherScorer
+from nuwa_search.search.space import SearchSpace
+from nuwa_search.service.workflow.hooks import Hooks
+from nuwa_search.service.workflow.inputs import Inputs
 
 STAGE = "library"
 

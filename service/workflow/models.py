@@ -8,15 +8,15 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import load_external_data_for_model
 
-from deploy.bundle import is_bundle, read_bundle
-from deploy.export.from_arch import onnx_from_arch
-from deploy.runtimes.model_file import parse_model, read_model_bytes
-from deploy.tensorrt.typed_precision import graph_precision
-from nuwa.arch import Arch, arch_from_dict
-from nuwa.base import load_base
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.store.store import Store
+from nuwa_search.core.arch import Arch, arch_from_dict
+from nuwa_search.core.base import load_base
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.deploy.bundle import is_bundle, read_bundle
+from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
+from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.store.store import Store
 
 ARCH_ID_LENGTH = 16
 _NAMES_OF_MODELS = "name an ONNX file, a bundle, an arch JSON file, an arch id that `nuwa query` shows, or a base"

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from latency.table.row import TableRow
-from latency.table.unit import dict_from_key, key_from_dict
-from nuwa.arch import Arch
-from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
-from nuwa.store.records import LutEntry
-from nuwa.store.store import Store
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import dict_from_key, key_from_dict
+from nuwa_search.store.records import LutEntry
+from nuwa_search.store.store import Store
 
 
 class StoreNotebook:

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from deploy.tensorrt.refusals import check_precision
-from nuwa.device import DeviceSpec, Precision
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import DeviceSpec, Precision
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.refusals import check_precision
 
 
 def spec_with_precision(spec: DeviceSpec, precision: Precision | None) -> DeviceSpec:

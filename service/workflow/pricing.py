@@ -8,25 +8,25 @@ from typing import Any
 
 import onnx
 
-from deploy.export.from_arch import onnx_from_arch
-from deploy.tensorrt.typed_precision import graph_precision
-from latency.devices.registry import open_device
-from latency.table.kit import KitResults, import_kit
-from latency.table.timer import Export
-from nuwa.arch import Arch
-from nuwa.base import DEFAULT_BASE, load_base
-from nuwa.device import Device, DeviceSpec, MeasureProtocol
-from nuwa.errors import NuwaError
-from nuwa.store.luts import make_lut_id
-from nuwa.store.records import PredictorRecord
-from nuwa.store.store import Store
-from predictors.kit_plan import plan_kit, rows_of
-from predictors.latency.predictor import LatencyPredictor, subject_of
-from predictors.profile import ProfileResult, ProfileSettings, profile
-from predictors.transfer_profile import TransferResult, profile_by_transfer
-from service.workflow.devices import opened_device
-from service.workflow.notebook import StoreNotebook
-from service.workflow.report_picture import HELDOUT, heldout_json
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.base import DEFAULT_BASE, load_base
+from nuwa_search.core.device import Device, DeviceSpec, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.latency.devices.registry import open_device
+from nuwa_search.latency.table.kit import KitResults, import_kit
+from nuwa_search.latency.table.timer import Export
+from nuwa_search.predictors.kit_plan import plan_kit, rows_of
+from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
+from nuwa_search.predictors.profile import ProfileResult, ProfileSettings, profile
+from nuwa_search.predictors.transfer_profile import TransferResult, profile_by_transfer
+from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.service.workflow.notebook import StoreNotebook
+from nuwa_search.service.workflow.report_picture import HELDOUT, heldout_json
+from nuwa_search.store.luts import make_lut_id
+from nuwa_search.store.records import PredictorRecord
+from nuwa_search.store.store import Store
 
 PROTOCOL = MeasureProtocol()
 """How every figure of a profile and of a search is taken, so that they may be compared."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nuwa.device import device_json
-from service.workflow.pricing import PricedDevice
+from nuwa_search.core.device import device_json
+from nuwa_search.service.workflow.pricing import PricedDevice
 
 
 def head_json(priced: PricedDevice) -> dict[str, Any]:

@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 import onnx
 
-from deploy.bundle import Bundle, read_bundle
-from deploy.quantise.decision import Int8Decision, decide_int8
-from deploy.quantise.mixed import MixedModel, quantise_mixed
-from deploy.quantise.qdq import Int8Quantiser, check_int8
-from deploy.runtimes.onnxruntime import OnnxRuntime
-from deploy.tensorrt.operators import check_operators
-from deploy.verify import Agreement, network_input, verify_onnx
-from deploy.write_bundle import BundleParts, parts_from_bundle
-from nuwa.arch import Arch
-from nuwa.base import load_base
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
-from nuwa.tensors import TaskTensors, task_tensors
-from service.workflow.bundle_source import source_of
-from service.workflow.devices import opened_device
-from service.workflow.export import ExportRequest, certify, export_answer, write_export, write_graph
-from service.workflow.pricing import PROTOCOL
-from service.workflow.ship import VERIFY_IMAGES, compare_graph, engine_line
-from service.workflow.sources import open_task
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.base import load_base
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tensors import TaskTensors, task_tensors
+from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.quantise.decision import Int8Decision, decide_int8
+from nuwa_search.deploy.quantise.mixed import MixedModel, quantise_mixed
+from nuwa_search.deploy.quantise.qdq import Int8Quantiser, check_int8
+from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.verify import Agreement, network_input, verify_onnx
+from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
+from nuwa_search.service.workflow.bundle_source import source_of
+from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.service.workflow.export import ExportRequest, certify, export_answer, write_export, write_graph
+from nuwa_search.service.workflow.pricing import PROTOCOL
+from nuwa_search.service.workflow.ship import VERIFY_IMAGES, compare_graph, engine_line
+from nuwa_search.service.workflow.sources import open_task
 
 CALIBRATION_IMAGES = 64
 """Training images for INT8 calibration: ranges of activations are minima and maxima, which settle quickly."""

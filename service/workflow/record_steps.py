@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.bundle import read_bundle
-from deploy.file_hashes import CERTIFICATE
-from deploy.train.config import FinetuneConfig
-from deploy.train.finetune import FinetuneResult
-from nuwa.arch import Arch
-from nuwa.base import Base
-from nuwa.errors import NuwaError
-from nuwa.store.records import Score, SubnetRecord
-from nuwa.store.store import Store
-from nuwa.task import Task
-from search.derive.options import DeriveOptions
-from service.workflow.inputs import record_source
-from service.workflow.records import record_bundle, record_export, record_finetuning
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.base import Base
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.task import Task
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.finetune import FinetuneResult
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.service.workflow.inputs import record_source
+from nuwa_search.service.workflow.records import record_bundle, record_export, record_finetuning
+from nuwa_search.store.records import Score, SubnetRecord
+from nuwa_search.store.store import Store
 
 
 def record_derivation(

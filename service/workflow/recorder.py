@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from search.trials import StudyResult, TrialReport
+from nuwa_search.search.trials import StudyResult, TrialReport
 
 BATCH = 8
 """Subnets per write: about a write every ten seconds on a CPU, and few subnets missing in a query meanwhile."""

@@ -5,14 +5,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy.bundle import Bundle, read_bundle
-from deploy.file_hashes import CERTIFICATE, hash_file
-from deploy.train.config import FinetuneConfig
-from deploy.train.finetune import FinetuneResult
-from deploy.write_bundle import parts_from_bundle
-from nuwa.arch import Arch
-from nuwa.device import Provenance
-from nuwa.store.records import (
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import Provenance
+from nuwa_search.core.weights import hash_tensors
+from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_file
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.finetune import FinetuneResult
+from nuwa_search.deploy.write_bundle import parts_from_bundle
+from nuwa_search.search.derive.identity import subnet_id
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.trials import TrialReport
+from nuwa_search.service.workflow.inputs import Inputs
+from nuwa_search.service.workflow.ship import Proven, Shipment
+from nuwa_search.service.workflow.tune import Tuned
+from nuwa_search.store.records import (
     CertificateRecord,
     EngineRecord,
     ExportRecord,
@@ -21,14 +28,7 @@ from nuwa.store.records import (
     Score,
     SubnetRecord,
 )
-from nuwa.store.store import Store
-from nuwa.weights import hash_tensors
-from search.derive.identity import subnet_id
-from search.derive.options import DeriveOptions
-from search.trials import TrialReport
-from service.workflow.inputs import Inputs
-from service.workflow.ship import Proven, Shipment
-from service.workflow.tune import Tuned
+from nuwa_search.store.store import Store
 
 
 def subnet_id_of(arch: Arch, inputs: Inputs, options: DeriveOptions) -> str:

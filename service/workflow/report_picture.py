@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nuwa.arch import Arch
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
-from nuwa.store.records import JsonDict, PredictorRecord
-from predictors.contract import Prediction
-from predictors.latency.predictor import LatencyPredictor
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.store.records import JsonDict, PredictorRecord
 
 HELDOUT = "heldout"
 """Where a predictor's report keeps its held-out nets."""
@@ -50,7 +50,7 @@ def draw_report(spec: DeviceSpec, record: PredictorRecord, path: Path) -> None:
             f"predictor {record.predictor_id} of {spec.name} has no held-out nets to draw",
             hint=f"nuwa profile {spec.name} measures some",
         )
-    from predictors.report_plot import plot_card
+    from nuwa_search.predictors.report_plot import plot_card
 
     value, lower, upper = (np.array(points[name]) for name in ("predicted_ms", "lower_ms", "upper_ms"))
     path.parent.mkdir(parents=True, exist_ok=True)

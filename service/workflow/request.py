@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
 
 BudgetStatistic = Literal["median", "p95", "p99"]
 

@@ -6,40 +6,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.export.from_vit import onnx_from_vit
-from deploy.tensorrt.typed_precision import graph_precision
-from nuwa.arch import dict_from_arch
-from nuwa.cache import Cache
-from nuwa.device import Device, Measurement
-from nuwa.errors import NoAnswerError, NuwaError
-from nuwa.store.heartbeat import Heartbeat
-from nuwa.store.records import Claim, PredictedLatency, SearchState
-from nuwa.store.store import Store
-from predictors.latency.predictor import LatencyPredictor
-from search.derive.deriver import Deriver
-from search.feasible import BudgetTooSmallError
-from search.trials import TrialReport
-from service.workflow import answer as parts
-from service.workflow.clock import PhaseClock
-from service.workflow.compete import choose_shipped
-from service.workflow.deadline import deadline_in
-from service.workflow.devices import opened_device
-from service.workflow.event_log import log_of_search
-from service.workflow.explain import explanation_of, picture_of
-from service.workflow.find import Finder, Found, statistic
-from service.workflow.hooks import Hooks
-from service.workflow.inputs import Inputs, open_inputs, record_inputs
-from service.workflow.pricing import PROTOCOL, PricedDevice, priced_device
-from service.workflow.recorder import TrialRecorder
-from service.workflow.records import (
+from nuwa_search.core.arch import dict_from_arch
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.device import Device, Measurement
+from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.trials import TrialReport
+from nuwa_search.service.workflow import answer as parts
+from nuwa_search.service.workflow.clock import PhaseClock
+from nuwa_search.service.workflow.compete import choose_shipped
+from nuwa_search.service.workflow.deadline import deadline_in
+from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.service.workflow.event_log import log_of_search
+from nuwa_search.service.workflow.explain import explanation_of, picture_of
+from nuwa_search.service.workflow.find import Finder, Found, statistic
+from nuwa_search.service.workflow.hooks import Hooks
+from nuwa_search.service.workflow.inputs import Inputs, open_inputs, record_inputs
+from nuwa_search.service.workflow.pricing import PROTOCOL, PricedDevice, priced_device
+from nuwa_search.service.workflow.recorder import TrialRecorder
+from nuwa_search.service.workflow.records import (
     optuna_url,
     record_bundle,
     record_shipment,
     record_trials,
 )
-from service.workflow.request import SearchRequest, dict_from_request
-from service.workflow.ship import Proven, Shipment, check_bundle_dir, prove, write, write_unexported
-from service.workflow.winner import OPTIONS, Accuracies, Shipped, test_accuracies
+from nuwa_search.service.workflow.request import SearchRequest, dict_from_request
+from nuwa_search.service.workflow.ship import Proven, Shipment, check_bundle_dir, prove, write, write_unexported
+from nuwa_search.service.workflow.winner import OPTIONS, Accuracies, Shipped, test_accuracies
+from nuwa_search.store.heartbeat import Heartbeat
+from nuwa_search.store.records import Claim, PredictedLatency, SearchState
+from nuwa_search.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -10,23 +10,23 @@ import onnx
 from PIL import Image
 from torch import Tensor
 
-from deploy.bundle import Bundle, is_bundle, read_bundle
-from deploy.certificate import BudgetStatistic, Certificate
-from deploy.export.from_vit import onnx_from_vit
-from deploy.export.stream_scale import stream_scale_from_images
-from deploy.tensorrt.operators import check_operators
-from deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
-from deploy.tensorrt.typed_precision import graph_precision
-from deploy.verify import Agreement, verify_fp16, verify_onnx
-from deploy.write_bundle import BundleParts, write_bundle
-from nuwa.arch import Arch
-from nuwa.device import Device, DeviceSpec, Measurement
-from nuwa.errors import NoAnswerError, NuwaError
-from nuwa.images import ImageSet, Preprocess
-from nuwa.task import Task
-from nuwa.tensors import SplitTensors
-from nuwa.vit import PlainViT
-from service.workflow.pricing import PROTOCOL
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import Device, DeviceSpec, Measurement
+from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.images import ImageSet, Preprocess
+from nuwa_search.core.task import Task
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
+from nuwa_search.deploy.certificate import BudgetStatistic, Certificate
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
+from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.deploy.verify import Agreement, verify_fp16, verify_onnx
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
+from nuwa_search.service.workflow.pricing import PROTOCOL
 
 VERIFY_IMAGES = 64
 """Search images that exports are compared on; the FP16 check computes node by node and takes its time."""

@@ -8,24 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.train.config import FinetuneConfig
-from deploy.train.recipe import of_length
-from deploy.train.teacher import Teacher
-from nuwa.arch import Arch, dict_from_arch
-from nuwa.cache import Cache
-from nuwa.heads import restrict_head
-from nuwa.task import Task
-from nuwa.tensors import TaskTensors, task_tensors
-from nuwa.vit import PlainViT
-from search.derive.statistics import spread_evenly
-from search.run_cost import measure_run_cost
-from search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small
-from search.tuning import make_tune
-from service.workflow.deadline import Deadline
-from service.workflow.find import Finder
-from service.workflow.inputs import Inputs
-from service.workflow.request import SearchRequest
-from service.workflow.sources import open_task, task_base
+from nuwa_search.core.arch import Arch, dict_from_arch
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.task import Task
+from nuwa_search.core.tensors import TaskTensors, task_tensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.recipe import of_length
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.derive.statistics import spread_evenly
+from nuwa_search.search.run_cost import measure_run_cost
+from nuwa_search.search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small
+from nuwa_search.search.tuning import make_tune
+from nuwa_search.service.workflow.deadline import Deadline
+from nuwa_search.service.workflow.find import Finder
+from nuwa_search.service.workflow.inputs import Inputs
+from nuwa_search.service.workflow.request import SearchRequest
+from nuwa_search.service.workflow.sources import open_task, task_base
 
 PRETRAIN_LR = 1e-3
 """Peak learning rate from scratch, of DeiT for batches of 1024 (arXiv 2012.12877); also good at 64 with warm-up."""

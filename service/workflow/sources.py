@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from nuwa.base import ASSETS_DIR, DEFAULT_BASE, Base
-from nuwa.dataset import load_dataset
-from nuwa.errors import NuwaError
-from nuwa.heads import fit_head, restrict_head
-from nuwa.images import ImageSet
-from nuwa.suggest import unknown_name
-from nuwa.task import Task, make_task
-from nuwa.tensors import TaskTensors
-from nuwa.vit import PlainViT
+from nuwa_search.core.base import ASSETS_DIR, DEFAULT_BASE, Base
+from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.heads import fit_head, restrict_head
+from nuwa_search.core.images import ImageSet
+from nuwa_search.core.suggest import unknown_name
+from nuwa_search.core.task import Task, make_task
+from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core.vit import PlainViT
 
 SAMPLE_NAME = "cifar100-sample"
 

@@ -5,23 +5,23 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.train.config import FinetuneConfig
-from deploy.train.finetune import FinetuneResult, finetune
-from deploy.train.recipe import of_length
-from deploy.train.teacher import Teacher
-from nuwa.arch import Arch
-from nuwa.cache import content_key
-from nuwa.vit import PlainViT
-from nuwa.weights import hash_tensors
-from search.judge import judge, pick_candidates
-from search.run_cost import affordable_steps, measure_run_cost
-from search.tuning import make_tune
-from service.workflow.deadline import Deadline
-from service.workflow.find import Finder, Found
-from service.workflow.hooks import Hooks
-from service.workflow.inputs import Inputs
-from service.workflow.request import SearchRequest
-from service.workflow.winner import top1_on
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.cache import content_key
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
+from nuwa_search.deploy.train.recipe import of_length
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.judge import judge, pick_candidates
+from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
+from nuwa_search.search.tuning import make_tune
+from nuwa_search.service.workflow.deadline import Deadline
+from nuwa_search.service.workflow.find import Finder, Found
+from nuwa_search.service.workflow.hooks import Hooks
+from nuwa_search.service.workflow.inputs import Inputs
+from nuwa_search.service.workflow.request import SearchRequest
+from nuwa_search.service.workflow.winner import top1_on
 
 DEFAULT_STEPS = 200
 """Steps of 64 images where none are asked for: one to two minutes for the package's base on two cores."""

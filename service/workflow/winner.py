@@ -7,11 +7,11 @@ from typing import Literal
 
 import torch
 
-from nuwa.arch import Arch
-from nuwa.tensors import logits_of, split_tensors, top1
-from nuwa.vit import PlainViT
-from search.derive.options import DeriveOptions
-from service.workflow.inputs import Inputs
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.tensors import logits_of, split_tensors, top1
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.service.workflow.inputs import Inputs
 
 OPTIONS = DeriveOptions()
 """Of every derivation in a search; part of each subnet's id."""

@@ -5,16 +5,24 @@ import io
 import numpy as np
 from PIL import Image
 
-from deploy.certificate import Certificate
-from deploy.export.from_vit import onnx_from_vit
-from deploy.export.graph import InputKind
-from deploy.tensorrt.trtexec import build_line
-from deploy.verify import Agreement
-from deploy.write_bundle import BundleParts
-from nuwa.arch import Arch
-from nuwa.device import DeviceKind, DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol, Precision
-from nuwa.images import Preprocess
-from nuwa.vit import PlainViT
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import (
+    DeviceKind,
+    DeviceSpec,
+    KernelTime,
+    LatencyStats,
+    Measurement,
+    MeasureProtocol,
+    Precision,
+)
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.certificate import Certificate
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import InputKind
+from nuwa_search.deploy.tensorrt.trtexec import build_line
+from nuwa_search.deploy.verify import Agreement
+from nuwa_search.deploy.write_bundle import BundleParts
 from tests.deploy.export_families import FAMILIES, lively_model
 
 PREPROCESS = Preprocess(24, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3), crop_pct=0.9)

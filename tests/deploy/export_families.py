@@ -5,8 +5,8 @@ import dataclasses
 import torch
 from torch import nn
 
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa.vit import PlainViT
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa_search.core.vit import PlainViT
 
 _PLAIN = Arch(
     blocks=(BlockSpec(2, 8, 8, 48), BlockSpec(3, 8, 16, 24), BlockSpec(1, 16, 8, 40)),

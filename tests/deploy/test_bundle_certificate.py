@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy.certificate import certificate_from_dict, dict_from_certificate, with_files
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.certificate import certificate_from_dict, dict_from_certificate, with_files
 from tests.deploy.bundle_parts import make_agreement, make_certificate, make_device, make_measurement
 from tests.deploy.export_families import FAMILIES
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deploy import assets
+from nuwa_search.deploy import assets
 
 SHAPES = {"images": (2, 3, 4, 4), "logits": (2, 5)}
 

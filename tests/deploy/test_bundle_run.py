@@ -13,10 +13,10 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deploy.bundle import Bundle
-from deploy.write_bundle import write_bundle
-from nuwa.images import ImageSet, pixels
-from nuwa.tensors import normalise
+from nuwa_search.core.images import ImageSet, pixels
+from nuwa_search.core.tensors import normalise
+from nuwa_search.deploy.bundle import Bundle
+from nuwa_search.deploy.write_bundle import write_bundle
 from tests.deploy.bundle_parts import LABELS, PREPROCESS, make_parts, png
 
 ALLOWED_IMPORTS = {"numpy", "PIL", "onnxruntime", "tensorrt"}

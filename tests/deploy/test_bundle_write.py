@@ -12,13 +12,13 @@ import onnx
 import pytest
 import torch
 
-from deploy import write_bundle as writing
-from deploy.bundle import OWN_NAMES, read_bundle
-from deploy.file_hashes import hash_folder
-from deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
-from nuwa.arch import EMPTY_BLOCK
-from nuwa.device import DeviceKind
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.arch import EMPTY_BLOCK
+from nuwa_search.core.device import DeviceKind
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.deploy import write_bundle as writing
+from nuwa_search.deploy.bundle import OWN_NAMES, read_bundle
+from nuwa_search.deploy.file_hashes import hash_folder
+from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from tests.deploy.bundle_parts import (
     LABELS,
     PREPROCESS,

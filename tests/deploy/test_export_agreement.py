@@ -6,9 +6,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from deploy.export.from_vit import onnx_from_vit
-from nuwa.images import Preprocess
-from nuwa.tensors import normalise
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import normalise
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from tests.deploy.export_families import FAMILIES, lively_model
 
 TOLERANCE = 1e-4  # largest logit error allowed in FP32

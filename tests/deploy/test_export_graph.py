@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 import pytest
 
-from deploy.export.from_arch import chain_arch, onnx_from_arch
-from deploy.export.from_vit import onnx_from_vit
-from deploy.tensorrt.operator_lists import parser_operators
-from deploy.tensorrt.operators import check_operators
-from deploy.tensorrt.version import trt_version_from_text
-from nuwa.arch import Arch, BlockSpec, arch_from_dict
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
+from nuwa_search.core.arch import Arch, BlockSpec, arch_from_dict
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.deploy.export.from_arch import chain_arch, onnx_from_arch
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.tensorrt.operator_lists import parser_operators
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.version import trt_version_from_text
 from tests.deploy.export_families import FAMILIES, lively_model
 
 VIT_TI_32 = Arch((BlockSpec(3, 64, 64, 768),) * 12, embed_dim=192, num_classes=100, img_size=32, patch_size=4)

@@ -9,17 +9,17 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from deploy.export.from_vit import onnx_from_vit
-from deploy.quantise.decision import decide_int8
-from deploy.quantise.mixed import MixedModel, quantise_mixed
-from deploy.quantise.qdq import Int8Quantiser
-from deploy.quantise.sensitivity import block_sensitivities
-from deploy.runtimes.batches import run_batches
-from deploy.runtimes.onnxruntime import OnnxRuntime
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import Device, DeviceSpec, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError
-from nuwa.vit import PlainViT
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import Device, DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.quantise.decision import decide_int8
+from nuwa_search.deploy.quantise.mixed import MixedModel, quantise_mixed
+from nuwa_search.deploy.quantise.qdq import Int8Quantiser
+from nuwa_search.deploy.quantise.sensitivity import block_sensitivities
+from nuwa_search.deploy.runtimes.batches import run_batches
+from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from tests.deploy.bundle_parts import make_measurement
 from tests.deploy.export_families import lively_model
 

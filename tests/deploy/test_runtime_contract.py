@@ -8,14 +8,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from deploy.export.from_vit import onnx_from_vit
-from deploy.runtimes.engine_session import EngineSession
-from deploy.runtimes.onnxruntime import OnnxRuntime
-from deploy.runtimes.torch_runtime import TorchRuntime
-from deploy.verify import verify_session
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
-from nuwa.runtime import Runtime, Session
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.runtime import Runtime, Session
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.runtimes.engine_session import EngineSession
+from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.deploy.runtimes.torch_runtime import TorchRuntime
+from nuwa_search.deploy.verify import verify_session
 from tests.deploy.export_families import FAMILIES, lively_model
 
 RUNTIMES: dict[str, Runtime] = {

@@ -9,13 +9,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from deploy.tensorrt import builder, engine_runner
-from deploy.tensorrt.bindings import load_tensorrt
-from deploy.tensorrt.builder import LocalGpu, build_engine, find_local_gpu
-from deploy.tensorrt.engine_info import read_engine_info
-from deploy.tensorrt.engine_runner import EngineRunner
-from nuwa.device import Precision
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.device import Precision
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.deploy.tensorrt import builder, engine_runner
+from nuwa_search.deploy.tensorrt.bindings import load_tensorrt
+from nuwa_search.deploy.tensorrt.builder import LocalGpu, build_engine, find_local_gpu
+from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
+from nuwa_search.deploy.tensorrt.engine_runner import EngineRunner
 from tests.support.trt_contract import Double, bindings_release, make_double, read_api
 
 GPU = LocalGpu("Some GPU", "8.7", 8192)
@@ -156,14 +156,14 @@ class TestAbsent:
         def fail(name: str) -> None:
             raise ImportError("libnvinfer.so.11: cannot open shared object file")
 
-        monkeypatch.setattr("deploy.tensorrt.bindings.importlib.import_module", fail)
+        monkeypatch.setattr("nuwa_search.deploy.tensorrt.bindings.importlib.import_module", fail)
         with pytest.raises(NuwaError, match="libnvinfer") as caught:
             load_tensorrt()
         assert "pip install" in caught.value.hint
 
     def test_bindings_too_old_are_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         old = type("Old", (), {"__version__": "8.6.1"})
-        monkeypatch.setattr("deploy.tensorrt.bindings.importlib.import_module", lambda name: old)
+        monkeypatch.setattr("nuwa_search.deploy.tensorrt.bindings.importlib.import_module", lambda name: old)
         with pytest.raises(NuwaError, match="too old"):
             load_tensorrt()
 

@@ -7,7 +7,9 @@ from typing import get_args
 
 import pytest
 
-from deploy.tensorrt.engine_info import (
+from nuwa_search.core.device import DeviceSpec, MeasureProtocol, Precision
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.engine_info import (
     EngineInfo,
     check_engine_fits,
     info_path,
@@ -15,11 +17,9 @@ from deploy.tensorrt.engine_info import (
     sha256_of_file,
     write_engine_info,
 )
-from deploy.tensorrt.refusals import check_opset, check_precision, check_spec
-from deploy.tensorrt.trtexec import build_line, default_workspace_mb, measure_line, profile_line, shell_line
-from deploy.tensorrt.version import trt_features, trt_version_from_text
-from nuwa.device import DeviceSpec, MeasureProtocol, Precision
-from nuwa.errors import NuwaError
+from nuwa_search.deploy.tensorrt.refusals import check_opset, check_precision, check_spec
+from nuwa_search.deploy.tensorrt.trtexec import build_line, default_workspace_mb, measure_line, profile_line, shell_line
+from nuwa_search.deploy.tensorrt.version import trt_features, trt_version_from_text
 from tests.support import trtexec_standin
 
 VERSIONS = ["8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.1", "10.3.0", "10.15.0", "11.0.0", "11.4.0"]

@@ -5,12 +5,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from deploy.tensorrt.operator_lists import operator_since, parser_operators
-from deploy.tensorrt.operators import check_operators
-from deploy.tensorrt.typed_precision import check_typed_precision
-from deploy.tensorrt.version import trt_version_from_text
-from nuwa.device import Precision
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import Precision
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.operator_lists import operator_since, parser_operators
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
+from nuwa_search.deploy.tensorrt.version import trt_version_from_text
 
 RELEASES = ["8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.1", "10.0.1", "10.3.0", "10.15.0", "11.4.0"]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.tensorrt.failures import failure_error, read_failure
-from deploy.tensorrt.profile import kernels_from_profile, layer_kind
-from deploy.tensorrt.report import CutOffError, parse_report, read_trtexec_version
-from deploy.tensorrt.results import read_run
-from deploy.tensorrt.times import stats_from_samples, stats_from_times
-from nuwa.device import LatencyStats, MeasureProtocol
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.device import LatencyStats, MeasureProtocol
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.deploy.tensorrt.failures import failure_error, read_failure
+from nuwa_search.deploy.tensorrt.profile import kernels_from_profile, layer_kind
+from nuwa_search.deploy.tensorrt.report import CutOffError, parse_report, read_trtexec_version
+from nuwa_search.deploy.tensorrt.results import read_run
+from nuwa_search.deploy.tensorrt.times import stats_from_samples, stats_from_times
 from tests.support.standin_runs import StandinRun, run_standin
 
 VERSIONS = ["8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.1", "10.3.0", "11.4.0"]

@@ -8,12 +8,12 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from deploy.export.from_vit import onnx_from_vit
-from deploy.export.stream_scale import stream_scale_from_images
-from deploy.verify import compare_logits, verify_fp16, verify_onnx
-from nuwa.arch import Arch, BlockSpec
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
+from nuwa_search.deploy.verify import compare_logits, verify_fp16, verify_onnx
 from tests.deploy.export_families import FAMILIES, lively_model
 
 PREPROCESS = Preprocess(24, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

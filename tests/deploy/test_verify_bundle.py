@@ -9,10 +9,10 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from deploy.bundle import Bundle, read_bundle
-from deploy.verify_bundle import random_images, verify_bundle
-from deploy.write_bundle import BundleParts, write_bundle
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.verify_bundle import random_images, verify_bundle
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from tests.deploy.bundle_parts import LABELS, PREPROCESS, make_certificate, make_device, make_parts
 from tests.deploy.export_families import FAMILIES, lively_model
 

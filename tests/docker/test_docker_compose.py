@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from service.cli.main import COMMANDS
+from nuwa_search.service.cli.main import COMMANDS
 from tests.support.cli_lines import parse_nuwa_line
 from tests.support.dockerfiles import last_stage, read_dockerfile, texts
 

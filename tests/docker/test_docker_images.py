@@ -11,8 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deploy import bundle
-from service.cli.main import COMMANDS
+from nuwa_search.deploy import bundle
+from nuwa_search.service.cli.main import COMMANDS
 from tests.support.cli_lines import parse_nuwa_line
 from tests.support.dockerfiles import exec_form, last_stage, read_dockerfile, texts
 

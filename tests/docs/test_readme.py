@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.commands.search import command as search_command
-from service.cli.main import COMMANDS, cli, run
+from nuwa_search.service.cli.commands.search import command as search_command
+from nuwa_search.service.cli.main import COMMANDS, cli, run
 from tests.support.toy_base import write_toy_base
 from tests.support.toy_images import write_colours
 

@@ -3,10 +3,18 @@ import itertools
 import numpy as np
 import pytest
 
-from latency.protocol.bursts import NUM_BURSTS, Burst, TimedRun, outliers, time_inferences, timed_run, warm_up
-from latency.protocol.stats import spread_warnings, stats_from_samples
-from nuwa.device import MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.protocol.bursts import (
+    NUM_BURSTS,
+    Burst,
+    TimedRun,
+    outliers,
+    time_inferences,
+    timed_run,
+    warm_up,
+)
+from nuwa_search.latency.protocol.stats import spread_warnings, stats_from_samples
 
 
 class Clock:

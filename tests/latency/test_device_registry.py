@@ -3,19 +3,19 @@ import sys
 
 import pytest
 
-from latency.devices.host import HostDevice
-from latency.devices.host_facts import affinity_of, host_spec, threads_of
-from latency.devices.registry import builtin_specs, device_spec, open_device
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import DeviceSpec, MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import DeviceSpec, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.host import HostDevice
+from nuwa_search.latency.devices.host_facts import affinity_of, host_spec, threads_of
+from nuwa_search.latency.devices.registry import builtin_specs, device_spec, open_device
 
 TINY = Arch(blocks=(BlockSpec(1, 8, 8, 16),), embed_dim=16, num_classes=3, img_size=8, patch_size=4)
 SHORT = MeasureProtocol(warmup_ms=1, min_duration_ms=5, min_repetitions=5)
 
 
 def onnx_of(arch: Arch, *, batch: int = 1):
-    from deploy.export.from_arch import onnx_from_arch
+    from nuwa_search.deploy.export.from_arch import onnx_from_arch
 
     return onnx_from_arch(arch, opset=17, batch=batch)
 
@@ -41,7 +41,7 @@ def test_devices_of_users_are_found():
 
 def test_naming_devices_loads_no_torch_and_no_runtime():
     code = (
-        "import sys; from latency.devices.registry import builtin_specs; builtin_specs(); "
+        "import sys; from nuwa_search.latency.devices.registry import builtin_specs; builtin_specs(); "
         "print([m for m in ('torch', 'timm', 'onnxruntime', 'pandas', 'scipy') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from latency.devices.emulated import EmulatedDevice
-from latency.devices.emulated_specs import EMULATED_SPECS
-from latency.emulator.boards import BOARDS, JETSON_NANO
-from latency.emulator.constants import load_calibration
-from latency.emulator.shapes import stripped_model
-from latency.emulator.timeline import emulate
-from nuwa.device import MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.emulated import EmulatedDevice
+from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
+from nuwa_search.latency.emulator.boards import BOARDS, JETSON_NANO
+from nuwa_search.latency.emulator.constants import load_calibration
+from nuwa_search.latency.emulator.shapes import stripped_model
+from nuwa_search.latency.emulator.timeline import emulate
 from tests.support.onnx_graphs import GraphWriter, conv_model, vit_model
 
 NANO = EMULATED_SPECS["jetson-nano"]

@@ -5,10 +5,10 @@ from collections import Counter
 import onnx
 import pytest
 
-from latency.emulator.fusion import kernels_from_graph
-from latency.emulator.graph import graph_from_model
-from latency.emulator.kernels import ConvWork, Kernel, MatmulWork, StreamWork
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.graph import graph_from_model
+from nuwa_search.latency.emulator.kernels import ConvWork, Kernel, MatmulWork, StreamWork
 from tests.support.onnx_graphs import GraphWriter, conv_model, vit_model
 
 

@@ -6,11 +6,11 @@ import itertools
 import onnx
 import pytest
 
-from latency.emulator.boards import BOARDS, JETSON_NANO, JETSON_NANO_5W, Board
-from latency.emulator.constants import CONSTANT_NAMES, load_calibration
-from latency.emulator.gemm import gemm_ms
-from latency.emulator.timeline import emulate
-from nuwa.device import Precision
+from nuwa_search.core.device import Precision
+from nuwa_search.latency.emulator.boards import BOARDS, JETSON_NANO, JETSON_NANO_5W, Board
+from nuwa_search.latency.emulator.constants import CONSTANT_NAMES, load_calibration
+from nuwa_search.latency.emulator.gemm import gemm_ms
+from nuwa_search.latency.emulator.timeline import emulate
 from tests.support.onnx_graphs import GraphWriter, conv_model, vit_model
 
 CONSTANTS = load_calibration().constants

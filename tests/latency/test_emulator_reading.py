@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 import pytest
 
-from latency.emulator import reading
-from latency.emulator.reading import read_model
+from nuwa_search.latency.emulator import reading
+from nuwa_search.latency.emulator.reading import read_model
 from tests.support.onnx_graphs import vit_model
 
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from deploy.export.from_arch import onnx_from_arch
-from latency.table.kit import MANIFEST, SCRIPT, import_kit, write_kit
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import DeviceSpec, MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import DeviceSpec, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.latency.table.kit import MANIFEST, SCRIPT, import_kit, write_kit
 from tests.support import trtexec_standin
 
 SPEC = DeviceSpec("far", "ssh", "tensorrt", "8.2.1", "fp16", opset=13, compute_capability="5.3", memory_mb=4096)

@@ -13,11 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from latency.devices.board_facts import read_board_facts, spec_from_facts
-from latency.devices.ssh import SshDevice, SshSettings, ssh_device_from_spec
-from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.transport import ConnectionFailedError, DiskFullError
+from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.transport import ConnectionFailedError, DiskFullError
+from nuwa_search.latency.devices.board_facts import read_board_facts, spec_from_facts
+from nuwa_search.latency.devices.ssh import SshDevice, SshSettings, ssh_device_from_spec
 from tests.support.ssh_board import Cut, SshBoard
 
 BUILD, MEASURE, PROFILE = "--saveEngine", "--exportTimes", "--exportProfile"

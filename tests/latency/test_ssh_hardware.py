@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from latency.devices.board_facts import read_board_facts, spec_from_facts
-from latency.devices.ssh import SshDevice, ssh_device_from_spec
-from latency.transport.ssh import SshTransport, ssh_address_from_text
-from nuwa.device import MeasureProtocol
+from nuwa_search.core.device import MeasureProtocol
+from nuwa_search.latency.devices.board_facts import read_board_facts, spec_from_facts
+from nuwa_search.latency.devices.ssh import SshDevice, ssh_device_from_spec
+from nuwa_search.latency.transport.ssh import SshTransport, ssh_address_from_text
 from tests.latency.test_ssh_device import make_model
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]

@@ -8,10 +8,10 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from latency.transport.local import LocalTransport
-from latency.transport.ssh import SshTransport, ssh_address_from_text
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.transport import CommandTimeoutError, ConnectionFailedError, DiskFullError, Transport
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.transport import CommandTimeoutError, ConnectionFailedError, DiskFullError, Transport
+from nuwa_search.latency.transport.local import LocalTransport
+from nuwa_search.latency.transport.ssh import SshTransport, ssh_address_from_text
 from tests.support.ssh_board import Cut, SshBoard
 
 NASTY = "a b'c\"d$HOME;echo x`id`*\\n"

@@ -1,9 +1,9 @@
 import onnx
 import pytest
 
-from latency.protocol.sustained import SustainedBin, raw_median_ms, sustain, sustained_run
-from nuwa.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError
+from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.protocol.sustained import SustainedBin, raw_median_ms, sustain, sustained_run
 
 
 class Heating:

@@ -2,13 +2,13 @@ import time
 
 import pytest
 
-from latency.table.axes import axes_of, mlp_keys
-from latency.table.build import measure_rows
-from latency.table.chain import frame_of
-from latency.table.row import dict_from_row, row_from_dict, table_id
-from latency.table.timer import ArchTimer, MemoryNotebook
-from latency.table.unit import context_of, stem_of
-from nuwa.errors import NuwaError, OutsideError
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.latency.table.axes import axes_of, mlp_keys
+from nuwa_search.latency.table.build import measure_rows
+from nuwa_search.latency.table.chain import frame_of
+from nuwa_search.latency.table.row import dict_from_row, row_from_dict, table_id
+from nuwa_search.latency.table.timer import ArchTimer, MemoryNotebook
+from nuwa_search.latency.table.unit import context_of, stem_of
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
 
 KEYS = [stem_of(BASE), *mlp_keys(axes_of(BASE), [context_of(BASE)])[::8]]

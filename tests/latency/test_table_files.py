@@ -1,10 +1,10 @@
 import pytest
 
-from latency.table.files import COLUMNS, read_table, write_table
-from latency.table.row import TableRow
-from latency.table.unit import BlockKey, context_of, stem_of
-from nuwa.arch import BlockSpec
-from nuwa.errors import NuwaError
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.files import COLUMNS, read_table, write_table
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import BlockKey, context_of, stem_of
 from tests.support.closed_form_device import BASE
 
 ROWS = [

@@ -1,8 +1,19 @@
 import pytest
 
-from latency.table.axes import attn_keys, axes_of, coarse, contexts_in, farthest_first, mlp_keys, spread, steps_up_to
-from latency.table.chain import CHAIN_LENGTHS, chain_for, frame_of, slope
-from latency.table.unit import (
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.axes import (
+    attn_keys,
+    axes_of,
+    coarse,
+    contexts_in,
+    farthest_first,
+    mlp_keys,
+    spread,
+    steps_up_to,
+)
+from nuwa_search.latency.table.chain import CHAIN_LENGTHS, chain_for, frame_of, slope
+from nuwa_search.latency.table.unit import (
     BlockKey,
     attn_part,
     context_of,
@@ -12,8 +23,6 @@ from latency.table.unit import (
     mlp_part,
     stem_of,
 )
-from nuwa.arch import BlockSpec
-from nuwa.errors import NuwaError
 from tests.support.closed_form_device import BASE
 
 CONTEXT = context_of(BASE)

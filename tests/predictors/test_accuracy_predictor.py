@@ -4,12 +4,12 @@ import time
 import numpy as np
 import pytest
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.errors import NuwaError
-from predictors.accuracy import KLPredictor, cross_validate, flat_prior, prior_from_library, report_card
-from predictors.accuracy.gaussian import Inputs, fit_gaussian
-from predictors.accuracy.predictor import CEILING
-from predictors.contract import Predictor
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.accuracy import KLPredictor, cross_validate, flat_prior, prior_from_library, report_card
+from nuwa_search.predictors.accuracy.gaussian import Inputs, fit_gaussian
+from nuwa_search.predictors.accuracy.predictor import CEILING
+from nuwa_search.predictors.contract import Predictor
 
 FULL = BlockSpec(2, 16, 16, 64)
 BASE = Arch(blocks=(FULL,) * 6, embed_dim=32, num_classes=5, img_size=16, patch_size=8)

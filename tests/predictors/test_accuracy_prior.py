@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa.errors import NuwaError
-from predictors.accuracy import flat_prior, prior_from_library
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.accuracy import flat_prior, prior_from_library
 
 FULL = BlockSpec(3, 32, 32, 128)
 

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from nuwa.arch import arch_from_dict
-from nuwa.cost import block_macs
-from predictors.kit_plan import background_like, nets_of, plan_kit, rows_of
-from predictors.latency.predictor import LatencyPredictor, Subject
-from predictors.report_card import errors_of
+from nuwa_search.core.arch import arch_from_dict
+from nuwa_search.core.cost import block_macs
+from nuwa_search.predictors.kit_plan import background_like, nets_of, plan_kit, rows_of
+from nuwa_search.predictors.latency.predictor import LatencyPredictor, Subject
+from nuwa_search.predictors.report_card import errors_of
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
 
 FORMULA = Formula(launch_attn=0.12, launch_mlp=0.06)

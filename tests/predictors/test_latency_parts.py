@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from latency.table.row import TableRow
-from latency.table.unit import BlockKey, context_of, stem_of
-from nuwa.arch import BlockSpec
-from nuwa.cost import block_macs, count_macs
-from nuwa.errors import NuwaError
-from predictors.contract import Prediction
-from predictors.latency.baselines import operator_macs, predict_by_macs, predict_by_operators
-from predictors.latency.conformal import conformal_quantile, noise_share
-from predictors.latency.encode import Encoded
-from predictors.latency.features import attn_work, ceil_to, log_coordinates, mlp_work
-from predictors.latency.interpolate import fit_surface
-from predictors.latency.pipeline import Pipeline
-from predictors.report_card import coverage_of, errors_of, noise_floor
-from predictors.sample_archs import sample_archs
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.cost import block_macs, count_macs
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.unit import BlockKey, context_of, stem_of
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.latency.baselines import operator_macs, predict_by_macs, predict_by_operators
+from nuwa_search.predictors.latency.conformal import conformal_quantile, noise_share
+from nuwa_search.predictors.latency.encode import Encoded
+from nuwa_search.predictors.latency.features import attn_work, ceil_to, log_coordinates, mlp_work
+from nuwa_search.predictors.latency.interpolate import fit_surface
+from nuwa_search.predictors.latency.pipeline import Pipeline
+from nuwa_search.predictors.report_card import coverage_of, errors_of, noise_floor
+from nuwa_search.predictors.sample_archs import sample_archs
 from tests.support.closed_form_device import BASE
 
 

@@ -5,14 +5,14 @@ import time
 import numpy as np
 import pytest
 
-from latency.table.timer import MemoryNotebook
-from nuwa.arch import BlockSpec
-from nuwa.errors import NuwaError, OutsideError
-from predictors.contract import Prediction
-from predictors.latency.predictor import MIN_MODELS, LatencyPredictor, subject_of
-from predictors.profile import ProfileSettings, profile
-from predictors.report_card import coverage_of, errors_of, report_card
-from predictors.sample_archs import sample_archs
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.latency.table.timer import MemoryNotebook
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.latency.predictor import MIN_MODELS, LatencyPredictor, subject_of
+from nuwa_search.predictors.profile import ProfileSettings, profile
+from nuwa_search.predictors.report_card import coverage_of, errors_of, report_card
+from nuwa_search.predictors.sample_archs import sample_archs
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
 
 SETTINGS = ProfileSettings(num_fit=24, num_heldout=10, repeats=1, max_rows=64)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from nuwa.errors import NuwaError
-from predictors.contract import Prediction
-from predictors.report_card import Errors, ReportCard
-from predictors.report_plot import plot_card
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.report_card import Errors, ReportCard
+from nuwa_search.predictors.report_plot import plot_card
 
 ERRORS = Errors(0.01, 1.0, 1.0, 0.99, 0.95)
 CARD = ReportCard(4, ERRORS, 0.75, 0.1, 0.0, 0.9, 0.004, ERRORS, ERRORS, ERRORS)

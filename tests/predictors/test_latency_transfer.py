@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from nuwa.errors import NuwaError
-from predictors.latency.predictor import LatencyPredictor, Subject
-from predictors.latency.transfer import choose_nets, transfer, transfer_curve
-from predictors.profile import ProfileSettings, profile
-from predictors.report_card import coverage_of, errors_of
-from predictors.sample_archs import sample_archs
-from predictors.transfer_profile import profile_by_transfer
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.latency.predictor import LatencyPredictor, Subject
+from nuwa_search.predictors.latency.transfer import choose_nets, transfer, transfer_curve
+from nuwa_search.predictors.profile import ProfileSettings, profile
+from nuwa_search.predictors.report_card import coverage_of, errors_of
+from nuwa_search.predictors.sample_archs import sample_archs
+from nuwa_search.predictors.transfer_profile import profile_by_transfer
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
 
 SUBJECT = Subject("other", "0" * 16, "measured")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.vit import PlainViT
-from predictors.contract import Prediction
-from search.scorer import Score
-from search.space import BlockChoices, SearchSpace
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.search.scorer import Score
+from nuwa_search.search.space import BlockChoices, SearchSpace
 
 
 class CountingLatency:

@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from nuwa.arch import BlockSpec
-from nuwa.cost import count_macs
-from nuwa.errors import NoAnswerError
-from search.derive.allocate import Point, allocate, arch_at, knapsack_points
-from search.derive.choices import Judge, measure_choices
-from search.derive.deriver import Deriver
-from search.derive.identity import subnet_id
-from search.derive.options import DeriveOptions
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.cost import count_macs
+from nuwa_search.core.errors import NoAnswerError
+from nuwa_search.search.derive.allocate import Point, allocate, arch_at, knapsack_points
+from nuwa_search.search.derive.choices import Judge, measure_choices
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.identity import subnet_id
+from nuwa_search.search.derive.options import DeriveOptions
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_block, with_blocks
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from nuwa.arch import EMPTY_BLOCK, BlockSpec
-from nuwa.cost import count_macs, count_params
-from nuwa.errors import NuwaError
-from nuwa.tensors import normalise
-from search.derive.deriver import Deriver
-from search.derive.options import DeriveOptions
-from search.derive.rotation import narrow
+from nuwa_search.core.arch import EMPTY_BLOCK, BlockSpec
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tensors import normalise
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.rotation import narrow
 from tests.support.derive_models import FAMILIES, PREPROCESS, make_model, make_split, with_block, with_blocks
 
 FAST = DeriveOptions(num_images=60, sensitivity_images=20)

@@ -2,7 +2,7 @@
 
 import torch
 
-from search.derive.memo import Memo
+from nuwa_search.search.derive.memo import Memo
 
 
 def test_builds_once_until_the_bound_then_forgets_the_oldest():

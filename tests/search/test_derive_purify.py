@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from nuwa.tensors import normalise
-from search.derive.deriver import Deriver
-from search.derive.open_set import open_set_score, open_set_threshold
-from search.derive.options import DeriveOptions
-from search.derive.purify import TopShare, learn_masks, masked_logits, new_masks, purified
+from nuwa_search.core.tensors import normalise
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.open_set import open_set_score, open_set_threshold
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.purify import TopShare, learn_masks, masked_logits, new_masks, purified
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_blocks
 
 

@@ -7,18 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from nuwa.arch import EMPTY_BLOCK, BlockSpec
-from nuwa.cache import Cache
-from nuwa.errors import NuwaError
-from nuwa.tensors import normalise
-from search.derive.attention import factorise, head_weights
-from search.derive.deriver import Deriver
-from search.derive.forward import branches_of, with_one
-from search.derive.neurons import surgeon_order
-from search.derive.options import DeriveOptions
-from search.derive.placement import place_blocks
-from search.derive.rotation import narrow
-from search.derive.statistics import spread_evenly
+from nuwa_search.core.arch import EMPTY_BLOCK, BlockSpec
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tensors import normalise
+from nuwa_search.search.derive.attention import factorise, head_weights
+from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.forward import branches_of, with_one
+from nuwa_search.search.derive.neurons import surgeon_order
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.placement import place_blocks
+from nuwa_search.search.derive.rotation import narrow
+from nuwa_search.search.derive.statistics import spread_evenly
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_block, with_blocks
 
 FAST = DeriveOptions(num_images=60, sensitivity_images=0)
@@ -207,8 +207,8 @@ def test_caches_are_reused_and_change_nothing(tmp_path, monkeypatch):
     options = DeriveOptions(num_images=60, sensitivity_images=20)
     plain = deriver_of(model, options=options).derive(arch).state_dict()
     first = deriver_of(model, options=options, cache=cache).derive(arch).state_dict()
-    monkeypatch.setattr("search.derive.plan.collect_moments", None)  # calling it now would fail
-    monkeypatch.setattr("search.derive.plan.collect_sensitivity", None)
+    monkeypatch.setattr("nuwa_search.search.derive.plan.collect_moments", None)  # calling it now would fail
+    monkeypatch.setattr("nuwa_search.search.derive.plan.collect_sensitivity", None)
     second = deriver_of(model, options=options, cache=cache).derive(arch).state_dict()
     for name in plain:
         assert torch.equal(plain[name], first[name])
@@ -228,7 +228,7 @@ def test_another_ranking_reads_the_matrices_that_the_first_one_left(tmp_path, mo
     other = dataclasses.replace(options, ranking="activation")
     deriver_of(model, options=options, cache=cache).prepare()
     wanted = deriver_of(model, options=other).derive(arch).state_dict()
-    monkeypatch.setattr("search.derive.plan.collect_moments", None)
+    monkeypatch.setattr("nuwa_search.search.derive.plan.collect_moments", None)
     found = deriver_of(model, options=other, cache=cache).derive(arch).state_dict()
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
 
@@ -303,7 +303,7 @@ def test_a_deriver_travels_to_another_process_with_its_statistics(monkeypatch):
     deriver = deriver_of(model)
     expected = deriver.derive(arch).state_dict()
     sent = pickle.dumps(deriver)
-    monkeypatch.setattr("search.derive.plan.collect_moments", None)  # calling it now would fail
+    monkeypatch.setattr("nuwa_search.search.derive.plan.collect_moments", None)  # calling it now would fail
     found = pickle.loads(sent).derive(arch).state_dict()
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
@@ -311,7 +311,7 @@ def test_a_deriver_travels_to_another_process_with_its_statistics(monkeypatch):
 @pytest.mark.parametrize(("max_images", "share"), [(None, 1.0), (1, None), (10_000, 1.0)])
 def test_refining_takes_at_most_the_images_asked_for(monkeypatch, max_images, share):
     seen = []
-    monkeypatch.setattr("search.derive.deriver.refine", lambda *_, split, **__: seen.append(len(split)))
+    monkeypatch.setattr("nuwa_search.search.derive.deriver.refine", lambda *_, split, **__: seen.append(len(split)))
     model = make_model("avg")
     deriver = deriver_of(model)
     deriver.derive_refined(with_blocks(model.arch, qk_dim=4, mlp_width=16), max_images=max_images)

@@ -2,17 +2,17 @@ import itertools
 
 import pytest
 
-from nuwa.errors import NuwaError
-from predictors.accuracy import prior_from_library
-from search.explain import explain
-from search.feasible import Budget
-from search.front import front_indices, hypervolume
-from search.library import Library, LibraryRow, library_archs
-from search.picture import draw_front
-from search.run import run_study, summarise
-from search.scorer import Score
-from search.seeds import additive_fronts
-from search.trials import StudyConfig
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.accuracy import prior_from_library
+from nuwa_search.search.explain import explain
+from nuwa_search.search.feasible import Budget
+from nuwa_search.search.front import front_indices, hypervolume
+from nuwa_search.search.library import Library, LibraryRow, library_archs
+from nuwa_search.search.picture import draw_front
+from nuwa_search.search.run import run_study, summarise
+from nuwa_search.search.scorer import Score
+from nuwa_search.search.seeds import additive_fronts
+from nuwa_search.search.trials import StudyConfig
 
 
 @pytest.fixture

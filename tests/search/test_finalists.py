@@ -1,9 +1,9 @@
 import dataclasses
 
-from search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
-from search.run import run_study
-from search.seeds import num_different_blocks
-from search.trials import StudyConfig
+from nuwa_search.search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
+from nuwa_search.search.run import run_study
+from nuwa_search.search.seeds import num_different_blocks
+from nuwa_search.search.trials import StudyConfig
 
 
 def study_of(space, deriver, scorer, latency, trials=25):

@@ -3,11 +3,11 @@ import time
 
 import pytest
 
-from nuwa.errors import NuwaError
-from search.judge import Candidate, Rung, Tuned, cost_of, judge, pick_candidates, plan_rungs
-from search.run import run_study
-from search.run_cost import RunCost
-from search.trials import StudyConfig
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.judge import Candidate, Rung, Tuned, cost_of, judge, pick_candidates, plan_rungs
+from nuwa_search.search.run import run_study
+from nuwa_search.search.run_cost import RunCost
+from nuwa_search.search.trials import StudyConfig
 
 
 class Curve:

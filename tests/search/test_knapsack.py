@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, sparse
 
-from nuwa.errors import NuwaError
-from search.knapsack import Group, solve
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.knapsack import Group, solve
 
 number = st.integers(0, 20).map(lambda k: k / 4)
 group = st.lists(st.tuples(number, number), min_size=1, max_size=4).map(

@@ -4,13 +4,13 @@ import dataclasses
 import pytest
 import torch
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors
-from nuwa.vit import PlainViT
-from search.library import _Streams, build_library, library_archs
-from search.scorer import TeacherScorer
-from search.space import space_from_base
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.library import _Streams, build_library, library_archs
+from nuwa_search.search.scorer import TeacherScorer
+from nuwa_search.search.space import space_from_base
 
 BASE = Arch(
     blocks=(BlockSpec(2, 16, 16, 64),) * 3, embed_dim=32, num_classes=4, img_size=16, patch_size=8, global_pool="avg"

@@ -3,11 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nuwa.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
-from nuwa.errors import NuwaError
-from search.repair import verify_and_repair
-from search.run import run_study
-from search.trials import StudyConfig
+from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.repair import verify_and_repair
+from nuwa_search.search.run import run_study
+from nuwa_search.search.trials import StudyConfig
 
 SPEC = DeviceSpec("bench", "host", "onnxruntime", "1.0", "fp32")
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from search import run_cost
-from search.run_cost import SAFE_SHARE, RunCost, affordable_steps, measure_run_cost
+from nuwa_search.search import run_cost
+from nuwa_search.search.run_cost import SAFE_SHARE, RunCost, affordable_steps, measure_run_cost
 
 
 class Clock:

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from nuwa.errors import NuwaError
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors
-from search.scorer import FIRST_IMAGES, TeacherScorer, spread_evenly
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.search.scorer import FIRST_IMAGES, TeacherScorer, spread_evenly
 
 
 class Table(nn.Module):

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from predictors.accuracy import prior_from_library
-from search.feasible import Budget
-from search.library import library_archs
-from search.seeds import additive_fronts, knapsack_seeds, make_seeds, num_different_blocks, uniform_seeds
-from search.trials import StudyConfig
+from nuwa_search.predictors.accuracy import prior_from_library
+from nuwa_search.search.feasible import Budget
+from nuwa_search.search.library import library_archs
+from nuwa_search.search.seeds import additive_fronts, knapsack_seeds, make_seeds, num_different_blocks, uniform_seeds
+from nuwa_search.search.trials import StudyConfig
 
 
 @pytest.fixture

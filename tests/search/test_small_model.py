@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.cache import Cache
-from nuwa.cost import count_macs
-from search.judge import Tuned
-from search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small, small_archs
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.cost import count_macs
+from nuwa_search.search.judge import Tuned
+from nuwa_search.search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small, small_archs
 
 BASE = Arch(blocks=(BlockSpec(3, 16, 16, 192),) * 4, embed_dim=48, num_classes=10, img_size=16, patch_size=8)
 

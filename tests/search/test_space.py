@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa.errors import NuwaError
-from search.space import BlockChoices, SearchSpace, space_from_base
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.space import BlockChoices, SearchSpace, space_from_base
 
 WIDTHS = (8, 16, 24, 32)
 

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from nuwa.arch import Arch
-from nuwa.errors import NuwaError, OutsideError
-from search.feasible import BudgetTooSmallError, MemoryLimit, fastest_arch
-from search.library import Library, LibraryRow, library_archs
-from search.run import run_study
-from search.scorer import Score
-from search.study import StudyLog
-from search.trials import StudyConfig
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit, fastest_arch
+from nuwa_search.search.library import Library, LibraryRow, library_archs
+from nuwa_search.search.run import run_study
+from nuwa_search.search.scorer import Score
+from nuwa_search.search.study import StudyLog
+from nuwa_search.search.trials import StudyConfig
 
 
 def library_of(space, kl_of):

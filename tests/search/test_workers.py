@@ -1,9 +1,9 @@
 import pytest
 
-from nuwa.errors import NuwaError
-from search.run import run_study
-from search.trials import StudyConfig
-from search.workers import evaluate
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.run import run_study
+from nuwa_search.search.trials import StudyConfig
+from nuwa_search.search.workers import evaluate
 
 
 class Failing:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nuwa.store.store import open_store
+from nuwa_search.store.store import open_store
 from tests.support.toy_base import CLASSES, write_toy_base
 from tests.support.toy_images import write_colours
 from tests.support.toy_jobs import work_off

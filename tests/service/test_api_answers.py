@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from nuwa.arch import dict_from_arch
-from nuwa.store.store import Store, open_store
-from search.front import hypervolume
-from service.api.hypervolume import with_hypervolume
-from service.cli.main import cli, run
+from nuwa_search.core.arch import dict_from_arch
+from nuwa_search.search.front import hypervolume
+from nuwa_search.service.api.hypervolume import with_hypervolume
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
 from tests.support.page_store import BASE, STUDY, VEHICLES, Seeded, seed_page_store
 from tests.support.store_values import NANO
@@ -220,9 +220,9 @@ def test_health_metrics_and_the_page(client: TestClient) -> None:
 
 
 def test_options_name_what_is_there(client: TestClient, folder: Path) -> None:
-    from nuwa.base import ASSETS_DIR, RANDOM_PREFIX
-    from nuwa.dataset import load_dataset
-    from service.api import options_view, roots
+    from nuwa_search.core.base import ASSETS_DIR, RANDOM_PREFIX
+    from nuwa_search.core.dataset import load_dataset
+    from nuwa_search.service.api import options_view, roots
 
     assert roots.RANDOM_PREFIX == RANDOM_PREFIX
     train = load_dataset(ASSETS_DIR / "sample")["train"]

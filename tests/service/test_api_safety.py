@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from nuwa.store.store import Store, open_store
-from service.api.ratelimit import RateLimit
-from service.cli.commands.serve import is_loopback, settings_from
-from service.cli.main import cli, run
+from nuwa_search.service.api.ratelimit import RateLimit
+from nuwa_search.service.cli.commands.serve import is_loopback, settings_from
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
 
 TOKEN = "0123456789abcdef0123"
@@ -187,7 +187,7 @@ def test_service_refuses_what_is_unsafe(
 def test_without_the_extra_the_way_to_it_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.cli.commands import serve
+    from nuwa_search.service.cli.commands import serve
 
     monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "fastapi" else object())
     assert run(cli, ["serve"], prog_name="nuwa") == 2

@@ -8,23 +8,23 @@ import onnx
 import pytest
 import torch
 
-from deploy.bundle import Bundle, read_bundle
-from deploy.export.from_vit import onnx_from_vit
-from deploy.tensorrt import builder
-from deploy.tensorrt.builder import LocalGpu
-from deploy.tensorrt.engine_info import read_engine_info
-from deploy.tensorrt.engine_runner import EngineRunner
-from deploy.tensorrt.typed_precision import check_typed_precision, graph_precision
-from deploy.verify_bundle import verify_bundle
-from nuwa.arch import Arch, BlockSpec
-from nuwa.device import DeviceSpec
-from nuwa.errors import NoAnswerError
-from nuwa.images import Preprocess
-from nuwa.vit import PlainViT
-from service.cli.main import cli, run
-from service.workflow.build import BuildRequest, build_engine_in
-from service.workflow.pricing import exporter_of
-from service.workflow.ship import compare_graph
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NoAnswerError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.tensorrt import builder
+from nuwa_search.deploy.tensorrt.builder import LocalGpu
+from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
+from nuwa_search.deploy.tensorrt.engine_runner import EngineRunner
+from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision, graph_precision
+from nuwa_search.deploy.verify_bundle import verify_bundle
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.workflow.build import BuildRequest, build_engine_in
+from nuwa_search.service.workflow.pricing import exporter_of
+from nuwa_search.service.workflow.ship import compare_graph
 from tests.support.toy_bundle import write_toy_bundle
 from tests.support.trt_contract import Double, bindings_release, make_double, read_api
 

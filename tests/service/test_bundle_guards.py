@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bundle import read_bundle
-from deploy.write_bundle import BundleParts, write_bundle
-from service.cli.main import cli, run
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
+from nuwa_search.service.cli.main import cli, run
 from tests.deploy.bundle_parts import LABELS, PREPROCESS, png
 from tests.deploy.export_families import FAMILIES, lively_model
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.commands.search import command as search_command
-from service.cli.main import COMMANDS, cli, run
+from nuwa_search.service.cli.commands.search import command as search_command
+from nuwa_search.service.cli.main import COMMANDS, cli, run
 
 
 def nuwa(*args: str) -> int:
@@ -22,7 +22,7 @@ def search(*args: str) -> int:
 @pytest.mark.parametrize("verb", ["--help", "query", "device ls"])
 def test_quick_verbs_load_no_torch(verb: str, tmp_path: Path) -> None:
     code = (
-        "import sys; from service.cli.main import cli, run;"
+        "import sys; from nuwa_search.service.cli.main import cli, run;"
         f"assert run(cli, ['db', 'upgrade', '--db', {str(tmp_path / 'a.db')!r}], prog_name='nuwa') == 0;"
         f"code = run(cli, {verb.split()!r} + ([] if {verb!r} == '--help' else ['--db', {str(tmp_path / 'a.db')!r}]),"
         " prog_name='nuwa');"
@@ -104,8 +104,8 @@ def test_a_mistyped_database_is_not_made(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_samplers_are_those_of_the_study() -> None:
-    from search.trials import SAMPLERS as KNOWN
-    from service.cli.flags import SAMPLERS
+    from nuwa_search.search.trials import SAMPLERS as KNOWN
+    from nuwa_search.service.cli.flags import SAMPLERS
 
     assert SAMPLERS == KNOWN
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.commands.search import command as search_command
-from service.cli.main import cli, run
+from nuwa_search.service.cli.commands.search import command as search_command
+from nuwa_search.service.cli.main import cli, run
 
 
 def nuwa(*args: str) -> int:
@@ -25,7 +25,7 @@ def resume_words(err: str) -> list[str]:
 def test_an_interrupted_profile_repeats_its_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("service.cli.commands.profile.run_profile", interrupt)
+    monkeypatch.setattr("nuwa_search.service.cli.commands.profile.run_profile", interrupt)
     db = str(tmp_path / "my data.sqlite")
     given = ["--base", "default", "--minutes", "2.5", "--seed", "3", "--db", db]
     assert nuwa("profile", "jetson-nano", *given, "--resume") == 130
@@ -37,7 +37,7 @@ def test_an_interrupted_profile_repeats_its_flags(
 def test_an_interrupted_fine_tuning_repeats_its_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("service.workflow.finetune.finetune_bundle", interrupt)
+    monkeypatch.setattr("nuwa_search.service.workflow.finetune.finetune_bundle", interrupt)
     folder = str(tmp_path / "my bundle")
     given = ["--base", "./my vit", "--data", "images", "--seed", "7", "--finetune-steps", "5", "--compile"]
     assert nuwa("finetune", folder, *given) == 130
@@ -50,8 +50,8 @@ def test_an_interrupted_fine_tuning_repeats_its_flags(
 def test_a_password_is_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from service.cli.again import command_to_go_on
-    from service.cli.commands.profile import command
+    from nuwa_search.service.cli.again import command_to_go_on
+    from nuwa_search.service.cli.commands.profile import command
 
     url = "postgresql://me:secret@there/db"
     with command.make_context("profile", ["jetson-nano", "--db", url, "-q"]):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bundle import read_bundle
-from nuwa.arch import dict_from_arch
-from nuwa.base import load_base
-from nuwa.store.lineage import find_lineage
-from nuwa.store.query import find_subnets
-from nuwa.store.store import open_store
-from service.cli.main import cli, run
+from nuwa_search.core.arch import dict_from_arch
+from nuwa_search.core.base import load_base
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.store.lineage import find_lineage
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.store import open_store
 
 
 @pytest.mark.slow

@@ -7,10 +7,10 @@ from typing import Any
 import onnx
 import pytest
 
-from deploy.bundle import read_bundle
-from deploy.verify_bundle import verify_bundle
-from deploy.write_bundle import BundleParts, write_bundle
-from service.cli.main import cli, run
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.verify_bundle import verify_bundle
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
+from nuwa_search.service.cli.main import cli, run
 from tests.deploy.bundle_parts import LABELS, PREPROCESS, png
 from tests.deploy.export_families import FAMILIES, lively_model
 

@@ -15,15 +15,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deploy.bundle import read_bundle
-from deploy.file_hashes import hash_folder
-from nuwa.errors import NuwaError
-from service.cli.main import cli, run
-from service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.file_hashes import hash_folder
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request
 from tests.support.toy_bundle import write_toy_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = [sys.executable, "-c", "from service.cli.main import main; main()"]
+PROGRAM = [sys.executable, "-c", "from nuwa_search.service.cli.main import main; main()"]
 STEPS = 110  # evaluations, and with them checkpoints, at 50, 100 and 110
 
 
@@ -121,7 +121,7 @@ def test_a_resumed_run_keeps_its_settings(tmp_path: Path) -> None:
 def test_accuracies_of_the_old_weights_are_not_claimed_for_the_new(
     bundle_dir: Path, tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from deploy.write_bundle import parts_from_bundle, write_bundle
+    from nuwa_search.deploy.write_bundle import parts_from_bundle, write_bundle
 
     parts = parts_from_bundle(read_bundle(bundle_dir))
     facts = {"study": "mine", "top1": 0.9, "split": "test", "subnet_id": "abc"}

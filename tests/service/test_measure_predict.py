@@ -10,13 +10,13 @@ import pytest
 import timm
 import torch
 
-from deploy.export.from_arch import onnx_from_arch
-from latency.devices.registry import builtin_specs
-from nuwa.base import load_base
-from nuwa.errors import NuwaError
-from nuwa.store.store import open_store
-from service.cli.main import cli, run
-from service.workflow.models import onnx_from_text
+from nuwa_search.core.base import load_base
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.latency.devices.registry import builtin_specs
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.workflow.models import onnx_from_text
+from nuwa_search.store.store import open_store
 
 
 def answer(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, object]:

@@ -11,9 +11,9 @@ pytest.importorskip("playwright", reason="needs playwright")
 
 from playwright.sync_api import Browser, Page, Route, expect
 
-from nuwa.store.query import find_subnets
-from nuwa.store.store import open_store
-from nuwa.store.wanted import SubnetFilter
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.store import open_store
+from nuwa_search.store.wanted import SubnetFilter
 from tests.support.browser import open_browser, watched_page
 from tests.support.page_server import PageServer, serve_page
 from tests.support.page_store import BASE_TOP1, BUDGET_MS, STUDY, VEHICLES, Seeded, seed_page_store

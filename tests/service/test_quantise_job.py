@@ -12,15 +12,15 @@ from typing import Any
 import onnx
 import pytest
 
-from deploy.bundle import read_bundle
-from deploy.tensorrt.operators import check_operators, onnx_opset
-from deploy.verify_bundle import verify_bundle
-from latency.devices.registry import device_spec
-from nuwa.device import DeviceSpec, Measurement, MeasureProtocol
-from service.cli.main import cli, run
-from service.workflow import quantise
-from service.workflow.export import ExportRequest
-from service.workflow.quantise import Int8Images, quantise_bundle
+from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.tensorrt.operators import check_operators, onnx_opset
+from nuwa_search.deploy.verify_bundle import verify_bundle
+from nuwa_search.latency.devices.registry import device_spec
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.workflow import quantise
+from nuwa_search.service.workflow.export import ExportRequest
+from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
 from tests.deploy.bundle_parts import make_measurement
 from tests.support.toy_bundle import write_toy_bundle
 

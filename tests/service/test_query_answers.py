@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nuwa.store.budget import explain_budget
-from nuwa.store.query import COLUMNS
-from nuwa.store.records import CertificateRecord
-from nuwa.store.store import open_store
-from service.cli.main import cli, run
-from service.cli.output import Output
-from service.cli.query_view import curve_lines
-from service.cli.terminal import fitting, print_table
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.cli.output import Output
+from nuwa_search.service.cli.query_view import curve_lines
+from nuwa_search.service.cli.terminal import fitting, print_table
+from nuwa_search.store.budget import explain_budget
+from nuwa_search.store.query import COLUMNS
+from nuwa_search.store.records import CertificateRecord
+from nuwa_search.store.store import open_store
 from tests.support.store_values import BOARD, NANO, TASK, measured, prediction, record_basics, subnet, top1
 
 LATENCIES = (2.0, 3.0, 4.0, 6.0)
@@ -251,7 +251,7 @@ def test_a_terminal_shows_a_head_and_says_so(
     db: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Output, "is_terminal", property(lambda _self: True))
-    monkeypatch.setattr("service.cli.commands.query.ROWS_ON_TERMINAL", 2)
+    monkeypatch.setattr("nuwa_search.service.cli.commands.query.ROWS_ON_TERMINAL", 2)
     assert ask(db, "--sort", "latency") == 0
     captured = capsys.readouterr()
     assert len(captured.out.strip().splitlines()) == 3

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nuwa.store.store import open_store
-from service.cli.main import cli, run
-from service.workflow.devices import find_device
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.store.store import open_store
 
 
 def nuwa(*args: str) -> int:

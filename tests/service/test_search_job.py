@@ -12,14 +12,14 @@ import onnx
 import pytest
 from safetensors.numpy import load_file
 
-from nuwa.arch import arch_from_dict
-from nuwa.cost import count_params
-from nuwa.store.lineage import find_lineage
-from nuwa.store.lists import query_certificates, query_studies
-from nuwa.store.query import find_subnets
-from nuwa.store.store import open_store
-from service.cli.commands.search import command
-from service.cli.main import cli, run
+from nuwa_search.core.arch import arch_from_dict
+from nuwa_search.core.cost import count_params
+from nuwa_search.service.cli.commands.search import command
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.store.lineage import find_lineage
+from nuwa_search.store.lists import query_certificates, query_studies
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.store import open_store
 from tests.support.toy_images import write_colours
 
 
@@ -198,7 +198,7 @@ def test_a_finished_study_is_not_started_anew(job: Job) -> None:
 
 
 def test_interrupted_and_resumed_repeats_no_trial(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    from search import run as study_loop
+    from nuwa_search.search import run as study_loop
 
     budget = f"{0.6 * job.base_ms():.3f}"
     evaluations = []

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from deploy.train.config import FinetuneConfig
-from nuwa.store.query import find_subnets
-from nuwa.store.store import open_store
-from search import library as library_module
-from service.cli.commands.search import command
-from service.cli.main import run
-from service.workflow import compete
-from service.workflow.tune import Tuned
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.search import library as library_module
+from nuwa_search.service.cli.commands.search import command
+from nuwa_search.service.cli.main import run
+from nuwa_search.service.workflow import compete
+from nuwa_search.service.workflow.tune import Tuned
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.store import open_store
 
 BUDGET_MS = "1.5"
 
@@ -86,7 +86,7 @@ def test_a_library_of_other_images_is_another_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = []
-    from service.workflow import library
+    from nuwa_search.service.workflow import library
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         made.append(1)

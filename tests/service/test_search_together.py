@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from nuwa.store.lists import query_studies
-from nuwa.store.store import open_store
+from nuwa_search.store.lists import query_studies
+from nuwa_search.store.store import open_store
 
-START = "import sys; from service.cli.main import main_search; main_search(sys.argv[1:])"
+START = "import sys; from nuwa_search.service.cli.main import main_search; main_search(sys.argv[1:])"
 BUDGET = "1.5"
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from nuwa.store.store import open_store
+from nuwa_search.store.store import open_store
 from tests.support.toy_jobs import ROOT, TOY_BUDGET_MS, assert_done_once, wait_for
 
-START = "import sys; from service.cli.main import main; main(sys.argv[1:])"
+START = "import sys; from nuwa_search.service.cli.main import main; main(sys.argv[1:])"
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from deploy.bundle import is_bundle
-from nuwa.store.lists import query_certificates
-from nuwa.store.records import JobRecord
-from nuwa.store.store import Store, open_store
-from service.cli.commands.worker import _stop_on_sigterm
+from nuwa_search.deploy.bundle import is_bundle
+from nuwa_search.service.cli.commands.worker import _stop_on_sigterm
+from nuwa_search.store.lists import query_certificates
+from nuwa_search.store.records import JobRecord
+from nuwa_search.store.store import Store, open_store
 from tests.support.toy_jobs import (
     assert_done_once,
     paid_proposals,

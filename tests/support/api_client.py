@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from nuwa.store.store import Store
-from service.api.app import create_app
-from service.api.settings import ServiceSettings
+from nuwa_search.service.api.app import create_app
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.store.store import Store
 
 URL = "http://127.0.0.1:8000"
 

@@ -19,9 +19,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from nuwa.store.store import Store, open_store
-from service.api.app import create_app
-from service.api.settings import ServiceSettings
+from nuwa_search.service.api.app import create_app
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.store.store import Store, open_store
 from tests.support.page_store import STUDY, Seeded, seed_page_store
 
 HEADERS = {"host": "127.0.0.1"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from service.cli.main import cli
+from nuwa_search.service.cli.main import cli
 
 
 def parse_nuwa_line(args: Sequence[str]) -> click.Context:

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from nuwa.arch import Arch, BlockSpec, arch_from_dict, dict_from_arch
-from nuwa.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.arch import Arch, BlockSpec, arch_from_dict, dict_from_arch
+from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 
 BASE = Arch(
     blocks=(BlockSpec(4, 32, 32, 512),) * 6,

@@ -6,11 +6,11 @@ import torch
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
-from nuwa.arch import Arch, BlockSpec
-from nuwa.from_timm import plain_from_timm
-from nuwa.images import Preprocess
-from nuwa.tensors import SplitTensors
-from nuwa.vit import PlainViT
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.from_timm import plain_from_timm
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
 
 SHAPE = {
     "img_size": 16,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import uvicorn
 
-from nuwa.store.store import Store, open_store
-from service.api.app import create_app
-from service.api.settings import ServiceSettings
+from nuwa_search.service.api.app import create_app
+from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.store.store import Store, open_store
 
 START_S = 20.0
 

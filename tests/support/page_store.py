@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.certificate import Certificate, dict_from_certificate, with_files
-from deploy.file_hashes import hash_file
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec, dict_from_arch
-from nuwa.cost import count_macs, count_params
-from nuwa.device import KernelTime, LatencyStats, Measurement
-from nuwa.store.records import (
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec, dict_from_arch
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.device import KernelTime, LatencyStats, Measurement
+from nuwa_search.deploy.certificate import Certificate, dict_from_certificate, with_files
+from nuwa_search.deploy.file_hashes import hash_file
+from nuwa_search.store.records import (
     BaseRecord,
     CertificateRecord,
     LutEntry,
@@ -21,7 +21,7 @@ from nuwa.store.records import (
     SubnetRecord,
     TaskRecord,
 )
-from nuwa.store.store import Store
+from nuwa_search.store.store import Store
 from tests.support.store_values import NANO, PROTOCOL
 
 BLOCK = BlockSpec(6, 32, 32, 768)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from nuwa.store.store import Store
+from nuwa_search.store.store import Store
 from tests.support.page_store import BASE, VEHICLES
 from tests.support.store_values import NANO
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import asyncssh
 
-from latency.transport.ssh import SshAddress, SshTransport
+from nuwa_search.latency.transport.ssh import SshAddress, SshTransport
 from tests.support import trtexec_standin
 
 T = TypeVar("T")

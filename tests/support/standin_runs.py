@@ -6,8 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.tensorrt.trtexec import build_line, measure_line, profile_line
-from nuwa.device import MeasureProtocol
+from nuwa_search.core.device import MeasureProtocol
+from nuwa_search.deploy.tensorrt.trtexec import build_line, measure_line, profile_line
 from tests.support import trtexec_standin
 
 

@@ -1,9 +1,9 @@
 """Values to put into search databases: a device, a base, a task, and as many subnets as wanted."""
 
-from nuwa.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
-from nuwa.store.records import BaseRecord, PredictedLatency, PredictorRecord, Score, SubnetRecord, TaskRecord
-from nuwa.store.store import Store
+from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
+from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.store.records import BaseRecord, PredictedLatency, PredictorRecord, Score, SubnetRecord, TaskRecord
+from nuwa_search.store.store import Store
 
 NANO = DeviceSpec("jetson-nano", "emulated", "tensorrt", "8.2.1", "fp16", power_mode="MAXN")
 BOARD = DeviceSpec("lab-nano", "ssh", "tensorrt", "8.2.1", "fp16", options=(("ssh", "user@board"),), note="shelf 3")

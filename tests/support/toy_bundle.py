@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from deploy.bundle import Bundle
-from deploy.write_bundle import BundleParts, write_bundle
-from nuwa.base import load_base
+from nuwa_search.core.base import load_base
+from nuwa_search.deploy.bundle import Bundle
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 
 
 def write_toy_bundle(folder: Path, base: Path, images: Path) -> Bundle:

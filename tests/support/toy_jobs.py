@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nuwa.store.records import JobRecord
-from nuwa.store.store import Store
-from service.worker.worker import Worker
+from nuwa_search.service.worker.worker import Worker
+from nuwa_search.store.records import JobRecord
+from nuwa_search.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY_BUDGET_MS = 1.5
-_START = "import sys; from service.cli.main import main; main(sys.argv[1:])"
+_START = "import sys; from nuwa_search.service.cli.main import main; main(sys.argv[1:])"
 
 
 def toy_request(base: Path, images: Path, bundle: Path, **more: Any) -> dict[str, Any]:

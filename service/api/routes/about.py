@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.answers import Answer, Session
-from service.api.context import SettingsOf, StoreOf
-from service.api.guard import COOKIE, is_token, token_of
-from service.api.options_view import options_document
-from service.api.problems import HttpError
-from service.api.settings import ServiceSettings
+from nuwa_search.service.api.answers import Answer, Session
+from nuwa_search.service.api.context import SettingsOf, StoreOf
+from nuwa_search.service.api.guard import COOKIE, is_token, token_of
+from nuwa_search.service.api.options_view import options_document
+from nuwa_search.service.api.problems import HttpError
+from nuwa_search.service.api.settings import ServiceSettings
 
 router = APIRouter(tags=["about"])
 

@@ -6,8 +6,8 @@ from typing import IO, Annotated, Any
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse, StreamingResponse
 
-from service.api.bundle_view import served_file, served_folder, zip_of
-from service.api.context import SettingsOf, StoreOf, Word
+from nuwa_search.service.api.bundle_view import served_file, served_folder, zip_of
+from nuwa_search.service.api.context import SettingsOf, StoreOf, Word
 
 router = APIRouter(prefix="/subnets", tags=["bundles"])
 _CHUNK = 1 << 18

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from nuwa.store.records import PredictorRecord
-from service.api.answers import Answer, PagedRows, Rows
-from service.api.context import LongPageOf, PageOf, StoreOf, Word, moment
-from service.api.coverage import coverage_page
-from service.api.devices_view import device_document, device_rows, spec_of
-from service.api.predictions import model_rows
+from nuwa_search.service.api.answers import Answer, PagedRows, Rows
+from nuwa_search.service.api.context import LongPageOf, PageOf, StoreOf, Word, moment
+from nuwa_search.service.api.coverage import coverage_page
+from nuwa_search.service.api.devices_view import device_document, device_rows, spec_of
+from nuwa_search.service.api.predictions import model_rows
+from nuwa_search.store.records import PredictorRecord
 
 router = APIRouter(prefix="/devices", tags=["devices"])
 DeviceName = Annotated[Word, Path(description="Name or id of a device")]

@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from nuwa.store.schema import HEAD, find_revision
-from service.api.context import MetricsOf, StoreOf
-from service.api.problems import HttpError
+from nuwa_search.service.api.context import MetricsOf, StoreOf
+from nuwa_search.service.api.problems import HttpError
+from nuwa_search.store.schema import HEAD, find_revision
 
 router = APIRouter(tags=["health"])
 

@@ -4,18 +4,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from nuwa.errors import NuwaError
-from nuwa.store.records import JobRecord
-from nuwa.store.store import Store
-from nuwa.store.studies import StudyRecord, find_studies, find_study
-from service.api.answers import EventRows, StateName, StudyAnswer, StudyRows, TrialRows
-from service.api.context import MAX_PAGE, LongPageOf, PageOf, SettingsOf, StoreOf, Word
-from service.api.hypervolume import with_hypervolume
-from service.api.problems import HttpError
-from service.api.queueing import enqueue
-from service.api.search_request import Duration, NewSearch, check_stored_paths, request_from_client
-from service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
-from service.api.study_view import events_document, study_document, study_row
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.api.answers import EventRows, StateName, StudyAnswer, StudyRows, TrialRows
+from nuwa_search.service.api.context import MAX_PAGE, LongPageOf, PageOf, SettingsOf, StoreOf, Word
+from nuwa_search.service.api.hypervolume import with_hypervolume
+from nuwa_search.service.api.problems import HttpError
+from nuwa_search.service.api.queueing import enqueue
+from nuwa_search.service.api.search_request import Duration, NewSearch, check_stored_paths, request_from_client
+from nuwa_search.service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
+from nuwa_search.service.api.study_view import events_document, study_document, study_row
+from nuwa_search.store.records import JobRecord
+from nuwa_search.store.store import Store
+from nuwa_search.store.studies import StudyRecord, find_studies, find_study
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 StudyName = Annotated[Word, Path(description="Name of a search")]

@@ -4,12 +4,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
-from nuwa.store.budget import explain_budget
-from nuwa.store.marks import find_base_marks, find_tasks
-from nuwa.store.query import find_subnets
-from nuwa.store.wanted import SubnetFilter
-from service.api.answers import Answer, Rows, SubnetRows
-from service.api.context import (
+from nuwa_search.service.api.answers import Answer, Rows, SubnetRows
+from nuwa_search.service.api.context import (
     ClassList,
     Milliseconds,
     PageOf,
@@ -19,8 +15,12 @@ from service.api.context import (
     Word,
     classes_from_text,
 )
-from service.api.subnet_view import subnet_document
-from service.cli.table_file import delimited
+from nuwa_search.service.api.subnet_view import subnet_document
+from nuwa_search.service.cli.table_file import delimited
+from nuwa_search.store.budget import explain_budget
+from nuwa_search.store.marks import find_base_marks, find_tasks
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.wanted import SubnetFilter
 
 router = APIRouter(tags=["subnets"])
 Sort = Literal["top1", "latency", "macs", "params", "newest"]

@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from nuwa.arch import dict_from_arch
-from nuwa.cost import count_macs, count_params
-from nuwa.errors import NuwaError
-from nuwa.store.records import LutInfo
-from service.api.answers import Answer, PagedRows, Rows
-from service.api.context import LongPageOf, StoreOf, Word, moment
-from service.api.coverage import coverage_page
-from service.api.problems import HttpError, not_found
+from nuwa_search.core.arch import dict_from_arch
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.api.answers import Answer, PagedRows, Rows
+from nuwa_search.service.api.context import LongPageOf, StoreOf, Word, moment
+from nuwa_search.service.api.coverage import coverage_page
+from nuwa_search.service.api.problems import HttpError, not_found
+from nuwa_search.store.records import LutInfo
 
 router = APIRouter(tags=["tables"])
 

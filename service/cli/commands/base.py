@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from nuwa.errors import NuwaError
-from service.cli.command import NuwaCommand
-from service.cli.commands.evaluate import command as evaluate_command
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.cli.progress import ProgressLine
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.commands.evaluate import command as evaluate_command
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.progress import ProgressLine
 
 INTERRUPTED = 130
 
@@ -25,7 +25,7 @@ def command() -> None:
 @with_flags()
 def ls(**values: Any) -> None:
     """List the bases that need no name lookup: the package's own, and folders here in timm's hub format."""
-    from nuwa.base import ASSETS_DIR, DEFAULT_BASE, read_hub_config
+    from nuwa_search.core.base import ASSETS_DIR, DEFAULT_BASE, read_hub_config
 
     output = output_from_flags(values)
     folders = [(DEFAULT_BASE, ASSETS_DIR / "base")]
@@ -63,8 +63,8 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
     output = output_from_flags(values, use_path=False)
     if values["data"] is None or values["output"] is None:
         raise NuwaError("training needs images and a folder", hint="nuwa base train --data PATH -o DIR")
-    from service.cli.search_view import SearchWatch
-    from service.workflow.base_train import train_base_from
+    from nuwa_search.service.cli.search_view import SearchWatch
+    from nuwa_search.service.workflow.base_train import train_base_from
 
     folder = Path(values["output"]).expanduser()
     with ProgressLine(enabled=output.shows_progress) as line:

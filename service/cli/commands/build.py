@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from deploy.bundle import ENGINE
-from service.cli.command import NuwaCommand
-from service.cli.confirm import confirmed
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.workflow.devices import find_device
+from nuwa_search.deploy.bundle import ENGINE
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.confirm import confirmed
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.workflow.devices import find_device
 
 
 @click.command("build", cls=NuwaCommand)
@@ -22,8 +22,8 @@ from service.workflow.devices import find_device
 def command(folder: Path, **values: Any) -> None:
     """Build the engine of bundle FOLDER on this machine's GPU, or print the trtexec line to run on the device."""
     output = output_from_flags(values)
-    from service.workflow.build import BuildRequest, build_engine_in
-    from service.workflow.record_steps import record_built, said_not_raised
+    from nuwa_search.service.workflow.build import BuildRequest, build_engine_in
+    from nuwa_search.service.workflow.record_steps import record_built, said_not_raised
 
     with database(values) as store:
         spec = find_device(values["device"], store)

@@ -7,10 +7,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from nuwa.settings import default_cache_dir, default_db_url, env_name, file_settings
-from service.cli.command import NuwaCommand
-from service.cli.flags import FLAGS, Flag, with_flags
-from service.cli.output import output_from_flags
+from nuwa_search.core.settings import default_cache_dir, default_db_url, env_name, file_settings
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.flags import FLAGS, Flag, with_flags
+from nuwa_search.service.cli.output import output_from_flags
 
 
 @click.group()

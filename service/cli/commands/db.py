@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from nuwa.store.sql import SqlResult, run_sql
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.store.sql import SqlResult, run_sql
 
 COUNTS = {
     "devices": "select count(*) from v_devices",

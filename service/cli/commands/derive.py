@@ -5,15 +5,15 @@ from typing import Any
 
 import click
 
-from deploy.bundle import is_bundle
-from nuwa.errors import NuwaError
-from nuwa.settings import default_cache_dir
-from nuwa.task import parse_classes
-from service.cli.command import NuwaCommand
-from service.cli.confirm import confirmed
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.core.task import parse_classes
+from nuwa_search.deploy.bundle import is_bundle
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.confirm import confirmed
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
 
 
 @click.command("derive", cls=NuwaCommand)
@@ -23,8 +23,8 @@ def command(**values: Any) -> None:
     output = output_from_flags(values, use_path=False)
     if values["arch"] is None or values["output"] is None:
         raise NuwaError("derive needs an arch and a folder", hint="nuwa derive --arch FILE -o DIR")
-    from service.workflow.derive import derive_bundle
-    from service.workflow.sources import absolute_path
+    from nuwa_search.service.workflow.derive import derive_bundle
+    from nuwa_search.service.workflow.sources import absolute_path
 
     folder = Path(values["output"]).expanduser()
     if is_bundle(folder) and not confirmed(f"Replace the bundle in {folder}?", yes=values["yes"]):

@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from latency.devices.registry import builtin_specs
-from nuwa.device import DeviceSpec, device_json
-from nuwa.errors import NuwaError
-from nuwa.store.store import Store
-from service.cli.command import NuwaCommand
-from service.cli.confirm import confirmed
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.workflow.devices import added_devices, find_device
+from nuwa_search.core.device import DeviceSpec, device_json
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.registry import builtin_specs
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.confirm import confirmed
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.workflow.devices import added_devices, find_device
+from nuwa_search.store.store import Store
 
 
 @click.group()
@@ -48,7 +48,7 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
     With -o card.png (or .svg, .pdf) the report card is drawn: predicted against measured latency.
     """
     output = output_from_flags(values)
-    from predictors.report_plot import is_picture
+    from nuwa_search.predictors.report_plot import is_picture
 
     with database(values) as store:
         spec = find_device(name, store)
@@ -77,7 +77,7 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
 
 
 def _draw(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:
-    from service.workflow.report_picture import draw_report
+    from nuwa_search.service.workflow.report_picture import draw_report
 
     known = store.predictors(spec.device_id)
     if not known:
@@ -88,8 +88,8 @@ def _draw(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:
 
 
 def _show_table(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:
-    from latency.table.files import COLUMNS, dict_from_table_row, write_table
-    from service.workflow.device_table import table_of
+    from nuwa_search.latency.table.files import COLUMNS, dict_from_table_row, write_table
+    from nuwa_search.service.workflow.device_table import table_of
 
     output = output_from_flags(values, use_path=False)
     rows = table_of(store, spec)
@@ -117,8 +117,8 @@ def load(name: str, file: Path, **values: Any) -> None:
     predictor to the table and measures only what it still lacks.
     """
     output = output_from_flags(values)
-    from latency.table.files import read_table
-    from service.workflow.device_table import compare_table, store_rows
+    from nuwa_search.latency.table.files import read_table
+    from nuwa_search.service.workflow.device_table import compare_table, store_rows
 
     rows = read_table(file.expanduser())
     with database(values) as store:
@@ -151,8 +151,8 @@ def add(name: str, address: str, runtime: str, precision: Any, batch: int, **val
     output = output_from_flags(values)
     if name in builtin_specs():
         raise NuwaError(f"{name!r} is the name of a built-in device", hint="choose another name")
-    from latency.devices.board_facts import read_board_facts, spec_from_facts
-    from latency.transport.ssh import SshTransport, ssh_address_from_text
+    from nuwa_search.latency.devices.board_facts import read_board_facts, spec_from_facts
+    from nuwa_search.latency.transport.ssh import SshTransport, ssh_address_from_text
 
     parsed = ssh_address_from_text(address)
     transport = SshTransport(parsed)

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from latency.devices.finding import Finding
-from nuwa.errors import NoAnswerError, NuwaError
-from nuwa.settings import default_cache_dir, default_db_url
-from nuwa.store.store import open_store
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.workflow.devices import find_device
+from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.settings import default_cache_dir, default_db_url
+from nuwa_search.latency.devices.finding import Finding
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.store.store import open_store
 
 WANTED_DISK_MB = 1024
 """Room for caches, checkpoints and bundles of a few searches."""
@@ -35,7 +35,7 @@ def command(device: str | None, **values: Any) -> None:
         with database(values) as store:
             spec = find_device(device, store)
         if spec.kind == "ssh":
-            from latency.devices.ssh import ssh_device_from_spec
+            from nuwa_search.latency.devices.ssh import ssh_device_from_spec
 
             board = ssh_device_from_spec(spec)
             try:

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from nuwa.settings import default_cache_dir, default_db_url, user_config_path
-from service.cli.command import NuwaCommand
-from service.cli.commands.config import without_secret
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
+from nuwa_search.core.settings import default_cache_dir, default_db_url, user_config_path
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.commands.config import without_secret
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
 
 PACKAGES = (
     "nuwa-search",

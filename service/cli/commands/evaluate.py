@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from nuwa.task import parse_classes
-from service.cli.command import NuwaCommand
-from service.cli.figures import percent
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.workflow.evaluate import evaluate
+from nuwa_search.core.task import parse_classes
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.figures import percent
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.workflow.evaluate import evaluate
 
 
 @click.command("evaluate", cls=NuwaCommand)

@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from deploy.bundle import read_bundle
-from nuwa.errors import NoAnswerError
-from service.cli.command import NuwaCommand
-from service.cli.confirm import confirmed
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.workflow.devices import find_device
+from nuwa_search.core.errors import NoAnswerError
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.confirm import confirmed
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.workflow.devices import find_device
 
 
 @click.command("export", cls=NuwaCommand)
@@ -55,10 +55,10 @@ def command(folder: Path, **values: Any) -> None:
     the bundle names.
     """
     output = output_from_flags(values)
-    from service.workflow.export import ExportRequest, export_bundle
-    from service.workflow.precision import spec_with_precision
-    from service.workflow.quantise import Int8Images, quantise_bundle
-    from service.workflow.record_steps import record_reexport, said_not_raised
+    from nuwa_search.service.workflow.export import ExportRequest, export_bundle
+    from nuwa_search.service.workflow.precision import spec_with_precision
+    from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
+    from nuwa_search.service.workflow.record_steps import record_reexport, said_not_raised
 
     with database(values) as store:
         spec = find_device(values["device"], store)

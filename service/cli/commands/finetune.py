@@ -6,13 +6,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from nuwa.settings import default_cache_dir
-from service.cli.again import command_to_go_on
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.cli.progress import ProgressLine
+from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.service.cli.again import command_to_go_on
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.progress import ProgressLine
 
 INTERRUPTED = 130
 # command-line name: field of FinetuneRequest
@@ -66,10 +66,10 @@ def command(folder: Path, **values: Any) -> int:
     --resume goes on where a run was interrupted or killed, with the settings it was started with.
     """
     output = output_from_flags(values)
-    from deploy.train.processes import join_processes
-    from service.cli.search_view import SearchWatch
-    from service.workflow.finetune import finetune_bundle
-    from service.workflow.finetune_request import FinetuneRequest
+    from nuwa_search.deploy.train.processes import join_processes
+    from nuwa_search.service.cli.search_view import SearchWatch
+    from nuwa_search.service.workflow.finetune import finetune_bundle
+    from nuwa_search.service.workflow.finetune_request import FinetuneRequest
 
     context = click.get_current_context()
     named = {FIELDS[n] for n in FIELDS if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}

@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from latency.protocol.sustained import SustainedRun, sustain
-from nuwa.device import Measurement, device_json
-from nuwa.errors import NuwaError
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.figures import interval, milliseconds
-from service.cli.flags import with_flags
-from service.cli.output import Output, output_from_flags
-from service.workflow.devices import find_device, opened_device
-from service.workflow.models import fix_free_batch, onnx_from_text
-from service.workflow.pricing import PROTOCOL
+from nuwa_search.core.device import Measurement, device_json
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.protocol.sustained import SustainedRun, sustain
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.figures import interval, milliseconds
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.workflow.devices import find_device, opened_device
+from nuwa_search.service.workflow.models import fix_free_batch, onnx_from_text
+from nuwa_search.service.workflow.pricing import PROTOCOL
 
 
 @click.command("measure", cls=NuwaCommand)

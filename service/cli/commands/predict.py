@@ -4,16 +4,16 @@ from typing import Any
 
 import click
 
-from nuwa.device import device_json
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.figures import interval
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.cli.progress import ProgressLine
-from service.workflow.devices import find_device
-from service.workflow.models import arch_from_text
-from service.workflow.pricing import base_arch_for, board_interval, priced_device
+from nuwa_search.core.device import device_json
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.figures import interval
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.progress import ProgressLine
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.service.workflow.models import arch_from_text
+from nuwa_search.service.workflow.pricing import base_arch_for, board_interval, priced_device
 
 
 @click.command("predict", cls=NuwaCommand)

@@ -7,20 +7,19 @@ from typing import Any
 
 import click
 
-from nuwa.base import Base, load_base
-from nuwa.device import DeviceSpec
-from nuwa.errors import NuwaError
-from nuwa.store.store import Store
-from predictors.profile import ProfileSettings, minutes_of
-from predictors.report_plot import check_picture
-from service.cli.again import command_to_go_on
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import Output, output_from_flags
-from service.cli.progress import Pace, ProgressLine, time_left
-from service.workflow.devices import find_device
-from service.workflow.pricing import (
+from nuwa_search.core.base import Base, load_base
+from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.profile import ProfileSettings, minutes_of
+from nuwa_search.predictors.report_plot import check_picture
+from nuwa_search.service.cli.again import command_to_go_on
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.cli.progress import Pace, ProgressLine, time_left
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.service.workflow.pricing import (
     PROTOCOL,
     Progress,
     exporter_of,
@@ -28,8 +27,9 @@ from service.workflow.pricing import (
     run_profile,
     transfer_profile,
 )
-from service.workflow.profile_answer import head_json, profile_json
-from service.workflow.report_picture import draw_report
+from nuwa_search.service.workflow.profile_answer import head_json, profile_json
+from nuwa_search.service.workflow.report_picture import draw_report
+from nuwa_search.store.store import Store
 
 INTERRUPTED = 130
 
@@ -125,8 +125,8 @@ def _profile(
 
 
 def _write_kit(folder: Path, base: Base, spec: DeviceSpec, output: Output) -> None:
-    from latency.table.kit import write_kit
-    from predictors.kit_plan import nets_of, plan_kit
+    from nuwa_search.latency.table.kit import write_kit
+    from nuwa_search.predictors.kit_plan import nets_of, plan_kit
 
     nets = nets_of(plan_kit(base.arch), base=base.arch)
     files = write_kit(folder, nets, spec=spec, protocol=PROTOCOL, export=exporter_of(spec))

@@ -8,12 +8,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from nuwa.store.store import Store
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import Output, output_from_flags
-from service.cli.query_rows import (
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.cli.query_rows import (
     check_filters,
     devices_from_text,
     find_budgets,
@@ -21,7 +20,7 @@ from service.cli.query_rows import (
     find_comparison,
     find_rows,
 )
-from service.cli.query_view import (
+from nuwa_search.service.cli.query_view import (
     EMPTY,
     SHOWN,
     budget_rows,
@@ -30,8 +29,9 @@ from service.cli.query_view import (
     show_comparison,
     show_subnets,
 )
-from service.cli.table_file import Rows, check_ending, write_rows
-from service.workflow.devices import find_device
+from nuwa_search.service.cli.table_file import Rows, check_ending, write_rows
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.store.store import Store
 
 ROWS_ON_TERMINAL = 100
 """Rows that people are shown where they asked for no number: a database may hold millions."""

@@ -9,19 +9,19 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from nuwa.errors import NuwaError
-from nuwa.interrupts import end_like_ctrl_c
-from nuwa.settings import default_cache_dir, default_db_url
-from nuwa.store.store import Store, open_store
-from nuwa.task import parse_classes
-from service.cli.command import NuwaCommand
-from service.cli.commands.config import without_secret
-from service.cli.flags import with_flags
-from service.cli.output import Output, output_from_flags
-from service.cli.progress import ProgressLine
-from service.workflow.devices import find_device
-from service.workflow.request import SearchRequest, check_study, new_study, request_from_dict
-from service.workflow.sources import absolute_path
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.interrupts import end_like_ctrl_c
+from nuwa_search.core.settings import default_cache_dir, default_db_url
+from nuwa_search.core.task import parse_classes
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.commands.config import without_secret
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.cli.progress import ProgressLine
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.service.workflow.request import SearchRequest, check_study, new_study, request_from_dict
+from nuwa_search.service.workflow.sources import absolute_path
+from nuwa_search.store.store import Store, open_store
 
 INTERRUPTED = 130
 INFEASIBLE = 1
@@ -47,7 +47,7 @@ def command(ctx: click.Context, /, **values: Any) -> int:
         request, study = _request(ctx, values, store)
         find_device(request.device, store)
         if values["dry_run"]:
-            from service.workflow.check_request import check_request
+            from nuwa_search.service.workflow.check_request import check_request
 
             check_request(request, store, study=study)
             _show_plan(request, study, output)
@@ -132,8 +132,8 @@ def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store)
 def _run(request: SearchRequest, study: str, store: Store, values: Mapping[str, Any], output: Output) -> int:
     with ProgressLine(enabled=output.shows_progress) as line:
         line.step(f"study {study}: loading")
-        from service.cli.search_view import SearchWatch, announce, show_answer
-        from service.workflow.search import run_search
+        from nuwa_search.service.cli.search_view import SearchWatch, announce, show_answer
+        from nuwa_search.service.workflow.search import run_search
 
         line.step(announce(request, study=study))
         try:
@@ -171,7 +171,7 @@ def resume_line(study: str, values: Mapping[str, Any]) -> str:
 
 
 def _show_plan(request: SearchRequest, study: str, output: Output) -> None:
-    from service.workflow.request import dict_from_request
+    from nuwa_search.service.workflow.request import dict_from_request
 
     plan = {"schema": "nuwa.search-plan/1", "study": study, **dict_from_request(request)}
     if output.json:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nuwa.errors import NuwaError, OutsideError
-from nuwa.interrupts import end_like_ctrl_c
-from nuwa.settings import default_db_url
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.cli.service_log import log_to_stderr
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.interrupts import end_like_ctrl_c
+from nuwa_search.core.settings import default_db_url
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.service_log import log_to_stderr
 
 if TYPE_CHECKING:
-    from service.api.settings import ServiceSettings
+    from nuwa_search.service.api.settings import ServiceSettings
 
 MIN_TOKEN_LENGTH = 16
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -80,8 +80,8 @@ def command(
     log_to_stderr(is_verbose=not values["quiet"])
     import uvicorn
 
-    from service.api.app import create_app
-    from service.worker.pool import WorkerPool
+    from nuwa_search.service.api.app import create_app
+    from nuwa_search.service.worker.pool import WorkerPool
 
     with ExitStack() as stack:
         store = stack.enter_context(database(values))
@@ -113,7 +113,7 @@ def settings_from(
     Raises:
         NuwaError: If a root is no folder, or an address other than this machine's goes without a token.
     """
-    from service.api.settings import ServiceSettings
+    from nuwa_search.service.api.settings import ServiceSettings
 
     token = _token(token_file)
     if token is None and not is_loopback(host):

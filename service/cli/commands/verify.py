@@ -6,19 +6,19 @@ from typing import Any
 
 import click
 
-from deploy.bundle import ARCH, WEIGHTS, read_bundle
-from deploy.file_hashes import CERTIFICATE
-from deploy.verify_bundle import BundleCheck, verify_bundle
-from nuwa.errors import NoAnswerError, NuwaError, OutsideError
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.figures import interval
-from service.cli.flags import with_flags
-from service.cli.output import Output, output_from_flags
-from service.workflow.devices import find_device, opened_device
-from service.workflow.models import onnx_from_text
-from service.workflow.precision import spec_of_bundle
-from service.workflow.pricing import PROTOCOL
+from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
+from nuwa_search.deploy.bundle import ARCH, WEIGHTS, read_bundle
+from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.deploy.verify_bundle import BundleCheck, verify_bundle
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.figures import interval
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.workflow.devices import find_device, opened_device
+from nuwa_search.service.workflow.models import onnx_from_text
+from nuwa_search.service.workflow.precision import spec_of_bundle
+from nuwa_search.service.workflow.pricing import PROTOCOL
 
 
 @click.command("verify", cls=NuwaCommand)

@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from nuwa.settings import default_cache_dir
-from service.cli.command import NuwaCommand
-from service.cli.database import database
-from service.cli.flags import with_flags
-from service.cli.output import output_from_flags
-from service.cli.service_log import log_to_stderr
+from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.service_log import log_to_stderr
 
 PARENT_POLL_S = 2.0
 
@@ -37,7 +37,7 @@ def command(once: bool, max_jobs: int | None, parent_pid: int | None, **values: 
     _stop_on_sigterm(stop)
     if parent_pid is not None:
         threading.Thread(target=_end_with, args=(parent_pid,), name="nuwa-parent-watch", daemon=True).start()
-    from service.worker.worker import Worker
+    from nuwa_search.service.worker.worker import Worker
 
     with database(values) as store:
         worker = Worker(store, cache_dir=Path(values["cache_dir"] or default_cache_dir()), stop=stop)
@@ -74,7 +74,7 @@ def _end_with(parent_pid: int) -> None:
 
     Again and again: Python swallows an interrupt that arrives inside a destructor.
     """
-    from service.worker.watch import REPEAT_S, interrupt_main_thread
+    from nuwa_search.service.worker.watch import REPEAT_S, interrupt_main_thread
 
     pause = threading.Event()
     while os.getppid() == parent_pid:

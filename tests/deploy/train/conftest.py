@@ -1,10 +1,5 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))  # train_toys is shared by these tests and their subprocesses
 
 
 @pytest.fixture(autouse=True)

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from train_toys import make_split, make_vit
 
-from deploy.train.base_config import BaseDesign, BaseTrainConfig
-from deploy.train.base_train import train_base
-from deploy.train.held_out import hold_out
-from deploy.train.recipe import AugmentConfig
-from deploy.train.score import score_split
-from deploy.train.to_timm import timm_from_plain
-from nuwa.arch import BlockSpec
-from nuwa.base import load_base
-from nuwa.errors import NuwaError
-from nuwa.images import ImageSet, Preprocess
-from nuwa.tensors import split_tensors
-from nuwa.vit import PlainViT
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.base import load_base
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import ImageSet, Preprocess
+from nuwa_search.core.tensors import split_tensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig
+from nuwa_search.deploy.train.base_train import train_base
+from nuwa_search.deploy.train.held_out import hold_out
+from nuwa_search.deploy.train.recipe import AugmentConfig
+from nuwa_search.deploy.train.score import score_split
+from nuwa_search.deploy.train.to_timm import timm_from_plain
+from tests.support.train_toys import make_split, make_vit
 
 PREPROCESS = Preprocess(img_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3), interpolation="bilinear")
 DESIGN = BaseDesign(

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_toys import CONFIG, PREPROCESS, make_split, make_vit, run
 
-from deploy.train.config import FinetuneConfig
-from deploy.train.finetune import finetune
-from deploy.train.score import score_split
-from deploy.train.teacher import Teacher
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.finetune import finetune
+from nuwa_search.deploy.train.score import score_split
+from nuwa_search.deploy.train.teacher import Teacher
+from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit, run
 
 ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("train_toys.py")
+SCRIPT = ROOT / "tests" / "support" / "train_toys.py"
 
 
 def weights(result):
@@ -174,7 +174,7 @@ def test_divergence_is_rolled_back_and_given_up_in_the_end():
 
 
 def test_a_run_recovers_from_a_passing_fault(monkeypatch):
-    from deploy.train.distil_job import DistilJob
+    from nuwa_search.deploy.train.distil_job import DistilJob
 
     honest, calls = DistilJob.batch_loss, []
 
@@ -204,7 +204,7 @@ def test_a_student_that_is_not_finite_is_refused():
 
 def test_what_does_not_fit_together_is_refused():
     data = {"train": make_split(48), "search": make_split(9), "preprocess": PREPROCESS}
-    from nuwa.heads import restrict_head
+    from nuwa_search.core.heads import restrict_head
 
     with pytest.raises(NuwaError, match="its teacher 2"):
         finetune(make_vit(), teacher=Teacher(restrict_head(make_vit(), (0, 1))), **data, config=CONFIG)

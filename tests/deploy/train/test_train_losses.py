@@ -3,11 +3,11 @@ import math
 import pytest
 import torch
 from torch.nn import functional as F
-from train_toys import make_vit
 
-from deploy.train.losses import distil_kl, fit_feature_map, relation_kl, relation_loss, smooth_targets
-from deploy.train.traced import Qkv, Traced, middle_block, qkv_at
-from nuwa.errors import NuwaError
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.train.losses import distil_kl, fit_feature_map, relation_kl, relation_loss, smooth_targets
+from nuwa_search.deploy.train.traced import Qkv, Traced, middle_block, qkv_at
+from tests.support.train_toys import make_vit
 
 
 def test_distil_kl_is_the_definition():

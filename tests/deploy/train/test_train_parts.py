@@ -4,18 +4,18 @@ import math
 
 import pytest
 import torch
-from train_toys import PREPROCESS, make_split, make_vit
 
-from deploy.train.batches import plan_batches
-from deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from deploy.train.config import FinetuneConfig
-from deploy.train.optimiser import make_optimiser, make_schedule, set_lr
-from deploy.train.processes import join_processes
-from deploy.train.recipe import Recipe
-from deploy.train.score import Score, score_split
-from deploy.train.watch import loss_problem, score_problem
-from nuwa.errors import NuwaError
-from nuwa.tensors import logits_of
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tensors import logits_of
+from nuwa_search.deploy.train.batches import plan_batches
+from nuwa_search.deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.optimiser import make_optimiser, make_schedule, set_lr
+from nuwa_search.deploy.train.processes import join_processes
+from nuwa_search.deploy.train.recipe import Recipe
+from nuwa_search.deploy.train.score import Score, score_split
+from nuwa_search.deploy.train.watch import loss_problem, score_problem
+from tests.support.train_toys import PREPROCESS, make_split, make_vit
 
 
 def test_an_epoch_shows_every_image_once_split_over_parts_and_processes():

@@ -2,15 +2,15 @@ import dataclasses
 
 import pytest
 import torch
-from train_toys import CONFIG, PREPROCESS, make_split, make_vit, run
 
-from deploy.train.augment import render
-from deploy.train.finetune import finetune
-from deploy.train.recipe import AugmentConfig
-from deploy.train.score import score_split
-from deploy.train.teacher import Teacher, hash_split, view_key
-from deploy.train.tuned_teacher import tuned_teacher
-from deploy.train.views import draw_view
+from nuwa_search.deploy.train.augment import render
+from nuwa_search.deploy.train.finetune import finetune
+from nuwa_search.deploy.train.recipe import AugmentConfig
+from nuwa_search.deploy.train.score import score_split
+from nuwa_search.deploy.train.teacher import Teacher, hash_split, view_key
+from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
+from nuwa_search.deploy.train.views import draw_view
+from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit, run
 
 CPU = torch.device("cpu")
 
@@ -93,7 +93,7 @@ def test_a_tuned_teacher_is_better_and_made_once(tmp_path, monkeypatch):
     data = {"train": make_split(48), "search": search, "preprocess": PREPROCESS, "config": config}
     first = tuned_teacher(base, **data, cache_dir=tmp_path)
     assert score_split(first.model, search, PREPROCESS).beats(score_split(base, search, PREPROCESS))
-    monkeypatch.setattr("deploy.train.tuned_teacher.finetune", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("nuwa_search.deploy.train.tuned_teacher.finetune", lambda *_, **__: 1 / 0)
     again = tuned_teacher(base, **data, cache_dir=tmp_path)
     assert again.teacher_id == first.teacher_id
     with pytest.raises(ZeroDivisionError):

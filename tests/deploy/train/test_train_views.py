@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from train_toys import PREPROCESS, make_split
 
-from deploy.train.augment import box_mask, mix_targets, render
-from deploy.train.losses import smooth_targets
-from deploy.train.recipe import NO_AUGMENT, AugmentConfig, Recipe
-from deploy.train.views import draw_view, view_of_epoch
-from nuwa.tensors import normalise
+from nuwa_search.core.tensors import normalise
+from nuwa_search.deploy.train.augment import box_mask, mix_targets, render
+from nuwa_search.deploy.train.losses import smooth_targets
+from nuwa_search.deploy.train.recipe import NO_AUGMENT, AugmentConfig, Recipe
+from nuwa_search.deploy.train.views import draw_view, view_of_epoch
+from tests.support.train_toys import PREPROCESS, make_split
 
 FULL = Recipe(
     augment=AugmentConfig(shift=0.2, jitter=0.3, erase=0.5, rand_ops=2, rand_magnitude=0.8), mixup=0.4, cutmix=1.0
@@ -105,7 +105,7 @@ def test_everything_at_once_stays_in_range():
 
 
 def test_no_magnitude_no_change_but_autocontrast():
-    from deploy.train.randaugment import COLOUR_OPS, NUM_GEOMETRIC, apply_random_ops
+    from nuwa_search.deploy.train.randaugment import COLOUR_OPS, NUM_GEOMETRIC, apply_random_ops
 
     images = torch.rand(13, 3, 16, 16)
     kinds = torch.arange(13)[:, None] % (NUM_GEOMETRIC + len(COLOUR_OPS))

@@ -1,0 +1,194 @@
+"""The architecture of a plain ViT as a value: what a search proposes and a module is built from."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from nuwa_search.core.errors import NuwaError
+
+GlobalPool = Literal["token", "avg", "dist"]
+NormKind = Literal["layernorm", "rmsnorm"]
+FinalNorm = Literal["before_pool", "after_pool", "none"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
+
+_HINT = "an arch file is as a bundle's arch.json or an answer of nuwa search --json has it"
+
+
+@dataclass(frozen=True, order=True)
+class BlockSpec:
+    """One transformer block; a width of 0 removes its branch.
+
+    Args:
+        num_heads: Attention heads; 0 removes the attention branch.
+        qk_dim: Width of query and key per head.
+        v_dim: Width of value per head.
+        mlp_width: Hidden neurons of the MLP; 0 removes the MLP branch.
+    """
+
+    num_heads: int
+    qk_dim: int
+    v_dim: int
+    mlp_width: int
+
+    def __post_init__(self) -> None:
+        widths = (self.num_heads, self.qk_dim, self.v_dim)
+        if min(*widths, self.mlp_width) < 0 or (min(widths) == 0) != (max(widths) == 0):
+            raise NuwaError(
+                f"a block needs widths >= 0, and heads, qk_dim, v_dim all zero or none, found {self}",
+                hint="write 0 for num_heads, qk_dim and v_dim to drop the attention branch",
+            )
+
+    @property
+    def has_attn(self) -> bool:
+        return self.num_heads > 0
+
+    @property
+    def has_mlp(self) -> bool:
+        return self.mlp_width > 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the block is gone."""
+        return not (self.has_attn or self.has_mlp)
+
+    def fits_in(self, other: "BlockSpec") -> bool:
+        """Whether every width is at most that of ``other``."""
+        return (
+            self.num_heads <= other.num_heads
+            and self.qk_dim <= other.qk_dim
+            and self.v_dim <= other.v_dim
+            and self.mlp_width <= other.mlp_width
+        )
+
+
+EMPTY_BLOCK = BlockSpec(0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Arch:
+    """Shape of a whole ViT, in timm's names for the dimensions.
+
+    ``blocks`` may hold empty entries: in an arch cut from a base they mark the base's blocks that
+    are gone, so position ``i`` always speaks of the base's block ``i``. ``arch_id`` ignores them:
+    it means shape only.
+
+    Args:
+        blocks: One spec per block, first to last.
+        embed_dim: Width C of the residual stream (B, N, C).
+        num_classes: Outputs of the head.
+        img_size: Side of the square input image in pixels.
+        patch_size: Side of a square patch in pixels; divides ``img_size``.
+        in_chans: Input channels.
+        num_prefix_tokens: Class, distillation and register tokens before the patch tokens.
+        global_pool: ``token`` reads the first token, ``avg`` the mean over patch tokens, ``dist`` the
+            first two tokens through one head over their concatenation (distilled DeiT).
+        qkv_bias: Whether query, key and value have biases.
+        norm: Kind of all norms; cutting ``embed_dim`` by rotation turns layernorm into rmsnorm.
+        norm_eps: Epsilon of all norms inside the blocks.
+        pre_norm: Whether a norm stands before the first block (CLIP style).
+        final_norm: Where the last norm stands, relative to pooling.
+        act: Activation of the MLPs.
+    """
+
+    blocks: tuple[BlockSpec, ...]
+    embed_dim: int
+    num_classes: int
+    img_size: int
+    patch_size: int
+    in_chans: int = 3
+    num_prefix_tokens: int = 1
+    global_pool: GlobalPool = "token"
+    qkv_bias: bool = True
+    norm: NormKind = "layernorm"
+    norm_eps: float = 1e-6
+    pre_norm: bool = False
+    final_norm: FinalNorm = "before_pool"
+    act: Activation = "gelu"
+
+    def __post_init__(self) -> None:
+        for name in ("embed_dim", "num_classes", "img_size", "patch_size", "in_chans"):
+            if getattr(self, name) < 1:
+                raise NuwaError(f"arch needs {name} >= 1, found {getattr(self, name)}", hint=_HINT)
+        if self.img_size % self.patch_size:
+            raise NuwaError(
+                f"arch needs patch_size to divide img_size, found {self.patch_size} and {self.img_size}", hint=_HINT
+            )
+        needed = {"token": 1, "dist": 2, "avg": 0}.get(self.global_pool)
+        if needed is None or self.num_prefix_tokens < needed:
+            raise NuwaError(
+                f"pooling {self.global_pool!r} cannot work with {self.num_prefix_tokens} prefix tokens", hint=_HINT
+            )
+        if not (self.norm_eps > 0 and math.isfinite(self.norm_eps)):
+            raise NuwaError(f"arch needs a positive norm_eps, found {self.norm_eps}", hint=_HINT)
+        choices = {"norm": NormKind, "final_norm": FinalNorm, "act": Activation}
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                raise NuwaError(f"arch needs {name} among {get_args(kind)}, found {getattr(self, name)!r}", hint=_HINT)
+
+    @property
+    def depth(self) -> int:
+        """Blocks that are there, whole or with one branch."""
+        return sum(not block.is_empty for block in self.blocks)
+
+    @property
+    def num_patches(self) -> int:
+        return (self.img_size // self.patch_size) ** 2
+
+    @property
+    def num_tokens(self) -> int:
+        """Length N of the residual stream (B, N, C)."""
+        return self.num_patches + self.num_prefix_tokens
+
+    @property
+    def head_in_features(self) -> int:
+        return self.embed_dim * (2 if self.global_pool == "dist" else 1)
+
+    def compact(self) -> "Arch":
+        """Return the same shape without the entries of blocks that are gone."""
+        return dataclasses.replace(self, blocks=tuple(b for b in self.blocks if not b.is_empty))
+
+    @cached_property
+    def arch_id(self) -> str:
+        """Identify the shape: 16 hex digits of the SHA-256 of its canonical JSON."""
+        text = json.dumps(dict_from_arch(self.compact()), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def fits_in(self, base: "Arch") -> bool:
+        """Whether ``derive`` can cut this arch out of ``base``: same positions, no width grown."""
+        return (
+            len(self.blocks) == len(base.blocks)
+            and self.embed_dim <= base.embed_dim
+            and all(mine.fits_in(theirs) for mine, theirs in zip(self.blocks, base.blocks, strict=True))
+        )
+
+
+_ARCH_FIELDS = tuple(field.name for field in dataclasses.fields(Arch))
+_BLOCK_FIELDS = tuple(field.name for field in dataclasses.fields(BlockSpec))
+
+
+def dict_from_arch(arch: Arch) -> dict[str, Any]:
+    """Turn an arch into plain JSON values."""
+    # by hand: `asdict` copies deeply and takes twenty times as long, and a profile asks ten thousand times
+    values = {name: getattr(arch, name) for name in _ARCH_FIELDS}
+    return values | {"blocks": [{name: getattr(b, name) for name in _BLOCK_FIELDS} for b in arch.blocks]}
+
+
+def arch_from_dict(values: Mapping[str, Any]) -> Arch:
+    """Read an arch back from ``dict_from_arch``'s form.
+
+    Raises:
+        NuwaError: If a field is missing, unknown or out of range.
+    """
+    try:
+        blocks = tuple(BlockSpec(**block) for block in values["blocks"])
+        return Arch(**{**values, "blocks": blocks})
+    except (TypeError, KeyError) as error:
+        raise NuwaError(
+            f"not an arch: {error}",
+            hint="an arch file holds the JSON that `nuwa search --json` shows under subnet.arch",
+        ) from error

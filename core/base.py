@@ -1,0 +1,175 @@
+"""Load a base ViT: from timm, the Hub, a local folder in timm's hub format, or the package."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import timm
+from timm.data import ImageNetInfo, infer_imagenet_subset
+from torch import nn
+
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.from_timm import SUPPORTED, plain_from_timm
+from nuwa_search.core.images import Interpolation, Preprocess
+from nuwa_search.core.suggest import unknown_name
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors, read_tensors
+
+ASSETS_DIR = Path(__file__).parent / "assets"
+DEFAULT_BASE = "default"
+RANDOM_PREFIX = "random:"
+VIT_MODULES = ("vision_transformer", "deit")
+"""timm's files that define ``VisionTransformer`` and its distilled sibling."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A pretrained ViT with what is needed to use it.
+
+    Args:
+        name: What the user called it.
+        model: In FP32 and evaluation mode.
+        label_names: One name per output.
+        preprocess: How its images are made.
+        base_id: Hash of its arch and tensors.
+        search_hashes: ``ImageSet.hashes`` of images held out when it was trained; empty when unknown.
+    """
+
+    name: str
+    model: PlainViT
+    label_names: tuple[str, ...]
+    preprocess: Preprocess
+    base_id: str
+    search_hashes: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def arch(self) -> Arch:
+        return self.model.arch
+
+
+def load_base(name: str = DEFAULT_BASE) -> Base:
+    """Load a base by name.
+
+    Args:
+        name: ``default`` (ships in the package), a local folder in timm's hub format (a name that
+            starts with ``.``, ``/`` or ``~`` is always a path), ``hf-hub:owner/model``, a timm model name
+            (weights through the Hugging Face cache; ``HF_HUB_OFFLINE`` is honoured), or
+            ``random:NAME`` for a timm model with untrained weights (shapes and latency only).
+
+    Raises:
+        NuwaError: If the name is unknown, files are missing or corrupt, or the model is no supported ViT.
+        OutsideError: If weights cannot be fetched.
+    """
+    if name == DEFAULT_BASE:
+        return _from_folder(ASSETS_DIR / "base", name)
+    folder = Path(name).expanduser()
+    if name.startswith((".", "/", "~")) or (folder / "config.json").exists():
+        return _from_folder(folder, name)
+    return _from_timm(name)
+
+
+def _from_folder(folder: Path, name: str) -> Base:
+    config = read_hub_config(folder)
+    tensors = folder / "model.safetensors"
+    read_tensors(tensors)  # a corrupt file must fail in our words before timm sees it
+    try:
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (RuntimeError, KeyError, TypeError, ValueError, AssertionError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NuwaError(
+            f"base {folder} cannot be built from its config.json and weights: {first}",
+            hint="config.json needs the architecture and model_args that the weights were saved with",
+        ) from error
+    held_out = folder / "search_split.json"
+    hashes = json.loads(held_out.read_text())["hashes"] if held_out.exists() else []
+    return _base_of(model, name, config.get("label_names"), frozenset(hashes))
+
+
+def read_hub_config(folder: Path) -> dict[str, Any]:
+    """Read ``config.json`` of a folder in timm's hub format.
+
+    Raises:
+        NuwaError: If the folder or file is missing, is not JSON, or names no architecture.
+    """
+    path = folder / "config.json"
+    hint = "a base folder holds config.json and model.safetensors, as timm's save_for_hf writes them"
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise NuwaError(f"no base at {folder}: config.json is missing", hint=hint) from error
+    except (OSError, ValueError) as error:
+        raise NuwaError(f"{path} cannot be read as JSON: {error}", hint=hint) from error
+    if not isinstance(config, dict) or "architecture" not in config:
+        raise NuwaError(f"{path} names no architecture", hint=hint)
+    return config
+
+
+def _from_timm(name: str) -> Base:
+    is_random = name.startswith(RANDOM_PREFIX)
+    timm_name = name.removeprefix(RANDOM_PREFIX)
+    if not timm_name.startswith("hf-hub:") and not timm.is_model(timm_name):
+        raise unknown_name(
+            "base", timm_name, timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
+        )
+    if not timm_name.startswith("hf-hub:"):
+        require_vit_name(timm_name)
+    try:
+        model = timm.create_model(timm_name, pretrained=not is_random)
+    except (OSError, ConnectionError) as error:
+        raise OutsideError(
+            f"weights of base {timm_name!r} could not be fetched ({type(error).__name__})",
+            hint="check the network, or give --base a local folder with config.json and model.safetensors",
+        ) from error
+    except RuntimeError as error:
+        raise NuwaError(
+            f"base {timm_name!r}: {str(error).splitlines()[0]}",
+            hint="nuwa base ls lists bases; a name that starts with ./ is a folder",
+        ) from error
+    return _base_of(model, name, None, frozenset())
+
+
+def require_vit_name(timm_name: str) -> None:
+    """Refuse a timm model of another family before its weights are fetched.
+
+    Raises:
+        NuwaError: If timm defines it outside its plain ViTs.
+    """
+    module = timm.model_entrypoint(timm_name).__module__.rpartition(".")[2]
+    if module not in VIT_MODULES:
+        raise NuwaError(
+            f"base {timm_name!r} is not supported: timm has it in {module}, not among its plain ViTs",
+            hint=f"supported: {SUPPORTED}",
+        )
+
+
+def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: frozenset[str]) -> Base:
+    plain = plain_from_timm(model, name=name)
+    config: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
+    given = label_names or config.get("label_names")
+    labels = tuple(str(n) for n in given) if given else _imagenet_names(model, plain.arch.num_classes)
+    if len(labels) != plain.arch.num_classes:
+        raise NuwaError(
+            f"base {name!r} has {plain.arch.num_classes} outputs but {len(labels)} label names",
+            hint="give config.json one name in label_names per output",
+        )
+    interpolation = config.get("interpolation", "bicubic")
+    preprocess = Preprocess(
+        img_size=plain.arch.img_size,
+        mean=tuple(float(v) for v in config["mean"]),
+        std=tuple(float(v) for v in config["std"]),
+        interpolation=cast(Interpolation, interpolation if interpolation in get_args(Interpolation) else "bicubic"),
+        crop_pct=float(config.get("crop_pct") or 1.0),
+    )
+    base_id = hash_tensors(plain.state_dict()) + plain.arch.arch_id[:4]
+    return Base(name, plain, labels, preprocess, base_id, search_hashes)
+
+
+def _imagenet_names(model: nn.Module, num_classes: int) -> tuple[str, ...]:
+    subset = infer_imagenet_subset(model)
+    if subset:
+        info = ImageNetInfo(subset)
+        if info.num_classes() == num_classes:
+            return tuple(info.index_to_description(k).split(",")[0] for k in range(num_classes))
+    return tuple(f"class_{k}" for k in range(num_classes))

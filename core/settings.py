@@ -1,0 +1,101 @@
+"""Settings from files and environment: flag > NUWA_* environment > ./nuwa.toml > user file > default.
+
+This module finds and checks the values; the command line turns them into options.
+"""
+
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.suggest import unknown_name
+
+APP_NAME = "nuwa-search"
+PROJECT_FILE = "nuwa.toml"
+ENV_PREFIX = "NUWA_"
+
+SettingValue = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value with where it came from, as ``nuwa config show`` prints it."""
+
+    name: str
+    value: SettingValue
+    source: str
+
+
+def user_config_path() -> Path:
+    """Name the user's settings file."""
+    return platformdirs.user_config_path(APP_NAME) / PROJECT_FILE
+
+
+def default_db_url() -> str:
+    """Name the SQLite file used when no ``--db`` is given."""
+    return f"sqlite:///{platformdirs.user_data_path(APP_NAME) / 'nuwa.sqlite'}"
+
+
+def default_cache_dir() -> Path:
+    """Name the folder for caches that can be deleted at any time."""
+    return platformdirs.user_cache_path(APP_NAME)
+
+
+def file_settings(known: Collection[str], *, config_path: Path | None = None) -> dict[str, Setting]:
+    """Read settings files; the project's file (or ``config_path`` in its place) wins over the user's.
+
+    Args:
+        known: Names that may stand in a file, such as ``budget-ms``.
+        config_path: File given by ``--config``; it must exist.
+
+    Raises:
+        NuwaError: If a file is no TOML or holds an unknown key or a value that is no scalar.
+    """
+    project = config_path if config_path is not None else Path(PROJECT_FILE)
+    if config_path is not None and not config_path.is_file():
+        raise NuwaError(
+            f"no settings file {config_path}", hint="check --config; without it ./nuwa.toml is read where there is one"
+        )
+    out: dict[str, Setting] = {}
+    for path in (user_config_path(), project):
+        if path.is_file():
+            out |= _read(path, known)
+    return out
+
+
+def _read(path: Path, known: Collection[str]) -> dict[str, Setting]:
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise NuwaError(
+            f"settings file {path} cannot be read: {error}",
+            hint="write one setting a line as TOML, such as: trials = 100",
+        ) from error
+    out = {}
+    for key, value in values.items():
+        name = key.replace("_", "-")
+        if name not in known:
+            raise unknown_name(f"setting in {path}", key, known, hint="`nuwa config show` lists all settings")
+        if not isinstance(value, str | int | float | bool):
+            raise NuwaError(
+                f"setting {key} in {path} is a {type(value).__name__}, wanted text, number or true/false",
+                hint='write one value; a list of classes is text: classes = "bus,train"',
+            )
+        out[name] = Setting(name, value, str(path))
+    return out
+
+
+def env_name(name: str) -> str:
+    """Name the environment variable of a setting: ``budget-ms`` reads ``NUWA_BUDGET_MS``."""
+    return ENV_PREFIX + name.replace("-", "_").upper()
+
+
+def unknown_env_names(known: Collection[str], environ: Mapping[str, str] | None = None) -> list[str]:
+    """List ``NUWA_*`` variables that no setting reads."""
+    names = os.environ if environ is None else environ
+    read = {env_name(name) for name in known}
+    return sorted(name for name in names if name.startswith(ENV_PREFIX) and name not in read)

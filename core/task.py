@@ -1,0 +1,219 @@
+"""A task: some classes of a data set, split for training, searching and one final test."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import WHOLE, ImageSet
+from nuwa_search.core.suggest import unknown_name
+
+Mask = npt.NDArray[np.bool_]
+
+SEARCH_FRACTION = 0.2
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """Classes and three disjoint splits; labels run 0..len(class_names)-1 in all of them.
+
+    Args:
+        data: Where the images came from.
+        class_names: In the order of the outputs.
+        base_classes: Output of the base for each class; None when the base does not know them all.
+        train: For statistics and fine-tuning.
+        search: For scoring candidates.
+        test: Opened once, after the search.
+        search_split_seen_by_base: Whether the base may have been trained on the search split; None
+            where the base does not know these classes.
+    """
+
+    data: str
+    class_names: tuple[str, ...]
+    base_classes: tuple[int, ...] | None
+    train: ImageSet
+    search: ImageSet
+    test: ImageSet
+    search_split_seen_by_base: bool | None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def task_id(self) -> str:
+        """Identify classes and all three splits (16 hex digits)."""
+        parts = [*self.class_names, self.train.content_hash, self.search.content_hash, self.test.content_hash]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def parse_classes(text: str) -> tuple[str, ...]:
+    """Read ``a,b,c`` or ``@file`` (one class a line, ``#`` starts a comment) into names or indices.
+
+    Raises:
+        NuwaError: If the file is missing, or no class is named, or one is named twice.
+    """
+    if text.startswith("@"):
+        path = Path(text[1:]).expanduser()
+        try:
+            parts = [line.split("#")[0] for line in path.read_text().splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise NuwaError(
+                f"class file {path} cannot be read: {error}", hint="write one class a line, or give --classes a,b,c"
+            ) from error
+    else:
+        parts = text.split(",")
+    names = tuple(part.strip() for part in parts if part.strip())
+    if not names:
+        raise NuwaError("the class list is empty", hint="name at least two: --classes bicycle,bus")
+    return names
+
+
+def resolve_classes(wanted: Sequence[str | int] | None, label_names: Sequence[str]) -> tuple[int, ...]:
+    """Find classes by name (case, spaces, ``-`` and ``_`` do not matter) or by index; None means all.
+
+    Text is a name first and an index second; an ``int`` is always an index.
+
+    Raises:
+        NuwaError: If a class is unknown, named twice, or fewer than two are left.
+    """
+    if wanted is None:
+        chosen = list(range(len(label_names)))
+    else:
+        place = {_key(name): k for k, name in enumerate(label_names)}
+        chosen = [_resolve_one(name, place, label_names) for name in wanted]
+    twice = sorted({label_names[k] for k in chosen if chosen.count(k) > 1}) if len(chosen) < 5000 else []
+    if twice:
+        raise NuwaError(f"classes named twice: {', '.join(twice)}", hint="name each class once")
+    if len(chosen) < 2:
+        raise NuwaError(
+            f"a task needs at least two classes, found {len(chosen)}", hint="name more with --classes a,b,c"
+        )
+    return tuple(chosen)
+
+
+def match_labels(names: Sequence[str], outputs: Sequence[str]) -> tuple[int, ...] | None:
+    """Find a model's output for each class name; None where it does not know them all."""
+    known = {_key(name): k for k, name in enumerate(outputs)}
+    found = tuple(known.get(_key(name), -1) for name in names)
+    return found if -1 not in found and len(set(found)) == len(found) else None
+
+
+def _key(name: str) -> str:
+    return name.casefold().replace("_", " ").replace("-", " ").strip()
+
+
+def _resolve_one(name: str | int, place: Mapping[str, int], label_names: Sequence[str]) -> int:
+    if isinstance(name, str) and _key(name) in place:
+        return place[_key(name)]
+    if isinstance(name, int) or name.isdecimal():
+        if int(name) < len(label_names):
+            return int(name)
+        raise NuwaError(
+            f"class index {name} is outside 0..{len(label_names) - 1}", hint="indices count from 0; names work as well"
+        )
+    raise unknown_name("class", name, label_names)
+
+
+def make_task(
+    splits: Mapping[str, ImageSet],
+    *,
+    data: str,
+    base_labels: Sequence[str],
+    classes: Sequence[str | int] | None = None,
+    held_out: frozenset[str] = frozenset(),
+    seed: int = 0,
+) -> Task:
+    """Choose classes and split images into train, search and test, class by class.
+
+    Args:
+        splits: What ``nuwa_search.core.dataset.load_dataset`` gave. With ``train`` and ``test`` (or ``val`` in its
+            place), a fifth of ``train`` becomes the search split, or ``val`` if there is ``test`` too, or
+            the images in ``held_out``; with one split only, a fifth each becomes search and test.
+        data: What to call the data.
+        base_labels: Label names of the base, to find its outputs for these classes.
+        classes: Names or indices in the data set's labels; None for all.
+        held_out: Hashes of images the base has not seen in training.
+        seed: Of the split.
+
+    Raises:
+        NuwaError: If a class is unknown or has too few images for its splits.
+    """
+    source = splits.get("train") or splits.get(WHOLE)
+    if source is None:
+        raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train", hint="add a train split")
+    chosen = resolve_classes(classes, source.label_names)
+    pool = source.only(chosen)
+    rng = np.random.default_rng(seed)
+    final = splits.get("test") or splits.get("val")
+    if final is None:
+        _require_images(pool, 5, data)
+        pool, test = _divide(pool, _pick(pool, TEST_FRACTION, rng))
+        fraction = SEARCH_FRACTION / (1 - TEST_FRACTION)
+    else:
+        _require_images(pool, 3, data)
+        test = _matching(final, source, chosen, f"the test split of {data}")
+        fraction = SEARCH_FRACTION
+    is_held_out = np.asarray([h in held_out for h in pool.hashes]) if held_out else np.zeros(len(pool), dtype=bool)
+    unseen = _covers_all(pool, is_held_out)
+    if unseen:
+        train, search = _divide(pool, is_held_out)
+    elif "test" in splits and "val" in splits:
+        train, search = pool, _matching(splits["val"], source, chosen, f"the validation split of {data}")
+    else:
+        train, search = _divide(pool, _pick(pool, fraction, rng))
+    names = tuple(source.label_names[c] for c in chosen)
+    base_classes = match_labels(names, base_labels)
+    return Task(
+        data=data,
+        class_names=names,
+        base_classes=base_classes,
+        train=train,
+        search=search,
+        test=test,
+        search_split_seen_by_base=None if base_classes is None else not unseen,
+    )
+
+
+def _require_images(images: ImageSet, least: int, data: str) -> None:
+    counts = images.counts()
+    for name, count in zip(images.label_names, counts, strict=True):
+        if count < least:
+            raise NuwaError(
+                f"class {name!r} has {count} images in {data}, wanted at least {least}",
+                hint="name other classes with --classes, or data with more images",
+            )
+
+
+def _matching(images: ImageSet, source: ImageSet, chosen: Sequence[int], where: str) -> ImageSet:
+    if images.label_names != source.label_names:
+        raise NuwaError(
+            f"{where} has other label names than its train split", hint="give every split the same label names"
+        )
+    picked = images.only(chosen)
+    _require_images(picked, 1, where)
+    return picked
+
+
+def _divide(images: ImageSet, picked: Mask) -> tuple[ImageSet, ImageSet]:
+    return images.take(np.flatnonzero(~picked)), images.take(np.flatnonzero(picked))
+
+
+def _pick(images: ImageSet, fraction: float, rng: np.random.Generator) -> Mask:
+    picked = np.zeros(len(images), dtype=bool)
+    for label in range(len(images.label_names)):
+        members = np.flatnonzero(images.labels == label)
+        count = max(1, round(len(members) * fraction))
+        picked[rng.permutation(members)[:count]] = True
+    return picked
+
+
+def _covers_all(images: ImageSet, picked: Mask) -> bool:
+    total = images.counts()
+    chosen = np.bincount(images.labels[picked], minlength=len(total))
+    return bool(((chosen > 0) & (chosen < total)).all())

@@ -1,0 +1,70 @@
+"""Images of a split as tensors, and a model's logits and accuracy over them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nuwa_search.core.images import ImageSet, Preprocess, pixels
+from nuwa_search.core.task import Task
+
+EVAL_BATCH = 250
+
+
+@dataclass(frozen=True)
+class SplitTensors:
+    """One split, decoded: ``images`` (N, 3, S, S) uint8 and ``labels`` (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> "SplitTensors":
+        return SplitTensors(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class TaskTensors:
+    """The decoded train and search splits of a task; the test split is opened by ``split_tensors``."""
+
+    train: SplitTensors
+    search: SplitTensors
+    preprocess: Preprocess
+
+
+def split_tensors(images: ImageSet, preprocess: Preprocess) -> SplitTensors:
+    """Decode one split."""
+    return SplitTensors(torch.from_numpy(pixels(images, preprocess)), torch.from_numpy(images.labels.copy()))
+
+
+def task_tensors(task: Task, preprocess: Preprocess) -> TaskTensors:
+    """Decode the train and search splits of a task; test stays closed."""
+    return TaskTensors(split_tensors(task.train, preprocess), split_tensors(task.search, preprocess), preprocess)
+
+
+def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Turn (B, 3, S, S) uint8 into network input: float32, scaled to 0..1, normalised."""
+    mean = torch.tensor(preprocess.mean, device=images.device).view(1, -1, 1, 1)
+    std = torch.tensor(preprocess.std, device=images.device).view(1, -1, 1, 1)
+    return (images.float() / 255.0 - mean) / std
+
+
+@torch.inference_mode()
+def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch: int = EVAL_BATCH) -> Tensor:
+    """Run (N, 3, S, S) uint8 images through ``model`` in batches: (N, num_classes) float32."""
+    parts = [model(normalise(part, preprocess)).float() for part in torch.split(images, batch)]
+    return torch.cat(parts)
+
+
+def top1(logits: Tensor, labels: Tensor) -> float:
+    """Share of images (fraction, not percent) whose largest logit is their label."""
+    return float((logits.argmax(dim=1) == labels).double().mean())
+
+
+def topk(logits: Tensor, labels: Tensor, k: int = 5) -> float | None:
+    """Share of images whose label is among the ``k`` largest logits; None with ``k`` classes or fewer."""
+    if logits.shape[1] <= k:
+        return None
+    return float((logits.topk(k, dim=1).indices == labels[:, None]).any(dim=1).double().mean())

@@ -1,0 +1,162 @@
+"""The plain ViT built from an ``Arch``: what is searched, trained, exported and shipped."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nuwa_search.core.arch import Arch, BlockSpec
+
+
+class QuickGELU(nn.Module):
+    """x · sigmoid(1.702 x), the activation of OpenAI's CLIP."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+def make_norm(arch: Arch) -> nn.Module:
+    """Build one norm over the last axis of (..., C) as ``arch`` asks."""
+    if arch.norm == "rmsnorm":
+        return nn.RMSNorm(arch.embed_dim, eps=arch.norm_eps)
+    return nn.LayerNorm(arch.embed_dim, eps=arch.norm_eps)
+
+
+def make_act(arch: Arch) -> nn.Module:
+    """Build the MLP activation as ``arch`` asks."""
+    match arch.act:
+        case "gelu":
+            return nn.GELU()
+        case "gelu_tanh":
+            return nn.GELU(approximate="tanh")
+        case "quick_gelu":
+            return QuickGELU()
+        case "relu":
+            return nn.ReLU()
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose query/key width may differ from its value width."""
+
+    def __init__(self, arch: Arch, block: BlockSpec) -> None:
+        super().__init__()
+        self.num_heads = block.num_heads
+        self.qk_dim = block.qk_dim
+        self.v_dim = block.v_dim
+        qkv = block.num_heads * (2 * block.qk_dim + block.v_dim)
+        self.qkv = nn.Linear(arch.embed_dim, qkv, bias=arch.qkv_bias)
+        self.proj = nn.Linear(block.num_heads * block.v_dim, arch.embed_dim)
+
+    def project_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map (B, N, C) to q, k of (B, H, N, qk_dim) and v of (B, H, N, v_dim)."""
+        B, N, _ = x.shape
+        H = self.num_heads
+        q, k, v = self.qkv(x).split([H * self.qk_dim, H * self.qk_dim, H * self.v_dim], dim=-1)
+        q = q.reshape(B, N, H, self.qk_dim).transpose(1, 2)
+        k = k.reshape(B, N, H, self.qk_dim).transpose(1, 2)
+        v = v.reshape(B, N, H, self.v_dim).transpose(1, 2)
+        return q, k, v
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, N, _ = x.shape
+        q, k, v = self.project_qkv(x)
+        out = F.scaled_dot_product_attention(q, k, v)  # scale 1/sqrt(qk_dim)
+        joined: Tensor = self.proj(out.transpose(1, 2).reshape(B, N, self.num_heads * self.v_dim))
+        return joined
+
+
+class Mlp(nn.Module):
+    """fc1, activation, fc2 over the last axis of (B, N, C)."""
+
+    def __init__(self, arch: Arch, block: BlockSpec) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(arch.embed_dim, block.mlp_width)
+        self.act = make_act(arch)
+        self.fc2 = nn.Linear(block.mlp_width, arch.embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(self.act(self.fc1(x)))
+        return out
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block; a branch of width 0 is not built at all."""
+
+    def __init__(self, arch: Arch, block: BlockSpec) -> None:
+        super().__init__()
+        self.norm1 = make_norm(arch) if block.has_attn else None
+        self.attn = Attention(arch, block) if block.has_attn else None
+        self.norm2 = make_norm(arch) if block.has_mlp else None
+        self.mlp = Mlp(arch, block) if block.has_mlp else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.attn is not None and self.norm1 is not None:
+            x = x + self.attn(self.norm1(x))
+        if self.mlp is not None and self.norm2 is not None:
+            x = x + self.mlp(self.norm2(x))
+        return x
+
+
+class PatchEmbed(nn.Module):
+    """Cut (B, in_chans, S, S) into patches and project them to (B, num_patches, C)."""
+
+    def __init__(self, arch: Arch) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(arch.in_chans, arch.embed_dim, arch.patch_size, stride=arch.patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.proj(x)
+        return out.flatten(2).transpose(1, 2)
+
+
+class PlainViT(nn.Module):
+    """A ViT with per-block shapes, runnable without timm and without its base.
+
+    LayerScale, distillation heads and per-token quirks of the base are folded into plain tensors
+    by ``nuwa.base``; parameter names follow timm where the parameter exists there.
+
+    Args:
+        arch: Its shape. Entries of blocks that are gone are left out: ``blocks`` holds
+            ``arch.depth`` modules.
+    """
+
+    def __init__(self, arch: Arch) -> None:
+        super().__init__()
+        self.arch = arch.compact()
+        self.patch_embed = PatchEmbed(arch)
+        self.prefix_tokens = nn.Parameter(torch.zeros(1, arch.num_prefix_tokens, arch.embed_dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, arch.num_patches, arch.embed_dim))
+        self.norm_pre = make_norm(arch) if arch.pre_norm else nn.Identity()
+        self.blocks = nn.ModuleList(Block(self.arch, block) for block in self.arch.blocks)
+        self.norm = make_norm(arch) if arch.final_norm == "before_pool" else nn.Identity()
+        self.fc_norm = make_norm(arch) if arch.final_norm == "after_pool" else nn.Identity()
+        self.head = nn.Linear(arch.head_in_features, arch.num_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map images (B, in_chans, S, S) to the residual stream (B, N, C) before the first block."""
+        x = self.patch_embed(x) + self.pos_embed
+        x = torch.cat([self.prefix_tokens.expand(x.shape[0], -1, -1), x], dim=1)
+        out: Tensor = self.norm_pre(x)
+        return out
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Map the residual stream (B, N, C) to features (B, head_in_features), norms included."""
+        if self.arch.global_pool == "avg":
+            x = self.norm(x)[:, self.arch.num_prefix_tokens :].mean(dim=1)
+        elif self.arch.global_pool == "dist":
+            x = self.norm(x[:, :2])
+        else:
+            x = self.norm(x[:, 0])
+        x = self.fc_norm(x)
+        return x.flatten(1)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Map images (B, in_chans, S, S) to the residual stream (B, N, C) after the last block."""
+        x = self.embed(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, in_chans, S, S) to logits (B, num_classes)."""
+        logits: Tensor = self.head(self.pool(self.forward_features(x)))
+        return logits

@@ -1,1 +1,0 @@
-"""Alembic migrations of the search database; ``nuwa.store.schema`` runs them."""

@@ -1,0 +1,63 @@
+"""The same subnets on several devices, side by side."""
+
+from collections.abc import Sequence
+
+from nuwa_search.store.budget import latency_of
+from nuwa_search.store.database import Database
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.records import JsonDict
+from nuwa_search.store.wanted import SubnetFilter
+
+
+def compare_devices(
+    database: Database,
+    devices: Sequence[str],
+    *,
+    classes: Sequence[str] | None = None,
+    base: str | None = None,
+    limit: int | None = None,
+) -> list[JsonDict]:
+    """List the subnets on the fronts of some devices with their latency on each of these devices.
+
+    Args:
+        database: The store.
+        devices: Names or ids of devices.
+        classes: Exactly these classes; None for every task.
+        base: Name or id of a base; None for all.
+        limit: At most so many subnets; None for all.
+
+    Returns:
+        One row per subnet that is on the front of at least one of the devices, the most accurate
+        first: ``subnet_id``, ``arch_id``, ``task_id``, ``classes``, ``base``, ``top1``, ``split``, and
+        ``latencies``, which maps each device as it was named to ``latency_ms``, ``is_measured``,
+        ``provenance`` and ``is_on_front``, or to None where the subnet was never priced there.
+    """
+    fronts: dict[str, set[str]] = {}
+    chosen: dict[str, JsonDict] = {}
+    for device in devices:
+        front = find_subnets(database, SubnetFilter(device, classes=classes, base=base), pareto=True)
+        fronts[device] = {row["subnet_id"] for row in front}
+        chosen |= {row["subnet_id"]: row for row in front}
+    best_first = sorted(chosen.values(), key=lambda row: (-row["top1"], row["subnet_id"]))[:limit]
+    ids = [row["subnet_id"] for row in best_first]
+    priced = {
+        device: {row["subnet_id"]: row for row in find_subnets(database, SubnetFilter(device, subnet_ids=ids))}
+        for device in devices
+    }
+    return [
+        {name: row[name] for name in ("subnet_id", "arch_id", "task_id", "classes", "base", "top1", "split")}
+        | {"latencies": {device: _cell(row["subnet_id"], priced[device], fronts[device]) for device in devices}}
+        for row in best_first
+    ]
+
+
+def _cell(subnet_id: str, priced: dict[str, JsonDict], front: set[str]) -> JsonDict | None:
+    row = priced.get(subnet_id)
+    if row is None:
+        return None
+    return {
+        "latency_ms": latency_of(row),
+        "is_measured": row["measured_latency_ms"] is not None,
+        "provenance": row["provenance"],
+        "is_on_front": subnet_id in front,
+    }

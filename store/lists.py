@@ -1,0 +1,152 @@
+"""List latencies, studies, devices and certificates as rows of plain JSON values, read from the views."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import TextClause, text
+
+from nuwa_search.store.database import Database
+from nuwa_search.store.records import JsonDict
+from nuwa_search.store.tasks import hash_classes
+
+_JSON_COLUMNS = frozenset({"classes", "settings", "result", "content", "report"})
+
+
+def query_latencies(
+    database: Database,
+    *,
+    device: str | None = None,
+    model: str | None = None,
+    max_ms: float | None = None,
+    measured_only: bool = False,
+    limit: int | None = None,
+) -> list[JsonDict]:
+    """List every latency of a whole model: measured ones first, newest first, then predicted ones.
+
+    Args:
+        database: The store.
+        device: Name or id of a device.
+        model: An arch id, a subnet id or the hash of an ONNX file.
+        max_ms: Largest latency in milliseconds.
+        measured_only: Whether predictions are left out.
+        limit: At most so many rows; None for all.
+    """
+    conditions = _by_device(device)
+    if model is not None:
+        conditions.append("(arch_id = :model OR subnet_id = :model OR onnx_hash = :model)")
+    if max_ms is not None:
+        conditions.append("latency_ms <= :max_ms")
+    wanted = {"device": device, "model": model, "max_ms": max_ms}
+    found = _rows(database, "v_latencies", [*conditions, "figure = 'measured'"], wanted, "created_at DESC", limit)
+    if measured_only or (limit is not None and len(found) >= limit):
+        return found
+    left = None if limit is None else limit - len(found)
+    return found + _rows(database, "v_latencies", [*conditions, "figure = 'predicted'"], wanted, None, left)
+
+
+def query_studies(
+    database: Database,
+    *,
+    device: str | None = None,
+    classes: Sequence[str] | None = None,
+    base: str | None = None,
+    limit: int | None = None,
+) -> list[JsonDict]:
+    """List searches, newest first, each with its settings and its answer (``result``, null while it runs).
+
+    Args:
+        database: The store.
+        device: Name or id of a device.
+        classes: Exactly these classes, in any order.
+        base: Name or id of a base.
+        limit: At most so many rows; None for all.
+    """
+    conditions = _by_device(device)
+    if classes is not None:
+        conditions.append("task_id IN (SELECT task_id FROM nuwa_tasks WHERE classes_hash = :classes)")
+    if base is not None:
+        conditions.append("(base = :base OR base IN (SELECT name FROM nuwa_bases WHERE base_id = :base))")
+    wanted = {"device": device, "base": base, "classes": None if classes is None else hash_classes(classes)}
+    return _rows(database, "v_studies", conditions, wanted, "created_at DESC", limit)
+
+
+def query_certificates(
+    database: Database,
+    *,
+    device: str | None = None,
+    subnet_id: str | None = None,
+    arch_id: str | None = None,
+    max_ms: float | None = None,
+    limit: int | None = None,
+) -> list[JsonDict]:
+    """List certificates, newest first, each with the content of its file.
+
+    Args:
+        database: The store.
+        device: Name or id of a device.
+        subnet_id: Only those of this subnet.
+        arch_id: Only those of subnets of this shape.
+        max_ms: Largest measured latency in milliseconds.
+        limit: At most so many rows; None for all.
+    """
+    conditions = _by_device(device)
+    if subnet_id is not None:
+        conditions.append("subnet_id = :subnet_id")
+    if arch_id is not None:
+        conditions.append("arch_id = :arch_id")
+    if max_ms is not None:
+        conditions.append("measured_latency_ms <= :max_ms")
+    wanted = {"device": device, "subnet_id": subnet_id, "arch_id": arch_id, "max_ms": max_ms}
+    return _rows(database, "v_certificates", conditions, wanted, "created_at DESC", limit)
+
+
+def query_devices(database: Database, *, device: str | None = None, limit: int | None = None) -> list[JsonDict]:
+    """List devices by name, each with what is stored about it: table rows, measurements, newest predictor."""
+    return _rows(database, "v_devices", _by_device(device), {"device": device}, "device, created_at", limit)
+
+
+def _by_device(device: str | None) -> list[str]:
+    return [] if device is None else ["(device = :device OR device_id = :device)"]
+
+
+def _rows(
+    database: Database,
+    view: str,
+    conditions: list[str],
+    wanted: Mapping[str, str | float | None],
+    order: str | None,
+    limit: int | None,
+) -> list[JsonDict]:
+    values = {name: value for name, value in wanted.items() if value is not None}
+    with database.read() as connection:
+        found = connection.execute(_select(view, conditions, order, limit), values)
+        return [_plain_row(row) for row in found.mappings()]
+
+
+def _select(view: str, conditions: list[str], order: str | None, limit: int | None) -> TextClause:
+    # All parts are constants of this module; what users wrote is bound.
+    query = f"SELECT * FROM {view}"  # noqa: S608
+    if conditions:
+        query += " WHERE " + " AND ".join(conditions)
+    if order is not None:
+        query += f" ORDER BY {order}"
+    if limit is not None:
+        query += f" LIMIT {int(limit)}"
+    return text(query)
+
+
+def _plain_row(row: Mapping[Any, Any]) -> JsonDict:
+    return {str(name): _plain(str(name), value) for name, value in row.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Make a value the same on both databases: SQLite returns JSON, times and truth values as it stores them."""
+    if name in _JSON_COLUMNS and isinstance(value, str):
+        return json.loads(value)
+    if name.endswith("_at") and isinstance(value, str):
+        return value.replace(" ", "T") + "Z"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return bool(value) if name.startswith("is_") else value

@@ -1,0 +1,1 @@
+"""Alembic migrations of the search database; ``nuwa_search.store.schema`` runs them."""

@@ -1,0 +1,114 @@
+"""Bring the schema of an opened database to this program's version."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.store.database import POSTGRES_SCHEMA, Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+VERSION_TABLE = "nuwa_alembic_version"  # Optuna keeps its own alembic_version in the same database
+REVISIONS = ("0001", "0002", "0003")  # oldest first; one file in migrations/versions each
+HEAD = REVISIONS[-1]
+# Any fixed number: processes that open an empty database at once wait for the one that creates it.
+_UPGRADE_LOCK = 0x6E757761
+
+
+def find_revision(connection: Connection) -> str | None:
+    """Read the schema version; None for a database without our tables."""
+    if connection.dialect.name == "sqlite":
+        known = connection.execute(
+            text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name"), {"name": VERSION_TABLE}
+        ).scalar()
+    else:
+        known = connection.execute(
+            text("SELECT to_regclass(:name)"), {"name": f"{POSTGRES_SCHEMA}.{VERSION_TABLE}"}
+        ).scalar()
+    if known is None:
+        return None
+    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+    return None if found is None else str(found)
+
+
+def check_revision(found: str, shown_url: str) -> None:
+    """Refuse a schema that this program does not know.
+
+    Raises:
+        NuwaError: If the database is from a newer version.
+    """
+    if found not in REVISIONS:
+        raise NuwaError(
+            f"the database {shown_url} has schema {found}, and this nuwa-search knows up to {HEAD}: "
+            "it is from a newer version",
+            hint="pip install --upgrade nuwa-search, or name another database with --db",
+        )
+
+
+def ensure_schema(database: Database) -> None:
+    """Create or upgrade our tables; where they are up to date, only read the version.
+
+    Raises:
+        NuwaError: If the file is not a database or from a newer version.
+        OutsideError: If the server or disk fails.
+    """
+    with database.read() as connection:
+        found = find_revision(connection)
+    if found is not None:
+        check_revision(found, database.shown_url)
+    if found == HEAD:
+        return
+    if found is None and database.is_sqlite:
+        _switch_to_wal(database)
+    with database.write() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {POSTGRES_SCHEMA}"))
+        found = find_revision(connection)  # another process may have been faster
+        if found is not None:
+            check_revision(found, database.shown_url)
+        if found != HEAD:
+            upgrade(connection)
+
+
+def _switch_to_wal(database: Database) -> None:
+    """Let readers and one writer work at the same time; SQLite remembers it in the file."""
+    with database.read():
+        pass  # a file that is no database fails here, with its own message
+    deadline = time.monotonic() + 5.0  # switching does not wait for locks as statements do
+    connection = database.engine.raw_connection()
+    try:
+        while True:
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL").fetchone()
+            except Exception as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise OperationalError("PRAGMA journal_mode", None, error) from error
+                time.sleep(0.05)
+            else:
+                return
+    finally:
+        connection.close()
+
+
+def alembic_config(connection: Connection) -> "Config":
+    """Point Alembic at the migrations in this package and at an open transaction."""
+    from alembic.config import Config  # takes 0.1 s, and most commands never need it
+
+    config = Config()
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Run the migrations that are missing, inside the transaction of ``connection``."""
+    from alembic import command
+
+    command.upgrade(alembic_config(connection), revision)

@@ -1,0 +1,388 @@
+"""The tables, as SQLAlchemy sees them; migrations create them, ``docs/database.md`` explains them.
+
+Text ids (``device_id``, ``arch_id``, …) are what people and files speak of; integer keys (``pk``)
+join the tables, which keeps ten million latency rows small. Every latency row points at the
+predictor or measurement it came from, every accuracy at its score row.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import Index, String, Text, UniqueConstraint, desc, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from nuwa_search.store.columns import Base, BigInt, JsonDict, Key, Origin, Pk, reference
+
+
+class DeviceRow(Base):
+    """One device × runtime × precision × power mode (``nuwa.device.DeviceSpec``)."""
+
+    __tablename__ = "nuwa_devices"
+
+    pk: Mapped[Pk]
+    device_id: Mapped[Key] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(index=True)
+    kind: Mapped[str]
+    runtime: Mapped[str]
+    runtime_version: Mapped[str]
+    precision: Mapped[str]
+    batch: Mapped[int]
+    power_mode: Mapped[str | None]
+    spec: Mapped[JsonDict]
+    is_listed: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class DeviceStateRow(Base):
+    """Clocks, temperature and load of a device at one moment."""
+
+    __tablename__ = "nuwa_device_states"
+
+    pk: Mapped[Pk]
+    device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"), index=True)
+    state: Mapped[JsonDict]
+    created_at: Mapped[datetime]
+
+
+class ProtocolRow(Base):
+    """How latencies are taken (``nuwa.device.MeasureProtocol``)."""
+
+    __tablename__ = "nuwa_protocols"
+
+    pk: Mapped[Pk]
+    protocol_id: Mapped[Key] = mapped_column(unique=True)
+    content: Mapped[JsonDict]
+
+
+class LutRow(Base):
+    """The latency table of one device under one protocol."""
+
+    __tablename__ = "nuwa_luts"
+    __table_args__ = (UniqueConstraint("device_pk", "protocol_pk"),)
+
+    pk: Mapped[Pk]
+    lut_id: Mapped[Key] = mapped_column(unique=True)
+    device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"))
+    protocol_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_protocols.pk"))
+    created_at: Mapped[datetime]
+
+
+class LutEntryRow(Base):
+    """One measured shape of a latency table."""
+
+    __tablename__ = "nuwa_lut_entries"
+    __table_args__ = (UniqueConstraint("lut_pk", "key_hash"),)
+
+    pk: Mapped[Pk]
+    lut_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_luts.pk"))
+    key_hash: Mapped[str] = mapped_column(String(16))
+    key: Mapped[JsonDict]
+    latency_ms: Mapped[float]
+    stats: Mapped[JsonDict]
+    provenance: Mapped[Origin]
+    created_at: Mapped[datetime]
+
+
+class MeasurementRow(Base):
+    """The latency of a whole model on a device (``nuwa.device.Measurement``)."""
+
+    __tablename__ = "nuwa_measurements"
+
+    pk: Mapped[Pk]
+    measurement_id: Mapped[Key] = mapped_column(unique=True)
+    device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"), index=True)
+    protocol_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_protocols.pk"))
+    arch_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_archs.pk"), index=True)
+    subnet_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_subnets.pk"), index=True)
+    onnx_hash: Mapped[str | None] = mapped_column(String(64), index=True)
+    provenance: Mapped[Origin]
+    latency_ms: Mapped[float]
+    samples: Mapped[int]
+    details: Mapped[JsonDict]
+    created_at: Mapped[datetime]
+
+
+class PredictorRow(Base):
+    """A fitted latency predictor that searches can pin."""
+
+    __tablename__ = "nuwa_predictors"
+
+    pk: Mapped[Pk]
+    predictor_id: Mapped[Key] = mapped_column(unique=True)
+    device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"), index=True)
+    lut_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_luts.pk"))
+    content: Mapped[JsonDict]
+    report: Mapped[JsonDict]
+    created_at: Mapped[datetime]
+
+
+class ArchRow(Base):
+    """The shape of a net, without the entries of blocks that are gone."""
+
+    __tablename__ = "nuwa_archs"
+
+    pk: Mapped[Pk]
+    arch_id: Mapped[Key] = mapped_column(unique=True)
+    content: Mapped[JsonDict]
+    macs: Mapped[int] = mapped_column(BigInt)
+    params: Mapped[int] = mapped_column(BigInt)
+
+
+class BaseNetRow(Base):
+    """A base ViT, identified by the hash of its tensors."""
+
+    __tablename__ = "nuwa_bases"
+
+    pk: Mapped[Pk]
+    base_id: Mapped[Key] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(index=True)
+    arch_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_archs.pk"))
+    info: Mapped[JsonDict]
+    created_at: Mapped[datetime]
+
+
+class TaskRow(Base):
+    """Some classes of a data set with their three splits."""
+
+    __tablename__ = "nuwa_tasks"
+
+    pk: Mapped[Pk]
+    task_id: Mapped[Key] = mapped_column(unique=True)
+    data: Mapped[str]
+    data_hash: Mapped[Key]
+    classes: Mapped[list[str]]
+    classes_hash: Mapped[str] = mapped_column(String(16), index=True)
+    splits: Mapped[JsonDict]
+    search_split_seen_by_base: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class SearchRow(Base):
+    """One search; ``study`` is also the name of its Optuna study in the same database."""
+
+    __tablename__ = "nuwa_searches"
+    pk: Mapped[Pk]
+    study: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str] = mapped_column(index=True)
+    budget_ms: Mapped[float]
+    seed: Mapped[int] = mapped_column(BigInt)
+    device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"), index=True)
+    base_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_bases.pk"))
+    task_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_tasks.pk"))
+    predictor_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_predictors.pk"))
+    settings: Mapped[JsonDict]
+    result: Mapped[JsonDict | None]
+    owner_host: Mapped[str | None]
+    owner_pid: Mapped[int | None]
+    owner_token: Mapped[str | None] = mapped_column(String(32))
+    heartbeat_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class JobRow(Base):
+    """Work that waits for a worker, is done by one, or was; ``study`` names the search it belongs to, if any."""
+
+    __tablename__ = "nuwa_jobs"
+    __table_args__ = (
+        Index(
+            "uq_nuwa_jobs_active_study",
+            "study",
+            unique=True,
+            sqlite_where=text("state IN ('queued', 'running')"),
+            postgresql_where=text("state IN ('queued', 'running')"),
+        ),
+    )
+
+    pk: Mapped[Pk]
+    job_id: Mapped[Key] = mapped_column(unique=True)
+    kind: Mapped[str]
+    study: Mapped[str | None] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(index=True)
+    settings: Mapped[JsonDict]
+    result: Mapped[JsonDict | None]
+    problem: Mapped[JsonDict | None]
+    is_cancel_wanted: Mapped[bool]
+    attempts: Mapped[int]
+    deaths: Mapped[int]
+    owner_host: Mapped[str | None]
+    owner_pid: Mapped[int | None]
+    owner_token: Mapped[str | None] = mapped_column(String(32))
+    heartbeat_at: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class WorkerRow(Base):
+    """A worker process and its last sign of life."""
+
+    __tablename__ = "nuwa_workers"
+
+    pk: Mapped[Pk]
+    worker_id: Mapped[Key] = mapped_column(unique=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+
+
+class EventRow(Base):
+    """Something that happened in a search or a job; ``pk`` grows and orders them."""
+
+    __tablename__ = "nuwa_events"
+    __table_args__ = (Index(None, "search_pk", "pk"), Index(None, "job_pk", "pk"))
+
+    pk: Mapped[Pk]
+    search_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_searches.pk"))
+    job_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_jobs.pk"))
+    kind: Mapped[str]
+    payload: Mapped[JsonDict]
+    created_at: Mapped[datetime]
+
+
+class SubnetRow(Base):
+    """A net derived from a base for a task; owns every accuracy.
+
+    ``kept_blocks`` has one character per block of the base, ``1`` for those the subnet kept.
+    ``top1`` repeats the best-founded score row (``score_pk``).
+    """
+
+    __tablename__ = "nuwa_subnets"
+
+    pk: Mapped[Pk]
+    subnet_id: Mapped[Key] = mapped_column(unique=True)
+    arch_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_archs.pk"), index=True)
+    base_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_bases.pk"))
+    task_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_tasks.pk"), index=True)
+    kept_blocks: Mapped[str]
+    derivation: Mapped[JsonDict]
+    search_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_searches.pk"), index=True)
+    trial_number: Mapped[int | None]
+    top1: Mapped[float | None]
+    score_pk: Mapped[int | None] = mapped_column(BigInt)
+    bundle_dir: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class ScoreRow(Base):
+    """One accuracy or divergence of a subnet; ``kind``, ``split``, images and seed tell them apart."""
+
+    __tablename__ = "nuwa_scores"
+    __table_args__ = (UniqueConstraint("subnet_pk", "kind", "split", "num_images", "seed"),)
+
+    pk: Mapped[Pk]
+    subnet_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_subnets.pk"))
+    kind: Mapped[str]
+    split: Mapped[str]
+    num_images: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInt)
+    value: Mapped[float]
+    created_at: Mapped[datetime]
+
+
+class LatencyRow(Base):
+    """What is known about the latency of a subnet on a device: the row that queries read.
+
+    ``latency_ms`` is the measured latency, or the predicted one where none was measured;
+    ``task_pk``, ``base_pk`` and ``top1`` repeat the subnet's, so that filters and Pareto fronts read
+    one index and no other table.
+    """
+
+    __tablename__ = "nuwa_latencies"
+    # Queries read these indexes and nothing else, so they end with every column that filters ask for.
+    # Directions are those of the ORDER BY: PostgreSQL would otherwise sort, and read far ahead for it.
+    __table_args__ = (
+        Index("ix_nuwa_latencies_top1", "device_pk", "task_pk", desc("top1"), "latency_ms", "base_pk", "subnet_pk"),
+        Index("ix_nuwa_latencies_latency", "device_pk", "task_pk", "latency_ms", desc("top1"), "base_pk", "subnet_pk"),
+        Index(
+            "ix_nuwa_latencies_measured",
+            "device_pk",
+            "task_pk",
+            "latency_ms",
+            desc("top1"),
+            "base_pk",
+            "subnet_pk",
+            sqlite_where=text("measured_latency_ms IS NOT NULL"),
+            postgresql_where=text("measured_latency_ms IS NOT NULL"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    subnet_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_subnets.pk"), primary_key=True)
+    device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"), primary_key=True)
+    task_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_tasks.pk"))
+    base_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_bases.pk"))
+    top1: Mapped[float | None]
+    latency_ms: Mapped[float]
+    predicted_latency_ms: Mapped[float | None]
+    predicted_low_ms: Mapped[float | None]
+    predicted_high_ms: Mapped[float | None]
+    predicted_provenance: Mapped[str | None]
+    predictor_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_predictors.pk"))
+    measured_latency_ms: Mapped[float | None]
+    measurement_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_measurements.pk"))
+    provenance: Mapped[Origin]
+    updated_at: Mapped[datetime]
+
+
+class FinetuningRow(Base):
+    """One fine-tuning of a subnet: settings, outcome, hash of the weights it left."""
+
+    __tablename__ = "nuwa_finetunings"
+
+    pk: Mapped[Pk]
+    subnet_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_subnets.pk"), index=True)
+    settings: Mapped[JsonDict]
+    result: Mapped[JsonDict]
+    weights_hash: Mapped[str | None] = mapped_column(String(64))
+    seconds: Mapped[float]
+    created_at: Mapped[datetime]
+
+
+class ExportRow(Base):
+    """One ONNX file made from a subnet, and how far it agrees with the PyTorch model."""
+
+    __tablename__ = "nuwa_exports"
+    __table_args__ = (UniqueConstraint("subnet_pk", "onnx_hash"),)
+
+    pk: Mapped[Pk]
+    subnet_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_subnets.pk"))
+    onnx_hash: Mapped[str] = mapped_column(String(64), index=True)
+    path: Mapped[str] = mapped_column(Text)
+    opset: Mapped[int]
+    agreement: Mapped[JsonDict]
+    created_at: Mapped[datetime]
+
+
+class EngineRow(Base):
+    """One engine built from an ONNX file, or the command that builds it where it could not be built here."""
+
+    __tablename__ = "nuwa_engines"
+
+    pk: Mapped[Pk]
+    export_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_exports.pk"), index=True)
+    device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"), index=True)
+    path: Mapped[str | None] = mapped_column(Text)
+    engine_hash: Mapped[str | None] = mapped_column(String(64))
+    command: Mapped[str] = mapped_column(Text)
+    details: Mapped[JsonDict]
+    created_at: Mapped[datetime]
+
+
+class CertificateRow(Base):
+    """The verdict on one compiled model against one budget."""
+
+    __tablename__ = "nuwa_certificates"
+
+    pk: Mapped[Pk]
+    certificate_id: Mapped[Key] = mapped_column(unique=True)
+    subnet_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_subnets.pk"), index=True)
+    device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"), index=True)
+    measurement_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_measurements.pk"))
+    budget_ms: Mapped[float]
+    verdict: Mapped[str]
+    content: Mapped[JsonDict]
+    path: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]

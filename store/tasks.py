@@ -1,0 +1,95 @@
+"""Bases and tasks in the database."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from sqlalchemy import select
+
+from nuwa_search.core.arch import arch_from_dict
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.store.archs import insert_archs
+from nuwa_search.store.clock import utc_now
+from nuwa_search.store.database import Database
+from nuwa_search.store.records import BaseRecord, TaskRecord
+from nuwa_search.store.rows import upsert
+from nuwa_search.store.tables import ArchRow, BaseNetRow, TaskRow
+
+
+def hash_classes(classes: Iterable[str]) -> str:
+    """Hash a set of class names whatever their order: 16 hex digits of SHA-256."""
+    text = json.dumps(sorted(set(classes)), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class TaskMethods(Database):
+    """The store's methods about bases and tasks."""
+
+    def record_base(self, record: BaseRecord) -> None:
+        """Store a base under the hash of its tensors; storing it again updates name and info."""
+        with self.write() as connection:
+            pks = insert_archs(connection, [record.arch])
+            values = {
+                "base_id": record.base_id,
+                "name": record.name,
+                "arch_pk": pks[record.arch.arch_id],
+                "info": record.info,
+                "created_at": utc_now(),
+            }
+            upsert(connection, BaseNetRow, [values], key=["base_id"], update=["name", "info"])
+
+    def load_base(self, base_id: str) -> BaseRecord:
+        """Read a base.
+
+        Raises:
+            NuwaError: If there is none with that id.
+        """
+        query = (
+            select(BaseNetRow.base_id, BaseNetRow.name, ArchRow.content, BaseNetRow.info)
+            .join(ArchRow, ArchRow.pk == BaseNetRow.arch_pk)
+            .where(BaseNetRow.base_id == base_id)
+        )
+        with self.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NuwaError(f"the database knows no base {base_id!r}", hint="nuwa base ls")
+        return BaseRecord(row.base_id, row.name, arch_from_dict(row.content), row.info)
+
+    def base_names(self) -> tuple[str, ...]:
+        """List the names of all bases."""
+        with self.read() as connection:
+            return tuple(connection.execute(select(BaseNetRow.name).distinct()).scalars())
+
+    def record_task(self, record: TaskRecord) -> None:
+        """Store a task under its content hash; storing it again changes nothing."""
+        values = {
+            "task_id": record.task_id,
+            "data": record.data,
+            "data_hash": record.data_hash,
+            "classes": list(record.classes),
+            "classes_hash": hash_classes(record.classes),
+            "splits": record.splits,
+            "search_split_seen_by_base": record.search_split_seen_by_base,
+            "created_at": utc_now(),
+        }
+        with self.write() as connection:
+            upsert(connection, TaskRow, [values], key=["task_id"])
+
+    def load_task(self, task_id: str) -> TaskRecord:
+        """Read a task.
+
+        Raises:
+            NuwaError: If there is none with that id.
+        """
+        with self.read() as connection:
+            row = connection.execute(select(TaskRow.__table__).where(TaskRow.task_id == task_id)).first()
+        if row is None:
+            raise NuwaError(f"the database knows no task {task_id!r}", hint="nuwa query studies")
+        return TaskRecord(
+            task_id=row.task_id,
+            data=row.data,
+            data_hash=row.data_hash,
+            classes=tuple(row.classes),
+            splits=row.splits,
+            search_split_seen_by_base=row.search_split_seen_by_base,
+        )

@@ -1,0 +1,196 @@
+"""The summary behind fronts holds what nothing beats, whatever is written in whatever order."""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, func, insert, select, text, update
+
+from nuwa_search.store.front_tables import fronts, stale_fronts
+from nuwa_search.store.fronts import mark_all_stale, mend_fronts
+from nuwa_search.store.query import find_subnets
+from nuwa_search.store.records import BaseRecord
+from nuwa_search.store.store import Store, open_store
+from nuwa_search.store.tables import LatencyRow
+from nuwa_search.store.wanted import SubnetFilter
+from tests.support.store_values import (
+    BASE,
+    BOARD,
+    NANO,
+    OTHER_TASK,
+    TASK,
+    measured,
+    prediction,
+    record_basics,
+    subnet,
+    top1,
+)
+
+NUM_SUBNETS = 30
+OTHER_BASE = BaseRecord("base-1", "vit_small", BASE.arch)
+Point = tuple[int, int, int, float, float, int]
+POINT = ("device_pk", "task_pk", "base_pk", "latency_ms", "top1", "subnet_pk")
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """Subnets of two tasks and two bases, without accuracy or latency."""
+    record_basics(store)
+    store.record_base(OTHER_BASE)
+    rng = random.Random(1)
+    records = [subnet(n, task_id=rng.choice([TASK, OTHER_TASK]).task_id) for n in range(NUM_SUBNETS)]
+    store.record_subnets(records[::2])
+    store.record_subnets([type(r)(r.subnet_id, r.arch, "base-1", r.task_id, {}) for r in records[1::2]])
+    return store
+
+
+def points_of(store: Store) -> list[Point]:
+    with store.read() as connection:
+        rows = connection.execute(select(*(getattr(LatencyRow, name) for name in POINT)).where(LatencyRow.top1 >= 0))
+        return [tuple(row) for row in rows]  # type: ignore[misc]
+
+
+def unbeaten(points: Iterable[Point], *, by_base: bool = True) -> list[Point]:
+    """Keep what no point of the same device, task and base beats, by comparing all pairs."""
+    num_keys = 3 if by_base else 2
+    everything = list(points)
+    return sorted(
+        p
+        for p in everything
+        if not any(
+            q[:num_keys] == p[:num_keys] and q[3] <= p[3] and q[4] >= p[4] and (q[3] < p[3] or q[4] > p[4])
+            for q in everything
+        )
+    )
+
+
+def summary(store: Store) -> list[Point]:
+    with store.read() as connection:
+        assert connection.execute(select(func.count()).select_from(stale_fronts)).scalar() == 0
+        return sorted(tuple(row) for row in connection.execute(select(fronts)))  # type: ignore[misc]
+
+
+def asked(store: Store, wanted: SubnetFilter = SubnetFilter()) -> list[tuple[str, str]]:  # noqa: B008 - frozen
+    return sorted((row["subnet_id"], row["device"]) for row in find_subnets(store, wanted, pareto=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_summary_follows_every_write(filled: Store, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(25):
+        some = rng.sample(range(NUM_SUBNETS), 5)
+        kind = rng.choice(["score", "score", "predict", "predict", "measure"])
+        if kind == "score":  # up and down again, with ties
+            filled.record_scores(top1(n, rng.randint(50, 56) / 100) for n in some)
+        elif kind == "predict":
+            device = rng.choice([NANO, BOARD])
+            filled.record_predicted_latencies(prediction(n, rng.randint(8, 14) / 2, device=device) for n in some)
+        else:
+            filled.save_measurement(measured(rng.randint(8, 14) / 2), subnet_id=f"subnet-{some[0]}")
+        points = points_of(filled)
+        assert summary(filled) == unbeaten(points)
+    with filled.read() as connection:
+        names = {pk: f"subnet-{n}" for n, pk in enumerate(_subnet_pks(filled))}
+        devices = dict(connection.execute(text("SELECT pk, name FROM nuwa_devices")).all())
+    expected = sorted((names[p[5]], devices[p[0]]) for p in unbeaten(points, by_base=False))
+    assert asked(filled) == expected
+
+
+def _subnet_pks(store: Store) -> list[int]:
+    with store.read() as connection:
+        found = connection.execute(text("SELECT subnet_id, pk FROM nuwa_subnets"))
+        return [pk for _, pk in sorted(found, key=lambda row: int(row[0].split("-")[1]))]
+
+
+def price(store: Store, latencies_ms: dict[int, float], accuracies: dict[int, float]) -> None:
+    store.record_predicted_latencies(prediction(n, ms) for n, ms in latencies_ms.items())
+    store.record_scores(top1(n, value) for n, value in accuracies.items())
+
+
+def test_stale_front_is_walked_until_it_is_mended(filled: Store) -> None:
+    price(filled, {0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.9, 1: 0.8, 2: 0.7})
+    before = {wanted: asked(filled, wanted) for wanted in (SubnetFilter(), SubnetFilter(base="vit_tiny"))}
+    with filled.write() as connection:
+        mark_all_stale(connection)
+        connection.execute(delete(fronts))
+    assert {wanted: asked(filled, wanted) for wanted in before} == before
+    mend_fronts(filled)
+    assert summary(filled) == unbeaten(points_of(filled))
+    assert {wanted: asked(filled, wanted) for wanted in before} == before
+
+
+def test_what_a_point_hid_comes_back_when_it_goes(filled: Store) -> None:
+    price(filled, dict.fromkeys(range(6), 2.0) | {0: 1.0}, dict.fromkeys(range(6), 0.5) | {0: 0.9})
+    hidden = unbeaten(p for p in points_of(filled) if p[3] > 1.0)
+    with filled.write() as connection:
+        connection.execute(delete(LatencyRow).where(LatencyRow.latency_ms == 1.0))
+    mend_fronts(filled)
+    assert summary(filled) == hidden
+    with filled.write() as connection:
+        connection.execute(update(LatencyRow).values(top1=None))
+    mend_fronts(filled)
+    assert summary(filled) == []
+
+
+def test_rows_written_around_the_program_are_seen(filled: Store) -> None:
+    price(filled, {0: 2.0}, {0: 0.5, 2: 0.6})
+    with filled.write() as connection:
+        row = dict(connection.execute(select(LatencyRow.__table__)).mappings().one())
+        connection.execute(insert(LatencyRow).values(row | {"subnet_pk": _subnet_pks(filled)[2], "top1": 0.6}))
+    assert summary(filled) == unbeaten(points_of(filled))
+
+
+def test_writers_at_once_lose_no_point(filled: Store) -> None:
+    """B is left out since A beats it, while another writer makes A worse: B must come back."""
+    if filled.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    price(filled, {0: 1.0, 4: 1.0}, {0: 0.9})
+    same_group = points_of(filled)
+    assert len(same_group) == 1
+    pks = _subnet_pks(filled)
+    is_row = (LatencyRow.subnet_pk == pks[0]) & (LatencyRow.device_pk == same_group[0][0])
+    is_other = (LatencyRow.subnet_pk == pks[4]) & (LatencyRow.device_pk == same_group[0][0])
+    group = {"task_pk": same_group[0][1], "base_pk": same_group[0][2]}
+    with filled.engine.begin() as first, filled.engine.begin() as second:
+        first.execute(update(LatencyRow).where(is_other).values(latency_ms=1.5, top1=0.8, **group))
+        second.execute(update(LatencyRow).where(is_row).values(latency_ms=5.0))
+        second.commit()
+        mend_fronts(filled)  # gives up soon, since the first writer is not done
+        first.commit()
+    mend_fronts(filled)
+    assert summary(filled) == unbeaten(points_of(filled))
+    assert len(summary(filled)) == 2
+
+
+def test_writers_of_the_same_front_do_not_wait_for_each_other(filled: Store) -> None:
+    if filled.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    price(filled, {0: 3.0, 4: 3.0, 6: 3.0}, {0: 0.5, 4: 0.4, 6: 0.4})
+    pks = _subnet_pks(filled)
+    with filled.read() as connection:
+        ((task_pk, base_pk),) = connection.execute(
+            select(LatencyRow.task_pk, LatencyRow.base_pk).where(LatencyRow.subnet_pk == pks[0])
+        ).all()
+    better = {"task_pk": task_pk, "base_pk": base_pk}
+    with filled.engine.begin() as first, filled.engine.begin() as second:
+        for writer, n, ms, accuracy in ((first, 4, 2.0, 0.6), (second, 6, 1.0, 0.7)):
+            writer.execute(text("SET LOCAL lock_timeout = 1000"))
+            statement = update(LatencyRow).where(LatencyRow.subnet_pk == pks[n])
+            writer.execute(statement.values(latency_ms=ms, top1=accuracy, **better))
+        first.commit()
+        second.commit()
+    mend_fronts(filled)
+    (only,) = unbeaten(points_of(filled))
+    assert only[5] == pks[6]
+    assert [name for name, _ in asked(filled)] == ["subnet-6"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_upgrading_fills_the_summary(version: int, tmp_path: Path, root: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    path.write_bytes((root / "tests" / "data" / f"store_v{version}.sqlite").read_bytes())
+    with open_store(str(path)) as upgraded:
+        points = points_of(upgraded)
+        assert points
+        assert summary(upgraded) == unbeaten(points)

@@ -1,0 +1,178 @@
+"""Filters, fronts and budgets give what a walk over all rows by hand gives."""
+
+import itertools
+import random
+from collections.abc import Iterable
+
+import pytest
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.store.budget import explain_budget, latency_of
+from nuwa_search.store.compare import compare_devices
+from nuwa_search.store.frames import COLUMNS, query_sql, query_subnets
+from nuwa_search.store.query import SORTS, find_subnets
+from nuwa_search.store.records import JsonDict
+from nuwa_search.store.store import Store
+from nuwa_search.store.wanted import SubnetFilter
+from tests.support.store_values import BOARD, NANO, OTHER_TASK, TASK, measured, prediction, record_basics, subnet, top1
+
+NUM_SUBNETS = 40
+
+
+@pytest.fixture(scope="module")
+def filled(module_store: Store) -> Store:
+    """Two tasks on two devices with many ties, a few measured rows, two subnets without accuracy or price."""
+    store = module_store
+    rng = random.Random(0)
+    record_basics(store)
+    tasks = [rng.choice([TASK.task_id, OTHER_TASK.task_id]) for _ in range(NUM_SUBNETS)]
+    subnets = [subnet(n, task_id=task) for n, task in enumerate(tasks)]
+    store.record_subnets(subnets[: NUM_SUBNETS // 2])
+    store.record_subnets(subnets[NUM_SUBNETS // 2 :])
+    store.record_scores(top1(n, rng.randint(50, 60) / 100) for n in range(NUM_SUBNETS) if n != 3)
+    store.record_predicted_latencies(
+        prediction(n, rng.randint(10, 20) / 4, device=device)
+        for n, device in itertools.product(range(NUM_SUBNETS), (NANO, BOARD))
+        if n != 4
+    )
+    for n in range(0, NUM_SUBNETS, 5):
+        store.save_measurement(measured(rng.randint(10, 20) / 4), subnet_id=f"subnet-{n}")
+    return store
+
+
+def names(rows: Iterable[JsonDict]) -> list[tuple[str, str]]:
+    return sorted((row["subnet_id"], row["device"] or "") for row in rows)
+
+
+def is_beaten(row: JsonDict, rows: Iterable[JsonDict]) -> bool:
+    return any(
+        (other["device_id"], other["task_id"]) == (row["device_id"], row["task_id"])
+        and other["top1"] is not None
+        and latency_of(other) <= latency_of(row)
+        and other["top1"] >= row["top1"]
+        and (latency_of(other) < latency_of(row) or other["top1"] > row["top1"])
+        for other in rows
+    )
+
+
+FILTERS = [
+    SubnetFilter(),
+    SubnetFilter(device="jetson-nano"),
+    SubnetFilter(device=BOARD.device_id, max_ms=3.75),
+    SubnetFilter(min_top1=0.55),
+    SubnetFilter(max_ms=4.0, min_top1=0.52, classes=("train", "bus")),
+    SubnetFilter(classes=("lion", "tiger"), base="vit_tiny"),
+    SubnetFilter(base="another"),
+    SubnetFilter(measured_only=True, max_ms=4.5),
+    SubnetFilter(device="nothing"),
+    SubnetFilter(subnet_ids=("subnet-4", "subnet-7", "nothing")),
+]
+
+
+def matches(row: JsonDict, wanted: SubnetFilter) -> bool:
+    has_price = row["device"] is not None
+    return (
+        (wanted.device is None or wanted.device in (row["device"], row["device_id"]))
+        and (wanted.max_ms is None or (has_price and latency_of(row) <= wanted.max_ms))
+        and (wanted.min_top1 is None or (row["top1"] is not None and row["top1"] >= wanted.min_top1))
+        and (wanted.classes is None or sorted(wanted.classes) == sorted(row["classes"]))
+        and (wanted.base is None or wanted.base in (row["base"], row["base_id"]))
+        and (wanted.subnet_ids is None or row["subnet_id"] in wanted.subnet_ids)
+        and (not wanted.measured_only or row["measured_latency_ms"] is not None)
+    )
+
+
+@pytest.mark.parametrize("wanted", FILTERS)
+def test_filters_keep_what_matches(filled: Store, wanted: SubnetFilter) -> None:
+    everything = find_subnets(filled)
+    assert len(everything) == 2 * NUM_SUBNETS - 1  # subnet 4 has no price: one row in place of two
+    assert names(find_subnets(filled, wanted)) == names(row for row in everything if matches(row, wanted))
+
+
+@pytest.mark.parametrize("wanted", FILTERS)
+def test_front_is_what_nothing_beats(filled: Store, wanted: SubnetFilter) -> None:
+    rows = [r for r in find_subnets(filled, wanted) if r["device"] is not None and r["top1"] is not None]
+    front = find_subnets(filled, wanted, pareto=True)
+    assert names(front) == names(row for row in rows if not is_beaten(row, rows))
+
+
+def test_every_figure_names_its_source(filled: Store) -> None:
+    (row,) = find_subnets(filled, SubnetFilter(device="jetson-nano", measured_only=True), limit=1)
+    (source,) = [r for r in filled.measurements(NANO.device_id) if r.measurement_id == row["measurement_id"]]
+    assert source.subnet_id == row["subnet_id"]
+    assert source.measurement.latency_ms.median == row["measured_latency_ms"]
+    assert (row["split"], row["score_kind"], row["num_images"]) == ("test", "top1", 500)
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_limit_is_a_head_of_the_sorted_whole(filled: Store, sort: str) -> None:
+    wanted = SubnetFilter(device="jetson-nano")
+    whole = find_subnets(filled, wanted, sort=sort)
+    assert names(find_subnets(filled, wanted, sort=sort, limit=7)) == names(whole[:7])
+    keys = {
+        "top1": lambda r: (-(r["top1"] or -1), latency_of(r)),
+        "latency": lambda r: (latency_of(r), -(r["top1"] or -1)),
+        "macs": lambda r: r["macs"],
+        "params": lambda r: r["params"],
+        "newest": lambda r: int(r["subnet_id"].split("-")[1]) < NUM_SUBNETS // 2,
+    }
+    assert [keys[sort](row) for row in whole] == sorted(keys[sort](row) for row in whole)
+
+
+def test_devices_are_compared_on_the_subnets_of_their_fronts(filled: Store) -> None:
+    devices = ("jetson-nano", "lab-nano")
+    fronts = {d: names(find_subnets(filled, SubnetFilter(device=d), pareto=True)) for d in devices}
+    rows = compare_devices(filled, devices)
+    assert sorted(row["subnet_id"] for row in rows) == sorted({name for front in fronts.values() for name, _ in front})
+    for row, device in itertools.product(rows, devices):
+        (known,) = find_subnets(filled, SubnetFilter(device=device, subnet_ids=[row["subnet_id"]]))
+        assert row["latencies"][device]["latency_ms"] == latency_of(known)
+        assert row["latencies"][device]["is_on_front"] == ((row["subnet_id"], device) in fronts[device])
+    assert compare_devices(filled, ["jetson-nano", "nothing"], limit=1)[0]["latencies"]["nothing"] is None
+
+
+def test_unknown_sort_is_named(store: Store) -> None:
+    with pytest.raises(NuwaError, match="unknown sort order 'latencies'"):
+        find_subnets(store, sort="latencies")
+
+
+def test_empty_database_answers_everything(store: Store) -> None:
+    assert find_subnets(store) == []
+    assert find_subnets(store, pareto=True) == []
+    assert explain_budget(store, device="jetson-nano", max_ms=3.0) == []
+    assert list(query_subnets(store).columns) == list(COLUMNS)
+
+
+def test_budget_is_explained_by_the_front(filled: Store) -> None:
+    for answer in explain_budget(filled, device="jetson-nano", max_ms=3.5):
+        wanted = SubnetFilter(device="jetson-nano", classes=answer["classes"])
+        rows = [row for row in find_subnets(filled, wanted) if row["top1"] is not None]
+        under = [row["top1"] for row in rows if latency_of(row) <= 3.5]
+        assert answer["best"]["top1"] == max(under)
+        assert all(step["extra_ms"] > 0 and step["extra_top1"] > 0 for step in answer["steps_up"])
+        assert all(step["extra_ms"] < 0 or step["extra_top1"] == 0 for step in answer["steps_down"])
+        assert [latency_of(row) for row in answer["curve"]] == sorted(latency_of(row) for row in answer["curve"])
+
+
+def test_budget_that_nothing_meets_still_tells_what_is_next(filled: Store) -> None:
+    answers = explain_budget(filled, device="jetson-nano", max_ms=0.1, classes=TASK.classes, num_steps=1)
+    (answer,) = answers
+    assert answer["best"] is None
+    assert answer["steps_down"] == []
+    assert len(answer["steps_up"]) == 1
+    assert answer["steps_up"][0]["extra_ms"] is None
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
+def test_budget_that_is_no_budget_is_refused(store: Store, budget: float) -> None:
+    with pytest.raises(NuwaError, match="positive number of milliseconds"):
+        explain_budget(store, device="jetson-nano", max_ms=budget)
+
+
+def test_tables_hold_the_same_rows(filled: Store) -> None:
+    frame = query_subnets(filled, device="jetson-nano", pareto=True, sort="latency")
+    rows = find_subnets(filled, SubnetFilter(device="jetson-nano"), pareto=True, sort="latency")
+    assert list(frame.columns) == list(COLUMNS) == sorted(rows[0], key=COLUMNS.index)
+    assert frame["subnet_id"].tolist() == [row["subnet_id"] for row in rows]
+    counted = query_sql(filled, "SELECT device, count(*) AS n FROM v_subnets GROUP BY device ORDER BY n")
+    assert counted["n"].tolist() == [1, NUM_SUBNETS - 1, NUM_SUBNETS - 1]

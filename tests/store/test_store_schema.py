@@ -1,0 +1,174 @@
+"""Opening databases: new, current, newer, older, broken, out of reach."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, event, inspect, text
+
+from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.store.columns import Base
+from nuwa_search.store.database import url_from_text
+from nuwa_search.store.schema import HEAD, REVISIONS, VERSION_TABLE, alembic_config, find_revision
+from nuwa_search.store.store import Store, open_store
+from tests.support.store_values import NANO, prediction, record_basics, subnet
+
+OLD_FILES = Path(__file__).resolve().parent.parent / "data"
+
+
+def test_migrations_build_what_the_tables_say(store: Store) -> None:
+    def is_comparable(_item: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+        # Alembic cannot compare indexes with a direction on SQLite; on PostgreSQL it does.
+        return not (store.is_sqlite and kind == "index" and str(name).startswith("ix_nuwa_latencies"))
+
+    with store.read() as connection:
+        opts = {"version_table": VERSION_TABLE, "include_object": is_comparable}
+        assert compare_metadata(MigrationContext.configure(connection, opts=opts), Base.metadata) == []
+
+
+def test_latency_indexes_exist_on_both_databases(store: Store) -> None:
+    with store.read() as connection:
+        found = {str(index["name"]) for index in inspect(connection).get_indexes("nuwa_latencies")}
+    assert {f"ix_nuwa_latencies_{name}" for name in ("top1", "latency", "measured")} <= found
+
+
+def test_opening_again_changes_nothing(store_url: str) -> None:
+    with open_store(store_url) as store:
+        store.record_device(NANO)
+    with open_store(store_url) as store:
+        assert [record.spec for record in store.devices()] == [NANO]
+        with store.read() as connection:
+            assert find_revision(connection) == HEAD == REVISIONS[-1]
+
+
+def test_newer_database_is_refused_with_words(store_url: str) -> None:
+    with open_store(store_url) as store, store.write() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0999'"))
+    try:
+        with pytest.raises(NuwaError, match="from a newer version") as error:
+            open_store(store_url)
+        assert error.value.exit_code == 2
+        assert "upgrade" in error.value.hint
+    finally:
+        engine_url = url_from_text(store_url)
+        engine = create_engine(engine_url)
+        with engine.begin() as connection:
+            table = VERSION_TABLE if engine_url.get_backend_name() == "sqlite" else f"nuwa.{VERSION_TABLE}"
+            connection.execute(text(f"UPDATE {table} SET version_num = '{HEAD}'"))
+        engine.dispose()
+
+
+def test_downgrade_is_refused_with_words(store: Store) -> None:
+    record_basics(store)
+    with pytest.raises(NuwaError, match="cannot be taken back"), store.write() as connection:
+        command.downgrade(alembic_config(connection), "base")
+    assert len(store.devices()) == 2
+
+
+def test_database_shared_with_optuna_keeps_both(tmp_path: Path) -> None:
+    import optuna
+
+    path = tmp_path / "both.sqlite"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.create_study(study_name="ours", storage=f"sqlite:///{path}")
+    with open_store(str(path)) as store:
+        record_basics(store)
+    assert optuna.get_all_study_names(f"sqlite:///{path}") == ["ours"]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_files_of_earlier_versions_are_upgraded(revision: str, tmp_path: Path) -> None:
+    name = f"store_v{int(revision)}.sqlite"
+    path = tmp_path / name
+    path.write_bytes((OLD_FILES / name).read_bytes())
+    with open_store(str(path)) as store:
+        assert NANO in [record.spec for record in store.devices()]
+        assert store.load_subnet("subnet-0") == subnet(0, study="study")
+        (search,) = store.searches()
+        assert (search.study, search.state) == ("study", "done")
+        store.record_predicted_latencies([prediction(0, 1.25)])
+        events = len(store.events("study"))
+        job = store.add_job("search", {"budget_ms": 5.0}, study="study")
+        assert [event.kind for event in store.events("study")[events:]] == ["state"]
+        if int(revision) >= 2:
+            assert [old.state for old in store.jobs(study="study")] == ["queued", "done"]
+            assert store.jobs()[0].job_id == job.job_id
+
+
+@pytest.mark.parametrize("content", [b"this is no database " * 300, b"SQLite format 3\0" + bytes(range(256)) * 20])
+def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(NuwaError, match="cannot be read as a search database") as error:
+        open_store(str(path))
+    assert error.value.exit_code == 2
+    assert path.read_bytes() == content
+
+
+def test_truncated_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cut.sqlite"
+    with open_store(str(path)) as store:
+        record_basics(store)
+    path.write_bytes(path.read_bytes()[: 3 * 4096])
+    with pytest.raises(NuwaError) as error, open_store(str(path)) as store:
+        store.devices()
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("url", ["", "  ", "mysql://host/db", "sqlite://", "sqlite:///:memory:", "://"])
+def test_urls_that_cannot_work_are_refused(url: str) -> None:
+    with pytest.raises(NuwaError) as error:
+        open_store(url)
+    assert error.value.exit_code == 2
+    assert error.value.hint
+
+
+def test_server_out_of_reach_is_an_outside_failure_without_password() -> None:
+    with pytest.raises(OutsideError, match="does not answer") as error:
+        open_store("postgresql://someone:hidden@127.0.0.1:1/nuwa")
+    assert "hidden" not in str(error.value)
+
+
+def test_folder_that_cannot_be_made_is_an_outside_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutsideError, match="folder"):
+        open_store(str(tmp_path / "file" / "nuwa.sqlite"))
+
+
+def test_full_disk_is_an_outside_failure_and_leaves_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "full.sqlite"
+    with open_store(str(path)) as store:
+        record_basics(store)
+    with open_store(str(path)) as store:
+        store.engine.dispose()
+        event.listen(store.engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count = 1"))
+        with pytest.raises(OutsideError, match="no space left"):
+            store.record_subnets(subnet(n) for n in range(2000))
+    with open_store(str(path)) as store:
+        assert len(store.devices()) == 2
+
+
+def test_read_only_file_is_an_outside_failure(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "nuwa.sqlite")) as store:
+        store.engine.dispose()
+        event.listen(store.engine, "connect", lambda raw, _: raw.execute("PRAGMA query_only = ON"))
+        with pytest.raises(OutsideError, match="read-only"):
+            record_basics(store)
+
+
+def test_opening_a_current_database_loads_nothing_heavy(tmp_path: Path) -> None:
+    path = tmp_path / "nuwa.sqlite"
+    open_store(str(path)).close()
+    code = (
+        "import sys; from nuwa_search.store.store import open_store; from nuwa_search.store.query import find_subnets;"
+        "from nuwa_search.store import lists, sql, budget;"
+        f"store = open_store({str(path)!r}); find_subnets(store, pareto=True);"
+        "sql.run_sql(store, 'SELECT * FROM v_subnets');"
+        "print(sorted({'torch', 'timm', 'pandas', 'numpy', 'alembic', 'optuna'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
