@@ -107,7 +107,7 @@ def test_it_runs_where_nothing_else_is_installed(bundle: Bundle) -> None:
         for module, owners in packages_distributions().items()
         if not wanted & {canonicalize_name(owner) for owner in owners}
     }
-    assert {"torch", "onnx", "scipy", "nuwa"} <= hidden
+    assert {"torch", "onnx", "scipy", "nuwa_search"} <= hidden
     code = f"import sys; sys.argv[:] = sys.argv[1:]; HIDDEN = {hidden!r}" + HIDE
     line = [sys.executable, "-I", "-c", code, str(bundle.dir / "run.py"), str(bundle.dir / "samples"), "--json"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
