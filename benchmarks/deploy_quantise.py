@@ -21,7 +21,7 @@ from benchmarks.deploy_tables import append_row, has_row, origin
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.base import DEFAULT_BASE, Base, load_base
 from nuwa_search.core.cost import count_macs
-from nuwa_search.core.device import Measurement
+from nuwa_search.core.device import PROTOCOL, Measurement
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, normalise, split_tensors, task_tensors
@@ -36,7 +36,6 @@ from nuwa_search.latency.devices.registry import device_spec
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.export import ExportRequest, export_bundle
-from nuwa_search.service.workflow.pricing import PROTOCOL
 from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
 from nuwa_search.service.workflow.sources import open_task
 from nuwa_search.service.workflow.tune import finetune_config

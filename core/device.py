@@ -83,6 +83,10 @@ class MeasureProtocol:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
+PROTOCOL = MeasureProtocol()
+"""How every figure is taken where nothing else is asked for, so that they may be compared."""
+
+
 @dataclass(frozen=True)
 class LatencyStats:
     """Statistics of counted inferences in milliseconds; ``cv`` is sd / mean, a fraction."""

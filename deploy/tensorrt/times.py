@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nuwa_search.core.device import LatencyStats
+from nuwa_search.core.measuring.stats import stats_from_samples
 from nuwa_search.deploy.tensorrt.report import CutOffError, Summary, TrtexecReport
 
 # Both files print six significant digits of a 32-bit float: two printed values of one time agree to
@@ -46,23 +47,6 @@ def stats_from_times(text: str, *, report: TrtexecReport, transfers: bool) -> tu
     _check_summary(compute, report.compute, what="GPU compute time")
     _check_summary(latency, report.latency, what="latency")
     return stats_from_samples(latency if transfers else compute), len(rows)
-
-
-def stats_from_samples(samples_ms: np.ndarray) -> LatencyStats:
-    """Make the statistics of samples (S,) in milliseconds; percentiles interpolate linearly."""
-    p50, p90, p95, p99 = (float(p) for p in np.percentile(samples_ms, (50, 90, 95, 99)))
-    mean = float(samples_ms.mean())
-    return LatencyStats(
-        median=p50,
-        mean=mean,
-        p50=p50,
-        p90=p90,
-        p95=p95,
-        p99=p99,
-        min=float(samples_ms.min()),
-        max=float(samples_ms.max()),
-        cv=float(samples_ms.std()) / mean,
-    )
 
 
 def _rows(text: str) -> list[dict[str, float]]:

@@ -9,10 +9,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol, Precision
+from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement, MeasureProtocol, Precision
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
 from nuwa_search.deploy.runtimes.torch_ops import OPS
-from nuwa_search.latency.protocol.stats import spread_warnings, stats_from_samples
 
 # Runs before capture on a side stream, as torch's notes on CUDA graphs ask for.
 _CAPTURE_WARMUPS = 3
@@ -67,7 +67,7 @@ class CudaDevice:
             NuwaError: If the model holds an operator that exported ViTs do not.
             OutsideError: If the GPU failed.
         """
-        protocol = replace(protocol or MeasureProtocol(), cuda_graph=True, transfers=False)
+        protocol = replace(protocol or PROTOCOL, cuda_graph=True, transfers=False)
         try:
             torch.cuda.reset_peak_memory_stats()
             run = self._captured(model)

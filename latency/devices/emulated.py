@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.measuring.stats import stats_from_samples
 from nuwa_search.latency.emulator.boards import BOARDS, Board
 from nuwa_search.latency.emulator.composites import NEWER_THAN_OPSET_13
 from nuwa_search.latency.emulator.constants import Calibration, load_calibration
@@ -71,7 +72,7 @@ class EmulatedDevice:
         Raises:
             NuwaError: If the board or the time model cannot take the model; the message says why.
         """
-        protocol = protocol or MeasureProtocol()
+        protocol = protocol or PROTOCOL
         board = self.board
         self._check_precision(board)
         graph, kernels = read_model(model)
@@ -87,7 +88,7 @@ class EmulatedDevice:
             cuda_graph=protocol.cuda_graph,
         )
         samples = self._samples(timeline.total_ms, kernels, protocol)
-        stats = _stats(samples)
+        stats = stats_from_samples(samples)
         return Measurement(
             device=self._spec,
             protocol=dataclasses.replace(protocol, clocks_pinned=True),
@@ -168,22 +169,6 @@ class EmulatedDevice:
 def _rng(identity: str) -> np.random.Generator:
     digest = hashlib.sha256(identity.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
-
-
-def _stats(samples: NDArray[np.float64]) -> LatencyStats:
-    p50, p90, p95, p99 = (float(v) for v in np.percentile(samples, (50, 90, 95, 99)))
-    mean = float(samples.mean())
-    return LatencyStats(
-        median=p50,
-        mean=mean,
-        p50=p50,
-        p90=p90,
-        p95=p95,
-        p99=p99,
-        min=float(samples.min()),
-        max=float(samples.max()),
-        cv=float(samples.std()) / mean,
-    )
 
 
 def _scaled_breakdown(timeline: Timeline, median_ms: float) -> tuple[KernelTime, ...]:

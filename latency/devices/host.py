@@ -10,14 +10,14 @@ import numpy as np
 import onnx
 
 from nuwa_search.core.arch import Arch, BlockSpec
-from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.measuring.bursts import Clock, Run, time_inferences, timed_run, warm_up
+from nuwa_search.core.measuring.memory import watch_memory
+from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from nuwa_search.latency.devices.host_facts import affinity_of, load_average, threads_of
-from nuwa_search.latency.protocol.bursts import Clock, Run, time_inferences, timed_run, warm_up
-from nuwa_search.latency.protocol.memory import watch_memory
-from nuwa_search.latency.protocol.stats import spread_warnings, stats_from_samples
 
 # A ViT with the same kinds of operators as what is measured and weights beyond the first-level cache:
 # with a reference of half a millisecond, repeats were no better than without any.
@@ -55,7 +55,7 @@ class HostDevice:
         Raises:
             NuwaError: If ONNX Runtime cannot take the model or its batch is not the device's.
         """
-        protocol = protocol or MeasureProtocol()
+        protocol = protocol or PROTOCOL
         load_before = load_average()
         with _bound_to(affinity_of(self._spec)):
             reference = self._warm_reference(protocol)

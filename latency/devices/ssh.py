@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from nuwa_search.core.device import DeviceSpec, KernelTime, Measurement, MeasureProtocol
+from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.transport import ConnectionFailedError, Transport
 from nuwa_search.deploy.tensorrt.operators import check_operators
@@ -176,7 +176,7 @@ class SshDevice:
         self._guard.settle(clocks_pinned=wants_pinned)  # before minutes are spent on a build
         engine = session.engine(content, precision=self._spec.precision, workspace_mb=workspace_mb)
         before = self._guard.settle(clocks_pinned=wants_pinned)
-        asked = dataclasses.replace(protocol or MeasureProtocol(), clocks_pinned=before.clocks_pinned)
+        asked = dataclasses.replace(protocol or PROTOCOL, clocks_pinned=before.clocks_pinned)
         result = self._time(session, engine, protocol=asked)
         for _ in range(self._settings.max_repeats):
             if not result.is_unstable:

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from torch import Tensor
 
-from nuwa_search.core.device import DeviceSpec, Measurement
+from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.certificate import BudgetStatistic, Certificate
@@ -22,7 +22,6 @@ from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.verify_bundle import check_images
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa_search.service.workflow.devices import opened_device
-from nuwa_search.service.workflow.pricing import PROTOCOL
 from nuwa_search.service.workflow.ship import compare_graph, engine_line
 
 

@@ -10,6 +10,7 @@ import onnx
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import DEFAULT_BASE, load_base
+from nuwa_search.core.device import PROTOCOL as PROTOCOL
 from nuwa_search.core.device import Device, DeviceSpec, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
@@ -27,9 +28,6 @@ from nuwa_search.service.workflow.report_picture import HELDOUT, heldout_json
 from nuwa_search.store.luts import make_lut_id
 from nuwa_search.store.records import PredictorRecord
 from nuwa_search.store.store import Store
-
-PROTOCOL = MeasureProtocol()
-"""How every figure of a profile and of a search is taken, so that they may be compared."""
 
 UNKNOWN_SD = 0.01
 """Relative repeatability taken where a profile did not record one: of a pinned board, rounded up."""

@@ -11,7 +11,7 @@ import onnx
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import load_base
-from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
@@ -25,7 +25,6 @@ from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
 from nuwa_search.service.workflow.bundle_source import source_of
 from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.export import ExportRequest, certify, export_answer, write_export, write_graph
-from nuwa_search.service.workflow.pricing import PROTOCOL
 from nuwa_search.service.workflow.ship import VERIFY_IMAGES, compare_graph, engine_line
 from nuwa_search.service.workflow.sources import open_task
 

@@ -13,7 +13,7 @@ from nuwa_search.deploy.tensorrt.failures import failure_error, read_failure
 from nuwa_search.deploy.tensorrt.profile import kernels_from_profile, layer_kind
 from nuwa_search.deploy.tensorrt.report import CutOffError, parse_report, read_trtexec_version
 from nuwa_search.deploy.tensorrt.results import read_run
-from nuwa_search.deploy.tensorrt.times import stats_from_samples, stats_from_times
+from nuwa_search.deploy.tensorrt.times import stats_from_times
 from tests.support.standin_runs import StandinRun, run_standin
 
 VERSIONS = ["8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.1", "10.3.0", "11.4.0"]
@@ -73,13 +73,6 @@ def test_warmup_inferences_are_never_counted(nano: StandinRun) -> None:
         row["computeMs"] = row["endComputeMs"] - row["startComputeMs"] + 0.0
         row["latencyMs"] *= 50
     assert read(nano, times=json.dumps(rows)) == read(nano)
-
-
-def test_statistics_by_hand() -> None:
-    stats = stats_from_samples(np.array([4.0, 1.0, 3.0, 2.0]))
-    assert (stats.median, stats.mean, stats.min, stats.max) == (2.5, 2.5, 1.0, 4.0)
-    assert stats.p90 == pytest.approx(3.7)
-    assert stats.cv == pytest.approx(np.sqrt(1.25) / 2.5)
 
 
 class TestBroken:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from nuwa_search.core.device import Measurement, device_json
+from nuwa_search.core.device import PROTOCOL, Measurement, device_json
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.latency.protocol.sustained import SustainedRun, sustain
+from nuwa_search.core.measuring.sustained import SustainedRun, sustain
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import interval, milliseconds
@@ -17,7 +17,6 @@ from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.workflow.devices import find_device, opened_device
 from nuwa_search.service.workflow.models import fix_free_batch, onnx_from_text
-from nuwa_search.service.workflow.pricing import PROTOCOL
 
 
 @click.command("measure", cls=NuwaCommand)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nuwa_search.core.base import Base, load_base
-from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.profile import ProfileSettings, minutes_of
 from nuwa_search.predictors.report_plot import check_picture
@@ -20,7 +20,6 @@ from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import Pace, ProgressLine, time_left
 from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.service.workflow.pricing import (
-    PROTOCOL,
     Progress,
     exporter_of,
     kit_profile,

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
 from nuwa_search.deploy.bundle import ARCH, WEIGHTS, read_bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE
@@ -18,7 +19,6 @@ from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.workflow.devices import find_device, opened_device
 from nuwa_search.service.workflow.models import onnx_from_text
 from nuwa_search.service.workflow.precision import spec_of_bundle
-from nuwa_search.service.workflow.pricing import PROTOCOL
 
 
 @click.command("verify", cls=NuwaCommand)

@@ -3,7 +3,7 @@ import pytest
 
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.latency.protocol.sustained import SustainedBin, raw_median_ms, sustain, sustained_run
+from nuwa_search.core.measuring.sustained import SustainedBin, raw_median_ms, sustain, sustained_run
 
 
 class Heating:

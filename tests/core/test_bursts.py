@@ -5,7 +5,7 @@ import pytest
 
 from nuwa_search.core.device import MeasureProtocol
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.latency.protocol.bursts import (
+from nuwa_search.core.measuring.bursts import (
     NUM_BURSTS,
     Burst,
     TimedRun,
@@ -14,7 +14,7 @@ from nuwa_search.latency.protocol.bursts import (
     timed_run,
     warm_up,
 )
-from nuwa_search.latency.protocol.stats import spread_warnings, stats_from_samples
+from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
 
 
 class Clock:
@@ -97,6 +97,13 @@ def test_statistics_by_definition():
     assert (stats.median, stats.min, stats.max, stats.mean) == (51.0, 1.0, 101.0, 51.0)
     assert (stats.p90, stats.p95, stats.p99) == (91.0, 96.0, 100.0)
     assert stats.cv == pytest.approx(samples.std() / 51.0)
+
+
+def test_statistics_by_hand():
+    stats = stats_from_samples(np.array([4.0, 1.0, 3.0, 2.0]))
+    assert (stats.median, stats.mean, stats.min, stats.max) == (2.5, 2.5, 1.0, 4.0)
+    assert stats.p90 == pytest.approx(3.7)
+    assert stats.cv == pytest.approx(np.sqrt(1.25) / 2.5)
 
 
 @pytest.mark.parametrize("samples", [[], [1.0, 0.0], [float("nan")]])

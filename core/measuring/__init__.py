@@ -1,0 +1,1 @@
+"""How a latency is taken: bursts, statistics, outliers, drift, memory; below all who measure."""

@@ -1,1 +1,0 @@
-"""How a latency is taken: bursts, statistics, outliers, drift."""
