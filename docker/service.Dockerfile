@@ -10,7 +10,7 @@ WORKDIR /src
 RUN python -m venv /opt/nuwa
 COPY docker/constraints.txt docker/constraints.txt
 RUN /opt/nuwa/bin/pip install --constraint docker/constraints.txt --index-url "$TORCH_INDEX" torch torchvision
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY nuwa_search nuwa_search
 COPY core core
 COPY store store

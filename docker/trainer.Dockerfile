@@ -18,7 +18,7 @@ RUN apt-get update \
 WORKDIR /src
 COPY docker/constraints.txt docker/constraints.txt
 RUN /opt/nuwa/bin/pip install --constraint docker/constraints.txt torch torchvision
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY nuwa_search nuwa_search
 COPY core core
 COPY store store
