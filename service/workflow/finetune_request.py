@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.service.workflow.sources import absolute_path
+from nuwa_search.core.source_name import absolute_path
 
 TeacherKind = Literal["base", "tuned"]
 
