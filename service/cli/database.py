@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.settings import default_db_url
-
-if TYPE_CHECKING:
-    from nuwa_search.store.store import Store
+from nuwa_search.store.store import Store, open_store
 
 
 @contextmanager
-def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator["Store"]:
+def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator[Store]:
     """Open the database named by ``--db``, or the user's own, for the length of a block.
 
     Args:
@@ -26,8 +24,6 @@ def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator
     named = values["db"]
     if must_exist and named and "://" not in named and not Path(named).expanduser().exists():
         raise NuwaError(f"there is no database at {named}", hint="check --db; `nuwa config show` says where it is from")
-    from nuwa_search.store.store import open_store  # SQLAlchemy, which help and a usage error do without
-
     store = open_store(named or default_db_url())
     try:
         yield store
