@@ -19,10 +19,11 @@ import torch
 
 from benchmarks.deploy_tables import append_row, has_row, origin
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
-from nuwa_search.core.base import DEFAULT_BASE, Base, load_base
+from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.device import PROTOCOL, Measurement
 from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, normalise, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT

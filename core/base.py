@@ -13,13 +13,12 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import SUPPORTED, plain_from_timm
 from nuwa_search.core.images import Interpolation, Preprocess
+from nuwa_search.core.source_name import DEFAULT_BASE, RANDOM_PREFIX
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors, read_tensors
 
 ASSETS_DIR = Path(__file__).parent / "assets"
-DEFAULT_BASE = "default"
-RANDOM_PREFIX = "random:"
 VIT_MODULES = ("vision_transformer", "deit")
 """timm's files that define ``VisionTransformer`` and its distilled sibling."""
 

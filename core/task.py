@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -50,28 +49,6 @@ class Task:
         """Identify classes and all three splits (16 hex digits)."""
         parts = [*self.class_names, self.train.content_hash, self.search.content_hash, self.test.content_hash]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def parse_classes(text: str) -> tuple[str, ...]:
-    """Read ``a,b,c`` or ``@file`` (one class a line, ``#`` starts a comment) into names or indices.
-
-    Raises:
-        NuwaError: If the file is missing, or no class is named, or one is named twice.
-    """
-    if text.startswith("@"):
-        path = Path(text[1:]).expanduser()
-        try:
-            parts = [line.split("#")[0] for line in path.read_text().splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise NuwaError(
-                f"class file {path} cannot be read: {error}", hint="write one class a line, or give --classes a,b,c"
-            ) from error
-    else:
-        parts = text.split(",")
-    names = tuple(part.strip() for part in parts if part.strip())
-    if not names:
-        raise NuwaError("the class list is empty", hint="name at least two: --classes bicycle,bus")
-    return names
 
 
 def resolve_classes(wanted: Sequence[str | int] | None, label_names: Sequence[str]) -> tuple[int, ...]:

@@ -3,21 +3,15 @@
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, cast, get_args
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
-from nuwa_search.core import checked
 from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol, Provenance
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.records import record_from_dict
-from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.verify import Agreement
 
 SCHEMA = "nuwa.certificate/1"
-MAX_OPSET = 1000
-"""Of an ONNX model; the newest of 2026 is 25."""
 BudgetStatistic = Literal["median", "p95", "p99"]
 
 
@@ -125,41 +119,26 @@ def certificate_from_dict(values: Mapping[str, Any]) -> Certificate:
             hint="export the bundle again, or copy it again from where it was made",
         )
     try:
-        return _read(values)
-    except NuwaError as error:
-        raise NuwaError(f"certificate cannot be read: {error.message}", hint=error.hint) from error
-
-
-def _read(values: Mapping[str, Any]) -> Certificate:
-    def given(name: str) -> Any:
-        return checked.field(values, name, where="it")
-
-    device = record_from_dict(DeviceSpec, _without(given("device"), "device_id"), where="device")
-    budget_ms = given("budget_ms")
-    agreements = checked.items(given("agreement"), "agreement")
-    return Certificate(
-        arch_id=checked.text(given("arch_id"), "arch_id"),
-        device=device,
-        measurement=_measurement_of(values, device),
-        budget_ms=None if budget_ms is None else checked.finite(budget_ms, "budget_ms", above=0),
-        budget_statistic=cast(
-            BudgetStatistic, checked.one_of(given("budget_statistic"), "budget_statistic", get_args(BudgetStatistic))
-        ),
-        agreements=tuple(_agreement_of(a) for a in agreements),
-        input_kind=checked.one_of(given("input"), "input", get_args(InputKind)),
-        opset=checked.integer(given("opset"), "opset", low=1, high=MAX_OPSET),
-        subnet_id=checked.text(given("subnet_id"), "subnet_id"),
-        facts=checked.mapping(given("facts"), "facts"),
-        files=_files_of(given("files")),
-        created=checked.text(given("created"), "created"),
-    )
-
-
-def _files_of(values: object) -> dict[str, str]:
-    found = checked.mapping(values, "files")
-    return {
-        checked.relative_name(name, "files"): checked.text(digest, f"files: {name}") for name, digest in found.items()
-    }
+        device = DeviceSpec(
+            **_without(values["device"], "device_id", options=tuple(map(tuple, values["device"]["options"])))
+        )
+        certificate = Certificate(
+            arch_id=values["arch_id"],
+            device=device,
+            measurement=_measurement_of(values, device),
+            budget_ms=values["budget_ms"],
+            budget_statistic=values["budget_statistic"],
+            agreements=tuple(_agreement_of(a) for a in values["agreement"]),
+            input_kind=values["input"],
+            opset=values["opset"],
+            subnet_id=values["subnet_id"],
+            facts=values["facts"],
+            files=values["files"],
+            created=values["created"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise NuwaError(f"certificate cannot be read: {type(error).__name__} {error}") from error
+    return certificate
 
 
 def with_files(certificate: Certificate, files: Mapping[str, str], *, created: str) -> Certificate:
@@ -168,30 +147,21 @@ def with_files(certificate: Certificate, files: Mapping[str, str], *, created: s
 
 
 def _measurement_of(values: Mapping[str, Any], device: DeviceSpec) -> Measurement | None:
-    if values.get("latency_ms") is None:
+    if values["latency_ms"] is None:
         return None
-    names = ("provenance", "latency_ms", "samples", "breakdown", "board_interval_ms", "peak_memory_mb", "state")
-    rest = {name: checked.field(values, name, where="it") for name in (*names, "warnings")}
-    protocol = _without(checked.field(values, "protocol", where="it"), "protocol_id")
-    found = record_from_dict(_Measured, {**rest, "protocol": protocol}, where="measurement")
-    for name in ("median", "mean", "min", "max"):
-        checked.finite(getattr(found.latency_ms, name), f"latency_ms: {name}", above=0)
-    return Measurement(device=device, **{f.name: getattr(found, f.name) for f in fields(found)})
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """What a certificate tells of a measurement besides the device, as it lies in the file."""
-
-    protocol: MeasureProtocol
-    provenance: Provenance
-    latency_ms: LatencyStats
-    samples: int
-    breakdown: tuple[KernelTime, ...]
-    board_interval_ms: tuple[float, float] | None
-    peak_memory_mb: float | None
-    state: Mapping[str, str]
-    warnings: tuple[str, ...]
+    interval = values["board_interval_ms"]
+    return Measurement(
+        device=device,
+        protocol=MeasureProtocol(**_without(values["protocol"], "protocol_id")),
+        provenance=values["provenance"],
+        latency_ms=LatencyStats(**values["latency_ms"]),
+        samples=values["samples"],
+        breakdown=tuple(KernelTime(**kernel) for kernel in values["breakdown"]),
+        board_interval_ms=(interval[0], interval[1]) if interval else None,
+        peak_memory_mb=values["peak_memory_mb"],
+        state=values["state"],
+        warnings=tuple(values["warnings"]),
+    )
 
 
 def _dict_from_agreement(agreement: Agreement) -> dict[str, Any]:
@@ -199,16 +169,13 @@ def _dict_from_agreement(agreement: Agreement) -> dict[str, Any]:
     return {**asdict(agreement), "max_abs_error": error, "is_met": agreement.is_met}
 
 
-def _agreement_of(values: object) -> Agreement:
-    found = _without(values, "is_met")
-    if found.get("max_abs_error", 0) is None:
-        found["max_abs_error"] = sys.float_info.max  # a record's numbers are finite; put back below
-        return replace(record_from_dict(Agreement, found, where="agreement"), max_abs_error=math.inf)
-    return record_from_dict(Agreement, found, where="agreement")
+def _agreement_of(values: Mapping[str, Any]) -> Agreement:
+    error = values["max_abs_error"]
+    return Agreement(**_without(values, "is_met", max_abs_error=math.inf if error is None else error))
 
 
-def _without(values: object, *names: str) -> dict[str, Any]:
-    return {k: v for k, v in checked.mapping(values, "a part of it").items() if k not in names}
+def _without(values: Mapping[str, Any], *names: str, **changed: Any) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if k not in names} | changed
 
 
 def _hash(values: Mapping[str, Any]) -> str:

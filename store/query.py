@@ -10,6 +10,7 @@ from nuwa_search.core.suggest import unknown_name
 from nuwa_search.store.database import Database
 from nuwa_search.store.pareto import front_query
 from nuwa_search.store.records import JsonDict
+from nuwa_search.store.sort_orders import SORTS
 from nuwa_search.store.tables import (
     ArchRow,
     BaseNetRow,
@@ -63,9 +64,6 @@ def _orders(rows: LatencyColumns) -> dict[str, tuple[ColumnElement[Any], ...]]:
         "params": (ArchRow.params.asc(), rows.latency_ms.asc()),
         "newest": (SubnetRow.pk.desc(), rows.latency_ms.asc()),
     }
-
-
-SORTS = tuple(_orders(LatencyRow))
 
 
 def find_subnets(

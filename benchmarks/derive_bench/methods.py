@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.derive_bench import torch_pruning_cut as tp_cut
+from benchmarks.derive_bench.allocate import allocate
+from benchmarks.derive_bench.choices import ChoiceLibrary, KlJudge, measure_choices
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base
 from nuwa_search.core.cache import Cache
@@ -13,8 +15,6 @@ from nuwa_search.core.cost import count_macs
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import SplitTensors, logits_of, top1
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.search.derive.allocate import allocate
-from nuwa_search.search.derive.choices import ChoiceLibrary, Judge, measure_choices
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import spread_evenly
@@ -61,7 +61,7 @@ class Setting:
                 few = spread_evenly(self.search, LIBRARY_IMAGES)
                 self.library = measure_choices(deriver, few, self.base.preprocess)
             library = self.library if removal else self.library.without_removal()
-            judge = Judge(self.teacher, spread_evenly(self.search, JUDGE_IMAGES), self.base.preprocess)
+            judge = KlJudge(self.teacher, spread_evenly(self.search, JUDGE_IMAGES), self.base.preprocess)
             found = allocate(deriver, library, judge, max_macs=self.max_macs(keep))
             self.allocations[keep, removal] = found.arch
         return self.allocations[keep, removal]

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.base import ASSETS_DIR, DEFAULT_BASE, Base, load_base
+from nuwa_search.core.base import ASSETS_DIR, Base, load_base
 from nuwa_search.core.cache import Cache, content_key
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.task import make_task
 from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT

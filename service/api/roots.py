@@ -4,11 +4,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from nuwa_search.core.source_name import DEFAULT_BASE, RANDOM_PREFIX
 from nuwa_search.service.api.problems import FieldProblem, HttpError
 from nuwa_search.service.api.settings import ServiceSettings
 
-RANDOM_PREFIX = "random:"  # nuwa.base.RANDOM_PREFIX, which loads torch; a test compares them
-DEFAULT_BASE = "default"
 _HUB_NAME = re.compile(r"(hf-hub:)?[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _TIMM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

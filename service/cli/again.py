@@ -39,4 +39,6 @@ def command_to_go_on(words: Sequence[str], *, leave_out: Sequence[str] = (), add
 def _text(name: str, value: object) -> str:
     if name == "db":
         return without_secret(str(value))
+    if isinstance(value, tuple):
+        return ",".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

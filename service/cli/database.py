@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.settings import default_db_url
-from nuwa_search.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from nuwa_search.store.store import Store
 
 
 @contextmanager
-def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator[Store]:
+def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator["Store"]:
     """Open the database named by ``--db``, or the user's own, for the length of a block.
 
     Args:
@@ -24,6 +26,8 @@ def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator
     named = values["db"]
     if must_exist and named and "://" not in named and not Path(named).expanduser().exists():
         raise NuwaError(f"there is no database at {named}", hint="check --db; `nuwa config show` says where it is from")
+    from nuwa_search.store.store import open_store  # SQLAlchemy, which help and a usage error do without
+
     store = open_store(named or default_db_url())
     try:
         yield store

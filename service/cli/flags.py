@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from nuwa_search.core.class_list import parse_classes
 from nuwa_search.core.settings import env_name
+from nuwa_search.store.sort_orders import SORTS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +27,15 @@ class PositiveNumber(click.ParamType[float]):
         if not math.isfinite(number) or number <= 0:
             self.fail(f"wanted a finite number above 0, found {value}", param, ctx)
         return number
+
+
+class ClassList(click.ParamType[tuple[str, ...]]):
+    """Classes by name or index, read while the line is parsed: a missing ``@FILE`` is told before anything loads."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002
+        return value if isinstance(value, tuple) else parse_classes(str(value))
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ _ALL = (
     Flag("base", "Base ViT: folder, timm name, hf-hub:NAME, or `default` (in the package).", default="default"),
     Flag("data", "Image folder, Parquet file or folder, or a data set on the Hub.", metavar="SOURCE"),
     Flag("label-column", "Label column of Parquet files.  [label, then fine_label]", metavar="NAME"),
-    Flag("classes", "Classes by name or index: a,b,c or @FILE.  [all]", metavar="LIST"),
+    Flag("classes", "Classes by name or index: a,b,c or @FILE.  [all]", type=ClassList(), metavar="LIST"),
     Flag("budget-ms", "Latency the compiled model must meet.", type=PositiveNumber(), metavar="MS"),
     Flag(
         "budget-statistic",
@@ -109,7 +120,7 @@ _ALL = (
     ),
     Flag("compare", "Put the fronts of these devices side by side.", metavar="A,B", is_setting=False),
     Flag("model", "Only this arch id, subnet id or hash of an ONNX file.", metavar="ID", is_setting=False),
-    Flag("sort", "Sort by top1, latency, macs, params or newest.  [top1]", metavar="ORDER"),
+    Flag("sort", "Order of the rows.  [top1]", type=click.Choice(SORTS)),
     Flag("limit", "Rows at most.", type=_COUNT, metavar="N"),
     Flag("sql", "A read-only SELECT over the documented views.", metavar="SELECT", is_setting=False),
     Flag("sustained", "Run for this long (10m, 90s) and show throttling.", metavar="TIME", is_setting=False),

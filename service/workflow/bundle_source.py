@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nuwa_search.core.base import DEFAULT_BASE
+from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.service.workflow.sources import SAMPLE_NAME
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from nuwa_search.core.device import Device, DeviceSpec
 from nuwa_search.latency.devices.registry import device_spec, open_device
-from nuwa_search.store.store import Store
+
+if TYPE_CHECKING:
+    from nuwa_search.store.store import Store
 
 
-def added_devices(store: Store) -> dict[str, DeviceSpec]:
+def added_devices(store: "Store") -> dict[str, DeviceSpec]:
     """Return the devices that the user added, by name."""
     return {record.spec.name: record.spec for record in store.devices() if record.is_listed}
 
@@ -23,7 +26,7 @@ def opened_device(spec: DeviceSpec, *, seed: int = 0) -> Iterator[Device]:
         yield device
 
 
-def find_device(name: str, store: Store) -> DeviceSpec:
+def find_device(name: str, store: "Store") -> DeviceSpec:
     """Return the spec of a device.
 
     Raises:

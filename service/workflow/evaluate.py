@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from nuwa_search.core.base import DEFAULT_BASE, load_base
+from nuwa_search.core.base import load_base
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.task import match_labels, resolve_classes
 from nuwa_search.core.tensors import logits_of, split_tensors, top1, topk
 from nuwa_search.core.vit import PlainViT

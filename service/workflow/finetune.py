@@ -6,9 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from nuwa_search.core.base import DEFAULT_BASE, load_base
+from nuwa_search.core.base import load_base
 from nuwa_search.core.cache import content_key
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.core.vit import PlainViT

@@ -9,10 +9,11 @@ from typing import Any
 import onnx
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.base import DEFAULT_BASE, load_base
+from nuwa_search.core.base import load_base
 from nuwa_search.core.device import PROTOCOL as PROTOCOL
 from nuwa_search.core.device import Device, DeviceSpec, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.latency.devices.registry import open_device

@@ -1,14 +1,13 @@
 """Open the base and the images that a command names."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import overload
 
-from nuwa_search.core.base import ASSETS_DIR, DEFAULT_BASE, Base
+from nuwa_search.core.base import ASSETS_DIR, Base
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
+from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.task import Task, make_task
 from nuwa_search.core.tensors import TaskTensors
@@ -28,20 +27,6 @@ class TaskBase:
 
     model: PlainViT
     has_fitted_head: bool
-
-
-@overload
-def absolute_path(name: str) -> str: ...
-@overload
-def absolute_path(name: None) -> None: ...
-@overload
-def absolute_path(name: str | None) -> str | None: ...
-def absolute_path(name: str | None) -> str | None:
-    """Make a path absolute, so that it means the same from any folder; names of bases stay, and None does."""
-    if name is None or name == DEFAULT_BASE:
-        return name
-    path = Path(name).expanduser()
-    return str(path.absolute()) if name.startswith((".", "/", "~")) or path.exists() else name
 
 
 def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, dict[str, ImageSet]]:

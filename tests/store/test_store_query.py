@@ -10,8 +10,9 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.frames import COLUMNS, query_sql, query_subnets
-from nuwa_search.store.query import SORTS, find_subnets
+from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import JsonDict
+from nuwa_search.store.sort_orders import SORTS
 from nuwa_search.store.store import Store
 from nuwa_search.store.wanted import SubnetFilter
 from tests.support.store_values import BOARD, NANO, OTHER_TASK, TASK, measured, prediction, record_basics, subnet, top1

@@ -25,7 +25,8 @@ def command() -> None:
 @with_flags()
 def ls(**values: Any) -> None:
     """List the bases that need no name lookup: the package's own, and folders here in timm's hub format."""
-    from nuwa_search.core.base import ASSETS_DIR, DEFAULT_BASE, read_hub_config
+    from nuwa_search.core.base import ASSETS_DIR, read_hub_config
+    from nuwa_search.core.source_name import DEFAULT_BASE
 
     output = output_from_flags(values)
     folders = [(DEFAULT_BASE, ASSETS_DIR / "base")]

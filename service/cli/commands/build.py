@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from nuwa_search.deploy.bundle import ENGINE
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
@@ -22,11 +21,12 @@ from nuwa_search.service.workflow.devices import find_device
 def command(folder: Path, **values: Any) -> None:
     """Build the engine of bundle FOLDER on this machine's GPU, or print the trtexec line to run on the device."""
     output = output_from_flags(values)
+    with database(values) as store:
+        spec = find_device(values["device"], store)
+    from nuwa_search.deploy.bundle import ENGINE
     from nuwa_search.service.workflow.build import BuildRequest, build_engine_in
     from nuwa_search.service.workflow.record_steps import record_built, said_not_raised
 
-    with database(values) as store:
-        spec = find_device(values["device"], store)
     engine = folder / ENGINE
     if spec.kind == "cuda" and engine.exists() and not confirmed(f"Replace the engine {engine}?", yes=values["yes"]):
         output.note("nothing built")

@@ -8,7 +8,6 @@ from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.store.sql import SqlResult, run_sql
 
 COUNTS = {
     "devices": "select count(*) from v_devices",
@@ -43,13 +42,11 @@ def check(**values: Any) -> None:
     """Open the database and count what is in it."""
     output = output_from_flags(values)
     with database(values, must_exist=True) as store:
-        rows = [{"what": what, "rows": _count(run_sql(store, query))} for what, query in COUNTS.items()]
+        from nuwa_search.store.sql import run_sql
+
+        rows = [{"what": what, "rows": int(run_sql(store, query).rows[0][0])} for what, query in COUNTS.items()]
         url = store.shown_url
     if output.json:
         output.document({"schema": "nuwa.db/1", "url": url, "counts": {r["what"]: r["rows"] for r in rows}})
     else:
         output.table(rows)
-
-
-def _count(rows: SqlResult) -> int:
-    return int(rows.rows[0][0])

@@ -7,8 +7,7 @@ import click
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.settings import default_cache_dir
-from nuwa_search.core.task import parse_classes
-from nuwa_search.deploy.bundle import is_bundle
+from nuwa_search.core.source_name import absolute_path
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
@@ -23,8 +22,8 @@ def command(**values: Any) -> None:
     output = output_from_flags(values, use_path=False)
     if values["arch"] is None or values["output"] is None:
         raise NuwaError("derive needs an arch and a folder", hint="nuwa derive --arch FILE -o DIR")
+    from nuwa_search.deploy.bundle import is_bundle
     from nuwa_search.service.workflow.derive import derive_bundle
-    from nuwa_search.service.workflow.sources import absolute_path
 
     folder = Path(values["output"]).expanduser()
     if is_bundle(folder) and not confirmed(f"Replace the bundle in {folder}?", yes=values["yes"]):
@@ -37,7 +36,7 @@ def command(**values: Any) -> None:
             base=absolute_path(values["base"]),
             data=absolute_path(values["data"]),
             label_column=values["label_column"],
-            classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
+            classes=values["classes"],
             seed=values["seed"],
             folder=folder,
             cache_dir=Path(values["cache_dir"] or default_cache_dir()),

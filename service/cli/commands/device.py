@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,9 @@ from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.workflow.devices import added_devices, find_device
-from nuwa_search.store.store import Store
+
+if TYPE_CHECKING:
+    from nuwa_search.store.store import Store
 
 
 @click.group()
@@ -48,10 +50,10 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
     With -o card.png (or .svg, .pdf) the report card is drawn: predicted against measured latency.
     """
     output = output_from_flags(values)
-    from nuwa_search.predictors.report_plot import is_picture
-
     with database(values) as store:
         spec = find_device(name, store)
+        from nuwa_search.predictors.report_plot import is_picture
+
         if wants_table:
             _show_table(store, spec, values)
             return
@@ -76,7 +78,7 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
     output.table(rows)
 
 
-def _draw(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:
+def _draw(store: "Store", spec: DeviceSpec, values: Mapping[str, Any]) -> None:
     from nuwa_search.service.workflow.report_picture import draw_report
 
     known = store.predictors(spec.device_id)
@@ -87,7 +89,7 @@ def _draw(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:
     output_from_flags(values, use_path=False).note(f"the report card of {known[0].predictor_id} is drawn in {path}")
 
 
-def _show_table(store: Store, spec: DeviceSpec, values: Mapping[str, Any]) -> None:
+def _show_table(store: "Store", spec: DeviceSpec, values: Mapping[str, Any]) -> None:
     from nuwa_search.latency.table.files import COLUMNS, dict_from_table_row, write_table
     from nuwa_search.service.workflow.device_table import table_of
 
@@ -117,12 +119,12 @@ def load(name: str, file: Path, **values: Any) -> None:
     predictor to the table and measures only what it still lacks.
     """
     output = output_from_flags(values)
-    from nuwa_search.latency.table.files import read_table
-    from nuwa_search.service.workflow.device_table import compare_table, store_rows
-
-    rows = read_table(file.expanduser())
     with database(values) as store:
         spec = find_device(name, store)
+        from nuwa_search.latency.table.files import read_table
+        from nuwa_search.service.workflow.device_table import compare_table, store_rows
+
+        rows = read_table(file.expanduser())
         change = compare_table(store, spec, rows)
         question = f"Replace {len(change.changed)} rows of {name} that have another latency?"
         if change.changed and not values["dry_run"] and not confirmed(question, yes=values["yes"]):

@@ -15,7 +15,6 @@ from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.store.store import open_store
 
 WANTED_DISK_MB = 1024
 """Room for caches, checkpoints and bundles of a few searches."""
@@ -68,6 +67,8 @@ def examine_here(url: str, cache_dir: Path) -> list[Finding]:
 
 
 def _database(url: str) -> Finding:
+    from nuwa_search.store.store import open_store
+
     try:
         store = open_store(url)
     except NuwaError as error:

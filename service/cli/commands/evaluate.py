@@ -4,12 +4,10 @@ from typing import Any
 
 import click
 
-from nuwa_search.core.task import parse_classes
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.figures import percent
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.workflow.evaluate import evaluate
 
 
 @click.command("evaluate", cls=NuwaCommand)
@@ -18,11 +16,13 @@ from nuwa_search.service.workflow.evaluate import evaluate
 def command(model: str, **values: Any) -> None:
     """Evaluate MODEL (a bundle or a base) on images; --classes restricts images and head to them."""
     output = output_from_flags(values)
+    from nuwa_search.service.workflow.evaluate import evaluate
+
     answer = evaluate(
         model,
         data=values["data"],
         label_column=values["label_column"],
-        classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
+        classes=values["classes"],
         split=values["split"],
         whole_head=values["head"] == "all",
     )

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from nuwa_search.core.errors import NoAnswerError
-from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
@@ -55,13 +54,14 @@ def command(folder: Path, **values: Any) -> None:
     the bundle names.
     """
     output = output_from_flags(values)
+    with database(values) as store:
+        spec = find_device(values["device"], store)
+    from nuwa_search.deploy.bundle import read_bundle
     from nuwa_search.service.workflow.export import ExportRequest, export_bundle
     from nuwa_search.service.workflow.precision import spec_with_precision
     from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
     from nuwa_search.service.workflow.record_steps import record_reexport, said_not_raised
 
-    with database(values) as store:
-        spec = find_device(values["device"], store)
     is_int8 = values["precision"] == "int8"
     request = ExportRequest(
         spec=spec if is_int8 else spec_with_precision(spec, values["precision"]),

@@ -12,8 +12,6 @@ from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.service.workflow.models import arch_from_text
-from nuwa_search.service.workflow.pricing import base_arch_for, board_interval, priced_device
 
 
 @click.command("predict", cls=NuwaCommand)
@@ -28,6 +26,9 @@ def command(arch: str, **values: Any) -> None:
     output = output_from_flags(values)
     with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
         spec = find_device(values["device"], store)
+        from nuwa_search.service.workflow.models import arch_from_text
+        from nuwa_search.service.workflow.pricing import base_arch_for, board_interval, priced_device
+
         wanted = arch_from_text(arch, store)
         base = base_arch_for(wanted, values["base"])
         priced = priced_device(

@@ -3,32 +3,21 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nuwa_search.core.base import Base, load_base
-from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.predictors.profile import ProfileSettings, minutes_of
-from nuwa_search.predictors.report_plot import check_picture
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
-from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.cli.progress import Pace, ProgressLine, time_left
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.service.workflow.pricing import (
-    Progress,
-    exporter_of,
-    kit_profile,
-    run_profile,
-    transfer_profile,
-)
-from nuwa_search.service.workflow.profile_answer import head_json, profile_json
-from nuwa_search.service.workflow.report_picture import draw_report
-from nuwa_search.store.store import Store
+
+if TYPE_CHECKING:
+    from nuwa_search.service.workflow.pricing import Progress
 
 INTERRUPTED = 130
 
@@ -45,19 +34,25 @@ def command(device: str, **values: Any) -> int:
     output = output_from_flags(values, use_path=False)
     if values["output"]:
         _check_output(values)
-    base = load_base(values["base"])
     with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
         spec = find_device(device, store)
+        if values["from"]:
+            find_device(values["from"], store)
+        from nuwa_search.core.base import load_base
+        from nuwa_search.predictors.profile import ProfileSettings, minutes_of
+        from nuwa_search.service.cli.profile_run import profile_device, write_kit_files
+
+        base = load_base(values["base"])
         settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
         progress = _progress(line, None if values["from"] else minutes_of(settings, spec))
         if values["dry_run"]:
             output.note(f"would profile {spec.name} for base {base.name}")
             return 0
         if values["kit"]:
-            _write_kit(Path(values["kit"]), base, spec, output)
+            write_kit_files(Path(values["kit"]), base, spec, output)
             return 0
         try:
-            answer = _profile(store, spec, base, values, settings, progress)
+            answer = profile_device(store, spec, base, values, settings, progress)
         except KeyboardInterrupt:
             line.clear()
             go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
@@ -69,6 +64,8 @@ def command(device: str, **values: Any) -> int:
     else:
         output.table([{"figure": name, "value": value} for name, value in _rows(answer)])
     if values["output"]:
+        from nuwa_search.service.workflow.report_picture import draw_report
+
         draw_report(spec, record, Path(values["output"]).expanduser())
         output.note(f"picture: {values['output']}")
     return 0
@@ -80,10 +77,12 @@ def _check_output(values: Mapping[str, Any]) -> None:
         if values[name]:
             hint = f"leave out -o, or --{name}"
             raise NuwaError(f"-o draws the nets held out by a profile, and --{name} holds none out", hint=hint)
+    from nuwa_search.predictors.report_plot import check_picture
+
     check_picture(Path(values["output"]))
 
 
-def _progress(line: ProgressLine, minutes: float | None) -> Progress:
+def _progress(line: ProgressLine, minutes: float | None) -> "Progress":
     """Show each count with the time left: to the end of the whole profile where it may take so many minutes."""
     pace, begun_s = Pace(), time.monotonic()
 
@@ -97,42 +96,6 @@ def _progress(line: ProgressLine, minutes: float | None) -> Progress:
         line.show("  ".join(filter(None, (counted, left))))
 
     return show
-
-
-def _profile(
-    store: Store,
-    spec: DeviceSpec,
-    base: Base,
-    values: Mapping[str, Any],
-    settings: ProfileSettings,
-    progress: Progress,
-) -> dict[str, Any]:
-    if values["from"]:
-        source = find_device(values["from"], store)
-        priced, moved = transfer_profile(store, spec, base.arch, source=source, progress=progress)
-        curve = [vars(step) for step in moved.curve]
-        return head_json(priced) | {
-            "models_measured": moved.models_measured,
-            "transferred_from": source.name,
-            "curve": curve,
-        }
-    if values["import"]:
-        priced, found = kit_profile(store, spec, base.arch, folder=Path(values["import"]))
-        return head_json(priced) | {"models_measured": len(found.models), "missing": list(found.missing)}
-    priced = run_profile(store, spec, base.arch, settings=settings, progress=progress)
-    return profile_json(priced)
-
-
-def _write_kit(folder: Path, base: Base, spec: DeviceSpec, output: Output) -> None:
-    from nuwa_search.latency.table.kit import write_kit
-    from nuwa_search.predictors.kit_plan import nets_of, plan_kit
-
-    nets = nets_of(plan_kit(base.arch), base=base.arch)
-    files = write_kit(folder, nets, spec=spec, protocol=PROTOCOL, export=exporter_of(spec))
-    output.text(f"{len(files)} ONNX files and one script in {folder}")
-    output.note(
-        f"copy it to the board, run the script there, copy it back, then: nuwa profile {spec.name} --import {folder}"
-    )
 
 
 def _rows(answer: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -1,7 +1,6 @@
 """``nuwa query``: ask the search database."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,9 @@ from click.core import ParameterSource
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
-from nuwa_search.service.cli.output import Output, output_from_flags
-from nuwa_search.service.cli.query_rows import (
-    check_filters,
-    devices_from_text,
-    find_budgets,
-    find_by_sql,
-    find_comparison,
-    find_rows,
-)
-from nuwa_search.service.cli.query_view import (
-    EMPTY,
-    SHOWN,
-    budget_rows,
-    comparison_rows,
-    show_budgets,
-    show_comparison,
-    show_subnets,
-)
-from nuwa_search.service.cli.table_file import Rows, check_ending, write_rows
-from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.store.store import Store
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.query_filters import check_filters, devices_from_text
+from nuwa_search.service.cli.table_file import check_ending, write_rows
 
 ROWS_ON_TERMINAL = 100
 """Rows that people are shown where they asked for no number: a database may hold millions."""
@@ -61,8 +42,12 @@ def command(topic: str, **values: Any) -> None:
     is_head = is_shown and values["limit"] is None and kind in ("subnets", "latencies")
     if is_head:
         values["limit"] = ROWS_ON_TERMINAL
+    if kind == "comparisons":
+        devices_from_text(values["compare"])
     with database(values, must_exist=True) as store:
-        answer = _ask(kind, store, values)
+        from nuwa_search.service.cli.query_ask import ask, show_answer
+
+        answer = ask(kind, store, values)
     if answer.is_truncated and values["limit"] is None:
         output.warn(f"there is more: only the first {len(answer.rows)} rows were read")
     if path is not None:
@@ -73,33 +58,9 @@ def command(topic: str, **values: Any) -> None:
     else:
         if not answer.rows:
             output.note(_nothing(values))
-        _show(answer, output)
+        show_answer(answer, output)
     if is_head and len(answer.rows) == ROWS_ON_TERMINAL:
         output.note(f"the first {ROWS_ON_TERMINAL} rows; --limit N shows more, --csv, --json or -o FILE gives all")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was found.
-
-    Args:
-        kind: A key of ``FILTERS``.
-        rows: As ``--json`` gives them.
-        flat: As tables and files give them.
-        names: Columns of ``flat``.
-        is_truncated: Whether there were more rows than were read.
-    """
-
-    kind: str
-    rows: Rows
-    flat: Rows
-    names: Sequence[str]
-    is_truncated: bool = False
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The `nuwa.query/1` answer."""
-        return {"schema": "nuwa.query/1", "rows": [dict(row) for row in self.rows], "count": len(self.rows)}
 
 
 def _kind(topic: str, values: Mapping[str, Any]) -> str:
@@ -108,48 +69,6 @@ def _kind(topic: str, values: Mapping[str, Any]) -> str:
     if values["explain_budget"] and topic == "subnets":
         return "budgets"
     return "comparisons" if values["compare"] and topic == "devices" else topic
-
-
-def _ask(kind: str, store: Store, values: Mapping[str, Any]) -> Answer:
-    if kind == "SQL":
-        found, names, is_truncated = find_by_sql(store, values["sql"], values["limit"])
-        return Answer(kind, found, found, names, is_truncated)
-    if kind == "comparisons":
-        devices = devices_from_text(values["compare"])
-        for name in devices:
-            _require_known(store, name)
-        rows = find_comparison(store, devices, values)
-        flat = comparison_rows(rows)
-        return Answer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
-    if values["device"] is not None:
-        _require_known(store, values["device"])
-    if kind == "budgets":
-        rows = find_budgets(store, values)
-        flat = budget_rows(rows)
-        return Answer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
-    rows = find_rows(kind, store, values)
-    return Answer(kind, rows, rows, list(rows[0]) if rows else EMPTY[kind])
-
-
-def _require_known(store: Store, name: str) -> None:
-    """Refuse a device that nothing is known of: an empty answer would read as `no subnet`."""
-    recorded = {word for record in store.devices() for word in (record.spec.name, record.spec.device_id)}
-    if name not in recorded:
-        find_device(name, store)
-
-
-def _show(answer: Answer, output: Output) -> None:
-    is_for_people = output.is_terminal and not output.csv and answer.rows
-    if is_for_people and answer.kind == "subnets":
-        show_subnets(answer.rows, output)
-    elif is_for_people and answer.kind == "budgets":
-        show_budgets(answer.rows, output)
-    elif is_for_people and answer.kind == "comparisons":
-        show_comparison(answer.rows, output)
-    elif is_for_people:
-        output.table(answer.flat, columns=SHOWN.get(answer.kind, answer.names), may_drop=True)
-    elif answer.rows or not output.is_terminal:
-        output.table(answer.flat, columns=answer.names)
 
 
 def _nothing(values: Mapping[str, Any]) -> str:

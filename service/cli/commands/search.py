@@ -4,24 +4,26 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.interrupts import end_like_ctrl_c
-from nuwa_search.core.settings import default_cache_dir, default_db_url
-from nuwa_search.core.task import parse_classes
+from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.core.source_name import absolute_path
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.commands.config import without_secret
+from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine
 from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.service.workflow.request import SearchRequest, check_study, new_study, request_from_dict
-from nuwa_search.service.workflow.sources import absolute_path
-from nuwa_search.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from nuwa_search.store.store import Store
 
 INTERRUPTED = 130
 INFEASIBLE = 1
@@ -42,9 +44,9 @@ def command(ctx: click.Context, /, **values: Any) -> int:
     """
     output = output_from_flags(values, use_path=False)
     end_like_ctrl_c()
-    store = open_store(values["db"] or default_db_url())
-    try:
-        request, study = _request(ctx, values, store)
+    new = None if values["resume"] else _new_request(ctx, values)  # told before the database is opened
+    with database(values) as store:
+        request, study = new or _stored_request(ctx, values, store)
         find_device(request.device, store)
         if values["dry_run"]:
             from nuwa_search.service.workflow.check_request import check_request
@@ -53,14 +55,10 @@ def command(ctx: click.Context, /, **values: Any) -> int:
             _show_plan(request, study, output)
             return 0
         return _run(request, study, store, values, output)
-    finally:
-        store.close()
 
 
-def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tuple[SearchRequest, str]:
+def _new_request(ctx: click.Context, values: Mapping[str, Any]) -> tuple[SearchRequest, str]:
     study = values["study"]
-    if values["resume"]:
-        return _stored_request(ctx, values, store)
     if values["budget_ms"] is None:
         raise click.MissingParameter(ctx=ctx, param_hint="--budget-ms", param_type="option")
     study = check_study(study) if study is not None else new_study(values["device"], values["budget_ms"])
@@ -70,7 +68,7 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
         base=absolute_path(values["base"]),
         data=absolute_path(values["data"]),
         label_column=values["label_column"],
-        classes=parse_classes(values["classes"]) if values["classes"] is not None else None,
+        classes=values["classes"],
         budget_statistic=values["budget_statistic"],
         max_memory_mb=values["max_memory_mb"],
         trials=values["trials"],
@@ -92,7 +90,7 @@ def _request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tup
     return request, study
 
 
-def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store) -> tuple[SearchRequest, str]:
+def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: "Store") -> tuple[SearchRequest, str]:
     """Read the request of the study to resume; only how long it runs may be changed."""
     study = values["study"]
     if study is None:
@@ -116,9 +114,7 @@ def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store)
     for name in fixed:
         given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
         wanted = values[name]
-        if given and name == "classes":
-            wanted = parse_classes(wanted)
-        elif given and name in ("base", "data"):
+        if given and name in ("base", "data"):
             wanted = absolute_path(wanted)
         if given and wanted != getattr(stored, name):
             flag = name.replace("_", "-")
@@ -129,7 +125,7 @@ def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: Store)
     return dataclasses.replace(stored, **changes), study
 
 
-def _run(request: SearchRequest, study: str, store: Store, values: Mapping[str, Any], output: Output) -> int:
+def _run(request: SearchRequest, study: str, store: "Store", values: Mapping[str, Any], output: Output) -> int:
     with ProgressLine(enabled=output.shows_progress) as line:
         line.step(f"study {study}: loading")
         from nuwa_search.service.cli.search_view import SearchWatch, announce, show_answer

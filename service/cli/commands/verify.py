@@ -1,24 +1,24 @@
 """``nuwa verify``: check a bundle's files and numbers, and its latency on a device."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
-from nuwa_search.deploy.bundle import ARCH, WEIGHTS, read_bundle
-from nuwa_search.deploy.file_hashes import CERTIFICATE
-from nuwa_search.deploy.verify_bundle import BundleCheck, verify_bundle
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import interval
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.workflow.devices import find_device, opened_device
-from nuwa_search.service.workflow.models import onnx_from_text
-from nuwa_search.service.workflow.precision import spec_of_bundle
+
+if TYPE_CHECKING:
+    from nuwa_search.core.device import DeviceSpec
+    from nuwa_search.deploy.verify_bundle import BundleCheck
 
 
 @click.command("verify", cls=NuwaCommand)
@@ -27,11 +27,15 @@ from nuwa_search.service.workflow.precision import spec_of_bundle
 def command(folder: Path, **values: Any) -> None:
     """Check bundle FOLDER: file hashes, ONNX against weights, and with --device its latency there."""
     output = output_from_flags(values)
+    named = _device(values)
     check = _check(folder, output)
     measured = None
-    if values["device"] is not None:
+    if named is not None:
+        from nuwa_search.service.workflow.models import onnx_from_text
+        from nuwa_search.service.workflow.precision import spec_of_bundle
+
+        spec = spec_of_bundle(named, check.certificate.device)
         with database(values) as store:
-            spec = spec_of_bundle(find_device(values["device"], store), check.certificate.device)
             model = onnx_from_text(str(folder), store, spec)
         with opened_device(spec, seed=values["seed"]) as device:
             measured = device.measure(model, protocol=PROTOCOL)
@@ -72,13 +76,24 @@ def command(folder: Path, **values: Any) -> None:
         )
 
 
-def _check(folder: Path, output: Output) -> BundleCheck:
+def _device(values: Mapping[str, Any]) -> "DeviceSpec | None":
+    if values["device"] is None:
+        return None
+    with database(values) as store:
+        return find_device(values["device"], store)
+
+
+def _check(folder: Path, output: Output) -> "BundleCheck":
     """Read and check a bundle; one that cannot even be read failed the check.
 
     Raises:
         NuwaError: If the folder is no bundle.
         NoAnswerError: If a part of the bundle is missing or damaged, its certificate included.
     """
+    from nuwa_search.deploy.bundle import ARCH, WEIGHTS, read_bundle
+    from nuwa_search.deploy.file_hashes import CERTIFICATE
+    from nuwa_search.deploy.verify_bundle import verify_bundle
+
     try:
         return verify_bundle(read_bundle(folder))
     except OutsideError:
@@ -93,7 +108,7 @@ def _check(folder: Path, output: Output) -> BundleCheck:
         raise NoAnswerError(f"bundle {folder} is not as it was certified: {error.message}", hint=error.hint) from error
 
 
-def _rows(check: BundleCheck, answer: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(check: "BundleCheck", answer: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [{"check": "files", "result": "as certified" if not check.faults else "; ".join(check.faults)}]
     rows += [
         {

@@ -1,7 +1,9 @@
 """What each branch of a base may become, and what each replacement alone costs in KL to the base.
 
 The idea of a library of single replacements is Puzzle's (arXiv 2411.19146). The residual stream before the first
-changed block is the base's, so only the rest of the net runs.
+changed block is the base's, so only the rest of the net runs. The program's own library,
+``nuwa_search.search.library``, replaces what a search space allows; this one replaces every branch by fixed shares
+of its width, which is what a comparison of ways to cut at equal MACs wants and what its committed tables were made with.
 """
 
 import dataclasses
@@ -64,7 +66,7 @@ class ChoiceLibrary:
         return dataclasses.replace(self, branches=kept, embed={self.base.embed_dim: 0.0})
 
 
-class Judge:
+class KlJudge:
     """KL of a subnet to its base's logits on fixed images."""
 
     def __init__(self, base: PlainViT, split: SplitTensors, preprocess: Preprocess) -> None:
@@ -118,7 +120,7 @@ def measure_choices(deriver: Deriver, split: SplitTensors, preprocess: Preproces
         preprocess: Of the base.
     """
     base = deriver.prepare().model
-    judge = Judge(base, split, preprocess)
+    judge = KlJudge(base, split, preprocess)
     rows: list[tuple[BranchChoice, ...]] = []
     before = here = base.embed(judge.inputs)
     for i, full in enumerate(base.arch.blocks):
@@ -136,7 +138,7 @@ def measure_choices(deriver: Deriver, split: SplitTensors, preprocess: Preproces
     return ChoiceLibrary(base.arch, tuple(rows), _measure_embed(deriver, base.arch, judge))
 
 
-def _measure_embed(deriver: Deriver, arch: Arch, judge: Judge) -> dict[int, float]:
+def _measure_embed(deriver: Deriver, arch: Arch, judge: KlJudge) -> dict[int, float]:
     costs = {arch.embed_dim: 0.0}
     if not arch.pre_norm and arch.final_norm != "none":
         for share in EMBED_SHARES:

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
+from benchmarks.derive_bench.allocate import Point, allocate, arch_at, knapsack_points
+from benchmarks.derive_bench.choices import KlJudge, measure_choices
 from nuwa_search.core.arch import BlockSpec
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.errors import NoAnswerError
-from nuwa_search.search.derive.allocate import Point, allocate, arch_at, knapsack_points
-from nuwa_search.search.derive.choices import Judge, measure_choices
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
@@ -22,7 +22,7 @@ def deriver():
 
 @pytest.fixture(scope="module")
 def judge(deriver):
-    return Judge(deriver.model, make_split(60, seed=4), PREPROCESS)
+    return KlJudge(deriver.model, make_split(60, seed=4), PREPROCESS)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.derive_bench.choices import BranchChoice, ChoiceLibrary, KlJudge
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.cost import block_macs, count_macs
 from nuwa_search.core.errors import NoAnswerError
-from nuwa_search.search.derive.choices import BranchChoice, ChoiceLibrary, Judge
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.rotation import narrow
 from nuwa_search.search.knapsack import Group, solve
@@ -42,7 +42,7 @@ class Allocation:
 
 
 def allocate(
-    deriver: Deriver, library: ChoiceLibrary, judge: Judge, *, max_macs: int, steps: int = SEARCH_STEPS, seed: int = 0
+    deriver: Deriver, library: ChoiceLibrary, judge: KlJudge, *, max_macs: int, steps: int = SEARCH_STEPS, seed: int = 0
 ) -> Allocation:
     """Find an arch of at most ``max_macs`` whose derived net stays close to the base.
 

@@ -1,0 +1,61 @@
+"""How a measurement is shown: JSON, or the time per kind of kernel."""
+
+import dataclasses
+from collections import defaultdict
+from typing import Any
+
+from nuwa_search.core.device import Measurement, device_json
+from nuwa_search.core.measuring.sustained import SustainedRun
+from nuwa_search.service.cli.figures import interval, milliseconds
+from nuwa_search.service.cli.output import Output
+
+
+def show_sustained(run: SustainedRun, output: Output) -> None:
+    """Print the latency over time, and whether the device slowed down."""
+    rows = [dataclasses.asdict(part) for part in run.bins]
+    if output.json:
+        document = {"bins": rows, "slowdown": run.slowdown, "is_throttled": run.is_throttled}
+        output.document({"schema": "nuwa.sustained/1", **document})
+        return
+    output.table(rows)
+    word = "throttled" if run.is_throttled else "steady"
+    output.note(f"{word}: the last part is {100 * run.slowdown:+.1f} % against the first")
+
+
+def measurement_json(measurement: Measurement) -> dict[str, Any]:
+    """Render the `nuwa.measure/1` answer."""
+    board = measurement.board_interval_ms
+    return {
+        "schema": "nuwa.measure/1",
+        "device": device_json(measurement.device),
+        "provenance": measurement.provenance,
+        "latency_ms": dataclasses.asdict(measurement.latency_ms),
+        "samples": measurement.samples,
+        "board_interval_ms": None if board is None else list(board),
+        "peak_memory_mb": measurement.peak_memory_mb,
+        "breakdown": [dataclasses.asdict(kernel) for kernel in measurement.breakdown],
+        "warnings": list(measurement.warnings),
+    }
+
+
+def show(measurement: Measurement, output: Output) -> None:
+    """Print the latency, then the time per kind of kernel."""
+    found = measurement.latency_ms
+    for warning in measurement.warnings:
+        output.warn(warning)
+    output.note(
+        f"{milliseconds(found.median)} {measurement.provenance} on {measurement.device.name} "
+        f"(p95 {interval([found.p95])}, cv {100 * found.cv:.1f} %, {measurement.samples} samples)"
+    )
+    if measurement.board_interval_ms is not None:
+        output.note(f"a real board: {interval(measurement.board_interval_ms)} ms")
+    totals: dict[str, list[float]] = defaultdict(list)
+    for kernel in measurement.breakdown:
+        totals[kernel.kind].append(kernel.ms)
+    rows = [
+        {"kind": kind, "kernels": len(ms), "ms": sum(ms), "share": sum(ms) / found.median}
+        for kind, ms in totals.items()
+    ]
+    rows.sort(key=lambda row: -float(str(row["ms"])))
+    rows.append({"kind": "total", "kernels": len(measurement.breakdown), "ms": found.median, "share": 1.0})
+    output.table(rows)

@@ -1,0 +1,95 @@
+"""Answer ``nuwa query``: rows from the database, for people or for programs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nuwa_search.service.cli.output import Output
+from nuwa_search.service.cli.query_filters import devices_from_text
+from nuwa_search.service.cli.query_rows import find_budgets, find_by_sql, find_comparison, find_rows
+from nuwa_search.service.cli.query_view import (
+    EMPTY,
+    SHOWN,
+    budget_rows,
+    comparison_rows,
+    show_budgets,
+    show_comparison,
+    show_subnets,
+)
+from nuwa_search.service.cli.table_file import Rows
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.store.store import Store
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Args:
+        kind: A key of ``FILTERS``.
+        rows: As ``--json`` gives them.
+        flat: As tables and files give them.
+        names: Columns of ``flat``.
+        is_truncated: Whether there were more rows than were read.
+    """
+
+    kind: str
+    rows: Rows
+    flat: Rows
+    names: Sequence[str]
+    is_truncated: bool = False
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The `nuwa.query/1` answer."""
+        return {"schema": "nuwa.query/1", "rows": [dict(row) for row in self.rows], "count": len(self.rows)}
+
+
+def ask(kind: str, store: Store, values: Mapping[str, Any]) -> Answer:
+    """Ask the database.
+
+    Args:
+        kind: A key of ``FILTERS``.
+        store: The database.
+        values: Of the flags.
+    """
+    if kind == "SQL":
+        found, names, is_truncated = find_by_sql(store, values["sql"], values["limit"])
+        return Answer(kind, found, found, names, is_truncated)
+    if kind == "comparisons":
+        devices = devices_from_text(values["compare"])
+        for name in devices:
+            _require_known(store, name)
+        rows = find_comparison(store, devices, values)
+        flat = comparison_rows(rows)
+        return Answer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
+    if values["device"] is not None:
+        _require_known(store, values["device"])
+    if kind == "budgets":
+        rows = find_budgets(store, values)
+        flat = budget_rows(rows)
+        return Answer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
+    rows = find_rows(kind, store, values)
+    return Answer(kind, rows, rows, list(rows[0]) if rows else EMPTY[kind])
+
+
+def _require_known(store: Store, name: str) -> None:
+    """Refuse a device that nothing is known of: an empty answer would read as `no subnet`."""
+    recorded = {word for record in store.devices() for word in (record.spec.name, record.spec.device_id)}
+    if name not in recorded:
+        find_device(name, store)
+
+
+def show_answer(answer: Answer, output: Output) -> None:
+    """Print an answer as tables for people, or as rows."""
+    is_for_people = output.is_terminal and not output.csv and answer.rows
+    if is_for_people and answer.kind == "subnets":
+        show_subnets(answer.rows, output)
+    elif is_for_people and answer.kind == "budgets":
+        show_budgets(answer.rows, output)
+    elif is_for_people and answer.kind == "comparisons":
+        show_comparison(answer.rows, output)
+    elif is_for_people:
+        output.table(answer.flat, columns=SHOWN.get(answer.kind, answer.names), may_drop=True)
+    elif answer.rows or not output.is_terminal:
+        output.table(answer.flat, columns=answer.names)
