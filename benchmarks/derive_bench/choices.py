@@ -3,7 +3,7 @@
 The idea of a library of single replacements is Puzzle's (arXiv 2411.19146). The residual stream before the first
 changed block is the base's, so only the rest of the net runs. The program's own library,
 ``nuwa_search.search.library``, replaces what a search space allows; this one replaces every branch by fixed shares
-of its width, which is what a comparison of ways to cut at equal MACs wants and what its committed tables were made with.
+of its width: what a comparison of ways to cut at equal MACs wants, and what its committed tables were made with.
 """
 
 import dataclasses
