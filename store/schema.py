@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.database import POSTGRES_SCHEMA, Database
+from nuwa_search.store.failures import is_busy
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -87,7 +88,7 @@ def _switch_to_wal(database: Database) -> None:
             try:
                 connection.cursor().execute("PRAGMA journal_mode = WAL").fetchone()
             except Exception as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
+                if not is_busy(error) or time.monotonic() > deadline:
                     raise OperationalError("PRAGMA journal_mode", None, error) from error
                 time.sleep(0.05)
             else:

@@ -82,7 +82,9 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
             return {"fault": "no rows"}
         return _read(cursor, request["max_rows"], request["max_bytes"])
     except (sqlite3.Error, sqlite3.Warning) as error:
-        return {"fault": "refused" if refused else "error", "what": refused[0] if refused else str(error)}
+        if refused:
+            return {"fault": "refused", "what": refused[0]}
+        return {"fault": "error", "what": str(error), "code": getattr(error, "sqlite_errorcode", 0) & 0xFF}
 
 
 def _read(cursor: sqlite3.Cursor, max_rows: int, max_bytes: int) -> dict[str, Any]:

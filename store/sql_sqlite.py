@@ -1,6 +1,7 @@
 """Run a user's query on SQLite: in a process of its own, on a connection that can only read."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ _OUR_TABLES = ("nuwa_", "v_", "json_each", "json_tree", "sqlite_master", "sqlite
 _MAX_MEMORY_BYTES = 2 * 2**30
 # For the process to start and stop around the query; it is ended after that.
 _GRACE_S = 2.0
+# Primary result codes (https://www.sqlite.org/rescode.html).
+_TOO_MUCH = frozenset({sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM})
+_OUTSIDE = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN})
 _PROGRAM = str(Path(__file__).with_name("sql_sandbox.py"))
 
 
@@ -59,19 +63,19 @@ def run_on_sqlite(
             f"no process could be started for the query: {error.strerror}", hint="close other programs, or try again"
         ) from error
     if "fault" in answer:
-        raise _named(answer["fault"], str(answer.get("what", "")), timeout_s)
+        raise _named(answer["fault"], str(answer.get("what", "")), answer.get("code"), timeout_s)
     return tuple(answer["columns"]), [tuple(row) for row in answer["rows"]]
 
 
-def _named(fault: str, what: str, timeout_s: float) -> NuwaError:
+def _named(fault: str, what: str, code: int | None, timeout_s: float) -> NuwaError:
     if fault == "refused":
         return NuwaError(f"the query was refused: it may not use {what}", hint=VIEWS_HINT)
     if fault == "no rows":
         return NuwaError("the query gives no rows", hint=VIEWS_HINT)
-    if fault in ("size", "memory") or "too big" in what or "is full" in what:
+    if fault in ("size", "memory") or code in _TOO_MUCH:
         return too_large()
-    if "interrupted" in what:
+    if code == sqlite3.SQLITE_INTERRUPT:
         return stopped(timeout_s)
-    if "disk I/O error" in what or "locked" in what or "unable to open" in what:
+    if code in _OUTSIDE:
         return OutsideError(f"the database could not be read: {what}", hint="try again when the disk and file are free")
     return NuwaError(f"the query cannot be run: {what}", hint=VIEWS_HINT)
