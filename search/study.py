@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import OptunaError
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -26,10 +27,12 @@ from nuwa_search.core.interrupts import interrupt_deferred
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.search.scorer import FIRST_IMAGES
 from nuwa_search.search.space import SearchSpace
-from nuwa_search.search.trials import SAMPLERS, StudyConfig, TrialReport
+from nuwa_search.search.trials import SAMPLERS, StoredTrial, StudyConfig, TrialReport
+from nuwa_search.store.failures import DATABASE_ERRORS, is_already_made
 
 IDENTITY_ATTR = "nuwa.identity"
 REPORT_ATTR = "nuwa.report"
+ARCH_ATTR = "arch_id"
 POPULATION_SIZE = 20
 """Of NSGA-II and NSGA-III; Optuna's 50 would leave most studies in their first generation."""
 
@@ -79,9 +82,8 @@ class StudyLog:
             self._open(storage_url, study_name, _identity(space, config, identity or {}))
 
     def _open(self, url: str, study_name: str, identity: dict[str, str]) -> None:
-        kwargs = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
         with interrupt_deferred(is_breakable=True), _storage_errors(url):
-            self._storage = _open_storage(url, kwargs)
+            self._storage = _open_storage(url, _engine_kwargs(url))
             self._stored = optuna.create_study(
                 storage=self._storage, study_name=study_name, directions=self._directions, load_if_exists=True
             )
@@ -96,15 +98,14 @@ class StudyLog:
                 hint="give this search another name with --study",
             )
         for trial in trials:
-            if trial.state.is_finished() and REPORT_ATTR in trial.user_attrs:
+            if _is_reported(trial):
                 notes = {k: v for k, v in trial.system_attrs.items() if not k.startswith("constraints")}
                 self._reflect(_report_from_stored(trial, self._space), excess=trial.constraints, system_attrs=notes)
 
     def close(self) -> None:
         """Release the storage's connections."""
         if self._storage is not None:
-            self._storage.remove_session()
-            self._storage.engine.dispose()
+            _close_storage(self._storage)
 
     def ask(self) -> tuple[int, dict[str, int]]:
         """Let the sampler propose: a ticket for ``record``, and values by name."""
@@ -177,6 +178,35 @@ class StudyLog:
                 return optuna.samplers.RandomSampler(seed=seed)
 
 
+def stored_trials(url: str, study_name: str) -> list[StoredTrial]:
+    """Read the finished trials of a study; none where the storage does not know it.
+
+    Args:
+        url: SQLAlchemy URL of the storage.
+        study_name: Its name there.
+
+    Raises:
+        OutsideError: If the storage fails.
+    """
+    with interrupt_deferred(is_breakable=True), _storage_errors(url):
+        storage = _open_storage(url, _engine_kwargs(url))
+        try:
+            if study_name not in optuna.get_all_study_names(storage):
+                return []
+            trials = optuna.load_study(study_name=study_name, storage=storage).get_trials(deepcopy=False)
+        finally:
+            _close_storage(storage)
+    return [
+        StoredTrial(trial.number, trial.user_attrs[ARCH_ATTR], trial.user_attrs[REPORT_ATTR])
+        for trial in trials
+        if _is_reported(trial)
+    ]
+
+
+def _is_reported(trial: FrozenTrial) -> bool:
+    return trial.state.is_finished() and REPORT_ATTR in trial.user_attrs
+
+
 def resolve_sampler(name: str, *, pareto: bool) -> str:
     """Turn a sampler's name into one that is known: ``auto`` is TPE, or NSGA-II for the whole front.
 
@@ -216,7 +246,7 @@ def _frozen(
         params=dict(space.params_from_arch(report.arch)),
         distributions=distributions,
         intermediate_values=partial,
-        user_attrs={REPORT_ATTR: about, "arch_id": report.arch.arch_id},
+        user_attrs={REPORT_ATTR: about, ARCH_ATTR: report.arch.arch_id},
     )
 
 
@@ -244,6 +274,15 @@ def _identity(space: SearchSpace, config: StudyConfig, given: Mapping[str, str])
     return {**given, "search space": digest, "objectives": "kl, latency" if config.pareto else "kl"}
 
 
+def _engine_kwargs(url: str) -> dict[str, Any]:
+    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+
+
+def _close_storage(storage: optuna.storages.RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def _open_storage(url: str, engine_kwargs: dict[str, Any]) -> optuna.storages.RDBStorage:
     """Open Optuna's storage; its tables are made on first use.
 
@@ -253,31 +292,18 @@ def _open_storage(url: str, engine_kwargs: dict[str, Any]) -> optuna.storages.RD
     for attempt in range(1, OPEN_ATTEMPTS):
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs)
-        except Exception as error:
-            if not _was_outrun(error):
+        except DATABASE_ERRORS as error:
+            if not is_already_made(error):
                 raise
         time.sleep(0.05 * attempt)
     return optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs)
 
 
-def _was_outrun(error: Exception) -> bool:
-    """Tell whether a table or a version row was there already when it was to be made."""
-    is_database = type(error).__module__.partition(".")[0] == "sqlalchemy"
-    words = str(error).lower()
-    return is_database and ("already exists" in words or "unique constraint" in words)
-
-
 @contextmanager
 def _storage_errors(where: str) -> Iterator[None]:
-    """Turn what goes wrong outside (server gone, disk full, file locked) into our error.
-
-    SQLAlchemy's exceptions share no base class with Optuna's and may not be imported here, so they are told by
-    the package they come from.
-    """
+    """Turn what goes wrong outside (server gone, disk full, file locked) into our error."""
     try:
         yield
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("sqlalchemy", "optuna"):
-            raise
+    except (*DATABASE_ERRORS, OptunaError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OutsideError(f"{where} failed: {first}", hint="check the database, then run the command again") from error

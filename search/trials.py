@@ -1,13 +1,16 @@
 """What a study is asked for, and what it reports, as values."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from nuwa_search.core.arch import Arch
 
 Origin = Literal["seed", "uniform", "random", "sampler", "neighbour"]
 TrialState = Literal["scored", "pruned", "infeasible", "duplicate", "failed"]
 StopReason = Literal["trials", "time", "asked", "exhausted"]
+
+EVALUATED: tuple[TrialState, ...] = ("scored", "pruned")
+"""States of proposals that images were spent on."""
 
 SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "random", "gp")
 
@@ -80,7 +83,22 @@ class TrialReport:
     @property
     def is_evaluation(self) -> bool:
         """Whether images were spent on it."""
-        return self.state in ("scored", "pruned")
+        return self.state in EVALUATED
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A finished trial as the study's storage holds it.
+
+    Args:
+        number: Of the Optuna trial.
+        arch_id: Of the arch that was proposed.
+        report: The other fields of its ``TrialReport``, as JSON.
+    """
+
+    number: int
+    arch_id: str
+    report: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,15 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nuwa_search.core.errors import OutsideError
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
-from nuwa_search.search.trials import TrialReport
+from nuwa_search.search.trials import EVALUATED, StoredTrial, TrialReport
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.store.store import Store
+from nuwa_search.store.trials import TRIAL
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +72,19 @@ class EventLog:
             self.say("count", {"label": label, "done": done, "total": total})
 
     def _trial(self, report: TrialReport) -> None:
-        self._scored += report.is_evaluation
         about = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "arch"}
         about["predicted_interval_ms"] = list(report.predicted_interval_ms)
-        told = {"arch_id": report.arch.arch_id, "scored": self._scored, "wanted": self._wanted}
-        self.say("trial", about | told)
+        self._say_trial(about | {"arch_id": report.arch.arch_id}, is_evaluation=report.is_evaluation)
+
+    def catch_up(self, trials: Iterable[StoredTrial]) -> None:
+        """Tell of proposals that an earlier run made and could not tell of any more."""
+        for trial in trials:
+            about = {**trial.report, "number": trial.number, "arch_id": trial.arch_id}
+            self._say_trial(about, is_evaluation=trial.report["state"] in EVALUATED)
+
+    def _say_trial(self, about: dict[str, Any], *, is_evaluation: bool) -> None:
+        self._scored += is_evaluation
+        self.say(TRIAL, about | {"scored": self._scored, "wanted": self._wanted})
 
     def _finetune(self, state: FinetuneProgress) -> None:
         if self._is_due("finetune", is_last=state.step == state.steps or bool(state.event)):
@@ -103,6 +112,19 @@ def _finite(value: Any) -> Any:
 
 
 def log_of_search(store: Store, study: str, *, wanted: int) -> EventLog:
-    """Make the log of a search that was started."""
-    scored = sum(trial["state"] in ("scored", "pruned") for trial in store.trials(study))
-    return EventLog(lambda kind, payload: store.add_event(study, kind, payload), scored=scored, wanted=wanted)
+    """Make the log of a search that was started; what its study holds beyond the events is told now.
+
+    A run that was killed between the study's storage and the log leaves such a proposal.
+
+    Raises:
+        OutsideError: If the study's storage fails.
+    """
+    from nuwa_search.search.study import stored_trials  # loads Optuna, which the log of a profile has no use for
+    from nuwa_search.service.workflow.records import optuna_url
+
+    told = store.trials(study)
+    known = {trial["number"] for trial in told}
+    scored = sum(trial["state"] in EVALUATED for trial in told)
+    log = EventLog(lambda kind, payload: store.add_event(study, kind, payload), scored=scored, wanted=wanted)
+    log.catch_up(trial for trial in stored_trials(optuna_url(store), study) if trial.number not in known)
+    return log

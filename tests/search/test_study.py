@@ -12,7 +12,7 @@ from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit, fastes
 from nuwa_search.search.library import Library, LibraryRow, library_archs
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import Score
-from nuwa_search.search.study import StudyLog
+from nuwa_search.search.study import StudyLog, stored_trials
 from nuwa_search.search.trials import StudyConfig
 
 
@@ -101,6 +101,18 @@ def test_a_finished_study_is_only_read(study, tmp_path):
     assert scored == []
     assert again.trials == first.trials
     assert again.best == first.best
+
+
+def test_stored_trials_are_the_reports(study, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    assert stored_trials(url, "mine") == []
+    result, _ = study(trials=5, storage_url=url, study_name="mine")
+    found = stored_trials(url, "mine")
+    assert [(t.number, t.arch_id) for t in found] == [(t.number, t.arch.arch_id) for t in result.trials]
+    for trial, whole in zip(found, result.trials, strict=True):
+        report = dataclasses.asdict(whole) | {"predicted_interval_ms": list(whole.predicted_interval_ms)}
+        assert trial.report == {name: value for name, value in report.items() if name not in ("number", "arch")}
+    assert stored_trials(url, "other") == []
 
 
 def test_a_study_about_something_else_is_refused(study, tmp_path):

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -199,31 +198,19 @@ def test_what_a_resumed_search_ships_again_is_not_stored_twice(store: Store) -> 
     assert verdicts == ["met", "met"]
 
 
-def test_trials_are_read_as_optuna_wrote_them(store: Store, store_url: str, tmp_path: Path) -> None:
-    import optuna
-
-    from nuwa_search.search.study import REPORT_ATTR as WRITTEN
-    from nuwa_search.store.trials import REPORT_ATTR
-
-    assert REPORT_ATTR == WRITTEN
+def test_trials_are_read_from_the_events(store: Store) -> None:
+    record_basics(store)
     assert store.trials("mine") == []
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = store.url.render_as_string(hide_password=False)
-    storage = optuna.storages.RDBStorage(url)
-    try:
-        study = optuna.create_study(study_name="mine", storage=storage)
-        for number in range(2):
-            trial = study.ask()
-            trial.set_user_attr(REPORT_ATTR, {"state": "scored", "kl": 0.5 - 0.1 * number})
-            trial.set_user_attr("arch_id", f"arch-{number}")
-            study.tell(trial, 1.0)
-        study.ask()  # still running: no report yet
-        assert store.trials("mine") == [
-            {"number": 0, "arch_id": "arch-0", "state": "scored", "kl": 0.5},
-            {"number": 1, "arch_id": "arch-1", "state": "scored", "kl": 0.4},
-        ]
-        assert store.trials("other") == []
-        optuna.delete_study(study_name="mine", storage=storage)
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+    for study in ("mine", "other"):
+        store.start_search(study, device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={})
+    for number in (1, 0):  # the second was caught up with later
+        kl = 0.5 - 0.1 * number
+        told = {"number": number, "arch_id": f"arch-{number}", "state": "scored", "kl": kl, "scored": 1, "wanted": 9}
+        store.add_event("mine", "trial", told)
+    store.add_event("mine", "trial", {"number": 2})  # a note that does not say what became of it
+    store.add_event("mine", "step", {"text": "one"})
+    assert store.trials("mine") == [
+        {"number": 0, "arch_id": "arch-0", "state": "scored", "kl": 0.5},
+        {"number": 1, "arch_id": "arch-1", "state": "scored", "kl": 0.4},
+    ]
+    assert store.trials("other") == []
