@@ -124,7 +124,7 @@ class Measurement:
         breakdown: Kernels or blocks whose times add up to the median, where they can be had.
         board_interval_ms: For emulated devices, how far the emulator was from real boards of model
             families it had not seen, around the median; None for real devices.
-        peak_memory_mb: Peak memory of the runtime; None where it cannot be had.
+        peak_memory_mb: Peak memory as ``core/peak_memory.py`` counts it; None where it cannot be had.
         state: Clocks, temperature, load before and after, as the device tells them.
         warnings: What a person should know before using the figure.
     """

@@ -1,8 +1,8 @@
 """Bundles: folders that hold a subnet, its exports, the proof and what it takes to run it."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import load_vit
+from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, facts_from_dict
 from nuwa_search.deploy.certificate import Certificate, certificate_from_dict
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 
@@ -69,13 +70,13 @@ class Bundle:
     labels: tuple[str, ...]
     preprocess: Preprocess
     certificate: Certificate | None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: BundleFacts = NO_FACTS
 
     @property
     def subnet_id(self) -> str:
         """Identity of arch, base, task and derivation; empty where not known."""
         known = self.certificate.subnet_id if self.certificate else ""
-        return known or str(self.facts.get("subnet_id", ""))
+        return known or self.facts.subnet_id or ""
 
     @property
     def weights_path(self) -> Path:
@@ -125,10 +126,12 @@ def read_bundle(folder: Path) -> Bundle:
         raise NuwaError(f"{folder / LABELS} names {len(labels)} classes, but the arch has {arch.num_classes}")
     if not (folder / WEIGHTS).is_file():
         raise _missing(folder / WEIGHTS)
-    certificate = None
+    certificate, facts = None, NO_FACTS
     if (folder / CERTIFICATE).exists():
         certificate = certificate_from_dict(_read_object(folder / CERTIFICATE))
-    facts = certificate.facts if certificate else _read_object(folder / FACTS) if (folder / FACTS).exists() else {}
+        facts = certificate.facts
+    elif (folder / FACTS).exists():
+        facts = facts_from_dict(_read_object(folder / FACTS))
     return Bundle(folder, arch, labels, preprocess, certificate, facts)
 
 

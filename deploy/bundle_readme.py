@@ -50,8 +50,11 @@ def _proof(certificate: Certificate) -> str:
             low, high = measured.board_interval_ms
             lines.append(f"Emulated: a real board is expected between {low:.2f} and {high:.2f} ms.")
         lines += [f"Warning: {warning}." for warning in measured.warnings]
-    if certificate.budget_ms is not None:
-        lines.append(f"Budget {certificate.budget_ms:g} ms ({certificate.budget_statistic}): {certificate.verdict}.")
+    budget, check = certificate.budget, certificate.check
+    if budget is not None:
+        memory = f", at most {budget.max_memory_mb:g} MB" if budget.max_memory_mb is not None else ""
+        why = f", {check.reason}" if check is not None and not check.is_met else ""
+        lines.append(f"Budget {budget.ms:g} ms ({budget.statistic}){memory}: {certificate.verdict}{why}.")
     lines += [
         f"Against PyTorch in {a.check} on {a.num_images} images: largest logit error {a.max_abs_error:.2g},"
         f" same prediction on {100 * a.argmax_agreement:.1f} %."

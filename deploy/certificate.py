@@ -5,14 +5,16 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
+from nuwa_search.core.budget import Budget, Verdict
 from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol, Provenance
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.peak_memory import PEAK_MEMORY_COUNTS
+from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, dict_from_facts, facts_from_dict
 from nuwa_search.deploy.verify import Agreement
 
 SCHEMA = "nuwa.certificate/1"
-BudgetStatistic = Literal["median", "p95", "p99"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,12 @@ class Certificate:
         arch_id: Shape of the model.
         device: What it was compiled for.
         measurement: Latency there; None where the device could not be reached from here.
-        budget_ms: Budget in milliseconds; None where none was asked for.
-        budget_statistic: Which statistic of the latency the budget is about.
+        budget: What the measurement is held against; None where none was asked for.
         agreements: Comparisons with the PyTorch model.
         input_kind: What the model takes: ``normalised``, ``unit`` or ``uint8``.
         opset: Of the ONNX model.
         subnet_id: Identity of arch, base, task and derivation; empty where not known.
-        facts: Further JSON values about the model (accuracies with their split, base, task).
+        facts: What else is known about the model: accuracies with their split, base, task.
         files: SHA-256 of every other file of the bundle, by name; filled in when the bundle is written.
         created: UTC time of writing, ISO 8601.
     """
@@ -37,13 +38,12 @@ class Certificate:
     arch_id: str
     device: DeviceSpec
     measurement: Measurement | None
-    budget_ms: float | None
-    budget_statistic: BudgetStatistic = "median"
+    budget: Budget | None
     agreements: tuple[Agreement, ...] = ()
     input_kind: str = "normalised"
     opset: int = 13
     subnet_id: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: BundleFacts = NO_FACTS
     files: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
 
@@ -53,30 +53,28 @@ class Certificate:
         return self.measurement.provenance if self.measurement else None
 
     @property
-    def budgeted_latency_ms(self) -> float | None:
-        """The statistic that the budget is compared with; None without a measurement."""
-        if self.measurement is None:
+    def check(self) -> Verdict | None:
+        """What the budget says of the measurement; None without one of them."""
+        if self.measurement is None or self.budget is None:
             return None
-        return float(getattr(self.measurement.latency_ms, self.budget_statistic))
+        return self.budget.check(self.measurement)
 
     @property
     def is_met(self) -> bool | None:
         """Whether the budget is met; None without budget or measurement."""
-        latency_ms = self.budgeted_latency_ms
-        return None if latency_ms is None or self.budget_ms is None else latency_ms <= self.budget_ms
+        return None if self.check is None else self.check.is_met
 
     @property
     def verdict(self) -> str:
         """``met``, ``met (emulated)``, ``missed``, ``not measured`` or ``no budget``."""
-        if self.is_met is None:
+        if self.check is None:
             return "not measured" if self.measurement is None else "no budget"
-        word = "met" if self.is_met else "missed"
-        return word if self.provenance == "measured" else f"{word} ({self.provenance})"
+        return self.check.word
 
 
 def dict_from_certificate(certificate: Certificate) -> dict[str, Any]:
     """Turn a certificate into its JSON document; ``certificate_hash`` hashes all the rest."""
-    measured = certificate.measurement
+    measured, budget, verdict = certificate.measurement, certificate.budget, certificate.check
     values: dict[str, Any] = {
         "schema": SCHEMA,
         "created": certificate.created,
@@ -85,20 +83,23 @@ def dict_from_certificate(certificate: Certificate) -> dict[str, Any]:
         "device": {**asdict(certificate.device), "device_id": certificate.device.device_id},
         "input": certificate.input_kind,
         "opset": certificate.opset,
-        "budget_ms": certificate.budget_ms,
-        "budget_statistic": certificate.budget_statistic,
+        "budget_ms": budget.ms if budget else None,
+        "budget_statistic": budget.statistic if budget else "median",
+        "max_memory_mb": budget.max_memory_mb if budget else None,
         "verdict": certificate.verdict,
+        "verdict_reason": verdict.reason if verdict else "",
         "provenance": certificate.provenance,
         "latency_ms": asdict(measured.latency_ms) if measured else None,
         "samples": measured.samples if measured else None,
         "board_interval_ms": list(measured.board_interval_ms) if measured and measured.board_interval_ms else None,
         "peak_memory_mb": measured.peak_memory_mb if measured else None,
+        "peak_memory_counts": PEAK_MEMORY_COUNTS,
         "protocol": {**asdict(measured.protocol), "protocol_id": measured.protocol.protocol_id} if measured else None,
         "state": dict(measured.state) if measured else {},
         "warnings": list(measured.warnings) if measured else [],
         "breakdown": [asdict(kernel) for kernel in measured.breakdown] if measured else [],
         "agreement": [_dict_from_agreement(a) for a in certificate.agreements],
-        "facts": dict(certificate.facts),
+        "facts": dict_from_facts(certificate.facts),
         "files": dict(sorted(certificate.files.items())),
     }
     return {**values, "certificate_hash": _hash(values)}
@@ -126,13 +127,12 @@ def certificate_from_dict(values: Mapping[str, Any]) -> Certificate:
             arch_id=values["arch_id"],
             device=device,
             measurement=_measurement_of(values, device),
-            budget_ms=values["budget_ms"],
-            budget_statistic=values["budget_statistic"],
+            budget=_budget_of(values),
             agreements=tuple(_agreement_of(a) for a in values["agreement"]),
             input_kind=values["input"],
             opset=values["opset"],
             subnet_id=values["subnet_id"],
-            facts=values["facts"],
+            facts=facts_from_dict(values["facts"]),
             files=values["files"],
             created=values["created"],
         )
@@ -146,10 +146,19 @@ def with_files(certificate: Certificate, files: Mapping[str, str], *, created: s
     return replace(certificate, files=dict(files), created=created)
 
 
+def _budget_of(values: Mapping[str, Any]) -> Budget | None:
+    if values["budget_ms"] is None:
+        return None
+    # certificates of before knew no memory limit
+    return Budget(values["budget_ms"], values["budget_statistic"], max_memory_mb=values.get("max_memory_mb"))
+
+
 def _measurement_of(values: Mapping[str, Any], device: DeviceSpec) -> Measurement | None:
     if values["latency_ms"] is None:
         return None
     interval = values["board_interval_ms"]
+    # before a certificate said what peak memory counts, emulated boards counted their CUDA context too
+    counts_alike = "peak_memory_counts" in values or values["provenance"] != "emulated"
     return Measurement(
         device=device,
         protocol=MeasureProtocol(**_without(values["protocol"], "protocol_id")),
@@ -158,7 +167,7 @@ def _measurement_of(values: Mapping[str, Any], device: DeviceSpec) -> Measuremen
         samples=values["samples"],
         breakdown=tuple(KernelTime(**kernel) for kernel in values["breakdown"]),
         board_interval_ms=(interval[0], interval[1]) if interval else None,
-        peak_memory_mb=values["peak_memory_mb"],
+        peak_memory_mb=values["peak_memory_mb"] if counts_alike else None,
         state=values["state"],
         warnings=tuple(values["warnings"]),
     )

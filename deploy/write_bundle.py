@@ -5,9 +5,9 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import save_weights
 from nuwa_search.deploy import bundle as names
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
+from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, dict_from_facts
 from nuwa_search.deploy.bundle_readme import readme_text
 from nuwa_search.deploy.certificate import Certificate, dict_from_certificate, with_files
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_folder
@@ -62,7 +63,7 @@ class BundleParts:
     build_line: Sequence[str] | None = None
     int8: tuple[onnx.ModelProto | bytes, Sequence[str]] | None = None
     samples: Sequence[tuple[str, bytes]] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: BundleFacts = NO_FACTS
 
 
 def parts_from_bundle(bundle: Bundle) -> BundleParts:
@@ -180,8 +181,8 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
         graph, line = parts.int8
         (folder / names.INT8_ONNX).write_bytes(_bytes_of(graph))
         _write_script(folder / names.INT8_BUILD, line)
-    if parts.facts and parts.certificate is None:
-        _write_json(folder / names.FACTS, dict(parts.facts))
+    if parts.facts != NO_FACTS and parts.certificate is None:
+        _write_json(folder / names.FACTS, dict_from_facts(parts.facts))
     if parts.samples:
         (folder / names.SAMPLES).mkdir()
     for name, data in parts.samples:

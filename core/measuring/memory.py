@@ -1,9 +1,13 @@
 """Peak memory of this process while a model is loaded and run."""
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from nuwa_search.core.peak_memory import BYTES_PER_MB
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -19,13 +23,32 @@ class MemoryPeak:
 
 @contextmanager
 def watch_memory() -> Iterator[MemoryPeak]:
-    """Watch how far resident memory rises above where it was, in MiB (Linux only)."""
+    """Watch how far resident memory rises above where it was, in MB of 2^20 bytes (Linux with glibc only).
+
+    Memory that the process freed and still holds is given back first: a model that fits into it would show no rise
+    (the second of two equal models did not, by up to all of its weights).
+    """
     peak = MemoryPeak()
-    before = _read_mb("VmRSS") if _reset() else None
+    before = _read_mb("VmRSS") if _trim() and _reset() else None
     yield peak
     high = _read_mb("VmHWM")
     if before is not None and high is not None:
         peak.peak_mb = max(0.0, high - before)
+
+
+def _trim() -> bool:
+    libc = _libc()
+    if libc is None:
+        return False
+    libc.malloc_trim(0)  # its answer says only whether there was something to give back
+    return True
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    """Find the C library of this process; None where it cannot trim, as musl's and macOS's."""
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "malloc_trim") else None
 
 
 def _reset() -> bool:
@@ -43,5 +66,5 @@ def _read_mb(field: str) -> float | None:
         return None
     for line in lines:
         if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) * 1024 / BYTES_PER_MB
     return None

@@ -50,8 +50,8 @@ class TrtexecReport:
         device_name: GPU as CUDA names it; None where the log does not say.
         compute_capability: Such as ``5.3``; None where the log does not say.
         build_s: Seconds the engine took to build; None where none was built.
-        managed_memory_mb: Most memory TensorRT itself held on the GPU (weights and activations,
-            without the CUDA context); None where the log does not say, as before 8.2.
+        managed_memory_mb: Most memory TensorRT itself held on the GPU: what ``core/peak_memory.py`` counts;
+            None where the log does not say, as before 8.2.
         num_warmup: Discarded inferences; 0 where nothing was timed.
         num_timed: Counted inferences; 0 where nothing was timed.
         latency: Compute and transfers; None where nothing was timed.

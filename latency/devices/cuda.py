@@ -12,6 +12,7 @@ from torch import Tensor
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement, MeasureProtocol, Precision
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
+from nuwa_search.core.peak_memory import BYTES_PER_MB
 from nuwa_search.deploy.runtimes.torch_ops import OPS
 
 # Runs before capture on a side stream, as torch's notes on CUDA graphs ask for.
@@ -70,9 +71,10 @@ class CudaDevice:
         protocol = replace(protocol or PROTOCOL, cuda_graph=True, transfers=False)
         try:
             torch.cuda.reset_peak_memory_stats()
+            held = torch.cuda.memory_allocated()  # tensors of this program that are not the model's
             run = self._captured(model)
             samples = _replay(run, protocol)
-            peak_memory_mb = torch.cuda.max_memory_allocated() / 2**20
+            peak_memory_mb = (torch.cuda.max_memory_allocated() - held) / BYTES_PER_MB
         except torch.OutOfMemoryError as error:
             raise OutsideError(f"{self._spec.name} ran out of memory", hint="use a smaller model or batch") from error
         stats = stats_from_samples(samples)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.measuring.stats import stats_from_samples
+from nuwa_search.core.peak_memory import BYTES_PER_MB
 from nuwa_search.latency.emulator.boards import BOARDS, Board
 from nuwa_search.latency.emulator.composites import NEWER_THAN_OPSET_13
 from nuwa_search.latency.emulator.constants import Calibration, load_calibration
@@ -124,16 +125,17 @@ class EmulatedDevice:
                 )
 
     def _peak_memory_mb(self, graph: Graph, kernels: tuple[Kernel, ...], board: Board) -> float:
-        """Estimate memory: weights, the largest activations alive around one kernel, and the context."""
+        """Estimate what the model adds: weights, and the largest activations alive around one kernel."""
         element_bytes = ELEMENT_BYTES[self._spec.precision]
         largest = max((k.work.reads + k.work.writes for k in kernels), default=0)
-        needed = board.context_mb + (graph.num_weights + 2 * largest) * element_bytes / 2**20
+        added = (graph.num_weights + 2 * largest) * element_bytes / BYTES_PER_MB
+        needed = board.context_mb + added
         if needed > board.memory_mb:
             raise NuwaError(
                 f"the model needs about {needed:.0f} MB and {self._spec.name} has {board.memory_mb} MB",
                 hint="use a smaller model, batch or image",
             )
-        return needed
+        return added
 
     def _samples(self, total_ms: float, kernels: tuple[Kernel, ...], protocol: MeasureProtocol) -> NDArray[np.float64]:
         content = hashlib.sha256(repr([k.work for k in kernels]).encode()).hexdigest()

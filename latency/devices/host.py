@@ -59,8 +59,9 @@ class HostDevice:
         load_before = load_average()
         with _bound_to(affinity_of(self._spec)):
             reference = self._warm_reference(protocol)
+            content = model.SerializeToString()  # ours, not the runtime's
             with watch_memory() as memory:
-                run = self._loaded(model)
+                run = self._loaded(model, content)
                 run()
             timed = timed_run(run, reference, protocol=protocol, clock=self._clock)
         samples = timed.samples_ms(nominal_ms=self._nominal_ms)
@@ -86,9 +87,9 @@ class HostDevice:
             warnings=tuple(warnings),
         )
 
-    def _loaded(self, model: "onnx.ModelProto") -> Run:
-        """Load ``model`` and return a function that runs it once on a fixed random image."""
-        session = OnnxRuntime(threads=threads_of(self._spec)).load(model.SerializeToString())
+    def _loaded(self, model: "onnx.ModelProto", content: bytes) -> Run:
+        """Load ``content``, the bytes of ``model``; return a function that runs it once on a fixed random image."""
+        session = OnnxRuntime(threads=threads_of(self._spec)).load(content)
         shape = session.input_shape
         if shape[0] != self._spec.batch:
             raise NuwaError(
@@ -105,7 +106,8 @@ class HostDevice:
 
     def _warm_reference(self, protocol: MeasureProtocol) -> Run:
         if self._reference is None:
-            run = self._loaded(onnx_from_arch(_REFERENCE, opset=self._spec.opset, batch=self._spec.batch))
+            model = onnx_from_arch(_REFERENCE, opset=self._spec.opset, batch=self._spec.batch)
+            run = self._loaded(model, model.SerializeToString())
             warm_up(run, warmup_ms=protocol.warmup_ms, clock=self._clock)
             medians = [
                 np.median(time_inferences(run, count=_BURST_COUNT, clock=self._clock)) for _ in range(_NOMINAL_BURSTS)

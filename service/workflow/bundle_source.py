@@ -25,8 +25,8 @@ class Source:
 def source_of(bundle: Bundle, *, base: str | None, data: str | None, label_column: str | None) -> Source:
     """Return what is named, else what the bundle's facts name, else what ships in the package."""
     facts = bundle.facts
-    known_base, known_data = facts.get("base"), facts.get("data")
-    chosen = str(base or known_base or DEFAULT_BASE)
+    known_base, known_data = facts.base, facts.data
+    chosen = base or known_base or DEFAULT_BASE
     if data is None and known_data is not None and chosen == (known_base or chosen) and known_data != SAMPLE_NAME:
-        return Source(chosen, str(known_data), label_column or facts.get("label_column"))
+        return Source(chosen, known_data, label_column or facts.label_column)
     return Source(chosen, data, label_column)

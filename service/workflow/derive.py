@@ -10,6 +10,7 @@ from nuwa_search.core.base import load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.tensors import logits_of, task_tensors, top1
+from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.identity import subnet_id
@@ -54,18 +55,18 @@ def derive_bundle(
     score = TeacherScorer(teacher, tensors.search, loaded.preprocess, seed=seed).score(model)
     top1_search = top1(logits_of(model, tensors.search.images, loaded.preprocess), tensors.search.labels)
     identity = subnet_id(wanted, loaded.base_id, task.task_id, deriver.options)
-    facts = {
-        "subnet_id": identity,
-        "base": loaded.name,
-        "base_id": loaded.base_id,
-        "data": task.data,
-        "label_column": label_column,
-        "task_id": task.task_id,
-        "derivation": dataclasses.asdict(deriver.options),
-        "kl_to_teacher_derived": score.kl,
-        "top1_search_derived": top1_search,
-        "search_split_seen_by_base": task.search_split_seen_by_base,
-    }
+    facts = BundleFacts(
+        subnet_id=identity,
+        base=loaded.name,
+        base_id=loaded.base_id,
+        data=task.data,
+        label_column=label_column,
+        task_id=task.task_id,
+        derivation=dataclasses.asdict(deriver.options),
+        kl_to_teacher_derived=score.kl,
+        top1_search_derived=top1_search,
+        search_split_seen_by_base=task.search_split_seen_by_base,
+    )
     parts = BundleParts(
         model, wanted, task.class_names, loaded.preprocess, samples=sample_images(task.test), facts=facts
     )

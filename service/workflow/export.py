@@ -1,7 +1,6 @@
 """Export a bundle for a device anew and prove it."""
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,16 @@ from typing import Any
 import onnx
 from torch import Tensor
 
+from nuwa_search.core.budget import Budget, BudgetStatistic
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import Bundle, read_bundle
-from nuwa_search.deploy.certificate import BudgetStatistic, Certificate
+from nuwa_search.deploy.bundle_facts import CertifiedBudget
+from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
+from nuwa_search.deploy.quantise.facts import Int8Facts
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.deploy.verify import Agreement
@@ -63,8 +65,7 @@ def export_bundle(folder: Path, request: ExportRequest) -> dict[str, Any]:
     agreements = compare_graph(parts.model, graph, request.spec, images=images, preprocess=parts.preprocess)
     with opened_device(request.spec, seed=request.seed) as device:
         measurement = device.measure(graph, protocol=PROTOCOL)
-    facts = {name: value for name, value in bundle.facts.items() if name != "int8"}  # that was another graph
-    certificate = certify(bundle, request, measurement=measurement, agreements=agreements, facts=facts)
+    certificate = certify(bundle, request, measurement=measurement, agreements=agreements)
     written = write_export(folder, dataclasses.replace(parts, int8=None), graph, certificate)
     return export_answer(written, certificate)
 
@@ -115,31 +116,49 @@ def certify(
     *,
     measurement: Measurement | None,
     agreements: tuple[Agreement, ...],
-    facts: Mapping[str, Any],
+    int8: Int8Facts | None = None,
 ) -> Certificate:
-    """Make the certificate; a budget of the same device, in whatever precision, is taken over."""
+    """Make the certificate; a budget of the same device, in whatever precision, is taken over.
+
+    Args:
+        bundle: As it was.
+        request: Of the export.
+        measurement: Of the new graph.
+        agreements: Of the new graph with the weights.
+        int8: What a quantisation came to; None without one (what an earlier one came to was another graph's).
+    """
     spec = request.spec
-    budget_ms, statistic = request.budget_ms, request.statistic
-    known = dict(facts)
-    kept = known.pop("budget", None)
-    old = bundle.certificate
-    if old is not None and old.budget_ms is not None:
-        kept = {"device": old.device.name, "ms": old.budget_ms, "statistic": old.budget_statistic}
-    if kept and kept["device"] == spec.name and budget_ms is None:
-        budget_ms, statistic = kept["ms"], statistic or kept["statistic"]
-    known.pop("subnet_id", None)
+    kept = certified_budget(bundle)
+    known = kept.budget if kept is not None and kept.device == spec.name else None
     return Certificate(
         arch_id=bundle.arch.arch_id,
         device=spec,
         measurement=measurement,
-        budget_ms=budget_ms,
-        budget_statistic=statistic or "median",
+        budget=_wanted_budget(request, known),
         agreements=agreements,
         input_kind=request.input_kind,
         opset=spec.opset,
         subnet_id=bundle.subnet_id,
-        facts=known,
+        facts=dataclasses.replace(bundle.facts.after_export, int8=int8),
     )
+
+
+def certified_budget(bundle: Bundle) -> CertifiedBudget | None:
+    """Find the budget that a bundle was last certified for, before its weights changed if they did."""
+    certificate = bundle.certificate
+    if certificate is None or certificate.budget is None:
+        return bundle.facts.budget
+    return CertifiedBudget(certificate.device.name, certificate.budget)
+
+
+def _wanted_budget(request: ExportRequest, known: Budget | None) -> Budget | None:
+    """The budget that is asked for; what is not asked for stays as it was certified for the same device."""
+    if request.budget_ms is not None:
+        memory_mb = known.max_memory_mb if known else None
+        return Budget(request.budget_ms, request.statistic or "median", max_memory_mb=memory_mb)
+    if known is not None and request.statistic is not None:
+        return dataclasses.replace(known, statistic=request.statistic)
+    return known
 
 
 def write_export(folder: Path, parts: BundleParts, graph: onnx.ModelProto, certificate: Certificate) -> Bundle:

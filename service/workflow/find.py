@@ -8,10 +8,12 @@ import numpy.typing as npt
 import onnx
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.budget import Budget
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_params
-from nuwa_search.core.device import Device, DeviceSpec, LatencyStats, Measurement
+from nuwa_search.core.device import Device, DeviceSpec, Measurement
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.peak_memory import BYTES_PER_MB
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
@@ -31,7 +33,7 @@ from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
 from nuwa_search.service.workflow.library import cached_library
 from nuwa_search.service.workflow.pricing import PROTOCOL
-from nuwa_search.service.workflow.request import BudgetStatistic, SearchRequest
+from nuwa_search.service.workflow.request import SearchRequest
 from nuwa_search.store.store import Store
 
 EXTRA_TRIALS = 8
@@ -44,10 +46,6 @@ FINALISTS_SHARE = 0.25
 """Share of what is then left that refining the study's best may take."""
 LEAST_STUDY_S = 1.0
 """A study of any length scores at least its first seed; one of no length would be refused."""
-
-MARGIN_SDS = 2.0
-"""Standard deviations of one measurement left free below the budget: what is measured once more, when it is
-shipped, shall keep the budget too."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Finder:
     cache: Cache
     deriver: Deriver
     base_measurement: Measurement
-    relative_sd: float
+    budget: Budget
     hooks: Hooks
     study_name: str
     storage_url: str | None
@@ -191,19 +189,6 @@ class Finder:
         """Measure the exported graph of ``model`` on the device."""
         return self.device.measure(exported(model, self.inputs.device), protocol=PROTOCOL)
 
-    def is_within_budget(self, measurement: Measurement, *, has_room: bool = False) -> bool:
-        """Whether latency and, where it is limited, peak memory keep to their limits as measured.
-
-        Args:
-            measurement: Of the exported model.
-            has_room: Whether it must stay so far below the latency budget that another measurement will too.
-        """
-        limit_mb, peak_mb = self.request.max_memory_mb, measurement.peak_memory_mb
-        if limit_mb is not None and (peak_mb is None or peak_mb > limit_mb):
-            return False
-        limit_ms = self.request.budget_ms * (self._room if has_room else 1.0)
-        return statistic(measurement.latency_ms, self.request.budget_statistic) <= limit_ms
-
     def _library(self, space: SearchSpace, scorer: TeacherScorer, *, ends: Deadline) -> Library:
         return cached_library(
             self.inputs,
@@ -242,7 +227,7 @@ class Finder:
             deriver=self.deriver,
             scorer=scorer,
             latency=latency,
-            budget_ms=self._median_budget_ms,
+            budget_ms=self.budget.median_limit_ms(self.budget.tail(self.base_measurement.latency_ms)),
             config=config,
             library=library,
             memory=self._memory_limit(),
@@ -256,17 +241,6 @@ class Finder:
             },
             on_trial=on_trial,
         )
-
-    @property
-    def _median_budget_ms(self) -> float:
-        """The budget as a limit on the median, which is what the predictor predicts, with room for noise."""
-        found = self.base_measurement.latency_ms
-        return self._room * self.request.budget_ms * found.median / statistic(found, self.request.budget_statistic)
-
-    @property
-    def _room(self) -> float:
-        """Share of the budget that is used, so that noise does not exceed it."""
-        return max(0.5, 1 - MARGIN_SDS * self.relative_sd)
 
     def _memory_limit(self) -> MemoryLimit | None:
         limit_mb = self.request.max_memory_mb
@@ -290,7 +264,7 @@ def memory_limit(limit_mb: float, *, base: Arch, base_peak_mb: float, spec: Devi
 
     def estimate(archs: Sequence[Arch]) -> npt.NDArray[np.float64]:
         saved = np.array([base_params - count_params(arch) for arch in archs], dtype=np.float64)
-        return base_peak_mb - saved * weight_bytes / 1e6
+        return base_peak_mb - saved * weight_bytes / BYTES_PER_MB
 
     return MemoryLimit(limit_mb, estimate)
 
@@ -298,9 +272,3 @@ def memory_limit(limit_mb: float, *, base: Arch, base_peak_mb: float, spec: Devi
 def exported(model: PlainViT, spec: DeviceSpec) -> onnx.ModelProto:
     """Export ``model`` as the device takes it."""
     return onnx_from_vit(model, opset=spec.opset, precision=graph_precision(spec), batch=spec.batch)
-
-
-def statistic(latency_ms: LatencyStats, name: BudgetStatistic) -> float:
-    """Read the statistic that the budget compares."""
-    value: float = getattr(latency_ms, name)
-    return value

@@ -15,6 +15,7 @@ from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.bundle_facts import BundleFacts, FinetuneFacts
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
 from nuwa_search.deploy.train.processes import join_processes
@@ -23,6 +24,7 @@ from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
 from nuwa_search.deploy.write_bundle import parts_from_bundle, write_bundle
 from nuwa_search.service.workflow.bundle_source import source_of
+from nuwa_search.service.workflow.export import certified_budget
 from nuwa_search.service.workflow.finetune_request import (
     FinetuneRequest,
     resumed_request,
@@ -166,29 +168,27 @@ def _teacher(
     )
 
 
-def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: FinetuneResult) -> dict[str, Any]:
+def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: FinetuneResult) -> BundleFacts:
     """Say what is still true of the new weights, and what was true of the old ones under another name."""
-    facts = {name: value for name, value in bundle.facts.items() if name != "int8"}  # of the graph that goes
-    if bundle.subnet_id:
-        facts["subnet_id"] = bundle.subnet_id
-    facts |= {"base": facts.get("base", request.base), "data": task.data, "task_id": task.task_id}
-    facts |= {"label_column": request.label_column}
-    # the accuracy on the test split was that of the weights before; the split is not opened again for these
-    if "top1" in facts:
-        facts["top1_before_finetune"] = facts.pop("top1")
-    done = {
-        "steps": result.outcome.steps,
-        "teacher": request.teacher,
-        "seed": request.seed,
-        "top1_search_before": result.before.top1,
-        "top1_search": result.after.top1,
-    }
-    facts["finetunes"] = [*facts.get("finetunes", []), done]
-    certificate = bundle.certificate
-    if certificate is not None and certificate.budget_ms is not None:
-        facts["budget"] = {
-            "device": certificate.device.name,
-            "ms": certificate.budget_ms,
-            "statistic": certificate.budget_statistic,
-        }
-    return facts
+    facts = bundle.facts
+    done = FinetuneFacts(
+        steps=result.outcome.steps,
+        teacher=request.teacher,
+        seed=request.seed,
+        top1_search_before=result.before.top1,
+        top1_search=result.after.top1,
+    )
+    return dataclasses.replace(
+        facts,
+        subnet_id=bundle.subnet_id or None,
+        base=facts.base or request.base,
+        data=task.data,
+        task_id=task.task_id,
+        label_column=request.label_column,
+        # the accuracy on the test split was that of the weights before; the split is not opened again for these
+        top1=None,
+        top1_before_finetune=facts.top1_before_finetune if facts.top1 is None else facts.top1,
+        finetunes=(*facts.finetunes, done),
+        budget=certified_budget(bundle),
+        int8=None,  # of the graph that goes
+    )

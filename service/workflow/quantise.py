@@ -16,6 +16,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.quantise.decision import Int8Decision, decide_int8
+from nuwa_search.deploy.quantise.facts import BlockFacts, Int8Facts, dict_from_int8_facts
 from nuwa_search.deploy.quantise.mixed import MixedModel, quantise_mixed
 from nuwa_search.deploy.quantise.qdq import Int8Quantiser, check_int8
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
@@ -113,7 +114,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
         chosen,
         measurement=dataclasses.replace(measured, device=chosen.spec),
         agreements=agreements,
-        facts={**bundle.facts, "int8": facts},
+        int8=facts,
     )
     untried = None
     line = engine_line(spec)
@@ -126,7 +127,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
         "reason": decision.reason,
         "onnx_mb": round(graph.ByteSize() / 1e6, 3),
         "plain_onnx_mb": round(plain.ByteSize() / 1e6, 3),
-        "int8": facts,
+        "int8": dict_from_int8_facts(facts),
     }
 
 
@@ -189,35 +190,29 @@ def _decide(
         return decide_int8(plain, candidate.model, device, max_loss=max_loss, int8_device=other, protocol=PROTOCOL)
 
 
-def _facts(
-    arch: Arch, candidate: _Candidate, decision: Int8Decision, *, max_loss: float, num_search: int
-) -> dict[str, Any]:
+def _facts(arch: Arch, candidate: _Candidate, decision: Int8Decision, *, max_loss: float, num_search: int) -> Int8Facts:
     """Tell the whole story; blocks are numbered as in the arch, not as in the graph without the empty ones."""
     places = [place for place, block in enumerate(arch.blocks) if not block.is_empty]
     mixed = candidate.model
-    return {
-        "accepted": decision.is_accepted,
-        "reason": decision.reason,
-        "max_loss": max_loss,
-        "latency_ratio": decision.ratio,
-        "latency_ms": decision.after.latency_ms.median if decision.after else None,
-        "plain_latency_ms": decision.before.latency_ms.median,
-        "top1_search": mixed.top1 if mixed else None,
-        "plain_top1_search": mixed.top1_before if mixed else None,
-        "num_search": num_search,
-        "num_calibration": candidate.num_calibration,
-        "float_blocks": [places[block] for block in mixed.float_blocks] if mixed else None,
-        "sensitivity": [
-            {
-                "block": places[found.block],
-                "relative_error": found.relative_error,
-                "argmax_agreement": found.argmax_agreement,
-            }
+    return Int8Facts(
+        accepted=decision.is_accepted,
+        reason=decision.reason,
+        max_loss=max_loss,
+        latency_ratio=decision.ratio,
+        latency_ms=decision.after.latency_ms.median if decision.after else None,
+        plain_latency_ms=decision.before.latency_ms.median,
+        top1_search=mixed.top1 if mixed else None,
+        plain_top1_search=mixed.top1_before if mixed else None,
+        num_search=num_search,
+        num_calibration=candidate.num_calibration,
+        float_blocks=tuple(places[block] for block in mixed.float_blocks) if mixed else None,
+        sensitivity=tuple(
+            BlockFacts(places[found.block], found.relative_error, found.argmax_agreement)
             for found in mixed.sensitivities
-        ]
+        )
         if mixed
         else None,
-    }
+    )
 
 
 def _renamed(word: str) -> str:

@@ -158,13 +158,13 @@ def record_bundle(store: Store, folder: Path, *, measurement_id: str | None) -> 
     if bundle.onnx_path is None or certificate is None:
         return
     record_export(store, bundle)
-    if certificate.budget_ms is None:
+    if certificate.budget is None:
         return
     store.record_certificate(
         CertificateRecord(
             subnet_id=bundle.subnet_id,
             device_id=certificate.device.device_id,
-            budget_ms=certificate.budget_ms,
+            budget_ms=certificate.budget.ms,
             verdict=certificate.verdict,
             content={"file": hash_file(folder / CERTIFICATE)},
             measurement_id=measurement_id,

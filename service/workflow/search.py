@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import dict_from_arch
+from nuwa_search.core.budget import Budget
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.device import Device, Measurement
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
@@ -23,7 +25,7 @@ from nuwa_search.service.workflow.deadline import deadline_in
 from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.event_log import log_of_search
 from nuwa_search.service.workflow.explain import explanation_of, picture_of
-from nuwa_search.service.workflow.find import Finder, Found, statistic
+from nuwa_search.service.workflow.find import Finder, Found
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs, open_inputs, record_inputs
 from nuwa_search.service.workflow.pricing import PROTOCOL, PricedDevice, priced_device
@@ -144,17 +146,22 @@ class _Search:
             base_measurement = self._measure_base(device)
         answer = parts.head_part(request, inputs, study=self.claim.study, predictor_id=priced.predictor_id)
         answer["base"] |= parts.base_part(base_measurement)
-        base_ms = statistic(base_measurement.latency_ms, request.budget_statistic)
-        answer["budget_binds"] = base_ms > request.budget_ms
+        budget = Budget(
+            request.budget_ms,
+            request.budget_statistic,
+            max_memory_mb=request.max_memory_mb,
+            relative_sd=priced.relative_sd,
+        )
+        answer["budget_binds"] = budget.check(base_measurement).exceeds("latency")
         self._say_priced(priced, base_measurement, binds=answer["budget_binds"])
-        finder = self._finder(device, base_measurement, priced.relative_sd)
+        finder = self._finder(device, base_measurement, budget)
         try:
-            base_fits = finder.is_within_budget(base_measurement)
+            base_fits = budget.check(base_measurement).is_met
             found, shipped, proven = self._find_and_prove(finder, priced, base_fits=base_fits)
         except BudgetTooSmallError as error:
             answer |= parts.infeasible_part(error)
             return Outcome(answer, None, error)
-        outcome = self._ship(answer, found, shipped, proven, is_met=finder.is_within_budget(proven.measurement))
+        outcome = self._ship(answer, found, shipped, proven, budget=budget)
         return self._explained(outcome, found) if request.explain else outcome
 
     def _find_and_prove(
@@ -174,12 +181,13 @@ class _Search:
                     has_small_model=remaining == SHIP_ROUNDS - 1,
                 )
             with self.clock.phase("deploy"):
-                shipment = self._shipment(shipped, facts={})
+                shipment = self._shipment(shipped, facts=NO_FACTS)
                 proven = prove(shipment, device=finder.device, search=self.inputs.tensors.search)
-            if finder.is_within_budget(proven.measurement) or not remaining:
+            verdict = finder.budget.check(proven.measurement)
+            if verdict.is_met or not remaining:
                 return found, shipped, proven
             median_ms = proven.measurement.latency_ms.median
-            self.hooks.step(f"measured {median_ms:.2f} ms when shipped, over the budget: correcting and going on")
+            self.hooks.step(f"when shipped: {verdict.reason}; correcting and going on")
             latency = found.latency.corrected(shipped.arch, median_ms)
         raise AssertionError("the last round returns")
 
@@ -206,7 +214,7 @@ class _Search:
         self.store.save_measurement(measurement, arch=self.inputs.teacher.model.arch)
         return measurement
 
-    def _finder(self, device: Device, base_measurement: Measurement, relative_sd: float) -> Finder:
+    def _finder(self, device: Device, base_measurement: Measurement, budget: Budget) -> Finder:
         with self.clock.phase("derive"):
             deriver = Deriver(
                 self.inputs.teacher.model,
@@ -225,7 +233,7 @@ class _Search:
             cache=Cache(self.cache_dir / "search"),
             deriver=deriver,
             base_measurement=base_measurement,
-            relative_sd=relative_sd,
+            budget=budget,
             hooks=self.hooks,
             study_name=self.claim.study,
             storage_url=optuna_url(self.store),
@@ -263,7 +271,7 @@ class _Search:
         )
         return found
 
-    def _shipment(self, shipped: Shipped, *, facts: dict[str, Any]) -> Shipment:
+    def _shipment(self, shipped: Shipped, *, facts: BundleFacts) -> Shipment:
         return Shipment(
             model=shipped.model,
             arch=shipped.arch,
@@ -273,22 +281,22 @@ class _Search:
             facts=facts,
         )
 
-    def _ship(self, answer: dict[str, Any], found: Found, shipped: Shipped, proven: Proven, *, is_met: bool) -> Outcome:
+    def _ship(
+        self, answer: dict[str, Any], found: Found, shipped: Shipped, proven: Proven, *, budget: Budget
+    ) -> Outcome:
         request, inputs = self.request, self.inputs
         with self.clock.phase("deploy"):
             accuracy = test_accuracies(inputs, shipped)
             shipment = self._shipment(shipped, facts=self._facts(accuracy))
-            latency_ms = statistic(proven.measurement.latency_ms, request.budget_statistic)
-            bundle = self._write(shipment, proven)
+            bundle = self._write(shipment, proven, budget)
             prediction = found.latency.predict([shipped.arch])
             predicted = (float(prediction.value[0]), float(prediction.lower[0]), float(prediction.upper[0]))
             self._record(shipment, shipped, proven, accuracy, bundle)
             self._record_prediction(shipment, found, predicted, fitted_id=answer["predictor_id"])
-        answer["feasible"] = is_met
+        verdict = budget.check(proven.measurement)
+        answer["feasible"] = verdict.is_met
         answer["shipped"] = shipped.kind
-        answer["verdict"] = "met" if is_met else "missed"
-        if proven.measurement.provenance != "measured":
-            answer["verdict"] += f" ({proven.measurement.provenance})"
+        answer["verdict"] = verdict.word
         answer["base"] |= {"top1_all_classes": accuracy.all_classes, "top1_restricted": accuracy.restricted}
         answer["subnet"] = parts.subnet_part(
             shipped.arch,
@@ -304,9 +312,9 @@ class _Search:
             answer["front"] = parts.front_part(found.study)
         answer["seconds"] = self.clock.part("profile", "derive", "search", "finetune", "deploy")
         error = None
-        if not is_met:
+        if not verdict.is_met:
             error = NoAnswerError(
-                f"the winner measured {latency_ms:.2f} ms when shipped, over {request.budget_ms:g} ms",
+                f"the winner misses the budget as it was shipped: {verdict.reason}",
                 hint=f"profile the device again: nuwa profile {inputs.device.name}",
             )
         return Outcome(answer, dict_from_arch(inputs.teacher.model.arch), error)
@@ -342,7 +350,7 @@ class _Search:
             ]
         )
 
-    def _write(self, shipment: Shipment, proven: Proven) -> Path:
+    def _write(self, shipment: Shipment, proven: Proven, budget: Budget) -> Path:
         folder = Path(self.request.bundle_dir)
         if not self.request.deploy:
             return write_unexported(folder, shipment).dir
@@ -351,26 +359,25 @@ class _Search:
             shipment,
             proven,
             spec=self.inputs.device,
-            budget_ms=self.request.budget_ms,
-            statistic=self.request.budget_statistic,
+            budget=budget,
         )
         return bundle.dir
 
-    def _facts(self, accuracy: Accuracies) -> dict[str, Any]:
-        return {
-            "base": self.inputs.base.name,
-            "base_id": self.inputs.base.base_id,
-            "data": self.inputs.task.data,
-            "label_column": self.request.label_column,
-            "task_id": self.inputs.task.task_id,
-            "study": self.claim.study,
-            "top1": accuracy.shipped,
-            "top1_derived": accuracy.derived,
-            "base_top1_restricted": accuracy.restricted,
-            "base_top1_all_classes": accuracy.all_classes,
-            "split": "test",
-            "search_split_seen_by_base": self.inputs.task.search_split_seen_by_base,
-        }
+    def _facts(self, accuracy: Accuracies) -> BundleFacts:
+        return BundleFacts(
+            base=self.inputs.base.name,
+            base_id=self.inputs.base.base_id,
+            data=self.inputs.task.data,
+            label_column=self.request.label_column,
+            task_id=self.inputs.task.task_id,
+            study=self.claim.study,
+            top1=accuracy.shipped,
+            top1_derived=accuracy.derived,
+            base_top1_restricted=accuracy.restricted,
+            base_top1_all_classes=accuracy.all_classes,
+            split="test",
+            search_split_seen_by_base=self.inputs.task.search_split_seen_by_base,
+        )
 
     def _say_priced(self, priced: PricedDevice, base: Measurement, *, binds: bool) -> None:
         if priced.profiled is not None:

@@ -1,16 +1,17 @@
 """Export a model, check it, measure it on the device, and write the bundle."""
 
+import dataclasses
 import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 from PIL import Image
 from torch import Tensor
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.budget import Budget
 from nuwa_search.core.device import Device, DeviceSpec, Measurement
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess
@@ -18,7 +19,8 @@ from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
-from nuwa_search.deploy.certificate import BudgetStatistic, Certificate
+from nuwa_search.deploy.bundle_facts import BundleFacts
+from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.tensorrt.operators import check_operators
@@ -50,7 +52,7 @@ class Shipment:
     subnet_id: str
     task: Task
     preprocess: Preprocess
-    facts: dict[str, Any]
+    facts: BundleFacts
 
 
 @dataclass(frozen=True)
@@ -116,16 +118,13 @@ def compare_graph(
     return tuple(agreements)
 
 
-def write(
-    folder: Path, shipment: Shipment, proven: Proven, *, spec: DeviceSpec, budget_ms: float, statistic: BudgetStatistic
-) -> Bundle:
+def write(folder: Path, shipment: Shipment, proven: Proven, *, spec: DeviceSpec, budget: Budget) -> Bundle:
     """Write the bundle with its certificate; a bundle of an earlier run of this study is replaced."""
     certificate = Certificate(
         arch_id=shipment.arch.arch_id,
         device=spec,
         measurement=proven.measurement,
-        budget_ms=budget_ms,
-        budget_statistic=statistic,
+        budget=budget.without_room,
         agreements=proven.agreements,
         opset=spec.opset,
         subnet_id=shipment.subnet_id,
@@ -152,7 +151,7 @@ def write_unexported(folder: Path, shipment: Shipment) -> Bundle:
         labels=shipment.task.class_names,
         preprocess=shipment.preprocess,
         samples=sample_images(shipment.task.test),
-        facts={**shipment.facts, "subnet_id": shipment.subnet_id},
+        facts=dataclasses.replace(shipment.facts, subnet_id=shipment.subnet_id),
     )
     return write_bundle(folder, parts, replace=True)
 
@@ -170,7 +169,7 @@ def check_bundle_dir(folder: Path, *, study: str) -> None:
         return
     if not folder.is_dir() or not is_bundle(folder):
         raise NuwaError(f"{folder} exists and is not a bundle", hint="choose another folder with -o")
-    owner = read_bundle(folder).facts.get("study")
+    owner = read_bundle(folder).facts.study
     if owner != study:
         raise NuwaError(
             f"{folder} holds the bundle of study {owner or 'unknown'}", hint="choose another folder with -o"

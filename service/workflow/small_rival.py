@@ -75,7 +75,7 @@ def small_rival(finder: Finder, *, steps: int, cache_dir: Path) -> SmallRival | 
 
     def fits(arch: Arch) -> bool:
         restricted = dataclasses.replace(arch, num_classes=inputs.task.num_classes)
-        return finder.is_within_budget(finder.measure(fresh_model(restricted, seed=0)), has_room=True)
+        return finder.budget.check(finder.measure(fresh_model(restricted, seed=0)), has_room=True).is_met
 
     arch = pick_small_arch(teacher.model.arch, fits=fits)
     if arch is None:

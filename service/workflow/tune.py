@@ -94,7 +94,7 @@ def pick_by_short_runs(found: Found, *, finder: Finder, teacher: Teacher) -> tup
     if request.judge < 2 or not request.finetune:
         return found.trial.arch, found.model
     candidates = pick_candidates(found.study, deriver=finder.deriver, count=request.judge)
-    fitting = [c for c in candidates if finder.is_within_budget(finder.measure(c.model))]
+    fitting = [c for c in candidates if finder.budget.check(finder.measure(c.model)).is_met]
     if len(fitting) < 2:
         return found.trial.arch, found.model
     verdict = judge(

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.budget import Budget
 from nuwa_search.core.device import (
     DeviceKind,
     DeviceSpec,
@@ -17,6 +18,7 @@ from nuwa_search.core.device import (
 )
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import InputKind
@@ -71,9 +73,9 @@ def make_certificate(arch: Arch, *, median: float = 28.0, budget_ms: float | Non
         arch_id=arch.arch_id,
         device=make_device(),
         measurement=make_measurement(median),
-        budget_ms=budget_ms,
+        budget=None if budget_ms is None else Budget(budget_ms),
         agreements=(make_agreement(),),
-        facts={"top1": 0.9, "split": "test"},
+        facts=BundleFacts(top1=0.9, split="test"),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nuwa_search.core.budget import Budget
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.certificate import certificate_from_dict, dict_from_certificate, with_files
 from tests.deploy.bundle_parts import make_agreement, make_certificate, make_device, make_measurement
@@ -28,7 +29,8 @@ ARCH = FAMILIES["token"]
     ],
 )
 def test_verdict(statistic: Any, budget_ms: float | None, verdict: str) -> None:
-    certificate = dataclasses.replace(make_certificate(ARCH, budget_ms=budget_ms), budget_statistic=statistic)
+    budget = None if budget_ms is None else Budget(budget_ms, statistic)
+    certificate = dataclasses.replace(make_certificate(ARCH), budget=budget)
     assert certificate.verdict == verdict
 
 

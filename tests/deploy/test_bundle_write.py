@@ -17,6 +17,7 @@ from nuwa_search.core.device import DeviceKind
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.deploy import write_bundle as writing
 from nuwa_search.deploy.bundle import OWN_NAMES, read_bundle
+from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.file_hashes import hash_folder
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from tests.deploy.bundle_parts import (
@@ -65,7 +66,7 @@ def test_a_bundle_before_its_export(tmp_path: Path) -> None:
     assert bundle.onnx_path is None
     assert bundle.build_path is None
     assert bundle.engine_path is None
-    assert bundle.facts == {}
+    assert bundle.facts == BundleFacts()
     assert bundle.subnet_id == ""
 
 
@@ -73,12 +74,12 @@ def test_facts_outlive_the_certificate(tmp_path: Path) -> None:
     parts = make_parts()
     certificate = dataclasses.replace(make_certificate(parts.arch), subnet_id="abc")
     bundle = write_bundle(tmp_path / "b", dataclasses.replace(parts, certificate=certificate))
-    assert (bundle.facts["top1"], bundle.subnet_id) == (0.9, "abc")
+    assert (bundle.facts.top1, bundle.subnet_id) == (0.9, "abc")
     assert not (bundle.dir / "facts.json").exists()
-    facts = {**bundle.facts, "subnet_id": bundle.subnet_id}
+    facts = dataclasses.replace(bundle.facts, subnet_id=bundle.subnet_id)
     bare = dataclasses.replace(parts_from_bundle(bundle), exported=None, certificate=None, facts=facts)
     again = write_bundle(bundle.dir, bare, replace=True)
-    assert (again.facts["top1"], again.subnet_id) == (0.9, "abc")
+    assert (again.facts.top1, again.subnet_id) == (0.9, "abc")
     assert parts_from_bundle(again).facts == again.facts
     exported = dataclasses.replace(parts_from_bundle(again), exported=parts.exported, certificate=certificate)
     assert not (write_bundle(bundle.dir, exported, replace=True).dir / "facts.json").exists()

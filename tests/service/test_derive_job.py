@@ -37,9 +37,9 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
     bundle = read_bundle(tmp_path / "d")
     assert bundle.arch.blocks[0].mlp_width == thin.mlp_width
     assert bundle.subnet_id == answer["subnet_id"]
-    assert bundle.facts["base"] == str(toy_base)
-    assert Path(bundle.facts["data"]).is_absolute()
-    assert bundle.facts["kl_to_teacher_derived"] == answer["kl_to_teacher"] > 0
+    assert bundle.facts.base == str(toy_base)
+    assert Path(bundle.facts.data or "").is_absolute()
+    assert bundle.facts.kl_to_teacher_derived == answer["kl_to_teacher"] > 0
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -47,8 +47,8 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
     assert run(cli, ["finetune", str(bundle.dir), "--finetune-steps", "2", *common], prog_name="nuwa") == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 2
     after = read_bundle(bundle.dir).facts
-    assert after["top1_search_derived"] == answer["top1_search"]
-    assert [done["steps"] for done in after["finetunes"]] == [2]
+    assert after.top1_search_derived == answer["top1_search"]
+    assert [done.steps for done in after.finetunes] == [2]
     assert run(cli, ["evaluate", str(bundle.dir), "--json"], prog_name="nuwa") == 0
     found = json.loads(capsys.readouterr().out)
     assert tuple(found["classes"]) == bundle.labels

@@ -1,5 +1,6 @@
 """Fine-tuning a bundle from the command line: killed and resumed, facts kept, two processes."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,8 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nuwa_search.core.budget import Budget
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.bundle_facts import BundleFacts, CertifiedBudget
 from nuwa_search.deploy.file_hashes import hash_folder
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request
@@ -92,8 +95,8 @@ def test_killed_in_the_middle_and_resumed_equals_the_unbroken_run(
     # what was known before is known after, and the next export takes it over
     bundle = read_bundle(bundle_dir)
     assert bundle.certificate is None
-    assert bundle.facts["budget"] == {"device": "jetson-nano", "ms": 50.0, "statistic": "median"}
-    assert [one["top1_search"] for one in bundle.facts["finetunes"]] == [whole["top1_search"]]
+    assert bundle.facts.budget == CertifiedBudget("jetson-nano", Budget(50.0))
+    assert [one.top1_search for one in bundle.facts.finetunes] == [whole["top1_search"]]
     answer = nuwa(capsys, "export", str(bundle_dir), "--device", "jetson-nano", *db)
     assert answer["verdict"] == "met (emulated)"
     certificate = json.loads((bundle_dir / "certificate.json").read_text())
@@ -124,8 +127,8 @@ def test_accuracies_of_the_old_weights_are_not_claimed_for_the_new(
     from nuwa_search.deploy.write_bundle import parts_from_bundle, write_bundle
 
     parts = parts_from_bundle(read_bundle(bundle_dir))
-    facts = {"study": "mine", "top1": 0.9, "split": "test", "subnet_id": "abc"}
-    write_bundle(bundle_dir, parts.__class__(**{**vars(parts), "facts": facts}), replace=True)
+    facts = BundleFacts(study="mine", top1=0.9, split="test", subnet_id="abc")
+    write_bundle(bundle_dir, dataclasses.replace(parts, facts=facts), replace=True)
     asked = ["--base", str(toy_base), "--data", str(toy_images), "--cache-dir", str(tmp_path / "c")]
     nuwa(capsys, "finetune", str(bundle_dir), *asked, "--finetune-steps", "3", "--teacher", "tuned")
     # base and images of the first time are the bundle's own by now
@@ -133,9 +136,9 @@ def test_accuracies_of_the_old_weights_are_not_claimed_for_the_new(
     more = ["--relation-scale", "0.5", "--accumulate", "2"]
     nuwa(capsys, "finetune", str(bundle_dir), *asked[4:], "--finetune-steps", "3", *more)
     known = read_bundle(bundle_dir).facts
-    assert "top1" not in known
-    assert (known["top1_before_finetune"], known["study"], known["subnet_id"]) == (0.9, "mine", "abc")
-    assert [one["teacher"] for one in known["finetunes"]] == ["tuned", "tuned", "base"]
+    assert known.top1 is None
+    assert (known.top1_before_finetune, known.study, known.subnet_id) == (0.9, "mine", "abc")
+    assert [one.teacher for one in known.finetunes] == ["tuned", "tuned", "base"]
     assert len(list((tmp_path / "c" / "teacher").glob("tuned-*.safetensors"))) == 1  # made once, used twice
 
 

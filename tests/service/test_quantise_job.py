@@ -14,6 +14,7 @@ import pytest
 
 from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
 from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.bundle_facts import dict_from_facts
 from nuwa_search.deploy.tensorrt.operators import check_operators, onnx_opset
 from nuwa_search.deploy.verify_bundle import verify_bundle
 from nuwa_search.latency.devices.registry import device_spec
@@ -86,13 +87,13 @@ def test_int8_that_pays_is_taken_and_told(export: Any, bundle_dir: Path, monkeyp
     bundle = read_bundle(bundle_dir)
     assert bundle.certificate is not None
     assert bundle.certificate.device.precision == "int8"
-    assert bundle.facts["int8"] == facts
+    assert dict_from_facts(bundle.facts)["int8"] == facts
     assert [a.check for a in bundle.certificate.agreements] == ["int8"]
     assert has_int8(onnx.load(bundle_dir / "model.onnx"))
     assert verify_bundle(bundle).is_good
     saved = shutil.copytree(bundle_dir, bundle_dir.with_name("saved"))
     export("--device", "host")
-    assert "int8" not in read_bundle(bundle_dir).facts
+    assert read_bundle(bundle_dir).facts.int8 is None
     bundle_dir = saved
     assert run(cli, ["verify", str(bundle_dir), "--device", "host", "-q"], prog_name="nuwa") == 0
     line = [sys.executable, "-I", str(bundle_dir / "run.py"), str(bundle_dir / "samples"), "--json"]
@@ -107,7 +108,9 @@ def test_int8_that_is_not_faster_is_left(export: Any, bundle_dir: Path, monkeypa
     assert "not faster" in answer["reason"]
     assert (answer["precision"], answer["latency_ms"]) == ("fp32", 10.0)
     assert not has_int8(onnx.load(bundle_dir / "model.onnx"))
-    assert read_bundle(bundle_dir).facts["int8"]["accepted"] is False
+    known = read_bundle(bundle_dir).facts.int8
+    assert known is not None
+    assert known.accepted is False
     assert verify_bundle(read_bundle(bundle_dir)).is_good
 
 

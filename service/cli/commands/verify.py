@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nuwa_search.core.budget import Verdict
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
 from nuwa_search.service.cli.command import NuwaCommand
@@ -29,7 +30,7 @@ def command(folder: Path, **values: Any) -> None:
     output = output_from_flags(values)
     named = _device(values)
     check = _check(folder, output)
-    measured = None
+    measured = now = None
     if named is not None:
         from nuwa_search.service.workflow.models import onnx_from_text
         from nuwa_search.service.workflow.precision import spec_of_bundle
@@ -39,13 +40,17 @@ def command(folder: Path, **values: Any) -> None:
             model = onnx_from_text(str(folder), store, spec)
         with opened_device(spec, seed=values["seed"]) as device:
             measured = device.measure(model, protocol=PROTOCOL)
+        if spec.device_id == check.certificate.device.device_id and check.certificate.budget is not None:
+            now = check.certificate.budget.check(measured)
     answer = {
         "schema": "nuwa.verify/1",
         "dir": str(folder),
         "is_good": check.is_good,
         "faults": list(check.faults),
         "verdict": check.certificate.verdict,
-        "budget_ms": check.certificate.budget_ms,
+        "budget_ms": check.certificate.budget.ms if check.certificate.budget else None,
+        "verdict_now": now.word if now else None,
+        "verdict_reason": now.reason if now else "",
         "notes": list(check.notes),
         "agreement": [dataclasses.asdict(a) | {"is_met": a.is_met} for a in check.agreements],
         "latency_ms": dataclasses.asdict(measured.latency_ms) if measured else None,
@@ -62,14 +67,10 @@ def command(folder: Path, **values: Any) -> None:
         output.warn(f"the certificate is for {certificate.device.name}: its budget says nothing about {spec.name}")
     if measured is not None and measured.board_interval_ms is not None:
         output.note(f"emulated; a real board: {interval(measured.board_interval_ms)} ms")
-    if measured is not None and spec.device_id == certificate.device.device_id and certificate.budget_ms is not None:
-        now_ms = float(getattr(measured.latency_ms, certificate.budget_statistic))
-        if now_ms > certificate.budget_ms:
-            raise NoAnswerError(
-                f"{now_ms:.2f} ms now, over the certified budget of {certificate.budget_ms:g} ms "
-                f"({certificate.budget_statistic})",
-                hint="nuwa-search with a lower --budget-ms finds a faster subnet",
-            )
+    if now is not None and not now.is_met:
+        raise NoAnswerError(
+            f"bundle {folder} does not keep its certified budget now: {now.reason}", hint=_hint_for(now)
+        )
     if not check.is_good:
         raise NoAnswerError(
             f"bundle {folder} is not as it was certified: {'; '.join(check.faults)}", hint="copy or export it again"
@@ -81,6 +82,11 @@ def _device(values: Mapping[str, Any]) -> "DeviceSpec | None":
         return None
     with database(values) as store:
         return find_device(values["device"], store)
+
+
+def _hint_for(missed: Verdict) -> str:
+    flag = "--budget-ms" if missed.exceeds("latency") else "--max-memory-mb"
+    return f"nuwa-search with a lower {flag} finds a smaller subnet"
 
 
 def _check(folder: Path, output: Output) -> "BundleCheck":

@@ -1,0 +1,150 @@
+"""What a bundle says of its model beside what was measured: where it is from, and how accurate it was when."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from nuwa_search.core.budget import Budget
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.quantise.facts import Int8Facts, dict_from_int8_facts, int8_facts_from_dict
+
+
+@dataclass(frozen=True)
+class FinetuneFacts:
+    """One fine-tuning after the search.
+
+    Args:
+        steps: Done.
+        teacher: ``base`` or ``tuned``.
+        seed: Of everything random.
+        top1_search_before: Fraction on the search split before.
+        top1_search: And after.
+    """
+
+    steps: int
+    teacher: str
+    seed: int
+    top1_search_before: float
+    top1_search: float
+
+
+@dataclass(frozen=True)
+class CertifiedBudget:
+    """A budget that was certified before the weights changed, for the next export to the same device."""
+
+    device: str
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What is known about the model of a bundle; None where it is not known, or was never asked.
+
+    Args:
+        base: Name or folder of the base it was cut from.
+        base_id: Identity of that base.
+        data: Where its images were.
+        label_column: Of Parquet files; None tries the usual ones.
+        task_id: Identity of data, classes and splits.
+        study: Search that found it; None where none did.
+        top1: Fraction on ``split`` of these weights.
+        top1_derived: The same before fine-tuning.
+        base_top1_restricted: Of the base with its head restricted to the classes.
+        base_top1_all_classes: Of the base with all its classes; None where it lacks some.
+        split: Of the accuracies above.
+        search_split_seen_by_base: Whether the base was trained on the search images; None where that is not known.
+        subnet_id: Identity of arch, base, task and derivation; kept here while there is no certificate.
+        derivation: Settings of the derivation, where no search chose them.
+        kl_to_teacher_derived: Nats on the search split before fine-tuning.
+        top1_search_derived: Fraction on the search split before fine-tuning.
+        top1_before_finetune: What ``top1`` was, for weights that a fine-tuning has replaced.
+        finetunes: Fine-tunings after the search, oldest first.
+        budget: Certified for the weights of before.
+        int8: What a quantisation came to.
+        others: What other versions wrote, kept as it is.
+    """
+
+    base: str | None = None
+    base_id: str | None = None
+    data: str | None = None
+    label_column: str | None = None
+    task_id: str | None = None
+    study: str | None = None
+    top1: float | None = None
+    top1_derived: float | None = None
+    base_top1_restricted: float | None = None
+    base_top1_all_classes: float | None = None
+    split: str | None = None
+    search_split_seen_by_base: bool | None = None
+    subnet_id: str | None = None
+    derivation: Mapping[str, object] | None = None
+    kl_to_teacher_derived: float | None = None
+    top1_search_derived: float | None = None
+    top1_before_finetune: float | None = None
+    finetunes: tuple[FinetuneFacts, ...] = ()
+    budget: CertifiedBudget | None = None
+    int8: Int8Facts | None = None
+    others: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def after_export(self) -> "BundleFacts":
+        """The facts as a certificate takes them over: it says subnet, budget and graph itself."""
+        return replace(self, subnet_id=None, budget=None, int8=None)
+
+
+NO_FACTS = BundleFacts()
+
+_PLAIN = tuple(f.name for f in fields(BundleFacts) if f.name not in ("finetunes", "budget", "int8", "others"))
+_NULL_BESIDE = {
+    "label_column": "task_id",
+    "search_split_seen_by_base": "task_id",
+    "base_top1_all_classes": "base_top1_restricted",
+}
+"""Facts of which None says something, and the fact beside which they are then written as null."""
+
+
+def dict_from_facts(facts: BundleFacts) -> dict[str, Any]:
+    """Turn facts into JSON values; what is not known is left out."""
+    values: dict[str, Any] = {}
+    for name in _PLAIN:
+        value = getattr(facts, name)
+        if value is not None or (name in _NULL_BESIDE and getattr(facts, _NULL_BESIDE[name]) is not None):
+            values[name] = dict(value) if isinstance(value, Mapping) else value
+    if facts.finetunes:
+        values["finetunes"] = [asdict(one) for one in facts.finetunes]
+    if facts.budget is not None:
+        budget = facts.budget.budget
+        values["budget"] = {"device": facts.budget.device, "ms": budget.ms, "statistic": budget.statistic}
+        if budget.max_memory_mb is not None:
+            values["budget"]["max_memory_mb"] = budget.max_memory_mb
+    if facts.int8 is not None:
+        values["int8"] = dict_from_int8_facts(facts.int8)
+    return {**values, **{name: value for name, value in facts.others.items() if name not in values}}
+
+
+def facts_from_dict(values: Mapping[str, Any]) -> BundleFacts:
+    """Read facts back; those that this version does not know are kept.
+
+    Raises:
+        NuwaError: If a part has another form.
+    """
+    known = {name: values[name] for name in _PLAIN if name in values}
+    try:
+        budget = values.get("budget")
+        int8 = values.get("int8")
+        return BundleFacts(
+            **known,
+            finetunes=tuple(FinetuneFacts(**one) for one in values.get("finetunes", ())),
+            budget=None if budget is None else _budget_from_dict(budget),
+            int8=None if int8 is None else int8_facts_from_dict(int8),
+            others={n: v for n, v in values.items() if n not in {*_PLAIN, "finetunes", "budget", "int8"}},
+        )
+    except (KeyError, TypeError) as error:
+        raise NuwaError(
+            f"the facts of a bundle cannot be read: {type(error).__name__} {error}", hint="copy or make it again"
+        ) from error
+
+
+def _budget_from_dict(values: Mapping[str, Any]) -> CertifiedBudget:
+    budget = Budget(values["ms"], values["statistic"], max_memory_mb=values.get("max_memory_mb"))
+    return CertifiedBudget(values["device"], budget)

@@ -1,0 +1,79 @@
+"""What a quantisation came to, as a bundle tells it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BlockFacts:
+    """How one block alone takes INT8.
+
+    Args:
+        block: Place in the arch, blocks that are gone counted.
+        relative_error: Of the logits.
+        argmax_agreement: Fraction of images with the same prediction.
+    """
+
+    block: int
+    relative_error: float
+    argmax_agreement: float
+
+
+@dataclass(frozen=True)
+class Int8Facts:
+    """Whether INT8 was taken, and why.
+
+    Args:
+        accepted: Whether it was.
+        reason: Why, or why not.
+        max_loss: Largest loss of top1 that was allowed (fraction).
+        latency_ratio: INT8 over the plain graph; None where not both were measured.
+        latency_ms: Median of the INT8 graph; None where it was not measured.
+        plain_latency_ms: Median of the plain graph.
+        top1_search: Fraction on the search split in INT8; None where accuracy ruled it out.
+        plain_top1_search: The same of the plain graph.
+        num_search: Search images.
+        num_calibration: Training images that the ranges come from.
+        float_blocks: Places of blocks that stayed in floating point.
+        sensitivity: Of each block.
+    """
+
+    accepted: bool
+    reason: str
+    max_loss: float
+    latency_ratio: float | None
+    latency_ms: float | None
+    plain_latency_ms: float
+    top1_search: float | None
+    plain_top1_search: float | None
+    num_search: int
+    num_calibration: int
+    float_blocks: tuple[int, ...] | None
+    sensitivity: tuple[BlockFacts, ...] | None
+
+
+def dict_from_int8_facts(facts: Int8Facts) -> dict[str, Any]:
+    """Turn facts into JSON values."""
+    blocks, found = facts.float_blocks, facts.sensitivity
+    return asdict(replace(facts, float_blocks=None, sensitivity=None)) | {
+        "float_blocks": None if blocks is None else list(blocks),
+        "sensitivity": None if found is None else [asdict(block) for block in found],
+    }
+
+
+def int8_facts_from_dict(values: Mapping[str, Any]) -> Int8Facts:
+    """Read facts back.
+
+    Raises:
+        KeyError: If a part is missing.
+        TypeError: If there is one too many.
+    """
+    blocks, found = values["float_blocks"], values["sensitivity"]
+    return Int8Facts(
+        **{
+            **values,
+            "float_blocks": None if blocks is None else tuple(blocks),
+            "sensitivity": None if found is None else tuple(BlockFacts(**block) for block in found),
+        }
+    )
