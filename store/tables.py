@@ -14,7 +14,7 @@ from nuwa_search.store.columns import Base, BigInt, JsonDict, Key, Origin, Pk, r
 
 
 class DeviceRow(Base):
-    """One device × runtime × precision × power mode (``nuwa.device.DeviceSpec``)."""
+    """One device × runtime × precision × power mode (``nuwa_search.core.device.DeviceSpec``)."""
 
     __tablename__ = "nuwa_devices"
 
@@ -44,7 +44,7 @@ class DeviceStateRow(Base):
 
 
 class ProtocolRow(Base):
-    """How latencies are taken (``nuwa.device.MeasureProtocol``)."""
+    """How latencies are taken (``nuwa_search.core.device.MeasureProtocol``)."""
 
     __tablename__ = "nuwa_protocols"
 
@@ -83,7 +83,7 @@ class LutEntryRow(Base):
 
 
 class MeasurementRow(Base):
-    """The latency of a whole model on a device (``nuwa.device.Measurement``)."""
+    """The latency of a whole model on a device (``nuwa_search.core.device.Measurement``)."""
 
     __tablename__ = "nuwa_measurements"
 

@@ -62,7 +62,7 @@ class CudaDevice:
         return self._spec
 
     def measure(self, model: "onnx.ModelProto", *, protocol: MeasureProtocol | None = None) -> Measurement:
-        """Time ``model``; see ``nuwa.device.Device``.
+        """Time ``model``; see ``nuwa_search.core.device.Device``.
 
         Raises:
             NuwaError: If the model holds an operator that exported ViTs do not.

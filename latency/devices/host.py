@@ -50,7 +50,7 @@ class HostDevice:
         return self._spec
 
     def measure(self, model: "onnx.ModelProto", *, protocol: MeasureProtocol | None = None) -> Measurement:
-        """Time ``model``; see ``nuwa.device.Device``.
+        """Time ``model``; see ``nuwa_search.core.device.Device``.
 
         Raises:
             NuwaError: If ONNX Runtime cannot take the model or its batch is not the device's.

@@ -55,7 +55,7 @@ class SshSettings:
 
 
 class SshDevice:
-    """A board reached through a transport, as a ``nuwa.device.Device``.
+    """A board reached through a transport, as a ``nuwa_search.core.device.Device``.
 
     Use it as a context manager, or call ``close``: a folder on the board is deleted then. Rows of
     one device object are all taken in one state of power mode and clocks; a board that changes in
@@ -88,7 +88,7 @@ class SshDevice:
         return self._spec
 
     def measure(self, model: "onnx.ModelProto", *, protocol: MeasureProtocol | None = None) -> Measurement:
-        """Build ``model`` on the board and time it; see ``nuwa.device.Device``.
+        """Build ``model`` on the board and time it; see ``nuwa_search.core.device.Device``.
 
         Lost connections, reboots, hung runs, cut output and an unsettled board are tried again;
         everything else is said at once.

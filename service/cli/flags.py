@@ -9,6 +9,7 @@ import click
 
 from nuwa_search.core.class_list import parse_classes
 from nuwa_search.core.settings import env_name
+from nuwa_search.search.trials import SAMPLERS
 from nuwa_search.store.sort_orders import SORTS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,8 +54,6 @@ class Flag:
 
 
 _COUNT = click.IntRange(min=1)
-# Those of search/trials.py, which cannot be imported here: help must not load torch; a test compares them.
-SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "random", "gp")
 _ALL = (
     Flag("json", "Answer as one JSON document.", is_flag=True),
     Flag("csv", "Answer as CSV.", is_flag=True),

@@ -103,13 +103,6 @@ def test_a_mistyped_database_is_not_made(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "typo.sqlite").exists()
 
 
-def test_samplers_are_those_of_the_study() -> None:
-    from nuwa_search.search.trials import SAMPLERS as KNOWN
-    from nuwa_search.service.cli.flags import SAMPLERS
-
-    assert SAMPLERS == KNOWN
-
-
 def test_a_bundle_that_cannot_be_written_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for target in ("notes.txt", "notes.txt/bundle"):
