@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.identity import hashed_values, later_defaults
 
 GlobalPool = Literal["token", "avg", "dist"]
 NormKind = Literal["layernorm", "rmsnorm"]
@@ -155,7 +156,7 @@ class Arch:
     @cached_property
     def arch_id(self) -> str:
         """Identify the shape: 16 hex digits of the SHA-256 of its canonical JSON."""
-        text = json.dumps(dict_from_arch(self.compact()), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(hashed_from_arch(self.compact()), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def fits_in(self, base: "Arch") -> bool:
@@ -169,6 +170,15 @@ class Arch:
 
 _ARCH_FIELDS = tuple(field.name for field in dataclasses.fields(Arch))
 _BLOCK_FIELDS = tuple(field.name for field in dataclasses.fields(BlockSpec))
+# Hashed whatever their value, as ids were first given; fields that come later only where they are not at their default.
+_FIRST_FIELDS = frozenset(
+    {
+        *("blocks", "embed_dim", "num_classes", "img_size", "patch_size", "in_chans", "num_prefix_tokens"),
+        *("global_pool", "qkv_bias", "norm", "norm_eps", "pre_norm", "final_norm", "act"),
+    }
+)
+_LATER_FIELDS = later_defaults(Arch, original=_FIRST_FIELDS)
+_LATER_OF_BLOCKS = later_defaults(BlockSpec, original=frozenset({"num_heads", "qk_dim", "v_dim", "mlp_width"}))
 
 
 def dict_from_arch(arch: Arch) -> dict[str, Any]:
@@ -176,6 +186,12 @@ def dict_from_arch(arch: Arch) -> dict[str, Any]:
     # by hand: `asdict` copies deeply and takes twenty times as long, and a profile asks ten thousand times
     values = {name: getattr(arch, name) for name in _ARCH_FIELDS}
     return values | {"blocks": [{name: getattr(b, name) for name in _BLOCK_FIELDS} for b in arch.blocks]}
+
+
+def hashed_from_arch(arch: Arch) -> dict[str, Any]:
+    """Turn an arch into the plain JSON values that ids hash."""
+    values = hashed_values(dict_from_arch(arch), _LATER_FIELDS)
+    return values | {"blocks": [hashed_values(block, _LATER_OF_BLOCKS) for block in values["blocks"]]}
 
 
 def arch_from_dict(values: Mapping[str, Any]) -> Arch:

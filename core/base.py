@@ -1,5 +1,6 @@
 """Load a base ViT: from timm, the Hub, a local folder in timm's hub format, or the package."""
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,10 @@ class Base:
     @property
     def arch(self) -> Arch:
         return self.model.arch
+
+    def with_pipeline(self, version: int) -> "Base":
+        """Return the same base with its images made as that version of the preprocessing makes them."""
+        return dataclasses.replace(self, preprocess=dataclasses.replace(self.preprocess, pipeline=version))
 
 
 def load_base(name: str = DEFAULT_BASE) -> Base:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
 
 WHOLE = "all"
 """Name of the one split of a source without splits."""
@@ -31,7 +32,8 @@ class Preprocess:
     """From a decoded image to network input, as timm's evaluation transform does it.
 
     The short side is resized to ``img_size / crop_pct``, the centre cropped, values scaled to 0..1
-    and normalised with ``mean`` and ``std``.
+    and normalised with ``mean`` and ``std``. ``pipeline`` is the version of these steps: what an earlier one
+    scored can be made again only as long as ``crop`` still does what that version did.
     """
 
     img_size: int
@@ -39,6 +41,15 @@ class Preprocess:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: Interpolation = "bicubic"
     crop_pct: float = 1.0
+    pipeline: int = PIPELINE_VERSION
+
+    def __post_init__(self) -> None:
+        if not FIRST_PIPELINE <= self.pipeline <= PIPELINE_VERSION:
+            raise NuwaError(
+                f"images were made by preprocessing version {self.pipeline}, and this nuwa-search knows "
+                f"{FIRST_PIPELINE} to {PIPELINE_VERSION}",
+                hint="pip install --upgrade nuwa-search",
+            )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
+from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
 from nuwa_search.core.suggest import unknown_name
 
 Mask = npt.NDArray[np.bool_]
@@ -30,6 +31,7 @@ class Task:
         test: Opened once, after the search.
         search_split_seen_by_base: Whether the base may have been trained on the search split; None
             where the base does not know these classes.
+        pipeline: Version of the preprocessing that makes its images network input.
     """
 
     data: str
@@ -39,6 +41,7 @@ class Task:
     search: ImageSet
     test: ImageSet
     search_split_seen_by_base: bool | None
+    pipeline: int = PIPELINE_VERSION
 
     @property
     def num_classes(self) -> int:
@@ -46,8 +49,10 @@ class Task:
 
     @property
     def task_id(self) -> str:
-        """Identify classes and all three splits (16 hex digits)."""
+        """Identify classes, all three splits and how their images are made (16 hex digits)."""
         parts = [*self.class_names, self.train.content_hash, self.search.content_hash, self.test.content_hash]
+        if self.pipeline != FIRST_PIPELINE:
+            parts.append(f"pipeline {self.pipeline}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -105,6 +110,7 @@ def make_task(
     classes: Sequence[str | int] | None = None,
     held_out: frozenset[str] = frozenset(),
     seed: int = 0,
+    pipeline: int = PIPELINE_VERSION,
 ) -> Task:
     """Choose classes and split images into train, search and test, class by class.
 
@@ -117,6 +123,7 @@ def make_task(
         classes: Names or indices in the data set's labels; None for all.
         held_out: Hashes of images the base has not seen in training.
         seed: Of the split.
+        pipeline: Version of the preprocessing (``Preprocess.pipeline``).
 
     Raises:
         NuwaError: If a class is unknown or has too few images for its splits.
@@ -154,6 +161,7 @@ def make_task(
         search=search,
         test=test,
         search_split_seen_by_base=None if base_classes is None else not unseen,
+        pipeline=pipeline,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.pipeline import FIRST_PIPELINE
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import load_vit
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, facts_from_dict
@@ -170,6 +171,7 @@ def _preprocess_of(values: dict[str, Any], path: Path) -> Preprocess:
         return tuple(float(v) for v in found)
 
     try:
-        return Preprocess(**{**values, "mean": numbers("mean"), "std": numbers("std")})
+        first = {"pipeline": FIRST_PIPELINE}  # bundles of that time do not name it
+        return Preprocess(**{**first, **values, "mean": numbers("mean"), "std": numbers("std")})
     except (TypeError, KeyError, ValueError) as error:
         raise NuwaError(f"{path} is no description of preprocessing: {error}") from error

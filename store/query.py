@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, and_, select, true
 from sqlalchemy.orm import aliased
 
+from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.store.database import Database
 from nuwa_search.store.pareto import front_query
@@ -52,6 +53,8 @@ COLUMNS = (
     "bundle_is_missing",
     "measurement_id",
     "predictor_id",
+    "pipeline",
+    "is_current",
 )
 
 
@@ -77,7 +80,9 @@ def find_subnets(
     """List subnets with what is known of them on each device.
 
     A subnet that was priced on two devices has two rows; one that was never priced has one row
-    without a device, listed last. ``bundle_is_missing`` says that the folder of a bundle is gone.
+    without a device, listed last. ``bundle_is_missing`` says that the folder of a bundle is gone, ``is_current``
+    whether images still become network input as they did for these scores: another ``pipeline`` makes another task
+    of the same images, and tasks share no front.
 
     Args:
         database: The store.
@@ -198,6 +203,7 @@ _COLUMNS = (
     SubnetRow.bundle_dir,
     MeasurementRow.measurement_id,
     PredictorRow.predictor_id,
+    TaskRow.pipeline,
 )
 
 
@@ -255,5 +261,6 @@ def _public(values: JsonDict) -> JsonDict:
     low, high = values.pop("predicted_low_ms"), values.pop("predicted_high_ms")
     values["predicted_interval_ms"] = None if low is None else [low, high]
     bundle = values["bundle_dir"]
+    values["is_current"] = values["pipeline"] == PIPELINE_VERSION
     values["bundle_is_missing"] = bundle is not None and not Path(bundle).is_dir()
     return values

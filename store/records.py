@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.device import DeviceSpec, Measurement, Provenance
+from nuwa_search.core.pipeline import FIRST_PIPELINE
 
 JsonDict = dict[str, Any]
 SearchState = Literal["running", "done", "infeasible", "interrupted", "failed"]
@@ -102,6 +103,9 @@ class TaskRecord:
         splits: Per split name its hash and number of images, such as
             ``{"train": {"hash": "…", "num_images": 900}}``.
         search_split_seen_by_base: Whether the base was trained on the search split.
+        pipeline: Version of the preprocessing that its images went through.
+        source: What else it takes to open it again: ``label_column`` and ``seed`` of the split; empty in rows of
+            versions that did not store it.
     """
 
     task_id: str
@@ -110,6 +114,8 @@ class TaskRecord:
     classes: tuple[str, ...]
     splits: JsonDict
     search_split_seen_by_base: bool
+    pipeline: int = FIRST_PIPELINE
+    source: JsonDict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

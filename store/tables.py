@@ -7,7 +7,7 @@ predictor or measurement it came from, every accuracy at its score row.
 
 from datetime import datetime
 
-from sqlalchemy import Index, String, Text, UniqueConstraint, desc, text
+from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, desc, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nuwa_search.store.columns import Base, BigInt, JsonDict, Key, Origin, Pk, reference
@@ -141,7 +141,10 @@ class BaseNetRow(Base):
 
 
 class TaskRow(Base):
-    """Some classes of a data set with their three splits."""
+    """Some classes of a data set with their three splits, as one version of the preprocessing shows them.
+
+    ``source`` is what it takes to open them again beside ``data`` and ``classes``; None in rows of earlier versions.
+    """
 
     __tablename__ = "nuwa_tasks"
 
@@ -153,6 +156,8 @@ class TaskRow(Base):
     classes_hash: Mapped[str] = mapped_column(String(16), index=True)
     splits: Mapped[JsonDict]
     search_split_seen_by_base: Mapped[bool]
+    pipeline: Mapped[int] = mapped_column(server_default="1")
+    source: Mapped[JsonDict | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
 
 

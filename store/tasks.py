@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from nuwa_search.core.arch import arch_from_dict
 from nuwa_search.core.errors import NuwaError
@@ -61,7 +61,7 @@ class TaskMethods(Database):
             return tuple(connection.execute(select(BaseNetRow.name).distinct()).scalars())
 
     def record_task(self, record: TaskRecord) -> None:
-        """Store a task under its content hash; storing it again changes nothing."""
+        """Store a task under its content hash; storing it again adds how to open it, where that was not known."""
         values = {
             "task_id": record.task_id,
             "data": record.data,
@@ -70,10 +70,15 @@ class TaskMethods(Database):
             "classes_hash": hash_classes(record.classes),
             "splits": record.splits,
             "search_split_seen_by_base": record.search_split_seen_by_base,
+            "pipeline": record.pipeline,
+            "source": record.source or None,
             "created_at": utc_now(),
         }
         with self.write() as connection:
             upsert(connection, TaskRow, [values], key=["task_id"])
+            if record.source:
+                is_unknown = (TaskRow.task_id == record.task_id, TaskRow.source.is_(None))
+                connection.execute(update(TaskRow).where(*is_unknown).values(source=record.source))
 
     def load_task(self, task_id: str) -> TaskRecord:
         """Read a task.
@@ -92,4 +97,6 @@ class TaskMethods(Database):
             classes=tuple(row.classes),
             splits=row.splits,
             search_split_seen_by_base=row.search_split_seen_by_base,
+            pipeline=row.pipeline,
+            source=row.source or {},
         )

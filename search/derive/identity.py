@@ -2,7 +2,7 @@
 
 import hashlib
 
-from nuwa_search.core.arch import Arch, dict_from_arch
+from nuwa_search.core.arch import Arch, hashed_from_arch
 from nuwa_search.search.derive.options import DeriveOptions
 
 DERIVATION = "1"
@@ -14,5 +14,5 @@ def subnet_id(arch: Arch, base_id: str, task_id: str, options: DeriveOptions) ->
 
     Unlike ``arch_id`` it sees which blocks of the base are gone, since weights depend on that.
     """
-    parts = [DERIVATION, str(sorted(dict_from_arch(arch).items())), base_id, task_id, options.canonical]
+    parts = [DERIVATION, str(sorted(hashed_from_arch(arch).items())), base_id, task_id, options.canonical]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

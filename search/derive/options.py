@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.identity import hashed_values, later_defaults
 
 AttentionBasis = Literal["data", "weights", "none"]
 NeuronRanking = Literal["surgeon", "energy", "activation", "variance", "magnitude"]
@@ -60,4 +61,15 @@ class DeriveOptions:
     @property
     def canonical(self) -> str:
         """Canonical JSON, for hashing."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        values = hashed_values(dataclasses.asdict(self), _LATER_FIELDS)
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+# Hashed whatever their value, as subnet ids were first given.
+_FIRST_FIELDS = frozenset(
+    {
+        *("svd", "least_squares", "ranking", "depth_correction", "reach", "sensitivity_images", "ridge", "num_images"),
+        *("refine", "refine_images", "refine_ridge", "purify_steps", "purify_decay"),
+    }
+)
+_LATER_FIELDS = later_defaults(DeriveOptions, original=_FIRST_FIELDS)

@@ -43,7 +43,7 @@ def show_subnets(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
             "top1": percent(row["top1"]),
             "device": row["device"],
             "arch_id": row["arch_id"],
-            "split": row["split"],
+            "split": row["split"] if row["is_current"] else f"{row['split']}, preprocessing {row['pipeline']}",
             "score": row["score_kind"],
             "study": row["study"],
             "bundle": f"{row['bundle_dir']} (gone)" if row["bundle_is_missing"] else row["bundle_dir"],

@@ -79,6 +79,7 @@ def derive_bundle(
         identity=identity,
         options=deriver.options,
         scores={"kl_to_teacher": score.kl, "top1_derived": top1_search},
+        label_column=label_column,
         seed=seed,
         folder=folder,
     )

@@ -47,14 +47,22 @@ def open_inputs(request: SearchRequest, store: Store) -> Inputs:
     return Inputs(base, task, tensors, task_base(base, task, tensors), device)
 
 
-def record_inputs(inputs: Inputs, store: Store) -> None:
-    """Put device, base and task into the database."""
+def record_inputs(inputs: Inputs, store: Store, *, label_column: str | None, seed: int) -> None:
+    """Put device, base and task into the database; arguments as of ``record_source``."""
     store.record_device(inputs.device)
-    record_source(inputs.base, inputs.task, store)
+    record_source(inputs.base, inputs.task, store, label_column=label_column, seed=seed)
 
 
-def record_source(base: Base, task: Task, store: Store) -> None:
-    """Put base and task into the database."""
+def record_source(base: Base, task: Task, store: Store, *, label_column: str | None, seed: int) -> None:
+    """Put base and task into the database, with what it takes to open them again.
+
+    Args:
+        base: As loaded.
+        task: As opened.
+        store: The database.
+        label_column: Of the data, as the user named it.
+        seed: Of the splits.
+    """
     store.record_base(BaseRecord(base.base_id, base.name, base.arch, {"num_labels": len(base.label_names)}))
     splits = {"train": task.train, "search": task.search, "test": task.test}
     store.record_task(
@@ -66,5 +74,7 @@ def record_source(base: Base, task: Task, store: Store) -> None:
             splits={name: {"hash": images.content_hash, "num_images": len(images)} for name, images in splits.items()},
             # the database has no "unknown" here: classes the base does not know count as seen, to be safe
             search_split_seen_by_base=task.search_split_seen_by_base is not False,
+            pipeline=task.pipeline,
+            source={"label_column": label_column, "seed": seed},
         )
     )

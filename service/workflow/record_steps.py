@@ -29,6 +29,7 @@ def record_derivation(
     identity: str,
     options: DeriveOptions,
     scores: dict[str, float],
+    label_column: str | None,
     seed: int,
     folder: Path,
 ) -> None:
@@ -42,10 +43,11 @@ def record_derivation(
         identity: Its ``subnet_id``.
         options: How it was cut.
         scores: By kind.
+        label_column: Of the data, as the user named it.
         seed: Of the splits.
         folder: Its bundle.
     """
-    record_source(base, task, store)
+    record_source(base, task, store, label_column=label_column, seed=seed)
     is_own = _is_own(store, identity, folder)
     if is_own and store.has_subnet(identity):
         store.retire_top1(identity)  # the bundle has the weights as they were derived again

@@ -81,7 +81,7 @@ def run_search(
     """
     check_bundle_dir(Path(request.bundle_dir), study=study)
     inputs = open_inputs(request, store)
-    record_inputs(inputs, store)
+    record_inputs(inputs, store, label_column=request.label_column, seed=request.seed)
     claim = store.start_search(
         study,
         device_id=inputs.device.device_id,

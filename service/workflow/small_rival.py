@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nuwa_search.core.arch import Arch, dict_from_arch
+from nuwa_search.core.arch import Arch, hashed_from_arch
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.task import Task
@@ -137,5 +137,5 @@ def _is_affordable(
 
 
 def _identity(arch: Arch, inputs: Inputs, derivation: dict[str, object]) -> str:
-    parts = [str(sorted(dict_from_arch(arch).items())), inputs.base.base_id, inputs.task.task_id, str(derivation)]
+    parts = [str(sorted(hashed_from_arch(arch).items())), inputs.base.base_id, inputs.task.task_id, str(derivation)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -57,7 +57,13 @@ def open_task(
         counts = splits["train"].counts()
         wanted = tuple(k for k in range(len(counts)) if counts[k])
     return make_task(
-        splits, data=name, base_labels=base.label_names, classes=wanted, held_out=base.search_hashes, seed=seed
+        splits,
+        data=name,
+        base_labels=base.label_names,
+        classes=wanted,
+        held_out=base.search_hashes,
+        seed=seed,
+        pipeline=base.preprocess.pipeline,
     )
 
 

@@ -59,6 +59,17 @@ def test_arch_keeps_the_places_of_blocks_that_are_gone(tmp_path: Path) -> None:
     assert bundle.load_model().arch == model.arch
 
 
+def test_a_bundle_that_names_no_preprocessing_has_the_first(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", make_parts())
+    stored = json.loads((bundle.dir / "preprocess.json").read_text())
+    assert stored.pop("pipeline") == PREPROCESS.pipeline
+    (bundle.dir / "preprocess.json").write_text(json.dumps(stored))
+    assert read_bundle(bundle.dir).preprocess.pipeline == 1
+    (bundle.dir / "preprocess.json").write_text(json.dumps(stored | {"pipeline": 999}))
+    with pytest.raises(NuwaError, match="preprocessing version 999"):
+        read_bundle(bundle.dir)
+
+
 def test_a_bundle_before_its_export(tmp_path: Path) -> None:
     model = lively_model(FAMILIES["token"])
     bundle = write_bundle(tmp_path / "b", BundleParts(model, model.arch, LABELS, PREPROCESS))

@@ -3,10 +3,12 @@
 import itertools
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.frames import COLUMNS, query_sql, query_subnets
@@ -177,3 +179,17 @@ def test_tables_hold_the_same_rows(filled: Store) -> None:
     assert frame["subnet_id"].tolist() == [row["subnet_id"] for row in rows]
     counted = query_sql(filled, "SELECT device, count(*) AS n FROM v_subnets GROUP BY device ORDER BY n")
     assert counted["n"].tolist() == [1, NUM_SUBNETS - 1, NUM_SUBNETS - 1]
+
+
+def test_scores_of_an_earlier_preprocessing_are_marked_and_share_no_front(store: Store) -> None:
+    record_basics(store)
+    now = replace(TASK, task_id="task-now", pipeline=PIPELINE_VERSION + 1)
+    store.record_task(now)
+    store.record_subnets([subnet(0), subnet(1, task_id=now.task_id)])
+    store.record_scores([top1(0, 0.9), top1(1, 0.5)])
+    store.record_predicted_latencies([prediction(0, 1.0), prediction(1, 2.0)])
+    found = {row["subnet_id"]: row for row in find_subnets(store, SubnetFilter(classes=TASK.classes), pareto=True)}
+    assert {name: (row["pipeline"], row["is_current"]) for name, row in found.items()} == {
+        "subnet-0": (1, PIPELINE_VERSION == 1),
+        "subnet-1": (PIPELINE_VERSION + 1, False),
+    }

@@ -94,6 +94,10 @@ def test_files_of_earlier_versions_are_upgraded(revision: str, tmp_path: Path) -
         events = len(store.events("study"))
         job = store.add_job("search", {"budget_ms": 5.0}, study="study")
         assert [event.kind for event in store.events("study")[events:]] == ["state"]
+        assert (store.load_task("task-0").pipeline, store.load_task("task-0").source) == (1, {})
+        if int(revision) >= 4:
+            assert store.load_task("task-2").pipeline == 2
+            assert store.load_task("task-2").source == {"label_column": "label", "seed": 3}
         if int(revision) >= 2:
             assert [old.state for old in store.jobs(study="study")] == ["queued", "done"]
             assert store.jobs()[0].job_id == job.job_id

@@ -90,5 +90,8 @@ function bodyRow(row, frontIds, onHover) {
 function splitText(row) {
   if (!row.split) return "–";
   const images = row.num_images ? ` (${whole(row.num_images)})` : "";
-  return [row.split, h("span", { class: "muted" }, images), row.score_kind === "top1_derived" && h("span", { class: "muted" }, " derived")];
+  return [
+    row.split, h("span", { class: "muted" }, images), row.score_kind === "top1_derived" && h("span", { class: "muted" }, " derived"),
+    row.is_current === false && h("span", { class: "muted", title: "comparable with its like only" }, ` preprocessing ${row.pipeline}`),
+  ];
 }
