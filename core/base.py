@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import timm
-from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import nn
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.class_names import checked_names, distinct_names
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import SUPPORTED, plain_from_timm
+from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Interpolation, Preprocess
 from nuwa_search.core.source_name import DEFAULT_BASE, RANDOM_PREFIX
 from nuwa_search.core.suggest import unknown_name
@@ -152,7 +153,8 @@ def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: froze
     plain = plain_from_timm(model, name=name)
     config: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
     given = label_names or config.get("label_names")
-    labels = tuple(str(n) for n in given) if given else _imagenet_names(model, plain.arch.num_classes)
+    where = f"base {name!r}"
+    labels = checked_names(given, where=where) if given else _imagenet_labels(plain.arch.num_classes)
     if len(labels) != plain.arch.num_classes:
         raise NuwaError(
             f"base {name!r} has {plain.arch.num_classes} outputs but {len(labels)} label names",
@@ -170,10 +172,8 @@ def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: froze
     return Base(name, plain, labels, preprocess, base_id, search_hashes)
 
 
-def _imagenet_names(model: nn.Module, num_classes: int) -> tuple[str, ...]:
-    subset = infer_imagenet_subset(model)
-    if subset:
-        info = ImageNetInfo(subset)
-        if info.num_classes() == num_classes:
-            return tuple(info.index_to_description(k).split(",")[0] for k in range(num_classes))
-    return tuple(f"class_{k}" for k in range(num_classes))
+def _imagenet_labels(num_classes: int) -> tuple[str, ...]:
+    synsets = imagenet_classes(num_classes)
+    if synsets is None:
+        return tuple(f"class_{k}" for k in range(num_classes))
+    return distinct_names([synset.short for synset in synsets])

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nuwa_search.core.class_names import checked_names
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.suggest import unknown_name
@@ -92,7 +93,8 @@ def _read_folder(folder: Path) -> ImageSet:
         raise NuwaError(
             f"no images under {folder}", hint="an image folder holds one folder per class, with image files in it"
         )
-    return ImageSet(encoded, np.asarray(labels, dtype=np.int64), tuple(p.name for p in classes), str(folder))
+    names = checked_names([p.name for p in classes], where=str(folder))
+    return ImageSet(encoded, np.asarray(labels, dtype=np.int64), names, str(folder))
 
 
 def _read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
@@ -109,7 +111,7 @@ def _read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
             raise NuwaError(
                 f"Parquet file {file} cannot be read: {error}", hint="fetch or copy the file again"
             ) from error
-        mine = _class_label_names(parquet.schema_arrow, chosen)
+        mine = _class_label_names(file, parquet.schema_arrow, chosen)
         if columns and mine != names:
             raise NuwaError(f"{file} names other classes than {files[0]}", hint="files of one split must agree")
         names = mine
@@ -166,7 +168,7 @@ def _labels(
         )
     values = [value for column in columns for value in column.to_pylist()]
     if values and isinstance(values[0], str):
-        found = tuple(sorted(set(values)))
+        found = checked_names(sorted(set(values)), where=f"the label column of {origin}")
         place = {name: k for k, name in enumerate(found)}
         return np.asarray([place[value] for value in values], dtype=np.int64), found
     indices = np.asarray(values, dtype=np.int64)
@@ -178,12 +180,13 @@ def _labels(
     return indices, known
 
 
-def _class_label_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
+def _class_label_names(file: Path, schema: pa.Schema, column: str) -> tuple[str, ...]:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(features[column]["names"])
+        names = features[column]["names"]
     except (KeyError, TypeError, ValueError):
         return ()
+    return checked_names(names, where=str(file))
 
 
 def _image_bytes(file: Path, column: pa.ChunkedArray) -> list[bytes | Path]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nuwa_search.core.class_names import match_outputs, resolve_classes
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
-from nuwa_search.core.suggest import unknown_name
 
 Mask = npt.NDArray[np.bool_]
 
@@ -54,52 +54,6 @@ class Task:
         if self.pipeline != FIRST_PIPELINE:
             parts.append(f"pipeline {self.pipeline}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def resolve_classes(wanted: Sequence[str | int] | None, label_names: Sequence[str]) -> tuple[int, ...]:
-    """Find classes by name (case, spaces, ``-`` and ``_`` do not matter) or by index; None means all.
-
-    Text is a name first and an index second; an ``int`` is always an index.
-
-    Raises:
-        NuwaError: If a class is unknown, named twice, or fewer than two are left.
-    """
-    if wanted is None:
-        chosen = list(range(len(label_names)))
-    else:
-        place = {_key(name): k for k, name in enumerate(label_names)}
-        chosen = [_resolve_one(name, place, label_names) for name in wanted]
-    twice = sorted({label_names[k] for k in chosen if chosen.count(k) > 1}) if len(chosen) < 5000 else []
-    if twice:
-        raise NuwaError(f"classes named twice: {', '.join(twice)}", hint="name each class once")
-    if len(chosen) < 2:
-        raise NuwaError(
-            f"a task needs at least two classes, found {len(chosen)}", hint="name more with --classes a,b,c"
-        )
-    return tuple(chosen)
-
-
-def match_labels(names: Sequence[str], outputs: Sequence[str]) -> tuple[int, ...] | None:
-    """Find a model's output for each class name; None where it does not know them all."""
-    known = {_key(name): k for k, name in enumerate(outputs)}
-    found = tuple(known.get(_key(name), -1) for name in names)
-    return found if -1 not in found and len(set(found)) == len(found) else None
-
-
-def _key(name: str) -> str:
-    return name.casefold().replace("_", " ").replace("-", " ").strip()
-
-
-def _resolve_one(name: str | int, place: Mapping[str, int], label_names: Sequence[str]) -> int:
-    if isinstance(name, str) and _key(name) in place:
-        return place[_key(name)]
-    if isinstance(name, int) or name.isdecimal():
-        if int(name) < len(label_names):
-            return int(name)
-        raise NuwaError(
-            f"class index {name} is outside 0..{len(label_names) - 1}", hint="indices count from 0; names work as well"
-        )
-    raise unknown_name("class", name, label_names)
 
 
 def make_task(
@@ -152,7 +106,7 @@ def make_task(
     else:
         train, search = _divide(pool, _pick(pool, fraction, rng))
     names = tuple(source.label_names[c] for c in chosen)
-    base_classes = match_labels(names, base_labels)
+    base_classes = match_outputs(source.label_names, chosen, base_labels)
     return Task(
         data=data,
         class_names=names,

@@ -122,7 +122,7 @@ def read_bundle(folder: Path) -> Bundle:
         raise NuwaError(f"no bundle at {folder}", hint="`nuwa query` lists the bundles that searches wrote")
     arch = arch_from_dict(_read_object(folder / ARCH))
     preprocess = _preprocess_of(_read_object(folder / PREPROCESS), folder / PREPROCESS)
-    labels = tuple(_read_text(folder / LABELS).splitlines())
+    labels = tuple(_read_text(folder / LABELS).removesuffix("\n").split("\n"))
     if len(labels) != arch.num_classes:
         raise NuwaError(f"{folder / LABELS} names {len(labels)} classes, but the arch has {arch.num_classes}")
     if not (folder / WEIGHTS).is_file():

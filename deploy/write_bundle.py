@@ -129,7 +129,7 @@ def _check_parts(parts: BundleParts) -> None:
         raise NuwaError(f"model {parts.model.arch.arch_id} is not of arch {parts.arch.arch_id}")
     if len(parts.labels) != parts.arch.num_classes:
         raise NuwaError(f"{len(parts.labels)} labels do not fit {parts.arch.num_classes} classes")
-    if any("\n" in label for label in parts.labels):
+    if any("\n" in label or "\r" in label for label in parts.labels):
         raise NuwaError("a class name holds a line break", hint="rename the class; labels.txt has one name a line")
     if parts.certificate is not None and parts.certificate.arch_id != parts.arch.arch_id:
         raise NuwaError(f"the certificate is of arch {parts.certificate.arch_id}, not of {parts.arch.arch_id}")

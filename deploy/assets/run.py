@@ -52,7 +52,7 @@ def main() -> int:
     if not paths:
         sys.stderr.write("no images in " + " ".join(args.images) + "\n")
         return 2
-    labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
+    labels = (HERE / "labels.txt").read_text(encoding="utf-8").split("\n")
     preprocess = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
     model = load_model(args)
     results = []

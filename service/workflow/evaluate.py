@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from nuwa_search.core.base import load_base
+from nuwa_search.core.class_names import match_outputs, resolve_classes
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.source_name import DEFAULT_BASE
-from nuwa_search.core.task import match_labels, resolve_classes
 from nuwa_search.core.tensors import logits_of, split_tensors, top1, topk
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
@@ -61,7 +61,7 @@ def evaluate(
     name, images = pick_split(splits, split)
     present = [int(k) for k in np.flatnonzero(images.counts())]
     if is_own_data:  # the base's other classes may be there too
-        present = [k for k in present if match_labels((images.label_names[k],), labels) is not None] or present
+        present = [k for k in present if images.label_names[k] in labels] or present
     chosen = resolve_classes(classes if classes is not None else present, images.label_names)
     picked = images.only(chosen)
     empty = [n for n, count in zip(picked.label_names, picked.counts(), strict=True) if not count]
@@ -70,7 +70,7 @@ def evaluate(
             f"class {empty[0]!r} has no images in split {name!r}",
             hint="name other classes with --classes, or another split with --split",
         )
-    outputs = match_labels(picked.label_names, labels)
+    outputs = match_outputs(images.label_names, chosen, labels)
     if outputs is None:
         raise NuwaError(
             f"{model} does not know all of these classes: it has {len(labels)} outputs, such as {labels[0]!r}",

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,10 @@ from nuwa_search.service.workflow.pricing import PROTOCOL
 
 VERIFY_IMAGES = 64
 """Search images that exports are compared on; the FP16 check computes node by node and takes its time."""
+
+
+MAX_STEM = 50
+"""Characters of a class name in a file name: file systems take 255 bytes, UTF-8 up to four per character."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,13 @@ def sample_images(images: ImageSet, *, at_most: int = 5) -> list[tuple[str, byte
             continue
         data = item if isinstance(item, bytes) else item.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            suffix = (image.format or "png").casefold()
-        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in images.label_names[int(label)])
-        found[int(label)] = (f"{name}.{suffix}", data)
+            suffix = "jpeg" if image.format == "MPO" else (image.format or "png").casefold()
+        found[int(label)] = (f"{_file_stem(int(label), images.label_names)}.{suffix}", data)
     return list(found.values())
+
+
+def _file_stem(label: int, names: Sequence[str]) -> str:
+    """Make a file name of a class name, with the class's index where two classes would get the same."""
+    stems = ["".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:MAX_STEM] for name in names]
+    is_unique = len({stem.casefold() for stem in stems}) == len(stems)  # some file systems do not tell case apart
+    return stems[label] if is_unique else f"{stems[label]}-{label}"

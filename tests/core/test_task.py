@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from nuwa_search.core.class_list import parse_classes
+from nuwa_search.core.class_names import resolve_classes
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet
-from nuwa_search.core.task import make_task, resolve_classes
+from nuwa_search.core.task import make_task
 
 NAMES = ("apple", "lawn_mower", "bus")
 

@@ -245,3 +245,10 @@ def test_a_step_reads_all_parts_and_writes_them_again(tmp_path: Path, has_engine
 def test_the_documentation_names_every_file() -> None:
     text = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
     assert [name for name in OWN_NAMES if f"`{name}" not in text] == []
+
+
+def test_labels_keep_separators_that_are_no_line_breaks(tmp_path: Path) -> None:
+    parts = make_parts()
+    labels = ("line\u2028separator", "form\x0cfeed", "next\x85line", *LABELS[3:])
+    bundle = write_bundle(tmp_path / "b", BundleParts(parts.model, parts.arch, labels, PREPROCESS))
+    assert read_bundle(bundle.dir).labels == labels
