@@ -1,9 +1,8 @@
 """Keep a claim on a study alive while its owner is busy with something long."""
 
 import logging
-import threading
-from types import TracebackType
 
+from nuwa_search.core.background import Background
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.owners import HEARTBEAT_S
 from nuwa_search.store.records import Claim
@@ -12,7 +11,7 @@ from nuwa_search.store.searches import SearchMethods
 logger = logging.getLogger(__name__)
 
 
-class Heartbeat:
+class Heartbeat(Background):
     """Beat from a thread of its own for as long as the ``with`` block lasts.
 
     ``is_lost`` turns True when another process has taken the study over; the owner then has to stop.
@@ -24,25 +23,14 @@ class Heartbeat:
     """
 
     def __init__(self, store: SearchMethods, claim: Claim, *, interval_s: float = HEARTBEAT_S) -> None:
+        super().__init__("nuwa-heartbeat")
         self._store = store
         self._claim = claim
         self._interval_s = interval_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nuwa-heartbeat", daemon=True)
         self.is_lost = False
 
-    def __enter__(self) -> "Heartbeat":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
+        while not self._over.wait(self._interval_s):
             try:
                 self._store.heartbeat(self._claim)
             except NuwaError as error:

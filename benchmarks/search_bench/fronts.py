@@ -4,10 +4,9 @@ import json
 import math
 from collections.abc import Sequence
 
-from benchmarks.search_bench.methods import scored_by, unaided_config
+from benchmarks.search_bench.methods import scored_by, study_of, unaided_config
 from benchmarks.search_bench.setting import DeviceSetting, Places, TaskSetting, open_bench_device, open_task
 from benchmarks.search_bench.tables import FIFTH, Row, area_curve, versions
-from nuwa_search.search.run import run_study
 from nuwa_search.search.trials import StudyConfig
 
 METHODS = ("ours", "random", "nsga2")
@@ -69,16 +68,7 @@ def _curve(
         config = StudyConfig(trials=trials, seed=seed, pareto=True)
         if not is_ours:
             config = unaided_config(method, trials=trials, seed=seed, repair=method == "random", pareto=True)
-        result = run_study(
-            task.space,
-            deriver=task.deriver,
-            scorer=task.scorer,
-            latency=device.predictor,
-            budget_ms=budget_ms,
-            config=config,
-            library=task.library if is_ours else None,
-            seeds=None if is_ours else (),
-        )
+        result = study_of(task, device, budget_ms, config, has_library=is_ours)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([[one.predicted_ms, one.kl] for one in scored_by(result)]))
     curve: Curve = json.loads(path.read_text())

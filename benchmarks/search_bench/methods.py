@@ -118,6 +118,22 @@ def unaided(sampler: str, *, repair: bool) -> Method:
     return method
 
 
+def study_of(
+    task: TaskSetting, device: DeviceSetting, budget_ms: float, config: StudyConfig, *, has_library: bool
+) -> StudyResult:
+    """Run one study of the program; without the library it starts from nothing."""
+    return run_study(
+        task.space,
+        deriver=task.deriver,
+        scorer=task.scorer,
+        latency=device.predictor,
+        budget_ms=budget_ms,
+        config=config,
+        library=task.library if has_library else None,
+        seeds=None if has_library else (),
+    )
+
+
 def _study(
     task: TaskSetting,
     device: DeviceSetting,
@@ -128,16 +144,7 @@ def _study(
     num_finalists: int = 0,
 ) -> Outcome:
     try:
-        result = run_study(
-            task.space,
-            deriver=task.deriver,
-            scorer=task.scorer,
-            latency=device.predictor,
-            budget_ms=budget_ms,
-            config=config,
-            library=task.library if has_library else None,
-            seeds=None if has_library else (),
-        )
+        result = study_of(task, device, budget_ms, config, has_library=has_library)
     except BudgetTooSmallError as error:
         return Outcome(None, task.deriver.derive_refined(error.fastest), (), error.fastest)
     scored = scored_by(result)

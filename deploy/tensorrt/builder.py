@@ -14,13 +14,12 @@ import torch
 
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.peak_memory import BYTES_PER_MB
 from nuwa_search.deploy.tensorrt.bindings import bindings_version, load_tensorrt
 from nuwa_search.deploy.tensorrt.engine_info import EngineInfo, sha256_of_file, write_engine_info
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.refusals import check_precision, check_version
 from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
-
-_MIB = 1024**2
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def find_local_gpu() -> LocalGpu:
             hint="build on the device: nuwa build DIR --device NAME, or run build.sh from the bundle there",
         )
     properties = torch.cuda.get_device_properties(0)
-    return LocalGpu(properties.name, f"{properties.major}.{properties.minor}", properties.total_memory // _MIB)
+    return LocalGpu(properties.name, f"{properties.major}.{properties.minor}", properties.total_memory // BYTES_PER_MB)
 
 
 def build_engine(
@@ -101,7 +100,7 @@ def _build_plan(trt: ModuleType, model: onnx.ModelProto, *, workspace_mb: int, t
         causes = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
         raise NuwaError(f"TensorRT cannot parse the model: {causes}", hint="export it again with --device")
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb * _MIB)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb * BYTES_PER_MB)
     config.clear_flag(trt.BuilderFlag.TF32)  # FP32 means FP32, as on the trtexec line
     _attach_timing_cache(config, timing_cache_path)
     plan = builder.build_serialized_network(network, config)

@@ -91,12 +91,9 @@ def measure_line(
         NuwaError: If the version is not known.
     """
     features = trt_features(trt_version_from_text(version))
+    seconds = math.ceil(protocol.min_duration_ms / 1000)
     line = [
-        trtexec,
-        f"--loadEngine={engine_path}",
-        f"--warmUp={math.ceil(protocol.warmup_ms)}",
-        f"--duration={math.ceil(protocol.min_duration_ms / 1000)}",
-        f"--iterations={protocol.min_repetitions}",
+        *_run_line(engine_path, trtexec=trtexec, protocol=protocol, seconds=seconds),
         f"--exportTimes={export_times}",
     ]
     if features.is_lean_by_default:
@@ -126,15 +123,18 @@ def profile_line(
         NuwaError: If the version is not known.
     """
     features = trt_features(trt_version_from_text(version))
-    line = [
+    line = [*_run_line(engine_path, trtexec=trtexec, protocol=protocol, seconds=0), f"--exportProfile={export_profile}"]
+    return [*line, "--noCudaGraph"] if features.is_lean_by_default else [*line, "--noDataTransfers"]
+
+
+def _run_line(engine_path: str, *, trtexec: str, protocol: MeasureProtocol, seconds: int) -> list[str]:
+    return [
         trtexec,
         f"--loadEngine={engine_path}",
         f"--warmUp={math.ceil(protocol.warmup_ms)}",
-        "--duration=0",
+        f"--duration={seconds}",
         f"--iterations={protocol.min_repetitions}",
-        f"--exportProfile={export_profile}",
     ]
-    return [*line, "--noCudaGraph"] if features.is_lean_by_default else [*line, "--noDataTransfers"]
 
 
 def shell_line(line: Sequence[str]) -> str:

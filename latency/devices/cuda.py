@@ -39,7 +39,7 @@ def cuda_spec(*, precision: Precision = "fp16") -> DeviceSpec:
         precision=precision,
         opset=17,
         compute_capability=f"{major}.{minor}",
-        memory_mb=int(torch.cuda.get_device_properties(0).total_memory / 2**20),
+        memory_mb=int(torch.cuda.get_device_properties(0).total_memory / BYTES_PER_MB),
         options=(("gpu", torch.cuda.get_device_name()),),
         note="torch on this machine's GPU, replayed from a CUDA graph",
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nuwa_search.core.errors import OutsideError
+from nuwa_search.core.peak_memory import BYTES_PER_MB
 from nuwa_search.core.transport import CommandResult, CommandTimeoutError, DiskFullError
 
 _ENOSPC = 28
@@ -58,7 +59,7 @@ class LocalTransport:
 
     def free_disk_mb(self, remote: str) -> float:
         try:
-            return shutil.disk_usage(remote).free / 1024**2
+            return shutil.disk_usage(remote).free / BYTES_PER_MB
         except OSError as error:
             raise OutsideError(f"cannot read the free space at {remote}: {error}") from error
 

@@ -4,9 +4,10 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import time
 from types import TracebackType
+
+from nuwa_search.core.background import Background
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ STOP_S = 20.0
 _START = "import sys; from nuwa_search.service.cli.main import main; main(sys.argv[1:])"
 
 
-class WorkerPool:
+class WorkerPool(Background):
     """Keeps some worker processes alive for the length of a ``with`` block.
 
     Args:
@@ -28,6 +29,7 @@ class WorkerPool:
     """
 
     def __init__(self, num_workers: int, *, db_url: str, cache_dir: str | None) -> None:
+        super().__init__("nuwa-worker-pool")
         self._db_url = db_url
         self._args = ["worker", "--parent-pid", str(os.getpid())]
         if cache_dir is not None:
@@ -35,18 +37,11 @@ class WorkerPool:
         self._children: list[subprocess.Popen[bytes] | None] = [None] * num_workers
         self._not_before = [0.0] * num_workers
         self._pauses = [FIRST_PAUSE_S] * num_workers
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="nuwa-worker-pool", daemon=True)
-
-    def __enter__(self) -> "WorkerPool":
-        self._thread.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         children = [child for child in self._children if child is not None]
         for child in children:
             child.terminate()
@@ -59,7 +54,7 @@ class WorkerPool:
                 child.kill()
                 child.wait()
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         while True:
             for place, child in enumerate(self._children):
                 if child is not None and child.poll() is not None:
@@ -69,7 +64,7 @@ class WorkerPool:
                     self._pauses[place] = min(2 * self._pauses[place], LONGEST_PAUSE_S)
                 if self._children[place] is None and time.monotonic() >= self._not_before[place]:
                     self._children[place] = self._start()
-            if self._stop.wait(WATCH_S):
+            if self._over.wait(WATCH_S):
                 return
 
     def _start(self) -> "subprocess.Popen[bytes]":

@@ -5,9 +5,9 @@ import os
 import signal
 import threading
 import time
-from types import TracebackType
 from typing import Literal
 
+from nuwa_search.core.background import Background
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.owners import HEARTBEAT_S
 from nuwa_search.store.records import JobClaim
@@ -24,7 +24,7 @@ saving a checkpoint takes less, and a transaction waits for others no longer."""
 Reason = Literal["", "cancelled", "lost", "stopped"]
 
 
-class JobWatch:
+class JobWatch(Background):
     """Keeps a claim alive while the main thread works, and raises KeyboardInterrupt there when it has to stop.
 
     ``reason`` says why: ``cancelled`` by somebody, ``lost`` to another worker, or ``stopped`` with this process.
@@ -37,23 +37,12 @@ class JobWatch:
     """
 
     def __init__(self, store: Store, claim: JobClaim, *, stop: threading.Event, poll_s: float = POLL_S) -> None:
+        super().__init__("nuwa-job-watch")
         self._store = store
         self._claim = claim
         self._stop = stop
         self._poll_s = poll_s
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nuwa-job-watch", daemon=True)
         self.reason: Reason = ""
-
-    def __enter__(self) -> "JobWatch":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     def _run(self) -> None:
         beaten_s = sent_s = float("-inf")
