@@ -3,19 +3,27 @@
 import dataclasses
 import hashlib
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from nuwa_search.core import checked
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.identity import hashed_values, later_defaults
+from nuwa_search.core.records import record_from_dict
 
 GlobalPool = Literal["token", "avg", "dist"]
 NormKind = Literal["layernorm", "rmsnorm"]
 FinalNorm = Literal["before_pool", "after_pool", "none"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
+
+MAX_WIDTH = 2**20
+"""Of any one dimension; the widest published ViT, of 22 billion weights (arXiv 2302.05442), has an MLP of 24,576."""
+MAX_SIDE = 2**14
+"""Of an image in pixels: patches of it are what the sizes of a net grow with, squared."""
+MAX_BLOCKS = 1000
+"""Of one net; the deepest published ViTs have below 100."""
+_SIDES = ("img_size", "patch_size")
 
 _HINT = "an arch file is as a bundle's arch.json or an answer of nuwa search --json has it"
 
@@ -43,6 +51,8 @@ class BlockSpec:
                 f"a block needs widths >= 0, and heads, qk_dim, v_dim all zero or none, found {self}",
                 hint="write 0 for num_heads, qk_dim and v_dim to drop the attention branch",
             )
+        if max(*widths, self.mlp_width) > MAX_WIDTH:
+            raise NuwaError(f"a block's widths are at most {MAX_WIDTH}, found {self}", hint=_HINT)
 
     @property
     def has_attn(self) -> bool:
@@ -113,8 +123,11 @@ class Arch:
 
     def __post_init__(self) -> None:
         for name in ("embed_dim", "num_classes", "img_size", "patch_size", "in_chans"):
-            if getattr(self, name) < 1:
-                raise NuwaError(f"arch needs {name} >= 1, found {getattr(self, name)}", hint=_HINT)
+            found, high = getattr(self, name), MAX_SIDE if name in _SIDES else MAX_WIDTH
+            if not 1 <= found <= high:
+                raise NuwaError(f"arch needs {name} from 1 to {high}, found {found}", hint=_HINT)
+        if not 0 <= self.num_prefix_tokens <= MAX_SIDE:
+            raise NuwaError(f"arch needs num_prefix_tokens from 0 to {MAX_SIDE}, found {self.num_prefix_tokens}")
         if self.img_size % self.patch_size:
             raise NuwaError(
                 f"arch needs patch_size to divide img_size, found {self.patch_size} and {self.img_size}", hint=_HINT
@@ -124,8 +137,7 @@ class Arch:
             raise NuwaError(
                 f"pooling {self.global_pool!r} cannot work with {self.num_prefix_tokens} prefix tokens", hint=_HINT
             )
-        if not (self.norm_eps > 0 and math.isfinite(self.norm_eps)):
-            raise NuwaError(f"arch needs a positive norm_eps, found {self.norm_eps}", hint=_HINT)
+        checked.finite(self.norm_eps, "arch: norm_eps", above=0, high=1)
         choices = {"norm": NormKind, "final_norm": FinalNorm, "act": Activation}
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
@@ -194,17 +206,14 @@ def hashed_from_arch(arch: Arch) -> dict[str, Any]:
     return values | {"blocks": [hashed_values(block, _LATER_OF_BLOCKS) for block in values["blocks"]]}
 
 
-def arch_from_dict(values: Mapping[str, Any]) -> Arch:
+def arch_from_dict(values: object) -> Arch:
     """Read an arch back from ``dict_from_arch``'s form.
 
     Raises:
-        NuwaError: If a field is missing, unknown or out of range.
+        NuwaError: If a field is missing, unknown, of another type or out of range.
     """
     try:
-        blocks = tuple(BlockSpec(**block) for block in values["blocks"])
-        return Arch(**{**values, "blocks": blocks})
-    except (TypeError, KeyError) as error:
-        raise NuwaError(
-            f"not an arch: {error}",
-            hint="an arch file holds the JSON that `nuwa search --json` shows under subnet.arch",
-        ) from error
+        checked.items(checked.mapping(values, "arch").get("blocks", ()), "arch: blocks", max_items=MAX_BLOCKS)
+        return record_from_dict(Arch, values, where="arch")
+    except NuwaError as error:
+        raise NuwaError(f"not an arch: {error.message}", hint=error.hint or _HINT) from error

@@ -4,13 +4,14 @@ This module finds and checks the values; the command line turns them into option
 """
 
 import os
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
+from nuwa_search.core import checked
+from nuwa_search.core.documents import read_toml
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.suggest import unknown_name
 
@@ -68,13 +69,7 @@ def file_settings(known: Collection[str], *, config_path: Path | None = None) ->
 
 
 def _read(path: Path, known: Collection[str]) -> dict[str, Setting]:
-    try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise NuwaError(
-            f"settings file {path} cannot be read: {error}",
-            hint="write one setting a line as TOML, such as: trials = 100",
-        ) from error
+    values = read_toml(path, what="settings file", hint="write one setting a line as TOML, such as: trials = 100")
     out = {}
     for key, value in values.items():
         name = key.replace("_", "-")
@@ -85,6 +80,8 @@ def _read(path: Path, known: Collection[str]) -> dict[str, Setting]:
                 f"setting {key} in {path} is a {type(value).__name__}, wanted text, number or true/false",
                 hint='write one value; a list of classes is text: classes = "bus,train"',
             )
+        if isinstance(value, int) and not isinstance(value, bool):
+            checked.integer(value, f"setting {key} in {path}")
         out[name] = Setting(name, value, str(path))
     return out
 

@@ -1,15 +1,15 @@
 """Bundles: folders that hold a subnet, its exports, the proof and what it takes to run it."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import Arch, arch_from_dict
+from nuwa_search.core.documents import read_object, read_text
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.pipeline import FIRST_PIPELINE
+from nuwa_search.core.records import record_from_dict
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import load_vit
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, facts_from_dict
@@ -50,6 +50,7 @@ OWN_NAMES = (
     CERTIFICATE,
 )
 """What writing a bundle makes; anything else in a bundle's folder is the user's and is left alone."""
+_AGAIN = "copy or make the bundle again"
 
 
 @dataclass(frozen=True)
@@ -141,37 +142,24 @@ def _existing(path: Path) -> Path | None:
 
 
 def _missing(path: Path) -> NuwaError:
-    return NuwaError(
-        f"{path.parent} is not a whole bundle: {path.name} is missing", hint="copy or make the bundle again"
-    )
+    return NuwaError(f"{path.parent} is not a whole bundle: {path.name} is missing", hint=_AGAIN)
 
 
 def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise NuwaError(f"{path} cannot be read: {error}") from error
+    if not path.exists():
+        raise _missing(path)
+    return read_text(path, what="the bundle's file", hint=_AGAIN)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(_read_text(path))
-    except ValueError as error:
-        raise NuwaError(f"{path} is not JSON: {error}", hint="copy or make the bundle again") from error
-    if not isinstance(values, dict):
-        raise NuwaError(f"{path} holds {type(values).__name__}, wanted an object")
-    return values
+    if not path.exists():
+        raise _missing(path)
+    return read_object(path, what="the bundle's file", hint=_AGAIN)
 
 
 def _preprocess_of(values: dict[str, Any], path: Path) -> Preprocess:
-    def numbers(name: str) -> tuple[float, ...]:
-        found: Sequence[float] = values[name]
-        return tuple(float(v) for v in found)
-
     try:
-        first = {"pipeline": FIRST_PIPELINE}  # bundles of that time do not name it
-        return Preprocess(**{**first, **values, "mean": numbers("mean"), "std": numbers("std")})
-    except (TypeError, KeyError, ValueError) as error:
-        raise NuwaError(f"{path} is no description of preprocessing: {error}") from error
+        # bundles of the first pipeline do not name it
+        return record_from_dict(Preprocess, {"pipeline": FIRST_PIPELINE, **values}, where="preprocess")
+    except NuwaError as error:
+        raise NuwaError(f"{path} is no description of preprocessing: {error.message}", hint=_AGAIN) from error

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
-from nuwa_search.core.budget import Budget
+from nuwa_search.core import checked
+from nuwa_search.core.budget import BUDGET_STATISTICS, Budget, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.deploy.quantise.facts import Int8Facts, dict_from_int8_facts, int8_facts_from_dict
+from nuwa_search.core.records import record_from_dict
+from nuwa_search.deploy.quantise.facts import Int8Facts, dict_from_int8_facts
 
 
 @dataclass(frozen=True)
@@ -122,29 +124,43 @@ def dict_from_facts(facts: BundleFacts) -> dict[str, Any]:
     return {**values, **{name: value for name, value in facts.others.items() if name not in values}}
 
 
-def facts_from_dict(values: Mapping[str, Any]) -> BundleFacts:
+def facts_from_dict(values: object) -> BundleFacts:
     """Read facts back; those that this version does not know are kept.
 
     Raises:
-        NuwaError: If a part has another form.
+        NuwaError: If a part has another form, or a number is none.
     """
-    known = {name: values[name] for name in _PLAIN if name in values}
     try:
-        budget = values.get("budget")
-        int8 = values.get("int8")
-        return BundleFacts(
-            **known,
-            finetunes=tuple(FinetuneFacts(**one) for one in values.get("finetunes", ())),
-            budget=None if budget is None else _budget_from_dict(budget),
-            int8=None if int8 is None else int8_facts_from_dict(int8),
-            others={n: v for n, v in values.items() if n not in {*_PLAIN, "finetunes", "budget", "int8"}},
+        found = checked.mapping(values, "they")
+        budget = found.get("budget")
+        known = {name: found[name] for name in (*_PLAIN, "finetunes", "int8") if name in found}
+        return replace(
+            record_from_dict(BundleFacts, known, where="they"),
+            budget=None if budget is None else _certified_budget(checked.mapping(budget, "budget")),
+            others={n: v for n, v in found.items() if n not in known and n != "budget"},
         )
-    except (KeyError, TypeError) as error:
+    except NuwaError as error:
         raise NuwaError(
-            f"the facts of a bundle cannot be read: {type(error).__name__} {error}", hint="copy or make it again"
+            f"the facts of a bundle cannot be read: {error.message}", hint="copy or make it again"
         ) from error
 
 
-def _budget_from_dict(values: Mapping[str, Any]) -> CertifiedBudget:
-    budget = Budget(values["ms"], values["statistic"], max_memory_mb=values.get("max_memory_mb"))
-    return CertifiedBudget(values["device"], budget)
+def _certified_budget(values: Mapping[str, object]) -> CertifiedBudget:
+    return CertifiedBudget(
+        checked.text(values.get("device"), "budget: device"), budget_from_dict(values, ms="ms", statistic="statistic")
+    )
+
+
+def budget_from_dict(values: Mapping[str, object], *, ms: str, statistic: str) -> Budget:
+    """Read a budget whose milliseconds and statistic stand under these names.
+
+    Raises:
+        NuwaError: If one is no number, or the statistic is unknown.
+    """
+    limit = values.get("max_memory_mb")  # certificates of before knew none
+    word = checked.one_of(values.get(statistic), "budget: statistic", BUDGET_STATISTICS)
+    return Budget(
+        checked.finite(values.get(ms), "budget: milliseconds", above=0),
+        cast(BudgetStatistic, word),
+        max_memory_mb=None if limit is None else checked.finite(limit, "budget: memory limit", above=0),
+    )

@@ -3,18 +3,24 @@
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, get_args
 
+from nuwa_search.core import checked
 from nuwa_search.core.budget import Budget, Verdict
 from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol, Provenance
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.peak_memory import PEAK_MEMORY_COUNTS
-from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, dict_from_facts, facts_from_dict
+from nuwa_search.core.records import record_from_dict
+from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, budget_from_dict, dict_from_facts, facts_from_dict
+from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.verify import Agreement
 
 SCHEMA = "nuwa.certificate/1"
+MAX_OPSET = 1000
+"""Of an ONNX model; the newest of 2026 is 25."""
 
 
 @dataclass(frozen=True)
@@ -120,25 +126,37 @@ def certificate_from_dict(values: Mapping[str, Any]) -> Certificate:
             hint="export the bundle again, or copy it again from where it was made",
         )
     try:
-        device = DeviceSpec(
-            **_without(values["device"], "device_id", options=tuple(map(tuple, values["device"]["options"])))
-        )
-        certificate = Certificate(
-            arch_id=values["arch_id"],
-            device=device,
-            measurement=_measurement_of(values, device),
-            budget=_budget_of(values),
-            agreements=tuple(_agreement_of(a) for a in values["agreement"]),
-            input_kind=values["input"],
-            opset=values["opset"],
-            subnet_id=values["subnet_id"],
-            facts=facts_from_dict(values["facts"]),
-            files=values["files"],
-            created=values["created"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise NuwaError(f"certificate cannot be read: {type(error).__name__} {error}") from error
-    return certificate
+        return _read(values)
+    except NuwaError as error:
+        raise NuwaError(f"certificate cannot be read: {error.message}", hint=error.hint) from error
+
+
+def _read(values: Mapping[str, Any]) -> Certificate:
+    def given(name: str) -> Any:
+        return checked.field(values, name, where="it")
+
+    device = record_from_dict(DeviceSpec, _without(given("device"), "device_id"), where="device")
+    agreements = checked.items(given("agreement"), "agreement")
+    return Certificate(
+        arch_id=checked.text(given("arch_id"), "arch_id"),
+        device=device,
+        measurement=_measurement_of(values, device),
+        budget=_budget_of(values),
+        agreements=tuple(_agreement_of(a) for a in agreements),
+        input_kind=checked.one_of(given("input"), "input", get_args(InputKind)),
+        opset=checked.integer(given("opset"), "opset", low=1, high=MAX_OPSET),
+        subnet_id=checked.text(given("subnet_id"), "subnet_id"),
+        facts=facts_from_dict(given("facts")),
+        files=_files_of(given("files")),
+        created=checked.text(given("created"), "created"),
+    )
+
+
+def _files_of(values: object) -> dict[str, str]:
+    found = checked.mapping(values, "files")
+    return {
+        checked.relative_name(name, "files"): checked.text(digest, f"files: {name}") for name, digest in found.items()
+    }
 
 
 def with_files(certificate: Certificate, files: Mapping[str, str], *, created: str) -> Certificate:
@@ -147,30 +165,39 @@ def with_files(certificate: Certificate, files: Mapping[str, str], *, created: s
 
 
 def _budget_of(values: Mapping[str, Any]) -> Budget | None:
-    if values["budget_ms"] is None:
+    if checked.field(values, "budget_ms", where="it") is None:
         return None
-    # certificates of before knew no memory limit
-    return Budget(values["budget_ms"], values["budget_statistic"], max_memory_mb=values.get("max_memory_mb"))
+    return budget_from_dict(values, ms="budget_ms", statistic="budget_statistic")
 
 
 def _measurement_of(values: Mapping[str, Any], device: DeviceSpec) -> Measurement | None:
-    if values["latency_ms"] is None:
+    if values.get("latency_ms") is None:
         return None
-    interval = values["board_interval_ms"]
+    names = ("provenance", "latency_ms", "samples", "breakdown", "board_interval_ms", "peak_memory_mb", "state")
+    rest = {name: checked.field(values, name, where="it") for name in (*names, "warnings")}
+    protocol = _without(checked.field(values, "protocol", where="it"), "protocol_id")
+    found = record_from_dict(_Measured, {**rest, "protocol": protocol}, where="measurement")
+    for name in ("median", "mean", "min", "max"):
+        checked.finite(getattr(found.latency_ms, name), f"latency_ms: {name}", above=0)
     # before a certificate said what peak memory counts, emulated boards counted their CUDA context too
-    counts_alike = "peak_memory_counts" in values or values["provenance"] != "emulated"
-    return Measurement(
-        device=device,
-        protocol=MeasureProtocol(**_without(values["protocol"], "protocol_id")),
-        provenance=values["provenance"],
-        latency_ms=LatencyStats(**values["latency_ms"]),
-        samples=values["samples"],
-        breakdown=tuple(KernelTime(**kernel) for kernel in values["breakdown"]),
-        board_interval_ms=(interval[0], interval[1]) if interval else None,
-        peak_memory_mb=values["peak_memory_mb"] if counts_alike else None,
-        state=values["state"],
-        warnings=tuple(values["warnings"]),
-    )
+    counts_alike = "peak_memory_counts" in values or found.provenance != "emulated"
+    known = {f.name: getattr(found, f.name) for f in fields(found)}
+    return Measurement(device=device, **{**known, "peak_memory_mb": found.peak_memory_mb if counts_alike else None})
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a certificate tells of a measurement besides the device, as it lies in the file."""
+
+    protocol: MeasureProtocol
+    provenance: Provenance
+    latency_ms: LatencyStats
+    samples: int
+    breakdown: tuple[KernelTime, ...]
+    board_interval_ms: tuple[float, float] | None
+    peak_memory_mb: float | None
+    state: Mapping[str, str]
+    warnings: tuple[str, ...]
 
 
 def _dict_from_agreement(agreement: Agreement) -> dict[str, Any]:
@@ -178,13 +205,16 @@ def _dict_from_agreement(agreement: Agreement) -> dict[str, Any]:
     return {**asdict(agreement), "max_abs_error": error, "is_met": agreement.is_met}
 
 
-def _agreement_of(values: Mapping[str, Any]) -> Agreement:
-    error = values["max_abs_error"]
-    return Agreement(**_without(values, "is_met", max_abs_error=math.inf if error is None else error))
+def _agreement_of(values: object) -> Agreement:
+    found = _without(values, "is_met")
+    if found.get("max_abs_error", 0) is None:
+        found["max_abs_error"] = sys.float_info.max  # a record's numbers are finite; put back below
+        return replace(record_from_dict(Agreement, found, where="agreement"), max_abs_error=math.inf)
+    return record_from_dict(Agreement, found, where="agreement")
 
 
-def _without(values: Mapping[str, Any], *names: str, **changed: Any) -> dict[str, Any]:
-    return {k: v for k, v in values.items() if k not in names} | changed
+def _without(values: object, *names: str) -> dict[str, Any]:
+    return {k: v for k, v in checked.mapping(values, "a part of it").items() if k not in names}
 
 
 def _hash(values: Mapping[str, Any]) -> str:

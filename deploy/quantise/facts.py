@@ -1,6 +1,5 @@
 """What a quantisation came to, as a bundle tells it."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -60,20 +59,3 @@ def dict_from_int8_facts(facts: Int8Facts) -> dict[str, Any]:
         "float_blocks": None if blocks is None else list(blocks),
         "sensitivity": None if found is None else [asdict(block) for block in found],
     }
-
-
-def int8_facts_from_dict(values: Mapping[str, Any]) -> Int8Facts:
-    """Read facts back.
-
-    Raises:
-        KeyError: If a part is missing.
-        TypeError: If there is one too many.
-    """
-    blocks, found = values["float_blocks"], values["sensitivity"]
-    return Int8Facts(
-        **{
-            **values,
-            "float_blocks": None if blocks is None else tuple(blocks),
-            "sensitivity": None if found is None else tuple(BlockFacts(**block) for block in found),
-        }
-    )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.tensorrt.version import trt_version_from_text
 
 _SCHEMA = "nuwa.engine/1"
@@ -60,17 +62,17 @@ def read_engine_info(engine_path: Path) -> EngineInfo:
         NuwaError: If the file is missing, not of this form, or of another engine.
     """
     path = info_path(engine_path)
+    if not path.exists():
+        raise NuwaError(f"engine {engine_path} has no description {path.name}", hint="build the engine again")
+    values = read_object(path, what="the description of an engine", hint="build the engine again")
+    if values.pop("schema", None) != _SCHEMA:
+        raise NuwaError(f"{path} does not describe an engine: another schema", hint="build the engine again")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("schema") != _SCHEMA:
-            raise ValueError("another schema")
-        info = EngineInfo(**values)
-    except FileNotFoundError as error:
+        info = record_from_dict(EngineInfo, values, where="it")
+    except NuwaError as error:
         raise NuwaError(
-            f"engine {engine_path} has no description {path.name}", hint="build the engine again"
+            f"{path} does not describe an engine: {error.message}", hint="build the engine again"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NuwaError(f"{path} does not describe an engine: {error}", hint="build the engine again") from error
     if not engine_path.is_file():
         raise NuwaError(f"no engine at {engine_path}", hint="build it with nuwa build")
     if sha256_of_file(engine_path) != info.engine_sha256:

@@ -1,11 +1,13 @@
 """The file `trtexec --exportProfile` writes: time per layer, and what kind of layer it is."""
 
-import json
 import math
 import re
-from typing import Any
+from typing import NamedTuple
 
+from nuwa_search.core import checked
 from nuwa_search.core.device import KernelTime
+from nuwa_search.core.documents import json_from_text
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.tensorrt.report import CutOffError
 
 # Kind by what TensorRT puts into a layer's name, first match wins. Layers are named after the ONNX
@@ -24,6 +26,7 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 # Percentages are printed with six digits and add up to 100 but for rounding.
 _SUM_TOLERANCE = 0.5
+_MAX_MS = 1e12  # thirty years: a time beyond it is no time, and sums of it are still finite
 
 
 def kernels_from_profile(text: str, *, median_ms: float) -> tuple[KernelTime, ...]:
@@ -40,13 +43,13 @@ def kernels_from_profile(text: str, *, median_ms: float) -> tuple[KernelTime, ..
         CutOffError: If the file is not whole or contradicts itself.
     """
     layers = _layers(text)
-    total = math.fsum(layer["timeMs"] for layer in layers)
+    total = math.fsum(layer.time_ms for layer in layers)
     if total <= 0:
         raise CutOffError("the profile holds no time at all")
-    if abs(math.fsum(layer["percentage"] for layer in layers) - 100) > _SUM_TOLERANCE:
+    if abs(math.fsum(layer.percentage for layer in layers) - 100) > _SUM_TOLERANCE:
         raise CutOffError("the shares in the profile do not add up to 100 %")
     return tuple(
-        KernelTime(name=layer["name"], kind=layer_kind(layer["name"]), ms=median_ms * layer["timeMs"] / total)
+        KernelTime(name=layer.name, kind=layer_kind(layer.name), ms=median_ms * layer.time_ms / total)
         for layer in layers
     )
 
@@ -56,27 +59,27 @@ def layer_kind(name: str) -> str:
     return next((kind for kind, pattern in _KINDS if pattern.search(name)), "other")
 
 
-def _layers(text: str) -> list[dict[str, Any]]:
+class _Layer(NamedTuple):
+    name: str
+    time_ms: float
+    percentage: float
+
+
+def _layers(text: str) -> list[_Layer]:
     try:
-        entries = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise CutOffError(f"the profile is not whole JSON: {error}") from error
-    if not isinstance(entries, list) or len(entries) < 2 or not isinstance(entries[0], dict):
-        raise CutOffError("the profile is not a list of a count and layers")
-    count = entries[0].get("count")
-    if not isinstance(count, int) or count < 1:
-        raise CutOffError("the profile counts no inference")
-    layers = entries[1:]
-    for layer in layers:
-        is_whole = isinstance(layer, dict) and isinstance(layer.get("name"), str)
-        if not is_whole or not all(
-            isinstance(layer.get(k), int | float) for k in ("timeMs", "averageMs", "percentage")
-        ):
-            raise CutOffError("a layer in the profile lacks its name or times")
-        if layer["timeMs"] < 0 or layer["percentage"] < 0:
-            raise CutOffError(f"the profile holds a negative time at layer {layer['name']!r}")
-    return layers
+        entries = checked.items(json_from_text(text, what="the profile"), "the profile", min_items=2)
+        head = checked.mapping(entries[0], "its first entry")
+        checked.integer(head.get("count"), "the count of inferences", low=1)
+        return [_layer(entry) for entry in entries[1:]]
+    except NuwaError as error:
+        raise CutOffError(f"the profile is not whole: {error.message}") from error
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no time")
+def _layer(values: object) -> _Layer:
+    found = checked.mapping(values, "a layer")
+    name = checked.text(found.get("name"), "the name of a layer")
+    time_ms, _, percentage = (
+        checked.finite(found.get(key), f"{key} of layer {checked.shown(name)}", low=0, high=_MAX_MS)
+        for key in ("timeMs", "averageMs", "percentage")
+    )
+    return _Layer(name, time_ms, percentage)

@@ -1,18 +1,23 @@
 """The file `trtexec --exportTimes` writes: one object per inference."""
 
-import json
 import math
-from typing import Any
 
 import numpy as np
 
+from nuwa_search.core import checked
 from nuwa_search.core.device import LatencyStats
+from nuwa_search.core.documents import json_from_text
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.measuring.stats import stats_from_samples
 from nuwa_search.deploy.tensorrt.report import CutOffError, Summary, TrtexecReport
 
 # Both files print six significant digits of a 32-bit float: two printed values of one time agree to
 # this, relative to the larger.
 _PRINTED = 2e-5
+MAX_TIMES_BYTES = 16 * 2**20
+"""Of the file: an inference takes about 300 bytes, and the protocol stops far below 50,000 of them."""
+_MAX_MS = 1e12  # thirty years: a time beyond it is no time, and squares of it are still finite
+_NAMES = ("startComputeMs", "endComputeMs", "computeMs", "latencyMs")
 
 
 def stats_from_times(text: str, *, report: TrtexecReport, transfers: bool) -> tuple[LatencyStats, int]:
@@ -51,11 +56,10 @@ def stats_from_times(text: str, *, report: TrtexecReport, transfers: bool) -> tu
 
 def _rows(text: str) -> list[dict[str, float]]:
     try:
-        rows = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise CutOffError(f"the times file is not whole JSON: {error}") from error
-    if not isinstance(rows, list):
-        raise CutOffError("the times file is not a list of inferences")
+        found = json_from_text(text, what="the times file", max_bytes=MAX_TIMES_BYTES)
+        rows = [_row(row) for row in checked.items(found, "the times file")]
+    except NuwaError as error:
+        raise CutOffError(f"the times file is not whole: {error.message}") from error
     previous = -math.inf
     for row in rows:
         _check_row(row)
@@ -65,10 +69,12 @@ def _rows(text: str) -> list[dict[str, float]]:
     return rows
 
 
-def _check_row(row: Any) -> None:
-    names = ("startComputeMs", "endComputeMs", "computeMs", "latencyMs")
-    if not isinstance(row, dict) or not all(isinstance(row.get(name), int | float) for name in names):
-        raise CutOffError("an inference in the times file lacks one of " + ", ".join(names))
+def _row(values: object) -> dict[str, float]:
+    found = checked.mapping(values, "an inference")
+    return {name: checked.finite(found.get(name), f"{name} of an inference", low=0, high=_MAX_MS) for name in _NAMES}
+
+
+def _check_row(row: dict[str, float]) -> None:
     compute, latency = row["computeMs"], row["latencyMs"]
     if not 0 < compute <= latency * (1 + _PRINTED):
         raise CutOffError(f"the times file holds a compute time of {compute} ms within a latency of {latency} ms")
@@ -90,7 +96,3 @@ def _check_summary(samples_ms: np.ndarray, summary: Summary, *, what: str) -> No
             raise CutOffError(
                 f"the {name} of the {what} is {ours:.6g} ms by the times file, {theirs:.6g} by the report"
             )
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no time")

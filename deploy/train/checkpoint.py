@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from nuwa_search.core import checked
+from nuwa_search.core.documents import MAX_LIST_BYTES, read_object
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.weights import read_tensors
 
 STATE_FILE = "state.json"
 TENSORS_GLOB = "step-*.safetensors"
@@ -55,13 +57,13 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
     path = directory / STATE_FILE
     if not path.exists():
         return None
+    hint = "remove the folder to start the run again"
+    values = read_object(path, what="checkpoint", hint=hint, max_bytes=MAX_LIST_BYTES)
     try:
-        values = json.loads(path.read_text())
-        tensors = load_file(directory / values.pop("tensors"))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise NuwaError(
-            f"checkpoint {path} cannot be read: {error}", hint="remove the folder to start the run again"
-        ) from error
+        tensors = read_tensors(directory / checked.file_name(values.pop("tensors", None), "tensors"))
+        checked.integer(values.get("step"), "step", low=0)
+    except NuwaError as error:
+        raise NuwaError(f"checkpoint {path} cannot be read: {error.message}", hint=hint) from error
     return Checkpoint(tensors, values)
 
 

@@ -3,10 +3,14 @@
 import csv
 import io
 import json
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nuwa_search.core import checked
+from nuwa_search.core.documents import MAX_BYTES, json_from_text, read_text
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.table.row import TableRow, dict_from_row, row_from_dict
 from nuwa_search.latency.table.unit import BlockContext, BlockKey, StemKey
@@ -29,6 +33,12 @@ _BOOLEANS = ("qkv_bias", "pre_norm")
 _TEXTS = ("kind", "company", "norm", "act", "global_pool", "final_norm")
 COLUMNS = (*_TEXTS[:2], *_INTEGERS, *_TEXTS[2:], *_BOOLEANS, "latency_ms", "sd_ms", "provenance", "stats")
 
+MAX_FILE_BYTES = 64 * 2**20
+"""Of a table, unpacked: a row takes about 500 bytes, and the largest table here has some ten thousand."""
+MAX_ROWS = 100_000
+"""Of a table."""
+_INTEGER = re.compile(r"-?[0-9]{1,15}")
+_MAX_DIGITS = 40
 _WRITES_ONE = "nuwa device show DEVICE --table -o FILE writes one"
 
 
@@ -59,22 +69,39 @@ def read_table(path: Path) -> list[TableRow]:
     if not path.is_file():
         raise NuwaError(f"no latency table at {path}", hint=_WRITES_ONE)
     if path.suffix == ".csv":
+        content = read_text(path, what="latency table", hint=_WRITES_ONE, max_bytes=MAX_FILE_BYTES)
         try:
-            with path.open(newline="") as file:
-                records: list[dict[str, Any]] = list(csv.DictReader(file))
-        except (UnicodeDecodeError, csv.Error) as error:
+            records: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(content, newline="")))
+        except csv.Error as error:
             raise NuwaError(f"{path} is not a CSV file: {error}", hint=_WRITES_ONE) from error
     elif path.suffix == ".parquet":
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        try:
-            records = parquet.read_table(path).to_pylist()
-        except pa.ArrowInvalid as error:
-            raise NuwaError(f"{path} is not a Parquet file: {error}", hint=_WRITES_ONE) from error
+        records = _parquet_records(path)
     else:
         raise _unknown_ending(path)
     return [_row(record, number, path) for number, record in enumerate(records, start=1)]
+
+
+def _parquet_records(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise NuwaError(f"{path} has {size} bytes, at most {MAX_FILE_BYTES} are read", hint=_WRITES_ONE)
+        file = parquet.ParquetFile(path, thrift_string_size_limit=MAX_BYTES, thrift_container_size_limit=MAX_ROWS)
+        names, metadata = file.schema_arrow.names, file.metadata
+        groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+        unpacked = sum(group.total_byte_size for group in groups)
+        if sorted(names) != sorted(COLUMNS):
+            raise NuwaError(f"{path} has other columns than a latency table: {checked.shown(names)}", hint=_WRITES_ONE)
+        # what the footer promises is looked at before anything is unpacked: sizes in it set allocations
+        if not (0 <= metadata.num_rows <= MAX_ROWS and 0 <= unpacked <= MAX_FILE_BYTES):
+            raise NuwaError(f"{path} says it holds {metadata.num_rows} rows in {unpacked} bytes", hint=_WRITES_ONE)
+        records: list[dict[str, Any]] = file.read().to_pylist()
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise NuwaError(f"{path} is not a Parquet file: {str(error)[:200]}", hint=_WRITES_ONE) from error
+    return records
 
 
 def dict_from_table_row(row: TableRow) -> dict[str, Any]:
@@ -101,22 +128,22 @@ def _csv_text(records: Sequence[dict[str, Any]]) -> str:
 def _row(record: dict[str, Any], number: int, path: Path) -> TableRow:
     try:
         if set(record) != set(COLUMNS):
-            raise NuwaError(f"columns {sorted(set(record) ^ set(COLUMNS), key=str)} are missing or unknown")
+            raise NuwaError(f"columns {sorted(set(record) ^ set(COLUMNS), key=str)[:20]} are missing or unknown")
         kind = StemKey if record["kind"] == "stem" else BlockKey
         names = (*_field_names(kind), "kind")
-        stats = json.loads(record["stats"])
+        stats = dict(checked.mapping(json_from_text(checked.text(record["stats"], "stats"), what="stats"), "stats"))
         if record["sd_ms"] not in (None, ""):
-            stats["sd_ms"] = float(record["sd_ms"])
+            stats["sd_ms"] = _number("sd_ms", record["sd_ms"])
         return row_from_dict(
             {
                 "key": {name: _value(name, record[name]) for name in names},
-                "latency_ms": record["latency_ms"],
+                "latency_ms": _number("latency_ms", record["latency_ms"]),
                 "provenance": record["provenance"],
                 "stats": stats,
             }
         )
-    except (NuwaError, ValueError, TypeError) as error:
-        raise NuwaError(f"{path}, row {number}: {error}", hint="export the table again") from error
+    except NuwaError as error:
+        raise NuwaError(f"{path}, row {number}: {error.message}", hint="export the table again") from error
 
 
 def _field_names(kind: type[StemKey] | type[BlockKey]) -> tuple[str, ...]:
@@ -125,14 +152,25 @@ def _field_names(kind: type[StemKey] | type[BlockKey]) -> tuple[str, ...]:
     return ("company", "num_heads", "qk_dim", "v_dim", "mlp_width", *BlockContext.__dataclass_fields__)
 
 
-def _value(name: str, text: Any) -> Any:
+def _value(name: str, found: object) -> object:
+    """Read a cell; in CSV every one is text, in Parquet each has its type."""
     if name in _INTEGERS:
-        return int(text)
+        return int(found) if isinstance(found, str) and _INTEGER.fullmatch(found) else checked.integer(found, name)
     if name in _BOOLEANS:
-        if str(text) not in ("True", "False"):
-            raise ValueError(f"{name} must be True or False, found {text!r}")
-        return str(text) == "True"
-    return text
+        if str(found) not in ("True", "False"):
+            raise NuwaError(f"{name} must be True or False, found {checked.shown(found)}")
+        return str(found) == "True"
+    return found
+
+
+def _number(name: str, found: object) -> float:
+    try:
+        number = float(found) if isinstance(found, str) and len(found) < _MAX_DIGITS else checked.finite(found, name)
+    except ValueError as error:
+        raise NuwaError(f"{name} must be a number, found {checked.shown(found)}") from error
+    if not math.isfinite(number):
+        raise NuwaError(f"{name} must be a finite number, found {checked.shown(found)}")
+    return number
 
 
 def _unknown_ending(path: Path) -> NuwaError:

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nuwa_search.core import checked
 from nuwa_search.core.arch import Arch, arch_from_dict, dict_from_arch
 from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.tensorrt.results import read_run
+from nuwa_search.deploy.tensorrt.times import MAX_TIMES_BYTES
 from nuwa_search.deploy.tensorrt.trtexec import build_line, default_workspace_mb, measure_line, shell_line
 from nuwa_search.latency.table.timer import Export
 
@@ -142,8 +145,8 @@ def import_kit(folder: Path, *, spec: DeviceSpec, protocol: MeasureProtocol) -> 
             continue
         try:
             run = read_run(
-                log.read_text(errors="replace"),
-                times=times.read_text(errors="replace"),
+                read_log(log),
+                times=read_log(times),
                 protocol=protocol,
                 version=spec.runtime_version,
             )
@@ -167,6 +170,20 @@ def import_kit(folder: Path, *, spec: DeviceSpec, protocol: MeasureProtocol) -> 
     return KitResults(tuple(models), tuple(missing))
 
 
+def read_log(path: Path) -> str:
+    """Read what ``trtexec`` printed or wrote; bytes that are no UTF-8 are replaced.
+
+    Raises:
+        NuwaError: If it is larger than any run of this protocol leaves, or leads out of the kit's folder.
+    """
+    if path.is_symlink() or not path.is_file():
+        raise NuwaError(f"{path.name} is no plain file")
+    size = path.stat().st_size
+    if size > MAX_TIMES_BYTES:
+        raise NuwaError(f"{path.name} has {size} bytes, at most {MAX_TIMES_BYTES} are read")
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 def read_manifest(folder: Path, *, spec: DeviceSpec, protocol: MeasureProtocol) -> list[KitFile]:
     """List the nets of a kit.
 
@@ -174,19 +191,28 @@ def read_manifest(folder: Path, *, spec: DeviceSpec, protocol: MeasureProtocol) 
         NuwaError: If the folder holds no kit, or one for another device or protocol.
     """
     path = folder / MANIFEST
+    if not path.exists():
+        raise NuwaError(f"no measuring kit in {folder}", hint="write one with nuwa profile DEVICE --kit DIR")
+    values = read_object(path, what="measuring kit")
+    if values.get("schema") != _SCHEMA:
+        raise NuwaError(f"{path} is not a measuring kit: schema {checked.shown(values.get('schema'))}")
+    if values.get("device_id") != spec.device_id:
+        raise NuwaError(
+            f"the kit in {folder} was written for device {checked.shown(values.get('device_id'))}, not for {spec.name}",
+            hint="import it for the device it was written for",
+        )
+    if values.get("protocol_id") != protocol.protocol_id:
+        raise NuwaError(f"the kit in {folder} was written for another measuring protocol", hint="write a new kit")
     try:
-        values = json.loads(path.read_text())
-        if values["schema"] != _SCHEMA:
-            raise NuwaError(f"{path} is not a measuring kit: schema {values['schema']!r}")
-        if values["device_id"] != spec.device_id:
-            raise NuwaError(
-                f"the kit in {folder} was written for device {values['device_id']}, not for {spec.name}",
-                hint="import it for the device it was written for",
-            )
-        if values["protocol_id"] != protocol.protocol_id:
-            raise NuwaError(f"the kit in {folder} was written for another measuring protocol", hint="write a new kit")
-        return [KitFile(f["name"], arch_from_dict(f["arch"]), f["role"]) for f in values["files"]]
-    except FileNotFoundError as error:
-        raise NuwaError(f"no measuring kit in {folder}", hint="write one with nuwa profile DEVICE --kit DIR") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise NuwaError(f"{path} is damaged: {error}") from error
+        return [_kit_file(entry) for entry in checked.items(values.get("files"), "files")]
+    except NuwaError as error:
+        raise NuwaError(f"{path} is damaged: {error.message}", hint="write a new kit") from error
+
+
+def _kit_file(values: object) -> KitFile:
+    found = checked.mapping(values, "a net")
+    return KitFile(
+        name=checked.file_name(found.get("name"), "the name of a net"),
+        arch=arch_from_dict(found.get("arch")),
+        role=checked.text(found.get("role"), "the role of a net"),
+    )

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
+from nuwa_search.core import checked
 from nuwa_search.core.device import Provenance
-from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.table.unit import UnitKey, dict_from_key, key_from_dict
+
+MAX_MS = 1e9
+"""Of a row: eleven days. A slope may come out below zero by its own error, never by more than this."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,26 @@ def dict_from_row(row: TableRow) -> dict[str, Any]:
     }
 
 
-def row_from_dict(values: Mapping[str, Any]) -> TableRow:
+def row_from_dict(values: object) -> TableRow:
     """Read a row back from ``dict_from_row``'s form.
 
     Raises:
-        NuwaError: If a field is missing or wrong.
+        NuwaError: If a field is missing or wrong, or a latency or its error is no finite number.
     """
-    try:
-        provenance = values["provenance"]
-        if provenance not in get_args(Provenance):
-            raise NuwaError(f"a table row needs a provenance among {get_args(Provenance)}, found {provenance!r}")
-        return TableRow(
-            key=key_from_dict(values["key"]),
-            latency_ms=float(values["latency_ms"]),
-            provenance=cast(Provenance, provenance),
-            stats=dict(values["stats"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise NuwaError(f"not a row of a latency table: {error}") from error
+    found = checked.mapping(values, "a row of a latency table")
+    key, latency_ms, provenance, stats = (
+        checked.field(found, name, where="a row of a latency table")
+        for name in ("key", "latency_ms", "provenance", "stats")
+    )
+    stats = dict(checked.mapping(stats, "stats"))
+    if "sd_ms" in stats:
+        checked.finite(stats["sd_ms"], "sd_ms", low=0, high=MAX_MS)
+    return TableRow(
+        key=key_from_dict(key),
+        latency_ms=checked.finite(latency_ms, "latency_ms", low=-MAX_MS, high=MAX_MS),
+        provenance=cast(Provenance, checked.one_of(provenance, "provenance", get_args(Provenance))),
+        stats=stats,
+    )
 
 
 def table_id(rows: Sequence[TableRow]) -> str:

@@ -7,12 +7,16 @@ its row.
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
-from nuwa_search.core.arch import Activation, Arch, BlockSpec, FinalNorm, GlobalPool, NormKind
+from nuwa_search.core import checked
+from nuwa_search.core.arch import MAX_SIDE, Activation, Arch, BlockSpec, FinalNorm, GlobalPool, NormKind
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.records import record_from_dict
 
 # alone: a chain of the block and nothing else; busy: the same block behind enough other work that
 # the device, not the program that feeds it, sets the pace.
 Company = Literal["alone", "busy"]
+_WIDTHS = ("num_heads", "qk_dim", "v_dim", "mlp_width")
+_MAX_SIZE = MAX_SIDE**2 + MAX_SIDE  # tokens of the largest image with patches of one pixel
 
 
 @dataclass(frozen=True, order=True)
@@ -112,23 +116,32 @@ def dict_from_key(key: UnitKey) -> dict[str, Any]:
     return {"kind": key.kind, "company": key.company, **asdict(key.block), **asdict(key.context)}
 
 
-def key_from_dict(values: dict[str, Any]) -> UnitKey:
+def key_from_dict(values: object) -> UnitKey:
     """Read a key back from ``dict_from_key``'s form.
 
     Raises:
-        NuwaError: If a field is missing or unknown.
+        NuwaError: If a field is missing, unknown, of another type or out of range.
     """
-    rest = {name: value for name, value in values.items() if name != "kind"}
+    rest = dict(checked.mapping(values, "the key"))
     try:
-        if values["kind"] == "stem":
-            return StemKey(**rest)
-        company = rest.pop("company")
-        if company not in get_args(Company):
-            raise NuwaError(f"not a row of a latency table: unknown company {company!r}")
-        widths = [int(rest.pop(name)) for name in ("num_heads", "qk_dim", "v_dim", "mlp_width")]
-        return BlockKey(BlockSpec(*widths), BlockContext(**rest), cast(Company, company))
-    except (KeyError, TypeError) as error:
-        raise NuwaError(f"not a row of a latency table: {error} in {values}") from error
+        kind = checked.one_of(rest.pop("kind", None), "kind", ("stem", "attn", "mlp", "block"))
+        if kind == "stem":
+            stem = record_from_dict(StemKey, rest, where="stem")
+            _check_stem(stem)
+            return stem
+        company = checked.one_of(rest.pop("company", None), "company", get_args(Company))
+        widths = [checked.integer(rest.pop(name, None), name, low=0) for name in _WIDTHS]
+        context = record_from_dict(BlockContext, rest, where="block")
+        for name in ("embed_dim", "num_tokens"):
+            checked.integer(getattr(context, name), name, low=1, high=_MAX_SIZE)
+        return BlockKey(BlockSpec(*widths), context, cast(Company, company))
+    except NuwaError as error:
+        raise NuwaError(f"not a row of a latency table: {error.message}") from error
+
+
+def _check_stem(stem: StemKey) -> None:
+    """Build the net that the stem is of: it knows which sizes go together."""
+    Arch(blocks=(), **asdict(stem))
 
 
 def label_of(key: UnitKey) -> str:

@@ -1,12 +1,13 @@
 """The files of a bundle: which there are, whether they are as certified, and a zip of them."""
 
-import json
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from nuwa_search.core.documents import read_object
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_file
 from nuwa_search.service.api.problems import HttpError
 from nuwa_search.service.api.roots import is_inside
@@ -54,10 +55,9 @@ def _file_row(name: str, folder: Path, certified: dict[str, str], url: str) -> d
 def read_certificate(path: Path) -> dict[str, Any] | None:
     """Read a certificate file; None where it is gone or no JSON object."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(path, what="certificate")
+    except NuwaError:
         return None
-    return values if isinstance(values, dict) else None
 
 
 def _certified(folder: Path) -> dict[str, str]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.records import record_from_dict
 from nuwa_search.core.source_name import absolute_path
 
 TeacherKind = Literal["base", "tuned"]
@@ -67,15 +69,16 @@ def resumed_request(path: Path, asked: FinetuneRequest, *, named: Collection[str
     Raises:
         NuwaError: If no run was interrupted, or a named setting is another than that run's.
     """
-    try:
-        known = FinetuneRequest(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise NuwaError(
             f"no fine-tuning of {folder} was interrupted: there is nothing to resume",
             hint="start one without --resume; with another --cache-dir, name it",
-        ) from error
-    except (OSError, ValueError, TypeError) as error:
-        raise NuwaError(f"{path} cannot be read: {error}", hint="remove it and start without --resume") from error
+        )
+    hint = "remove it and start without --resume"
+    try:
+        known = record_from_dict(FinetuneRequest, read_object(path, what="the request", hint=hint), where="the request")
+    except NuwaError as error:
+        raise NuwaError(f"{path} cannot be read: {error.message}", hint=hint) from error
     for name in sorted(named):
         wanted, began = getattr(asked, name), getattr(known, name)
         if wanted != began:

@@ -1,6 +1,5 @@
 """What a command names: an ONNX file, a bundle, an arch file or id, or a base."""
 
-import json
 import os
 import shlex
 from pathlib import Path
@@ -11,6 +10,7 @@ from onnx.external_data_helper import load_external_data_for_model
 from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.core.base import load_base
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.documents import read_json
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.deploy.bundle import is_bundle, read_bundle
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
@@ -77,10 +77,7 @@ def arch_from_file(path: Path) -> Arch:
     Raises:
         NuwaError: If the file holds no arch.
     """
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise NuwaError(f"{path} cannot be read as JSON: {error}", hint=_ARCH_FILES) from error
+    values = read_json(path, what="arch file", hint=_ARCH_FILES)
     if isinstance(values, dict) and isinstance(values.get("subnet"), dict):
         values = values["subnet"].get("arch")
     if not isinstance(values, dict):

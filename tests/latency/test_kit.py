@@ -92,3 +92,25 @@ def test_a_damaged_manifest_is_said(kit):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"files": [{"name": "x"}]}))
     with pytest.raises(NuwaError, match="damaged"):
         import_kit(kit, spec=SPEC, protocol=PROTOCOL)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "a/../../outside", 7, None])
+def test_a_name_in_a_kit_never_leaves_its_folder(kit, tmp_path, name):
+    """Measured files lie beside the kit; a manifest that names them must not reach them."""
+    run_on_board(kit, tmp_path)
+    values = json.loads((kit / MANIFEST).read_text())
+    for ending in (".times.json", ".log"):
+        (tmp_path / f"outside{ending}").write_bytes((kit / f"{values['files'][0]['name']}{ending}").read_bytes())
+    values["files"][0]["name"] = name
+    (kit / MANIFEST).write_text(json.dumps(values))
+    with pytest.raises(NuwaError, match="the name of a net must be"):
+        import_kit(kit, spec=SPEC, protocol=PROTOCOL)
+
+
+def test_a_time_beyond_all_numbers_is_not_measured(kit, tmp_path):
+    run_on_board(kit, tmp_path)
+    for path in kit.glob("*.times.json"):
+        rows = json.loads(path.read_text())
+        path.write_text(json.dumps(rows).replace(json.dumps(rows[3]["latencyMs"]), "1e999"))
+    with pytest.raises(NuwaError, match="not measured"):
+        import_kit(kit, spec=SPEC, protocol=PROTOCOL)

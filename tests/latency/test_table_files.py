@@ -1,3 +1,5 @@
+import csv
+
 import pytest
 
 from nuwa_search.core.arch import BlockSpec
@@ -56,4 +58,19 @@ def test_a_damaged_parquet_file_is_said(tmp_path):
     path = tmp_path / "table.parquet"
     path.write_bytes(b"PAR1 no")
     with pytest.raises(NuwaError, match="not a Parquet file"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("column", ["latency_ms", "sd_ms", "embed_dim", "stats"])
+@pytest.mark.parametrize("cell", ["1e999", "nan", "inf", "true", "9" * 50, "[" * 3000])
+def test_a_cell_that_is_no_number_is_refused(tmp_path, column, cell):
+    path = tmp_path / "table.csv"
+    write_table(ROWS, path)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    rows[0][column] = cell
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(NuwaError, match="row 1"):
         read_table(path)
