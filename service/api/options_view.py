@@ -1,10 +1,14 @@
 """What a form offers: devices, bases and data that a search can name here."""
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nuwa_search.core.device import device_json
+from nuwa_search.core.device import DeviceSpec, device_json
+from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.latency.devices.registry import builtin_specs
+from nuwa_search.search.request import OPTIONS
+from nuwa_search.service.api.form_view import form_fields
 from nuwa_search.service.api.search_request import DEFAULTS
 from nuwa_search.service.api.settings import ServiceSettings
 from nuwa_search.service.workflow.devices import added_devices
@@ -14,6 +18,7 @@ MAX_FOLDERS = 200
 """Entries of a root that are looked at; a form with more is no help."""
 SAMPLE_CLASSES = ("bicycle", "bus", "motorcycle", "pickup_truck", "train")
 """Classes with images in the package's sample; a test compares them with its files."""
+_HINTS = {"classes": f"the sample has {', '.join(SAMPLE_CLASSES)}"}
 _IMAGE_SPLITS = ("train", "training")
 
 
@@ -24,12 +29,12 @@ def options_document(store: Store, settings: ServiceSettings) -> dict[str, Any]:
     bases = [folder for folder in folders if (folder / "config.json").is_file()]
     data = [folder for folder in folders if _holds_images(folder)]
     known = set(store.base_names())
+    profiled = {name for name, spec in specs.items() if store.predictors(spec.device_id)}
     return {
         "schema": "nuwa.options/1",
         "devices": [
-            device_json(spec)
-            | {"kind": spec.kind, "is_profiled": bool(store.predictors(spec.device_id)), "note": spec.note}
-            for spec in specs.values()
+            device_json(spec) | {"kind": spec.kind, "is_profiled": name in profiled, "note": spec.note}
+            for name, spec in specs.items()
         ],
         "bases": [
             {"name": "default", "title": "the ViT in the package", "needs_data": False, "is_known": "default" in known},
@@ -42,11 +47,31 @@ def options_document(store: Store, settings: ServiceSettings) -> dict[str, Any]:
             {"name": None, "title": "cifar100-sample (in the package)", "classes": list(SAMPLE_CLASSES)},
             *({"name": str(path), "title": path.name, "classes": None} for path in data),
         ],
-        "samplers": ["auto", "tpe", "nsga2", "nsga3", "random", "gp"],
-        "budget_statistics": ["median", "p95", "p99"],
-        "defaults": {name: value for name, value in DEFAULTS.items() if name not in ("study", "output")},
+        "samplers": list(OPTIONS["sampler"].choices),
+        "budget_statistics": list(OPTIONS["budget_statistic"].choices),
+        "defaults": DEFAULTS,
+        "fields": form_fields(OPTIONS, choices=_choices(specs, bases, data, profiled), hints=_HINTS),
         "roots": [str(root) for root in settings.roots],
         "num_workers": store.count_workers(),
+    }
+
+
+def _choices(
+    specs: Mapping[str, DeviceSpec], bases: Sequence[Path], data: Sequence[Path], profiled: Collection[str]
+) -> dict[str, list[dict[str, str]]]:
+    """List what can be chosen here, by field of a request."""
+
+    def word(name: str, spec: DeviceSpec) -> str:
+        is_ready = name in profiled or spec.kind == "emulated"
+        return f"{name} ({spec.provenance}{'' if is_ready else ', not profiled yet'})"
+
+    return {
+        "device": [{"value": name, "text": word(name, spec)} for name, spec in specs.items()],
+        "base": [
+            {"value": DEFAULT_BASE, "text": "the ViT in the package"},
+            *({"value": str(path), "text": path.name} for path in bases),
+        ],
+        "data": [{"value": str(path), "text": path.name} for path in data],
     }
 
 

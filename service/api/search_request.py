@@ -1,75 +1,53 @@
-"""A search that a client asks for, checked before it is queued."""
+"""A search that a client asks for or resumes, checked before it is queued."""
 
-from typing import Annotated, Any, Literal
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.service.api.context import Word
+from nuwa_search.search.request import OPTIONS, SearchRequest, dict_from_request, request_from_dict
+from nuwa_search.search.resume import FixedOptionError, resumed_request
+from nuwa_search.search.study_name import STUDY_PATTERN, new_study
 from nuwa_search.service.api.problems import FieldProblem, HttpError
+from nuwa_search.service.api.request_model import StrictBody, model_from_options
 from nuwa_search.service.api.roots import base_from_client, data_from_client, path_inside
 from nuwa_search.service.api.settings import ServiceSettings
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.service.workflow.request import (
-    STUDY_PATTERN,
-    SearchRequest,
-    dict_from_request,
-    new_study,
-    request_from_dict,
-)
 from nuwa_search.store.store import Store
+from nuwa_search.store.studies import StudyRecord
 
-MAX_SEED = 2**31 - 1
-MAX_CLASSES = 1000
-"""ImageNet's; also what a request body holds."""
+if TYPE_CHECKING:
 
-Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+    class NewSearch(StrictBody):
+        """The settings of `nuwa-search`; all but the budget have defaults."""
 
+        study: str | None
 
-class Duration(BaseModel):
-    """How long a search runs: what may be changed when it is resumed."""
+    class SearchChanges(StrictBody):
+        """What a search goes on with."""
+else:
+    NewSearch = model_from_options(
+        "NewSearch",
+        OPTIONS,
+        doc="The settings of `nuwa-search`; all but the budget have defaults.",
+        is_change=False,
+        more={"study": (Annotated[str, Field(pattern=STUDY_PATTERN)] | None, None)},
+    )
+    SearchChanges = model_from_options(
+        "SearchChanges",
+        OPTIONS,
+        doc="What a search goes on with: how long it runs may change; anything else must be as it was.",
+        is_change=True,
+    )
 
-    model_config = ConfigDict(extra="forbid")
-
-    trials: Count | None = None
-    timeout_s: Positive | None = None
-    finetune_steps: Count | None = None
-    finetune_epochs: Positive | None = None
-
-
-class NewSearch(BaseModel):
-    """The settings of `nuwa-search`; all but the budget have defaults."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    budget_ms: Positive
-    study: Annotated[str, Field(pattern=STUDY_PATTERN)] | None = None
-    output: Word | None = None
-    device: Word = "jetson-nano"
-    base: Word = "default"
-    data: Word | None = None
-    label_column: Word | None = None
-    classes: Annotated[list[Word], Field(min_length=2, max_length=MAX_CLASSES)] | None = None
-    budget_statistic: Literal["median", "p95", "p99"] = "median"
-    max_memory_mb: Positive | None = None
-    trials: Count = 60
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    timeout_s: Positive | None = None
-    sampler: Literal["auto", "tpe", "nsga2", "nsga3", "random", "gp"] = "auto"
-    finetune_epochs: Positive | None = None
-    finetune_steps: Count | None = None
-    predictor_id: Word | None = None
-    judge: Annotated[int, Field(ge=1, le=100)] = 1
-    small_model_steps: Count | None = None
-    pareto: bool = False
-    explain: bool = False
-    finetune: bool = True
-    deploy: bool = True
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
-
-
-DEFAULTS = {name: field.default for name, field in NewSearch.model_fields.items() if not field.is_required()}
+DEFAULTS = {
+    option.client_name: option.default
+    for option in OPTIONS.values()
+    if option.is_for_clients and not option.is_needed and option.kind != "folder"
+}
+"""Of the settings that a client may leave out; a folder's follows from the study."""
 
 
 def request_from_client(wanted: NewSearch, store: Store, settings: ServiceSettings) -> tuple[str, dict[str, Any]]:
@@ -78,36 +56,77 @@ def request_from_client(wanted: NewSearch, store: Store, settings: ServiceSettin
     Raises:
         HttpError: 422, if a name is unknown or a path lies outside the roots.
     """
-    study = wanted.study or new_study(wanted.device, wanted.budget_ms)
-    check_device(wanted.device, store)
-    if wanted.predictor_id is not None:
-        _check_predictor(wanted.predictor_id, store)
-    values = wanted.model_dump(exclude={"study", "output"})
-    values["base"] = base_from_client(wanted.base, settings)
-    values["data"] = data_from_client(wanted.data, settings)
-    values["bundle_dir"] = str(path_inside(wanted.output or study, settings.roots, where="body.output"))
-    if values["bundle_dir"] in {str(root) for root in settings.roots}:
-        raise _wrong("body.output", "a bundle needs a folder of its own below the root")
-    if wanted.classes is not None:
-        values["classes"] = tuple(wanted.classes)
+    said = wanted.model_dump(exclude={"study"})
+    study = wanted.study or new_study(said["device"], said["budget_ms"])
+    said["output"] = said["output"] or study
+    fields = fields_from_client(said, store, settings)
     try:
-        return study, dict_from_request(SearchRequest(**values))
+        return study, dict_from_request(SearchRequest(**fields))
     except NuwaError as error:
         raise HttpError(
             422, error.message, hint=error.hint, errors=[FieldProblem(where="body.data", what=error.message)]
         ) from error
 
 
-def check_stored_paths(request: dict[str, Any], settings: ServiceSettings) -> None:
-    """Refuse to go on with a search whose paths lie outside the roots: it was started from elsewhere.
+def resumed_from_client(
+    changes: SearchChanges | None, record: StudyRecord, store: Store, settings: ServiceSettings
+) -> dict[str, Any]:
+    """Return the request that a search goes on with, as JSON.
+
+    Raises:
+        HttpError: 409, if its own paths lie outside the roots or its settings are not of this version; 422, if a
+            setting that cannot be changed is given otherwise than it was, or a name is unknown.
+    """
+    stored = stored_request(record.settings, settings)
+    given = fields_from_client(changes.model_dump(exclude_none=True) if changes else {}, store, settings)
+    try:
+        return dict_from_request(resumed_request(stored, given, study=record.study, predictor_id=record.predictor_id))
+    except FixedOptionError as error:
+        name = error.option.client_name
+        what = f"this search was started with {json.dumps(error.began)}, not {json.dumps(error.wanted)}"
+        raise HttpError(
+            422,
+            f"body.{name}: {what}",
+            hint=f"leave {name} out to resume, or start another search",
+            errors=[FieldProblem(where=f"body.{name}", what=what)],
+        ) from error
+
+
+def fields_from_client(said: Mapping[str, Any], store: Store, settings: ServiceSettings) -> dict[str, Any]:
+    """Check what a client named, and return it by field of a request.
+
+    Raises:
+        HttpError: 422, if a name is unknown or a path lies outside the roots.
+    """
+    fields = {}
+    for name, option in OPTIONS.items():
+        if option.client_name not in said:
+            continue
+        value = said[option.client_name]
+        if option.kind == "device":
+            check_device(value, store)
+        elif name == "predictor_id" and value is not None:
+            _check_predictor(value, store)
+        elif name == "base":
+            value = base_from_client(value, settings)
+        elif name == "data":
+            value = data_from_client(value, settings)
+        elif option.kind == "folder":
+            value = _folder_from_client(value, settings, where=f"body.{option.client_name}")
+        fields[name] = tuple(value) if isinstance(value, list) else value
+    return fields
+
+
+def stored_request(request: Mapping[str, Any], settings: ServiceSettings) -> SearchRequest:
+    """Read a search's settings, and refuse to go on where its paths lie outside the roots: it was started elsewhere.
 
     Raises:
         HttpError: 409, with the command that goes on with it.
     """
     try:
         asked = request_from_dict(request)
-    except (NuwaError, TypeError) as error:
-        raise HttpError(409, f"this search's settings are not of this version: {error}") from error
+    except NuwaError as error:
+        raise HttpError(409, f"this search's settings are not of this version: {error}", hint=error.hint) from error
     try:
         base_from_client(asked.base, settings)
         data_from_client(asked.data, settings)
@@ -118,6 +137,7 @@ def check_stored_paths(request: dict[str, Any], settings: ServiceSettings) -> No
         raise HttpError(
             409, f"this search was started outside the service's data roots: {error.detail}", hint=error.hint
         ) from error
+    return asked
 
 
 def check_device(name: str, store: Store) -> None:
@@ -134,6 +154,13 @@ def check_device(name: str, store: Store) -> None:
         raise HttpError(
             422, error.message, hint=error.hint, errors=[FieldProblem(where="body.device", what=error.message)]
         ) from error
+
+
+def _folder_from_client(text: str, settings: ServiceSettings, *, where: str) -> str:
+    folder = str(path_inside(text, settings.roots, where=where))
+    if folder in {str(root) for root in settings.roots}:
+        raise _wrong(where, "a bundle needs a folder of its own below the root")
+    return folder
 
 
 def _check_predictor(predictor_id: str, store: Store) -> None:

@@ -9,7 +9,8 @@ import click
 
 from nuwa_search.core.class_list import parse_classes
 from nuwa_search.core.settings import env_name
-from nuwa_search.search.trials import SAMPLERS
+from nuwa_search.search.option import Option
+from nuwa_search.search.request import OPTIONS
 from nuwa_search.store.sort_orders import SORTS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,6 +55,30 @@ class Flag:
 
 
 _COUNT = click.IntRange(min=1)
+_WHOLE = click.IntRange(min=0)
+
+
+def flag_from_option(option: Option) -> Flag:
+    """Make the flag of a search's option."""
+    if option.kind == "switch":
+        return Flag(option.flag, option.help_line, is_flag=True, short=option.short)
+    types: dict[str, Any] = {
+        "number": PositiveNumber(),
+        "count": _COUNT,
+        "whole": _WHOLE,
+        "choice": click.Choice(option.choices),
+        "classes": ClassList(),
+    }
+    return Flag(
+        option.flag,
+        option.help_line,
+        type=types.get(option.kind, str),
+        default=option.default,
+        short=option.short,
+        metavar=option.metavar,
+    )
+
+
 _ALL = (
     Flag("json", "Answer as one JSON document.", is_flag=True),
     Flag("csv", "Answer as CSV.", is_flag=True),
@@ -62,45 +87,14 @@ _ALL = (
     Flag("no-progress", "No progress on stderr.", is_flag=True),
     Flag("db", "Database: a SQLite path or a URL.", metavar="URL"),
     Flag("config", "Settings file in place of ./nuwa.toml.", metavar="FILE", is_setting=False),
-    Flag("seed", "Seed of everything random.", type=click.IntRange(min=0), default=0),
     Flag("dry-run", "Say what would be done, do nothing.", is_flag=True, is_setting=False),
     Flag("yes", "Do not ask before something is deleted.", is_flag=True, short="-y"),
     Flag("output", "Where to write the answer.", short="-o", metavar="PATH", is_setting=False),
     Flag("debug", "Show tracebacks.", is_flag=True),
     Flag("cache-dir", "Folder for caches that can be deleted at any time.", metavar="DIR"),
-    Flag("device", "Device, by name; `nuwa device ls` lists them.", default="jetson-nano"),
-    Flag("base", "Base ViT: folder, timm name, hf-hub:NAME, or `default` (in the package).", default="default"),
-    Flag("data", "Image folder, Parquet file or folder, or a data set on the Hub.", metavar="SOURCE"),
-    Flag("label-column", "Label column of Parquet files.  [label, then fine_label]", metavar="NAME"),
-    Flag("classes", "Classes by name or index: a,b,c or @FILE.  [all]", type=ClassList(), metavar="LIST"),
-    Flag("budget-ms", "Latency the compiled model must meet.", type=PositiveNumber(), metavar="MS"),
-    Flag(
-        "budget-statistic",
-        "Which latency the budget compares.",
-        type=click.Choice(["median", "p95", "p99"]),
-        default="median",
-    ),
-    Flag("max-memory-mb", "Peak memory the model may take.", type=PositiveNumber(), metavar="MB"),
-    Flag("trials", "Subnets to score.", type=_COUNT, default=60),
-    Flag("workers", "Processes that derive and score; with 1 a seed makes the same trials.", type=_COUNT, default=1),
-    Flag("timeout-s", "Time for search, competition and fine-tuning together.", type=PositiveNumber(), metavar="S"),
-    Flag("sampler", "Optuna's sampler.", type=click.Choice(SAMPLERS), default="auto"),
-    Flag("finetune-epochs", "Fine-tune for this many passes.", type=PositiveNumber(), metavar="N"),
-    Flag("finetune-steps", "Fine-tune for this many steps.", type=_COUNT, metavar="N"),
+    *(flag_from_option(option) for option in OPTIONS.values() if option.flag != "output"),
     Flag("study", "Name of the study.", metavar="NAME", is_setting=False),
     Flag("resume", "Go on where the named study stopped.", is_flag=True, is_setting=False),
-    Flag("predictor", "Pin this latency predictor.", metavar="ID"),
-    Flag("judge", "Subnets that compete in short fine-tunings; 1 takes the best by KL.", type=_COUNT, default=1),
-    Flag(
-        "small-model",
-        "Also pretrain a small ViT of equal latency for so many steps; ships where it is better.",
-        type=_COUNT,
-        metavar="STEPS",
-    ),
-    Flag("pareto", "The whole front: nothing that another beats in both latency and accuracy.", is_flag=True),
-    Flag("explain", "Say why this arch.", is_flag=True),
-    Flag("no-finetune", "Ship the subnet as derived.", is_flag=True),
-    Flag("no-deploy", "Stop before export and build.", is_flag=True),
     Flag("split", "Split to evaluate on.  [test]", metavar="NAME"),
     Flag("head", "`all` keeps the whole head with --classes.", type=click.Choice(["restricted", "all"])),
     Flag("arch", "Arch as a JSON file or an arch id.", metavar="ARCH"),
@@ -126,6 +120,8 @@ _ALL = (
     Flag("opset", "ONNX opset.  [what the device takes]", type=click.IntRange(11, 25)),
 )
 FLAGS = {flag.name: flag for flag in _ALL}
+SEARCH_FLAGS = tuple(option.flag for option in OPTIONS.values() if option.flag not in ("seed", "output"))
+"""Of the options of a search; the two left out are common to all commands."""
 COMMON = ("json", "csv", "quiet", "verbose", "no-progress", "db", "config", "seed", "dry-run", "yes", "output", "debug")
 
 

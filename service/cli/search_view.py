@@ -6,13 +6,13 @@ from typing import Any
 
 from nuwa_search.core.arch import arch_from_dict
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
+from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import TrialReport
 from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, percent, predicted
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.picture import cut_summary, picture
 from nuwa_search.service.cli.progress import Pace, ProgressLine
 from nuwa_search.service.workflow.hooks import Hooks
-from nuwa_search.service.workflow.request import SearchRequest
 
 
 class SearchWatch:

@@ -52,7 +52,7 @@ def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
     ended = earlier_end(claim, store)
     if ended is not None:
         return ended
-    from nuwa_search.service.workflow.request import request_from_dict
+    from nuwa_search.search.request import request_from_dict
     from nuwa_search.service.workflow.search import run_search  # loads torch, which a waiting worker has no use for
 
     if job.study is None:

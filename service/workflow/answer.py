@@ -10,9 +10,9 @@ from nuwa_search.core.device import Measurement, device_json
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import StudyResult
 from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.request import SearchRequest
 
 SCHEMA = "nuwa.search/1"
 

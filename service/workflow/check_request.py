@@ -4,8 +4,8 @@ from pathlib import Path
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.service.workflow.request import SearchRequest
 from nuwa_search.service.workflow.ship import check_bundle_dir
 from nuwa_search.service.workflow.sources import open_task
 from nuwa_search.store.store import Store

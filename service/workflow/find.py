@@ -24,6 +24,7 @@ from nuwa_search.search.feasible import MemoryLimit
 from nuwa_search.search.finalists import pick_finalists, rank_finalists, refiner_of
 from nuwa_search.search.library import Library
 from nuwa_search.search.repair import RepairRound, verify_and_repair
+from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import Score, TeacherScorer
 from nuwa_search.search.space import SearchSpace, space_from_base
@@ -33,7 +34,6 @@ from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
 from nuwa_search.service.workflow.library import cached_library
 from nuwa_search.service.workflow.pricing import PROTOCOL
-from nuwa_search.service.workflow.request import SearchRequest
 from nuwa_search.store.store import Store
 
 EXTRA_TRIALS = 8

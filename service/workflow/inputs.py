@@ -6,8 +6,8 @@ from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
+from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.service.workflow.request import SearchRequest
 from nuwa_search.service.workflow.sources import TaskBase, open_task, task_base
 from nuwa_search.store.records import BaseRecord, TaskRecord
 from nuwa_search.store.store import Store

@@ -17,6 +17,7 @@ from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.request import SearchRequest, dict_from_request
 from nuwa_search.search.trials import TrialReport
 from nuwa_search.service.workflow import answer as parts
 from nuwa_search.service.workflow.clock import PhaseClock
@@ -36,7 +37,6 @@ from nuwa_search.service.workflow.records import (
     record_shipment,
     record_trials,
 )
-from nuwa_search.service.workflow.request import SearchRequest, dict_from_request
 from nuwa_search.service.workflow.ship import Proven, Shipment, check_bundle_dir, prove, write, write_unexported
 from nuwa_search.service.workflow.winner import OPTIONS, Accuracies, Shipped, test_accuracies
 from nuwa_search.store.heartbeat import Heartbeat

@@ -18,13 +18,13 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.statistics import spread_evenly
+from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import measure_run_cost
 from nuwa_search.search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small
 from nuwa_search.search.tuning import make_tune
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.request import SearchRequest
 from nuwa_search.service.workflow.sources import open_task, task_base
 
 PRETRAIN_LR = 1e-3

@@ -14,13 +14,13 @@ from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
 from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.judge import judge, pick_candidates
+from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.find import Finder, Found
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.request import SearchRequest
 from nuwa_search.service.workflow.winner import top1_on
 
 DEFAULT_STEPS = 200

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from nuwa_search.service.workflow.request import request_from_dict
+from nuwa_search.search.request import request_from_dict
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
 from tests.support.page_store import STUDY, seed_page_store

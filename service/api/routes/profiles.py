@@ -5,13 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from nuwa_search.search.request import MAX_SEED
 from nuwa_search.service.api.answers import EventRows, JobAnswer, PagedRows
 from nuwa_search.service.api.context import MAX_PAGE, PageOf, SettingsOf, StoreOf, Word
 from nuwa_search.service.api.problems import HttpError
 from nuwa_search.service.api.queueing import enqueue
 from nuwa_search.service.api.roots import base_from_client
 from nuwa_search.service.api.routes.searches import After
-from nuwa_search.service.api.search_request import MAX_SEED, check_device
+from nuwa_search.service.api.search_request import check_device
 from nuwa_search.service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
 from nuwa_search.service.api.study_view import events_document, profile_document
 from nuwa_search.store.records import JobRecord

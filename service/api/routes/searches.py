@@ -10,7 +10,7 @@ from nuwa_search.service.api.context import MAX_PAGE, LongPageOf, PageOf, Settin
 from nuwa_search.service.api.hypervolume import with_hypervolume
 from nuwa_search.service.api.problems import HttpError
 from nuwa_search.service.api.queueing import enqueue
-from nuwa_search.service.api.search_request import Duration, NewSearch, check_stored_paths, request_from_client
+from nuwa_search.service.api.search_request import NewSearch, SearchChanges, request_from_client, resumed_from_client
 from nuwa_search.service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
 from nuwa_search.service.api.study_view import events_document, study_document, study_row
 from nuwa_search.store.records import JobRecord
@@ -99,14 +99,13 @@ def cancel_search(study: StudyName, response: Response, store: StoreOf) -> dict[
 
 @router.post("/{study}/resume", status_code=202, response_model=StudyAnswer)
 def resume_search(
-    study: StudyName, response: Response, store: StoreOf, settings: SettingsOf, changes: Duration | None = None
+    study: StudyName, response: Response, store: StoreOf, settings: SettingsOf, changes: SearchChanges | None = None
 ) -> dict[str, Any]:
-    """Queue a search that stopped, to go on where it was; how long it runs may be changed."""
+    """Queue a search that stopped, to go on as it was started; how long it runs may be changed."""
     record = need_study(study, store)
+    request = resumed_from_client(changes, record, store, settings)
     if record.is_alive or record.state == "queued":
         raise HttpError(409, f"search {study!r} is {record.state}", hint="cancel it first")
-    check_stored_paths(record.settings, settings)
-    request = record.settings | (changes.model_dump(exclude_none=True) if changes else {})
     enqueue(store, settings, "search", {"request": request, "resume": True}, study=study)
     return _accepted(study, store, response)
 

@@ -1,26 +1,26 @@
 """``nuwa search`` and ``nuwa-search``: the main job."""
 
-import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.interrupts import end_like_ctrl_c
 from nuwa_search.core.settings import default_cache_dir
-from nuwa_search.core.source_name import absolute_path
+from nuwa_search.search.request import SearchRequest, dict_from_request, request_from_dict
+from nuwa_search.search.resume import resumed_request
+from nuwa_search.search.study_name import check_study, new_study
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.commands.config import without_secret
 from nuwa_search.service.cli.database import database
-from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.flags import SEARCH_FLAGS, with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine
+from nuwa_search.service.cli.request_flags import fields_from_flags, fields_given, settings_left_out
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.service.workflow.request import SearchRequest, check_study, new_study, request_from_dict
 
 if TYPE_CHECKING:
     from nuwa_search.store.store import Store
@@ -30,23 +30,21 @@ INFEASIBLE = 1
 
 
 @click.command("search", cls=NuwaCommand)
-@with_flags(
-    *("budget-ms", "device", "base", "data", "label-column", "classes", "budget-statistic", "max-memory-mb"),
-    *("trials", "timeout-s", "sampler", "finetune-epochs", "finetune-steps", "study", "resume", "predictor"),
-    *("judge", "small-model", "workers", "pareto", "explain", "no-finetune", "no-deploy", "cache-dir"),
-)
+@with_flags(*SEARCH_FLAGS, "study", "resume", "cache-dir")
 @click.pass_context
 def command(ctx: click.Context, /, **values: Any) -> int:
     """Cut a base ViT to a latency budget, fine-tune it, and prove it on the device.
 
     With --budget-ms alone it uses what ships in the package: a ViT trained on CIFAR-100, five of its
     classes, and an emulated Jetson Nano. Answers with the winner beside the base and writes a bundle.
+    With --study NAME --resume it goes on with that search as it was started; what says how long it runs
+    may be given anew.
     """
     output = output_from_flags(values, use_path=False)
     end_like_ctrl_c()
     new = None if values["resume"] else _new_request(ctx, values)  # told before the database is opened
     with database(values) as store:
-        request, study = new or _stored_request(ctx, values, store)
+        request, study = new or _stored_request(ctx, values, store, output)
         find_device(request.device, store)
         if values["dry_run"]:
             from nuwa_search.service.workflow.check_request import check_request
@@ -58,40 +56,18 @@ def command(ctx: click.Context, /, **values: Any) -> int:
 
 
 def _new_request(ctx: click.Context, values: Mapping[str, Any]) -> tuple[SearchRequest, str]:
-    study = values["study"]
     if values["budget_ms"] is None:
         raise click.MissingParameter(ctx=ctx, param_hint="--budget-ms", param_type="option")
-    study = check_study(study) if study is not None else new_study(values["device"], values["budget_ms"])
-    request = SearchRequest(
-        budget_ms=values["budget_ms"],
-        device=values["device"],
-        base=absolute_path(values["base"]),
-        data=absolute_path(values["data"]),
-        label_column=values["label_column"],
-        classes=values["classes"],
-        budget_statistic=values["budget_statistic"],
-        max_memory_mb=values["max_memory_mb"],
-        trials=values["trials"],
-        workers=values["workers"],
-        timeout_s=values["timeout_s"],
-        sampler=values["sampler"],
-        finetune_epochs=values["finetune_epochs"],
-        finetune_steps=values["finetune_steps"],
-        predictor_id=values["predictor"],
-        judge=values["judge"],
-        small_model_steps=values["small_model"],
-        pareto=values["pareto"],
-        explain=values["explain"],
-        finetune=not values["no_finetune"],
-        deploy=not values["no_deploy"],
-        seed=values["seed"],
-        bundle_dir=str(Path(values["output"] or f"runs/{study}").expanduser().absolute()),
-    )
-    return request, study
+    named = values["study"]
+    study = check_study(named) if named is not None else new_study(values["device"], values["budget_ms"])
+    fields = fields_from_flags({**values, "output": values["output"] or f"runs/{study}"})
+    return SearchRequest(**fields), study
 
 
-def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: "Store") -> tuple[SearchRequest, str]:
-    """Read the request of the study to resume; only how long it runs may be changed."""
+def _stored_request(
+    ctx: click.Context, values: Mapping[str, Any], store: "Store", output: Output
+) -> tuple[SearchRequest, str]:
+    """Read the request of the study to resume, changed where the command line says so and that may be changed."""
     study = values["study"]
     if study is None:
         unfinished = [s.study for s in store.searches() if s.state in ("interrupted", "failed", "running")]
@@ -101,28 +77,11 @@ def _stored_request(ctx: click.Context, values: Mapping[str, Any], store: "Store
     if record is None:
         raise NuwaError(f"there is no study {study!r} to resume", hint="nuwa query studies lists them")
     stored = request_from_dict(record.settings)
-    changes: dict[str, Any] = {}
-    for name in ("trials", "workers", "timeout_s", "finetune_steps", "finetune_epochs"):
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            changes[name] = values[name]
-    if ctx.get_parameter_source("small_model") is ParameterSource.COMMANDLINE:
-        changes["small_model_steps"] = values["small_model"]
-    fixed = (
-        *("budget_ms", "device", "base", "data", "label_column", "classes", "seed", "sampler", "budget_statistic"),
-        *("max_memory_mb", "judge", "pareto", "explain"),
-    )
-    for name in fixed:
-        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        wanted = values[name]
-        if given and name in ("base", "data"):
-            wanted = absolute_path(wanted)
-        if given and wanted != getattr(stored, name):
-            flag = name.replace("_", "-")
-            raise NuwaError(
-                f"study {study!r} was started with --{flag} {getattr(stored, name)}, not {values[name]}",
-                hint=f"leave --{flag} out to resume, or start another study",
-            )
-    return dataclasses.replace(stored, **changes), study
+    given = fields_given(ctx, values)
+    request = resumed_request(stored, given, study=study, predictor_id=record.predictor_id)
+    for line in settings_left_out(ctx, values, request):
+        output.note(line)
+    return request, study
 
 
 def _run(request: SearchRequest, study: str, store: "Store", values: Mapping[str, Any], output: Output) -> int:
@@ -167,8 +126,6 @@ def resume_line(study: str, values: Mapping[str, Any]) -> str:
 
 
 def _show_plan(request: SearchRequest, study: str, output: Output) -> None:
-    from nuwa_search.service.workflow.request import dict_from_request
-
     plan = {"schema": "nuwa.search-plan/1", "study": study, **dict_from_request(request)}
     if output.json:
         output.document(plan)

@@ -1,37 +1,14 @@
-/** The fields of the form that starts a search, filled from what the API offers. */
+/** The fields of the form that starts a search, as the API describes them. */
 
 import { h } from "../core/dom.js";
 
 /**
- * List the fields.
- * @param {object} options The answer of `/options`.
- * @returns {{main: object[], more: object[]}} Each `{name, label, kind, unit, choices, hint, needed}`.
+ * Split the fields that the API describes into those that are shown at once and the rest.
+ * @param {{fields: object[]}} options The answer of `/options`; each field `{name, label, kind, unit, hint, choices, is_needed, is_main, most}`.
+ * @returns {{main: object[], more: object[]}}
  */
 export function searchFields(options) {
-  const choose = (values) => values.map((value) => ({ value, text: value }));
-  const main = [
-    { name: "budget_ms", label: "latency budget", kind: "number", unit: "ms", needed: true, hint: "what the compiled model must meet on the device" },
-    { name: "device", label: "device", kind: "choice", choices: options.devices.map((d) => ({ value: d.name, text: `${d.name} (${d.provenance}${d.is_profiled || d.kind === "emulated" ? "" : ", not profiled yet"})` })) },
-    { name: "trials", label: "subnets to score", kind: "count" },
-    { name: "base", label: "base", kind: "text", choices: options.bases.map((b) => ({ value: b.name, text: b.title })), hint: "default, or a folder in the data roots of this service" },
-    { name: "data", label: "images", kind: "text", choices: options.data.filter((d) => d.name).map((d) => ({ value: d.name, text: d.title })), hint: "empty: the sample in the package; needed with a base of your own" },
-    { name: "finetune_steps", label: "fine-tuning steps", kind: "count", hint: "empty: as many as it takes" },
-    { name: "classes", label: "classes", kind: "list", hint: classesHint(options), wide: true },
-  ];
-  const more = [
-    { name: "study", label: "name", kind: "text", hint: "empty: made from device and budget" },
-    { name: "budget_statistic", label: "budget compares", kind: "choice", choices: choose(options.budget_statistics) },
-    { name: "sampler", label: "Optuna sampler", kind: "choice", choices: choose(options.samplers) },
-    { name: "seed", label: "seed", kind: "whole" },
-    { name: "timeout_s", label: "time", kind: "number", unit: "s", hint: "empty: no limit" },
-    { name: "max_memory_mb", label: "memory at most", kind: "number", unit: "MB", hint: "empty: no limit" },
-    { name: "judge", label: "short fine-tunings", kind: "count", hint: "1 takes the best by KL" },
-    { name: "label_column", label: "label column", kind: "text", hint: "of Parquet files; empty: the usual ones" },
-    { name: "finetune", label: "fine-tune the winner", kind: "switch" },
-    { name: "deploy", label: "export, build and verify", kind: "switch" },
-    { name: "pareto", label: "search the whole front", kind: "switch" },
-  ];
-  return { main, more };
+  return { main: options.fields.filter((field) => field.is_main), more: options.fields.filter((field) => !field.is_main) };
 }
 
 /**
@@ -53,8 +30,8 @@ export function fieldNode(field, value) {
     : null;
   return h(
     "div",
-    { class: field.wide ? "form-field form-wide" : "form-field", data: { field: field.name } },
-    h("label", { for: id }, field.label, field.needed && h("span", { class: "muted" }, " (needed)")),
+    { class: field.kind === "list" ? "form-field form-wide" : "form-field", data: { field: field.name } },
+    h("label", { for: id }, field.label, field.is_needed && h("span", { class: "muted" }, " (needed)")),
     h("span", { class: "field-unit" }, input, field.unit),
     choices,
     hint,
@@ -78,7 +55,7 @@ export function bodyFrom(form, fields) {
 }
 
 function inputOf(field, id, value) {
-  const about = { id, name: field.name, required: field.needed };
+  const about = { id, name: field.name, required: field.is_needed };
   if (field.kind === "choice") {
     return h("select", about, field.choices.map((c) => h("option", { value: c.value, selected: c.value === value }, c.text)));
   }
@@ -88,10 +65,5 @@ function inputOf(field, id, value) {
     return h("input", { ...about, type: "text", value: text, list: field.choices?.length ? `${id}-list` : null, autocomplete: "off", spellcheck: "false" });
   }
   const steps = { number: "any", count: 1, whole: 1 };
-  return h("input", { ...about, type: "number", inputmode: "decimal", step: steps[field.kind], min: field.kind === "count" ? 1 : 0, value: value ?? "" });
-}
-
-function classesHint(options) {
-  const sample = options.data.find((d) => d.name === null)?.classes;
-  return `names with commas between; empty: all${sample ? ` (the sample has ${sample.join(", ")})` : ""}`;
+  return h("input", { ...about, type: "number", inputmode: "decimal", step: steps[field.kind], min: field.kind === "count" ? 1 : 0, max: field.most, value: value ?? "" });
 }

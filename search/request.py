@@ -1,0 +1,115 @@
+"""What a search is asked for: the one list of its options, stored with the study so that it can be resumed."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from nuwa_search.core.budget import BUDGET_STATISTICS, BudgetStatistic
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.search.option import Option, options_of
+from nuwa_search.search.trials import SAMPLERS
+
+MAX_SEED = 2**31 - 1
+"""Of clients: what every generator of random numbers takes."""
+MAX_CLASSES = 1000
+"""Of clients: ImageNet's; also what a request body holds."""
+MAX_NUMBER = 10**9
+"""Of clients, in milliseconds, megabytes and seconds: far beyond any device or day."""
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """One search. A further option is one more field here: flag, setting, API, form and docs table follow from it.
+
+    Raises:
+        NuwaError: If an option cannot have its value, or a base of the user's comes without images.
+    """
+
+    # fmt: off
+    budget_ms: Annotated[float, Option("number", "Latency the compiled model must meet.", "MS", client_most=MAX_NUMBER,
+        label="latency budget", unit="ms", is_main=True)]
+    device: Annotated[str, Option("device", "Device, by name; `nuwa device ls` lists them.", hint="",
+        is_main=True)] = "jetson-nano"
+    base: Annotated[str, Option("source", "Base ViT: folder, timm name, hf-hub:NAME, or `default` (in the package).",
+        hint="default, or a folder in the data roots of this service", is_main=True)] = DEFAULT_BASE
+    data: Annotated[str | None, Option("source", "Image folder, Parquet file or folder, or a data set on the Hub.",
+        "SOURCE", empty="the sample in the package", label="images",
+        hint="empty: the sample in the package; needed with a base of your own", is_main=True)] = None
+    label_column: Annotated[str | None, Option("text", "Label column of Parquet files.", "NAME",
+        empty="label, then fine_label")] = None
+    classes: Annotated[tuple[str, ...] | None, Option("classes", "Classes by name or index: a,b,c or @FILE.", "LIST",
+        empty="all", client_least=2, client_most=MAX_CLASSES, hint="names with commas between", is_main=True)] = None
+    budget_statistic: Annotated[BudgetStatistic, Option("choice", "Which latency the budget compares.",
+        choices=BUDGET_STATISTICS,
+        label="budget compares")] = "median"
+    max_memory_mb: Annotated[float | None, Option("number", "Peak memory the model may take.", "MB", empty="no limit",
+        client_most=MAX_NUMBER, label="memory at most", unit="MB")] = None
+    trials: Annotated[int, Option("count", "Subnets to score.", is_resumable=True,
+        is_main=True)] = 60
+    workers: Annotated[int, Option("count", "Processes that derive and score; with 1 a seed makes the same trials.",
+        is_resumable=True, client_most=64)] = 1
+    timeout_s: Annotated[float | None, Option("number", "Time for search, competition and fine-tuning together.", "S",
+        empty="no limit", is_resumable=True, client_most=MAX_NUMBER, label="time", unit="s")] = None
+    sampler: Annotated[str, Option("choice", "Optuna's sampler.", choices=SAMPLERS)] = "auto"
+    finetune_epochs: Annotated[float | None, Option("number", "Fine-tune for this many passes.", "N",
+        empty="left to the steps", is_resumable=True, client_most=MAX_NUMBER, label="fine-tuning passes")] = None
+    finetune_steps: Annotated[int | None, Option("count", "Fine-tune for this many steps.", "N",
+        empty="as many as it takes", is_resumable=True, label="fine-tuning steps", is_main=True)] = None
+    predictor_id: Annotated[str | None, Option("text", "Pin this latency predictor.", "ID", flag="predictor",
+        empty="the newest, or one fitted now", label="latency predictor")] = None
+    judge: Annotated[int, Option("count", "Subnets that compete in short fine-tunings; 1 takes the best by KL.",
+        client_most=100, label="short fine-tunings")] = 1
+    small_model_steps: Annotated[int | None, Option("count",
+        "Also pretrain a small ViT of equal latency for so many steps; ships where it is better.", "STEPS",
+        flag="small-model", empty="left out", is_resumable=True, label="small model")] = None
+    pareto: Annotated[bool, Option("switch",
+        "The whole front: nothing that another beats in both latency and accuracy.",
+        label="search the whole front")] = False
+    explain: Annotated[bool, Option("switch", "Say why this arch.", is_resumable=True,
+        label="say why this arch")] = False
+    finetune: Annotated[bool, Option("switch", "Ship the subnet as derived.", label="fine-tune the winner")] = True
+    deploy: Annotated[bool, Option("switch", "Stop before export and build.", label="export, build and verify")] = True
+    seed: Annotated[int, Option("whole", "Seed of everything random.", client_most=MAX_SEED)] = 0
+    bundle_dir: Annotated[str, Option("folder", "Where the bundle goes.", "PATH", flag="output", short="-o",
+        empty="runs/STUDY", client_name="output", label="bundle folder",
+        hint="in the data roots of this service; empty: the study's name in the first")] = ""
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        for name, option in options_of(type(self)).items():
+            option.check(getattr(self, name))
+        if self.base != DEFAULT_BASE and self.data is None:
+            raise NuwaError(
+                f"base {self.base!r} needs images: --data is missing",
+                hint="name an image folder, a Parquet file or folder, or a data set: --data PATH",
+            )
+
+
+OPTIONS = options_of(SearchRequest)
+
+
+def dict_from_request(request: SearchRequest) -> dict[str, Any]:
+    """Turn a request into plain JSON values; all of them, so that a study keeps its settings when a default changes."""
+    return dataclasses.asdict(request)
+
+
+def request_from_dict(values: Mapping[str, Any]) -> SearchRequest:
+    """Read a stored request back; an option that it does not hold was not known then, and has its default.
+
+    Raises:
+        NuwaError: If it holds an option that this version does not know, lacks one that has no default, or holds
+            a value that cannot be.
+    """
+    unknown = sorted(values.keys() - OPTIONS.keys())
+    if unknown:
+        raise NuwaError(
+            f"this search was stored with {', '.join(unknown)}, which this version does not know",
+            hint="pip install --upgrade nuwa-search, or start another study",
+        )
+    missing = [name for name, option in OPTIONS.items() if option.is_needed and name not in values]
+    if missing:
+        raise NuwaError(f"this search was stored without {', '.join(missing)}", hint="start another study")
+    stored: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
+    return SearchRequest(**stored)
