@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec, dict_from_arch
+from nuwa_search.core.budget import Budget
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.device import KernelTime, LatencyStats, Measurement
 from nuwa_search.deploy.certificate import Certificate, dict_from_certificate, with_files
@@ -149,7 +150,7 @@ def _write_bundle(folder: Path, arch: Arch, measurement: Measurement) -> Path:
     folder.mkdir(parents=True)
     (folder / "arch.json").write_text(json.dumps(dict_from_arch(arch)))
     (folder / "labels.txt").write_text("\n".join(VEHICLES.classes))
-    certificate = Certificate(arch.arch_id, NANO, measurement, BUDGET_MS, subnet_id=f"{folder.name}-subnet")
+    certificate = Certificate(arch.arch_id, NANO, measurement, Budget(BUDGET_MS), subnet_id=f"{folder.name}-subnet")
     hashes = {path.name: hash_file(path) for path in folder.iterdir()} | {"model.onnx": "0" * 64}
     path = folder / "certificate.json"
     path.write_text(json.dumps(dict_from_certificate(with_files(certificate, hashes, created="2026-01-01T12:00:00Z"))))
