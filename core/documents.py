@@ -4,7 +4,7 @@ import json
 import math
 import tomllib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from nuwa_search.core import checked
 from nuwa_search.core.errors import NuwaError
@@ -86,13 +86,7 @@ def json_from_text(content: str | bytes, *, what: str, hint: str = "", max_bytes
     if len(content) > max_bytes:
         raise NuwaError(f"{what} has {len(content)} bytes, at most {max_bytes} are read", hint=hint)
     try:
-        values = json.loads(
-            content,
-            parse_float=_finite_number,
-            parse_int=_bounded_integer,
-            parse_constant=_no_constant,
-            object_pairs_hook=_distinct_keys,
-        )
+        values = json.loads(content, **_STRICT)
     except RecursionError as error:
         raise NuwaError(f"{what} is nested deeper than {MAX_DEPTH} levels", hint=hint) from error
     except ValueError as error:
@@ -102,6 +96,11 @@ def json_from_text(content: str | bytes, *, what: str, hint: str = "", max_bytes
     if escape in content:  # type: ignore[operator]  # of the same kind, by the line above
         _require_whole_text(values, what=what, hint=hint)
     return values
+
+
+def strict_decoder() -> json.JSONDecoder:
+    """Make a decoder with the rules of ``json_from_text`` but for depth and surrogates, for reading in pieces."""
+    return json.JSONDecoder(**_STRICT)
 
 
 def read_toml(path: Path, *, what: str, hint: str = "") -> dict[str, Any]:
@@ -174,3 +173,11 @@ def _require_whole_text(values: Any, *, what: str, hint: str) -> None:
                 value.encode()
             except UnicodeEncodeError as error:
                 raise NuwaError(f"{what} is no Unicode text: half a surrogate pair stands in it", hint=hint) from error
+
+
+_STRICT: Final[dict[str, Any]] = {
+    "parse_float": _finite_number,
+    "parse_int": _bounded_integer,
+    "parse_constant": _no_constant,
+    "object_pairs_hook": _distinct_keys,
+}

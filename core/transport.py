@@ -47,8 +47,14 @@ class Transport(Protocol):
         """Name the machine for people, such as ``user@host:22``."""
         ...
 
-    def run(self, argv: Sequence[str], *, timeout_s: float) -> CommandResult:
+    def run(self, argv: Sequence[str], *, timeout_s: float, output_path: Path | None = None) -> CommandResult:
         """Run a command and wait for its end; arguments are quoted, never interpreted.
+
+        Args:
+            argv: The command.
+            timeout_s: Longest it may take.
+            output_path: File here that takes the standard output as it comes, for commands that may print
+                more than memory should hold; the result's ``stdout`` is empty then.
 
         Raises:
             CommandTimeoutError: If it takes longer than ``timeout_s``.

@@ -1,62 +1,53 @@
 """The file `trtexec --exportProfile` writes: time per layer, and what kind of layer it is."""
 
 import math
-import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from nuwa_search.core import checked
 from nuwa_search.core.device import KernelTime
-from nuwa_search.core.documents import json_from_text
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.json_stream import list_entries
+from nuwa_search.deploy.tensorrt.layer_kind import layer_kind
+from nuwa_search.deploy.tensorrt.log_source import LogSource
 from nuwa_search.deploy.tensorrt.report import CutOffError
-
-# Kind by what TensorRT puts into a layer's name, first match wins. Layers are named after the ONNX
-# nodes they were fused from; PWN is a generated pointwise kernel, a ForeignNode a Myelin region.
-_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("reformat", re.compile(r"reformat|CopyNode|copy_", re.IGNORECASE)),
-    ("region", re.compile(r"ForeignNode|myln", re.IGNORECASE)),
-    ("convolution", re.compile(r"conv", re.IGNORECASE)),
-    ("matmul", re.compile(r"matmul|gemm|fc[_\d]|linear|einsum", re.IGNORECASE)),
-    ("softmax", re.compile(r"softmax", re.IGNORECASE)),
-    ("reduce", re.compile(r"reduce|layernorm|layer_norm|instancenorm", re.IGNORECASE)),
-    ("pool", re.compile(r"pool", re.IGNORECASE)),
-    ("shuffle", re.compile(r"shuffle|transpose|reshape|concat|slice|gather|split|squeeze|flatten", re.IGNORECASE)),
-    ("pointwise", re.compile(r"PWN|elementwise|add|sub|mul|div|pow|sqrt|erf|relu|sigmoid|gelu|scale", re.IGNORECASE)),
-)
 
 # Percentages are printed with six digits and add up to 100 but for rounding.
 _SUM_TOLERANCE = 0.5
+_MAX_LAYERS = 100_000  # the largest ViTs have a few thousand kernels
 _MAX_MS = 1e12  # thirty years: a time beyond it is no time, and sums of it are still finite
 
 
-def kernels_from_profile(text: str, *, median_ms: float) -> tuple[KernelTime, ...]:
+def kernels_from_profile(
+    source: LogSource, *, median_ms: float, operators: Mapping[str, str] | None = None
+) -> tuple[KernelTime, ...]:
     """Spread a measured median over the layers by their share of the profiled time.
 
     The profiler's own total is longer than the latency, because it waits after every layer, so its
     shares are used and not its times.
 
     Args:
-        text: Content of the file.
+        source: Content of the file, or the file.
         median_ms: Latency measured without the profiler, in milliseconds.
+        operators: Operator by node name, where the model is at hand; see ``layer_kind``.
 
     Raises:
         CutOffError: If the file is not whole or contradicts itself.
     """
-    layers = _layers(text)
+    layers = _layers(source)
     total = math.fsum(layer.time_ms for layer in layers)
     if total <= 0:
         raise CutOffError("the profile holds no time at all")
     if abs(math.fsum(layer.percentage for layer in layers) - 100) > _SUM_TOLERANCE:
         raise CutOffError("the shares in the profile do not add up to 100 %")
     return tuple(
-        KernelTime(name=layer.name, kind=layer_kind(layer.name), ms=median_ms * layer.time_ms / total)
+        KernelTime(
+            name=layer.name,
+            kind=layer_kind(layer.name, operators=operators),
+            ms=median_ms * layer.time_ms / total,
+        )
         for layer in layers
     )
-
-
-def layer_kind(name: str) -> str:
-    """Name the kind of a TensorRT layer; ``other`` where its name does not tell."""
-    return next((kind for kind, pattern in _KINDS if pattern.search(name)), "other")
 
 
 class _Layer(NamedTuple):
@@ -65,12 +56,14 @@ class _Layer(NamedTuple):
     percentage: float
 
 
-def _layers(text: str) -> list[_Layer]:
+def _layers(source: LogSource) -> list[_Layer]:
     try:
-        entries = checked.items(json_from_text(text, what="the profile"), "the profile", min_items=2)
-        head = checked.mapping(entries[0], "its first entry")
+        entries = list_entries(source, what="the profile", max_entries=_MAX_LAYERS + 1)
+        head = checked.mapping(next(entries, None), "its first entry")
         checked.integer(head.get("count"), "the count of inferences", low=1)
-        return [_layer(entry) for entry in entries[1:]]
+        return [_layer(entry) for entry in entries]
+    except CutOffError:
+        raise
     except NuwaError as error:
         raise CutOffError(f"the profile is not whole: {error.message}") from error
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.device import KernelTime, LatencyStats, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.log_source import LogSource
 from nuwa_search.deploy.tensorrt.profile import kernels_from_profile
 from nuwa_search.deploy.tensorrt.report import CutOffError, TrtexecReport, check_report_version, parse_report
 from nuwa_search.deploy.tensorrt.times import stats_from_times
@@ -33,13 +34,13 @@ class RunResult:
 
 
 def read_run(
-    log: str,
+    log: LogSource,
     *,
-    times: str,
+    times: LogSource,
     protocol: MeasureProtocol,
     version: str,
-    profile_log: str | None = None,
-    profile: str | None = None,
+    profile_log: LogSource | None = None,
+    profile: LogSource | None = None,
 ) -> RunResult:
     """Read one run: its log, its times file and, from a run of its own, the layer profile.
 
@@ -47,7 +48,7 @@ def read_run(
     on it.
 
     Args:
-        log: Output of the run made with ``measure_line``.
+        log: Output of the run made with ``measure_line``; this and the others as text or as the file.
         times: Content of its ``--exportTimes`` file.
         protocol: What was asked for.
         version: TensorRT version that was planned for.

@@ -1,33 +1,35 @@
 """The file `trtexec --exportTimes` writes: one object per inference."""
 
 import math
+from array import array
+from dataclasses import replace
 
 import numpy as np
 
 from nuwa_search.core import checked
 from nuwa_search.core.device import LatencyStats
-from nuwa_search.core.documents import json_from_text
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.measuring.stats import stats_from_samples
+from nuwa_search.deploy.tensorrt.json_stream import list_entries
+from nuwa_search.deploy.tensorrt.log_source import LogSource
 from nuwa_search.deploy.tensorrt.report import CutOffError, Summary, TrtexecReport
 
 # Both files print six significant digits of a 32-bit float: two printed values of one time agree to
 # this, relative to the larger.
 _PRINTED = 2e-5
-MAX_TIMES_BYTES = 16 * 2**20
-"""Of the file: an inference takes about 300 bytes, and the protocol stops far below 50,000 of them."""
+_MAX_INFERENCES = 5_000_000  # more than an hour of inferences of 1 ms: 80 MB of what is kept of each
 _MAX_MS = 1e12  # thirty years: a time beyond it is no time, and squares of it are still finite
 _NAMES = ("startComputeMs", "endComputeMs", "computeMs", "latencyMs")
 
 
-def stats_from_times(text: str, *, report: TrtexecReport, transfers: bool) -> tuple[LatencyStats, int]:
-    """Make the statistics of the counted inferences.
+def stats_from_times(source: LogSource, *, report: TrtexecReport, transfers: bool) -> tuple[LatencyStats, int]:
+    """Make the statistics of the counted inferences; two numbers of each are held in memory.
 
     Releases 8.0 to 8.4 write the warm-up inferences as well; the report of the same run says how
     many, and its medians must come out again.
 
     Args:
-        text: Content of the file.
+        source: Content of the file, or the file.
         report: Report of the same run.
         transfers: Whether copies to and from the GPU are part of the latency.
 
@@ -39,34 +41,56 @@ def stats_from_times(text: str, *, report: TrtexecReport, transfers: bool) -> tu
     """
     if report.latency is None or report.compute is None:
         raise CutOffError("the report of the run holds no timing")
-    rows = _rows(text)
-    if len(rows) == report.num_warmup + report.num_timed:
-        rows = rows[report.num_warmup :]
-    if len(rows) != report.num_timed or not rows:
+    compute, latency = _columns(source)
+    if len(compute) == report.num_warmup + report.num_timed:
+        compute, latency = compute[report.num_warmup :], latency[report.num_warmup :]
+    if len(compute) != report.num_timed or not len(compute):
         raise CutOffError(
-            f"the times file holds {len(rows)} inferences; the report counts {report.num_timed} "
+            f"the times file holds {len(compute)} inferences; the report counts {report.num_timed} "
             f"after {report.num_warmup} of warm-up"
         )
-    compute = np.array([row["computeMs"] for row in rows])
-    latency = np.array([row["latencyMs"] for row in rows])
     _check_summary(compute, report.compute, what="GPU compute time")
     _check_summary(latency, report.latency, what="latency")
-    return stats_from_samples(latency if transfers else compute), len(rows)
+    return trtexec_stats(latency if transfers else compute), len(compute)
 
 
-def _rows(text: str) -> list[dict[str, float]]:
+def trtexec_stats(samples_ms: np.ndarray) -> LatencyStats:
+    """Make the statistics of samples (S,) in milliseconds; percentiles are trtexec's (``trtexec_rank``)."""
+    ordered = np.sort(samples_ms)
+    p90, p95, p99 = (float(ordered[trtexec_rank(p, num=len(ordered))]) for p in (90, 95, 99))
+    return replace(stats_from_samples(samples_ms), p90=p90, p95=p95, p99=p99)
+
+
+def trtexec_rank(percent: float, *, num: int) -> int:
+    """Choose which of ``num`` ascending samples is the percentile, as `trtexec` does.
+
+    The rule of its report: leave out the largest ``int((1 - percent / 100) * num)`` and take the largest
+    that stays; nothing is interpolated. It counts in 32-bit floats, and that shows: of 100 samples the
+    99th percentile is the largest, because 1 - 0.99 is a little less than 0.01 there (findPercentile in
+    NVIDIA's samples/common/sampleReporting.cpp, unchanged from 8.0 to 11).
+    """
+    left_out = int((np.float32(1) - np.float32(percent) / np.float32(100)) * np.float32(num))
+    return max(num - 1 - left_out, 0)
+
+
+def _columns(source: LogSource) -> tuple[np.ndarray, np.ndarray]:
+    """Read compute times and latencies of all rows, each (S,) in milliseconds."""
+    compute, latency = array("d"), array("d")
+    previous = -math.inf
     try:
-        found = json_from_text(text, what="the times file", max_bytes=MAX_TIMES_BYTES)
-        rows = [_row(row) for row in checked.items(found, "the times file")]
+        for entry in list_entries(source, what="the times file", max_entries=_MAX_INFERENCES):
+            row = _row(entry)
+            _check_row(row)
+            if row["startComputeMs"] < previous:
+                raise CutOffError("the times file is out of order")
+            previous = row["startComputeMs"]
+            compute.append(row["computeMs"])
+            latency.append(row["latencyMs"])
+    except CutOffError:
+        raise
     except NuwaError as error:
         raise CutOffError(f"the times file is not whole: {error.message}") from error
-    previous = -math.inf
-    for row in rows:
-        _check_row(row)
-        if row["startComputeMs"] < previous:
-            raise CutOffError("the times file is out of order")
-        previous = row["startComputeMs"]
-    return rows
+    return np.frombuffer(compute) if compute else np.empty(0), np.frombuffer(latency) if latency else np.empty(0)
 
 
 def _row(values: object) -> dict[str, float]:
@@ -95,4 +119,14 @@ def _check_summary(samples_ms: np.ndarray, summary: Summary, *, what: str) -> No
         if abs(ours - theirs) > tolerance * max(ours, theirs):
             raise CutOffError(
                 f"the {name} of the {what} is {ours:.6g} ms by the times file, {theirs:.6g} by the report"
+            )
+    ordered = np.sort(samples_ms)
+    for percent, theirs in summary.percentiles:
+        # Rounding may move the rank by one on another processor; two ranks off is another run.
+        rank = trtexec_rank(percent, num=len(ordered))
+        low, high = float(ordered[max(rank - 1, 0)]), float(ordered[min(rank + 1, len(ordered) - 1)])
+        if not low * (1 - _PRINTED) <= theirs <= high * (1 + _PRINTED):
+            raise CutOffError(
+                f"the {percent:g} % percentile of the {what} is {ordered[rank]:.6g} ms by the times file, "
+                f"{theirs:.6g} by the report"
             )

@@ -13,7 +13,7 @@ from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_features
 from nuwa_search.latency.devices.board_state import read_board_state
 
 # Compute capability by the system-on-chip that the device tree names (NVIDIA's CUDA GPU list).
-_CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7"}
+_CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
 
 _TIMEOUT_S = 60.0  # trtexec starts CUDA before it prints anything: seconds on a Nano
 
@@ -84,13 +84,11 @@ def read_board_facts(transport: Transport, *, trtexec: str | None = None, sysroo
     path = find_trtexec(transport, preferred=trtexec)
     version = read_version(transport, path)
     state = read_board_state(transport, sysroot=sysroot)
-    compatible = _read_file(transport, f"{sysroot}/proc/device-tree/compatible")
-    chip = re.search(r"tegra\d{3}", compatible)
     total = re.search(r"MemTotal:\s*(\d+)", _read_file(transport, f"{sysroot}/proc/meminfo"))
     return BoardFacts(
         trtexec=path,
         version=version,
-        compute_capability=_CAPABILITIES.get(chip[0]) if chip else None,
+        compute_capability=_CAPABILITIES.get(state.values.get("chip", "")),
         memory_mb=int(total[1]) // 1024 if total else None,
         power_mode=state.power_mode,
         board=state.values.get("board", ""),

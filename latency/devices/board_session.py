@@ -14,6 +14,7 @@ from nuwa_search.core.transport import CommandTimeoutError, ConnectionFailedErro
 from nuwa_search.deploy.tensorrt.failures import Failure, failure_error, read_failure
 from nuwa_search.deploy.tensorrt.report import CutOffError, parse_report
 from nuwa_search.deploy.tensorrt.trtexec import build_line, measure_line, profile_line
+from nuwa_search.latency.devices.local_folder import LocalFolder
 
 # Engines of one stay that are kept for measuring again (the reference model, repeats); each is about
 # as large as its ONNX file.
@@ -67,6 +68,7 @@ class BoardSession:
         self._dir: str | None = None
         self._engines: OrderedDict[str, str] = OrderedDict()
         self._runs = 0
+        self._here = LocalFolder("nuwa-board-")
 
     def engine(self, model: bytes, *, precision: Precision, workspace_mb: int) -> str:
         """Build an engine there, or find the one built before; return its path.
@@ -111,8 +113,8 @@ class BoardSession:
         self._keep_engine(key, engine_path)
         return engine_path
 
-    def time_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[str, str]:
-        """Time an engine; return the log and the times file."""
+    def time_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[Path, Path]:
+        """Time an engine; return the log and the times file, both here and good until the next run."""
         run_dir = self._new_run()
         out = f"{run_dir}/times.json"
         line = measure_line(
@@ -121,10 +123,10 @@ class BoardSession:
         # Slow models need longer than the protocol's own times for the repetitions it asks for.
         limit_s = _LOAD_S + (protocol.warmup_ms + protocol.min_duration_ms) / 1000 + 2 * protocol.min_repetitions
         log = self._run_trtexec(line, run_dir=run_dir, step="measuring", timeout_s=limit_s)
-        return log, self._fetch_text(out)
+        return log, self._fetch(out)
 
-    def profile_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[str, str]:
-        """Time an engine's layers; return the log and the profile file."""
+    def profile_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[Path, Path]:
+        """Time an engine's layers; return the log and the profile file, both here and good until the next run."""
         run_dir = self._new_run()
         out = f"{run_dir}/profile.json"
         line = profile_line(
@@ -132,7 +134,7 @@ class BoardSession:
         )
         limit_s = _LOAD_S + 4 * protocol.min_repetitions
         log = self._run_trtexec(line, run_dir=run_dir, step="profiling", timeout_s=limit_s)
-        return log, self._fetch_text(out)
+        return log, self._fetch(out)
 
     def tidy(self) -> None:
         """End leftovers of this and earlier connections and delete the files of single runs; engines stay."""
@@ -145,6 +147,7 @@ class BoardSession:
         Raises:
             OutsideError: If the board cannot be reached; the folder is then left behind.
         """
+        self._here.cleanup()
         if self._dir is not None:
             self.tidy()
             self._transport.remove(self._dir)
@@ -192,34 +195,36 @@ class BoardSession:
         if answer.returncode or answer.stdout.split()[:1] != [digest]:
             raise CutOffError(f"the model did not arrive whole on {self._transport.address}")
 
-    def _run_trtexec(self, line: Sequence[str], *, run_dir: str, step: str, timeout_s: float) -> str:
+    def _run_trtexec(self, line: Sequence[str], *, run_dir: str, step: str, timeout_s: float) -> Path:
+        """Run `trtexec` to its end; return the file here that holds what it printed."""
+        log = self._here.path / "log"
         limit = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(math.ceil(timeout_s))]
         started = time.monotonic()
         try:
             result = self._transport.run(
                 ["sh", "-c", _RUN, "sh", run_dir, *limit, *line],
                 timeout_s=timeout_s + _KILL_AFTER_S + _TRANSPORT_SLACK_S,
+                output_path=log,
             )
         except CommandTimeoutError as error:
             self.tidy()
             raise RunTimeoutError(f"{step} hung: {error.message}", hint=error.hint) from error
         if result.returncode == 0:
-            return result.output
+            return log
         code = result.returncode
         if code == _KILLED and time.monotonic() - started >= timeout_s:
             code = _TIMED_OUT
-        raise _step_error(read_failure(result.output, returncode=code), step=step)
+        raise _step_error(read_failure(log, returncode=code), step=step)
 
-    def _fetch_text(self, remote: str) -> str:
-        with tempfile.TemporaryDirectory() as temporary:
-            local = Path(temporary) / "answer"
-            try:
-                self._transport.get(remote, local)
-            except ConnectionFailedError:
-                raise
-            except OutsideError as error:
-                raise CutOffError(f"the run left no answer: {error.message}") from error
-            return local.read_text(encoding="utf-8", errors="replace")
+    def _fetch(self, remote: str) -> Path:
+        local = self._here.path / "answer"
+        try:
+            self._transport.get(remote, local)
+        except ConnectionFailedError:
+            raise
+        except OutsideError as error:
+            raise CutOffError(f"the run left no answer: {error.message}") from error
+        return local
 
     def _has_file(self, remote: str) -> bool:
         return self._transport.run(["test", "-s", remote], timeout_s=_SHORT_S).returncode == 0

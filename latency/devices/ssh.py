@@ -2,13 +2,14 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.transport import ConnectionFailedError, Transport
+from nuwa_search.deploy.tensorrt.layer_kind import operators_from_model
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.profile import kernels_from_profile
 from nuwa_search.deploy.tensorrt.refusals import check_spec
@@ -52,6 +53,15 @@ class SshSettings:
     workspace_mb: int | None = None
     with_profile: bool = True
     sysroot: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """A model that may be built: its ONNX file, the operator of each node, and what was noticed."""
+
+    content: bytes
+    operators: Mapping[str, str]
+    warnings: tuple[str, ...]
 
 
 class SshDevice:
@@ -101,11 +111,11 @@ class SshDevice:
         self._check_plan()
         warnings = check_operators(model, version=self._spec.runtime_version)
         check_typed_precision(model, precision=self._spec.precision, version=self._spec.runtime_version)
-        content = model.SerializeToString()
+        plan = _Plan(model.SerializeToString(), operators_from_model(model), warnings)
         reasons: list[str] = []
         while True:
             try:
-                return self._attempt(content, protocol=protocol, warnings=warnings)
+                return self._attempt(plan, protocol=protocol)
             except RETRIED as error:
                 reasons.append(error.message)
                 is_first_contact = self._session is None and isinstance(error, ConnectionFailedError)
@@ -169,12 +179,12 @@ class SshDevice:
             )
         return self._session
 
-    def _attempt(self, content: bytes, *, protocol: MeasureProtocol | None, warnings: tuple[str, ...]) -> Measurement:
+    def _attempt(self, plan: _Plan, *, protocol: MeasureProtocol | None) -> Measurement:
         session = self._opened()
         workspace_mb = self._settings.workspace_mb or default_workspace_mb(self._spec.memory_mb)
         wants_pinned = protocol.clocks_pinned if protocol else None
         self._guard.settle(clocks_pinned=wants_pinned)  # before minutes are spent on a build
-        engine = session.engine(content, precision=self._spec.precision, workspace_mb=workspace_mb)
+        engine = session.engine(plan.content, precision=self._spec.precision, workspace_mb=workspace_mb)
         before = self._guard.settle(clocks_pinned=wants_pinned)
         asked = dataclasses.replace(protocol or PROTOCOL, clocks_pinned=before.clocks_pinned)
         result = self._time(session, engine, protocol=asked)
@@ -185,8 +195,10 @@ class SshDevice:
             again = self._time(session, engine, protocol=asked)
             result = min(result, again, key=lambda run: run.latency_ms.cv)
         after = self._guard.confirm(before)
-        breakdown, missing = self._profile(session, engine, protocol=asked, median_ms=result.latency_ms.median)
-        said = (*warnings, *result.warnings, *missing)
+        breakdown, missing = self._profile(
+            session, engine, protocol=asked, median_ms=result.latency_ms.median, operators=plan.operators
+        )
+        said = (*plan.warnings, *result.warnings, *missing)
         return self._measurement(result, asked, before=before, after=after, breakdown=breakdown, warnings=said)
 
     def _time(self, session: BoardSession, engine: str, *, protocol: MeasureProtocol) -> RunResult:
@@ -194,7 +206,13 @@ class SshDevice:
         return read_run(log, times=times, protocol=protocol, version=self._spec.runtime_version)
 
     def _profile(
-        self, session: BoardSession, engine: str, *, protocol: MeasureProtocol, median_ms: float
+        self,
+        session: BoardSession,
+        engine: str,
+        *,
+        protocol: MeasureProtocol,
+        median_ms: float,
+        operators: Mapping[str, str],
     ) -> tuple[tuple[KernelTime, ...], tuple[str, ...]]:
         """Time the layers; the latency stands without its breakdown, and the warning says so."""
         if not self._settings.with_profile:
@@ -202,7 +220,7 @@ class SshDevice:
         try:
             log, profile = session.profile_engine(engine, protocol=protocol)
             parse_report(log)
-            return kernels_from_profile(profile, median_ms=median_ms), ()
+            return kernels_from_profile(profile, median_ms=median_ms, operators=operators), ()
         except OutsideError as error:
             return (), (f"no breakdown: {error.message}",)
 
@@ -249,6 +267,8 @@ class SshDevice:
         said = list(warnings)
         if self._guard.has_pinned:
             said.append("clocks were pinned by jetson_clocks and stay so until the next boot")
+        if before.lacks_whole_power:
+            said.append("no rail of this board carries its whole power: power_in_mw is left out, the rails are listed")
         if not before.clocks_pinned:
             said.append("clocks are not pinned, or the board does not tell: short runs may differ by a factor of 2")
         return Measurement(

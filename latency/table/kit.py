@@ -16,7 +16,6 @@ from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.tensorrt.results import read_run
-from nuwa_search.deploy.tensorrt.times import MAX_TIMES_BYTES
 from nuwa_search.deploy.tensorrt.trtexec import build_line, default_workspace_mb, measure_line, shell_line
 from nuwa_search.latency.table.timer import Export
 
@@ -145,8 +144,8 @@ def import_kit(folder: Path, *, spec: DeviceSpec, protocol: MeasureProtocol) -> 
             continue
         try:
             run = read_run(
-                read_log(log),
-                times=read_log(times),
+                _run_file(log),
+                times=_run_file(times),
                 protocol=protocol,
                 version=spec.runtime_version,
             )
@@ -170,18 +169,15 @@ def import_kit(folder: Path, *, spec: DeviceSpec, protocol: MeasureProtocol) -> 
     return KitResults(tuple(models), tuple(missing))
 
 
-def read_log(path: Path) -> str:
-    """Read what ``trtexec`` printed or wrote; bytes that are no UTF-8 are replaced.
+def _run_file(path: Path) -> Path:
+    """Refuse a file of a run that is none or leads elsewhere; it is read as a stream, whatever its size.
 
     Raises:
-        NuwaError: If it is larger than any run of this protocol leaves, or leads out of the kit's folder.
+        NuwaError: If it is no plain file of the kit's folder.
     """
     if path.is_symlink() or not path.is_file():
         raise NuwaError(f"{path.name} is no plain file")
-    size = path.stat().st_size
-    if size > MAX_TIMES_BYTES:
-        raise NuwaError(f"{path.name} has {size} bytes, at most {MAX_TIMES_BYTES} are read")
-    return path.read_text(encoding="utf-8", errors="replace")
+    return path
 
 
 def read_manifest(folder: Path, *, spec: DeviceSpec, protocol: MeasureProtocol) -> list[KitFile]:

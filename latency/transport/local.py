@@ -1,5 +1,6 @@
 """This machine as a board: for running on the board itself, and inside its container."""
 
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -20,18 +21,21 @@ class LocalTransport:
     def address(self) -> str:
         return "localhost"
 
-    def run(self, argv: Sequence[str], *, timeout_s: float) -> CommandResult:
+    def run(self, argv: Sequence[str], *, timeout_s: float, output_path: Path | None = None) -> CommandResult:
         """Run a command; see ``nuwa_search.core.transport.Transport``."""
         try:
-            done = subprocess.run(
-                list(argv),
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
-                encoding="utf-8",
-                errors="replace",
-                stdin=subprocess.DEVNULL,
-            )
+            with contextlib.ExitStack() as opened:
+                target = subprocess.PIPE if output_path is None else opened.enter_context(output_path.open("wb"))
+                done = subprocess.run(
+                    list(argv),
+                    stdout=target,
+                    stderr=subprocess.PIPE,
+                    timeout=timeout_s,
+                    check=False,
+                    encoding="utf-8",
+                    errors="replace",
+                    stdin=subprocess.DEVNULL,
+                )
         except subprocess.TimeoutExpired as error:
             raise CommandTimeoutError(f"{argv[0]} took longer than {timeout_s:.0f} s here") from error
         except FileNotFoundError:
@@ -39,7 +43,7 @@ class LocalTransport:
         except PermissionError:
             return CommandResult(126, "", f"{argv[0]}: permission denied")
         code = done.returncode if done.returncode >= 0 else 128 + signal.Signals(-done.returncode).value
-        return CommandResult(code, done.stdout, done.stderr)
+        return CommandResult(code, done.stdout or "", done.stderr)
 
     def put(self, local: Path, remote: str) -> None:
         _copy(local, Path(remote))

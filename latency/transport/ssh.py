@@ -101,9 +101,10 @@ class SshTransport:
     def address(self) -> str:
         return str(self._address)
 
-    def run(self, argv: Sequence[str], *, timeout_s: float) -> CommandResult:
+    def run(self, argv: Sequence[str], *, timeout_s: float, output_path: Path | None = None) -> CommandResult:
         """Run a command; see ``nuwa_search.core.transport.Transport``."""
-        return self._call(self._run(shlex.join(argv), timeout_s=timeout_s), timeout_s=timeout_s + _SHORT_TIMEOUT_S)
+        work = self._run(shlex.join(argv), timeout_s=timeout_s, output_path=output_path)
+        return self._call(work, timeout_s=timeout_s + _SHORT_TIMEOUT_S)
 
     def put(self, local: Path, remote: str) -> None:
         """Copy a file there; see ``nuwa_search.core.transport.Transport``."""
@@ -196,11 +197,12 @@ class SshTransport:
         self._connection = await asyncssh.connect(self._address.host, **options)
         return self._connection
 
-    async def _run(self, command: str, *, timeout_s: float) -> CommandResult:
+    async def _run(self, command: str, *, timeout_s: float, output_path: Path | None) -> CommandResult:
         import asyncssh
 
         connection = await self._connected()
-        process = await connection.create_process(command, stdin=asyncssh.DEVNULL, errors="replace")
+        target = asyncssh.PIPE if output_path is None else str(output_path)
+        process = await connection.create_process(command, stdin=asyncssh.DEVNULL, stdout=target, errors="replace")
         try:
             done = await asyncio.wait_for(process.wait(check=False), timeout_s)
         except TimeoutError as error:

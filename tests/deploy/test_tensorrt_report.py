@@ -1,22 +1,38 @@
 """Reports, times and profiles: every release's format, and nothing wrong from anything broken."""
 
+import csv
 import json
 import random
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from nuwa_search.core.device import LatencyStats, MeasureProtocol
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.deploy.tensorrt.failures import failure_error, read_failure
-from nuwa_search.deploy.tensorrt.profile import kernels_from_profile, layer_kind
-from nuwa_search.deploy.tensorrt.report import CutOffError, parse_report, read_trtexec_version
+from nuwa_search.deploy.tensorrt.json_stream import list_entries
+from nuwa_search.deploy.tensorrt.layer_kind import layer_kind, operators_from_model
+from nuwa_search.deploy.tensorrt.profile import kernels_from_profile
+from nuwa_search.deploy.tensorrt.report import (
+    CutOffError,
+    Summary,
+    TrtexecReport,
+    parse_report,
+    read_trtexec_version,
+)
 from nuwa_search.deploy.tensorrt.results import read_run
-from nuwa_search.deploy.tensorrt.times import stats_from_times
+from nuwa_search.deploy.tensorrt.times import stats_from_times, trtexec_rank, trtexec_stats
+from nuwa_search.deploy.tensorrt.version import TrtVersion
 from tests.support.standin_runs import StandinRun, run_standin
 
 VERSIONS = ["8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.1", "10.3.0", "11.4.0"]
+T = TypeVar("T")
 PROTOCOL = MeasureProtocol(warmup_ms=100, min_duration_ms=1000, min_repetitions=20)
 
 
@@ -73,6 +89,144 @@ def test_warmup_inferences_are_never_counted(nano: StandinRun) -> None:
         row["computeMs"] = row["endComputeMs"] - row["startComputeMs"] + 0.0
         row["latencyMs"] *= 50
     assert read(nano, times=json.dumps(rows)) == read(nano)
+
+
+def test_statistics_by_hand() -> None:
+    stats = trtexec_stats(np.array([4.0, 1.0, 3.0, 2.0]))
+    assert (stats.median, stats.mean, stats.min, stats.max) == (2.5, 2.5, 1.0, 4.0)
+    assert stats.p90 == 4.0  # a sample, never interpolated: int(0.1 * 4) = 0 are left out
+    assert stats.cv == pytest.approx(np.sqrt(1.25) / 2.5)
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 9, 10, 19, 20, 99, 100, 101, 199, 200, 333, 1000, 1001])
+@pytest.mark.parametrize("percent", [0.5, 50, 90, 95, 99, 99.9, 100])
+def test_percentiles_follow_the_rule_of_the_report(percent: float, num: int) -> None:
+    """Brute force over the same rule: drop from the top while fewer are dropped than the float product allows."""
+    allowed = np.float32(np.float32(1) - np.float32(percent) / np.float32(100)) * np.float32(num)
+    kept = list(range(num))
+    while len(kept) > 1 and num - len(kept) + 1 <= allowed:
+        kept.pop()
+    assert trtexec_rank(percent, num=num) == kept[-1]
+
+
+def test_the_99th_of_100_is_the_largest() -> None:
+    """1 - 0.99 is less than 0.01 in 32 bits, so trtexec leaves out none of 100."""
+    assert trtexec_stats(np.arange(1.0, 101.0)).p99 == 100.0
+    assert trtexec_stats(np.arange(1.0, 202.0)).p99 == 199.0
+
+
+def test_printed_percentiles_are_compared(nano: StandinRun) -> None:
+    report = parse_report(nano.log)
+    assert report.compute is not None
+    ((percent, printed),) = report.compute.percentiles
+    assert (percent, printed) == (99.0, pytest.approx(read(nano).p99, rel=1e-5))
+    line = next(line for line in nano.log.splitlines() if "GPU Compute Time:" in line)
+    wrong = line.rsplit("= ", 1)[0] + f"= {report.compute.median:.6g} ms"
+    with pytest.raises(CutOffError, match="99 % percentile"):
+        read(nano, log=nano.log.replace(line, wrong))
+
+
+def test_an_old_tensorrt_is_named_and_never_called_cut_off() -> None:
+    """TensorRT 7 prints no version in its header."""
+    log = (
+        "&&&& RUNNING TensorRT.trtexec # ./trtexec --onnx=m.onnx\n[I] Host latency\n&&&& PASSED TensorRT.trtexec # ./t"
+    )
+    for broken in (log, log[:60]):
+        with pytest.raises(NuwaError, match="TensorRT 7 or older") as caught:
+            parse_report(broken)
+        assert not isinstance(caught.value, CutOffError)
+        assert "JetPack 4.6" in caught.value.hint
+        with pytest.raises(NuwaError, match="TensorRT 7 or older"):
+            read_trtexec_version(broken)
+    with pytest.raises(NuwaError, match=r"7\.1\.3 is outside the known range"):
+        parse_report(log.replace("trtexec #", "trtexec [TensorRT v7103] #", 1))
+
+
+class TestStreams:
+    def test_files_and_texts_read_the_same(self, nano: StandinRun, tmp_path: Path) -> None:
+        paths = [tmp_path / name for name in ("log", "times", "profile-log", "profile")]
+        for path, text in zip(paths, (nano.log, nano.times, nano.profile_log, nano.profile), strict=True):
+            path.write_text(text)
+        log, times, profile_log, profile = paths
+        from_files = read_run(
+            log, times=times, protocol=PROTOCOL, version="8.2.1", profile_log=profile_log, profile=profile
+        )
+        from_texts = read_run(
+            nano.log, times=nano.times, protocol=PROTOCOL, version="8.2.1", profile_log=nano.profile_log,
+            profile=nano.profile,
+        )  # fmt: skip
+        assert from_files == from_texts
+
+    @pytest.mark.parametrize("end", ["\n", ""])
+    def test_memory_does_not_grow_with_the_log(self, nano: StandinRun, tmp_path: Path, end: str) -> None:
+        """16 MB of verbose lines, or of one endless line, before the summary."""
+        path = tmp_path / "log"
+        head, mark, tail = nano.log.partition("[11/20/2021-12:00:00] [I] Starting inference")
+        with path.open("w") as file:
+            file.write(head)
+            for _ in range(160_000):
+                file.write("[V] [TRT] Tactic: 0x0000000000000005 Time: 0.0123 " + "x" * 50 + end)
+            file.write("\n" + mark + tail)
+        assert path.stat().st_size > 15_000_000
+        report, peak_mb = measured_memory(lambda: parse_report(path))
+        assert report == parse_report(nano.log)
+        assert peak_mb < 2
+        failure, peak_mb = measured_memory(lambda: read_failure(path, returncode=1))
+        assert (failure.kind, peak_mb < 2) == ("unknown", True)
+
+    def test_times_take_two_numbers_an_inference(self, tmp_path: Path) -> None:
+        num = 50_000
+        path = tmp_path / "times"
+        with path.open("w") as file:
+            for i in range(num):
+                row = {"startComputeMs": 2.0 * i, "endComputeMs": 2.0 * i + 1, "computeMs": 1.0, "latencyMs": 1.5}
+                file.write(("[\n  " if i == 0 else ", ") + json.dumps(row) + "\n")
+            file.write("]\n")
+        ones, halves = Summary(1, 1, 1, 1), Summary(1.5, 1.5, 1.5, 1.5)
+        report = TrtexecReport(
+            TrtVersion(8, 6, 1), None, None, None, None, num_timed=num, latency=halves, compute=ones, enqueue=ones
+        )
+        (stats, samples), peak_mb = measured_memory(lambda: stats_from_times(path, report=report, transfers=False))
+        assert (stats.median, stats.p99, samples) == (1.0, 1.0, num)
+        assert peak_mb < 6 * 8 * num / 2**20 + 1  # columns, their sorted copies and one chunk; the file is 4 MB
+
+    @pytest.mark.parametrize("size", [1, 2, 7, 64])
+    def test_entries_do_not_depend_on_where_the_file_is_cut_into_pieces(
+        self, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        monkeypatch.setattr("nuwa_search.deploy.tensorrt.json_stream._CHUNK", size)
+        entries = [{"name": 'a "b" ] }, {', "x": [1.5e-3, {"y": None}]}, {}, {"z": "\u00e9\n"}]
+        for text in (json.dumps(entries), json.dumps(entries, indent=2), " [ " + json.dumps(entries)[1:] + "\n\n"):
+            assert list(list_entries(text, what="it", max_entries=9)) == entries
+        assert list(list_entries("[ ]", what="it", max_entries=9)) == []
+        for broken in (
+            "",
+            "{}",
+            "[{}",
+            "[{},]",
+            "[{} {}]",
+            "[{}] x",
+            "[,{}]",
+            '[{"a": NaN}]',
+            "[" * 100_000,
+            "[{}" + ", {}" * 9 + "]",
+        ):
+            with pytest.raises(CutOffError):
+                list(list_entries(broken, what="it", max_entries=9))
+
+
+def measured_memory(call: Callable[[], T]) -> tuple[T, float]:
+    """Run something; return its answer and the most memory it held at once, in MiB."""
+    tracemalloc.start()
+    try:
+        return call(), tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def make_graph(nodes: list[tuple[str, str]]) -> onnx.ModelProto:
+    made = [helper.make_node(op, [f"t{i - 1}"], [f"t{i}"], name) for i, (op, name) in enumerate(nodes)]
+    return helper.make_model(helper.make_graph(made, "g", [], []))
 
 
 class TestBroken:
@@ -206,10 +360,31 @@ class TestProfile:
             ("ReduceMean_12", "reduce"),
             ("GlobalAveragePool_9", "pool"),
             ("something", "other"),
+            ("/prelude/MatMul", "matmul"),
+            ("/relu_block/Conv", "convolution"),
+            ("/conv_stem/Add", "pointwise"),
+            ("/softmax_scale/Mul", "pointwise"),
+            ("/addition/Softmax", "softmax"),
+            ("/blocks.0/attn/qkv/MatMul_1 + /blocks.0/attn/qkv/Add", "matmul"),
+            ("(Unnamed Layer* 7) [Matrix Multiply]", "matmul"),
+            ("(Unnamed Layer* 9) [ElementWise]", "pointwise"),
+            ("node_linear_3", "matmul"),
+            ("node_layer_norm_1", "reduce"),
+            ("__myl_AddMulSoft_myl3_4", "region"),
+            ("/pool_conv_relu/scores", "other"),
         ],
     )
     def test_kinds(self, name: str, kind: str) -> None:
         assert layer_kind(name) == kind
+
+    def test_kinds_follow_the_operators_of_the_model_where_it_is_at_hand(self) -> None:
+        """Names that a person gave say nothing; the node behind them does."""
+        model = make_graph([("Gemm", "block.relu"), ("Relu", "block.conv"), ("Softmax", "")])
+        operators = operators_from_model(model)
+        assert layer_kind("block.relu", operators=operators) == "matmul"
+        assert layer_kind("block.conv", operators=operators) == "pointwise"
+        assert layer_kind("block.relu + block.conv", operators=operators) == "matmul"
+        assert layer_kind("node_of_t2", operators=operators) == "softmax"
 
 
 class TestFailures:
@@ -241,3 +416,61 @@ class TestFailures:
         assert error.exit_code == exit_code
         assert isinstance(error, OutsideError) == (exit_code == 3)
         assert error.hint
+
+    def test_public_logs_are_read_as_a_person_reads_them(self, shared: Path) -> None:
+        with (shared / "data" / "board_logs" / "failures.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 21
+        for row in rows:
+            failure = read_failure(row["trtexec_output"], returncode=int(row["exit_code"]))
+            assert failure.kind in row["what_a_person_reads"].split("/"), row["case"]
+            assert failure.hint
+
+    @pytest.mark.parametrize(
+        ("text", "code", "kind", "way_out"),
+        [
+            ("[E] 1: [TRT] CUDA initialization failure with error: 2", 1, "out_of_memory", "swap"),
+            ("[E] 6: CUDA initialization failure with error: 35. Please check", 1, "installation", "nvidia-jetpack"),
+            ("[E] Error Code 1: Cudnn (CUDNN_STATUS_ALLOC_FAILED)", 1, "out_of_memory", "swap"),
+            ("trtexec: error while loading shared libraries: libnvinfer.so.8", 127, "installation", "reinstall"),
+            ("libgomp.so.1: cannot allocate memory in static TLS block", 1, "installation", "reinstall"),
+            ("", 127, "installation", "reinstall"),
+            ("sh: 1: /usr/src/tensorrt/bin/trtexec: Permission denied", 126, "permission", "ls -l"),
+            ("NvRmMemInitNvmap failed with Permission denied", 1, "permission", "video"),
+            ("[E] [TRT] 2: [helpers.cpp::smVerHex2Dig::541] (Unsupported SM: 0x809)", 1, "unknown-board", "JetPack"),
+            ("[E] Error[1]: Error Code 1: Cuda Runtime (unspecified launch failure)", 1, "cuda", "dmesg"),
+            ("[E] [TRT] INVALID_CONFIG: The engine plan file is generated on an incompatible device", 1, "engine", "b"),
+            ("[E] Platform specific tag mismatch detected. TensorRT plan files are only supported", 1, "engine", "b"),
+            ("[E] [TRT] coreReadArchive.cpp (32) - Serialization Error in verifyHeader: 0", 1, "engine", "build"),
+            ("[E] 4: [network.cpp::validate::2738] Network must have at least one output", 1, "model", "export"),
+            ('[E] Cannot find input tensor with name "x" in the engine bindings!', 1, "options", "shapes"),
+            ("", 139, "crash", "dmesg"),
+            ("Aborted (core dumped)", 134, "crash", "dmesg"),
+            ("[E] odd", 134, "crash", "dmesg"),
+            ("[I] fine\n[E] odd", 1, "unknown", "--debug"),
+            ("[E] CUDA driver version is insufficient for CUDA runtime version", 1, "installation", "nvidia-jetpack"),
+        ],
+    )
+    def test_further_messages_of_the_same_kinds(self, text: str, code: int, kind: str, way_out: str) -> None:
+        failure = read_failure(text, returncode=code)
+        assert failure.kind == kind
+        assert way_out in failure.hint
+
+    def test_a_layer_without_a_kernel_is_out_of_memory_only_if_memory_ran_short_for_it(self) -> None:
+        warning = "[W] [TRT] Skipping tactic 8 due to insuficient memory on requested size of 4364"
+        lost = "[E] Error[10]: Internal Error (Could not find any implementation for node /head/ArgMax.)"
+        other = ["[I] [TRT] something else"] * 12
+        near = read_failure("\n".join([*other, warning, lost]), returncode=1)
+        assert (near.kind, near.line.startswith("[W]")) == ("out_of_memory", True)
+        far = read_failure("\n".join([warning, *other, lost]), returncode=1)
+        assert (far.kind, "memory ran short earlier" in far.hint) == ("model", True)
+        assert read_failure(lost, returncode=1).kind == "model"
+        small = "[W] [TRT] Some tactics do not have sufficient workspace memory to run"
+        assert "larger --workspace-mb" in read_failure(f"{small}\n{lost}", returncode=1).hint
+
+    def test_a_failure_under_an_old_tensorrt_says_so(self) -> None:
+        text = "&&&& RUNNING TensorRT.trtexec # ./trtexec\n[E] [TRT] onnx2trt_utils.cpp:467: Found unsupported datatype"
+        failure = read_failure(text, returncode=1)
+        assert failure.kind == "model"
+        assert "TensorRT 7 or older" in failure.line
+        assert "JetPack 4.6" in failure.hint

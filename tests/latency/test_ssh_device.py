@@ -199,8 +199,25 @@ class TestPlan:
             rig.measure()
         assert rig.board.num_commands(BUILD) == 0
 
+    def test_a_tensorrt_7_is_named_not_tried_again(self, rig: Rig) -> None:
+        rig.board.trtexec.write_text('#!/bin/sh\necho "&&&& RUNNING TensorRT.trtexec # $0 $*"\n')
+        with pytest.raises(NuwaError, match="TensorRT 7 or older") as caught:
+            rig.measure()
+        assert caught.value.exit_code == 2
+        assert rig.slept_s == 0
+        version = {finding.name: finding for finding in rig.device().doctor()}["TensorRT version"]
+        assert (version.is_ok, "JetPack 4.6" in version.mend) == (False, True)
+
 
 class TestState:
+    def test_a_board_without_a_rail_for_all_of_it_is_said(self, rig: Rig) -> None:
+        rig.board.set_file("sys/bus/i2c/drivers/ina3221x/1-0040/iio:device0/rail_name_0", "GPU\n")
+        rig.board.set_file("sys/bus/i2c/drivers/ina3221x/1-0040/iio:device0/in_power0_input", "310\n")
+        result = rig.measure()
+        assert result.state["power_rails_mw_before"] == "GPU 310"
+        assert "power_in_mw_before" not in result.state
+        assert any("no rail of this board" in warning for warning in result.warnings)
+
     def test_clocks_are_pinned_where_the_user_may(self, rig: Rig) -> None:
         rig.board.set_file("sys/devices/gpu.0/devfreq/57000000.gpu/min_freq", "76800000\n")
         (rig.board.root / "may_sudo").touch()

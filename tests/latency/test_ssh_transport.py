@@ -2,6 +2,7 @@
 
 import shutil
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,21 @@ class TestContract:
         result = transport.run(["sh", "-c", "echo out; echo err >&2; exit 7"], timeout_s=10)
         assert (result.returncode, result.stdout, result.stderr) == (7, "out\n", "err\n")
         assert result.output == "out\nerr\n"
+
+    def test_output_goes_to_a_file_without_passing_through_memory(self, transport: Transport, tmp_path: Path) -> None:
+        path = tmp_path / "output"
+        line = "echo err >&2; head -c 20000000 /dev/zero | tr '\\0' x; exit 7"
+        transport.run(["true"], timeout_s=10)
+        tracemalloc.start()
+        try:
+            result = transport.run(["sh", "-c", line], timeout_s=30, output_path=path)
+            peak_mb = tracemalloc.get_traced_memory()[1] / 2**20
+        finally:
+            tracemalloc.stop()
+        assert (result.returncode, result.stdout, result.stderr) == (7, "", "err\n")
+        assert path.stat().st_size == 20_000_000
+        # The server of the SSH case lives in this process and holds the whole output once, as bytes.
+        assert peak_mb < (5 if isinstance(transport, LocalTransport) else 50)
 
     def test_arguments_are_quoted_not_interpreted(self, transport: Transport) -> None:
         assert transport.run(["printf", "%s", NASTY], timeout_s=10).stdout == NASTY

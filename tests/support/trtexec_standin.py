@@ -11,6 +11,7 @@ named after a fault makes it happen (a number inside: that many times).
 """
 
 import os
+import struct
 import sys
 import time
 
@@ -240,11 +241,20 @@ def summary(name: str, values: list[float]) -> None:
     n = len(ordered)
     median = ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
     percents = (99,) if VERSION < (8, 5) else (90, 95, 99)
-    tail = ", ".join(f"percentile({p}%) = {ordered[max(n - 1 - int((1 - p / 100) * n), 0)]:.6g} ms" for p in percents)
+    tail = ", ".join(f"percentile({p}%) = {ordered[rank(p, n)]:.6g} ms" for p in percents)
     info(
         f"{name}: min = {ordered[0]:.6g} ms, max = {ordered[-1]:.6g} ms, mean = {sum(values) / n:.6g} ms, "
         f"median = {median:.6g} ms, {tail}"
     )
+
+
+def rank(percent: int, n: int) -> int:
+    """Which of n ascending values trtexec prints as a percentile: C++ floats round after every operation."""
+    return max(n - 1 - int(float32(float32(1 - float32(percent / 100)) * n)), 0)
+
+
+def float32(value: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def write_times(rows: list[dict[str, float]], path: str) -> None:
