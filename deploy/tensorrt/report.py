@@ -149,7 +149,8 @@ class _Reading:
             self._take_mark(line)
         if metric := _METRIC.search(line):
             percentiles = tuple((float(m[1]), _number(m[2])) for m in _PERCENTILE.finditer(line))
-            self.metrics[metric[1]] = Summary(*(_number(metric[i]) for i in range(2, 6)), percentiles=percentiles)
+            low, high, mean, median = (_number(metric[i]) for i in range(2, 6))
+            self.metrics[metric[1]] = Summary(low, high, mean, median, percentiles)
         elif warmup := _WARMUP.search(line):
             self.num_warmup = int(warmup[1])
         elif trace := _TRACE.search(line):
