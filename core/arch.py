@@ -12,7 +12,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.identity import hashed_values, later_defaults
 from nuwa_search.core.records import record_from_dict
 
-GlobalPool = Literal["token", "avg", "dist"]
+GlobalPool = Literal["token", "avg", "dist", "token_avg"]
 NormKind = Literal["layernorm", "rmsnorm"]
 FinalNorm = Literal["before_pool", "after_pool", "none"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
@@ -97,7 +97,8 @@ class Arch:
         in_chans: Input channels.
         num_prefix_tokens: Class, distillation and register tokens before the patch tokens.
         global_pool: ``token`` reads the first token, ``avg`` the mean over patch tokens, ``dist`` the
-            first two tokens through one head over their concatenation (distilled DeiT).
+            first two tokens through one head over their concatenation (distilled DeiT), ``token_avg`` the first
+            token beside the mean over patch tokens (DINOv2's classifier).
         qkv_bias: Whether query, key and value have biases.
         norm: Kind of all norms; cutting ``embed_dim`` by rotation turns layernorm into rmsnorm.
         norm_eps: Epsilon of all norms inside the blocks.
@@ -132,11 +133,13 @@ class Arch:
             raise NuwaError(
                 f"arch needs patch_size to divide img_size, found {self.patch_size} and {self.img_size}", hint=_HINT
             )
-        needed = {"token": 1, "dist": 2, "avg": 0}.get(self.global_pool)
+        needed = {"token": 1, "dist": 2, "avg": 0, "token_avg": 1}.get(self.global_pool)
         if needed is None or self.num_prefix_tokens < needed:
             raise NuwaError(
                 f"pooling {self.global_pool!r} cannot work with {self.num_prefix_tokens} prefix tokens", hint=_HINT
             )
+        if self.global_pool == "token_avg" and self.final_norm == "after_pool":
+            raise NuwaError("pooling 'token_avg' cannot work with a norm after pooling", hint=_HINT)
         checked.finite(self.norm_eps, "arch: norm_eps", above=0, high=1)
         choices = {"norm": NormKind, "final_norm": FinalNorm, "act": Activation}
         for name, kind in choices.items():
@@ -159,7 +162,7 @@ class Arch:
 
     @property
     def head_in_features(self) -> int:
-        return self.embed_dim * (2 if self.global_pool == "dist" else 1)
+        return self.embed_dim * (2 if self.global_pool in ("dist", "token_avg") else 1)
 
     def compact(self) -> "Arch":
         """Return the same shape without the entries of blocks that are gone."""

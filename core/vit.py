@@ -142,6 +142,9 @@ class PlainViT(nn.Module):
         """Map the residual stream (B, N, C) to features (B, head_in_features), norms included."""
         if self.arch.global_pool == "avg":
             x = self.norm(x)[:, self.arch.num_prefix_tokens :].mean(dim=1)
+        elif self.arch.global_pool == "token_avg":
+            x = self.norm(x)
+            x = torch.stack([x[:, 0], x[:, self.arch.num_prefix_tokens :].mean(dim=1)], dim=1)
         elif self.arch.global_pool == "dist":
             x = self.norm(x[:, :2])
         else:

@@ -111,7 +111,7 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
 
 def _last_attention(arch: Arch) -> int | None:
     """Find the block after whose attention only the pooled tokens matter; None where all do, or none has any."""
-    if arch.global_pool == "avg":
+    if arch.global_pool in ("avg", "token_avg"):
         return None
     return max((i for i, block in enumerate(arch.blocks) if block.has_attn), default=None)
 

@@ -11,6 +11,8 @@ def pooled_tokens(arch: Arch) -> tuple[int, int]:
     """Say which tokens pooling reads: first, and one past the last."""
     if arch.global_pool == "avg":
         return arch.num_prefix_tokens, arch.num_tokens
+    if arch.global_pool == "token_avg":
+        return 0, arch.num_tokens
     return 0, 2 if arch.global_pool == "dist" else 1
 
 
@@ -28,6 +30,11 @@ def write_pool(g: GraphWriter, x: Stream, arch: Arch, vit: FoldedViT) -> str:
         x = _write_mean(g, x, arch.embed_dim)
     if arch.global_pool == "dist":
         return g.reshape(x.name, (x.batch, 2 * arch.embed_dim), "pool.joined")
+    if arch.global_pool == "token_avg":
+        token = x.tokens(g, 0, 1, "pool.token")
+        patches = x.tokens(g, arch.num_prefix_tokens, arch.num_tokens, "pool.rest")
+        mean = _write_mean(g, patches, arch.embed_dim)
+        return g.node("Concat", [token.name, mean.name], "pool.joined", axis=1)
     return x.name
 
 

@@ -26,7 +26,7 @@ def timm_args(arch: Arch) -> dict[str, int | float | bool | str]:
         (len(set(arch.blocks)) > 1, "its blocks differ"),
         (not (block.has_attn and block.has_mlp), "a branch is gone"),
         (not block.qk_dim == block.v_dim == head_dim, "its heads do not fill the width"),
-        (arch.global_pool == "dist", "it pools two tokens"),
+        (arch.global_pool in ("dist", "token_avg"), "its head reads two tokens"),
         (arch.norm != "layernorm", f"its norm is {arch.norm}"),
         (arch.norm_eps != TIMM_NORM_EPS, f"the eps of its norms is {arch.norm_eps:g}"),
         (arch.final_norm == "none", "it has no final norm"),

@@ -21,6 +21,7 @@ FAMILIES: dict[str, Arch] = {
     "avg": dataclasses.replace(_PLAIN, global_pool="avg", final_norm="after_pool", num_prefix_tokens=0),
     "avg_before": dataclasses.replace(_PLAIN, global_pool="avg", num_prefix_tokens=1),
     "dist": dataclasses.replace(_PLAIN, global_pool="dist", num_prefix_tokens=2),
+    "token_avg": dataclasses.replace(_PLAIN, global_pool="token_avg", num_prefix_tokens=3),
     "dist_after": dataclasses.replace(_PLAIN, global_pool="dist", num_prefix_tokens=2, final_norm="after_pool"),
     "registers": dataclasses.replace(_PLAIN, num_prefix_tokens=5),
     "registers_avg": dataclasses.replace(_PLAIN, global_pool="avg", final_norm="after_pool", num_prefix_tokens=4),

@@ -30,6 +30,7 @@ FAMILIES = {
     "no_qkv_bias": {"qkv_bias": False},
     "pre_norm": {"pre_norm": True},
     "distilled": None,
+    "token_avg": {"reg_tokens": 1, "no_embed_class": True},
 }
 PREPROCESS = Preprocess(img_size=16)
 
@@ -44,7 +45,16 @@ def make_model(family: str, *, seed: int = 0) -> PlainViT:
                 value += 0.3 * torch.randn_like(value)  # biases and norms of a trained net are not 0 and 1
             else:
                 value += torch.randn_like(value) / value[0].numel() ** 0.5
-    return plain_from_timm(timm_model.eval(), name=family)
+    plain = plain_from_timm(timm_model.eval(), name=family)
+    return with_joined_pool(plain) if family == "token_avg" else plain
+
+
+def with_joined_pool(model: PlainViT) -> PlainViT:
+    """The same ViT with DINOv2's classifier: its head reads the class token beside the mean of the patches."""
+    out = PlainViT(dataclasses.replace(model.arch, global_pool="token_avg"))
+    head = torch.randn(model.arch.num_classes, out.arch.head_in_features) / model.arch.embed_dim**0.5
+    out.load_state_dict(model.state_dict() | {"head.weight": head})
+    return out.eval()
 
 
 def make_split(count: int = 60, *, seed: int = 1, num_classes: int = 5) -> SplitTensors:
