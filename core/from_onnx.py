@@ -180,7 +180,8 @@ class _Graph:
 
     def _is_parameter(self, name: str) -> bool:
         tensor = self.constants[name]
-        return tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16) and "." in name
+        is_real = tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+        return is_real and "." in name and not name.startswith("/")  # a slash: a constant of the graph, no parameter
 
     def norm(self, weight: str) -> tuple[str, str, float] | None:
         """Input, output and epsilon of the layer norm whose scale is the constant ``weight``."""
