@@ -78,10 +78,7 @@ def test_features_are_those_of_the_graph(build, dynamo, tmp_path):
     images = torch.randn(3, 3, vit.arch.img_size, vit.arch.img_size)
     with torch.inference_mode():
         mine = vit.norm(vit.forward_features(images))
-        if build is dinov2:
-            wanted = model.backbone(images).last_hidden_state
-        else:
-            wanted = model.forward_features(images)
+        wanted = model.backbone(images).last_hidden_state if build is dinov2 else model.forward_features(images)
     assert (mine - wanted).norm() / wanted.norm() < 1e-5
     assert found.num_left_out == (2 if build is dinov2 else 0) or dynamo
     if build is dinov2:
