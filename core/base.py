@@ -32,7 +32,7 @@ class Base:
     Args:
         name: What the user called it.
         model: In FP32 and evaluation mode.
-        label_names: One name per output.
+        label_names: One name per output; empty where it came without a classifier.
         preprocess: How its images are made.
         base_id: Hash of its arch and tensors.
         search_hashes: ``ImageSet.hashes`` of images held out when it was trained; empty when unknown.
@@ -48,6 +48,11 @@ class Base:
     @property
     def arch(self) -> Arch:
         return self.model.arch
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it came with a classifier; without one its model ends in a stand-in of zeros."""
+        return bool(self.label_names)
 
     def with_pipeline(self, version: int) -> "Base":
         """Return the same base with its images made as that version of the preprocessing makes them."""
@@ -154,8 +159,11 @@ def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: froze
     config: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
     given = label_names or config.get("label_names")
     where = f"base {name!r}"
-    labels = checked_names(given, where=where) if given else _imagenet_labels(plain.arch.num_classes)
-    if len(labels) != plain.arch.num_classes:
+    has_head = isinstance(cast(Any, model).head, nn.Linear)
+    labels: tuple[str, ...] = ()
+    if has_head:
+        labels = checked_names(given, where=where) if given else _imagenet_labels(plain.arch.num_classes)
+    if has_head and len(labels) != plain.arch.num_classes:
         raise NuwaError(
             f"base {name!r} has {plain.arch.num_classes} outputs but {len(labels)} label names",
             hint="give config.json one name in label_names per output",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nuwa_search.core.arch import Activation, Arch, BlockSpec, FinalNorm, GlobalPool
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.from_roles import NO_HEAD_CLASSES
 from nuwa_search.core.vit import PlainViT
 
 SUPPORTED = "timm's VisionTransformer and VisionTransformerDistilled with absolute positions"
@@ -23,6 +24,8 @@ SUPPORTED = "timm's VisionTransformer and VisionTransformerDistilled with absolu
 
 def plain_from_timm(model: nn.Module, *, name: str) -> PlainViT:
     """Copy a timm model into ``PlainViT``; outputs agree to rounding in evaluation mode.
+
+    A model without a classifier (``num_classes=0``) gets a stand-in head of zeros; its features are what counts.
 
     Args:
         model: The timm model.
@@ -52,8 +55,8 @@ def _require_supported(model: VisionTransformer, name: str) -> None:
         raise _refuse(name, "it normalises patch embeddings")
     if model.global_pool not in ("token", "avg") or model.attn_pool is not None or model.pool_include_prefix:
         raise _refuse(name, f"it pools by {model.global_pool!r}")
-    if not isinstance(model.head, nn.Linear):
-        raise _refuse(name, "it has no classifier head")
+    if not isinstance(model.head, nn.Linear | nn.Identity):
+        raise _refuse(name, f"its head is a {type(model.head).__name__}")
     grid, patch = model.patch_embed.grid_size, model.patch_embed.patch_size
     if grid is None or grid[0] != grid[1] or patch[0] != patch[1]:
         raise _refuse(name, f"its images or patches are not square (grid {grid}, patch {patch})")
@@ -108,7 +111,7 @@ def _arch_of(vit: VisionTransformer, name: str) -> Arch:
     return Arch(
         blocks=blocks,
         embed_dim=vit.embed_dim,
-        num_classes=vit.head.out_features,
+        num_classes=vit.head.out_features if isinstance(vit.head, nn.Linear) else NO_HEAD_CLASSES,
         img_size=vit.patch_embed.img_size[0],
         patch_size=vit.patch_embed.patch_size[0],
         in_chans=vit.in_chans,
@@ -151,7 +154,10 @@ def _tensors_of(vit: VisionTransformer, arch: Arch) -> dict[str, Tensor]:
             out[f"{key}.weight"] = weight * gamma[:, None]
             out[f"{key}.bias"] = out.get(f"{key}.bias", torch.zeros(arch.embed_dim)) * gamma
         out.setdefault(f"blocks.{i}.mlp.fc1.bias", torch.zeros(arch.blocks[i].mlp_width))
-    if arch.global_pool == "dist":
+    if not isinstance(vit.head, nn.Linear):
+        out["head.weight"] = torch.zeros(NO_HEAD_CLASSES, arch.head_in_features)
+        out["head.bias"] = torch.zeros(NO_HEAD_CLASSES)
+    elif arch.global_pool == "dist":
         out["head.weight"] = torch.cat([source["head.weight"], source["head_dist.weight"]], dim=1) / 2
         out["head.bias"] = (source["head.bias"] + source["head_dist.bias"]) / 2
     return out

@@ -2,14 +2,19 @@
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from nuwa_search.core.arch import GlobalPool
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, normalise
+from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, normalise, top1
 from nuwa_search.core.vit import PlainViT
 
+POOLS: tuple[GlobalPool, ...] = ("token", "avg", "token_avg")
+"""What a fitted head may read, simplest first: the class token, the mean of the patch tokens, or both."""
 RIDGE = 1e-2
 """Ridge relative to the mean diagonal of the features' Gram matrix."""
 
@@ -50,10 +55,73 @@ def fit_head(model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, nu
         preprocess: Of the base.
         num_classes: Outputs of the new head.
     """
-    features = features_of(model, split.images, preprocess).double()
+    weight, bias = _ridge(features_of(model, split.images, preprocess).double(), split.labels, num_classes)
+    return with_head(model, weight, bias)
+
+
+def choose_head(
+    model: PlainViT, train: SplitTensors, search: SplitTensors, preprocess: Preprocess, *, num_classes: int
+) -> PlainViT:
+    """Fit a head on each kind of pooling to the training images and keep the one best on the search images.
+
+    Best is the largest top1, and among equals the one that reads least. For a base that came without a head, and
+    so without a pooling of its own. The images pass through the base once.
+
+    Args:
+        model: The base.
+        train: Images to fit on, labels 0..num_classes-1.
+        search: Images to choose on.
+        preprocess: Of the base.
+        num_classes: Outputs of the head.
+    """
+    arch = model.arch
+    kinds = [
+        pool
+        for pool in POOLS
+        if (pool == "avg" or arch.num_prefix_tokens) and (pool != "token_avg" or arch.final_norm != "after_pool")
+    ]
+    variants = [pooled_by(model, pool) for pool in kinds]
+    seen, judged = (_all_features(variants, split.images, preprocess) for split in (train, search))
+    best: tuple[float, PlainViT] | None = None
+    for variant, features, shown in zip(variants, seen, judged, strict=True):
+        weight, bias = _ridge(features.double(), train.labels, num_classes)
+        score = top1(shown @ weight.T + bias, search.labels)
+        if best is None or score > best[0]:
+            best = score, with_head(variant, weight, bias)
+    if best is None:
+        raise NuwaError("a base without a class token cannot pool by it", hint="report the base")
+    return best[1]
+
+
+def pooled_by(model: PlainViT, pool: GlobalPool) -> PlainViT:
+    """Copy ``model`` with another pooling and a head of zeros."""
+    arch = dataclasses.replace(model.arch, global_pool=pool)
+    out = PlainViT(arch)
+    tensors = {key: value for key, value in model.state_dict().items() if not key.startswith("head.")}
+    zeros = {
+        "head.weight": torch.zeros(arch.num_classes, arch.head_in_features),
+        "head.bias": torch.zeros(arch.num_classes),
+    }
+    out.load_state_dict(tensors | zeros)
+    return out.eval()
+
+
+@torch.inference_mode()
+def _all_features(variants: Sequence[PlainViT], images: Tensor, preprocess: Preprocess) -> list[Tensor]:
+    """Features of each variant, which differ in pooling only: the stream is computed once."""
+    rows: list[list[Tensor]] = [[] for _ in variants]
+    for part in torch.split(images, EVAL_BATCH):
+        stream = variants[0].forward_features(normalise(part, preprocess))
+        for row, variant in zip(rows, variants, strict=True):
+            row.append(variant.pool(stream))
+    return [torch.cat(row) for row in rows]
+
+
+def _ridge(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Weight (num_classes, F) and bias of ridge regression on one-hot labels, scaled to be calibrated."""
     mean = features.mean(dim=0)
     centred = features - mean
-    targets = nn.functional.one_hot(split.labels, num_classes).double()
+    targets = nn.functional.one_hot(labels, num_classes).double()
     prior = targets.mean(dim=0)
     gram = centred.T @ centred
     ridge = RIDGE * gram.diagonal().mean().clamp_min(1e-12)
@@ -61,6 +129,6 @@ def fit_head(model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, nu
     bias = prior - weight @ mean
     scores = features @ weight.T + bias
     scales = torch.logspace(0, 2, 41).double()
-    losses = torch.stack([nn.functional.cross_entropy(scores * s, split.labels) for s in scales])
+    losses = torch.stack([nn.functional.cross_entropy(scores * s, labels) for s in scales])
     scale = scales[losses.argmin()]
-    return with_head(model, (weight * scale).float(), (bias * scale).float())
+    return (weight * scale).float(), (bias * scale).float()

@@ -1,5 +1,7 @@
 """Turn a uniform plain ViT back into timm's, so that a base of ours can be trained and stored as timm's."""
 
+from typing import Any, cast
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,8 @@ from nuwa_search.deploy.train.base_config import ModelArgs
 
 CARRIER = "vit_tiny_patch16_224"
 """Any plain timm ViT: every dimension is overridden."""
+OF_THE_CARRIER = ("tag", "license", "hf_hub_id", "url", "origin_url", "paper_ids", "paper_name", "label_names")
+"""Entries of timm's ``pretrained_cfg`` that tell where the carrier's own weights are from."""
 TIMM_NORM_EPS = 1e-6
 
 
@@ -53,15 +57,24 @@ def timm_args(arch: Arch) -> dict[str, int | float | bool | str]:
     }
 
 
-def timm_from_plain(vit: PlainViT, *, drop_path: float = 0.0) -> nn.Module:
+def timm_from_plain(vit: PlainViT, *, drop_path: float = 0.0, num_classes: int | None = None) -> nn.Module:
     """Build timm's VisionTransformer with the weights of ``vit``; outputs agree to rounding.
+
+    Args:
+        vit: The plain ViT.
+        drop_path: Rate of stochastic depth in training.
+        num_classes: 0 leaves the head out; None keeps it.
 
     Raises:
         NuwaError: If timm's VisionTransformer has no such shape.
     """
     args: ModelArgs = timm_args(vit.arch)
-    model: nn.Module = timm.create_model(CARRIER, num_classes=vit.arch.num_classes, drop_path_rate=drop_path, **args)
+    outputs = vit.arch.num_classes if num_classes is None else num_classes
+    model: nn.Module = timm.create_model(CARRIER, num_classes=outputs, drop_path_rate=drop_path, **args)
+    carrier: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
     tensors = {k: v.detach().clone() for k, v in vit.state_dict().items()}
+    if not outputs:
+        tensors = {key: value for key, value in tensors.items() if not key.startswith("head.")}
     prefix: Tensor = tensors.pop("prefix_tokens")
     if vit.arch.num_prefix_tokens > 0:
         tensors["cls_token"] = prefix[:, :1]
@@ -70,6 +83,7 @@ def timm_from_plain(vit: PlainViT, *, drop_path: float = 0.0) -> nn.Module:
     if vit.arch.pre_norm:
         # timm leaves the patch bias out where a norm follows; a shared shift can live in the positions
         tensors["pos_embed"] = tensors["pos_embed"] + tensors.pop("patch_embed.proj.bias")
+    model.pretrained_cfg = {k: v for k, v in carrier.items() if k not in OF_THE_CARRIER}
     with torch.no_grad():
         model.load_state_dict(tensors)
     return model

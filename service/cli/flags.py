@@ -117,6 +117,7 @@ _ALL = (
     Flag("limit", "Rows at most.", type=_COUNT, metavar="N"),
     Flag("sql", "A read-only SELECT over the documented views.", metavar="SELECT", is_setting=False),
     Flag("sustained", "Run for this long (10m, 90s) and show throttling.", metavar="TIME", is_setting=False),
+    Flag("img-size", "Side of the input images in pixels, a multiple of the patch.", type=_COUNT, metavar="N"),
     Flag("opset", "ONNX opset.  [what the device takes]", type=click.IntRange(11, 25)),
 )
 FLAGS = {flag.name: flag for flag in _ALL}

@@ -71,6 +71,11 @@ def evaluate(
             hint="name other classes with --classes, or another split with --split",
         )
     outputs = match_outputs(images.label_names, chosen, labels)
+    if not labels:
+        raise NuwaError(
+            f"base {model} came without a classifier, so it names no class",
+            hint="a search fits a head on your images: nuwa-search --budget-ms N --base BASE --data PATH",
+        )
     if outputs is None:
         raise NuwaError(
             f"{model} does not know all of these classes: it has {len(labels)} outputs, such as {labels[0]!r}",

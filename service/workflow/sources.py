@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nuwa_search.core.base import ASSETS_DIR, Base
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.heads import fit_head, restrict_head
+from nuwa_search.core.heads import choose_head, fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.suggest import unknown_name
@@ -71,7 +71,10 @@ def task_base(base: Base, task: Task, tensors: TaskTensors) -> TaskBase:
     """Give the base a head for the task: its own rows, or one fitted on the training images."""
     if task.base_classes is not None:
         return TaskBase(restrict_head(base.model, task.base_classes), has_fitted_head=False)
-    model = fit_head(base.model, tensors.train, base.preprocess, num_classes=task.num_classes)
+    if base.has_head:
+        model = fit_head(base.model, tensors.train, base.preprocess, num_classes=task.num_classes)
+    else:
+        model = choose_head(base.model, tensors.train, tensors.search, base.preprocess, num_classes=task.num_classes)
     return TaskBase(model, has_fitted_head=True)
 
 

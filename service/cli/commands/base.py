@@ -95,6 +95,35 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
     return 0
 
 
+@command.command("import", cls=NuwaCommand)
+@click.argument("file", metavar="FILE.onnx")
+@with_flags("img-size", writes=True)
+def import_(file: str, **values: Any) -> int:
+    """Make a base folder of the plain ViT (ViT, DeiT, DINOv2) inside an ONNX export, proven against the graph.
+
+    Whatever hangs behind the ViT, such as a decoder, is left out; so is a classifier: a search fits a head on your
+    classes. The graph does not tell how its images were normalised: ImageNet's mean and deviation are written, and
+    can be changed in the folder's config.json.
+    """
+    output = output_from_flags(values, use_path=False)
+    if values["output"] is None:
+        raise NuwaError("an import needs a folder", hint="nuwa base import FILE.onnx -o DIR")
+    with ProgressLine(enabled=output.shows_progress) as line:
+        line.step("reading the graph")
+        from nuwa_search.deploy.train.import_base import dict_from_imported, import_onnx_base
+
+        imported = import_onnx_base(
+            Path(file).expanduser(), Path(values["output"]).expanduser(), img_size=values["img_size"]
+        )
+    if output.json:
+        output.document({"schema": "nuwa.base-import/1", **dict_from_imported(imported)})
+        return 0
+    output.table([dict_from_imported(imported)])
+    output.note("mean and deviation of its images are ImageNet's: the graph does not tell; see config.json")
+    output.note(f"next: nuwa-search --budget-ms 30 --base {imported.dir} --data PATH")
+    return 0
+
+
 command.add_command(evaluate_command, "evaluate")
 
 

@@ -1,0 +1,104 @@
+"""Make a base folder of the plain ViT inside an ONNX export."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from timm.models import save_for_hf
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.from_onnx import vit_from_onnx
+from nuwa_search.core.from_roles import with_positions
+from nuwa_search.core.positions import resampled_positions
+from nuwa_search.deploy.train.to_timm import timm_args, timm_from_plain
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of timm's ``IMAGENET_DEFAULT_MEAN`` and ``_STD``: what most ViTs were trained with; a graph does not tell."""
+
+
+@dataclass(frozen=True)
+class ImportedBase:
+    """What was written, and how well it agrees.
+
+    Args:
+        dir: The base folder, in timm's hub format, FP32.
+        img_size: Side of its images in pixels.
+        params: Parameters, the stand-in head left out.
+        relative_error: Of features after the last norm against the graph on ONNX Runtime, at the graph's size and
+            with its own positions.
+        resampled_cosine: Mean cosine of these features where positions are resampled from the stored grid instead;
+            None where the graph resamples nothing.
+        num_left_out: Named tensors of the graph that belong to no ViT, such as a decoder's.
+    """
+
+    dir: Path
+    img_size: int
+    params: int
+    relative_error: float
+    resampled_cosine: float | None
+    num_left_out: int
+
+
+def import_onnx_base(
+    path: Path,
+    folder: Path,
+    *,
+    img_size: int | None = None,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> ImportedBase:
+    """Write the plain ViT inside an ONNX file as a base without a head.
+
+    Args:
+        path: The graph.
+        folder: Where the base goes: ``config.json`` and ``model.safetensors``; must be new or empty.
+        img_size: Side of the images the base shall take, a multiple of its patch; None for the graph's. Positions
+            are resampled from the grid that the graph stores.
+        mean: Per channel, of images scaled to 0..1.
+        std: Likewise.
+
+    Raises:
+        NuwaError: If the file holds no plain ViT, the size does not fit, or the folder is taken.
+        NoAnswerError: If the ViT found does not agree with the graph.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise NuwaError(f"{folder} exists and is not empty", hint="choose another folder with -o")
+    found = vit_from_onnx(path)
+    size = found.graph_size if img_size is None else img_size
+    patch = found.model.arch.patch_size
+    if size < patch or size % patch:
+        raise NuwaError(
+            f"images of {size} pixels cannot be cut into patches of {patch}",
+            hint=f"give --img-size a multiple of {patch}, such as {max(patch, round(size / patch) * patch)}",
+        )
+    stored = found.model.state_dict()["pos_embed"]
+    vit = with_positions(found.model, resampled_positions(stored, (size // patch) ** 2), img_size=size)
+    save_for_hf(
+        timm_from_plain(vit, num_classes=0),
+        folder,
+        model_args={**timm_args(vit.arch), "num_classes": 0},
+        safe_serialization=True,
+        data_config={
+            "input_size": (3, size, size),
+            "mean": mean,
+            "std": std,
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+        },
+    )
+    params = sum(value.numel() for name, value in vit.state_dict().items() if not name.startswith("head."))
+    is_resampled = found.model.arch.img_size != found.graph_size
+    return ImportedBase(
+        dir=folder,
+        img_size=size,
+        params=params,
+        relative_error=found.relative_error,
+        resampled_cosine=found.resampled_cosine if is_resampled else None,
+        num_left_out=found.num_left_out,
+    )
+
+
+def dict_from_imported(imported: ImportedBase) -> dict[str, str | int | float | None]:
+    """Turn the answer into plain JSON values."""
+    return {**dataclasses.asdict(imported), "dir": str(imported.dir)}
