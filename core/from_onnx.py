@@ -244,7 +244,7 @@ def _scope(node: NodeProto) -> str | None:
 
 def _probe(graph: _Graph, roles: Mapping[str, Tensor], *, name: str) -> _Probe:
     """Run the graph once with its inner tensors shown."""
-    by_role = {}
+    by_role: dict[str, str] = {}
     for constant in graph.constants:
         found = roles_from_names({constant: torch.empty(0)})[0]
         by_role |= dict.fromkeys(found, constant)

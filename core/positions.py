@@ -11,4 +11,5 @@ def resampled_positions(positions: Tensor, num_patches: int) -> Tensor:
     old, new = round(positions.shape[1] ** 0.5), round(num_patches**0.5)
     if old == new:
         return positions
-    return resample_abs_pos_embed(positions, new_size=[new, new], old_size=[old, old], num_prefix_tokens=0)
+    out: Tensor = resample_abs_pos_embed(positions, new_size=[new, new], old_size=[old, old], num_prefix_tokens=0)
+    return out

@@ -83,7 +83,7 @@ def timm_from_plain(vit: PlainViT, *, drop_path: float = 0.0, num_classes: int |
     if vit.arch.pre_norm:
         # timm leaves the patch bias out where a norm follows; a shared shift can live in the positions
         tensors["pos_embed"] = tensors["pos_embed"] + tensors.pop("patch_embed.proj.bias")
-    model.pretrained_cfg = {k: v for k, v in carrier.items() if k not in OF_THE_CARRIER}
+    cast(Any, model).pretrained_cfg = {k: v for k, v in carrier.items() if k not in OF_THE_CARRIER}
     with torch.no_grad():
         model.load_state_dict(tensors)
     return model
