@@ -14,8 +14,8 @@ HEAD = """# Where things are
 One line per folder, taken from its docstring by `python docs/make_tree.py` (a test compares). A module's own first
 line says what it holds. Tests mirror the packages.
 
-| folder | modules | what lives there |
-|---|---|---|
+| folder | what lives there |
+|---|---|
 """
 
 
@@ -36,7 +36,7 @@ def make_tree(root: Path) -> str:
             init = folder / "__init__.py"
             about = _first_line(init) if init.exists() and modules else ""
             if modules:
-                rows.append(f"| `{folder.relative_to(root)}/` | {len(modules)} | {about} |\n")
+                rows.append(f"| `{folder.relative_to(root)}/` | {about} |\n")
     return HEAD + "".join(rows)
 
 
