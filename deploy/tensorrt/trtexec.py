@@ -123,7 +123,8 @@ def profile_line(
         NuwaError: If the version is not known.
     """
     features = trt_features(trt_version_from_text(version))
-    line = [*_run_line(engine_path, trtexec=trtexec, protocol=protocol, seconds=0), f"--exportProfile={export_profile}"]
+    line = _run_line(engine_path, trtexec=trtexec, protocol=protocol, seconds=0)
+    line += [f"--exportProfile={export_profile}"]
     return [*line, "--noCudaGraph"] if features.is_lean_by_default else [*line, "--noDataTransfers"]
 
 
