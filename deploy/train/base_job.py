@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import mix_targets, render
 from nuwa_search.deploy.train.distil_job import DistilData
-from nuwa_search.deploy.train.engine import Setting
+from nuwa_search.deploy.train.engine import TrainSetup
 from nuwa_search.deploy.train.losses import smooth_targets
 from nuwa_search.deploy.train.recipe import Recipe
-from nuwa_search.deploy.train.score import Score, score_split
+from nuwa_search.deploy.train.score import SplitScore, score_split
 from nuwa_search.deploy.train.teacher import hash_split
 from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
 
@@ -25,12 +25,12 @@ class BaseJob:
         data: On the accelerator.
         num_classes: Outputs of the model.
         recipe: Of the run.
-        setting: Of the run.
+        setup: Of the run.
     """
 
-    def __init__(self, model: nn.Module, data: DistilData, num_classes: int, recipe: Recipe, setting: Setting) -> None:
+    def __init__(self, model: nn.Module, data: DistilData, num_classes: int, recipe: Recipe, setup: TrainSetup) -> None:
         self.model = self.module = model
-        self.data, self.recipe, self.setting = data, recipe, setting
+        self.data, self.recipe, self.setup = data, recipe, setup
         self.chance_loss = math.log(num_classes)
         text = f"{hash_tensors(model.state_dict())}:{hash_split(data.train)}:{hash_split(data.search)}"
         self.identity = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -46,14 +46,14 @@ class BaseJob:
         targets = mix_targets(self.targets, view, indices)
         return {"cross_entropy": self.soft_cross_entropy(logits.float(), targets)}
 
-    def score(self, model: nn.Module) -> Score:
+    def score(self, model: nn.Module) -> SplitScore:
         """Score weights on the held-out split."""
-        return score_split(model, self.data.search, self.data.preprocess, processes=self.setting.processes)
+        return score_split(model, self.data.search, self.data.preprocess, processes=self.setup.processes)
 
     def _view_of(self, epoch: int) -> View:
         number = view_of_epoch(self.recipe, epoch)
         if self._view is None or self._view[0] != number:
             images = self.data.train.images
             view = draw_view(self.recipe, number, num_images=len(images), img_size=images.shape[-1])
-            self._view = number, view.to(self.setting.device)
+            self._view = number, view.to(self.setup.device)
         return self._view[1]

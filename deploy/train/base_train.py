@@ -21,12 +21,12 @@ from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig, Mo
 from nuwa_search.deploy.train.base_job import BaseJob
 from nuwa_search.deploy.train.batches import plan_batches
 from nuwa_search.deploy.train.distil_job import DistilData
-from nuwa_search.deploy.train.engine import Setting, run_job
+from nuwa_search.deploy.train.engine import TrainSetup, run_job
 from nuwa_search.deploy.train.hardware import pick_device, pick_precision
 from nuwa_search.deploy.train.held_out import hold_out, write_hashes
-from nuwa_search.deploy.train.outcome import Outcome, Progress
+from nuwa_search.deploy.train.outcome import Progress, TrainOutcome
 from nuwa_search.deploy.train.processes import join_processes
-from nuwa_search.deploy.train.score import Score
+from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.to_timm import timm_args, timm_from_plain
 
 TIMED_STEPS = 20
@@ -52,10 +52,10 @@ class BaseTrainResult:
     """
 
     folder: Path
-    search: Score
+    search: SplitScore
     num_train: int
     num_held_out: int
-    outcome: Outcome
+    outcome: TrainOutcome
 
 
 def train_base(
@@ -102,7 +102,7 @@ def train_base(
         split = hold_out(images, settings.held_out, seed=settings.seed)
         train, search = (_on_device(part, preprocess, device) for part in (split.train, split.search))
         data = DistilData(train, search, preprocess)
-        setting = Setting(
+        setup = TrainSetup(
             plan=plan_batches(settings, num_images=len(split.train), processes=processes.count),
             device=device,
             precision=pick_precision(settings.precision, device),
@@ -112,9 +112,9 @@ def train_base(
             progress=progress,
             deadline_s=None if settings.minutes is None else settings.minutes * 60,
         )
-        settings = _fit_into_minutes(model, data, settings, setting, len(images.label_names))
-        job = BaseJob(model, data, len(images.label_names), settings, setting)
-        outcome = run_job(job, settings, setting)
+        settings = _fit_into_minutes(model, data, settings, setup, len(images.label_names))
+        job = BaseJob(model, data, len(images.label_names), settings, setup)
+        outcome = run_job(job, settings, setup)
     model.load_state_dict(outcome.tensors)
     if processes.is_first:
         write_base(model.cpu(), folder, model_args=args, preprocess=preprocess, labels=images.label_names)
@@ -176,12 +176,12 @@ def _on_device(images: ImageSet, preprocess: Preprocess, device: torch.device) -
 
 
 def _fit_into_minutes(
-    model: nn.Module, data: DistilData, settings: BaseTrainConfig, setting: Setting, num_classes: int
+    model: nn.Module, data: DistilData, settings: BaseTrainConfig, setup: TrainSetup, num_classes: int
 ) -> BaseTrainConfig:
     if settings.minutes is None:
         return settings
-    plan = None if setting.checkpoint_dir is None else setting.checkpoint_dir / PLAN_FILE
-    if setting.resume and plan is not None and plan.exists():
+    plan = None if setup.checkpoint_dir is None else setup.checkpoint_dir / PLAN_FILE
+    if setup.resume and plan is not None and plan.exists():
         return dataclasses.replace(settings, steps=int(json.loads(plan.read_text())["steps"]))
     before = {k: v.detach().clone() for k, v in model.state_dict().items()}
     seconds = []
@@ -189,15 +189,15 @@ def _fit_into_minutes(
     timed = DistilData(data.train, few, data.preprocess)
     for _ in range(2):  # the first warms up
         trial = dataclasses.replace(settings, steps=TIMED_STEPS, eval_every=TIMED_STEPS)
-        bare = dataclasses.replace(setting, checkpoint_dir=None, resume=False, progress=None)
+        bare = dataclasses.replace(setup, checkpoint_dir=None, resume=False, progress=None)
         job = BaseJob(model, timed, num_classes, trial, bare)
         outcome = run_job(job, trial, bare)
         seconds.append(outcome.seconds)
         model.load_state_dict(before)
-    slowest = setting.processes.sum(torch.tensor(seconds[-1], device=setting.device)) / setting.processes.count
+    slowest = setup.processes.sum(torch.tensor(seconds[-1], device=setup.device)) / setup.processes.count
     fitting = int(settings.minutes * 60 * TIME_SHARE / (float(slowest) / TIMED_STEPS))
     steps = max(1, min(settings.steps, fitting))
-    if plan is not None and setting.processes.is_first:
+    if plan is not None and setup.processes.is_first:
         plan.parent.mkdir(parents=True, exist_ok=True)
         plan.write_text(json.dumps({"steps": steps}))
     return dataclasses.replace(settings, steps=steps)

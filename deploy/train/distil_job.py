@@ -16,10 +16,10 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import mix_targets, render
 from nuwa_search.deploy.train.config import FinetuneConfig
-from nuwa_search.deploy.train.engine import Setting
+from nuwa_search.deploy.train.engine import TrainSetup
 from nuwa_search.deploy.train.hardware import is_plain_attention_faster
 from nuwa_search.deploy.train.losses import FeatureMap, distil_kl, fit_feature_map, relation_loss, smooth_targets
-from nuwa_search.deploy.train.score import Score, score_split
+from nuwa_search.deploy.train.score import SplitScore, score_split
 from nuwa_search.deploy.train.teacher import Teacher, TeacherOutputs, hash_split, view_key
 from nuwa_search.deploy.train.traced import Traced, middle_block, qkv_at
 from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
@@ -52,17 +52,17 @@ class DistilJob:
         teacher: None for plain cross-entropy.
         data: On the accelerator.
         config: Of the run.
-        setting: Of the run.
+        setup: Of the run.
 
     Raises:
         NuwaError: If teacher and student do not fit together.
     """
 
     def __init__(
-        self, student: PlainViT, teacher: Teacher | None, data: DistilData, config: FinetuneConfig, setting: Setting
+        self, student: PlainViT, teacher: Teacher | None, data: DistilData, config: FinetuneConfig, setup: TrainSetup
     ) -> None:
         self.model: nn.Module = student
-        self.config, self.data, self.setting, self.teacher = config, data, setting, teacher
+        self.config, self.data, self.setup, self.teacher = config, data, setup, teacher
         self.chance_loss = math.log(student.arch.num_classes)
         self.split_hash = hash_split(data.train)
         told = teacher.teacher_id if teacher else "none"
@@ -77,7 +77,7 @@ class DistilJob:
             if config.relation_scale > 0:
                 tap, self.teacher_tap = middle_block(student), middle_block(teacher.model)
                 _require_relations(student, teacher.model)
-        plain = is_plain_attention_faster(setting.device, setting.precision, num_tokens=student.arch.num_tokens)
+        plain = is_plain_attention_faster(setup.device, setup.precision, num_tokens=student.arch.num_tokens)
         self.traced = Traced(student, tap=tap, plain_attention=plain)
         self.module: nn.Module = self.traced
         self._lesson: _Lesson | None = None
@@ -88,7 +88,7 @@ class DistilJob:
         if self.teacher is None or self.config.feature_weight == 0 or not isinstance(self.model, PlainViT):
             return
         images = self.data.train.images[:FEATURE_FIT_IMAGES]
-        self.teacher.model.to(self.setting.device)
+        self.teacher.model.to(self.setup.device)
         mine = features_of(self.model, images, self.data.preprocess)
         theirs = features_of(self.teacher.model, images, self.data.preprocess)
         self._feature_map = fit_feature_map(mine, theirs)
@@ -114,20 +114,20 @@ class DistilJob:
             parts["feature"] = config.feature_weight * error
         return parts
 
-    def score(self, model: nn.Module) -> Score:
+    def score(self, model: nn.Module) -> SplitScore:
         """Score weights on the search split."""
-        return score_split(model, self.data.search, self.data.preprocess, processes=self.setting.processes)
+        return score_split(model, self.data.search, self.data.preprocess, processes=self.setup.processes)
 
     def _lesson_of(self, epoch: int) -> _Lesson:
         number = view_of_epoch(self.config, epoch)
         if self._lesson is None or self._lesson.number != number:
-            train, preprocess, device = self.data.train, self.data.preprocess, self.setting.device
+            train, preprocess, device = self.data.train, self.data.preprocess, self.setup.device
             view = draw_view(self.config, number, num_images=len(train), img_size=train.images.shape[-1]).to(device)
             said = None
             if self.teacher is not None:
                 key = view_key(self.split_hash, self.config, number, preprocess)
                 said = self.teacher.outputs(
-                    train, view, key=key, preprocess=preprocess, device=device, precision=self.setting.precision
+                    train, view, key=key, preprocess=preprocess, device=device, precision=self.setup.precision
                 )
                 if self.teacher_tap is not None:
                     self.teacher.model.to(device).eval()

@@ -16,11 +16,11 @@ from nuwa_search.core.interrupts import interrupt_deferred
 from nuwa_search.deploy.train.batches import BatchPlan
 from nuwa_search.deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nuwa_search.deploy.train.hardware import autocast
-from nuwa_search.deploy.train.outcome import Evaluation, Outcome, Progress, Rollback
+from nuwa_search.deploy.train.outcome import Progress, Rollback, ScoredWeights, TrainOutcome
 from nuwa_search.deploy.train.processes import Processes
 from nuwa_search.deploy.train.recipe import Recipe, hash_recipe
 from nuwa_search.deploy.train.run_state import RunState
-from nuwa_search.deploy.train.score import Score
+from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.seeds import generator_for
 from nuwa_search.deploy.train.watch import loss_problem, score_problem
 
@@ -50,12 +50,12 @@ class Job(Protocol):
     def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
         """Return the parts of the loss of the images at ``indices``; the sum is what is minimised."""
 
-    def score(self, model: nn.Module) -> Score:
+    def score(self, model: nn.Module) -> SplitScore:
         """Score weights on the search split."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class TrainSetup:
     """Where and how a job runs.
 
     Args:
@@ -79,7 +79,7 @@ class Setting:
     deadline_s: float | None = None
 
 
-def run_job(job: Job, recipe: Recipe, setting: Setting) -> Outcome:
+def run_job(job: Job, recipe: Recipe, setup: TrainSetup) -> TrainOutcome:
     """Train until the last step, the deadline, or too many divergences.
 
     It seeds torch's global random state; callers fork it.
@@ -88,19 +88,19 @@ def run_job(job: Job, recipe: Recipe, setting: Setting) -> Outcome:
         NuwaError: If the model is not finite to begin with, or a checkpoint belongs to another run.
         KeyboardInterrupt: On Ctrl-C, after the state was saved.
     """
-    return _Loop(job, recipe, setting).run()
+    return _Loop(job, recipe, setup).run()
 
 
 class _Loop:
-    def __init__(self, job: Job, recipe: Recipe, setting: Setting) -> None:
-        self.job, self.recipe, self.setting = job, recipe, setting
+    def __init__(self, job: Job, recipe: Recipe, setup: TrainSetup) -> None:
+        self.job, self.recipe, self.setup = job, recipe, setup
         self.state = RunState(job.model, recipe)
-        wrapped = setting.processes.wrap(job.module, setting.device)
+        wrapped = setup.processes.wrap(job.module, setup.device)
         self.replicas = wrapped if isinstance(wrapped, DistributedDataParallel) else None
         self.net: nn.Module = wrapped
         if recipe.compile:
             self.net = cast(nn.Module, torch.compile(wrapped))
-        self.identity = f"{hash_recipe(recipe)}:{job.identity}:{setting.precision}:{setting.device.type}"
+        self.identity = f"{hash_recipe(recipe)}:{job.identity}:{setup.precision}:{setup.device.type}"
         self.good: Checkpoint
         self.resumed_from: int | None = None
         self.unread: list[dict[str, Tensor]] = []
@@ -108,7 +108,7 @@ class _Loop:
         self.clock = time.perf_counter()
         self.lr = 0.0
 
-    def run(self) -> Outcome:
+    def run(self) -> TrainOutcome:
         self._begin()
         try:
             while not self.stopped:
@@ -126,7 +126,7 @@ class _Loop:
             raise
         self._finish()
         state = self.state
-        return Outcome(
+        return TrainOutcome(
             tensors={k: v.detach().float().cpu() for k, v in state.best_tensors.items()},
             best=state.best,
             history=tuple(state.history),
@@ -136,18 +136,18 @@ class _Loop:
             steps=state.step,
             seconds=state.seconds,
             resumed_from=self.resumed_from,
-            precision=self.setting.precision,
-            device=str(self.setting.device),
+            precision=self.setup.precision,
+            device=str(self.setup.device),
         )
 
     def _begin(self) -> None:
         found = None
-        if self.setting.resume and self.setting.checkpoint_dir is not None:
-            found = load_checkpoint(self.setting.checkpoint_dir)
+        if self.setup.resume and self.setup.checkpoint_dir is not None:
+            found = load_checkpoint(self.setup.checkpoint_dir)
         if found is not None:
             if found.values["identity"] != self.identity:
                 raise NuwaError(
-                    f"the checkpoint in {self.setting.checkpoint_dir} is of another run "
+                    f"the checkpoint in {self.setup.checkpoint_dir} is of another run "
                     "(student, teacher, images, settings or precision differ)",
                     hint="give the settings it was started with, or start anew without resuming",
                 )
@@ -159,11 +159,11 @@ class _Loop:
         problem = score_problem(score.top1, score.loss, best_top1=0.0)
         if problem:
             raise NuwaError(f"the model cannot be trained: its {problem}", hint="check its weights")
-        self.state.record(Evaluation(0, "model", score), self.job.model)
+        self.state.record(ScoredWeights(0, "model", score), self.job.model)
         self.good = self.state.capture()
 
     def _step(self) -> None:
-        state, plan, crew = self.state, self.setting.plan, self.setting.processes
+        state, plan, crew = self.state, self.setup.plan, self.setup.processes
         self.lr = state.set_lr()
         state.optimiser.zero_grad(set_to_none=True)
         self.net.train()
@@ -171,10 +171,10 @@ class _Loop:
         for part in range(plan.parts):
             seed = generator_for(self.recipe.seed, "layers", state.step, part, crew.rank).initial_seed()
             torch.manual_seed(seed)  # of layers that draw, such as drop path; resuming then needs no state
-            indices = plan.indices(state.step, part=part, rank=crew.rank).to(self.setting.device)
+            indices = plan.indices(state.step, part=part, rank=crew.rank).to(self.setup.device)
             is_last = part == plan.parts - 1
             with nullcontext() if is_last or self.replicas is None else self.replicas.no_sync():
-                with autocast(self.setting.device, self.setting.precision):
+                with autocast(self.setup.device, self.setup.precision):
                     losses = self.job.batch_loss(
                         self.net, step=state.step, indices=indices, epoch=plan.epoch_of(state.step)
                     )
@@ -195,7 +195,7 @@ class _Loop:
         return is_stop and self.state.history[-1].step < step
 
     def _look(self) -> None:
-        is_gpu = self.setting.device.type == "cuda"
+        is_gpu = self.setup.device.type == "cuda"
         if is_gpu and not self._is_evaluation_due() and len(self.unread) < CUDA_READ_EVERY:
             return
         steps, elapsed, means = len(self.unread), self._tick(), self._read()
@@ -203,8 +203,8 @@ class _Loop:
         if problem is not None:
             self._roll_back(problem)
         elif self._is_late():
-            self.stopped = f"time limit of {self.setting.deadline_s:g} s reached at step {self.state.step}"
-        self._report(means, speed=steps * self.setting.plan.batch_size / max(elapsed, 1e-9), problem=problem)
+            self.stopped = f"time limit of {self.setup.deadline_s:g} s reached at step {self.state.step}"
+        self._report(means, speed=steps * self.setup.plan.batch_size / max(elapsed, 1e-9), problem=problem)
 
     def _read(self) -> dict[str, float]:
         with interrupt_deferred():
@@ -212,7 +212,7 @@ class _Loop:
                 return {}
             names = list(self.unread[0])
             values = torch.stack([torch.stack([p[n].float() for n in names]) for p in self.unread])
-            values = self.setting.processes.mean(values).cpu().double()
+            values = self.setup.processes.mean(values).cpu().double()
             self.unread.clear()
             for name, column in zip(names, values.T.tolist(), strict=True):
                 self.state.curve.setdefault(name, []).extend(column)
@@ -249,9 +249,9 @@ class _Loop:
 
     def _finish(self) -> None:
         self._tick()
-        if self.setting.checkpoint_dir is not None and self.good.values["step"] != self.state.step:
+        if self.setup.checkpoint_dir is not None and self.good.values["step"] != self.state.step:
             self._save(self.state.capture())
-        self.setting.processes.barrier()
+        self.setup.processes.barrier()
 
     def _tick(self) -> float:
         now = time.perf_counter()
@@ -260,20 +260,20 @@ class _Loop:
         return elapsed
 
     def _is_late(self) -> bool:
-        if self.setting.deadline_s is None:
+        if self.setup.deadline_s is None:
             return False
-        late = torch.tensor(float(self.state.seconds > self.setting.deadline_s), device=self.setting.device)
-        return bool(self.setting.processes.sum(late) > 0)
+        late = torch.tensor(float(self.state.seconds > self.setup.deadline_s), device=self.setup.device)
+        return bool(self.setup.processes.sum(late) > 0)
 
     def _save(self, checkpoint: Checkpoint) -> None:
-        if self.setting.checkpoint_dir is not None and self.setting.processes.is_first:
+        if self.setup.checkpoint_dir is not None and self.setup.processes.is_first:
             values = {**checkpoint.values, "identity": self.identity}
-            save_checkpoint(self.setting.checkpoint_dir, Checkpoint(checkpoint.tensors, values))
+            save_checkpoint(self.setup.checkpoint_dir, Checkpoint(checkpoint.tensors, values))
 
     def _report(self, means: dict[str, float], *, speed: float, problem: str | None) -> None:
-        if self.setting.progress is None or not self.setting.processes.is_first:
+        if self.setup.progress is None or not self.setup.processes.is_first:
             return
         state, event = self.state, self.stopped or (f"rolled back: {problem}" if problem else "")
-        self.setting.progress(
+        self.setup.progress(
             Progress(state.step, self.recipe.steps, means, self.lr, state.best, state.seconds, speed, event)
         )

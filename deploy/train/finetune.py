@@ -13,11 +13,11 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.batches import plan_batches
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.distil_job import DistilData, DistilJob, detached_copy
-from nuwa_search.deploy.train.engine import Setting, run_job
+from nuwa_search.deploy.train.engine import TrainSetup, run_job
 from nuwa_search.deploy.train.hardware import pick_device, pick_precision
-from nuwa_search.deploy.train.outcome import Outcome, Progress
+from nuwa_search.deploy.train.outcome import Progress, TrainOutcome
 from nuwa_search.deploy.train.processes import join_processes
-from nuwa_search.deploy.train.score import Score
+from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
 
 
@@ -34,9 +34,9 @@ class FinetuneResult:
     """
 
     student: PlainViT
-    before: Score
-    after: Score
-    outcome: Outcome
+    before: SplitScore
+    after: SplitScore
+    outcome: TrainOutcome
 
     @property
     def is_changed(self) -> bool:
@@ -89,7 +89,7 @@ def finetune(
         raise NuwaError("resuming needs the folder of the checkpoint", hint="give checkpoint_dir")
     processes = join_processes()
     device = pick_device(settings.accelerator, local_rank=processes.local_rank)
-    setting = Setting(
+    setup = TrainSetup(
         plan=plan_batches(settings, num_images=len(train), processes=processes.count),
         device=device,
         precision=pick_precision(settings.precision, device),
@@ -100,9 +100,9 @@ def finetune(
     )
     data = DistilData(_on(train, device), _on(search, device), preprocess)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        job = DistilJob(detached_copy(student, device), teacher, data, settings, setting)
+        job = DistilJob(detached_copy(student, device), teacher, data, settings, setup)
         job.prepare()
-        outcome = run_job(job, settings, setting)
+        outcome = run_job(job, settings, setup)
         tuned = PlainViT(student.arch)
     tuned.load_state_dict(outcome.tensors)
     return FinetuneResult(tuned.eval(), outcome.history[0].score, outcome.best.score, outcome)

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.deploy.train.recipe import Accelerator, Precision
+from nuwa_search.deploy.train.recipe import Accelerator, TrainPrecision
 
 MAX_PLAIN_TOKENS = 128
 """Up to here plain matrix products beat torch's fused bf16 attention on a CPU with AVX-512 BF16: forward and
@@ -26,7 +26,7 @@ def pick_device(accelerator: Accelerator, *, local_rank: int = 0) -> torch.devic
     return torch.device("cuda", local_rank)
 
 
-def pick_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+def pick_precision(precision: TrainPrecision, device: torch.device) -> Literal["fp32", "bf16"]:
     """Resolve ``auto`` to bf16 where the hardware multiplies it natively, else fp32.
 
     The choice depends on the hardware's instructions and not on a timing, so that a resumed run takes

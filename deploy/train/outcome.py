@@ -5,11 +5,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from nuwa_search.deploy.train.score import Score
+from nuwa_search.deploy.train.score import SplitScore
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ScoredWeights:
     """One candidate scored on the search split.
 
     Args:
@@ -20,7 +20,7 @@ class Evaluation:
 
     step: int
     weights: Literal["model", "average"]
-    score: Score
+    score: SplitScore
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Progress:
     steps: int
     losses: dict[str, float]
     lr: float
-    best: Evaluation
+    best: ScoredWeights
     seconds: float
     images_per_s: float
     event: str = ""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainOutcome:
     """A finished run.
 
     Args:
@@ -84,8 +84,8 @@ class Outcome:
     """
 
     tensors: dict[str, Tensor]
-    best: Evaluation
-    history: tuple[Evaluation, ...]
+    best: ScoredWeights
+    history: tuple[ScoredWeights, ...]
     curve: dict[str, list[float]]
     rollbacks: tuple[Rollback, ...]
     stopped: str

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar, get_args
 
 from nuwa_search.core.errors import NuwaError
 
-Precision = Literal["auto", "fp32", "bf16"]
+TrainPrecision = Literal["auto", "fp32", "bf16"]
 Accelerator = Literal["auto", "cpu", "cuda"]
 
 
@@ -100,7 +100,7 @@ class Recipe:
     seed: int = 0
     eval_every: int = 50
     accumulate: int = 1
-    precision: Precision = "auto"
+    precision: TrainPrecision = "auto"
     accelerator: Accelerator = "auto"
     compile: bool = False
 
@@ -114,7 +114,7 @@ class Recipe:
         for name in ("label_smoothing", "ema_decay"):
             require_range(self, name, 0, 1 - 1e-9)
         require_range(self, "layer_decay", 1e-3, 1.0)
-        for name, kind in (("precision", Precision), ("accelerator", Accelerator)):
+        for name, kind in (("precision", TrainPrecision), ("accelerator", Accelerator)):
             if getattr(self, name) not in get_args(kind):
                 raise NuwaError(f"{name} must be one of {', '.join(get_args(kind))}, found {getattr(self, name)!r}")
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from nuwa_search.deploy.train.checkpoint import Checkpoint
 from nuwa_search.deploy.train.optimiser import make_optimiser, make_schedule, set_lr
-from nuwa_search.deploy.train.outcome import Evaluation, Rollback
+from nuwa_search.deploy.train.outcome import Rollback, ScoredWeights
 from nuwa_search.deploy.train.recipe import Recipe
-from nuwa_search.deploy.train.score import Score
+from nuwa_search.deploy.train.score import SplitScore
 
 
 class RunState:
@@ -31,29 +31,29 @@ class RunState:
         self.step = 0
         self.lr_factor = 1.0
         self.seconds = 0.0
-        self.history: list[Evaluation] = []
+        self.history: list[ScoredWeights] = []
         self.curve: dict[str, list[float]] = {}
         self.rollbacks: list[Rollback] = []
 
     @property
-    def best(self) -> Evaluation:
+    def best(self) -> ScoredWeights:
         """Best evaluation so far; the earliest among equals."""
         best = self.history[0]
         for candidate in self.history[1:]:
             best = candidate if candidate.score.beats(best.score) else best
         return best
 
-    def candidates(self) -> list[tuple[Evaluation, nn.Module]]:
+    def candidates(self) -> list[tuple[ScoredWeights, nn.Module]]:
         """Return what is worth an evaluation now, still to be scored: the average, and at the end the model too."""
-        unscored = Score(0.0, None, 0.0)
-        out: list[tuple[Evaluation, nn.Module]] = []
+        unscored = SplitScore(0.0, None, 0.0)
+        out: list[tuple[ScoredWeights, nn.Module]] = []
         if self.average is not None:
-            out.append((Evaluation(self.step, "average", unscored), self.average.module))
+            out.append((ScoredWeights(self.step, "average", unscored), self.average.module))
         if self.average is None or self.step >= self.recipe.steps:
-            out.append((Evaluation(self.step, "model", unscored), self.model))
+            out.append((ScoredWeights(self.step, "model", unscored), self.model))
         return out
 
-    def record(self, evaluation: Evaluation, model: nn.Module) -> None:
+    def record(self, evaluation: ScoredWeights, model: nn.Module) -> None:
         """Add a scored candidate; keep its weights if it is the best."""
         self.history.append(evaluation)
         if self.best is evaluation:
@@ -108,8 +108,8 @@ class RunState:
         self.rollbacks = [Rollback(**r) for r in values["rollbacks"]]
 
 
-def _evaluation(values: dict[str, Any]) -> Evaluation:
-    return Evaluation(**{**values, "score": Score(**values["score"])})
+def _evaluation(values: dict[str, Any]) -> ScoredWeights:
+    return ScoredWeights(**{**values, "score": SplitScore(**values["score"])})
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ TOP_K = 5
 
 
 @dataclass(frozen=True)
-class Score:
+class SplitScore:
     """What a model scored on a split.
 
     Args:
@@ -27,14 +27,14 @@ class Score:
     top5: float | None
     loss: float
 
-    def beats(self, other: "Score") -> bool:
+    def beats(self, other: "SplitScore") -> bool:
         """Whether this is better: more images right, or as many with a lower loss."""
         return (self.top1, -self.loss) > (other.top1, -other.loss)
 
 
 def score_split(
     model: nn.Module, split: SplitTensors, preprocess: Preprocess, *, processes: Processes | None = None
-) -> Score:
+) -> SplitScore:
     """Score a model in FP32 and evaluation mode; its mode is put back afterwards.
 
     Args:
@@ -51,7 +51,7 @@ def score_split(
     model.train(was_training)
     sums = crew.sum(_sums(logits, split.labels[mine])) / len(split)
     top1, top5, loss = (float(v) for v in sums)
-    return Score(top1, top5 if logits.shape[1] > TOP_K else None, loss)
+    return SplitScore(top1, top5 if logits.shape[1] > TOP_K else None, loss)
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:

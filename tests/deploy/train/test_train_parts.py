@@ -13,7 +13,7 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.optimiser import make_optimiser, make_schedule, set_lr
 from nuwa_search.deploy.train.processes import join_processes
 from nuwa_search.deploy.train.recipe import Recipe
-from nuwa_search.deploy.train.score import Score, score_split
+from nuwa_search.deploy.train.score import SplitScore, score_split
 from nuwa_search.deploy.train.watch import loss_problem, score_problem
 from tests.support.train_toys import PREPROCESS, make_split, make_vit
 
@@ -81,9 +81,9 @@ def test_score_counts_and_orders():
     assert score.top1 == pytest.approx(float((logits.argmax(1) == split.labels).float().mean()))
     assert score.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, split.labels)), rel=1e-5)
     assert score.top5 is None
-    assert Score(0.5, None, 1.0).beats(Score(0.5, None, 1.1))
-    assert not Score(0.5, None, 1.0).beats(Score(0.5, None, 1.0))
-    assert Score(0.6, None, 9.0).beats(Score(0.5, None, 1.0))
+    assert SplitScore(0.5, None, 1.0).beats(SplitScore(0.5, None, 1.1))
+    assert not SplitScore(0.5, None, 1.0).beats(SplitScore(0.5, None, 1.0))
+    assert SplitScore(0.6, None, 9.0).beats(SplitScore(0.5, None, 1.0))
 
 
 def test_watch_notices_what_is_not_finite_spikes_and_collapses():
