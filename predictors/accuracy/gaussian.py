@@ -21,7 +21,7 @@ MIXES = ((0.8, 0.2, 0.0), (0.4, 0.2, 0.4), (0.1, 0.2, 0.7), (0.1, 0.8, 0.1))
 
 
 @dataclass(frozen=True)
-class Inputs:
+class KernelInputs:
     """What the kernels compare.
 
     Args:
@@ -49,7 +49,7 @@ class GaussianFit:
         loo_ratio: (n,) leave-one-out residuals over their predicted standard deviation.
     """
 
-    inputs: Inputs
+    inputs: KernelInputs
     weights: Floats
     inverse: Floats
     length: float
@@ -58,7 +58,7 @@ class GaussianFit:
     noise: float
     loo_ratio: Floats
 
-    def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
+    def predict(self, inputs: KernelInputs) -> tuple[Floats, Floats]:
         """Predict mean and standard deviation of a noisy observation at m inputs: two (m,)."""
         cross = _kernel(inputs, self.inputs, length=self.length, mix=self.mix)
         smooth, linear, pair = self.mix
@@ -69,7 +69,7 @@ class GaussianFit:
         return cross @ self.weights, np.sqrt(self.scale * np.maximum(spread, self.noise))
 
 
-def fit_gaussian(inputs: Inputs, targets: Floats, *, prior_scale: float) -> GaussianFit:
+def fit_gaussian(inputs: KernelInputs, targets: Floats, *, prior_scale: float) -> GaussianFit:
     """Fit a zero-mean process.
 
     Args:
@@ -93,7 +93,7 @@ def _lengths(rows: Floats) -> list[float]:
 
 
 def _best_noise(
-    inputs: Inputs, targets: Floats, *, length: float, mix: tuple[float, float, float], prior_scale: float
+    inputs: KernelInputs, targets: Floats, *, length: float, mix: tuple[float, float, float], prior_scale: float
 ) -> tuple[float, GaussianFit]:
     """Log marginal likelihood and fit at the best noise level of one kernel."""
     n = len(targets)
@@ -113,7 +113,7 @@ def _best_noise(
     return score, GaussianFit(inputs, weights, inverse, length, mix, float(scale), noise, ratio)
 
 
-def _kernel(a: Inputs, b: Inputs, *, length: float, mix: tuple[float, float, float]) -> Floats:
+def _kernel(a: KernelInputs, b: KernelInputs, *, length: float, mix: tuple[float, float, float]) -> Floats:
     smooth, linear, pair = mix
     total = smooth * np.exp(-0.5 * _squared_distances(a.rows, b.rows) / length**2)
     total += linear * (1.0 + a.rows @ b.rows.T) / (1 + a.rows.shape[1])

@@ -9,7 +9,7 @@ from scipy import stats
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy.features import KL_FLOOR, Featuriser, Floats, directions, gaps, summaries
-from nuwa_search.predictors.accuracy.gaussian import GaussianFit, Inputs, fit_gaussian
+from nuwa_search.predictors.accuracy.gaussian import GaussianFit, KernelInputs, fit_gaussian
 from nuwa_search.predictors.accuracy.prior import AdditivePrior
 from nuwa_search.predictors.contract import Prediction
 
@@ -124,8 +124,8 @@ class KLPredictor:
     def _features(self, archs: Sequence[Arch], roots: Floats) -> Floats:
         return np.hstack([summaries(roots), gaps(archs), roots])
 
-    def _inputs(self, features: Floats, roots: Floats) -> Inputs:
+    def _inputs(self, features: Floats, roots: Floats) -> KernelInputs:
         scaled = (features - self._shift) / self._spread
         num_summaries = features.shape[1] - roots.shape[1]
         scaled[:, num_summaries:] *= BRANCH_WEIGHT * np.sqrt(num_summaries / roots.shape[1])
-        return Inputs(scaled, directions(roots))
+        return KernelInputs(scaled, directions(roots))

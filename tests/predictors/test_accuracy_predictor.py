@@ -7,7 +7,7 @@ import pytest
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy import KLPredictor, cross_validate, flat_prior, prior_from_library, report_card
-from nuwa_search.predictors.accuracy.gaussian import Inputs, fit_gaussian
+from nuwa_search.predictors.accuracy.gaussian import KernelInputs, fit_gaussian
 from nuwa_search.predictors.accuracy.predictor import CEILING
 from nuwa_search.predictors.contract import Predictor
 
@@ -133,7 +133,7 @@ def test_cross_validation_judges_every_row_once(prior):
 def test_leave_one_out_residuals_equal_refits():
     rng = np.random.default_rng(0)
     rows, targets = rng.normal(size=(12, 3)), rng.normal(size=12)
-    fit = fit_gaussian(Inputs(rows, rows / np.linalg.norm(rows, axis=1, keepdims=True)), targets, prior_scale=1.0)
+    fit = fit_gaussian(KernelInputs(rows, rows / np.linalg.norm(rows, axis=1, keepdims=True)), targets, prior_scale=1.0)
     for k in range(12):
         kept = np.arange(12) != k
         gram = np.linalg.inv(fit.inverse)
