@@ -38,7 +38,7 @@ Key = Annotated[str, mapped_column(String(64))]
 Origin = Annotated[Provenance, mapped_column(String)]
 
 
-class Base(DeclarativeBase):
+class StoreTable(DeclarativeBase):
     """Parent of all tables; constraint names are fixed so that migrations can speak of them."""
 
     metadata = MetaData(

@@ -9,12 +9,12 @@ less accurate, what it hid is not known here: the pair of device and task is the
 
 from sqlalchemy import Column, Double, Index, Table
 
-from nuwa_search.store.columns import Base, BigInt
+from nuwa_search.store.columns import BigInt, StoreTable
 
 # Plain tables: triggers write the rows, and nothing points at them.
 fronts = Table(
     "nuwa_fronts",
-    Base.metadata,
+    StoreTable.metadata,
     Column("device_pk", BigInt, nullable=False),
     Column("task_pk", BigInt, nullable=False),
     Column("base_pk", BigInt, nullable=False),
@@ -25,7 +25,7 @@ fronts = Table(
 )
 stale_fronts = Table(
     "nuwa_stale_fronts",
-    Base.metadata,
+    StoreTable.metadata,
     Column("device_pk", BigInt, nullable=False),
     Column("task_pk", BigInt, nullable=False),
     Index("ix_nuwa_stale_fronts_order", "device_pk", "task_pk"),

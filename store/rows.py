@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, literal_column, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.store.columns import Base
+from nuwa_search.store.columns import StoreTable
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -26,7 +26,7 @@ def chunks(values: Iterable[T], size: int = CHUNK_SIZE) -> Iterator[list[T]]:
         yield chunk
 
 
-def insert_for(connection: Connection, table: type[Base]) -> "sqlite.Insert | postgresql.Insert":
+def insert_for(connection: Connection, table: type[StoreTable]) -> "sqlite.Insert | postgresql.Insert":
     """Build an insert that may speak of conflicts, in the dialect of ``connection``."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite  # each dialect takes 30 ms to import, and one of them is never needed
@@ -39,7 +39,7 @@ def insert_for(connection: Connection, table: type[Base]) -> "sqlite.Insert | po
 
 def upsert(
     connection: Connection,
-    table: type[Base],
+    table: type[StoreTable],
     rows: Iterable[Mapping[str, Any]],
     *,
     key: Sequence[str],
@@ -70,7 +70,7 @@ def upsert(
     connection.execute(resolved, ordered)
 
 
-def excluded(table: type[Base], name: str) -> ColumnElement[Any]:
+def excluded(table: type[StoreTable], name: str) -> ColumnElement[Any]:
     """Speak of the value that an upsert wanted to insert (``excluded`` in both databases' SQL)."""
     return literal_column(f"excluded.{name}", table.__table__.c[name].type)
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, desc, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from nuwa_search.store.columns import Base, BigInt, JsonDict, Key, Origin, Pk, reference
+from nuwa_search.store.columns import BigInt, JsonDict, Key, Origin, Pk, StoreTable, reference
 
 
-class DeviceRow(Base):
+class DeviceRow(StoreTable):
     """One device × runtime × precision × power mode (``nuwa_search.core.device.DeviceSpec``)."""
 
     __tablename__ = "nuwa_devices"
@@ -32,7 +32,7 @@ class DeviceRow(Base):
     created_at: Mapped[datetime]
 
 
-class DeviceStateRow(Base):
+class DeviceStateRow(StoreTable):
     """Clocks, temperature and load of a device at one moment."""
 
     __tablename__ = "nuwa_device_states"
@@ -43,7 +43,7 @@ class DeviceStateRow(Base):
     created_at: Mapped[datetime]
 
 
-class ProtocolRow(Base):
+class ProtocolRow(StoreTable):
     """How latencies are taken (``nuwa_search.core.device.MeasureProtocol``)."""
 
     __tablename__ = "nuwa_protocols"
@@ -53,7 +53,7 @@ class ProtocolRow(Base):
     content: Mapped[JsonDict]
 
 
-class LutRow(Base):
+class LutRow(StoreTable):
     """The latency table of one device under one protocol."""
 
     __tablename__ = "nuwa_luts"
@@ -66,7 +66,7 @@ class LutRow(Base):
     created_at: Mapped[datetime]
 
 
-class LutEntryRow(Base):
+class LutEntryRow(StoreTable):
     """One measured shape of a latency table."""
 
     __tablename__ = "nuwa_lut_entries"
@@ -82,7 +82,7 @@ class LutEntryRow(Base):
     created_at: Mapped[datetime]
 
 
-class MeasurementRow(Base):
+class MeasurementRow(StoreTable):
     """The latency of a whole model on a device (``nuwa_search.core.device.Measurement``)."""
 
     __tablename__ = "nuwa_measurements"
@@ -101,7 +101,7 @@ class MeasurementRow(Base):
     created_at: Mapped[datetime]
 
 
-class PredictorRow(Base):
+class PredictorRow(StoreTable):
     """A fitted latency predictor that searches can pin."""
 
     __tablename__ = "nuwa_predictors"
@@ -115,7 +115,7 @@ class PredictorRow(Base):
     created_at: Mapped[datetime]
 
 
-class ArchRow(Base):
+class ArchRow(StoreTable):
     """The shape of a net, without the entries of blocks that are gone."""
 
     __tablename__ = "nuwa_archs"
@@ -127,7 +127,7 @@ class ArchRow(Base):
     params: Mapped[int] = mapped_column(BigInt)
 
 
-class BaseNetRow(Base):
+class BaseNetRow(StoreTable):
     """A base ViT, identified by the hash of its tensors."""
 
     __tablename__ = "nuwa_bases"
@@ -140,7 +140,7 @@ class BaseNetRow(Base):
     created_at: Mapped[datetime]
 
 
-class TaskRow(Base):
+class TaskRow(StoreTable):
     """Some classes of a data set with their three splits, as one version of the preprocessing shows them.
 
     ``source`` is what it takes to open them again beside ``data`` and ``classes``; None in rows of earlier versions.
@@ -161,7 +161,7 @@ class TaskRow(Base):
     created_at: Mapped[datetime]
 
 
-class SearchRow(Base):
+class SearchRow(StoreTable):
     """One search; ``study`` is also the name of its Optuna study in the same database."""
 
     __tablename__ = "nuwa_searches"
@@ -184,7 +184,7 @@ class SearchRow(Base):
     finished_at: Mapped[datetime | None]
 
 
-class JobRow(Base):
+class JobRow(StoreTable):
     """Work that waits for a worker, is done by one, or was; ``study`` names the search it belongs to, if any."""
 
     __tablename__ = "nuwa_jobs"
@@ -220,7 +220,7 @@ class JobRow(Base):
     finished_at: Mapped[datetime | None]
 
 
-class WorkerRow(Base):
+class WorkerRow(StoreTable):
     """A worker process and its last sign of life."""
 
     __tablename__ = "nuwa_workers"
@@ -233,7 +233,7 @@ class WorkerRow(Base):
     heartbeat_at: Mapped[datetime]
 
 
-class EventRow(Base):
+class EventRow(StoreTable):
     """Something that happened in a search or a job; ``pk`` grows and orders them."""
 
     __tablename__ = "nuwa_events"
@@ -247,7 +247,7 @@ class EventRow(Base):
     created_at: Mapped[datetime]
 
 
-class SubnetRow(Base):
+class SubnetRow(StoreTable):
     """A net derived from a base for a task; owns every accuracy.
 
     ``kept_blocks`` has one character per block of the base, ``1`` for those the subnet kept.
@@ -271,7 +271,7 @@ class SubnetRow(Base):
     created_at: Mapped[datetime]
 
 
-class ScoreRow(Base):
+class ScoreRow(StoreTable):
     """One accuracy or divergence of a subnet; ``kind``, ``split``, images and seed tell them apart."""
 
     __tablename__ = "nuwa_scores"
@@ -287,7 +287,7 @@ class ScoreRow(Base):
     created_at: Mapped[datetime]
 
 
-class LatencyRow(Base):
+class LatencyRow(StoreTable):
     """What is known about the latency of a subnet on a device: the row that queries read.
 
     ``latency_ms`` is the measured latency, or the predicted one where none was measured;
@@ -332,7 +332,7 @@ class LatencyRow(Base):
     updated_at: Mapped[datetime]
 
 
-class FinetuningRow(Base):
+class FinetuningRow(StoreTable):
     """One fine-tuning of a subnet: settings, outcome, hash of the weights it left."""
 
     __tablename__ = "nuwa_finetunings"
@@ -346,7 +346,7 @@ class FinetuningRow(Base):
     created_at: Mapped[datetime]
 
 
-class ExportRow(Base):
+class ExportRow(StoreTable):
     """One ONNX file made from a subnet, and how far it agrees with the PyTorch model."""
 
     __tablename__ = "nuwa_exports"
@@ -361,7 +361,7 @@ class ExportRow(Base):
     created_at: Mapped[datetime]
 
 
-class EngineRow(Base):
+class EngineRow(StoreTable):
     """One engine built from an ONNX file, or the command that builds it where it could not be built here."""
 
     __tablename__ = "nuwa_engines"
@@ -376,7 +376,7 @@ class EngineRow(Base):
     created_at: Mapped[datetime]
 
 
-class CertificateRow(Base):
+class CertificateRow(StoreTable):
     """The verdict on one compiled model against one budget."""
 
     __tablename__ = "nuwa_certificates"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
-from nuwa_search.store.columns import Base
+from nuwa_search.store.columns import StoreTable
 from nuwa_search.store.store import Store, open_store
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
@@ -94,7 +94,7 @@ def store_url(request: pytest.FixtureRequest, make_url_of_new: Callable[[str], s
         return make_url_of_new("sqlite")
     url: str = request.getfixturevalue("reused_postgres_url")
     with open_store(url) as store, store.write() as connection:
-        for table in reversed(Base.metadata.sorted_tables):  # quicker than TRUNCATE for a handful of rows
+        for table in reversed(StoreTable.metadata.sorted_tables):  # quicker than TRUNCATE for a handful of rows
             connection.execute(table.delete())
     return url
 

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event, inspect, text
 
 from nuwa_search.core.errors import NuwaError, OutsideError
-from nuwa_search.store.columns import Base
+from nuwa_search.store.columns import StoreTable
 from nuwa_search.store.database import url_from_text
 from nuwa_search.store.schema import HEAD, REVISIONS, VERSION_TABLE, alembic_config, find_revision
 from nuwa_search.store.store import Store, open_store
@@ -27,7 +27,7 @@ def test_migrations_build_what_the_tables_say(store: Store) -> None:
 
     with store.read() as connection:
         opts = {"version_table": VERSION_TABLE, "include_object": is_comparable}
-        assert compare_metadata(MigrationContext.configure(connection, opts=opts), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts=opts), StoreTable.metadata) == []
 
 
 def test_latency_indexes_exist_on_both_databases(store: Store) -> None:
