@@ -29,7 +29,7 @@ class PagedRows(Rows):
     next_offset: int | None
 
 
-class SubnetRow(BaseModel):
+class ListedSubnet(BaseModel):
     """A subnet on a device, as `nuwa query --json` gives it."""
 
     model_config = ConfigDict(extra="allow")
@@ -53,7 +53,7 @@ class SubnetRow(BaseModel):
 class SubnetRows(Answer):
     """A page of subnets."""
 
-    rows: list[SubnetRow]
+    rows: list[ListedSubnet]
     count: int
     next_offset: int | None
 
@@ -151,7 +151,7 @@ class TrialRows(PagedRows):
     reference: JsonDict | None
 
 
-class Session(Answer):
+class Access(Answer):
     """Whether a token is wanted, and whether this client has shown it."""
 
     needs_token: bool

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from nuwa_search.service.api.answers import Answer, Session
+from nuwa_search.service.api.answers import Access, Answer
 from nuwa_search.service.api.context import SettingsOf, StoreOf
 from nuwa_search.service.api.guard import COOKIE, is_token, token_of
 from nuwa_search.service.api.options_view import options_document
@@ -29,13 +29,13 @@ def show_options(store: StoreOf, settings: SettingsOf) -> dict[str, Any]:
     return options_document(store, settings)
 
 
-@router.get("/session", response_model=Session)
+@router.get("/session", response_model=Access)
 def show_session(request: Request, settings: SettingsOf) -> dict[str, Any]:
     """Say whether a token is wanted, and whether this client has shown it."""
     return _session(settings, is_open=is_token(token_of(request.headers), settings))
 
 
-@router.post("/session", response_model=Session)
+@router.post("/session", response_model=Access)
 def open_session(shown: Token, request: Request, response: Response, settings: SettingsOf) -> dict[str, Any]:
     """Exchange the token for a cookie: browsers send no headers with an event stream or a download."""
     if not is_token(shown.token, settings):
@@ -46,7 +46,7 @@ def open_session(shown: Token, request: Request, response: Response, settings: S
     return _session(settings, is_open=True)
 
 
-@router.delete("/session", response_model=Session)
+@router.delete("/session", response_model=Access)
 def close_session(response: Response, settings: SettingsOf) -> dict[str, Any]:
     """Take the cookie back."""
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
