@@ -20,7 +20,7 @@ import timm
 import torch
 import torch_pruning
 
-from benchmarks.derive_bench.methods import METHODS, OTHERS, Setting
+from benchmarks.derive_bench.methods import METHODS, OTHERS, CutTask
 from nuwa_search.core.arch import arch_from_dict, dict_from_arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cache import Cache
@@ -78,7 +78,7 @@ def run_task(name: str, base: Base, splits: dict[str, ImageSet], options: argpar
     task = make_task(splits, data="cifar100", base_labels=base.label_names, classes=TASKS[name])
     if task.base_classes is None:
         raise SystemExit(f"the base does not know the classes of {name}")
-    setting = Setting(
+    setting = CutTask(
         base=base,
         base_folder=options.base,
         task=task,
@@ -129,13 +129,13 @@ def save_cell(
     print(f"{task:12} {keep:4} {method:32} {100 * float(correct.double().mean()):5.1f}", flush=True)
 
 
-def save_allocations(setting: Setting, folder: Path) -> None:
+def save_allocations(setting: CutTask, folder: Path) -> None:
     """Keep the allocations beside the cells."""
     rows = [[keep, removal, dict_from_arch(arch)] for (keep, removal), arch in setting.allocations.items()]
     (folder / "allocations.json").write_text(json.dumps(rows))
 
 
-def load_allocations(setting: Setting, folder: Path) -> None:
+def load_allocations(setting: CutTask, folder: Path) -> None:
     """Read the allocations of an earlier run."""
     path = folder / "allocations.json"
     if path.exists():

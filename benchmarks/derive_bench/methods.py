@@ -19,7 +19,7 @@ from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import spread_evenly
 
-Cut = Callable[["Setting", float], PlainViT]
+Cut = Callable[["CutTask", float], PlainViT]
 
 LIBRARY_IMAGES = 100
 JUDGE_IMAGES = 200
@@ -29,7 +29,7 @@ DEFAULT = DeriveOptions()
 
 
 @dataclass
-class Setting:
+class CutTask:
     """One task: its teacher, its images, and what has been computed for it so far.
 
     ``train`` is for statistics and gradients, ``search`` for every choice; the test split is not in here.
@@ -86,7 +86,7 @@ def _uniform(base: Arch, share: float) -> Arch:
     return dataclasses.replace(base, blocks=blocks)
 
 
-def _ours(setting: Setting, keep: float) -> PlainViT:
+def _ours(setting: CutTask, keep: float) -> PlainViT:
     return setting.deriver().derive_refined(setting.allocation(keep))
 
 
@@ -98,7 +98,7 @@ def _purified(options: DeriveOptions) -> Cut:
     return lambda setting, keep: setting.deriver(options).derive_refined(setting.allocation(keep))
 
 
-def _no_depth(setting: Setting, keep: float) -> PlainViT:
+def _no_depth(setting: CutTask, keep: float) -> PlainViT:
     return setting.deriver().derive(setting.allocation(keep, removal=False))
 
 
@@ -107,7 +107,7 @@ def _uniform_cut(options: DeriveOptions = DEFAULT) -> Cut:
 
 
 def _torch_pruning(importance: tp_cut.Importance) -> Cut:
-    def cut(setting: Setting, keep: float) -> PlainViT:
+    def cut(setting: CutTask, keep: float) -> PlainViT:
         classes = setting.task.base_classes or ()
         net = tp_cut.restricted_timm(setting.base_folder, classes)
         few = spread_evenly(setting.train, TAYLOR_IMAGES)
@@ -121,7 +121,7 @@ def _torch_pruning(importance: tp_cut.Importance) -> Cut:
     return cut
 
 
-def _search_top1(setting: Setting, model: PlainViT) -> float:
+def _search_top1(setting: CutTask, model: PlainViT) -> float:
     few = spread_evenly(setting.search, CHOOSING_IMAGES)
     return top1(logits_of(model, few.images, setting.base.preprocess), few.labels)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search_bench.methods import ABLATIONS, METHODS, Outcome
+from benchmarks.search_bench.methods import ABLATIONS, METHODS, MethodResult
 from benchmarks.search_bench.setting import (
     DeviceSetting,
     Places,
@@ -148,13 +148,13 @@ def _distilled(places: Places, task: TaskSetting, model: PlainViT, *, steps: int
     return _DISTILLED[key]
 
 
-def _search(cell: Cell, places: Places, task: TaskSetting, device: DeviceSetting, budget_ms: float) -> Outcome:
+def _search(cell: Cell, places: Places, task: TaskSetting, device: DeviceSetting, budget_ms: float) -> MethodResult:
     if cell.method.startswith(SMALL):
         return small_vit(places, task, device, budget_ms, steps=cell.pretrain_steps)
     return (METHODS | ABLATIONS)[cell.method](task, device, budget_ms, cell.trials, cell.seed)
 
 
-def keep_scores(places: Places, cell: Cell, outcome: Outcome) -> None:
+def keep_scores(places: Places, cell: Cell, outcome: MethodResult) -> None:
     """Keep every scored subnet of a cell, for the accuracy predictor's report card."""
     if cell.method in SEARCHES and outcome.scored:
         folder = places.cache / "scores" / cell.task

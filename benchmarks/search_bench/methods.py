@@ -46,7 +46,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MethodResult:
     """A method's winner.
 
     Args:
@@ -69,10 +69,10 @@ class Outcome:
         return next((one.kl for one in self.scored if one.arch == self.arch), None)
 
 
-Method = Callable[[TaskSetting, DeviceSetting, float, int, int], Outcome]
+Method = Callable[[TaskSetting, DeviceSetting, float, int, int], MethodResult]
 
 
-def ours(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+def ours(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> MethodResult:
     """Library, exact seeds, guided study, and a last choice among a few refined subnets.
 
     A finalist is scored a second time, and that counts as one of the scored subnets.
@@ -82,7 +82,9 @@ def ours(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int
     return _study(task, device, budget_ms, config, has_library=True, num_finalists=num_finalists)
 
 
-def without_finalists(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+def without_finalists(
+    task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int
+) -> MethodResult:
     """Ours, but the study's first ships: all scored subnets go to the study."""
     return _study(task, device, budget_ms, StudyConfig(trials=trials, seed=seed), has_library=True)
 
@@ -111,7 +113,7 @@ def unaided_config(sampler: str, *, trials: int, seed: int, repair: bool, pareto
 def unaided(sampler: str, *, repair: bool) -> Method:
     """Optuna's sampler alone: no library, no seeds, no guide."""
 
-    def method(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+    def method(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> MethodResult:
         config = replace(unaided_config(sampler, trials=trials, seed=seed, repair=repair), prune=False)
         return _study(task, device, budget_ms, config, has_library=False)
 
@@ -142,11 +144,11 @@ def _study(
     *,
     has_library: bool,
     num_finalists: int = 0,
-) -> Outcome:
+) -> MethodResult:
     try:
         result = study_of(task, device, budget_ms, config, has_library=has_library)
     except BudgetTooSmallError as error:
-        return Outcome(None, task.deriver.derive_refined(error.fastest), (), error.fastest)
+        return MethodResult(None, task.deriver.derive_refined(error.fastest), (), error.fastest)
     scored = scored_by(result)
     ranked = [t.arch for t in sorted(result.fitting, key=lambda t: (t.kl is None, t.kl, t.number))]
     if num_finalists:
@@ -159,8 +161,8 @@ def _study(
     if arch is None:
         proposed = [t for t in result.trials if task.space.has_attention(t.arch)]
         fastest = min(proposed, key=lambda t: t.predicted_interval_ms[1]).arch
-        return Outcome(None, task.deriver.derive_refined(fastest), scored, fastest, misses)
-    return Outcome(arch, task.deriver.derive_refined(arch), scored, misses=misses)
+        return MethodResult(None, task.deriver.derive_refined(fastest), scored, fastest, misses)
+    return MethodResult(arch, task.deriver.derive_refined(arch), scored, misses=misses)
 
 
 def scored_by(result: StudyResult) -> tuple[Scored, ...]:
@@ -179,7 +181,7 @@ def _first_within(ranked: Sequence[Arch], device: DeviceSetting, budget_ms: floa
     return None, len(ranked)
 
 
-def uniform_nuwa(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+def uniform_nuwa(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> MethodResult:
     """Uniform widths, derived as NuWa publishes (arXiv 2504.03118): data-free SVD, mean activation, least squares.
 
     The published method has one knob; here the best by KL of up to ``trials`` uniform archs that fit is taken.
@@ -200,11 +202,11 @@ def uniform_nuwa(task: TaskSetting, device: DeviceSetting, budget_ms: float, tri
     arch, misses = _first_within(ranked, device, budget_ms)
     if arch is None:
         fastest = family[int(np.argmin(prediction.upper))]
-        return Outcome(None, deriver.derive(fastest), tuple(scored), fastest, misses)
-    return Outcome(arch, deriver.derive(arch), tuple(scored), misses=misses)
+        return MethodResult(None, deriver.derive(fastest), tuple(scored), fastest, misses)
+    return MethodResult(arch, deriver.derive(arch), tuple(scored), misses=misses)
 
 
-def random_search(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+def random_search(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> MethodResult:
     """Random archs; those that do not fit are narrowed at random until they do."""
     return unaided("random", repair=True)(task, device, budget_ms, trials, seed)
 
@@ -212,7 +214,7 @@ def random_search(task: TaskSetting, device: DeviceSetting, budget_ms: float, tr
 def torch_pruning(*, isomorphic: bool) -> Method:
     """Torch-Pruning by Taylor importance, widths cut until the device measures the budget."""
 
-    def method(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+    def method(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> MethodResult:
         del trials, seed
         least = LEAST_ISOMORPHIC_SHARE if isomorphic else LEAST_MAC_SHARE
         return _cut_to_latency(_taylor_cut(task, isomorphic=isomorphic), device, budget_ms, least=least)
@@ -222,11 +224,11 @@ def torch_pruning(*, isomorphic: bool) -> Method:
 
 def _cut_to_latency(
     cut: Callable[[float], PlainViT], device: DeviceSetting, budget_ms: float, *, least: float
-) -> Outcome:
+) -> MethodResult:
     low, high = least, 1.0
     best = cut(low)
     if device.measure(best.arch) > budget_ms:
-        return Outcome(None, best, (), best.arch)
+        return MethodResult(None, best, (), best.arch)
     for _ in range(MAC_BISECTIONS):
         share = (low + high) / 2
         found = cut(share)
@@ -234,7 +236,7 @@ def _cut_to_latency(
             best, low = found, share
         else:
             high = share
-    return Outcome(best.arch, best)
+    return MethodResult(best.arch, best)
 
 
 _TAYLOR_CUTS: dict[tuple[str, bool], Callable[[float], PlainViT]] = {}
@@ -266,9 +268,9 @@ def _taylor_cut(task: TaskSetting, *, isomorphic: bool) -> Callable[[float], Pla
 
 def _memoised(method: Method) -> Method:
     """Run a method without randomness once per task, device and budget."""
-    known: dict[tuple[str, str, float, int], Outcome] = {}
+    known: dict[tuple[str, str, float, int], MethodResult] = {}
 
-    def remembering(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> Outcome:
+    def remembering(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int, seed: int) -> MethodResult:
         key = (task.name, device.spec.name, budget_ms, trials)
         if key not in known:
             known[key] = method(task, device, budget_ms, trials, seed)

@@ -3,7 +3,7 @@
 import functools
 import math
 
-from benchmarks.search_bench.methods import Outcome
+from benchmarks.search_bench.methods import MethodResult
 from benchmarks.search_bench.setting import BATCH_SIZE, DeviceSetting, Places, TaskSetting, open_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.dataset import load_dataset
@@ -36,7 +36,9 @@ def _all_classes(places: Places) -> tuple[TaskTensors, Teacher]:
     return bounded, Teacher(base.model, cache_dir=places.cache / "teacher")
 
 
-def small_vit(places: Places, task: TaskSetting, device: DeviceSetting, budget_ms: float, *, steps: int) -> Outcome:
+def small_vit(
+    places: Places, task: TaskSetting, device: DeviceSetting, budget_ms: float, *, steps: int
+) -> MethodResult:
     """Pick the largest uniformly small ViT that the device measures within the budget, and pretrain it.
 
     It is pretrained once per shape, whatever task and seed, with the base as teacher.
@@ -44,7 +46,7 @@ def small_vit(places: Places, task: TaskSetting, device: DeviceSetting, budget_m
     base = open_base(places)
     arch = pick_small_arch(base.arch, fits=lambda small: device.measure(small) <= budget_ms)
     if arch is None:
-        return Outcome(None, None)
+        return MethodResult(None, None)
     tensors, teacher = _all_classes(places)
     views = math.ceil(steps * BATCH_SIZE / len(tensors.train))  # a fresh view of the data per epoch
     config = FinetuneConfig(
@@ -63,4 +65,4 @@ def small_vit(places: Places, task: TaskSetting, device: DeviceSetting, budget_m
         identity=(base.base_id, places.data.name, str(config)),
     )
     restricted = restrict_head(model, task.classes)
-    return Outcome(restricted.arch, restricted)
+    return MethodResult(restricted.arch, restricted)
