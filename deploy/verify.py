@@ -1,13 +1,13 @@
 """Compare an exported model with the PyTorch model it came from, on images."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor
 
+from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.runtime import FloatArray, Images, Runtime, Session
@@ -27,8 +27,6 @@ INT8_ARGMAX = 0.75
 """Least share of images with an unchanged prediction. INT8 is judged by its accuracy when it is made; this only
 catches graphs that are broken, on as little as variants of five sample images of which one may lie on a border."""
 
-Check = Literal["fp32", "fp16", "int8"]
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -45,7 +43,7 @@ class Agreement:
         argmax_limit: Smallest ``argmax_agreement`` allowed.
     """
 
-    check: Check
+    check: Precision
     runtime: str
     num_images: int
     max_abs_error: float
@@ -61,7 +59,7 @@ class Agreement:
         return within and self.argmax_agreement >= self.argmax_limit and np.isfinite(self.max_abs_error).item()
 
 
-def compare_logits(found: FloatArray, expected: FloatArray, *, check: Check, runtime: str) -> Agreement:
+def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision, runtime: str) -> Agreement:
     """Compare logits (N, num_classes) with those of the PyTorch model.
 
     Raises:
@@ -92,7 +90,7 @@ def verify_onnx(
     preprocess: Preprocess,
     *,
     runtime: Runtime | None = None,
-    check: Check = "fp32",
+    check: Precision = "fp32",
 ) -> Agreement:
     """Compare an exported model with ``model`` on decoded images.
 
@@ -121,7 +119,7 @@ def verify_session(
     preprocess: Preprocess,
     *,
     input_kind: InputKind,
-    check: Check,
+    check: Precision,
     runtime: str,
 ) -> Agreement:
     """Compare something that is loaded already, such as an engine, with ``model`` on decoded images."""

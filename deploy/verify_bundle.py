@@ -7,6 +7,7 @@ import onnx
 import torch
 from torch import Tensor
 
+from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, pixels
 from nuwa_search.core.runtime import Runtime
@@ -14,7 +15,7 @@ from nuwa_search.deploy.bundle import SAMPLES, Bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.file_hashes import FileChanges, compare_hashes
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
-from nuwa_search.deploy.verify import Agreement, Check, input_kind_of, verify_fp16, verify_onnx
+from nuwa_search.deploy.verify import Agreement, input_kind_of, verify_fp16, verify_onnx
 from nuwa_search.deploy.verify_engine import verify_engine
 
 NUM_RANDOM_IMAGES = 16
@@ -151,7 +152,7 @@ def random_images(bundle: Bundle, *, num_images: int = NUM_RANDOM_IMAGES, seed: 
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def _check_of(model: onnx.ModelProto) -> Check:
+def _check_of(model: onnx.ModelProto) -> Precision:
     """Tell by its nodes and constants in which precision a graph computes."""
     if any(node.op_type in ("QuantizeLinear", "QLinearMatMul", "DequantizeLinear") for node in model.graph.node):
         return "int8"
