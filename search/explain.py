@@ -7,7 +7,7 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy import AdditivePrior, KLPredictor
 from nuwa_search.predictors.contract import Predictor
-from nuwa_search.search.feasible import Budget
+from nuwa_search.search.feasible import Limits
 from nuwa_search.search.seeds import AdditiveFront, fitting_points
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.trials import StudyResult, TrialReport
@@ -127,7 +127,7 @@ def _other_budget(
     latency: Predictor,
     fronts: Sequence[AdditiveFront],
 ) -> OtherBudget:
-    budget = Budget(latency, budget_ms)
+    budget = Limits(latency, budget_ms)
     scored = [t for t in result.trials if t.state == "scored" and t.kl is not None]
     inside = budget.fits([t.arch for t in scored])
     fitting = [t for t, fits in zip(scored, inside, strict=True) if fits]

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.budget import Limit
+from nuwa_search.core.cost import count_params
 from nuwa_search.core.errors import NoAnswerError
 from nuwa_search.predictors.contract import Prediction, Predictor
 from nuwa_search.search.space import SearchSpace
@@ -22,7 +24,7 @@ class MemoryLimit:
     estimate_mb: Callable[[Sequence[Arch]], Floats]
 
 
-class Budget:
+class Limits:
     """Holds archs against the latency budget, on the upper end of the interval, and against memory.
 
     Args:
@@ -56,12 +58,32 @@ class Budget:
 
 
 class BudgetTooSmallError(NoAnswerError):
-    """Nothing in the space fits; carries the fastest arch and its predicted latency."""
+    """Nothing in the space fits.
 
-    def __init__(self, message: str, *, fastest: Arch, predicted_latency_ms: float, hint: str = "") -> None:
+    Args:
+        message: What was wanted and found.
+        fastest: The fastest arch there is.
+        predicted_latency_ms: Its latency.
+        upper_ms: The upper end of its interval.
+        limit: The limit that nothing keeps.
+        hint: What mends it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fastest: Arch,
+        predicted_latency_ms: float,
+        upper_ms: float,
+        limit: Limit = "latency",
+        hint: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.fastest = fastest
         self.predicted_latency_ms = predicted_latency_ms
+        self.upper_ms = upper_ms
+        self.limit = limit
 
 
 def fastest_arch(space: SearchSpace, latency: Predictor) -> Arch:
@@ -93,11 +115,11 @@ def fastest_arch(space: SearchSpace, latency: Predictor) -> Arch:
         best, best_ms = around[k], float(upper[k])
 
 
-def require_feasible(space: SearchSpace, budget: Budget) -> Arch:
-    """Return the fastest arch, or say that nothing fits.
+def require_feasible(space: SearchSpace, budget: Limits) -> Arch:
+    """Return the fastest arch, or say that nothing fits, and by which limit.
 
     Raises:
-        BudgetTooSmallError: If even the fastest arch exceeds the budget.
+        BudgetTooSmallError: If even the fastest arch exceeds the latency limit, or the smallest that of memory.
     """
     fastest = fastest_arch(space, budget.latency)
     prediction = budget.latency.predict([fastest])
@@ -108,9 +130,41 @@ def require_feasible(space: SearchSpace, budget: Budget) -> Arch:
             f"(up to {upper:.2f} ms)",
             fastest=fastest,
             predicted_latency_ms=value,
+            upper_ms=upper,
             hint=f"give a budget of at least {np.ceil(upper * 10) / 10:g} ms, or another base",
         )
+    if budget.memory is not None:
+        least_mb = float(budget.memory.estimate_mb([smallest_arch(space)])[0])
+        limit_mb = budget.memory.max_memory_mb
+        if least_mb > limit_mb:
+            raise BudgetTooSmallError(
+                f"no subnet fits {limit_mb:g} MB: the smallest is estimated at {least_mb:.1f} MB of peak memory",
+                fastest=fastest,
+                predicted_latency_ms=value,
+                upper_ms=upper,
+                limit="memory",
+                hint=f"give --max-memory-mb {np.ceil(least_mb):g} or more, or another base",
+            )
     return fastest
+
+
+def smallest_arch(space: SearchSpace) -> Arch:
+    """Find the arch of fewest weights: every block at its smallest, with attention where that costs least."""
+    embed_dim = min(space.embed_dims)
+
+    def weights(spec: BlockSpec) -> int:
+        return count_params(space.make([spec] * len(space.blocks), embed_dim=embed_dim))
+
+    least = [min(block.specs, key=weights) for block in space.blocks]
+    missing = space.min_attn - sum(spec.has_attn for spec in least)
+    attending = {
+        i: min(specs, key=weights)
+        for i, block in enumerate(space.blocks)
+        if not least[i].has_attn and (specs := [spec for spec in block.specs if spec.has_attn])
+    }
+    cheapest = sorted(attending, key=lambda i: weights(attending[i]) - weights(least[i]))[: max(0, missing)]
+    blocks = [attending[i] if i in cheapest else spec for i, spec in enumerate(least)]
+    return space.make(blocks, embed_dim=embed_dim)
 
 
 def _width(spec: BlockSpec) -> tuple[int, int]:

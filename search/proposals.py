@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.predictors.accuracy import KLPredictor
-from nuwa_search.search.feasible import Budget, Floats
+from nuwa_search.search.feasible import Floats, Limits
 from nuwa_search.search.space import Genome, SearchSpace
 
 Genomes = npt.NDArray[np.int64]
@@ -36,7 +36,7 @@ class Guide:
         extra: Archs always among the candidates, such as the knapsack's.
     """
 
-    def __init__(self, space: SearchSpace, budget: Budget, *, extra: Sequence[Arch] = ()) -> None:
+    def __init__(self, space: SearchSpace, budget: Limits, *, extra: Sequence[Arch] = ()) -> None:
         self._space = space
         self._budget = budget
         self._sizes = np.array([len(choices) for choices in space.params.values()], dtype=np.int64)

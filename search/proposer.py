@@ -10,7 +10,7 @@ import numpy as np
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.predictors.accuracy import AdditivePrior, KLPredictor
-from nuwa_search.search.feasible import Budget
+from nuwa_search.search.feasible import Limits
 from nuwa_search.search.front import front_indices
 from nuwa_search.search.proposals import Guide
 from nuwa_search.search.seeds import AdditiveFront, Seed, fitting_points
@@ -44,7 +44,7 @@ class Proposer:
         self,
         space: SearchSpace,
         *,
-        budget: Budget,
+        budget: Limits,
         config: StudyConfig,
         log: StudyLog,
         prior: AdditivePrior,

@@ -1,20 +1,23 @@
-"""Verify and repair: the winner is measured; a miss corrects the predictor and the search goes on."""
+"""Measure and repair: what a search settles on is measured, and a missed limit corrects what had promised it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, Protocol, Self, TypeVar
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.budget import Budget, Verdict
 from nuwa_search.core.device import Measurement
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.contract import Predictor
+from nuwa_search.predictors.memory import MemoryEstimate
+from nuwa_search.search.feasible import BudgetTooSmallError
 
-BudgetStatistic = Literal["median", "p95", "p99"]
+MAX_ROUNDS = 4
+"""Searches before it is given up; each correction removes most of what was missed by."""
+MAX_FINISHES = 2
+"""Winners that are finished (fine-tuned, exported, proven): the second where the first missed only then."""
 
-MAX_ROUNDS = 3
-"""Builds and measurements before the search gives up; each correction removes most of what was missed by."""
-
-W = TypeVar("W")
+Stage = Literal["found", "finished"]
 
 
 class CorrectablePredictor(Predictor, Protocol):
@@ -25,111 +28,185 @@ class CorrectablePredictor(Predictor, Protocol):
         ...
 
 
+class HasArch(Protocol):
+    """A winner, as found or as finished."""
+
+    @property
+    def arch(self) -> Arch: ...
+
+
+class Finished(HasArch, Protocol):
+    """A winner as it would be shipped, measured."""
+
+    @property
+    def measurement(self) -> Measurement: ...
+
+
 P = TypeVar("P", bound=CorrectablePredictor)
+W = TypeVar("W", bound=HasArch)
+F = TypeVar("F", bound=Finished)
 
 
 @dataclass(frozen=True)
-class RepairRound:
-    """One built and measured winner.
+class Promises(Generic[P]):
+    """What a study holds its proposals against; each measured miss corrects the one that is responsible.
 
     Args:
-        arch: Its shape.
-        predicted_latency_ms: What was promised.
-        predicted_interval_ms: Its interval; the upper end was within the budget.
-        measurement: What was found.
-        measured_ms: The statistic held against the budget.
-        is_met: Whether it is within the budget.
+        latency: Predicts medians, in milliseconds.
+        tail: The budgeted statistic over the median, as nets on this device have it; 1 for the median itself.
+        memory: Estimates peak memory; None where it is not limited.
     """
 
+    latency: P
+    tail: float = 1.0
+    memory: MemoryEstimate | None = None
+
+    def corrected(self, arch: Arch, measurement: Measurement, *, budget: Budget) -> "Promises[P]":
+        """Learn from a measured net that missed a limit; what kept its promise stays as it is."""
+        missed, stats, after = budget.check(measurement), measurement.latency_ms, self
+        if missed.exceeds("latency"):
+            tail = max(self.tail, budget.tail(stats))
+            after = replace(after, latency=self.latency.corrected(arch, stats.median), tail=tail)
+        if missed.exceeds("memory") and self.memory is not None and measurement.peak_memory_mb is not None:
+            after = replace(after, memory=self.memory.corrected(arch, measurement.peak_memory_mb))
+        return after
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One winner, exported and measured.
+
+    Args:
+        stage: As it was found, or finished.
+        arch: Its shape.
+        predicted_latency_ms: What was promised.
+        predicted_interval_ms: Its interval; the upper end was within the limit.
+        measurement: What was found.
+        verdict: What the budget says of it.
+    """
+
+    stage: Stage
     arch: Arch
     predicted_latency_ms: float
     predicted_interval_ms: tuple[float, float]
     measurement: Measurement
-    measured_ms: float
-    is_met: bool
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
-class RepairResult(Generic[W, P]):
+class Repaired(Generic[W, F, P]):
     """How it ended.
 
     Args:
-        winner: Last winner measured; the one to ship if ``is_met``.
-        is_met: Whether it keeps the budget as measured.
-        rounds: All measured winners, first to last.
-        latency: The predictor with all corrections.
-        reason: Why it ended without success; empty otherwise.
+        winner: Last winner measured.
+        finished: It as it would be shipped; None where it missed the budget as it was found already.
+        attempts: Everything measured, first to last; at least one.
+        promises: What the last winner was held against: with the corrections of all misses before it.
+        reason: Why it ended without success, and which limit was missed; empty otherwise.
+        too_small: What the search ended with, where nothing fits by the corrected predictors.
     """
 
     winner: W
-    is_met: bool
-    rounds: tuple[RepairRound, ...]
-    latency: P
+    finished: F | None
+    attempts: tuple[Attempt, ...]
+    promises: Promises[P]
     reason: str = ""
+    too_small: BudgetTooSmallError | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the budget says of the last that was measured."""
+        return self.attempts[-1].verdict
+
+    @property
+    def num_repairs(self) -> int:
+        """Misses after which the search went on."""
+        return sum(not attempt.verdict.is_met for attempt in self.attempts[:-1])
 
 
-def verify_and_repair(
-    winner: W,
+def search_and_repair(
+    search: Callable[[Promises[P]], W | None],
     *,
-    arch_of: Callable[[W], Arch],
     measure: Callable[[W], Measurement],
-    search_on: Callable[[P], W | None],
-    latency: P,
-    budget_ms: float,
-    statistic: BudgetStatistic = "median",
+    finish: Callable[[W, Promises[P]], F],
+    promises: Promises[P],
+    budget: Budget,
     max_rounds: int = MAX_ROUNDS,
-    on_round: Callable[[RepairRound], None] | None = None,
-) -> RepairResult[W, P]:
-    """Measure the winner; while it misses the budget, correct the predictor and search on.
+    max_finishes: int = MAX_FINISHES,
+    on_attempt: Callable[[Attempt], None] | None = None,
+) -> Repaired[W, F, P]:
+    """Search, measure, finish and measure again; a missed limit corrects its promise and the search goes on.
 
     Args:
-        winner: Of the search so far.
-        arch_of: Its shape.
-        measure: Builds it and measures it on the device.
-        search_on: Goes on with the study from where it was, under the corrected predictor; None when nothing
-            fits any more.
-        latency: Predictor the search used.
-        budget_ms: What the measured statistic must not exceed.
-        statistic: Of the measurement.
-        max_rounds: Measurements at most, the first included.
-        on_round: Called after each measurement.
+        search: Finds a winner, going on from where it was; None when nothing that fits was scored.
+        measure: Builds a winner as it was found and measures it on the device.
+        finish: Makes of a winner what would be shipped (it may be another net), and measures that.
+        promises: To start from.
+        budget: Judges every measurement.
+        max_rounds: Searches at most.
+        max_finishes: Winners finished at most.
+        on_attempt: Called after each measurement.
 
     Raises:
-        NuwaError: If ``max_rounds`` is below 1.
+        BudgetTooSmallError: If nothing fits from the start.
+        NuwaError: If ``max_rounds`` is below 1, or the first search finds nothing.
     """
-    if max_rounds < 1:
-        raise NuwaError(f"verification needs at least one round, found {max_rounds}")
-    rounds: list[RepairRound] = []
-    while True:
-        arch = arch_of(winner)
-        found = _measure(arch, measure(winner), latency, budget_ms=budget_ms, statistic=statistic)
-        rounds.append(found)
-        if on_round is not None:
-            on_round(found)
-        if found.is_met:
-            return RepairResult(winner, True, tuple(rounds), latency)
-        latency = latency.corrected(arch, found.measurement.latency_ms.median)
-        if len(rounds) >= max_rounds:
-            reason = f"missed in all {max_rounds} rounds"
-            return RepairResult(winner, False, tuple(rounds), latency, reason)
-        following = search_on(latency)
+    if max_rounds < 1 or max_finishes < 1:
+        raise NuwaError(f"a search needs at least one round and one finish, found {max_rounds} and {max_finishes}")
+    attempts: list[Attempt] = []
+    winner: W | None = None
+    finished: F | None = None
+    too_small: BudgetTooSmallError | None = None
+    reason = f"missed in all {max_rounds} rounds"
+
+    def judged(stage: Stage, arch: Arch, measurement: Measurement) -> Attempt:
+        attempts.append(_attempt(stage, arch, measurement, promises=promises, budget=budget))
+        if on_attempt is not None:
+            on_attempt(attempts[-1])
+        return attempts[-1]
+
+    for _ in range(max_rounds):
+        corrected = promises
+        if attempts:
+            corrected = promises.corrected(attempts[-1].arch, attempts[-1].measurement, budget=budget)
+        try:
+            following = search(corrected)
+        except BudgetTooSmallError as error:
+            if not attempts:
+                raise
+            reason, too_small = "nothing fits by the corrected predictors", error
+            break
         if following is None:
-            return RepairResult(winner, False, tuple(rounds), latency, "nothing fits by the corrected predictor")
-        if arch_of(following) == arch:
-            return RepairResult(winner, False, tuple(rounds), latency, "the search found no other subnet")
-        winner = following
+            reason = "nothing that fits by the corrected predictors was scored"
+            break
+        if following.arch in {attempt.arch for attempt in attempts if not attempt.verdict.is_met}:
+            reason = "the search found no other subnet"
+            break
+        winner, finished, promises = following, None, corrected
+        last = judged("found", winner.arch, measure(winner))
+        if last.verdict.is_met:
+            finished = finish(winner, promises)
+            last = judged("finished", finished.arch, finished.measurement)
+            if last.verdict.is_met:
+                return Repaired(winner, finished, tuple(attempts), promises)
+        if sum(attempt.stage == "finished" for attempt in attempts) >= max_finishes:
+            reason = f"missed by {max_finishes} finished winners"
+            break
+    if winner is None:
+        raise NuwaError(
+            "the study ended before any subnet that fits was scored", hint="give it more --trials or --timeout-s"
+        )
+    told = f"{reason}; the last: {attempts[-1].verdict.reason}"
+    return Repaired(winner, finished, tuple(attempts), promises, told, too_small)
 
 
-def _measure(
-    arch: Arch, measurement: Measurement, latency: Predictor, *, budget_ms: float, statistic: BudgetStatistic
-) -> RepairRound:
-    prediction = latency.predict([arch])
-    measured_ms: float = getattr(measurement.latency_ms, statistic)
-    return RepairRound(
+def _attempt(stage: Stage, arch: Arch, measurement: Measurement, *, promises: Promises[P], budget: Budget) -> Attempt:
+    prediction = promises.latency.predict([arch])
+    return Attempt(
+        stage=stage,
         arch=arch,
         predicted_latency_ms=float(prediction.value[0]),
         predicted_interval_ms=(float(prediction.lower[0]), float(prediction.upper[0])),
         measurement=measurement,
-        measured_ms=measured_ms,
-        is_met=measured_ms <= budget_ms,
+        verdict=budget.check(measurement),
     )

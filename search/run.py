@@ -10,7 +10,7 @@ import numpy as np
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy import flat_prior, prior_from_library
 from nuwa_search.predictors.contract import Predictor
-from nuwa_search.search.feasible import Budget, MemoryLimit, require_feasible
+from nuwa_search.search.feasible import Limits, MemoryLimit, require_feasible
 from nuwa_search.search.front import front_indices
 from nuwa_search.search.library import Library
 from nuwa_search.search.proposer import Proposal, Proposer
@@ -71,7 +71,7 @@ def run_study(
     """
     if budget_ms is None and not config.pareto:
         raise NuwaError("a study needs a budget, or the whole front", hint="give --budget-ms, or --pareto")
-    budget = Budget(latency, budget_ms, memory=memory)
+    budget = Limits(latency, budget_ms, memory=memory)
     require_feasible(space, budget)
     prior = flat_prior(space.base) if library is None else prior_from_library(space.base, library.archs, library.kls)
     log = StudyLog(space, config=config, study_name=study_name, storage_url=storage_url, identity=identity)
@@ -93,7 +93,7 @@ class _Loop:
 
     def __init__(
         self,
-        budget: Budget,
+        budget: Limits,
         config: StudyConfig,
         log: StudyLog,
         proposer: Proposer,
@@ -212,7 +212,7 @@ class _Loop:
 
 
 def summarise(
-    study_name: str, trials: Sequence[TrialReport], *, budget: Budget, stopped: StopReason, seconds: float
+    study_name: str, trials: Sequence[TrialReport], *, budget: Limits, stopped: StopReason, seconds: float
 ) -> StudyResult:
     """Find the best and the front among scored trials that fit by the predictor as it is now."""
     scored = [t for t in trials if t.state == "scored" and t.kl is not None]

@@ -14,7 +14,7 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.cost import count_macs
 from nuwa_search.predictors.accuracy import AdditivePrior
 from nuwa_search.predictors.contract import Predictor
-from nuwa_search.search.feasible import Budget, Floats
+from nuwa_search.search.feasible import Floats, Limits
 from nuwa_search.search.knapsack import Group, Ints, ParetoSums, solve
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.trials import StudyConfig
@@ -125,7 +125,7 @@ def knapsack_seeds(
     fronts: Sequence[AdditiveFront],
     *,
     prior: AdditivePrior,
-    budget: Budget,
+    budget: Limits,
     num_seeds: int,
     is_spread: bool = False,
 ) -> list[Seed]:
@@ -155,7 +155,7 @@ def knapsack_seeds(
     return _take_in_turn(pools, num_seeds)
 
 
-def fitting_points(front: AdditiveFront, budget: Budget, *, at_most: int = 3000) -> tuple[Ints, list[Arch]]:
+def fitting_points(front: AdditiveFront, budget: Limits, *, at_most: int = 3000) -> tuple[Ints, list[Arch]]:
     """List points of a front, evenly thinned, whose archs are in the space and fit by whole-net prediction."""
     num = len(front.sums.times)
     points = np.unique(np.linspace(0, num - 1, min(num, at_most)).astype(np.int64))
@@ -164,7 +164,7 @@ def fitting_points(front: AdditiveFront, budget: Budget, *, at_most: int = 3000)
     return points[keep], [arch for arch, kept in zip(archs, keep, strict=True) if kept]
 
 
-def uniform_seeds(space: SearchSpace, *, prior: AdditivePrior | None, budget: Budget, num_seeds: int) -> list[Seed]:
+def uniform_seeds(space: SearchSpace, *, prior: AdditivePrior | None, budget: Limits, num_seeds: int) -> list[Seed]:
     """Take the uniformly cut archs that fit: cheapest by the library, or largest without one."""
     family = list(space.uniform_family())
     fitting = [arch for arch, fits in zip(family, budget.fits(family), strict=True) if fits]
@@ -180,7 +180,7 @@ def make_seeds(
     *,
     prior: AdditivePrior,
     fronts: Sequence[AdditiveFront],
-    budget: Budget,
+    budget: Limits,
     config: StudyConfig,
 ) -> list[Seed]:
     """List the first trials: exact solutions first, then the uniform family, then random archs that fit.

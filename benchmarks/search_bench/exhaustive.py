@@ -8,7 +8,7 @@ from benchmarks.search_bench.setting import Places, TaskSetting, open_bench_devi
 from benchmarks.search_bench.tables import Row, versions
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.search.feasible import Budget
+from nuwa_search.search.feasible import Limits
 from nuwa_search.search.library import build_library
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import Score
@@ -72,7 +72,7 @@ def exhaustive_table(places: Places, *, device_name: str, task_name: str, seeds:
     for share in SHARES:
         budget_ms = share * device.base_ms
         archs = list(scores)
-        inside = Budget(device.predictor, budget_ms).fits(archs)
+        inside = Limits(device.predictor, budget_ms).fits(archs)
         ordered = sorted((scores[a].kl, a.arch_id, a) for a, fits in zip(archs, inside, strict=True) if fits)
         place = {arch: k for k, (_, _, arch) in enumerate(ordered, start=1)}
         for seed in seeds:

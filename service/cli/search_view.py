@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nuwa_search.core.arch import arch_from_dict
+from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import TrialReport
@@ -71,7 +71,7 @@ def announce(request: SearchRequest, *, study: str) -> str:
     )
 
 
-def show_answer(answer: Mapping[str, Any], output: Output, *, base_arch: Mapping[str, Any] | None) -> None:
+def show_answer(answer: Mapping[str, Any], output: Output, *, base_arch: Arch | None) -> None:
     """Print the answer: JSON, or base and winner side by side with a picture of what was cut."""
     if output.json:
         output.document(answer)
@@ -80,12 +80,14 @@ def show_answer(answer: Mapping[str, Any], output: Output, *, base_arch: Mapping
         fastest = answer.get("fastest")
         if fastest:
             output.text(f"infeasible\tfastest {fastest['arch_id']}\t{fastest['predicted_latency_ms']:.3f} ms predicted")
+        elif answer.get("verdict"):
+            output.text(f"{answer['verdict']}\t{answer['verdict_reason']}")
         return
     output.table(side_by_side(answer), title=f"\n{answer['study']}")
     if base_arch is not None and answer["shipped"] != "small-model":  # nothing of the base is left to be drawn
-        arch, base = arch_from_dict(answer["subnet"]["arch"]), arch_from_dict(base_arch)
+        arch = arch_from_dict(answer["subnet"]["arch"])
         show = output.text if output.is_terminal else output.note
-        show(f"\n{picture(arch, base)}\n{cut_summary(arch, base)}\n")
+        show(f"\n{picture(arch, base_arch)}\n{cut_summary(arch, base_arch)}\n")
     for line in last_lines(answer):
         output.text(line)
 
@@ -126,6 +128,8 @@ def last_lines(answer: Mapping[str, Any]) -> list[str]:
         f"{verdict}: {measured(subnet)} of {answer['budget_ms']:g} ms; top1 {percent(subnet['top1'])} against "
         f"{percent(base['top1_restricted'])} of the base, on {answer['task']['num_test']} test images"
     )
+    if answer.get("verdict_reason"):
+        lines.append(answer["verdict_reason"])
     if files["dir"]:
         lines.append(f"bundle: {files['dir']}")
         lines.append(f"next: python {Path(files['dir']) / 'run.py'} IMAGE…   or   nuwa verify {files['dir']}")

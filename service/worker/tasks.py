@@ -64,7 +64,7 @@ def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
         resume=bool(job.settings["resume"]) or job.attempts > 1,
         cache_dir=cache_dir,
     )
-    return Done("done" if outcome.error is None else "infeasible", outcome.answer, is_told=True)
+    return Done("done" if outcome.error is None else "infeasible", outcome.result.to_json(), is_told=True)
 
 
 def _profile(claim: JobClaim, store: Store) -> Done:

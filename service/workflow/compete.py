@@ -5,29 +5,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nuwa_search.deploy.train.teacher import Teacher
-from nuwa_search.service.workflow.find import Finder, Found
+from nuwa_search.service.workflow.find import Finder, Winner
 from nuwa_search.service.workflow.records import record_derived, record_tuned, subnet_id_of
 from nuwa_search.service.workflow.small_rival import small_rival
 from nuwa_search.service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
 from nuwa_search.service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, top1_on
 
 
-def choose_shipped(found: Found, finder: Finder, *, cache_dir: Path, base_fits: bool, has_small_model: bool) -> Shipped:
+def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small_model: bool) -> Shipped:
     """Fine-tune the winner and what competes with it; the best on the search split is shipped.
 
     Args:
-        found: What the search settled on.
+        winner: Of the study.
         finder: Of the search.
         cache_dir: For the teacher's outputs, checkpoints and pretrained nets.
-        base_fits: Whether the base itself keeps the budget, and so may be shipped.
         has_small_model: Whether the small alternative takes part, if it was asked for.
     """
     request, inputs, hooks = finder.request, finder.inputs, finder.hooks
     teacher = Teacher(inputs.teacher.model, cache_dir=cache_dir / "teacher")
     steps = request.small_model_steps if has_small_model and request.finetune else None
     rival = None if steps is None else small_rival(finder, steps=steps, cache_dir=cache_dir)
-    arch, derived = pick_by_short_runs(found, finder=finder, teacher=teacher)
-    if arch != found.trial.arch:
+    arch, derived = pick_by_short_runs(winner, finder=finder, teacher=teacher)
+    if arch != winner.arch:
         derived = finder.deriver.derive_refined(arch)
     hooks.step(f"refined: {100 * top1_on(derived, inputs):.1f} % on the search split, untrained")
     entrants = [Entrant("subnet", arch, derived, subnet_id_of(arch, inputs, REFINED), dataclasses.asdict(REFINED))]
@@ -35,6 +34,7 @@ def choose_shipped(found: Found, finder: Finder, *, cache_dir: Path, base_fits: 
         entrants.append(Entrant("small-model", rival.arch, rival.model, rival.subnet_id, rival.derivation))
     shipped, tuned = _compete(entrants, finder, teacher=teacher, cache_dir=cache_dir)
     base = inputs.teacher.model
+    base_fits = finder.budget.check(finder.base_measurement).is_met
     if base_fits and top1_on(base, inputs) > tuned.top1_search:
         identity = subnet_id_of(base.arch, inputs, OPTIONS)
         return Shipped(base.arch, base, base, "base", identity, dataclasses.asdict(OPTIONS))

@@ -6,16 +6,16 @@ from nuwa_search.predictors.accuracy import prior_from_library
 from nuwa_search.search.explain import Explanation, OtherBudget, explain
 from nuwa_search.search.picture import draw_front
 from nuwa_search.search.seeds import additive_fronts
-from nuwa_search.service.workflow.find import Found
+from nuwa_search.search.trials import StudyResult
+from nuwa_search.service.workflow.settle import Settled
 
 
-def explanation_of(found: Found, *, budget_ms: float) -> str:
+def explanation_of(settled: Settled, *, budget_ms: float) -> str:
     """Explain the winner of a search."""
-    prior = prior_from_library(found.space.base, found.library.archs, found.library.kls)
-    fronts = additive_fronts(found.space, prior=prior, latency=found.latency)
-    told = explain(
-        found.study, space=found.space, prior=prior, latency=found.latency, budget_ms=budget_ms, fronts=fronts
-    )
+    prior = prior_from_library(settled.space.base, settled.library.archs, settled.library.kls)
+    latency = settled.repaired.promises.latency
+    fronts = additive_fronts(settled.space, prior=prior, latency=latency)
+    told = explain(settled.study, space=settled.space, prior=prior, latency=latency, budget_ms=budget_ms, fronts=fronts)
     return words_from(told)
 
 
@@ -39,6 +39,6 @@ def _words_of(other: OtherBudget) -> str:
     return f"{other.budget_ms:.2f} ms: {scored}; {promised}"
 
 
-def picture_of(found: Found, path: Path, *, budget_ms: float, title: str) -> None:
+def picture_of(study: StudyResult, path: Path, *, budget_ms: float, title: str) -> None:
     """Draw the scored subnets and their front."""
-    draw_front(found.study, path, budget_ms=budget_ms, title=title)
+    draw_front(study, path, budget_ms=budget_ms, title=title)

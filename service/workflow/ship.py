@@ -20,7 +20,7 @@ from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
-from nuwa_search.deploy.bundle_facts import BundleFacts
+from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
@@ -57,7 +57,7 @@ class Shipment:
     subnet_id: str
     task: Task
     preprocess: Preprocess
-    facts: BundleFacts
+    facts: BundleFacts = NO_FACTS
 
 
 @dataclass(frozen=True)

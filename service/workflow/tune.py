@@ -18,7 +18,7 @@ from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
 from nuwa_search.service.workflow.deadline import Deadline
-from nuwa_search.service.workflow.find import Finder, Found
+from nuwa_search.service.workflow.find import Finder, Winner
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
 from nuwa_search.service.workflow.winner import top1_on
@@ -85,18 +85,18 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
     )
 
 
-def pick_by_short_runs(found: Found, *, finder: Finder, teacher: Teacher) -> tuple[Arch, PlainViT]:
+def pick_by_short_runs(winner: Winner, *, finder: Finder, teacher: Teacher) -> tuple[Arch, PlainViT]:
     """Let the study's best subnets compete in short distillations; the winner by KL where only one is wanted.
 
     Only subnets that keep the budget when measured compete, and as many as half of the time left allows.
     """
     request, inputs, hooks = finder.request, finder.inputs, finder.hooks
     if request.judge < 2 or not request.finetune:
-        return found.trial.arch, found.model
-    candidates = pick_candidates(found.study, deriver=finder.deriver, count=request.judge)
+        return winner.arch, winner.model
+    candidates = pick_candidates(winner.study, deriver=finder.deriver, count=request.judge)
     fitting = [c for c in candidates if finder.budget.check(finder.measure(c.model)).is_met]
     if len(fitting) < 2:
-        return found.trial.arch, found.model
+        return winner.arch, winner.model
     verdict = judge(
         fitting,
         tune=make_tune(teacher, inputs.tensors, config=config_of(request, inputs)),

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -11,14 +10,13 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.tensors import logits_of, split_tensors, top1
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.result import ShippedKind
 from nuwa_search.service.workflow.inputs import Inputs
 
 OPTIONS = DeriveOptions()
 """Of every derivation in a search; part of each subnet's id."""
 REFINED = dataclasses.replace(OPTIONS, refine=True)
 """Of the winner: solved once more on its own activations, which takes too long to do for every candidate."""
-
-ShippedKind = Literal["subnet", "base", "small-model"]
 
 
 @dataclass(frozen=True)

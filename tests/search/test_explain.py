@@ -5,7 +5,7 @@ import pytest
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy import prior_from_library
 from nuwa_search.search.explain import explain
-from nuwa_search.search.feasible import Budget
+from nuwa_search.search.feasible import Limits
 from nuwa_search.search.front import front_indices, hypervolume
 from nuwa_search.search.library import Library, LibraryRow, library_archs
 from nuwa_search.search.picture import draw_front
@@ -56,7 +56,7 @@ def test_less_budget_buys_less_and_more_buys_more(setting, latency):
 
 def test_a_study_without_winner_explains_nothing(setting, latency):
     space, prior, result = setting
-    empty = summarise("s", result.trials, budget=Budget(latency, 0.1), stopped="trials", seconds=0.0)
+    empty = summarise("s", result.trials, budget=Limits(latency, 0.1), stopped="trials", seconds=0.0)
     assert empty.best is None
     assert empty.front == ()
     with pytest.raises(NuwaError, match="nothing to explain"):

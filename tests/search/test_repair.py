@@ -3,18 +3,36 @@ import dataclasses
 import numpy as np
 import pytest
 
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.budget import Budget
+from nuwa_search.core.cost import count_params
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.search.repair import verify_and_repair
+from nuwa_search.predictors.memory import MemoryEstimate
+from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit, smallest_arch
+from nuwa_search.search.repair import Promises, search_and_repair
 from nuwa_search.search.run import run_study
 from nuwa_search.search.trials import StudyConfig
 
 SPEC = DeviceSpec("bench", "host", "onnxruntime", "1.0", "fp32")
+BUDGET = Budget(2.8)
 
 
-def measurement(ms):
-    stats = LatencyStats(median=ms, mean=ms, p50=ms, p90=ms, p95=1.1 * ms, p99=1.2 * ms, min=ms, max=ms, cv=0.0)
-    return Measurement(SPEC, MeasureProtocol(), "measured", stats, 100)
+def measurement(ms, *, tail=1.1, memory_mb=None):
+    stats = LatencyStats(median=ms, mean=ms, p50=ms, p90=ms, p95=tail * ms, p99=1.2 * ms, min=ms, max=ms, cv=0.0)
+    return Measurement(SPEC, MeasureProtocol(), "measured", stats, 100, peak_memory_mb=memory_mb)
+
+
+def saved_mb(base, arch):
+    return (count_params(base) - count_params(arch)) * 4 / 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """A winner, or what was made of one."""
+
+    arch: Arch
+    measurement: Measurement | None = None
 
 
 @pytest.fixture
@@ -33,79 +51,185 @@ def search(make_space, make_deriver, make_scorer, tmp_path):
     """One study on disk that every round goes on with; returns its best trial."""
     space, scorer, calls = make_space(4), make_scorer(make_space(4).base), []
 
-    def run(latency):
-        calls.append(latency)
-        return run_study(
-            space, deriver=make_deriver(), scorer=scorer, latency=latency, budget_ms=2.8,
+    def run(promises, *, budget=BUDGET):
+        calls.append(promises)
+        memory = promises.memory and MemoryLimit(budget.max_memory_mb, promises.memory.predict_mb)
+        best = run_study(
+            space, deriver=make_deriver(), scorer=scorer, latency=promises.latency,
+            budget_ms=budget.median_limit_ms(promises.tail), memory=memory,
             config=StudyConfig(trials=10 + 6 * len(calls)), storage_url=f"sqlite:///{tmp_path}/s.db",
         ).best  # fmt: skip
+        return best and Net(best.arch)
 
-    run.scorer = scorer
+    run.space, run.scorer, run.calls = space, scorer, calls
     return run
 
 
-def test_a_miss_corrects_the_predictor_and_the_search_goes_on(correctable, search):
-    def device(trial):
-        return measurement(1.2 * correctable().ms(trial.arch))  # the device is slower than predicted
+@pytest.fixture
+def repair(correctable):
+    """The loop with a device that a function plays; a winner is finished as it is unless said otherwise."""
 
-    found = verify_and_repair(
-        search(correctable()), arch_of=lambda t: t.arch, measure=device, search_on=search,
-        latency=correctable(), budget_ms=2.8,
-    )  # fmt: skip
-    assert found.is_met
-    assert [r.is_met for r in found.rounds] == [False, True]
-    assert found.rounds[0].measured_ms > 2.8 >= found.rounds[0].predicted_interval_ms[1]
-    assert found.latency.corrections == [found.rounds[0].measured_ms]
+    def run(search, device, *, budget=BUDGET, finish=None, **kwargs):
+        promises = kwargs.pop("promises", None) or Promises(correctable())
+        return search_and_repair(
+            search, measure=device, finish=finish or (lambda net, _: Net(net.arch, device(net))),
+            promises=promises, budget=budget, **kwargs,
+        )  # fmt: skip
+
+    return run
+
+
+def test_a_miss_corrects_the_predictor_and_the_search_goes_on(correctable, search, repair):
+    def device(net):
+        return measurement(1.2 * correctable().ms(net.arch))  # the device is slower than predicted
+
+    found = repair(search, device)
+    assert found.verdict.is_met
+    assert [(a.stage, a.verdict.is_met) for a in found.attempts] == [
+        ("found", False), ("found", True), ("finished", True)
+    ]  # fmt: skip
+    assert found.num_repairs == 1
+    missed = found.attempts[0]
+    assert missed.measurement.latency_ms.median > 2.8 >= missed.predicted_interval_ms[1]
+    assert found.promises.latency.corrections == [missed.measurement.latency_ms.median]
     assert len(search.scorer.scored) == len(set(search.scorer.scored))  # nothing was scored twice
 
 
-def test_a_met_budget_needs_one_round(correctable, search):
-    found = verify_and_repair(
-        search(correctable()), arch_of=lambda t: t.arch, measure=lambda t: measurement(2.0), search_on=search,
-        latency=correctable(), budget_ms=2.8,
-    )  # fmt: skip
-    assert found.is_met
-    assert len(found.rounds) == 1
-    assert found.latency.corrections == []
+def test_a_met_budget_needs_one_round(search, repair):
+    seen = []
+    found = repair(search, lambda net: measurement(2.0), on_attempt=seen.append)
+    assert found.verdict.is_met
+    assert found.reason == ""
+    assert [a.stage for a in seen] == ["found", "finished"]
+    assert found.promises.latency.corrections == []
+    assert len(search.calls) == 1
 
 
-def test_the_statistic_that_is_asked_for_counts(correctable, search):
-    found = verify_and_repair(
-        search(correctable()), arch_of=lambda t: t.arch, measure=lambda t: measurement(2.7), search_on=lambda _: None,
-        latency=correctable(), budget_ms=2.8, statistic="p95",
-    )  # fmt: skip
-    assert not found.is_met
-    assert found.rounds[0].measured_ms == pytest.approx(2.97)
-    assert "nothing fits" in found.reason
+def test_what_is_finished_is_judged_by_the_same_budget_in_the_same_loop(correctable, search, repair):
+    def finish(net, promises):
+        slower = 1.2 if len(search.calls) == 1 else 1.0  # the first winner gets slower when it is finished
+        return Net(net.arch, measurement(slower * correctable().ms(net.arch)))
+
+    found = repair(search, lambda net: measurement(correctable().ms(net.arch)), finish=finish)
+    assert [(a.stage, a.verdict.is_met) for a in found.attempts] == [
+        ("found", True), ("finished", False), ("found", True), ("finished", True)
+    ]  # fmt: skip
+    assert len(found.promises.latency.corrections) == 1
 
 
-def test_it_gives_up_after_the_stated_rounds(correctable, make_space):
+def test_winners_that_are_finished_in_vain_end_the_loop_and_the_last_is_kept(make_space, repair):
     archs = iter(make_space(4).enumerate())
-    stubborn = verify_and_repair(
-        next(archs), arch_of=lambda a: a, measure=lambda a: measurement(9.0), search_on=lambda _: next(archs),
-        latency=correctable(), budget_ms=2.8, max_rounds=3,
+    found = repair(
+        lambda _: Net(next(archs)), lambda net: measurement(2.0),
+        finish=lambda net, _: Net(net.arch, measurement(3.0)), max_finishes=2,
     )  # fmt: skip
-    assert not stubborn.is_met
-    assert len(stubborn.rounds) == 3
+    assert not found.verdict.is_met
+    assert found.finished is not None
+    assert found.finished.arch == found.attempts[-1].arch
+    assert sum(a.stage == "finished" for a in found.attempts) == 2
+    assert found.reason.startswith("missed by 2 finished winners")
+    assert "0.20 over the budget of 2.8 ms" in found.reason
+
+
+def test_the_statistic_that_is_asked_for_counts(search, repair):
+    found = repair(
+        lambda p: search(p) if not search.calls else None, lambda net: measurement(2.7), budget=Budget(2.8, "p95")
+    )
+    assert not found.verdict.is_met
+    assert found.attempts[0].verdict.excesses[0].found == pytest.approx(2.97)
+    assert "nothing that fits" in found.reason
+    assert "latency (p95) 2.97 ms" in found.reason
+
+
+def test_a_tail_that_was_longer_than_promised_is_learned_although_the_median_was_right(correctable, search, repair):
+    budget = Budget(2.8, "p95")
+
+    def device(net):
+        return measurement(correctable().ms(net.arch), tail=1.25)
+
+    found = repair(
+        lambda p: search(p, budget=budget), device, budget=budget, promises=Promises(correctable(), tail=1.05)
+    )
+    assert found.verdict.is_met
+    assert found.attempts[0].verdict.exceeds("latency")
+    assert [round(p.tail, 6) for p in search.calls] == [1.05, 1.25]
+    assert found.promises.latency.factor == pytest.approx(1.0)  # the median was predicted right, and still is
+
+
+def test_a_memory_miss_corrects_the_memory_estimate_and_not_the_latency_predictor(correctable, search, repair):
+    base = search.space.base
+    most_mb = saved_mb(base, smallest_arch(search.space))
+    budget = Budget(9.0, max_memory_mb=50.0 - 0.4 * most_mb)
+    more_mb = 0.2 * most_mb
+    estimate = MemoryEstimate(base, base_peak_mb=50.0, precision="fp32")
+
+    def device(net):  # every subnet takes more than the base's measurement promises
+        return measurement(correctable().ms(net.arch), memory_mb=50.0 + more_mb - saved_mb(base, net.arch))
+
+    found = repair(
+        lambda p: search(p, budget=budget), device, budget=budget, promises=Promises(correctable(), memory=estimate)
+    )
+    assert found.verdict.is_met
+    missed = found.attempts[0].verdict
+    assert missed.exceeds("memory")
+    assert not missed.exceeds("latency")
+    assert "peak memory" in missed.reason
+    assert "latency" not in missed.reason
+    assert found.promises.latency.corrections == []
+    assert found.promises.memory is not None
+    assert found.promises.memory.shift_mb == pytest.approx(more_mb)
+    assert count_params(found.winner.arch) < count_params(found.attempts[0].arch)
+
+
+def test_it_gives_up_after_the_stated_rounds_and_names_the_limit(make_space, repair):
+    archs = iter(make_space(4).enumerate())
+    stubborn = repair(lambda _: Net(next(archs)), lambda net: measurement(9.0), max_rounds=3)
+    assert not stubborn.verdict.is_met
+    assert stubborn.finished is None
+    assert len(stubborn.attempts) == 3
+    assert stubborn.num_repairs == 2
     assert "3 rounds" in stubborn.reason
+    assert "latency (median) 9.00 ms, 6.20 over the budget of 2.8 ms" in stubborn.reason
 
 
-def test_the_same_winner_again_is_not_measured_again(correctable, search):
-    best = search(correctable())
-    found = verify_and_repair(
-        best, arch_of=lambda t: t.arch, measure=lambda t: measurement(9.0),
-        search_on=lambda _: dataclasses.replace(best, number=99), latency=correctable(), budget_ms=2.8,
-    )  # fmt: skip
-    assert not found.is_met
-    assert len(found.rounds) == 1
+def test_the_same_winner_again_is_not_measured_again(make_space, repair):
+    found = repair(lambda _: Net(make_space(4).base), lambda net: measurement(9.0))
+    assert not found.verdict.is_met
+    assert len(found.attempts) == 1
+    assert "no other subnet" in found.reason
+    assert found.promises.latency.corrections == []  # as it was when the winner was promised
 
 
-def test_no_rounds_are_refused(correctable):
+def test_a_winner_whose_rival_missed_may_win_again(make_space, repair):
+    base, small = make_space(4).base, next(iter(make_space(4).enumerate()))
+    finals = iter([Net(small, measurement(3.0)), Net(base, measurement(2.0))])
+    found = repair(lambda _: Net(base), lambda net: measurement(2.0), finish=lambda net, _: next(finals))
+    assert found.verdict.is_met
+    assert found.finished is not None
+    assert found.finished.arch == base
+
+
+def test_a_correction_that_leaves_nothing_ends_with_what_was_measured(search, repair):
+    found = repair(search, lambda net: measurement(100.0))
+    assert not found.verdict.is_met
+    assert found.too_small is not None
+    assert found.reason.startswith("nothing fits by the corrected predictors; the last: latency (median) 100.00 ms")
+
+
+def test_a_budget_below_everything_is_refused_before_anything_is_measured(correctable, search, repair):
+    with pytest.raises(BudgetTooSmallError, match="fastest reachable"):
+        repair(search, lambda net: measurement(1.0), promises=Promises(correctable(100.0)))
+
+
+def test_a_study_that_scored_nothing_is_told(repair):
+    with pytest.raises(NuwaError, match="before any subnet that fits was scored"):
+        repair(lambda _: None, lambda net: measurement(1.0))
+
+
+@pytest.mark.parametrize("least", [{"max_rounds": 0}, {"max_finishes": 0}])
+def test_no_rounds_are_refused(repair, least):
     with pytest.raises(NuwaError, match="at least one round"):
-        verify_and_repair(
-            None, arch_of=lambda a: a, measure=lambda a: measurement(1.0), search_on=lambda _: None,
-            latency=correctable(), budget_ms=1.0, max_rounds=0,
-        )  # fmt: skip
+        repair(lambda _: None, lambda net: measurement(1.0), **least)
 
 
 def test_the_fake_predictor_is_corrected_to_what_was_measured(correctable, make_space):

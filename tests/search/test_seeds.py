@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nuwa_search.predictors.accuracy import prior_from_library
-from nuwa_search.search.feasible import Budget
+from nuwa_search.search.feasible import Limits
 from nuwa_search.search.library import library_archs
 from nuwa_search.search.seeds import additive_fronts, knapsack_seeds, make_seeds, num_different_blocks, uniform_seeds
 from nuwa_search.search.trials import StudyConfig
@@ -56,7 +56,7 @@ def test_seeds_fit_by_the_whole_net_predictor_where_latency_is_not_additive(make
             return super().ms(arch) * (1.3 - 0.1 * arch.depth / len(arch.blocks))
 
     space, latency = make_space(5), Crowded()
-    prior, budget = prior_of(space), Budget(latency, 2.9)
+    prior, budget = prior_of(space), Limits(latency, 2.9)
     fronts = additive_fronts(space, prior=prior, latency=latency)
     seeds = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=6)
     assert len(seeds) == 6
@@ -68,7 +68,7 @@ def test_seeds_fit_by_the_whole_net_predictor_where_latency_is_not_additive(make
 
 def test_seeds_of_a_front_are_spread_below_its_budget(make_space, latency, prior_of):
     space = make_space(5)
-    prior, budget = prior_of(space), Budget(latency, 2.9)
+    prior, budget = prior_of(space), Limits(latency, 2.9)
     fronts = additive_fronts(space, prior=prior, latency=latency)
     close = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=6)
     spread = knapsack_seeds(fronts, prior=prior, budget=budget, num_seeds=6, is_spread=True)
@@ -79,7 +79,7 @@ def test_seeds_of_a_front_are_spread_below_its_budget(make_space, latency, prior
 
 def test_uniform_seeds_are_the_cheapest_that_fit(make_space, latency, prior_of):
     space = make_space(3, mlp=(0, 16, 32, 64), heads=(0, 1, 2))
-    prior, budget = prior_of(space), Budget(latency, 3.0)
+    prior, budget = prior_of(space), Limits(latency, 3.0)
     seeds = uniform_seeds(space, prior=prior, budget=budget, num_seeds=2)
     fitting = [a for a in space.uniform_family() if 1.02 * latency.ms(a) <= 3.0]
     assert seeds[0].additive_kl == pytest.approx(min(prior.additive(a) for a in fitting))
@@ -91,7 +91,7 @@ def test_without_a_budget_seeds_span_the_front(make_space, latency, prior_of):
     prior = prior_of(space)
     fronts = additive_fronts(space, prior=prior, latency=latency)
     seeds = make_seeds(
-        space, prior=prior, fronts=fronts, budget=Budget(latency, None), config=StudyConfig(num_seeds=12)
+        space, prior=prior, fronts=fronts, budget=Limits(latency, None), config=StudyConfig(num_seeds=12)
     )
     spread = [latency.ms(s.arch) for s in seeds if s.origin == "seed"]
     whole = latency.ms(space.base)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.cost import count_params
 from nuwa_search.core.errors import NuwaError, OutsideError
-from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit, fastest_arch
+from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit, fastest_arch, smallest_arch
 from nuwa_search.search.library import Library, LibraryRow, library_archs
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import Score
@@ -169,8 +170,24 @@ def test_an_exhausted_space_stops(study, make_space):
     assert len(scored) == space.size
 
 
-def test_a_limit_that_nothing_meets_ends_the_study(study, make_space):
+def test_a_memory_limit_that_nothing_meets_is_named(study):
     memory = MemoryLimit(1.0, lambda archs: np.full(len(archs), 2.0))
+    with pytest.raises(BudgetTooSmallError, match=r"no subnet fits 1 MB: .* at 2\.0 MB") as raised:
+        study(budget_ms=9.0, trials=5, memory=memory)
+    assert "--max-memory-mb 2" in raised.value.hint
+
+
+@pytest.mark.parametrize("min_attn", [0, 1, 2, 3])
+def test_the_smallest_arch_is_that_of_fewest_weights(make_space, min_attn):
+    space = dataclasses.replace(make_space(3), min_attn=min_attn)
+    found = smallest_arch(space)
+    assert space.contains(found)
+    assert count_params(found) == min(count_params(arch) for arch in space.enumerate())
+
+
+def test_limits_that_nothing_meets_together_end_the_study(study, make_space):
+    smallest = smallest_arch(make_space(6))  # fits, but was seen to by nobody: only the whole space would find it
+    memory = MemoryLimit(1.0, lambda archs: np.array([0.5 if arch == smallest else 2.0 for arch in archs]))
     result, scored = study(
         make_space(6), budget_ms=None, trials=5, pareto=True, guided=False, repair=False, memory=memory
     )

@@ -107,7 +107,7 @@ def _run(request: SearchRequest, study: str, store: "Store", values: Mapping[str
             else:
                 output.note(f"\ninterrupted; everything is saved. To go on:\n  {resume_line(study, values)}")
             return INTERRUPTED
-    show_answer(outcome.answer, output, base_arch=outcome.base_arch)
+    show_answer(outcome.result.to_json(), output, base_arch=outcome.base_arch)
     if values["explain"] and outcome.explanation:
         output.note(outcome.explanation)
     if outcome.error is not None:

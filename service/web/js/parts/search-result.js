@@ -33,15 +33,15 @@ export function searchResult(result) {
     facts([
       ["images", `${whole(task.num_train)} train, ${whole(task.num_search)} search, ${whole(task.num_test)} test${task.search_split_seen_by_base ? "; the base has seen the search split" : ""}`],
       ["trials", result.trials && `${result.trials.total} proposed, ${result.trials.feasible} feasible, ${result.trials.scored} scored, ${result.trials.failed} failed`],
-      ["repairs", isNumber(result.repairs) ? `${result.repairs} after a winner measured over the budget` : null],
+      ["repairs", isNumber(result.repairs) ? `${result.repairs} after a winner missed a limit when measured` : null],
       ["time", result.seconds && Object.entries(result.seconds).map(([name, value]) => `${name} ${duration(value)}`).join(", ")],
     ]),
   ];
 }
 
-function infeasible({ fastest, budget_ms: budgetMs }) {
+function infeasible({ fastest, budget_ms: budgetMs, verdict_reason: reason }) {
   return [
-    h("p", null, `No subnet of this base fits ${milliseconds(budgetMs)} on this device.`),
+    h("p", null, reason ? `No subnet keeps its budget when it is measured: ${reason}.` : `No subnet of this base fits ${milliseconds(budgetMs)} on this device.`),
     fastest && h("p", null, `The fastest that can be reached: ${milliseconds(fastest.predicted_latency_ms)} predicted (arch `, h("code", null, fastest.arch_id), ")."),
   ];
 }

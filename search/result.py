@@ -1,0 +1,321 @@
+"""The answer of a search: what was asked, what it starts from, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nuwa_search.core.arch import Arch, dict_from_arch
+from nuwa_search.core.budget import Budget, Verdict
+from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.device import DeviceSpec, Measurement, device_json
+from nuwa_search.deploy.bundle import Bundle
+from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.search.trials import StudyResult, TrialReport
+
+SCHEMA = "nuwa.search/1"
+
+ShippedKind = Literal["subnet", "base", "small-model"]
+
+
+@dataclass(frozen=True)
+class TaskPart:
+    """Images and classes; ``search_split_seen_by_base`` is None where that is not known."""
+
+    data: str
+    classes: tuple[str, ...]
+    num_train: int
+    num_search: int
+    num_test: int
+    search_split_seen_by_base: bool | None
+    head_fitted: bool
+
+
+@dataclass(frozen=True)
+class BaseAccuracies:
+    """Fractions on the test split; ``all_classes`` is None where the base lacks the classes."""
+
+    all_classes: float | None
+    restricted: float
+
+
+@dataclass(frozen=True)
+class BasePart:
+    """What was cut.
+
+    Args:
+        name: As it was named.
+        arch: With its own head.
+        measurement: On the device, with the task's head.
+        accuracies: None where the test split was not opened.
+    """
+
+    name: str
+    arch: Arch
+    measurement: Measurement
+    accuracies: BaseAccuracies | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Render the ``base`` part."""
+        return {
+            "name": self.name,
+            "arch_id": self.arch.arch_id,
+            "params": count_params(self.arch),
+            "macs": count_macs(self.arch),
+            "latency_ms": self.measurement.latency_ms.median,
+            "provenance": self.measurement.provenance,
+            "board_interval_ms": _board_interval(self.measurement),
+        } | (
+            {"top1_all_classes": self.accuracies.all_classes, "top1_restricted": self.accuracies.restricted}
+            if self.accuracies
+            else {}
+        )
+
+
+@dataclass(frozen=True)
+class SubnetPart:
+    """What is shipped.
+
+    Args:
+        arch: Positional.
+        subnet_id: Its id.
+        predicted_latency_ms: By the predictor with all corrections.
+        predicted_interval_ms: Lower and upper end.
+        measurement: On the device, as shipped.
+        top1_derived: Fraction on the test split before fine-tuning.
+        top1: And as shipped.
+    """
+
+    arch: Arch
+    subnet_id: str
+    predicted_latency_ms: float
+    predicted_interval_ms: tuple[float, float]
+    measurement: Measurement
+    top1_derived: float
+    top1: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Render the ``subnet`` part."""
+        found = self.measurement
+        return {
+            "arch_id": self.arch.arch_id,
+            "subnet_id": self.subnet_id,
+            "arch": dict_from_arch(self.arch),
+            "params": count_params(self.arch),
+            "macs": count_macs(self.arch),
+            "predicted_latency_ms": self.predicted_latency_ms,
+            "predicted_interval_ms": list(self.predicted_interval_ms),
+            "board_interval_ms": _board_interval(found),
+            "measured_latency_ms": found.latency_ms.median,
+            "measured_p95_ms": found.latency_ms.p95,
+            "measured_p99_ms": found.latency_ms.p99,
+            "measured_peak_memory_mb": found.peak_memory_mb,
+            "provenance": found.provenance,
+            "top1_derived": self.top1_derived,
+            "top1": self.top1,
+            "split": "test",
+        }
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Where the bundle's files are; None for what was not made."""
+
+    dir: Path
+    weights: Path
+    onnx: Path | None
+    engine: Path | None
+    build: Path | None
+    certificate: Path | None
+    front: Path | None = None
+
+    def to_json(self) -> dict[str, str | None]:
+        """Render the ``artifacts`` part; a picture of the front is named only where one was drawn."""
+        values = {name: None if path is None else str(path) for name, path in vars(self).items()}
+        if self.front is None:
+            del values["front"]
+        return values
+
+
+def artifacts_from_bundle(bundle: Bundle) -> Artifacts:
+    """Say where the files of a bundle are."""
+    return Artifacts(
+        dir=bundle.dir,
+        weights=bundle.weights_path,
+        onnx=bundle.onnx_path,
+        engine=bundle.engine_path,
+        build=bundle.build_path,
+        certificate=bundle.dir / CERTIFICATE if bundle.certificate else None,
+    )
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """Proposals of a study: all, within the limits by prediction, really scored, known already, failed."""
+
+    total: int
+    feasible: int
+    scored: int
+    duplicates: int
+    failed: int
+
+
+def counts_from_study(study: StudyResult) -> TrialCounts:
+    """Count the proposals of a study."""
+    return TrialCounts(
+        total=len(study.trials),
+        feasible=study.num_feasible,
+        scored=study.num_evaluations,
+        duplicates=sum(trial.state == "duplicate" for trial in study.trials),
+        failed=study.num_failed,
+    )
+
+
+@dataclass(frozen=True)
+class Fastest:
+    """An ending: nothing fits by prediction, and this is the fastest there is."""
+
+    arch: Arch
+    predicted_latency_ms: float
+
+    is_feasible = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Render what this ending adds."""
+        return {"fastest": {"arch_id": self.arch.arch_id, "predicted_latency_ms": self.predicted_latency_ms}}
+
+
+@dataclass(frozen=True)
+class Missed:
+    """An ending: every winner missed a limit when it was measured, and nothing is shipped.
+
+    Args:
+        verdict: On the last of them.
+        trials: Proposals.
+        repairs: Misses after which the search went on.
+        seconds: By phase.
+        fastest: What is left by the corrected predictors, where nothing fits by them any more.
+    """
+
+    verdict: Verdict
+    trials: TrialCounts
+    repairs: int
+    seconds: Mapping[str, float]
+    fastest: Fastest | None = None
+
+    is_feasible = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Render what this ending adds."""
+        return {
+            **(self.fastest.to_json() if self.fastest else {}),
+            "verdict": self.verdict.word,
+            "verdict_reason": self.verdict.reason,
+            "trials": asdict(self.trials),
+            "repairs": self.repairs,
+            "seconds": dict(self.seconds),
+        }
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """An ending: a bundle is written.
+
+    Args:
+        kind: What was shipped.
+        verdict: On it, as shipped.
+        subnet: It.
+        artifacts: Its bundle.
+        trials: Proposals.
+        repairs: Misses after which the search went on.
+        front: Scored subnets that no other beats in both latency and KL; None where it was not asked for.
+        seconds: By phase.
+    """
+
+    kind: ShippedKind
+    verdict: Verdict
+    subnet: SubnetPart
+    artifacts: Artifacts
+    trials: TrialCounts
+    repairs: int
+    front: tuple[TrialReport, ...] | None
+    seconds: Mapping[str, float]
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether what is shipped keeps the budget."""
+        return self.verdict.is_met
+
+    def to_json(self) -> dict[str, Any]:
+        """Render what this ending adds."""
+        values: dict[str, Any] = {
+            "shipped": self.kind,
+            "verdict": self.verdict.word,
+            "verdict_reason": self.verdict.reason,
+            "subnet": self.subnet.to_json(),
+            "artifacts": self.artifacts.to_json(),
+            "trials": asdict(self.trials),
+            "repairs": self.repairs,
+        }
+        if self.front is not None:
+            values["front"] = [_front_point(trial) for trial in self.front]
+        return values | {"seconds": dict(self.seconds)}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The answer of a search; ``to_json`` is the ``nuwa.search/1`` document.
+
+    Args:
+        study: Its name.
+        budget: Of the request.
+        budget_binds: Whether the base is slower than the budget.
+        seed: Of everything random.
+        predictor_id: Latency predictor that it started from.
+        device: What the budget is about.
+        task: Images and classes.
+        base: What was cut.
+        ending: How it ended.
+    """
+
+    study: str
+    budget: Budget
+    budget_binds: bool
+    seed: int
+    predictor_id: str
+    device: DeviceSpec
+    task: TaskPart
+    base: BasePart
+    ending: Fastest | Missed | Delivered
+
+    def to_json(self) -> dict[str, Any]:
+        """Render the document."""
+        return {
+            "schema": SCHEMA,
+            "study": self.study,
+            "feasible": self.ending.is_feasible,
+            "budget_ms": self.budget.ms,
+            "budget_binds": self.budget_binds,
+            "budget_statistic": self.budget.statistic,
+            "seed": self.seed,
+            "predictor_id": self.predictor_id,
+            "device": device_json(self.device),
+            "task": asdict(self.task) | {"classes": list(self.task.classes)},
+            "base": self.base.to_json(),
+            **self.ending.to_json(),
+        }
+
+
+def _board_interval(measurement: Measurement) -> list[float] | None:
+    found = measurement.board_interval_ms
+    return None if found is None else list(found)
+
+
+def _front_point(trial: TrialReport) -> dict[str, Any]:
+    return {
+        "arch_id": trial.arch.arch_id,
+        "predicted_latency_ms": trial.predicted_latency_ms,
+        "predicted_interval_ms": list(trial.predicted_interval_ms),
+        "kl_to_teacher": trial.kl,
+        "top1_search": trial.top1_search,
+    }

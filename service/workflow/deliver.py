@@ -1,0 +1,137 @@
+"""Ship what a search settled on: accuracies on the test split, the bundle, and every record of it."""
+
+import dataclasses
+from pathlib import Path
+
+from nuwa_search.core.budget import Budget
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.bundle import Bundle
+from nuwa_search.deploy.bundle_facts import BundleFacts
+from nuwa_search.search.result import (
+    Artifacts,
+    BaseAccuracies,
+    Delivered,
+    SubnetPart,
+    artifacts_from_bundle,
+    counts_from_study,
+)
+from nuwa_search.service.workflow.explain import picture_of
+from nuwa_search.service.workflow.records import record_bundle, record_shipment
+from nuwa_search.service.workflow.search_run import SearchRun
+from nuwa_search.service.workflow.settle import Finished, Settled, shipment_of
+from nuwa_search.service.workflow.ship import Shipment, write, write_unexported
+from nuwa_search.service.workflow.survey import Survey
+from nuwa_search.service.workflow.winner import Accuracies, test_accuracies
+from nuwa_search.store.records import PredictedLatency
+
+
+def deliver(run: SearchRun, survey: Survey, settled: Settled, finished: Finished) -> tuple[Delivered, BaseAccuracies]:
+    """Open the test split, write the bundle, and record both.
+
+    Returns:
+        What was delivered, and how accurate the base is on the same images.
+    """
+    repaired, shipped, proven = settled.repaired, finished.shipped, finished.proven
+    with run.clock.phase("deploy"):
+        accuracy = test_accuracies(run.inputs, shipped)
+        shipment = dataclasses.replace(shipment_of(run, shipped), facts=_facts(run, accuracy))
+        bundle = _write(run, shipment, finished, survey.budget)
+        subnet = _subnet(settled, finished, accuracy)
+        _record(run, shipment, finished, accuracy, bundle)
+        _record_prediction(run, survey, settled, subnet)
+    artifacts = artifacts_from_bundle(bundle)
+    if run.request.explain:
+        artifacts = _with_picture(run, settled, artifacts)
+    study = settled.study
+    delivered = Delivered(
+        kind=shipped.kind,
+        verdict=survey.budget.check(proven.measurement),
+        subnet=subnet,
+        artifacts=artifacts,
+        trials=counts_from_study(study),
+        repairs=repaired.num_repairs,
+        front=study.front if run.request.pareto else None,
+        seconds=run.seconds,
+    )
+    return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted)
+
+
+def _write(run: SearchRun, shipment: Shipment, finished: Finished, budget: Budget) -> Bundle:
+    folder = Path(run.request.bundle_dir)
+    if not run.request.deploy:
+        return write_unexported(folder, shipment)
+    return write(folder, shipment, finished.proven, spec=run.inputs.device, budget=budget)
+
+
+def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
+    base, task = run.inputs.base, run.inputs.task
+    return BundleFacts(
+        base=base.name,
+        base_id=base.base_id,
+        data=task.data,
+        label_column=run.request.label_column,
+        task_id=task.task_id,
+        study=run.claim.study,
+        top1=accuracy.shipped,
+        top1_derived=accuracy.derived,
+        base_top1_restricted=accuracy.restricted,
+        base_top1_all_classes=accuracy.all_classes,
+        split="test",
+        search_split_seen_by_base=task.search_split_seen_by_base,
+    )
+
+
+def _subnet(settled: Settled, finished: Finished, accuracy: Accuracies) -> SubnetPart:
+    shipped = finished.shipped
+    promised = settled.repaired.attempts[-1]
+    return SubnetPart(
+        arch=shipped.arch,
+        subnet_id=shipped.subnet_id,
+        predicted_latency_ms=promised.predicted_latency_ms,
+        predicted_interval_ms=promised.predicted_interval_ms,
+        measurement=finished.measurement,
+        top1_derived=accuracy.derived,
+        top1=accuracy.shipped,
+    )
+
+
+def _record(run: SearchRun, shipment: Shipment, finished: Finished, accuracy: Accuracies, bundle: Bundle) -> None:
+    measurement_id = record_shipment(
+        run.store,
+        run.inputs,
+        shipment,
+        finished.proven,
+        study=run.claim.study,
+        derivation=finished.shipped.derivation,
+        scores={"top1": accuracy.shipped, "top1_derived": accuracy.derived},
+        seed=run.request.seed,
+    )
+    record_bundle(run.store, bundle.dir, measurement_id=measurement_id)
+
+
+def _record_prediction(run: SearchRun, survey: Survey, settled: Settled, subnet: SubnetPart) -> None:
+    """Store what the winner was predicted to take: by the fitted predictor, or by one that misses corrected."""
+    latency = settled.repaired.promises.latency
+    known_id = latency.predictor_id
+    run.store.record_predicted_latencies(
+        [
+            PredictedLatency(
+                subnet_id=subnet.subnet_id,
+                device_id=run.inputs.device.device_id,
+                predicted_latency_ms=subnet.predicted_latency_ms,
+                predicted_interval_ms=subnet.predicted_interval_ms,
+                predictor_id=known_id if known_id == survey.priced.predictor_id else None,
+                provenance=latency.subject.provenance,
+            )
+        ]
+    )
+
+
+def _with_picture(run: SearchRun, settled: Settled, artifacts: Artifacts) -> Artifacts:
+    path = artifacts.dir / "front.png"
+    try:
+        picture_of(settled.study, path, budget_ms=run.request.budget_ms, title=run.claim.study)
+    except NuwaError as error:  # matplotlib is an extra; a finished search is not lost for want of it
+        run.hooks.step(f"no picture of the front: {error.message}; {error.hint}")
+        return artifacts
+    return dataclasses.replace(artifacts, front=path)

@@ -1,0 +1,140 @@
+"""The answer of a search as its JSON document: every field of the contract, in its order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.budget import Budget
+from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.search.result import (
+    Artifacts,
+    BaseAccuracies,
+    BasePart,
+    Delivered,
+    Fastest,
+    Missed,
+    SearchResult,
+    SubnetPart,
+    TaskPart,
+    TrialCounts,
+)
+from nuwa_search.search.trials import TrialReport
+
+ARCH = Arch(blocks=(BlockSpec(2, 16, 16, 64),) * 2, embed_dim=64, num_classes=5, img_size=16, patch_size=8)
+SPEC = DeviceSpec("jetson-nano", "emulated", "tensorrt", "8.2.1", "fp16", power_mode="MAXN", opset=13)
+STATS = LatencyStats(median=5.0, mean=5.1, p50=5.0, p90=5.2, p95=5.3, p99=5.4, min=4.9, max=6.0, cv=0.01)
+MEASURED = Measurement(
+    SPEC, MeasureProtocol(), "emulated", STATS, 100, board_interval_ms=(4.0, 7.0), peak_memory_mb=3.0
+)
+COUNTS = TrialCounts(total=9, feasible=7, scored=6, duplicates=1, failed=0)
+SECONDS = {"profile": 1.0, "total": 2.0}
+TRIAL = TrialReport(1, ARCH, "seed", "scored", 4.9, (4.8, 5.0), kl=0.1, top1_search=0.8)
+
+HEAD = [
+    *("schema", "study", "feasible", "budget_ms", "budget_binds", "budget_statistic", "seed", "predictor_id", "device"),
+    *("task", "base"),
+]
+SUBNET = [
+    *("arch_id", "subnet_id", "arch", "params", "macs", "predicted_latency_ms", "predicted_interval_ms"),
+    *("board_interval_ms", "measured_latency_ms", "measured_p95_ms", "measured_p99_ms", "measured_peak_memory_mb"),
+    *("provenance", "top1_derived", "top1", "split"),
+]
+
+
+def result(ending: Fastest | Missed | Delivered, *, accuracies: BaseAccuracies | None = None) -> SearchResult:
+    return SearchResult(
+        study="mine",
+        budget=Budget(5.0, "median", relative_sd=0.01),
+        budget_binds=True,
+        seed=3,
+        predictor_id="p",
+        device=SPEC,
+        task=TaskPart("images", ("bus", "van"), 10, 5, 6, None, True),
+        base=BasePart("default", ARCH, MEASURED, accuracies),
+        ending=ending,
+    )
+
+
+def delivered(*, budget: Budget, front: Path | None = None, has_front: bool = False) -> Delivered:
+    here = Path("b")
+    return Delivered(
+        kind="subnet",
+        verdict=budget.check(MEASURED),
+        subnet=SubnetPart(ARCH, "s", 4.9, (4.8, 5.0), MEASURED, 0.7, 0.8),
+        artifacts=Artifacts(here, here / "w", here / "o", None, here / "build.sh", here / "c", front),
+        trials=COUNTS,
+        repairs=1,
+        front=(TRIAL,) if has_front else None,
+        seconds=SECONDS,
+    )
+
+
+def document(value: SearchResult) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(value.to_json(), allow_nan=False))
+    return found
+
+
+def test_a_delivered_subnet_is_the_document_of_the_contract() -> None:
+    answer = document(result(delivered(budget=Budget(5.0)), accuracies=BaseAccuracies(None, 0.9)))
+    assert list(answer) == [
+        *HEAD, "shipped", "verdict", "verdict_reason", "subnet", "artifacts", "trials", "repairs", "seconds"
+    ]  # fmt: skip
+    assert list(answer["subnet"]) == SUBNET
+    assert list(answer["artifacts"]) == ["dir", "weights", "onnx", "engine", "build", "certificate"]
+    assert list(answer["base"]) == [
+        *("name", "arch_id", "params", "macs", "latency_ms", "provenance", "board_interval_ms", "top1_all_classes"),
+        "top1_restricted",
+    ]
+    assert list(answer["task"]) == [
+        *("data", "classes", "num_train", "num_search", "num_test", "search_split_seen_by_base", "head_fitted")
+    ]
+    assert (answer["schema"], answer["feasible"], answer["verdict"]) == ("nuwa.search/1", True, "met (emulated)")
+    assert (answer["budget_ms"], answer["budget_statistic"], answer["seed"]) == (5.0, "median", 3)
+    assert (answer["subnet"]["measured_latency_ms"], answer["subnet"]["measured_p99_ms"]) == (5.0, 5.4)
+    assert answer["subnet"]["board_interval_ms"] == answer["base"]["board_interval_ms"] == [4.0, 7.0]
+    assert answer["base"]["top1_all_classes"] is None
+    assert answer["task"]["classes"] == ["bus", "van"]
+    assert answer["artifacts"]["engine"] is None
+    assert answer["trials"] == {"total": 9, "feasible": 7, "scored": 6, "duplicates": 1, "failed": 0}
+
+
+def test_fronts_are_there_where_they_were_asked_for() -> None:
+    answer = document(result(delivered(budget=Budget(5.0), front=Path("b/front.png"), has_front=True)))
+    assert answer["artifacts"]["front"] == "b/front.png"
+    assert answer["front"] == [
+        {
+            "arch_id": ARCH.arch_id,
+            "predicted_latency_ms": 4.9,
+            "predicted_interval_ms": [4.8, 5.0],
+            "kl_to_teacher": 0.1,
+            "top1_search": 0.8,
+        }
+    ]
+    assert list(answer)[-2:] == ["front", "seconds"]
+
+
+def test_a_delivered_subnet_that_missed_says_which_limit() -> None:
+    answer = document(result(delivered(budget=Budget(4.5, max_memory_mb=2.0))))
+    assert (answer["feasible"], answer["verdict"]) == (False, "missed (emulated)")
+    assert answer["verdict_reason"] == (
+        "latency (median) 5.00 ms, 0.50 over the budget of 4.5 ms; peak memory 3.0 MB, 1.00 over the limit of 2 MB"
+    )
+
+
+def test_where_nothing_fits_the_fastest_is_named() -> None:
+    answer = document(result(Fastest(ARCH, 6.0)))
+    assert list(answer) == [*HEAD, "fastest"]
+    assert answer["feasible"] is False
+    assert answer["fastest"] == {"arch_id": ARCH.arch_id, "predicted_latency_ms": 6.0}
+    assert "top1_restricted" not in answer["base"]  # the test split was not opened
+
+
+def test_where_every_winner_missed_the_limit_is_named_and_nothing_is_shipped() -> None:
+    answer = document(result(Missed(Budget(4.5).check(MEASURED), COUNTS, 2, SECONDS)))
+    assert list(answer) == [*HEAD, "verdict", "verdict_reason", "trials", "repairs", "seconds"]
+    assert answer["feasible"] is False
+    assert answer["verdict"] == "missed (emulated)"
+    assert "over the budget of 4.5 ms" in answer["verdict_reason"]
+    ended = document(result(Missed(Budget(4.5).check(MEASURED), COUNTS, 2, SECONDS, Fastest(ARCH, 6.0))))
+    assert ended["fastest"]["predicted_latency_ms"] == 6.0

@@ -1,0 +1,147 @@
+"""A limit that is missed when measured: named for what it is, corrected where it came from, and told in the answer."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from nuwa_search.core.base import load_base
+from nuwa_search.core.cost import count_params
+from nuwa_search.core.device import Measurement, MeasureProtocol
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.latency.devices.emulated import EmulatedDevice
+from nuwa_search.search.feasible import smallest_arch
+from nuwa_search.search.space import space_from_base
+from nuwa_search.service.cli.commands.search import command
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.store.store import open_store
+
+LATENCY = ["--budget-ms", "50"]
+
+
+def num_weights(graph: onnx.ModelProto) -> int:
+    return sum(int(np.prod(t.dims)) for t in graph.graph.initializer)
+
+
+class Bench:
+    """A toy search on an emulated board whose peak memory is not what the base's measurement promises."""
+
+    def __init__(self, folder: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
+        self.db = str(folder / "nuwa.sqlite")
+        self.args = [
+            *("--base", str(base), "--data", str(images), "--trials", "6", "--no-finetune", "--db", self.db),
+            *("--cache-dir", str(folder / "cache"), "-o", str(folder / "bundle"), "--study", "mine"),
+        ]
+        assert run(cli, ["measure", str(base), "--db", self.db, "--json"], prog_name="nuwa") == 0
+        self.base_mb: float = json.loads(capsys.readouterr().out)["peak_memory_mb"]
+        loaded = load_base(str(base))
+        self.base_weights = num_weights(onnx_from_vit(loaded.model, opset=13))
+        least = count_params(smallest_arch(space_from_base(loaded.arch)))
+        self.most_saved_mb = (count_params(loaded.arch) - least) * 2 / 2**20  # fp16
+
+    def search(self, *more: str, code: int) -> dict[str, Any]:
+        found = run(command, [*self.args, *more, "--json"], prog_name="nuwa-search")
+        captured = self.capsys.readouterr()
+        assert found == code, captured.err
+        answer: dict[str, Any] = json.loads(captured.out)
+        return answer | {"stderr": captured.err}
+
+    def events(self) -> list[dict[str, Any]]:
+        with open_store(self.db) as store:
+            return [event.payload for event in store.events("mine") if event.kind == "winner-measured"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
+    return Bench(tmp_path, toy_base, toy_images, capsys)
+
+
+def heavier(monkeypatch: pytest.MonkeyPatch, bench: Bench, more_mb: float) -> None:
+    """Let every subnet take ``more_mb`` beyond what the weights it lacks save."""
+    measure = EmulatedDevice.measure
+
+    def played(self: EmulatedDevice, model: onnx.ModelProto, *, protocol: MeasureProtocol | None = None) -> Measurement:
+        found = measure(self, model, protocol=protocol)
+        weights = num_weights(model)
+        if weights >= bench.base_weights:
+            return found
+        saved_mb = (bench.base_weights - weights) * 2 / 2**20
+        return dataclasses.replace(found, peak_memory_mb=bench.base_mb - saved_mb + more_mb)
+
+    monkeypatch.setattr(EmulatedDevice, "measure", played)
+
+
+def test_a_memory_miss_corrects_the_memory_estimate_and_the_search_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_mb = bench.base_mb - 0.3 * bench.most_saved_mb
+    heavier(monkeypatch, bench, 0.35 * bench.most_saved_mb)
+    answer = bench.search(*LATENCY, "--max-memory-mb", f"{limit_mb:.4f}", code=0)
+    assert answer["feasible"]
+    assert (answer["verdict"], answer["verdict_reason"]) == ("met (emulated)", "")
+    assert answer["repairs"] >= 1
+    assert answer["subnet"]["measured_peak_memory_mb"] <= limit_mb
+    first = bench.events()[0]
+    assert first["is_met"] is False
+    assert first["reason"].startswith("peak memory")
+    assert "the memory estimate is corrected" in answer["stderr"]
+    assert "latency predictor is corrected" not in answer["stderr"]
+    certificate = json.loads(Path(answer["artifacts"]["certificate"]).read_text())
+    assert certificate["max_memory_mb"] == pytest.approx(limit_mb, abs=1e-3)
+    assert certificate["peak_memory_mb"] == answer["subnet"]["measured_peak_memory_mb"]
+    # verify holds the same limits, and names the one that a heavier device breaks
+    folder = answer["artifacts"]["dir"]
+    verify = ["verify", folder, "--device", "jetson-nano", "--db", bench.db, "--json"]
+    assert run(cli, verify, prog_name="nuwa") == 0
+    assert json.loads(bench.capsys.readouterr().out)["verdict_now"] == "met (emulated)"
+    monkeypatch.undo()
+    heavier(monkeypatch, bench, 2 * bench.most_saved_mb)
+    assert run(cli, verify, prog_name="nuwa") == 1
+    captured = bench.capsys.readouterr()
+    assert json.loads(captured.out)["verdict_reason"].startswith("peak memory")
+    assert "--max-memory-mb" in captured.err
+
+
+def test_a_memory_limit_that_every_winner_misses_is_the_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit_mb = bench.base_mb - 0.3 * bench.most_saved_mb
+    heavier(monkeypatch, bench, 3 * bench.most_saved_mb)
+    answer = bench.search(*LATENCY, "--max-memory-mb", f"{limit_mb:.4f}", code=1)
+    assert answer["feasible"] is False
+    assert "subnet" not in answer
+    assert answer["verdict_reason"].startswith("peak memory")
+    assert "no subnet keeps its budget when measured" in answer["stderr"]
+    assert "--max-memory-mb" in answer["stderr"]
+    assert "nuwa profile" not in answer["stderr"]
+    assert not (bench.folder / "bundle").exists()
+
+
+def test_a_memory_limit_below_every_subnet_is_told_before_anything_is_scored(bench: Bench) -> None:
+    answer = bench.search(*LATENCY, "--max-memory-mb", f"{0.9 * (bench.base_mb - bench.most_saved_mb):.4f}", code=1)
+    assert answer["feasible"] is False
+    assert answer["fastest"]["predicted_latency_ms"] > 0
+    assert "MB of peak memory" in answer["stderr"]
+
+
+def test_a_latency_that_every_winner_misses_ends_with_an_answer_that_names_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = EmulatedDevice.measure
+
+    def slow(self: EmulatedDevice, model: onnx.ModelProto, *, protocol: MeasureProtocol | None = None) -> Measurement:
+        found = measure(self, model, protocol=protocol)
+        stats = dataclasses.replace(found.latency_ms, p99=1000.0)  # a tail that no correction of the median reaches
+        is_subnet = num_weights(model) < bench.base_weights
+        return dataclasses.replace(found, latency_ms=stats) if is_subnet else found
+
+    monkeypatch.setattr(EmulatedDevice, "measure", slow)
+    answer = bench.search(*LATENCY, "--budget-statistic", "p99", code=1)
+    assert answer["feasible"] is False
+    assert answer["verdict"] == "missed (emulated)"
+    assert answer["fastest"]["predicted_latency_ms"] < 50  # fast enough by its median: it is the tail that misses
+    assert answer["verdict_reason"] == "latency (p99) 1000.00 ms, 950.00 over the budget of 50 ms"
+    assert "latency (p99) 1000.00 ms, 950.00 over the budget of 50 ms" in answer["stderr"]
