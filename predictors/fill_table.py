@@ -1,4 +1,4 @@
-"""Fill a latency table: a coarse grid first, then the rows whose price is least certain."""
+"""Fill a latency table: a coarse grid first, then the rows whose time is least certain."""
 
 import itertools
 import time
@@ -14,7 +14,7 @@ from nuwa_search.latency.table.timer import ArchTimer, Notebook
 from nuwa_search.latency.table.unit import BlockContext, BlockKey, UnitKey, stem_of
 from nuwa_search.predictors.latency.background import Background
 from nuwa_search.predictors.latency.choose_rows import next_rows
-from nuwa_search.predictors.latency.unit_prices import Branch
+from nuwa_search.predictors.latency.unit_times import Branch
 
 # Rows chosen between two fits of the interpolation: few enough to follow what was learned, many
 # enough that fitting takes a small part of the time.
@@ -59,7 +59,7 @@ def fill_table(
 
     Args:
         plan: How far to go.
-        base: Whose subnets the table prices.
+        base: Whose subnets the table speaks of.
         timer: Measures archs.
         notebook: What is known, and where new rows go.
         background: What keeps the device busy, as probed.

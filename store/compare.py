@@ -30,7 +30,7 @@ def compare_devices(
         One row per subnet that is on the front of at least one of the devices, the most accurate
         first: ``subnet_id``, ``arch_id``, ``task_id``, ``classes``, ``base``, ``top1``, ``split``, and
         ``latencies``, which maps each device as it was named to ``latency_ms``, ``is_measured``,
-        ``provenance`` and ``is_on_front``, or to None where the subnet was never priced there.
+        ``provenance`` and ``is_on_front``, or to None where the subnet has no latency there.
     """
     fronts: dict[str, set[str]] = {}
     chosen: dict[str, JsonDict] = {}
@@ -40,19 +40,19 @@ def compare_devices(
         chosen |= {row["subnet_id"]: row for row in front}
     best_first = sorted(chosen.values(), key=lambda row: (-row["top1"], row["subnet_id"]))[:limit]
     ids = [row["subnet_id"] for row in best_first]
-    priced = {
+    by_device = {
         device: {row["subnet_id"]: row for row in find_subnets(database, SubnetFilter(device, subnet_ids=ids))}
         for device in devices
     }
     return [
         {name: row[name] for name in ("subnet_id", "arch_id", "task_id", "classes", "base", "top1", "split")}
-        | {"latencies": {device: _cell(row["subnet_id"], priced[device], fronts[device]) for device in devices}}
+        | {"latencies": {device: _cell(row["subnet_id"], by_device[device], fronts[device]) for device in devices}}
         for row in best_first
     ]
 
 
-def _cell(subnet_id: str, priced: dict[str, JsonDict], front: set[str]) -> JsonDict | None:
-    row = priced.get(subnet_id)
+def _cell(subnet_id: str, by_device: dict[str, JsonDict], front: set[str]) -> JsonDict | None:
+    row = by_device.get(subnet_id)
     if row is None:
         return None
     return {

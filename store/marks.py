@@ -13,7 +13,7 @@ COUNTED = 1000
 
 
 def count_subnets(database: Database) -> dict[tuple[str, str], int]:
-    """Count priced subnets by ``device_id`` and ``task_id``, each up to ``COUNTED``; pairs without any are left out."""
+    """Count subnets with a latency by ``device_id`` and ``task_id``, each up to ``COUNTED``; pairs without are left out."""
     some = (
         select(LatencyRow.subnet_pk)
         .where(LatencyRow.device_pk == DeviceRow.pk, LatencyRow.task_pk == TaskRow.pk)
@@ -32,10 +32,11 @@ def find_tasks(database: Database, *, device: str | None = None) -> list[JsonDic
 
     Args:
         database: The store.
-        device: Only tasks with subnets priced on the device of this name or id.
+        device: Only tasks with subnets that have a latency on the device of this name or id.
 
     Returns:
-        ``task_id``, ``data``, ``classes`` and ``num_subnets`` (priced, on each device counted up to ``COUNTED``).
+        ``task_id``, ``data``, ``classes`` and ``num_subnets`` (with a latency; on each device counted up to
+        ``COUNTED``).
     """
     query = select(TaskRow.task_id, TaskRow.data, TaskRow.classes).order_by(TaskRow.pk.desc())
     named = select(DeviceRow.device_id)

@@ -79,7 +79,7 @@ def find_subnets(
 ) -> list[JsonDict]:
     """List subnets with what is known of them on each device.
 
-    A subnet that was priced on two devices has two rows; one that was never priced has one row
+    A subnet that has latencies on two devices has two rows; one without any has one row
     without a device, listed last. ``bundle_is_missing`` says that the folder of a bundle is gone, ``is_current``
     whether images still become network input as they did for these scores: another ``pipeline`` makes another task
     of the same images, and tasks share no front.
@@ -106,15 +106,15 @@ def find_subnets(
             front = front_query(resolved, is_sqlite=database.is_sqlite)
             keys = select(front.c.subnet_pk, front.c.device_pk)
             return _read(connection, _details(_head(keys, front.c, sort, limit), sort))
-        rows = _find_priced(connection, resolved, sort=sort, limit=limit, is_sqlite=database.is_sqlite)
+        rows = _find_timed(connection, resolved, sort=sort, limit=limit, is_sqlite=database.is_sqlite)
         asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
         if not asks_for_latency and (limit is None or len(rows) < limit):
             left = None if limit is None else limit - len(rows)
-            rows += _read(connection, _unpriced(resolved).limit(left))
+            rows += _read(connection, _untimed(resolved).limit(left))
         return rows
 
 
-def _find_priced(
+def _find_timed(
     connection: Connection, wanted: ResolvedFilter, *, sort: str, limit: int | None, is_sqlite: bool
 ) -> list[JsonDict]:
     if limit is not None and _index_ends_early(wanted, sort):
@@ -233,7 +233,7 @@ def _details(keys: Subquery, sort: str) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _unpriced(wanted: ResolvedFilter) -> Select[*tuple[Any, ...]]:
+def _untimed(wanted: ResolvedFilter) -> Select[*tuple[Any, ...]]:
     """Select the subnets that have no latency row at all."""
     rows = SubnetRow.__table__.outerjoin(LatencyRow.__table__, LatencyRow.subnet_pk == SubnetRow.pk)
     query = (

@@ -1,4 +1,4 @@
-"""Nets that are measured to price one unit: the same block several times over.
+"""Nets that are measured to time one unit: the same block several times over.
 
 The slope over chains of different length cancels what every net pays once: copies, patch embedding,
 head, the first launch.
@@ -35,7 +35,7 @@ def frame_of(base: Arch) -> Arch:
 
 
 def chain_for(key: UnitKey, *, frame: Arch, background: BlockSpec | None = None) -> Chain:
-    """Build the nets that price ``key``.
+    """Build the nets that time ``key``.
 
     Args:
         key: The unit.

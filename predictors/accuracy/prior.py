@@ -38,7 +38,7 @@ class AdditivePrior:
         """Charge block ``i`` of shape ``spec``: (attention, MLP), each KL in nats and at least 0."""
         key = (i, spec)
         if key not in self._costs:
-            self._costs[key] = self._price(i, spec)
+            self._costs[key] = self._cost(i, spec)
         return self._costs[key]
 
     def embed_cost(self, embed_dim: int) -> float:
@@ -50,7 +50,7 @@ class AdditivePrior:
         """Add up the costs of all blocks and of ``embed_dim``: KL in nats if nothing interacted."""
         return sum(sum(self.block_cost(i, b)) for i, b in enumerate(arch.blocks)) + self.embed_cost(arch.embed_dim)
 
-    def _price(self, i: int, spec: BlockSpec) -> BlockCost:
+    def _cost(self, i: int, spec: BlockSpec) -> BlockCost:
         full = self.base.blocks[i]
         attn = 0.0 if _attn(spec) == _attn(full) else self._attn_cost(i, spec)
         mlp = 0.0 if spec.mlp_width == full.mlp_width else self._mlp_cost(i, spec.mlp_width)

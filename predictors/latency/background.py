@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.latency.table.chain import CHAIN_LENGTHS, frame_of
 from nuwa_search.latency.table.timer import ArchTimer
-from nuwa_search.predictors.latency.unit_prices import Branch
+from nuwa_search.predictors.latency.unit_times import Branch
 
 # The background must outlast the launches of the longest chain behind it, with this much to spare.
 _MARGIN = 1.25

@@ -10,7 +10,7 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.cost import count_macs
 from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.unit import BlockContext, BlockKey, StemKey, attn_part, context_of, mlp_part
-from nuwa_search.predictors.latency.stem_prices import StemPrices
+from nuwa_search.predictors.latency.stem_times import StemTimes
 
 Array = npt.NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def predict_by_operators(archs: Sequence[Arch], *, rows: Sequence[TableRow]) -> 
     matrix = np.array(design)
     scale = np.maximum(matrix.max(axis=0), 1e-12)
     rates = nnls(matrix / scale, np.array(inverse))[0] / scale
-    stems = StemPrices(rows).price(archs, device_name="this device")
+    stems = StemTimes(rows).predict(archs, device_name="this device")
     totals = []
     for arch in archs:
         context = context_of(arch)

@@ -13,7 +13,7 @@ from nuwa_search.predictors.latency.pipeline import BELIEFS, Pipeline, fit_pipel
 from nuwa_search.predictors.latency.residual import STRENGTHS, Residual, fit_residual, residual_features
 
 Array = npt.NDArray[np.float64]
-_Fold = tuple[npt.NDArray[np.bool_], Encoded, Pipeline]  # which nets, their prices, what was fitted to them
+_Fold = tuple[npt.NDArray[np.bool_], Encoded, Pipeline]  # which nets, their times, what was fitted to them
 
 # Candidates for either part of the spread, as multiples of the typical error.
 _SPREAD_GRID = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0)
@@ -41,13 +41,13 @@ class Calibrated:
     quantile: float
     loo_errors: tuple[float, ...]
 
-    def log_latency(self, prices: Encoded) -> Array:
+    def log_latency(self, encoded: Encoded) -> Array:
         """Predict logarithms of milliseconds, (num_archs,)."""
-        return _log_latency(self.pipeline, self.residual, prices)
+        return _log_latency(self.pipeline, self.residual, encoded)
 
-    def relative_sd(self, prices: Encoded, latency_ms: Array) -> Array:
+    def relative_sd(self, encoded: Encoded, latency_ms: Array) -> Array:
         """Expect this relative error, (num_archs,): more where rows were interpolated."""
-        return _relative_sd(self.base_sd, self.ends_sd_ms, prices, latency_ms)
+        return _relative_sd(self.base_sd, self.ends_sd_ms, encoded, latency_ms)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -73,38 +73,38 @@ class Calibrated:
         )
 
 
-def calibrate(prices: Encoded, latencies_ms: Array, *, coverage: float, noise_sd: float = 0.0) -> Calibrated:
+def calibrate(encoded: Encoded, latencies_ms: Array, *, coverage: float, noise_sd: float = 0.0) -> Calibrated:
     """Fit everything that whole nets can teach.
 
     Args:
-        prices: Of n nets.
+        encoded: Of n nets.
         latencies_ms: (n,) measured.
         coverage: Nominal coverage of the interval.
         noise_sd: Relative error of ``latencies_ms`` that the interval shall not contain.
     """
     best: tuple[float, float, float, Array] | None = None
     for belief in BELIEFS:
-        folds = _fit_folds(prices, latencies_ms, belief=belief)
+        folds = _fit_folds(encoded, latencies_ms, belief=belief)
         for strength in STRENGTHS:
-            found = _loo_errors(prices, latencies_ms, folds, strength=strength)
+            found = _loo_errors(encoded, latencies_ms, folds, strength=strength)
             cost = float(np.mean(found**2))
             if best is None or cost < best[0]:
                 best = (cost, belief, strength, found)
     _, belief, strength, errors = best if best is not None else (0.0, BELIEFS[0], 0.0, np.zeros(0))
-    pipeline = fit_pipeline(prices, latencies_ms, belief=belief)
-    base_sd, ends_sd_ms = _fit_spread(errors, prices, latencies_ms)
-    scores = np.abs(errors) / _relative_sd(base_sd, ends_sd_ms, prices, latencies_ms)
+    pipeline = fit_pipeline(encoded, latencies_ms, belief=belief)
+    base_sd, ends_sd_ms = _fit_spread(errors, encoded, latencies_ms)
+    scores = np.abs(errors) / _relative_sd(base_sd, ends_sd_ms, encoded, latencies_ms)
     quantile = conformal_quantile(scores, coverage=coverage) * noise_share(_typical_sd(errors), noise_sd=noise_sd)
-    residual = _residual(pipeline, prices, latencies_ms, strength=strength)
+    residual = _residual(pipeline, encoded, latencies_ms, strength=strength)
     return Calibrated(pipeline, residual, base_sd, ends_sd_ms, quantile, tuple(float(e) for e in errors))
 
 
-def _fit_folds(prices: Encoded, latencies_ms: Array, *, belief: float) -> list[_Fold]:
+def _fit_folds(encoded: Encoded, latencies_ms: Array, *, belief: float) -> list[_Fold]:
     """Fit the pipeline as often as there are nets, each time without one of them."""
     folds = []
     for left_out in range(len(latencies_ms)):
         keep = np.arange(len(latencies_ms)) != left_out
-        kept = prices.take(keep)
+        kept = encoded.take(keep)
         folds.append((keep, kept, fit_pipeline(kept, latencies_ms[keep], belief=belief)))
     return folds
 
@@ -115,7 +115,7 @@ def _typical_sd(errors: Array) -> float:
 
 
 def _loo_errors(
-    prices: Encoded,
+    encoded: Encoded,
     latencies_ms: Array,
     folds: list[_Fold],
     *,
@@ -124,39 +124,39 @@ def _loo_errors(
     errors = np.zeros(len(latencies_ms))
     for index, (keep, kept, pipeline) in enumerate(folds):
         residual = _residual(pipeline, kept, latencies_ms[keep], strength=strength)
-        predicted = _log_latency(pipeline, residual, prices.take(np.array([index])))[0]
+        predicted = _log_latency(pipeline, residual, encoded.take(np.array([index])))[0]
         errors[index] = np.log(latencies_ms[index]) - predicted
     return errors
 
 
-def _residual(pipeline: Pipeline, prices: Encoded, latencies_ms: Array, *, strength: float) -> Residual:
-    summed = pipeline.latency(prices)
-    return fit_residual(_features(pipeline, prices, summed), np.log(latencies_ms / summed), strength=strength)
+def _residual(pipeline: Pipeline, encoded: Encoded, latencies_ms: Array, *, strength: float) -> Residual:
+    summed = pipeline.latency(encoded)
+    return fit_residual(_features(pipeline, encoded, summed), np.log(latencies_ms / summed), strength=strength)
 
 
-def _features(pipeline: Pipeline, prices: Encoded, summed: Array) -> Array:
-    work, launch = pipeline.stages(prices)
-    return residual_features(prices, summed, work=work.sum(axis=1), launch=launch.sum(axis=1))
+def _features(pipeline: Pipeline, encoded: Encoded, summed: Array) -> Array:
+    work, launch = pipeline.stages(encoded)
+    return residual_features(encoded, summed, work=work.sum(axis=1), launch=launch.sum(axis=1))
 
 
-def _log_latency(pipeline: Pipeline, residual: Residual, prices: Encoded) -> Array:
-    summed = np.maximum(pipeline.latency(prices), 1e-9)
-    return np.asarray(np.log(summed) + residual.log_ratio(_features(pipeline, prices, summed)), dtype=np.float64)
+def _log_latency(pipeline: Pipeline, residual: Residual, encoded: Encoded) -> Array:
+    summed = np.maximum(pipeline.latency(encoded), 1e-9)
+    return np.asarray(np.log(summed) + residual.log_ratio(_features(pipeline, encoded, summed)), dtype=np.float64)
 
 
-def _relative_sd(base_sd: float, ends_sd_ms: float, prices: Encoded, latency_ms: Array) -> Array:
-    table = prices.variance / latency_ms**2
+def _relative_sd(base_sd: float, ends_sd_ms: float, encoded: Encoded, latency_ms: Array) -> Array:
+    table = encoded.variance / latency_ms**2
     return np.asarray(np.sqrt(base_sd**2 + (ends_sd_ms / latency_ms) ** 2 + table), dtype=np.float64)
 
 
-def _fit_spread(errors: Array, prices: Encoded, latencies_ms: Array) -> tuple[float, float]:
+def _fit_spread(errors: Array, encoded: Encoded, latencies_ms: Array) -> tuple[float, float]:
     """Split the errors into a relative part and one in milliseconds by maximum likelihood on a grid."""
     typical = max(_typical_sd(errors), _FLOOR_SD)
     best: tuple[float, float, float] | None = None
     for base_sd in np.maximum(typical * np.array(_SPREAD_GRID), _FLOOR_SD):
         for share in (0.0, *_SPREAD_GRID):
             ends_sd_ms = share * typical * float(np.median(latencies_ms))
-            sd = _relative_sd(float(base_sd), ends_sd_ms, prices, latencies_ms)
+            sd = _relative_sd(float(base_sd), ends_sd_ms, encoded, latencies_ms)
             cost = float(np.sum(np.log(sd) + 0.5 * (errors / sd) ** 2))
             if best is None or cost < best[0]:
                 best = (cost, float(base_sd), ends_sd_ms)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.unit import BlockKey
-from nuwa_search.predictors.latency.unit_prices import Branch, fit_groups, group_of, point_of
+from nuwa_search.predictors.latency.unit_times import Branch, fit_groups, group_of, point_of
 
 Array = npt.NDArray[np.float64]
 
@@ -18,7 +18,7 @@ GOOD_ENOUGH = 0.004
 def next_rows(
     candidates: Sequence[BlockKey], rows: Sequence[TableRow], *, count: int, good_enough: float = GOOD_ENOUGH
 ) -> list[BlockKey]:
-    """Pick candidates whose interpolated price is least certain, far from one another.
+    """Pick candidates whose interpolated time is least certain, far from one another.
 
     A row's uncertainty is that of the interpolation in milliseconds; near rows that the interpolation
     without them would have missed (the edges of a staircase) it counts more.
@@ -42,7 +42,7 @@ def next_rows(
             continue
         surface = groups[group].work
         points = np.array([point_of(_branch(k), k.block, k.context) for k in keys], dtype=np.float64)
-        value, sd = surface.price(points)
+        value, sd = surface.predict(points)
         places = surface.coordinates(points)
         misses = surface.misses()
         nearest = np.argmin(_distances(places, surface.places), axis=1)

@@ -27,34 +27,34 @@ class Correction:
     places: Array
     weights: Array
 
-    def log_shift(self, prices: Encoded) -> Array:
+    def log_shift(self, encoded: Encoded) -> Array:
         """Shift the logarithm of the latency, (num_archs,)."""
         if not len(self.weights):
-            return np.zeros(len(prices.stem))
-        return np.asarray(_closeness(_composition(prices), self.places) @ self.weights, dtype=np.float64)
+            return np.zeros(len(encoded.stem))
+        return np.asarray(_closeness(_composition(encoded), self.places) @ self.weights, dtype=np.float64)
 
 
 NO_CORRECTION = Correction(np.zeros((0, 6)), np.zeros(0))
 
 
-def fit_correction(prices: Encoded, log_misses: Array) -> Correction:
+def fit_correction(encoded: Encoded, log_misses: Array) -> Correction:
     """Fit the shifts.
 
     Args:
-        prices: Of m nets measured after the fit.
+        encoded: Of m nets measured after the fit.
         log_misses: (m,) logarithm of measured over predicted.
     """
-    places = _composition(prices)
+    places = _composition(encoded)
     variance = max(float(np.max(log_misses**2)), _NOISE_SD**2)
     near = _closeness(places, places)
     weights = np.linalg.solve(near + np.eye(len(places)) * (_NOISE_SD**2 / variance), log_misses)
     return Correction(places, np.asarray(weights, dtype=np.float64))
 
 
-def _composition(prices: Encoded) -> Array:
+def _composition(encoded: Encoded) -> Array:
     """Describe nets by work and numbers of their branches on a logarithmic scale, (num_archs, 6)."""
-    work_attn, work_mlp = prices.work[:, 0::2].sum(axis=1), prices.work[:, 1::2].sum(axis=1)
-    columns = [work_attn, work_mlp, prices.stem, prices.num_attn, prices.num_mlp, prices.num_whole]
+    work_attn, work_mlp = encoded.work[:, 0::2].sum(axis=1), encoded.work[:, 1::2].sum(axis=1)
+    columns = [work_attn, work_mlp, encoded.stem, encoded.num_attn, encoded.num_mlp, encoded.num_whole]
     small = [1e-3, 1e-3, 1e-3, 1.0, 1.0, 1.0]
     return np.stack([np.log(c + s) for c, s in zip(columns, small, strict=True)], axis=1)
 

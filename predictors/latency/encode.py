@@ -1,6 +1,6 @@
-"""Turn archs into sums of unit prices, quickly.
+"""Turn archs into sums of unit times, quickly.
 
-Every branch shape is priced once and remembered by number; an arch is then a list of numbers, and a
+Every branch shape is predicted once and remembered by number; an arch is then a list of numbers, and a
 batch is summed in one go.
 """
 
@@ -14,8 +14,8 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.unit import BlockContext, BlockKey, context_of, label_of
-from nuwa_search.predictors.latency.stem_prices import StemPrices
-from nuwa_search.predictors.latency.unit_prices import Branch, GroupPrices, fit_groups, group_of, point_of
+from nuwa_search.predictors.latency.stem_times import StemTimes
+from nuwa_search.predictors.latency.unit_times import Branch, GroupTimes, fit_groups, group_of, point_of
 
 Array = npt.NDArray[np.float64]
 _DECIMALS = 9  # 1e-9 ms is a picosecond
@@ -24,7 +24,7 @@ _Shape = tuple[int, int, int] | int  # (num_heads, qk_dim, v_dim) of attention, 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Prices of every branch of a batch of archs, in the order of the net; times in milliseconds.
+    """Times of every branch of a batch of archs, in the order of the net, in milliseconds.
 
     Columns alternate: 2i is the attention branch of an arch's i-th block, 2i + 1 its MLP; branches
     that are gone and places past the end hold zeros.
@@ -70,27 +70,27 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Scale:
-    """Factors on the stages of another device's prices; 1 for a device with rows of its own."""
+    """Factors on the stages of another device's times; 1 for a device with rows of its own."""
 
     work: float = 1.0
     launch: float = 1.0
     stem: float = 1.0
 
-    def applied(self, prices: Encoded) -> Encoded:
+    def applied(self, encoded: Encoded) -> Encoded:
         """Scale a batch."""
         if self == Scale():
-            return prices
+            return encoded
         return replace(
-            prices,
-            work=prices.work * self.work,
-            launch=prices.launch * self.launch,
-            variance=prices.variance * self.work**2,
-            stem=prices.stem * self.stem,
+            encoded,
+            work=encoded.work * self.work,
+            launch=encoded.launch * self.launch,
+            variance=encoded.variance * self.work**2,
+            stem=encoded.stem * self.stem,
         )
 
 
-class PriceList:
-    """Prices of every branch and stem that a latency table speaks of, and sums over archs.
+class UnitTimes:
+    """Times of every branch and stem that a latency table speaks of, and sums over archs.
 
     Args:
         rows: Rows of one table.
@@ -100,13 +100,13 @@ class PriceList:
     def __init__(self, rows: Sequence[TableRow], *, device_name: str) -> None:
         self.device_name = device_name
         self._groups = fit_groups(rows)
-        self._stems = StemPrices(rows)
+        self._stems = StemTimes(rows)
         self._numbers: dict[Branch, dict[BlockContext, dict[_Shape, int]]] = {"attn": {}, "mlp": {}}
-        self._prices = np.zeros((1, 3))  # work, launch, variance; number 0 is a branch that is gone
+        self._times = np.zeros((1, 3))  # work, launch, variance; number 0 is a branch that is gone
         self._contexts: dict[tuple[object, ...], BlockContext] = {}
 
-    def group(self, branch: Branch, context: BlockContext) -> GroupPrices:
-        """Find the prices of a branch in a context.
+    def group(self, branch: Branch, context: BlockContext) -> GroupTimes:
+        """Find the times of a branch in a context.
 
         Raises:
             NuwaError: If the table has no row of that kind at all.
@@ -121,7 +121,7 @@ class PriceList:
         return found
 
     def encode(self, archs: Sequence[Arch]) -> Encoded:
-        """Sum prices over each arch.
+        """Sum times over each arch.
 
         Raises:
             NuwaError: If the table lacks a kind of row; names it and the command that measures it.
@@ -134,13 +134,13 @@ class PriceList:
         column = np.arange(len(numbers)) - np.repeat(start, 2 * np.asarray(depths, dtype=np.intp))
         placed = np.zeros((len(archs), columns), dtype=np.intp)
         placed[row, column] = numbers
-        prices = self._prices[placed]
+        times = self._times[placed]
         return Encoded(
-            work=prices[:, :, 0],
-            launch=prices[:, :, 1],
-            variance=prices[:, :, 2].sum(axis=1),
+            work=times[:, :, 0],
+            launch=times[:, :, 1],
+            variance=times[:, :, 2].sum(axis=1),
             is_there=placed > 0,
-            stem=self._stems.price(archs, device_name=self.device_name),
+            stem=self._stems.predict(archs, device_name=self.device_name),
         )
 
     def _context(self, arch: Arch) -> BlockContext:
@@ -184,7 +184,7 @@ class PriceList:
         return numbers, depths
 
     def _meet(self, archs: Sequence[Arch], contexts: Sequence[BlockContext]) -> None:
-        """Price every branch of the batch that has no number yet."""
+        """Predict every branch of the batch that has no number yet."""
         wanted: dict[tuple[Branch, BlockContext], dict[_Shape, BlockSpec]] = {}
         for arch, context in zip(archs, contexts, strict=True):
             for branch in ("attn", "mlp"):
@@ -194,16 +194,16 @@ class PriceList:
                         shape = _shape(branch, block)
                         if shape not in known:
                             wanted.setdefault((branch, context), {})[shape] = block
-        self._price_by_group(wanted)
+        self._predict_by_group(wanted)
 
-    def _price_by_group(self, wanted: dict[tuple[Branch, BlockContext], dict[_Shape, BlockSpec]]) -> None:
+    def _predict_by_group(self, wanted: dict[tuple[Branch, BlockContext], dict[_Shape, BlockSpec]]) -> None:
         for (branch, context), shapes in wanted.items():
             points = np.array([point_of(branch, block, context) for block in shapes.values()], dtype=np.float64)
-            work, launch, sd = self.group(branch, context).price(points)
+            work, launch, sd = self.group(branch, context).predict(points)
             # The last bits depend on what else is in the batch; a pinned predictor must not.
             work, launch = np.round(work, _DECIMALS), np.round(launch, _DECIMALS)
-            first = len(self._prices)
-            self._prices = np.concatenate([self._prices, np.stack([work, launch, sd**2], axis=1)])
+            first = len(self._times)
+            self._times = np.concatenate([self._times, np.stack([work, launch, sd**2], axis=1)])
             for offset, shape in enumerate(shapes):
                 self._numbers[branch][context][shape] = first + offset
 

@@ -48,8 +48,8 @@ class Surface:
     amplitude: float
     reach: float
 
-    def price(self, points: Array) -> tuple[Array, Array]:
-        """Price points (n, k).
+    def predict(self, points: Array) -> tuple[Array, Array]:
+        """Predict points (n, k).
 
         Returns:
             Milliseconds (n,) and their standard error in milliseconds (n,).

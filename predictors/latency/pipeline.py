@@ -1,4 +1,4 @@
-"""Whole-net latency from prices of branches: the device works on one while the next is launched.
+"""Whole-net latency from times of branches: the device works on one while the next is launched.
 
 A two-stage flow shop (Johnson 1954): launching in order, working in order, and the net is done after
 
@@ -65,26 +65,26 @@ class Pipeline:
     front_launch: float = 0.5
     back_launch: float = 0.5
 
-    def stages(self, prices: Encoded) -> tuple[Array, Array]:
+    def stages(self, encoded: Encoded) -> tuple[Array, Array]:
         """Return work and launches of the front, every branch and the back, (num_archs, columns + 2) each."""
-        is_whole = prices.is_there[:, 0::2] & prices.is_there[:, 1::2]
-        work = prices.work.copy()
+        is_whole = encoded.is_there[:, 0::2] & encoded.is_there[:, 1::2]
+        work = encoded.work.copy()
         work[:, 0::2] *= self.work_attn
         work[:, 1::2] *= self.work_mlp + self.whole * is_whole
-        launch = prices.launch.copy()
+        launch = encoded.launch.copy()
         launch[:, 0::2] *= self.launch_attn
         launch[:, 1::2] *= self.launch_mlp
-        has_launch = np.any(prices.launch > 0)
-        stem = prices.stem[:, None]
+        has_launch = np.any(encoded.launch > 0)
+        stem = encoded.stem[:, None]
         ends = stem * float(has_launch)
         return (
             np.concatenate([self.front_work * stem, work, self.back_work * stem], axis=1),
             np.concatenate([self.front_launch * ends, launch, self.back_launch * ends], axis=1),
         )
 
-    def latency(self, prices: Encoded) -> Array:
+    def latency(self, encoded: Encoded) -> Array:
         """Predict milliseconds, (num_archs,)."""
-        work, launch = self.stages(prices)
+        work, launch = self.stages(encoded)
         before = np.cumsum(launch, axis=1) - launch
         after = np.cumsum(work[:, ::-1], axis=1)[:, ::-1] - work
         return np.asarray((before + np.maximum(work, launch) + after).max(axis=1), dtype=np.float64)
@@ -99,22 +99,22 @@ class Pipeline:
         return cls(**{f.name: float(values[f.name]) for f in fields(cls)})
 
 
-def fit_pipeline(prices: Encoded, latencies_ms: Array, *, belief: float) -> Pipeline:
+def fit_pipeline(encoded: Encoded, latencies_ms: Array, *, belief: float) -> Pipeline:
     """Fit the coefficients to whole nets by least squares on relative errors, with the priors.
 
     Args:
-        prices: Of n nets.
+        encoded: Of n nets.
         latencies_ms: (n,) measured.
         belief: Relative standard deviation of a net's latency around the model; see ``BELIEFS``.
     """
-    has_launch = bool(np.any(prices.launch > 0))
+    has_launch = bool(np.any(encoded.launch > 0))
     names = [name for name in _PRIORS if has_launch or "launch" not in name]
     means = np.array([_PRIORS[name][0] for name in names])
     sds = np.array([_PRIORS[name][1] for name in names])
 
     def residuals(theta: Array) -> Array:
         model = Pipeline(**dict(zip(names, theta.tolist(), strict=True)))
-        errors = (model.latency(prices) / latencies_ms - 1) / belief
+        errors = (model.latency(encoded) / latencies_ms - 1) / belief
         return np.concatenate([errors, (theta - means) / sds])
 
     found = least_squares(residuals, means, method="lm")

@@ -17,7 +17,7 @@ from nuwa_search.predictors.contract import Prediction
 from nuwa_search.predictors.latency.calibrated import Calibrated, calibrate
 from nuwa_search.predictors.latency.conformal import normal_half_width
 from nuwa_search.predictors.latency.correction import NO_CORRECTION, Correction, fit_correction
-from nuwa_search.predictors.latency.encode import Encoded, PriceList, Scale
+from nuwa_search.predictors.latency.encode import Encoded, Scale, UnitTimes
 
 Array = npt.NDArray[np.float64]
 
@@ -84,18 +84,18 @@ class LatencyPredictor:
         self._coverage = coverage
         self._calibrated: Calibrated | None = None
         self._correction: Correction = NO_CORRECTION
-        self._price_list: PriceList | None = None
+        self._units: UnitTimes | None = None
 
     @property
     def coverage(self) -> float:
         return self._coverage
 
     @property
-    def prices(self) -> PriceList:
-        """Prices of single branches, fitted to the rows when first needed."""
-        if self._price_list is None:
-            self._price_list = PriceList(self.rows, device_name=self.subject.device_name)
-        return self._price_list
+    def units(self) -> UnitTimes:
+        """Times of single branches, fitted to the rows when first needed."""
+        if self._units is None:
+            self._units = UnitTimes(self.rows, device_name=self.subject.device_name)
+        return self._units
 
     @property
     def table_id(self) -> str:
@@ -121,11 +121,11 @@ class LatencyPredictor:
         fitted = self._fitted()
         if not len(archs):
             return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
-        prices = self.encode(archs)
-        log_value = fitted.log_latency(prices) + self._correction.log_shift(prices)
+        encoded = self.encode(archs)
+        log_value = fitted.log_latency(encoded) + self._correction.log_shift(encoded)
         value = np.exp(log_value)
         shared = normal_half_width(self._coverage) * self.common_sd
-        half = np.hypot(fitted.quantile * fitted.relative_sd(prices, value), shared)
+        half = np.hypot(fitted.quantile * fitted.relative_sd(encoded, value), shared)
         return Prediction(value, np.exp(log_value - half), np.exp(log_value + half))
 
     def block_sums(self, archs: Sequence[Arch]) -> Array:
@@ -140,21 +140,21 @@ class LatencyPredictor:
         """Return a predictor that has learned from one more measured net.
 
         Predictions of similar nets shift with it, those of others stay: no refit, so a search that
-        goes on after a missed budget keeps its other prices.
+        goes on after a missed budget keeps its other predictions.
         """
         fitted = self._fitted()
         other = self._copy()
         other.corrections = (*self.corrections, (arch, float(measured_ms)))
-        prices = self.encode([a for a, _ in other.corrections])
+        encoded = self.encode([a for a, _ in other.corrections])
         measured = np.array([ms for _, ms in other.corrections])
-        other._correction = fit_correction(prices, np.log(measured) - fitted.log_latency(prices))
+        other._correction = fit_correction(encoded, np.log(measured) - fitted.log_latency(encoded))
         return other
 
     def scaled(self, scale: Scale, *, subject: Subject, calibrated: Calibrated | None = None) -> "LatencyPredictor":
         """Return this predictor for another device, whose stages take ``scale`` times as long.
 
         Args:
-            scale: Factors on this device's prices.
+            scale: Factors on this device's times.
             subject: The other device.
             calibrated: Interval of the other; None keeps this one's.
         """
@@ -218,8 +218,8 @@ class LatencyPredictor:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def encode(self, archs: Sequence[Arch]) -> Encoded:
-        """Sum the prices of each arch's branches."""
-        return self.scale.applied(self.prices.encode(archs))
+        """Sum the times of each arch's branches."""
+        return self.scale.applied(self.units.encode(archs))
 
     @property
     def calibrated(self) -> Calibrated:
@@ -247,5 +247,5 @@ class LatencyPredictor:
             scale=self.scale,
             common_sd=self.common_sd,
         )
-        other.models, other._calibrated, other._price_list = self.models, self._calibrated, self._price_list
+        other.models, other._calibrated, other._units = self.models, self._calibrated, self._units
         return other

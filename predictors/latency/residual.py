@@ -53,20 +53,20 @@ class Residual:
         return cls(centre, scale, slopes, float(values["offset"]))
 
 
-def residual_features(prices: Encoded, summed_ms: Array, *, work: Array, launch: Array) -> Array:
+def residual_features(encoded: Encoded, summed_ms: Array, *, work: Array, launch: Array) -> Array:
     """Describe nets by what tables cannot know: size, mix of branches, closeness of work to launches.
 
     Returns:
         (num_archs, 5).
     """
-    branches = np.maximum(prices.num_attn + prices.num_mlp, 1.0)
+    branches = np.maximum(encoded.num_attn + encoded.num_mlp, 1.0)
     closeness = np.exp(-np.abs(np.log(np.maximum(work, 1e-9) / np.maximum(launch, 1e-9))))
     return np.stack(
         [
             np.log(summed_ms),
             np.log(branches),
-            prices.num_attn / branches,
-            prices.num_whole / branches,
+            encoded.num_attn / branches,
+            encoded.num_whole / branches,
             np.where(launch > 0, closeness, 0.0),
         ],
         axis=1,

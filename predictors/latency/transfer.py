@@ -122,7 +122,7 @@ def _checked(archs: Sequence[Arch], latencies_ms: Sequence[float]) -> Array:
 
 def _fit_scale(source: LatencyPredictor, archs: Sequence[Arch], measured: Array) -> Scale:
     """Fit logarithms of a common factor and of each stage's ratio to it."""
-    prices = source.encode(archs)
+    encoded = source.encode(archs)
     calibrated = source.calibrated
 
     def scale_of(theta: Array) -> Scale:
@@ -130,9 +130,9 @@ def _fit_scale(source: LatencyPredictor, archs: Sequence[Arch], measured: Array)
         return Scale(work=np.exp(common + work), launch=np.exp(common + launch), stem=np.exp(common + stem))
 
     def residuals(theta: Array) -> Array:
-        predicted = calibrated.log_latency(scale_of(theta).applied(prices))
+        predicted = calibrated.log_latency(scale_of(theta).applied(encoded))
         return np.concatenate([(predicted - np.log(measured)) / _BELIEF, theta[1:] / _RATIO_SD])
 
     start = np.zeros(4)
-    start[0] = float(np.mean(np.log(measured) - calibrated.log_latency(prices)))
+    start[0] = float(np.mean(np.log(measured) - calibrated.log_latency(encoded)))
     return scale_of(least_squares(residuals, start).x)

@@ -77,17 +77,17 @@ def _predict(predictor: LatencyPredictor, arch: Arch) -> Prediction | None:
 def latency_by_block(stored: PredictorRecord, arch: Arch) -> dict[str, Any] | None:
     """Split a prediction over the blocks of a positional arch; None where the predictor knows no such nets.
 
-    Each branch is priced as it was measured alone; ``overlap_ms`` is what is left to the prediction.
+    Each branch counts as it was measured alone; ``overlap_ms`` is what is left to the prediction.
     """
     predictor = Rebuilt(stored).predictor()
     if predictor is None:
         return None
     try:
-        prices, total_ms = predictor.encode([arch]), float(predictor.predict([arch]).value[0])
+        encoded, total_ms = predictor.encode([arch]), float(predictor.predict([arch]).value[0])
     except NuwaError:
         return None
-    branches = np.maximum(prices.work, prices.launch)[0]
-    stem_ms = float(prices.stem[0])
+    branches = np.maximum(encoded.work, encoded.launch)[0]
+    stem_ms = float(encoded.stem[0])
     blocks, place = [], 0
     for index, block in enumerate(arch.blocks):
         attn_ms = mlp_ms = 0.0

@@ -98,9 +98,9 @@ def test_a_surface_goes_through_exact_rows_and_doubts_between_them():
         return mlp_work(p, num_tokens=65)
 
     surface = fit_surface(points, values, 1e-4 * values, features=features, coordinates=log_coordinates)
-    found, sd = surface.price(points)
+    found, sd = surface.predict(points)
     np.testing.assert_allclose(found, values, rtol=0.004)
-    _, between = surface.price(np.array([[128.0, 24.0]]))
+    _, between = surface.predict(np.array([[128.0, 24.0]]))
     assert between[0] > 2 * sd[0]
 
 

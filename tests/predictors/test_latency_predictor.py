@@ -55,12 +55,12 @@ def test_launches_that_hide_behind_work_are_learned(launched):
 
 
 def test_the_staircase_is_kept_between_measured_widths(additive):
-    def price(width):
+    def time_of(width):
         arch = dataclasses.replace(BASE, blocks=(BlockSpec(0, 0, 0, width),) * 6)
         return additive.predictor.predict([arch]).value[0]
 
-    on_a_step = price(64) - price(8)
-    over_the_edge = price(72) - price(64)
+    on_a_step = time_of(64) - time_of(8)
+    over_the_edge = time_of(72) - time_of(64)
     step = 6 * FED_IN_TIME.work(BASE, BlockSpec(0, 0, 0, 64))[1]
     assert on_a_step == pytest.approx(0, abs=0.1 * step)
     assert over_the_edge == pytest.approx(step, rel=0.1)
@@ -175,7 +175,7 @@ def test_the_time_given_is_kept_and_gives_a_predictor_all_the_same():
     assert errors_of(result.predictor.predict(UNSEEN).value, truth(FED_IN_TIME)).mape < 0.15
 
 
-def test_cut_embeddings_are_priced_in_their_own_rows():
+def test_cut_embeddings_are_predicted_from_their_own_rows():
     settings = ProfileSettings(num_fit=24, num_heldout=8, repeats=1, embed_dims=(64, 96), max_rows=64)
     result = profile(ClosedFormDevice(FED_IN_TIME), BASE, export=export, settings=settings)
     archs = sample_archs(BASE, np.random.default_rng(8), 200, embed_dims=(64, 96))

@@ -1,6 +1,6 @@
-"""Prices of single branches, from the rows of a latency table.
+"""Times of single branches, from the rows of a latency table.
 
-A branch has two prices: the work it is for the device, and the launches it is for the program that
+A branch has two times: the work it is for the device, and the launches it is for the program that
 feeds the device. Rows in busy company show the work; rows alone show whichever is larger. On
 devices that are fed in time (a CPU, a GPU with graphs) no row is busy, and there is work only.
 """
@@ -54,8 +54,8 @@ def point_of(branch: Branch, block: BlockSpec, context: BlockContext) -> tuple[f
 
 
 @dataclass(frozen=True)
-class GroupPrices:
-    """Fitted prices of one group.
+class GroupTimes:
+    """Fitted times of one group.
 
     Args:
         work: Milliseconds that the device works.
@@ -69,21 +69,21 @@ class GroupPrices:
     launch_limit: float
     num_rows: int
 
-    def price(self, points: Array) -> tuple[Array, Array, Array]:
-        """Price points (n, k).
+    def predict(self, points: Array) -> tuple[Array, Array, Array]:
+        """Predict points (n, k).
 
         Returns:
             Work (n,), launches (n,) and the standard error of the work (n,), all in milliseconds.
         """
-        work, sd = self.work.price(points)
+        work, sd = self.work.predict(points)
         if self.launch is None:
             return work, np.full(len(points), self.launch_limit), sd
-        launch, _ = self.launch.price(points)
+        launch, _ = self.launch.predict(points)
         return work, launch, sd
 
 
-def fit_groups(rows: Iterable[TableRow]) -> dict[GroupKey, GroupPrices]:
-    """Fit the prices of every group that has rows.
+def fit_groups(rows: Iterable[TableRow]) -> dict[GroupKey, GroupTimes]:
+    """Fit the times of every group that has rows.
 
     Args:
         rows: Rows of one table; those of whole blocks and stems are left to others.
@@ -98,7 +98,7 @@ def fit_groups(rows: Iterable[TableRow]) -> dict[GroupKey, GroupPrices]:
     return {key: _fit_group(key, members) for key, members in by_group.items()}
 
 
-def _fit_group(key: GroupKey, members: dict[tuple[float, ...], dict[str, TableRow]]) -> GroupPrices:
+def _fit_group(key: GroupKey, members: dict[tuple[float, ...], dict[str, TableRow]]) -> GroupTimes:
     has_busy = any("busy" in rows for rows in members.values())
     work: list[tuple[tuple[float, ...], float, float]] = []
     launch: list[tuple[tuple[float, ...], float, float]] = []
@@ -119,7 +119,7 @@ def _fit_group(key: GroupKey, members: dict[tuple[float, ...], dict[str, TableRo
             work[-1] = _average(point, alone, busy)
     features = partial(attn_work if key.branch == "attn" else mlp_work, num_tokens=key.num_tokens)
     limit = min((rows["alone"].latency_ms for rows in members.values() if "alone" in rows), default=0.0)
-    return GroupPrices(
+    return GroupTimes(
         work=_surface(work, features),
         launch=_surface(launch, _launch_counts) if launch else None,
         launch_limit=limit if has_busy else 0.0,

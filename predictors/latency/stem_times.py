@@ -1,4 +1,4 @@
-"""Prices of nets without blocks, interpolated over embedding width and number of classes."""
+"""Times of nets without blocks, interpolated over embedding width and number of classes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,8 +16,8 @@ from nuwa_search.predictors.latency.interpolate import Surface, fit_surface
 Array = npt.NDArray[np.float64]
 
 
-class StemPrices:
-    """Prices of stems; those that differ in width and classes only are interpolated together.
+class StemTimes:
+    """Times of stems; those that differ in width and classes only are interpolated together.
 
     Args:
         rows: Rows of one table, of any kind.
@@ -32,16 +32,16 @@ class StemPrices:
         self._known: dict[StemKey, float] = {}
         self._keys: dict[tuple[object, ...], StemKey] = {}
 
-    def price(self, archs: Sequence[Arch], *, device_name: str) -> Array:
-        """Price the ends of archs in milliseconds, (num_archs,).
+    def predict(self, archs: Sequence[Arch], *, device_name: str) -> Array:
+        """Predict the ends of archs in milliseconds, (num_archs,).
 
         Raises:
             NuwaError: If the table has no stem of that kind.
         """
-        return np.array([self._price(self._key(arch), device_name) for arch in archs])
+        return np.array([self._predict(self._key(arch), device_name) for arch in archs])
 
     def _key(self, arch: Arch) -> StemKey:
-        # Building a key takes longer than pricing one: archs of a search share a handful of them.
+        # Building a key takes longer than predicting with one: archs of a search share a handful of them.
         shape = (arch.embed_dim, arch.num_classes, arch.img_size, arch.patch_size, arch.in_chans)
         fields = (*shape, arch.num_prefix_tokens, arch.global_pool, arch.norm, arch.pre_norm, arch.final_norm)
         found = self._keys.get(fields)
@@ -49,7 +49,7 @@ class StemPrices:
             found = self._keys[fields] = stem_of(arch)
         return found
 
-    def _price(self, key: StemKey, device_name: str) -> float:
+    def _predict(self, key: StemKey, device_name: str) -> float:
         if key not in self._known:
             surface = self._surfaces.get(_group(key))
             if surface is None:
@@ -57,7 +57,7 @@ class StemPrices:
                     f"the latency table of {device_name} has no row like: {label_of(key)}",
                     hint=f"nuwa profile {device_name}",
                 )
-            self._known[key] = float(surface.price(_points([key]))[0][0])
+            self._known[key] = float(surface.predict(_points([key]))[0][0])
         return self._known[key]
 
 
