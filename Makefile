@@ -35,7 +35,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO_DIR)/bundle
-	$(BIN)/nuwa-search --budget-ms $(DEMO_BUDGET_MS) --trials $(DEMO_TRIALS) --db $(DEMO_DIR)/nuwa.sqlite -o $(DEMO_DIR)/bundle $(DEMO_FLAGS)
+	$(BIN)/nuwa-search --budget-ms $(DEMO_BUDGET_MS) --trials $(DEMO_TRIALS) -o $(DEMO_DIR)/bundle $(DEMO_FLAGS)
 
 serve: $(VENV)/.installed-serve
 	$(BIN)/nuwa serve $(SERVE_FLAGS)

@@ -96,3 +96,12 @@ def unknown_env_names(known: Collection[str], environ: Mapping[str, str] | None 
     names = os.environ if environ is None else environ
     read = {env_name(name) for name in known}
     return sorted(name for name in names if name.startswith(ENV_PREFIX) and name not in read)
+
+
+def without_secret(text: str) -> str:
+    """Hide the password of a database URL."""
+    head, at, tail = text.rpartition("@")
+    if at and "://" in head and ":" in head.split("://", 1)[1]:
+        scheme, rest = head.split("://", 1)
+        return f"{scheme}://{rest.split(':', 1)[0]}:***@{tail}"
+    return text

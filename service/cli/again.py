@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 from click.core import ParameterSource
 
-from nuwa_search.service.cli.commands.config import without_secret
+from nuwa_search.core.settings import without_secret
 
 
 def command_to_go_on(words: Sequence[str], *, leave_out: Sequence[str] = (), add: Sequence[str] = ()) -> str:

@@ -83,6 +83,9 @@ def main_search(argv: Sequence[str] | None = None) -> None:
 def run(command: click.Command, argv: Sequence[str] | None, *, prog_name: str) -> int:
     """Run a command and return its exit code; errors are printed to stderr in the contract's form."""
     args = list(sys.argv[1:] if argv is None else argv)
+    from nuwa_search.service.cli.pasted import use_database
+
+    use_database(args, os.environ.get("NUWA_DB"), verbs=COMMANDS)
     debug = "--debug" in args or os.environ.get("NUWA_DEBUG", "") not in ("", "0", "false")
     try:
         result = command.main(args, prog_name=prog_name, standalone_mode=False)
@@ -129,9 +132,11 @@ def run(command: click.Command, argv: Sequence[str] | None, *, prog_name: str) -
 
 
 def _print_error(message: str, hint: str) -> None:
+    from nuwa_search.service.cli.pasted import complete_commands
+
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True, color=_colour())
     if hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True, color=_colour())
+        click.echo(f"{click.style('hint:', fg='cyan')} {complete_commands(hint)}", err=True, color=_colour())
 
 
 def _colour() -> bool | None:

@@ -22,11 +22,22 @@ def show_sustained(run: SustainedRun, output: Output) -> None:
     output.note(f"{word}: the last part is {100 * run.slowdown:+.1f} % against the first")
 
 
-def measurement_json(measurement: Measurement) -> dict[str, Any]:
-    """Render the `nuwa.measure/1` answer."""
+FIGURES = ("median", "mean", "p50", "p90", "p95", "p99", "min", "max")
+
+
+def measurement_json(measurement: Measurement, *, measurement_id: str, onnx_hash: str) -> dict[str, Any]:
+    """Render the `nuwa.measure/1` answer.
+
+    Args:
+        measurement: What was measured.
+        measurement_id: Its row in the database.
+        onnx_hash: SHA-256 of the graph that was measured.
+    """
     board = measurement.board_interval_ms
     return {
         "schema": "nuwa.measure/1",
+        "measurement_id": measurement_id,
+        "onnx_hash": onnx_hash,
         "device": device_json(measurement.device),
         "provenance": measurement.provenance,
         "latency_ms": dataclasses.asdict(measurement.latency_ms),
@@ -49,13 +60,27 @@ def show(measurement: Measurement, output: Output) -> None:
     )
     if measurement.board_interval_ms is not None:
         output.note(f"a real board: {interval(measurement.board_interval_ms)} ms")
+    rows = _kind_rows(measurement)
+    if output.is_terminal and output.path is None and not output.csv:
+        output.table(rows)
+        return
+    figures = [{"kind": "latency", "figure": name, "ms": getattr(found, name)} for name in FIGURES]
+    figures.append({"kind": "latency", "figure": "cv", "share": found.cv})
+    whole = {"device": measurement.device.name, "provenance": measurement.provenance, "samples": measurement.samples}
+    columns = ("kind", "kernels", "ms", "share", "figure", *whole)
+    output.table([*(row | whole for row in figures), *(row | whole for row in rows)], columns=columns)
+
+
+def _kind_rows(measurement: Measurement) -> list[dict[str, Any]]:
+    """Time by kind of kernel, longest first, then all of it."""
+    found = measurement.latency_ms
     totals: dict[str, list[float]] = defaultdict(list)
     for kernel in measurement.breakdown:
         totals[kernel.kind].append(kernel.ms)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"kind": kind, "kernels": len(ms), "ms": sum(ms), "share": sum(ms) / found.median}
         for kind, ms in totals.items()
     ]
-    rows.sort(key=lambda row: -float(str(row["ms"])))
+    rows.sort(key=lambda row: -float(row["ms"]))
     rows.append({"kind": "total", "kernels": len(measurement.breakdown), "ms": found.median, "share": 1.0})
-    output.table(rows)
+    return rows

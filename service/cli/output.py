@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nuwa_search.service.cli.table_file import Rows, delimited, json_text
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.cli.pasted import complete_commands
+from nuwa_search.service.cli.table_file import Rows, check_ending, delimited, json_text, write_rows
 from nuwa_search.service.cli.terminal import print_table
 
 
@@ -42,14 +44,17 @@ class Output:
         """Print a JSON document, with NaN refused."""
         self._write(json_text(answer))
 
-    def text(self, answer: str) -> None:
-        """Print a finished text."""
+    def text(self, answer: str, *, row: Mapping[str, Any] | None = None) -> None:
+        """Print a finished text; a file gets ``row``, which says the same, in the format its ending names."""
+        if self.path is not None and row is not None:
+            self.table([row])
+            return
         self._write(answer if answer.endswith("\n") else answer + "\n")
 
     def table(
         self, rows: Rows, *, columns: Sequence[str] | None = None, title: str = "", may_drop: bool = False
     ) -> None:
-        """Print rows: a table on a terminal, CSV with ``--csv``, else TSV without truncation.
+        """Print rows: a table on a terminal, CSV with ``--csv``, else TSV; a file gets what its ending names.
 
         Args:
             rows: What to print.
@@ -59,9 +64,11 @@ class Output:
                 instead of long texts being folded.
         """
         names = list(columns) if columns else list(rows[0]) if rows else []
-        if self.csv or not self.is_terminal or self.path is not None:
-            wants_csv = self.csv or (self.path is not None and self.path.suffix == ".csv")
-            self._write(delimited(rows, names, "," if wants_csv else "\t"))
+        if self.path is not None:
+            write_rows(self.path, rows, names, document={"rows": list(rows)})
+            return
+        if self.csv or not self.is_terminal:
+            self._write(delimited(rows, names, "," if self.csv else "\t"))
             return
         dropped = print_table(rows, names, title=title, may_drop=may_drop)
         if dropped:
@@ -70,7 +77,7 @@ class Output:
     def note(self, message: str) -> None:
         """Say something beside the answer, on stderr."""
         if not self.quiet:
-            print(message, file=sys.stderr, flush=True)
+            print(complete_commands(message), file=sys.stderr, flush=True)
 
     def warn(self, message: str) -> None:
         """Warn on stderr."""
@@ -87,13 +94,31 @@ class Output:
 
 
 def output_from_flags(values: Mapping[str, Any], *, use_path: bool = True) -> Output:
-    """Build the output from the values of the common flags."""
-    path = values.get("output") if use_path else None
+    """Build the output from the values of the common flags.
+
+    Args:
+        values: Of the flags.
+        use_path: Whether ``-o`` names a file for the rows; elsewhere it is a folder or a picture of the command's own.
+
+    Raises:
+        NuwaError: If the file's ending names no format, or another one than ``--json`` or ``--csv`` asks for.
+    """
+    named = values.get("output") if use_path else None
+    path = Path(named).expanduser() if named else None
+    is_json, is_csv = values["json"], values["csv"]
+    if path is not None:
+        check_ending(path)
+        for flag, is_asked in (("json", is_json), ("csv", is_csv)):
+            if is_asked and path.suffix != f".{flag}":
+                raise NuwaError(
+                    f"--{flag} and -o {path.name} ask for two formats", hint=f"leave --{flag} out, or -o NAME.{flag}"
+                )
+        is_json = path.suffix == ".json"
     return Output(
-        json=values["json"],
-        csv=values["csv"],
+        json=is_json,
+        csv=is_csv,
         quiet=values["quiet"],
         verbose=values["verbose"],
         no_progress=values["no_progress"],
-        path=Path(path) if path else None,
+        path=path,
     )

@@ -24,6 +24,8 @@ def check_ending(path: Path) -> None:
         raise NuwaError(
             f"rows are written as {', '.join(ENDINGS)}, and {path.name} ends otherwise", hint="such as -o rows.csv"
         )
+    if path.is_dir():
+        raise NuwaError(f"{path} is a folder, and a file is wanted for the rows", hint="such as -o rows.csv")
 
 
 def write_rows(path: Path, rows: Rows, names: Sequence[str], *, document: Mapping[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """What a command names: an ONNX file, a bundle, an arch file or id, or a base."""
 
+import hashlib
 import os
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -14,6 +16,7 @@ from nuwa_search.core.documents import read_json
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.deploy.bundle import is_bundle, read_bundle
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.deploy.file_hashes import hash_file
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.store.store import Store
@@ -106,6 +109,38 @@ def onnx_from_text(text: str, store: Store, spec: DeviceSpec) -> onnx.ModelProto
     return onnx_from_arch(
         arch_from_text(text, store), opset=spec.opset, precision=graph_precision(spec), batch=spec.batch
     )
+
+
+@dataclass(frozen=True)
+class MeasuredSource:
+    """What a measured graph is of, for the database.
+
+    Args:
+        onnx_hash: SHA-256 of the graph as it was named or made, before its batch was fixed.
+        arch: Shape of the net, where it is one of ours.
+        subnet_id: The recorded subnet that the bundle holds; None for anything else.
+    """
+
+    onnx_hash: str
+    arch: Arch | None
+    subnet_id: str | None
+
+
+def measured_source(text: str, graph: onnx.ModelProto, store: Store) -> MeasuredSource:
+    """Say what the graph is of that ``onnx_from_text`` gave for ``text``."""
+    path = Path(text).expanduser()
+    if path.suffix == ".onnx":
+        return MeasuredSource(hash_file(path), None, None)
+    if path.is_dir() and is_bundle(path):
+        bundle = read_bundle(path)
+        known = bundle.subnet_id if bundle.subnet_id and store.has_subnet(bundle.subnet_id) else None
+        onnx_hash = hash_file(bundle.onnx_path) if bundle.onnx_path else _hash_graph(graph)
+        return MeasuredSource(onnx_hash, bundle.arch, known)
+    return MeasuredSource(_hash_graph(graph), arch_from_text(text, store), None)
+
+
+def _hash_graph(graph: onnx.ModelProto) -> str:
+    return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _load_weights_beside(model: onnx.ModelProto, path: Path) -> None:

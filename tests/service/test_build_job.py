@@ -48,7 +48,7 @@ def test_the_line_carries_its_limits_into_the_script(
     place = [str(bundle.dir), "--device", "jetson-nano", "--db", str(tmp_path / "a.sqlite")]
     code, error = nuwa(capsys, "build", *place)
     assert code == 2
-    assert f"nuwa export {bundle.dir} --device jetson-nano" in error
+    assert f"nuwa export --db {tmp_path / 'a.sqlite'} {bundle.dir} --device jetson-nano" in error
     nuwa(capsys, "export", *place)
     default = nuwa(capsys, "build", *place)
     assert "--workspace=512" in default["line"]  # an eighth of 4 GB

@@ -37,7 +37,7 @@ def command(folder: Path, **values: Any) -> None:
     if output.json:
         output.document({"schema": "nuwa.build/1", **answer})
     elif answer["engine"]:
-        output.text(f"engine: {answer['engine']}")
+        output.text(f"engine: {answer['engine']}", row=answer)
     else:
         output.note(f"no engine can be built here for {spec.name}; run {answer['build']} on the device:")
-        output.text(answer["line"])
+        output.text(answer["line"], row=answer)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from nuwa_search.core.settings import default_cache_dir, default_db_url, env_name, file_settings
+from nuwa_search.core.settings import default_cache_dir, default_db_url, env_name, file_settings, without_secret
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.flags import FLAGS, Flag, with_flags
 from nuwa_search.service.cli.output import output_from_flags
@@ -52,15 +52,6 @@ def _default(flag: Flag) -> str:
     if flag.name == "cache-dir":
         return str(default_cache_dir())
     return "" if flag.default is None else str(flag.default)
-
-
-def without_secret(text: str) -> str:
-    """Hide the password of a database URL."""
-    head, at, tail = text.rpartition("@")
-    if at and "://" in head and ":" in head.split("://", 1)[1]:
-        scheme, rest = head.split("://", 1)
-        return f"{scheme}://{rest.split(':', 1)[0]}:***@{tail}"
-    return text
 
 
 def _path(text: str | None) -> Path | None:

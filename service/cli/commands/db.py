@@ -33,7 +33,7 @@ def upgrade(**values: Any) -> None:
     if output.json:
         output.document({"schema": "nuwa.db/1", "url": url, "is_current": True})
     else:
-        output.text(f"up to date: {url}")
+        output.text(f"up to date: {url}", row={"url": url, "is_current": True})
 
 
 @command.command("check", cls=NuwaCommand)

@@ -168,7 +168,7 @@ def add(name: str, address: str, runtime: str, precision: Any, batch: int, **val
         return
     with database(values) as store:
         store.list_device(spec)
-    output.text(f"added {name}: {spec.runtime} {spec.runtime_version}, {spec.precision}")
+    output.text(f"added {name}: {spec.runtime} {spec.runtime_version}, {spec.precision}", row=device_json(spec))
     output.note(f"next: nuwa doctor {name}   then   nuwa profile {name} --base BASE")
 
 
@@ -189,4 +189,4 @@ def rm(name: str, **values: Any) -> None:
             output.note("nothing removed")
             return
         store.unlist_device(name)
-    output.text(f"removed {name}")
+    output.text(f"removed {name}", row={"removed": name})

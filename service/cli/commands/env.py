@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from nuwa_search.core.settings import default_cache_dir, default_db_url, user_config_path
+from nuwa_search.core.settings import default_cache_dir, default_db_url, user_config_path, without_secret
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.commands.config import without_secret
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
 

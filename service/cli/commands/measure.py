@@ -26,9 +26,10 @@ def command(model: str, **values: Any) -> None:
         spec = find_device(values["device"], store)
         from nuwa_search.core.measuring.sustained import sustain
         from nuwa_search.service.cli.measure_view import measurement_json, show, show_sustained
-        from nuwa_search.service.workflow.models import fix_free_batch, onnx_from_text
+        from nuwa_search.service.workflow.models import fix_free_batch, measured_source, onnx_from_text
 
         graph = onnx_from_text(model, store, spec)
+        source = measured_source(model, graph, store)
     opened = fix_free_batch(graph, spec.batch)
     with opened_device(spec, seed=values["seed"]) as device:
         if seconds is not None:
@@ -38,10 +39,15 @@ def command(model: str, **values: Any) -> None:
     if opened:
         said = f"input {', '.join(opened)} leaves the batch open: measured with {spec.batch}"
         measurement = dataclasses.replace(measurement, warnings=(*measurement.warnings, said))
+    with database(values) as store:
+        measurement_id = store.save_measurement(
+            measurement, arch=source.arch, subnet_id=source.subnet_id, onnx_hash=source.onnx_hash
+        )
     if output.json:
-        output.document(measurement_json(measurement))
+        output.document(measurement_json(measurement, measurement_id=measurement_id, onnx_hash=source.onnx_hash))
     else:
         show(measurement, output)
+        output.note(f"stored: nuwa query latencies --model {source.onnx_hash}")
 
 
 def seconds_from_text(text: str) -> float:

@@ -9,12 +9,11 @@ import click
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.interrupts import end_like_ctrl_c
-from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.core.settings import default_cache_dir, without_secret
 from nuwa_search.search.request import SearchRequest, dict_from_request, request_from_dict
 from nuwa_search.search.resume import resumed_request
 from nuwa_search.search.study_name import check_study, new_study
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.commands.config import without_secret
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import SEARCH_FLAGS, with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags

@@ -46,7 +46,7 @@ export async function view({ path, signal }) {
       h("div", { class: "stack" },
         certificates.length
           ? certificates.map(({ row, part }) => panel("Certificate", part.node, { note: moment(row.created_at) }))
-          : panel("Certificate", emptyNote("Nothing was proven of this subnet yet. A bundle gets a certificate when it is exported and measured:", "nuwa build BUNDLE --device jetson-nano")),
+          : panel("Certificate", emptyNote("Nothing was proven of this subnet yet. A bundle gets a certificate when it is exported and measured:", "nuwa export BUNDLE --device jetson-nano")),
         panel("Bundle", bundlePart(subnet.bundle))),
       h("div", { class: "stack" },
         panel("Commands", subnet.commands.map((line) => commandLine(line.command, line.what))),
