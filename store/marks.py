@@ -13,7 +13,7 @@ COUNTED = 1000
 
 
 def count_subnets(database: Database) -> dict[tuple[str, str], int]:
-    """Count subnets with a latency by ``device_id`` and ``task_id``, each up to ``COUNTED``; pairs without are left out."""
+    """Count subnets with a latency by ``device_id`` and ``task_id``, each up to ``COUNTED``; empty pairs are out."""
     some = (
         select(LatencyRow.subnet_pk)
         .where(LatencyRow.device_pk == DeviceRow.pk, LatencyRow.task_pk == TaskRow.pk)
