@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nuwa_search.deploy.train.teacher import Teacher
-from nuwa_search.service.workflow.find import Finder, Winner
+from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.records import record_derived, record_tuned, subnet_id_of
 from nuwa_search.service.workflow.small_rival import small_rival
+from nuwa_search.service.workflow.study_rounds import Winner
 from nuwa_search.service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
 from nuwa_search.service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, top1_on
 

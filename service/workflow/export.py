@@ -185,6 +185,7 @@ def export_answer(bundle: Bundle, certificate: Certificate) -> dict[str, Any]:
         "precision": certificate.device.precision,
         "opset": certificate.opset,
         "verdict": certificate.verdict,
+        "verdict_reason": certificate.check.reason if certificate.check else "",
         "latency_ms": measured.latency_ms.median if measured else None,
         "provenance": certificate.provenance,
         "build": str(bundle.build_path) if bundle.build_path else None,

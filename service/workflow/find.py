@@ -1,12 +1,9 @@
-"""Search for the best subnet within the budget: library, study, and a measurement that may correct the predictor."""
+"""What one search hands around, and how it measures."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import onnx
 
-from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Budget
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.device import Device, DeviceSpec, Measurement
@@ -17,51 +14,13 @@ from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.memory import MemoryEstimate
 from nuwa_search.search.derive.deriver import Deriver
-from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit
-from nuwa_search.search.finalists import pick_finalists, rank_finalists, refiner_of
-from nuwa_search.search.library import Library
 from nuwa_search.search.repair import Promises
 from nuwa_search.search.request import SearchRequest
-from nuwa_search.search.run import run_study
-from nuwa_search.search.scorer import Score, TeacherScorer
-from nuwa_search.search.space import space_from_base
-from nuwa_search.search.trials import StudyConfig, StudyResult, TrialReport
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.library import cached_library
 from nuwa_search.service.workflow.pricing import PROTOCOL
 from nuwa_search.store.store import Store
-
-EXTRA_TRIALS = 8
-"""Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""
-SEARCH_SHARE = 0.4
-"""Share of the time left that library and study may take; the rest is for competition and fine-tuning."""
-LIBRARY_SHARE = 0.5
-"""Share of that which the library may take; it is then short, and usable."""
-FINALISTS_SHARE = 0.25
-"""Share of what is then left that refining the study's best may take."""
-LEAST_STUDY_S = 1.0
-"""A study of any length scores at least its first seed; one of no length would be refused."""
-
-
-@dataclass(frozen=True)
-class Winner:
-    """What one search settled on.
-
-    Args:
-        trial: As the study saw it.
-        model: Derived from the base and refined, not fine-tuned.
-        study: All proposals.
-    """
-
-    trial: TrialReport
-    model: PlainViT
-    study: StudyResult
-
-    @property
-    def arch(self) -> Arch:
-        return self.trial.arch
 
 
 @dataclass(frozen=True)
@@ -100,130 +59,6 @@ class Finder:
                 )
             memory = MemoryEstimate(self.inputs.teacher.model.arch, peak_mb, self.device.spec.precision)
         return Promises(latency, tail=self.budget.tail(self.base_measurement.latency_ms), memory=memory)
-
-
-class StudyRounds:
-    """One study in rounds: it goes on where it was, under other promises, and its best few are refined.
-
-    Args:
-        finder: Of the search.
-        on_trial: Called after each recorded proposal.
-    """
-
-    def __init__(self, finder: Finder, *, on_trial: Callable[[TrialReport], None]) -> None:
-        self._finder = finder
-        self._on_trial = on_trial
-        inputs = finder.inputs
-        self.space = space_from_base(inputs.teacher.model.arch)
-        self._scorer = TeacherScorer(
-            inputs.teacher.model, inputs.tensors.search, inputs.base.preprocess, seed=finder.request.seed
-        )
-        self._num_rounds = 0
-        self._refined: dict[Arch, Score] = {}
-        self._library: Library | None = None
-        self.study: StudyResult | None = None
-
-    @property
-    def library(self) -> Library:
-        """Single replacements that lead the study; made by the first round."""
-        if self._library is None:
-            raise NuwaError("the library of single cuts is made by the first round of the study")
-        return self._library
-
-    def search(self, promises: Promises[LatencyPredictor]) -> Winner | None:
-        """Run the next round and refine a few of the study's best; None where nothing that fits was scored.
-
-        Raises:
-            BudgetTooSmallError: If nothing in the space fits.
-        """
-        finder = self._finder
-        ends = finder.deadline.part(SEARCH_SHARE)
-        if self._library is None:
-            self._library = cached_library(
-                finder.inputs,
-                space=self.space,
-                deriver=finder.deriver,
-                scorer=self._scorer,
-                cache=finder.cache,
-                seed=finder.request.seed,
-                hooks=finder.hooks,
-                should_stop=ends.part(LIBRARY_SHARE).is_over,
-            )
-        try:
-            self.study = self._study(promises, ends=ends)
-        except BudgetTooSmallError as error:
-            raise told_in_budget(error, finder.budget, tail=promises.tail) from error
-        self._num_rounds += 1
-        return self._best_refined(self.study)
-
-    def _best_refined(self, study: StudyResult) -> Winner | None:
-        if study.best is None:
-            return None
-        finder = self._finder
-        finalists = rank_finalists(
-            pick_finalists(study),
-            refiner=refiner_of(finder.deriver),
-            scorer=self._scorer,
-            known=self._refined,
-            should_stop=finder.deadline.part(FINALISTS_SHARE).is_over,
-        )
-        best = finalists[0]
-        finder.hooks.step(
-            f"best of {len(finalists)} refined: KL {best.refined.kl:.3f}, {best.trial.kl or 0.0:.3f} before"
-        )
-        return Winner(best.trial, finder.deriver.derive_refined(best.trial.arch), study)
-
-    def _study(self, promises: Promises[LatencyPredictor], *, ends: Deadline) -> StudyResult:
-        finder = self._finder
-        request, inputs, budget = finder.request, finder.inputs, finder.budget
-        left_s = ends.left_s()
-        config = StudyConfig(
-            trials=request.trials + self._num_rounds * EXTRA_TRIALS,
-            timeout_s=None if left_s is None else max(LEAST_STUDY_S, left_s),
-            sampler=request.sampler,
-            seed=request.seed,
-            pareto=request.pareto,
-            num_workers=request.workers,
-        )
-        memory = None
-        if budget.max_memory_mb is not None and promises.memory is not None:
-            memory = MemoryLimit(budget.max_memory_mb, promises.memory.predict_mb)
-        return run_study(
-            self.space,
-            deriver=finder.deriver,
-            scorer=self._scorer,
-            latency=promises.latency,
-            budget_ms=budget.median_limit_ms(promises.tail),
-            config=config,
-            library=self.library,
-            memory=memory,
-            storage_url=finder.storage_url,
-            study_name=finder.study_name,
-            identity={
-                "base": inputs.base.base_id,
-                "task": inputs.task.task_id,
-                "device": inputs.device.device_id,
-                "budget_ms": f"{request.budget_ms:g}",
-            },
-            on_trial=self._on_trial,
-        )
-
-
-def told_in_budget(error: BudgetTooSmallError, budget: Budget, *, tail: float) -> BudgetTooSmallError:
-    """Say of a limit on predicted medians, which leaves room for noise, what it means for the budget that was given."""
-    if error.limit != "latency":
-        return error
-    limit_ms = budget.median_limit_ms(tail)
-    least_ms = error.upper_ms * budget.ms / limit_ms
-    return BudgetTooSmallError(
-        f"no subnet fits {budget.ms:g} ms ({budget.statistic}): the fastest reachable is predicted at "
-        f"{error.predicted_latency_ms:.2f} ms (up to {error.upper_ms:.2f} ms), and to leave room for noise at most "
-        f"{limit_ms:.3g} ms may be predicted",
-        fastest=error.fastest,
-        predicted_latency_ms=error.predicted_latency_ms,
-        upper_ms=error.upper_ms,
-        hint=f"give a budget of at least {math.ceil(least_ms * 10) / 10:g} ms, or another base",
-    )
 
 
 def exported(model: PlainViT, spec: DeviceSpec) -> onnx.ModelProto:

@@ -11,11 +11,12 @@ from nuwa_search.search.repair import Attempt, Promises, Repaired, search_and_re
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.trials import StudyResult, TrialReport
 from nuwa_search.service.workflow.compete import choose_shipped
-from nuwa_search.service.workflow.find import Finder, StudyRounds, Winner
+from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.recorder import TrialRecorder
 from nuwa_search.service.workflow.records import record_trials
 from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.ship import Proven, Shipment, prove
+from nuwa_search.service.workflow.study_rounds import StudyRounds, Winner
 from nuwa_search.service.workflow.survey import Survey
 from nuwa_search.service.workflow.winner import OPTIONS, Shipped
 

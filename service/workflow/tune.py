@@ -18,9 +18,10 @@ from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
 from nuwa_search.service.workflow.deadline import Deadline
-from nuwa_search.service.workflow.find import Finder, Winner
+from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
+from nuwa_search.service.workflow.study_rounds import Winner
 from nuwa_search.service.workflow.winner import top1_on
 
 DEFAULT_STEPS = 200

@@ -104,7 +104,12 @@ def test_a_memory_miss_corrects_the_memory_estimate_and_the_search_goes_on(
     assert run(cli, verify, prog_name="nuwa") == 1
     captured = bench.capsys.readouterr()
     assert json.loads(captured.out)["verdict_reason"].startswith("peak memory")
-    assert "--max-memory-mb" in captured.err
+    assert "a lower --max-memory-mb finds" in captured.err
+    # so does an export, which takes the certified limits over
+    assert run(cli, ["export", *verify[1:]], prog_name="nuwa") == 1
+    captured = bench.capsys.readouterr()
+    assert json.loads(captured.out)["verdict_reason"].startswith("peak memory")
+    assert "misses its budget: peak memory" in captured.err
 
 
 def test_a_memory_limit_that_every_winner_misses_is_the_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from nuwa_search.core.errors import NoAnswerError
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.missed import missed_budget
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.workflow.devices import find_device
 
@@ -88,8 +88,6 @@ def command(folder: Path, **values: Any) -> None:
         output.document({"schema": "nuwa.export/1", **answer})
     else:
         output.table([{key: value for key, value in answer.items() if key != "int8"}])
-    if answer["verdict"].startswith("missed"):
-        raise NoAnswerError(
-            f"{answer['latency_ms']:.2f} ms on {spec.name} is over the budget",
-            hint="nuwa-search with a lower --budget-ms finds a faster subnet",
-        )
+    written = read_bundle(folder).certificate
+    if written is not None and written.check is not None and not written.check.is_met:
+        raise missed_budget(f"the export for {spec.name} misses its budget", written.check)

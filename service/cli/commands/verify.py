@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nuwa_search.core.budget import Verdict
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import interval
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.missed import missed_budget
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.workflow.devices import find_device, opened_device
 
@@ -68,9 +68,7 @@ def command(folder: Path, **values: Any) -> None:
     if measured is not None and measured.board_interval_ms is not None:
         output.note(f"emulated; a real board: {interval(measured.board_interval_ms)} ms")
     if now is not None and not now.is_met:
-        raise NoAnswerError(
-            f"bundle {folder} does not keep its certified budget now: {now.reason}", hint=_hint_for(now)
-        )
+        raise missed_budget(f"bundle {folder} does not keep its certified budget now", now)
     if not check.is_good:
         raise NoAnswerError(
             f"bundle {folder} is not as it was certified: {'; '.join(check.faults)}", hint="copy or export it again"
@@ -82,11 +80,6 @@ def _device(values: Mapping[str, Any]) -> "DeviceSpec | None":
         return None
     with database(values) as store:
         return find_device(values["device"], store)
-
-
-def _hint_for(missed: Verdict) -> str:
-    flag = "--budget-ms" if missed.exceeds("latency") else "--max-memory-mb"
-    return f"nuwa-search with a lower {flag} finds a smaller subnet"
 
 
 def _check(folder: Path, output: Output) -> "BundleCheck":
