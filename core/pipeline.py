@@ -1,9 +1,18 @@
-"""The version of the way from an encoded image to network input: part of what a task and a subnet are."""
+"""Versions of what happens to images before a network sees them: part of what a task and a subnet are."""
 
+FIRST_PIPELINE = 1
 PIPELINE_VERSION = 1
 """Version of ``nuwa_search.core.images``: raise it when the same file becomes other pixels than before.
 
 1 is what commit 494cfc3 did; it stays out of every hash, so that what was scored by it keeps its ids. From 2 on it
 is hashed, and what an earlier one scored is marked, and competes on no front with what this one scores.
 """
-FIRST_PIPELINE = 1
+
+FIRST_SPLIT_RULE = 1
+SPLIT_RULE = 1
+"""Version of how ``nuwa_search.core.task.make_task`` divides images: raise it when the same images fall into other
+splits than before.
+
+It is no part of ids, which see the images of each split, but is stored with a task: whoever opens a stored task again
+hands its rule to ``make_task``, which goes on doing what that version did. 1 is what commit 494cfc3 did.
+"""

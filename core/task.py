@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nuwa_search.core.class_names import match_outputs, resolve_classes
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
-from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
+from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION, SPLIT_RULE
 
 Mask = npt.NDArray[np.bool_]
 
@@ -32,6 +32,7 @@ class Task:
         search_split_seen_by_base: Whether the base may have been trained on the search split; None
             where the base does not know these classes.
         pipeline: Version of the preprocessing that makes its images network input.
+        split_rule: Version of the rule that divided its images.
     """
 
     data: str
@@ -42,6 +43,7 @@ class Task:
     test: ImageSet
     search_split_seen_by_base: bool | None
     pipeline: int = PIPELINE_VERSION
+    split_rule: int = SPLIT_RULE
 
     @property
     def num_classes(self) -> int:
@@ -65,6 +67,7 @@ def make_task(
     held_out: frozenset[str] = frozenset(),
     seed: int = 0,
     pipeline: int = PIPELINE_VERSION,
+    split_rule: int = SPLIT_RULE,
 ) -> Task:
     """Choose classes and split images into train, search and test, class by class.
 
@@ -78,10 +81,16 @@ def make_task(
         held_out: Hashes of images the base has not seen in training.
         seed: Of the split.
         pipeline: Version of the preprocessing (``Preprocess.pipeline``).
+        split_rule: An earlier version divides as it did.
 
     Raises:
-        NuwaError: If a class is unknown or has too few images for its splits.
+        NuwaError: If a class is unknown or has too few images for its splits, or the rule is from a newer version.
     """
+    if split_rule > SPLIT_RULE:
+        raise NuwaError(
+            f"the images of {data} were split by rule {split_rule}, and this nuwa-search knows up to {SPLIT_RULE}",
+            hint="pip install --upgrade nuwa-search",
+        )
     source = splits.get("train") or splits.get(WHOLE)
     if source is None:
         raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train", hint="add a train split")
@@ -116,6 +125,7 @@ def make_task(
         test=test,
         search_split_seen_by_base=None if base_classes is None else not unseen,
         pipeline=pipeline,
+        split_rule=split_rule,
     )
 
 

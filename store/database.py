@@ -120,6 +120,11 @@ class Database:
         """Say where it is, without the password."""
         return self.url.render_as_string(hide_password=True)
 
+    @property
+    def command_url(self) -> str:
+        """Say where it is as ``--db`` takes it from any folder, without the password."""
+        return str(Path(self.url.database or "").absolute()) if self.is_sqlite else self.shown_url
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads.

@@ -104,7 +104,7 @@ class TaskRecord:
             ``{"train": {"hash": "…", "num_images": 900}}``.
         search_split_seen_by_base: Whether the base was trained on the search split.
         pipeline: Version of the preprocessing that its images went through.
-        source: What else it takes to open it again: ``label_column`` and ``seed`` of the split; empty in rows of
+        source: What else it takes to open it again: ``label_column``, ``seed`` and ``split_rule``; empty in rows of
             versions that did not store it.
     """
 

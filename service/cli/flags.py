@@ -98,6 +98,7 @@ _ALL = (
     Flag("split", "Split to evaluate on.  [test]", metavar="NAME"),
     Flag("head", "`all` keeps the whole head with --classes.", type=click.Choice(["restricted", "all"])),
     Flag("arch", "Arch as a JSON file or an arch id.", metavar="ARCH"),
+    Flag("subnet", "Cut this stored subnet again, as it was scored.", metavar="ID", is_setting=False),
     Flag("minutes", "Measure for this long at most.", type=PositiveNumber(), metavar="MIN"),
     Flag("from", "Transfer this device's predictor with at most ten measurements.", metavar="DEVICE", is_setting=False),
     Flag("kit", "Write ONNX files and a script for a board without SSH.", metavar="DIR", is_setting=False),

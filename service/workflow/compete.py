@@ -4,13 +4,16 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.scorer import TeacherScorer
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.records import record_derived, record_tuned, subnet_id_of
 from nuwa_search.service.workflow.small_rival import small_rival
 from nuwa_search.service.workflow.study_rounds import Winner
 from nuwa_search.service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
 from nuwa_search.service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, top1_on
+from nuwa_search.store.records import Score
 
 
 def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small_model: bool) -> Shipped:
@@ -38,7 +41,10 @@ def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small
     base_fits = finder.budget.check(finder.base_measurement).is_met
     if base_fits and top1_on(base, inputs) > tuned.top1_search:
         identity = subnet_id_of(base.arch, inputs, OPTIONS)
-        return Shipped(base.arch, base, base, "base", identity, dataclasses.asdict(OPTIONS))
+        derivation = dataclasses.asdict(OPTIONS)
+        record_derived(finder.store, inputs, base.arch, identity, study=finder.study_name, derivation=derivation)
+        _record_score(base, identity, finder)
+        return Shipped(base.arch, base, base, "base", identity, derivation)
     return shipped
 
 
@@ -61,6 +67,19 @@ def _compete(
         record_derived(
             finder.store, inputs, one.arch, one.subnet_id, study=finder.study_name, derivation=one.derivation
         )
+        if one.kind == "subnet":
+            _record_score(one.model, one.subnet_id, finder)
         record_tuned(finder.store, one.subnet_id, tuned)
         finals.append((Shipped(one.arch, tuned.model, one.model, one.kind, one.subnet_id, one.derivation), tuned))
     return max(finals, key=lambda pair: pair[1].merit)
+
+
+def _record_score(model: PlainViT, identity: str, finder: Finder) -> None:
+    """Store how a subnet scores as it was derived, on the images of the study's scores."""
+    inputs, seed = finder.inputs, finder.request.seed
+    scorer = TeacherScorer(inputs.teacher.model, inputs.tensors.search, inputs.base.preprocess, seed=seed)
+    score = scorer.score(model)
+    figures = {"kl_to_teacher": score.kl, "top1_derived": score.top1}
+    finder.store.record_scores(
+        Score(identity, kind, "search", score.num_images, seed, value) for kind, value in figures.items()
+    )

@@ -1,98 +1,233 @@
-"""Cut one subnet and write it as a bundle, without a search."""
+"""Cut one subnet and write it as a bundle, without a search: of an arch, or again one that is stored."""
 
 import dataclasses
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.base import load_base
+from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs, count_params
-from nuwa_search.core.tensors import logits_of, task_tensors, top1
+from nuwa_search.core.task import Task
+from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors, top1
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.identity import subnet_id
+from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.placement import place_blocks
-from nuwa_search.search.scorer import TeacherScorer
-from nuwa_search.service.workflow.models import arch_from_text
-from nuwa_search.service.workflow.record_steps import record_derivation
+from nuwa_search.search.scorer import FIRST_IMAGES, TeacherScorer
+from nuwa_search.service.workflow.net import placed_arch_from_text
+from nuwa_search.service.workflow.record_steps import DerivedSubnet, record_derivation
+from nuwa_search.service.workflow.reopen import Moved, Split, open_origin
 from nuwa_search.service.workflow.ship import sample_images
 from nuwa_search.service.workflow.sources import open_task, task_base
+from nuwa_search.store.lineage import find_lineage
+from nuwa_search.store.search_scores import SearchScore, find_search_score
 from nuwa_search.store.store import Store
 
+KL_TOLERANCE = 0.01
+"""Share of a stored KL by which one taken again may differ: a processor without bf16 moves logits by half a percent
+(``nuwa_search.search.precision``), and KL is quadratic in them."""
 
-def derive_bundle(
-    arch: str,
-    *,
-    store: Store,
-    base: str,
-    data: str | None,
-    label_column: str | None,
-    classes: tuple[str, ...] | None,
-    seed: int,
-    folder: Path,
-    cache_dir: Path,
-) -> dict[str, Any]:
-    """Derive ``arch`` from ``base`` for the named classes, write a bundle without an export, and record both.
+
+@dataclass(frozen=True)
+class DeriveRequest:
+    """What a subnet is cut from where no database says so.
+
+    Args:
+        base: Name or folder.
+        data: The images; None for the package's sample.
+        label_column: Of Parquet files.
+        classes: None for all.
+        seed: Of the splits, and of the images it is scored on.
+    """
+
+    base: str
+    data: str | None
+    label_column: str | None
+    classes: tuple[str, ...] | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Base and task, decoded: what subnets are cut from and scored on.
+
+    Args:
+        base: As loaded.
+        task: Still encoded.
+        split: How it was opened.
+        tensors: Its train and search splits.
+        teacher: The base with the task's head.
+    """
+
+    base: Base
+    task: Task
+    split: Split
+    tensors: TaskTensors
+    teacher: PlainViT
+
+
+def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path, cache_dir: Path) -> dict[str, Any]:
+    """Derive ``arch`` from a base for the named classes, write a bundle without an export, and record both.
+
+    Args:
+        arch: A JSON file, a bundle, a base, or an arch id that stands for one net.
+        request: What it is cut from.
+        store: The database.
+        folder: The bundle.
+        cache_dir: For statistics.
 
     Returns:
         The `nuwa.derive/1` answer without its schema.
 
     Raises:
-        NuwaError: If the arch does not fit in the base.
+        NuwaError: If the arch does not fit in the base, or its id stands for several nets.
     """
-    loaded = load_base(base)
-    task = open_task(loaded, data=data, label_column=label_column, classes=classes, seed=seed)
-    tensors = task_tensors(task, loaded.preprocess)
-    teacher = task_base(loaded, task, tensors).model
-    wanted = _placed(arch_from_text(arch, store), teacher.arch)
+    base = load_base(request.base)
+    asked = placed_arch_from_text(arch, store, base_id=base.base_id)
+    task = open_task(
+        base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed
+    )
+    ground = _ground(base, task, Split(request.label_column, request.seed, task.split_rule))
+    answer, _ = _derive(
+        _placed(asked, ground.teacher.arch),
+        ground,
+        options=DeriveOptions(),
+        stored=None,
+        store=store,
+        folder=folder,
+        cache_dir=cache_dir,
+    )
+    return answer
+
+
+def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, cache_dir: Path) -> dict[str, Any]:
+    """Derive a stored subnet again, as it was before any fine-tuning, and write it as a bundle.
+
+    Args:
+        identity: Its ``subnet_id``.
+        moved: Where its base and images lie now.
+        store: The database.
+        folder: The bundle.
+        cache_dir: For statistics.
+
+    Returns:
+        The `nuwa.derive/1` answer without its schema; ``stored`` is what its row says, ``is_same`` whether that was
+        found again, ``top1_finetuned`` the stored accuracy of weights that were trained further; each None where there
+        is none.
+
+    Raises:
+        NuwaError: If it is not stored, was not cut, or base or images are others now.
+    """
+    stored = find_search_score(store, identity)
+    final = next((score for score in reversed(store.scores(identity)) if score.kind == "top1"), None)
+    tunings = find_lineage(store, identity)["finetunings"]
+    origin = open_origin(identity, store=store, moved=moved)
+    ground = _ground(origin.base, origin.task, origin.split)
+    answer, weights_hash = _derive(
+        origin.record.arch,
+        ground,
+        options=origin.options,
+        stored=stored,
+        store=store,
+        folder=folder,
+        cache_dir=cache_dir,
+    )
+    return answer | {
+        "stored": None
+        if stored is None
+        else {"top1_search": stored.top1, "kl_to_teacher": stored.kl_to_teacher, "num_images": stored.num_images},
+        "is_same": None if stored is None else _is_same(answer, stored),
+        "top1_finetuned": None
+        if final is None or not tunings or tunings[-1]["weights_hash"] == weights_hash
+        else {"top1": final.value, "split": final.split, "num_images": final.num_images},
+    }
+
+
+def _ground(base: Base, task: Task, split: Split) -> Ground:
+    tensors = task_tensors(task, base.preprocess)
+    return Ground(base, task, split, tensors, task_base(base, task, tensors).model)
+
+
+def _derive(
+    arch: Arch,
+    ground: Ground,
+    *,
+    options: DeriveOptions,
+    stored: SearchScore | None,
+    store: Store,
+    folder: Path,
+    cache_dir: Path,
+) -> tuple[dict[str, Any], str]:
+    """Cut, score, write and record; return the answer and the hash of the weights."""
+    base, task, tensors = ground.base, ground.task, ground.tensors
     begun = time.monotonic()
-    deriver = Deriver(teacher, tensors.train, loaded.preprocess, cache=Cache(cache_dir / "derive"))
-    model = deriver.derive(wanted)
+    deriver = Deriver(
+        ground.teacher, tensors.train, base.preprocess, cache=Cache(cache_dir / "derive"), options=options
+    )
+    model = deriver.derive(arch)
     seconds = time.monotonic() - begun
-    score = TeacherScorer(teacher, tensors.search, loaded.preprocess, seed=seed).score(model)
-    top1_search = top1(logits_of(model, tensors.search.images, loaded.preprocess), tensors.search.labels)
-    identity = subnet_id(wanted, loaded.base_id, task.task_id, deriver.options)
+    score = _scored(model, ground, stored)
+    identity = subnet_id(arch, base.base_id, task.task_id, options)
     facts = BundleFacts(
         subnet_id=identity,
-        base=loaded.name,
-        base_id=loaded.base_id,
+        base=base.name,
+        base_id=base.base_id,
         data=task.data,
-        label_column=label_column,
+        label_column=ground.split.label_column,
         task_id=task.task_id,
-        derivation=dataclasses.asdict(deriver.options),
-        kl_to_teacher_derived=score.kl,
-        top1_search_derived=top1_search,
+        derivation=dataclasses.asdict(options),
+        kl_to_teacher_derived=score.kl_to_teacher,
+        top1_search_derived=score.top1,
         search_split_seen_by_base=task.search_split_seen_by_base,
     )
-    parts = BundleParts(
-        model, wanted, task.class_names, loaded.preprocess, samples=sample_images(task.test), facts=facts
-    )
+    parts = BundleParts(model, arch, task.class_names, base.preprocess, samples=sample_images(task.test), facts=facts)
     write_bundle(folder, parts, replace=True)
-    record_derivation(
-        store,
-        loaded,
-        task,
-        wanted,
-        identity=identity,
-        options=deriver.options,
-        scores={"kl_to_teacher": score.kl, "top1_derived": top1_search},
-        label_column=label_column,
-        seed=seed,
-        folder=folder,
+    split = ground.split
+    made = DerivedSubnet(
+        identity, arch, base, task, options, None if stored else score, split.label_column, split.seed, folder
     )
-    return {
+    record_derivation(store, made)
+    answer = {
         "subnet_id": identity,
-        "arch_id": wanted.arch_id,
-        "params": count_params(wanted),
-        "macs": count_macs(wanted),
+        "arch_id": arch.arch_id,
+        "params": count_params(arch),
+        "macs": count_macs(arch),
         "seconds": round(seconds, 2),
-        "kl_to_teacher": score.kl,
-        "top1_search": top1_search,
+        "kl_to_teacher": score.kl_to_teacher,
+        "top1_search": score.top1,
+        "num_images": score.num_images,
         "dir": str(folder),
     }
+    return answer, hash_tensors(model.state_dict())
+
+
+def _scored(model: PlainViT, ground: Ground, stored: SearchScore | None) -> SearchScore:
+    """Score as a study does; where a score is stored, on its images and no others."""
+    search, preprocess = ground.tensors.search, ground.base.preprocess
+    seed = ground.split.seed if stored is None else stored.seed
+    scorer = TeacherScorer(ground.teacher, search, preprocess, seed=seed)
+    was_given_up = stored is not None and stored.num_images == FIRST_IMAGES < len(scorer.inputs)
+    score = scorer.score(model, give_up_above=-1.0 if was_given_up else None)
+    found = SearchScore(score.kl, score.top1, score.num_images, score.num_images, seed)
+    if stored is None or stored.num_images_top1 in (None, score.num_images):
+        return found
+    # `nuwa derive` of 494cfc3 took top1 on the whole split, and stored its number of images for the KL too
+    whole = top1(logits_of(model, search.images, preprocess), search.labels)
+    return dataclasses.replace(found, top1=whole, num_images_top1=len(search))
+
+
+def _is_same(answer: dict[str, Any], stored: SearchScore) -> bool:
+    """Whether a subnet that was cut again scores as it did."""
+    is_as_accurate = stored.top1 is None or answer["top1_search"] == stored.top1
+    is_as_close = abs(answer["kl_to_teacher"] - stored.kl_to_teacher) <= KL_TOLERANCE * max(stored.kl_to_teacher, 1e-4)
+    return bool(is_as_accurate and is_as_close)
 
 
 def _placed(arch: Arch, base: Arch) -> Arch:

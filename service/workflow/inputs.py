@@ -75,6 +75,6 @@ def record_source(base: Base, task: Task, store: Store, *, label_column: str | N
             # the database has no "unknown" here: classes the base does not know count as seen, to be safe
             search_split_seen_by_base=task.search_split_seen_by_base is not False,
             pipeline=task.pipeline,
-            source={"label_column": label_column, "seed": seed},
+            source={"label_column": label_column, "seed": seed, "split_rule": task.split_rule},
         )
     )

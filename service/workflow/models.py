@@ -42,11 +42,20 @@ def arch_from_text(text: str, store: Store) -> Arch:
         )
     if path.is_file():
         return arch_from_file(path)
-    if len(text) == ARCH_ID_LENGTH and all(c in "0123456789abcdef" for c in text):
+    if is_arch_id(text):
         return store.load_arch(text)
     if _is_meant_as_path(text) and not path.exists():
         raise NuwaError(f"there is no file or folder at {text}", hint=_NAMES_OF_MODELS)
     return _base_arch(text, path)
+
+
+def is_arch_id(text: str) -> bool:
+    """Whether a text looks like an id, and no file or folder is called that."""
+    return (
+        len(text) == ARCH_ID_LENGTH
+        and all(c in "0123456789abcdef" for c in text)
+        and not Path(text).expanduser().exists()
+    )
 
 
 def _base_arch(text: str, path: Path) -> Arch:

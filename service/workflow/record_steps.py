@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from nuwa_search.core.arch import Arch
@@ -17,46 +18,55 @@ from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.service.workflow.inputs import record_source
 from nuwa_search.service.workflow.records import record_bundle, record_export, record_finetuning
 from nuwa_search.store.records import Score, SubnetRecord
+from nuwa_search.store.search_scores import SearchScore
 from nuwa_search.store.store import Store
 
 
-def record_derivation(
-    store: Store,
-    base: Base,
-    task: Task,
-    arch: Arch,
-    *,
-    identity: str,
-    options: DeriveOptions,
-    scores: dict[str, float],
-    label_column: str | None,
-    seed: int,
-    folder: Path,
-) -> None:
-    """Store a subnet that was cut by itself: what it was cut from, its scores on the search split, its bundle.
+@dataclass(frozen=True)
+class DerivedSubnet:
+    """A subnet that was cut by itself.
 
     Args:
-        store: The database.
+        subnet_id: Its id.
+        arch: Its shape, with empty entries for the blocks that are gone.
         base: What it was cut from.
         task: What for.
-        arch: Its shape.
-        identity: Its ``subnet_id``.
         options: How it was cut.
-        scores: By kind.
+        score: On the search split; None where the database has it already.
         label_column: Of the data, as the user named it.
         seed: Of the splits.
         folder: Its bundle.
     """
-    record_source(base, task, store, label_column=label_column, seed=seed)
-    is_own = _is_own(store, identity, folder)
+
+    subnet_id: str
+    arch: Arch
+    base: Base
+    task: Task
+    options: DeriveOptions
+    score: SearchScore | None
+    label_column: str | None
+    seed: int
+    folder: Path
+
+
+def record_derivation(store: Store, made: DerivedSubnet) -> None:
+    """Store a subnet that was cut by itself: what it was cut from, its scores on the search split, its bundle."""
+    identity = made.subnet_id
+    record_source(made.base, made.task, store, label_column=made.label_column, seed=made.seed)
+    is_own = _is_own(store, identity, made.folder)
     if is_own and store.has_subnet(identity):
         store.retire_top1(identity)  # the bundle has the weights as they were derived again
-    derivation = dataclasses.asdict(options) | {"origin": "derive"}
-    store.record_subnets([SubnetRecord(identity, arch, base.base_id, task.task_id, derivation)])
-    num_images = len(task.search)
-    store.record_scores(Score(identity, kind, "search", num_images, seed, value) for kind, value in scores.items())
+    derivation = dataclasses.asdict(made.options) | {"origin": "derive"}
+    store.record_subnets([SubnetRecord(identity, made.arch, made.base.base_id, made.task.task_id, derivation)])
+    if made.score is not None:
+        figures = {"kl_to_teacher": made.score.kl_to_teacher, "top1_derived": made.score.top1}
+        store.record_scores(
+            Score(identity, kind, "search", made.score.num_images, made.score.seed, value)
+            for kind, value in figures.items()
+            if value is not None
+        )
     if is_own:
-        store.set_bundle(identity, str(folder.absolute()))
+        store.set_bundle(identity, str(made.folder.absolute()))
 
 
 def record_retuned(store: Store, folder: Path, task: Task, config: FinetuneConfig, result: FinetuneResult) -> None:

@@ -7,6 +7,7 @@ from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import choose_head, fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
+from nuwa_search.core.pipeline import SPLIT_RULE
 from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.task import Task, make_task
@@ -49,6 +50,7 @@ def open_task(
     label_column: str | None,
     classes: tuple[str, ...] | None,
     seed: int,
+    split_rule: int = SPLIT_RULE,
 ) -> Task:
     """Read the data and split it; with the package's sample, classes default to those it holds."""
     name, splits = open_splits(data, label_column=label_column, base=base.name)
@@ -64,6 +66,7 @@ def open_task(
         held_out=base.search_hashes,
         seed=seed,
         pipeline=base.preprocess.pipeline,
+        split_rule=split_rule,
     )
 
 

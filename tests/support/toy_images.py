@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 
-def write_colours(folder: Path, names: tuple[str, ...]) -> Path:
-    """Write noisy colour patches as ``split/class/number.png``."""
+def write_colours(folder: Path, names: tuple[str, ...], *, num_train: int = 30) -> Path:
+    """Write noisy colour patches as ``split/class/number.png``, ``num_train`` per class for training."""
     rng = np.random.default_rng(0)
-    for split, count in (("train", 30), ("test", 10)):
+    for split, count in (("train", num_train), ("test", 10)):
         for channel, name in enumerate(names):
             target = folder / split / name
             target.mkdir(parents=True)

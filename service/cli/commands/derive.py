@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.settings import default_cache_dir
@@ -11,37 +12,80 @@ from nuwa_search.core.source_name import absolute_path
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.figures import percent
 from nuwa_search.service.cli.flags import with_flags
-from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.output import Output, output_from_flags
+
+STORED_WITH_A_SUBNET = ("arch", "classes", "seed")
+"""Flags that are part of what a subnet id means."""
 
 
 @click.command("derive", cls=NuwaCommand)
-@with_flags("base", "arch", "data", "label-column", "classes", "cache-dir", writes=True)
+@with_flags("base", "arch", "subnet", "data", "label-column", "classes", "cache-dir", writes=True)
 def command(**values: Any) -> None:
-    """Cut one subnet out of a base in closed form and write it as a bundle (-o DIR)."""
+    """Cut one subnet out of a base in closed form and write it as a bundle (-o DIR).
+
+    With --subnet, exactly the net that was scored under that id; --base and --data then say where its base and images
+    lie now, if they were moved.
+    """
     output = output_from_flags(values, use_path=False)
-    if values["arch"] is None or values["output"] is None:
-        raise NuwaError("derive needs an arch and a folder", hint="nuwa derive --arch FILE -o DIR")
+    named = _named_flags()
+    if (values["arch"] is None and values["subnet"] is None) or values["output"] is None:
+        raise NuwaError(
+            "derive needs an arch or a subnet, and a folder",
+            hint="nuwa derive --arch FILE -o DIR, or nuwa derive --subnet ID -o DIR",
+        )
+    twice = [name for name in STORED_WITH_A_SUBNET if name in named] if values["subnet"] is not None else []
+    if twice:
+        raise NuwaError(
+            f"--{twice[0]} is part of what a subnet id means, and cannot be chosen beside --subnet",
+            hint="nuwa derive --arch FILE -o DIR cuts an arch for other classes or another seed",
+        )
     from nuwa_search.deploy.bundle import is_bundle
-    from nuwa_search.service.workflow.derive import derive_bundle
+    from nuwa_search.service.workflow.derive import DeriveRequest, derive_arch, derive_subnet
+    from nuwa_search.service.workflow.reopen import Moved
 
     folder = Path(values["output"]).expanduser()
     if is_bundle(folder) and not confirmed(f"Replace the bundle in {folder}?", yes=values["yes"]):
         output.note("nothing derived")
         return
+    cache_dir = Path(values["cache_dir"] or default_cache_dir())
+    base, data, column = absolute_path(values["base"]), absolute_path(values["data"]), values["label_column"]
     with database(values) as store:
-        answer = derive_bundle(
-            values["arch"],
-            store=store,
-            base=absolute_path(values["base"]),
-            data=absolute_path(values["data"]),
-            label_column=values["label_column"],
-            classes=values["classes"],
-            seed=values["seed"],
-            folder=folder,
-            cache_dir=Path(values["cache_dir"] or default_cache_dir()),
-        )
+        if values["subnet"] is not None:
+            moved = Moved(
+                base=base if "base" in named else None,
+                data=data if "data" in named else None,
+                label_column=column if "label_column" in named else None,
+            )
+            answer = derive_subnet(values["subnet"], moved, store=store, folder=folder, cache_dir=cache_dir)
+        else:
+            request = DeriveRequest(base, data, column, values["classes"], values["seed"])
+            answer = derive_arch(values["arch"], request, store=store, folder=folder, cache_dir=cache_dir)
+    _say_stored(answer, output)
     if output.json:
         output.document({"schema": "nuwa.derive/1", **answer})
     else:
-        output.table([answer])
+        output.table([{name: value for name, value in answer.items() if not isinstance(value, dict)}])
+
+
+def _named_flags() -> set[str]:
+    """List the flags that the user wrote on this line."""
+    context = click.get_current_context()
+    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+
+
+def _say_stored(answer: dict[str, Any], output: Output) -> None:
+    """Say how the weights that were cut stand to what the database says of the subnet."""
+    if answer.get("is_same") is False:
+        stored = answer["stored"]
+        output.warn(
+            f"the database has top1 {percent(stored['top1_search'])} and KL {stored['kl_to_teacher']:.5g} of "
+            f"{stored['num_images']} images: another processor or version gave this subnet slightly other weights"
+        )
+    tuned = answer.get("top1_finetuned")
+    if tuned is not None:
+        output.note(
+            f"top1 {percent(tuned['top1'])} on the {tuned['split']} split, which the database has of this subnet, is "
+            "of fine-tuned weights; these are as they were cut, and `nuwa finetune` trains them"
+        )
