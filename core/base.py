@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import timm
 from torch import nn
@@ -14,11 +14,12 @@ from nuwa_search.core.class_names import checked_names, distinct_names
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import SUPPORTED, plain_from_timm
 from nuwa_search.core.imagenet_names import imagenet_classes
-from nuwa_search.core.images import Interpolation, Preprocess
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.source_name import DEFAULT_BASE, RANDOM_PREFIX
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.core.weights import hash_tensors, read_tensors
+from nuwa_search.core.weights import hash_tensors, read_tensors, require_finite
 
 ASSETS_DIR = Path(__file__).parent / "assets"
 VIT_MODULES = ("vision_transformer", "deit")
@@ -168,15 +169,10 @@ def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: froze
             f"base {name!r} has {plain.arch.num_classes} outputs but {len(labels)} label names",
             hint="give config.json one name in label_names per output",
         )
-    interpolation = config.get("interpolation", "bicubic")
-    preprocess = Preprocess(
-        img_size=plain.arch.img_size,
-        mean=tuple(float(v) for v in config["mean"]),
-        std=tuple(float(v) for v in config["std"]),
-        interpolation=cast(Interpolation, interpolation if interpolation in get_args(Interpolation) else "bicubic"),
-        crop_pct=float(config.get("crop_pct") or 1.0),
-    )
-    base_id = hash_tensors(plain.state_dict()) + plain.arch.arch_id[:4]
+    tensors = plain.state_dict()
+    require_finite(tensors, origin=f"weights of {where}")
+    preprocess = preprocess_from_config(config, img_size=plain.arch.img_size, in_chans=plain.arch.in_chans, where=where)
+    base_id = hash_tensors(tensors) + plain.arch.arch_id[:4]
     return Base(name, plain, labels, preprocess, base_id, search_hashes)
 
 

@@ -1,39 +1,46 @@
 """Labelled images as a value, and the way from encoded bytes to network input."""
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from nuwa_search.core.decode_image import decode_image
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.fit_image import fit_image, fit_image_first
 from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
+from nuwa_search.core.suggest import unknown_name
 
 WHOLE = "all"
 """Name of the one split of a source without splits."""
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-_RESAMPLE = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+CropMode = Literal["center", "squash", "border"]
+
+MIN_CROP_PCT, MAX_CROP_PCT = 0.1, 10.0
+"""Bounds of ``crop_pct``; timm's models have 0.875 to 1. At 0.1 the scaled picture has 100 times the pixels kept."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """From a decoded image to network input, as timm's evaluation transform does it.
 
-    The short side is resized to ``img_size / crop_pct``, the centre cropped, values scaled to 0..1
-    and normalised with ``mean`` and ``std``. ``pipeline`` is the version of these steps: what an earlier one
-    scored can be made again only as long as ``crop`` still does what that version did.
+    Args:
+        img_size: Side of the square that the network takes.
+        mean: Per channel, of values scaled to 0..1.
+        std: As ``mean``.
+        interpolation: How the picture is scaled.
+        crop_pct: Share of the scaled picture's side that is kept.
+        crop_mode: What is scaled to ``floor(img_size / crop_pct)``: the short side with the centre cut out
+            (``center``), both sides (``squash``), or the long side with the rest filled by ``mean`` (``border``).
+        pipeline: Version of these steps: what an earlier one scored can be made again only as long as ``crop``
+            still does what that version did.
     """
 
     img_size: int
@@ -42,6 +49,7 @@ class Preprocess:
     interpolation: Interpolation = "bicubic"
     crop_pct: float = 1.0
     pipeline: int = PIPELINE_VERSION
+    crop_mode: CropMode = "center"
 
     def __post_init__(self) -> None:
         if not FIRST_PIPELINE <= self.pipeline <= PIPELINE_VERSION:
@@ -50,6 +58,20 @@ class Preprocess:
                 f"{FIRST_PIPELINE} to {PIPELINE_VERSION}",
                 hint="pip install --upgrade nuwa-search",
             )
+        if self.interpolation not in get_args(Interpolation):
+            raise unknown_name("interpolation", str(self.interpolation), get_args(Interpolation))
+        if self.crop_mode not in get_args(CropMode):
+            raise unknown_name("crop_mode", str(self.crop_mode), get_args(CropMode))
+        if not MIN_CROP_PCT <= self.crop_pct <= MAX_CROP_PCT:  # NaN is outside as well
+            raise NuwaError(
+                f"crop_pct {self.crop_pct} is outside {MIN_CROP_PCT}..{MAX_CROP_PCT}",
+                hint="it is the share of the scaled picture that is kept, such as 0.9",
+            )
+        hint = "give them for values scaled to 0..1, such as mean 0.485 and std 0.229, not 123.7 and 58.4"
+        if len(self.mean) != len(self.std) or not all(0 <= value <= 1 for value in self.mean):
+            raise NuwaError(f"mean {self.mean} is outside 0..1", hint=hint)
+        if not all(0 < value <= 1 for value in self.std):
+            raise NuwaError(f"std {self.std} is outside 0..1, or zero", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -104,34 +126,40 @@ class ImageSet:
 
 
 def pixels(images: ImageSet, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
-    """Decode, resize and crop all images to (N, 3, S, S) uint8; normalisation comes later.
+    """Decode, scale and cut all images to (N, 3, S, S) uint8; normalisation comes later.
 
     Raises:
-        NuwaError: If a file is not a readable image; it is named.
+        NuwaError: If a file is not a readable image, or of a kind whose range is unknown; it is named.
     """
+    return pixels_and_turns(images, preprocess)[0]
+
+
+def pixels_and_turns(images: ImageSet, preprocess: Preprocess) -> tuple[npt.NDArray[np.uint8], int]:
+    """Decode as ``pixels``, and count the images that their EXIF orientation had turned upright."""
     size = preprocess.img_size
     out = np.empty((len(images), 3, size, size), dtype=np.uint8)
+    is_first = preprocess.pipeline == FIRST_PIPELINE
+    num_turned = 0
     for i, item in enumerate(images.encoded):
         try:
-            with Image.open(io.BytesIO(_bytes_of(item))) as image:
-                out[i] = crop(image, preprocess).transpose(2, 0, 1)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            decoded = decode_image(_bytes_of(item), is_first_pipeline=is_first)
+        except ValueError as error:
             where = str(item) if isinstance(item, Path) else f"image {i} of {images.origin}"
             raise NuwaError(f"{where} is not a readable image: {error}", hint="remove or replace that file") from error
-    return out
+        out[i] = crop(decoded.rgb, preprocess).transpose(2, 0, 1)
+        num_turned += decoded.is_turned
+    return out, num_turned
 
 
-def crop(image: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
-    """Resize the short side and cut the centre out of one image: (S, S, 3) uint8 RGB."""
-    size = preprocess.img_size
-    rgb = image.convert("RGB")
-    short = round(size / preprocess.crop_pct)
-    if min(rgb.size) != short or max(rgb.size) != short:
-        scale = short / min(rgb.size)
-        target = (max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale)))
-        rgb = rgb.resize(target, _RESAMPLE[preprocess.interpolation])
-    left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
-    return np.asarray(rgb.crop((left, top, left + size, top + size)), dtype=np.uint8)
+def crop(rgb: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
+    """Scale one upright RGB image and cut or pad it: (S, S, 3) uint8."""
+    size, pct, interpolation = preprocess.img_size, preprocess.crop_pct, preprocess.interpolation
+    if preprocess.pipeline == FIRST_PIPELINE:
+        return fit_image_first(rgb, size=size, crop_pct=pct, interpolation=interpolation)
+    fill = tuple(round(255 * value) for value in preprocess.mean)
+    return fit_image(
+        rgb, size=size, crop_pct=pct, crop_mode=preprocess.crop_mode, interpolation=interpolation, fill=fill
+    )
 
 
 def _bytes_of(item: bytes | Path) -> bytes:

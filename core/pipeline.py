@@ -1,11 +1,13 @@
 """Versions of what happens to images before a network sees them: part of what a task and a subnet are."""
 
 FIRST_PIPELINE = 1
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Version of ``nuwa_search.core.images``: raise it when the same file becomes other pixels than before.
 
 1 is what commit 494cfc3 did; it stays out of every hash, so that what was scored by it keeps its ids. From 2 on it
-is hashed, and what an earlier one scored is marked, and competes on no front with what this one scores.
+is hashed, and what an earlier one scored is marked, and competes on no front with what this one scores. 2 turns
+pictures upright as EXIF tells, takes the high byte of 16-bit grey instead of white, knows timm's three crop modes, and
+scales to ``floor(img_size / crop_pct)`` as timm does.
 """
 
 FIRST_SPLIT_RULE = 1

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from timm.data import ImageNetInfo
 
+from benchmarks.cases.base_files import write_base
 from benchmarks.cases.frame import case, part, pick
 
 EMNIST = ("A", "B", "C", "a", "b", "c")
@@ -99,10 +100,4 @@ def other_mapping(folder: Path) -> str:
 
 
 def labels_of_base(folder: Path, names: Any) -> tuple[str, ...]:
-    import timm
-    from timm.models import save_for_hf
-
-    args = {"embed_dim": 12, "depth": 1, "num_heads": 2, "img_size": 32, "num_classes": 11}
-    model = timm.create_model("vit_tiny_patch16_224", pretrained=False, **args)
-    save_for_hf(model, folder, model_config={"label_names": names}, model_args=args, safe_serialization=True)
-    return tuple(part("core.base").load_base(str(folder)).label_names)
+    return tuple(part("core.base").load_base(str(write_base(folder, names=names))).label_names)

@@ -9,6 +9,7 @@ python run.py photo.jpg --engine model.engine    on a board, with its own Tensor
 import argparse
 import importlib
 import json
+import math
 import os
 import statistics
 import sys
@@ -22,6 +23,12 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 WARMUP_RUNS = 3  # the first runs allocate
+MAX_PIXELS = 89478485  # of one file: where Pillow begins to warn of decompression bombs
+MAX_ASPECT = 16  # of a picture that is scaled as a whole
+MAX_SUPPORT = 4  # pixels that a filter may see on either side, and one more
+PLAIN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"}
+ORIENTATION = 0x0112  # EXIF: how a picture must be turned to stand upright
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # to Pillow's transpositions, whose names moved with its versions
 
 
 class OnnxModel:
@@ -61,7 +68,7 @@ def main() -> int:
         part = paths[start : start + batch]
         try:
             given, preprocess_ms = prepare(part, preprocess, model)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # Pillow's readers of rare formats let others than OSError through
             names = ", ".join(map(str, part))
             sys.stderr.write(f"not a readable image: {names}: {error}\n")
             return 2
@@ -129,16 +136,99 @@ def prepare(paths: "list[Path]", preprocess: "dict[str, Any]", model: Any) -> "t
 
 
 def crop(path: Path, preprocess: "dict[str, Any]") -> "np.ndarray[Any, Any]":
-    """Resize the short side to img_size / crop_pct and cut the centre out: (S, S, 3) uint8."""
-    size = int(preprocess["img_size"])
-    short = round(size / preprocess["crop_pct"])
-    with Image.open(str(path)) as image:
-        rgb = image.convert("RGB")
-    if min(rgb.size) != short or max(rgb.size) != short:
+    """Make one image file what the model takes, as the pipeline that the model was scored with: (S, S, 3) uint8."""
+    is_first = int(preprocess.get("pipeline", 1)) == 1
+    rgb = decode(path, is_first)
+    size, pct = int(preprocess["img_size"]), float(preprocess["crop_pct"])
+    resample = getattr(Image, preprocess["interpolation"].upper())
+    if is_first:
+        short = round(size / pct)
         scale = short / min(rgb.size)
         target = (max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale)))
-        rgb = rgb.resize(target, getattr(Image, preprocess["interpolation"].upper()))
-    left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
+        rgb = resize(rgb, target, resample) if set(rgb.size) != {short} else rgb
+        left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
+        return np.asarray(rgb.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    mode, scaled, black = preprocess.get("crop_mode", "center"), int(size / pct), (0, 0, 0)
+    if mode == "squash":
+        return cut(resize(rgb, (scaled, scaled), resample), size, black)
+    if mode == "border":
+        ratio = max(rgb.width / scaled, rgb.height / scaled)
+        target = (max(1, round(rgb.width / ratio)), max(1, round(rgb.height / ratio)))
+        return cut(resize(rgb, target, resample), size, tuple(round(255 * v) for v in preprocess["mean"]))
+    if mode != "center":
+        raise ValueError("crop_mode " + str(mode) + " is not known")
+    return cut(resize_short(rgb, scaled, size, resample), size, black)
+
+
+def decode(path: Path, is_first: bool) -> Any:
+    """Decode a file to upright RGB; 16-bit grey gives its high byte, and kinds without a known range are refused."""
+    with Image.open(str(path)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"it has {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read")
+        turn = None if is_first else turn_of(image)
+        image.load()
+        if turn_of(image) is None:  # newer Pillow turns TIFF itself
+            turn = None
+        rgb = rgb_of(image)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def turn_of(image: Any) -> Any:
+    """Say how EXIF has the picture turned; None where it stands upright, or EXIF is damaged."""
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION))
+    except Exception:
+        return None
+
+
+def rgb_of(image: Any) -> Any:
+    """Convert to 8-bit RGB."""
+    if image.mode in ("La", "RGBa"):
+        return image.convert("LA" if image.mode == "La" else "RGBA").convert("RGB")
+    if image.mode in PLAIN_MODES:
+        return image.convert("RGB")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.asarray(image.convert("I"), dtype=np.int64)
+        low, high = int(values.min()), int(values.max())
+        is_sixteen = image.mode != "I" or image.format in ("PNG", "PPM") or high > 255
+        if low >= 0 and high <= 65535 and is_sixteen:
+            return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    raise ValueError(f"the range of its colour mode {image.mode} is not known; save it as 8-bit RGB")
+
+
+def resize(rgb: Any, target: "tuple[int, int]", resample: Any) -> Any:
+    """Scale, unless the size is there."""
+    return rgb if rgb.size == target else rgb.resize(target, resample)
+
+
+def resize_short(rgb: Any, scaled: int, size: int, resample: Any) -> Any:
+    """Bring the short side to ``scaled``; of a very thin picture only the middle is scaled, which is what is cut."""
+    width, height = rgb.size
+    short, long = min(rgb.size), max(rgb.size)
+    scaled_long = int(scaled * long / short)
+    if long <= MAX_ASPECT * short:
+        return resize(rgb, (scaled, scaled_long) if width <= height else (scaled_long, scaled), resample)
+    kept = min(size, scaled_long)
+    step = long / scaled_long
+    first = round((scaled_long - kept) / 2.0) * step
+    reach = MAX_SUPPORT * max(1.0, step)
+    low, high = max(0, math.floor(first - reach)), min(long, math.ceil(first + kept * step + reach))
+    begin, end = first - low, min(first - low + kept * step, high - low)
+    if height >= width:
+        wide = rgb.crop((0, low, width, high)).resize((scaled, high - low), resample)
+        return wide.resize((scaled, kept), resample, box=(0, begin, scaled, end))
+    wide = rgb.crop((low, 0, high, height)).resize((kept, height), resample, box=(begin, 0, end, height))
+    return wide.resize((kept, scaled), resample)
+
+
+def cut(rgb: Any, size: int, fill: "tuple[int, ...]") -> "np.ndarray[Any, Any]":
+    """Pad where a side is shorter than ``size``, and cut the centre out."""
+    wide, high = max(0, size - rgb.width), max(0, size - rgb.height)
+    if wide or high:
+        padded = Image.new("RGB", (rgb.width + wide, rgb.height + high), fill)
+        padded.paste(rgb, (wide // 2, high // 2))
+        rgb = padded
+    left, top = round((rgb.width - size) / 2.0), round((rgb.height - size) / 2.0)
     return np.asarray(rgb.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 

@@ -166,6 +166,7 @@ def write_base(
             "std": preprocess.std,
             "interpolation": preprocess.interpolation,
             "crop_pct": preprocess.crop_pct,
+            "crop_mode": preprocess.crop_mode,
         },
     )
 
