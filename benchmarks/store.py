@@ -20,7 +20,7 @@ from store_data import bench_classes, fill_store
 
 from nuwa_search.store.pareto import front_query
 from nuwa_search.store.query import find_subnets
-from nuwa_search.store.records import Score
+from nuwa_search.store.records import ScoreRecord
 from nuwa_search.store.store import Store, open_store
 from nuwa_search.store.tables import DeviceRow, LatencyRow, SubnetRow
 from nuwa_search.store.wanted import SubnetFilter, resolve_filter
@@ -73,7 +73,9 @@ def rows_per_second(store: Store, *, is_best: bool) -> str:
     seconds = []
     for batch in range(NUM_BATCHES):
         seed = time.time_ns() % 10**12 + batch  # scores that an earlier run has not stored
-        scores = [Score(subnet_id, kind, split, 200, seed, top1 + 1e-6 * (batch + 1)) for subnet_id, top1 in subnets]
+        scores = [
+            ScoreRecord(subnet_id, kind, split, 200, seed, top1 + 1e-6 * (batch + 1)) for subnet_id, top1 in subnets
+        ]
         started = time.perf_counter()
         store.record_scores(scores)
         seconds.append(time.perf_counter() - started)

@@ -142,7 +142,7 @@ class SubnetRecord:
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreRecord:
     """One figure of merit of a subnet.
 
     Args:

@@ -14,7 +14,7 @@ from nuwa_search.store.clock import utc_now
 from nuwa_search.store.database import Database
 from nuwa_search.store.fronts import mend_fronts
 from nuwa_search.store.latencies import upsert_predicted
-from nuwa_search.store.records import PredictedLatency, Score, SubnetRecord
+from nuwa_search.store.records import PredictedLatency, ScoreRecord, SubnetRecord
 from nuwa_search.store.rows import chunks, need_pk, need_pks, upsert
 from nuwa_search.store.tables import ArchRow, BaseNetRow, LatencyRow, ScoreRow, SearchRow, SubnetRow, TaskRow
 
@@ -166,7 +166,7 @@ class SubnetMethods(Database):
             need_pks(connection, SubnetRow.pk, SubnetRow.subnet_id, [subnet_id], noun="subnet")
             connection.execute(update(SubnetRow).where(SubnetRow.subnet_id == subnet_id).values(bundle_dir=bundle_dir))
 
-    def record_scores(self, scores: Iterable[Score]) -> None:
+    def record_scores(self, scores: Iterable[ScoreRecord]) -> None:
         """Store scores in one transaction; a score of the same kind, split, images and seed is replaced.
 
         Raises:
@@ -211,7 +211,7 @@ class SubnetMethods(Database):
             _refresh_top1(connection, [pk])
         mend_fronts(self)
 
-    def scores(self, subnet_id: str) -> tuple[Score, ...]:
+    def scores(self, subnet_id: str) -> tuple[ScoreRecord, ...]:
         """Read all scores of a subnet, oldest first."""
         query = (
             select(ScoreRow.kind, ScoreRow.split, ScoreRow.num_images, ScoreRow.seed, ScoreRow.value)
@@ -220,7 +220,7 @@ class SubnetMethods(Database):
             .order_by(ScoreRow.pk)
         )
         with self.read() as connection:
-            return tuple(Score(subnet_id, *row) for row in connection.execute(query))
+            return tuple(ScoreRecord(subnet_id, *row) for row in connection.execute(query))
 
     def subnet_ids_of_archs(
         self, arch_ids: Iterable[str], *, base_id: str | None, task_id: str | None

@@ -13,7 +13,7 @@ from nuwa_search.service.workflow.small_rival import small_rival
 from nuwa_search.service.workflow.study_rounds import Winner
 from nuwa_search.service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
 from nuwa_search.service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, top1_on
-from nuwa_search.store.records import Score
+from nuwa_search.store.records import ScoreRecord
 
 
 def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small_model: bool) -> Shipped:
@@ -81,5 +81,5 @@ def _record_score(model: PlainViT, identity: str, finder: Finder) -> None:
     score = scorer.score(model)
     figures = {"kl_to_teacher": score.kl, "top1_derived": score.top1}
     finder.store.record_scores(
-        Score(identity, kind, "search", score.num_images, seed, value) for kind, value in figures.items()
+        ScoreRecord(identity, kind, "search", score.num_images, seed, value) for kind, value in figures.items()
     )

@@ -17,7 +17,7 @@ from nuwa_search.deploy.train.finetune import FinetuneResult
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.service.workflow.inputs import record_source
 from nuwa_search.service.workflow.records import record_bundle, record_export, record_finetuning
-from nuwa_search.store.records import Score, SubnetRecord
+from nuwa_search.store.records import ScoreRecord, SubnetRecord
 from nuwa_search.store.search_scores import SearchScore
 from nuwa_search.store.store import Store
 
@@ -61,7 +61,7 @@ def record_derivation(store: Store, made: DerivedSubnet) -> None:
     if made.score is not None:
         figures = {"kl_to_teacher": made.score.kl_to_teacher, "top1_derived": made.score.top1}
         store.record_scores(
-            Score(identity, kind, "search", made.score.num_images, made.score.seed, value)
+            ScoreRecord(identity, kind, "search", made.score.num_images, made.score.seed, value)
             for kind, value in figures.items()
             if value is not None
         )
@@ -91,7 +91,7 @@ def record_retuned(store: Store, folder: Path, task: Task, config: FinetuneConfi
     store.forget_certificate(str((folder / CERTIFICATE).absolute()))
     store.retire_top1(identity)
     if store.load_subnet(identity).task_id == task.task_id:
-        store.record_scores([Score(identity, "top1", "search", len(task.search), config.seed, result.after.top1)])
+        store.record_scores([ScoreRecord(identity, "top1", "search", len(task.search), config.seed, result.after.top1)])
 
 
 def record_reexport(store: Store, folder: Path) -> None:

@@ -25,7 +25,7 @@ from nuwa_search.store.records import (
     ExportRecord,
     FinetuneRecord,
     PredictedLatency,
-    Score,
+    ScoreRecord,
     SubnetRecord,
 )
 from nuwa_search.store.store import Store
@@ -62,7 +62,7 @@ def record_trials(
         for trial in scored
     )
     store.record_scores(
-        Score(ids[trial.number], kind, "search", trial.num_images, seed, value)
+        ScoreRecord(ids[trial.number], kind, "search", trial.num_images, seed, value)
         for trial in scored
         for kind, value in (("kl_to_teacher", trial.kl), ("top1_derived", trial.top1_search))
         if value is not None
@@ -113,7 +113,9 @@ def record_shipment(
     """Store the shipped subnet, its scores on the test split and its measurement; returns the measurement's id."""
     record_derived(store, inputs, shipment.arch, shipment.subnet_id, study=study, derivation=derivation)
     num_images = len(inputs.task.test)
-    store.record_scores(Score(shipment.subnet_id, kind, "test", num_images, seed, v) for kind, v in scores.items())
+    store.record_scores(
+        ScoreRecord(shipment.subnet_id, kind, "test", num_images, seed, v) for kind, v in scores.items()
+    )
     return store.save_measurement(proven.measurement, subnet_id=shipment.subnet_id)
 
 

@@ -18,7 +18,7 @@ from nuwa_search.store.records import (
     LutEntry,
     PredictedLatency,
     PredictorRecord,
-    Score,
+    ScoreRecord,
     SubnetRecord,
     TaskRecord,
 )
@@ -107,7 +107,7 @@ def _record_scored(store: Store, number: int, task: TaskRecord) -> None:
     interval = (0.99 * ms, 1.01 * ms)
     store.record_predicted_latencies([PredictedLatency(identity, NANO.device_id, ms, interval, None, "emulated")])
     top1 = round(256 * (0.9 - 1.2 / ms - 0.08 * chance.random())) / 256
-    store.record_scores([Score(identity, "top1_derived", "search", 256, 0, top1)])
+    store.record_scores([ScoreRecord(identity, "top1_derived", "search", 256, 0, top1)])
 
 
 def _measured(ms: float, arch: Arch) -> Measurement:
@@ -132,7 +132,7 @@ def _ship(store: Store, folder: Path, name: str, ms: float, top1: float) -> Subn
     store.record_subnets([record])
     prediction = PredictedLatency(record.subnet_id, NANO.device_id, 1.004 * ms, (ms, 1.01 * ms), None, "emulated")
     store.record_predicted_latencies([prediction])
-    store.record_scores([Score(record.subnet_id, "top1", "test", 250, 0, top1)])
+    store.record_scores([ScoreRecord(record.subnet_id, "top1", "test", 250, 0, top1)])
     measurement = _measured(ms, arch)
     measurement_id = store.save_measurement(measurement, subnet_id=record.subnet_id)
     path = _write_bundle(folder / name, arch, measurement)

@@ -2,7 +2,14 @@
 
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
-from nuwa_search.store.records import BaseRecord, PredictedLatency, PredictorRecord, Score, SubnetRecord, TaskRecord
+from nuwa_search.store.records import (
+    BaseRecord,
+    PredictedLatency,
+    PredictorRecord,
+    ScoreRecord,
+    SubnetRecord,
+    TaskRecord,
+)
 from nuwa_search.store.store import Store
 
 NANO = DeviceSpec("jetson-nano", "emulated", "tensorrt", "8.2.1", "fp16", power_mode="MAXN")
@@ -28,8 +35,8 @@ def prediction(number: int, latency_ms: float, *, device: DeviceSpec = NANO) -> 
     return PredictedLatency(f"subnet-{number}", device.device_id, latency_ms, interval, None, device.provenance)
 
 
-def top1(number: int, value: float, *, kind: str = "top1", split: str = "test", seed: int = 0) -> Score:
-    return Score(f"subnet-{number}", kind, split, 500, seed, value)
+def top1(number: int, value: float, *, kind: str = "top1", split: str = "test", seed: int = 0) -> ScoreRecord:
+    return ScoreRecord(f"subnet-{number}", kind, split, 500, seed, value)
 
 
 def measured(latency_ms: float, *, device: DeviceSpec = NANO) -> Measurement:
