@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.deriver import Deriver
-from nuwa_search.search.scorer import Score, Scorer, SubnetDeriver
+from nuwa_search.search.scorer import Scorer, SubnetDeriver, SubnetScore
 from nuwa_search.search.seeds import num_different_blocks
 from nuwa_search.search.trials import StudyResult, TrialReport
 
@@ -29,7 +29,7 @@ class Finalist:
     """A scored subnet of the study, and its score once refined."""
 
     trial: TrialReport
-    refined: Score
+    refined: SubnetScore
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def rank_finalists(
     *,
     refiner: SubnetDeriver,
     scorer: Scorer,
-    known: dict[Arch, Score] | None = None,
+    known: dict[Arch, SubnetScore] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> list[Finalist]:
     """Refine and score finalists: least KL first.

@@ -14,7 +14,7 @@ from torch import Tensor
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.precision import scoring_context
-from nuwa_search.search.scorer import Score, SubnetDeriver, TeacherScorer
+from nuwa_search.search.scorer import SubnetDeriver, SubnetScore, TeacherScorer
 from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 
 SHARES = (0.25, 0.5)
@@ -32,7 +32,7 @@ class LibraryRow:
     """One single replacement: the whole arch with it, and its score."""
 
     arch: Arch
-    score: Score
+    score: SubnetScore
 
 
 @dataclass(frozen=True)

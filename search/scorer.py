@@ -35,7 +35,7 @@ class SubnetDeriver(Protocol):
 
 
 @dataclass(frozen=True)
-class Score:
+class SubnetScore:
     """One subnet's figures on the search split.
 
     Args:
@@ -56,7 +56,7 @@ class Score:
 class Scorer(Protocol):
     """Anything that scores a subnet; picklable where several processes score."""
 
-    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> Score:
+    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> SubnetScore:
         """Score ``model``; stop after the first images where their KL exceeds ``give_up_above``."""
         ...
 
@@ -93,7 +93,7 @@ class TeacherScorer:
         """Normalised images (B, 3, S, S), in the order they are scored in."""
         return self._inputs
 
-    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> Score:
+    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> SubnetScore:
         first = min(FIRST_IMAGES, len(self._labels))
         with torch.inference_mode(), scoring_context():
             head = model(self._inputs[:first]).float()
@@ -101,16 +101,16 @@ class TeacherScorer:
             if len(self._labels) == first:
                 return started
             if give_up_above is not None and not started.kl <= give_up_above:
-                return Score(started.kl, started.kl, started.top1, first, is_partial=True)
+                return SubnetScore(started.kl, started.kl, started.top1, first, is_partial=True)
             rest = model(self._inputs[first:]).float()
         return self.score_logits(torch.cat([head, rest]))
 
-    def score_logits(self, logits: Tensor) -> Score:
+    def score_logits(self, logits: Tensor) -> SubnetScore:
         """Score logits (B, num_classes) of the first B images."""
         n = len(logits)
         kls = _kl_rows(self._log_targets[:n], logits)
         top1 = float((logits.argmax(dim=1) == self._labels[:n]).double().mean())
-        return Score(float(kls.mean()), float(kls[:FIRST_IMAGES].mean()), top1, n)
+        return SubnetScore(float(kls.mean()), float(kls[:FIRST_IMAGES].mean()), top1, n)
 
 
 def spread_evenly(labels: Tensor, num_images: int, *, seed: int) -> Tensor:

@@ -11,14 +11,14 @@ from typing import Self
 import torch
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.search.scorer import Score, Scorer, SubnetDeriver
+from nuwa_search.search.scorer import Scorer, SubnetDeriver, SubnetScore
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """A subnet's score and what it took; ``reason`` says why there is none."""
 
-    score: Score | None
+    score: SubnetScore | None
     seconds: float
     reason: str = ""
 

@@ -11,7 +11,7 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.library import build_library
 from nuwa_search.search.run import run_study
-from nuwa_search.search.scorer import Score
+from nuwa_search.search.scorer import SubnetScore
 from nuwa_search.search.space import BlockChoices, SearchSpace
 from nuwa_search.search.trials import StudyConfig
 
@@ -45,7 +45,7 @@ class Looked:
     """Derives and scores by looking up what was really scored before."""
 
     model: PlainViT
-    kls: dict[Arch, Score]
+    kls: dict[Arch, SubnetScore]
     asked: Arch | None = None
 
     def derive(self, arch: Arch) -> PlainViT:
@@ -53,7 +53,7 @@ class Looked:
         self.asked = arch
         return self.model
 
-    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> Score:
+    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> SubnetScore:
         """Answer with the score of what was asked for."""
         del model, give_up_above
         if self.asked is None:
@@ -121,7 +121,7 @@ def _config(seed: int, *, trials: int, is_ours: bool) -> StudyConfig:
     return StudyConfig(trials=trials, seed=seed, prune=False, guided=False, sampler="random")
 
 
-def _all_scores(places: Places, task: TaskSetting, space: SearchSpace) -> dict[Arch, Score]:
+def _all_scores(places: Places, task: TaskSetting, space: SearchSpace) -> dict[Arch, SubnetScore]:
     """Score every arch, or read what was scored before."""
     path = places.cache / f"exhaustive-{task.name}.json"
     known: dict[str, list[float]] = json.loads(path.read_text()) if path.exists() else {}
@@ -132,6 +132,6 @@ def _all_scores(places: Places, task: TaskSetting, space: SearchSpace) -> dict[A
             found = task.scorer.score(task.deriver.derive(arch))
             known[key] = [found.kl, found.kl_first, found.top1, found.num_images]
         kl, kl_first, top1, num_images = known[key]
-        scores[arch] = Score(kl, kl_first, top1, int(num_images))
+        scores[arch] = SubnetScore(kl, kl_first, top1, int(num_images))
     path.write_text(json.dumps(known))
     return scores

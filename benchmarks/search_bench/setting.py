@@ -28,7 +28,7 @@ from nuwa_search.predictors.profile import ProfileSettings, profile
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.judge import Tuned
 from nuwa_search.search.library import Library, LibraryRow, build_library, library_archs
-from nuwa_search.search.scorer import Score, TeacherScorer
+from nuwa_search.search.scorer import SubnetScore, TeacherScorer
 from nuwa_search.search.space import SearchSpace, space_from_base
 from nuwa_search.search.tuning import make_tune
 from nuwa_search.service.workflow.tune import finetune_config
@@ -120,7 +120,7 @@ def _library(
         seconds = time.perf_counter() - begin
         found = {"scores": torch.tensor(rows, dtype=torch.float64), "seconds": torch.tensor([seconds])}
         cache.save("library", key, found)
-    scores = [Score(s[0], s[1], s[2], int(s[3])) for s in found["scores"].tolist()]
+    scores = [SubnetScore(s[0], s[1], s[2], int(s[3])) for s in found["scores"].tolist()]
     made_rows = tuple(LibraryRow(arch, score) for arch, score in zip(archs, scores, strict=True))
     return Library(space.base, made_rows), float(found["seconds"])
 

@@ -7,7 +7,7 @@ import torch
 from nuwa_search.core.cache import Cache, content_key
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.library import NUM_IMAGES, Library, LibraryRow, build_library, library_archs
-from nuwa_search.search.scorer import Score, TeacherScorer
+from nuwa_search.search.scorer import SubnetScore, TeacherScorer
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
@@ -43,7 +43,7 @@ def cached_library(
     found = cache.load(STAGE, key)
     if found is not None and found["scores"].shape == (len(archs), 4):
         rows = zip(archs, found["scores"].tolist(), strict=True)
-        return Library(space.base, tuple(LibraryRow(a, Score(s[0], s[1], s[2], int(s[3]))) for a, s in rows))
+        return Library(space.base, tuple(LibraryRow(a, SubnetScore(s[0], s[1], s[2], int(s[3]))) for a, s in rows))
     library = build_library(
         space,
         deriver=deriver,

@@ -14,7 +14,7 @@ from nuwa_search.search.finalists import pick_finalists, rank_finalists, refiner
 from nuwa_search.search.library import Library
 from nuwa_search.search.repair import Promises
 from nuwa_search.search.run import run_study
-from nuwa_search.search.scorer import Score, TeacherScorer
+from nuwa_search.search.scorer import SubnetScore, TeacherScorer
 from nuwa_search.search.space import space_from_base
 from nuwa_search.search.trials import StudyConfig, StudyResult, TrialReport
 from nuwa_search.service.workflow.deadline import Deadline
@@ -69,7 +69,7 @@ class StudyRounds:
             inputs.teacher.model, inputs.tensors.search, inputs.base.preprocess, seed=finder.request.seed
         )
         self._num_rounds = 0
-        self._refined: dict[Arch, Score] = {}
+        self._refined: dict[Arch, SubnetScore] = {}
         self._library: Library | None = None
         self.study: StudyResult | None = None
 

@@ -9,7 +9,7 @@ import pytest
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.contract import Prediction
-from nuwa_search.search.scorer import Score
+from nuwa_search.search.scorer import SubnetScore
 from nuwa_search.search.space import BlockChoices, SearchSpace
 
 
@@ -69,13 +69,13 @@ class SyntheticScorer:
         self.base = base
         self.scored: list[Arch] = []
 
-    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> Score:
+    def score(self, model: PlainViT, *, give_up_above: float | None = None) -> SubnetScore:
         arch: Arch = model.asked  # type: ignore[assignment]  # set by EmptyDeriver
         self.scored.append(arch)
         kl = synthetic_kl(arch, self.base)
         if give_up_above is not None and kl > give_up_above:
-            return Score(kl, kl, 0.5, 128, is_partial=True)
-        return Score(kl, kl, 1 - kl, 256)
+            return SubnetScore(kl, kl, 0.5, 128, is_partial=True)
+        return SubnetScore(kl, kl, 1 - kl, 256)
 
 
 def tiny_base(num_blocks: int = 3) -> Arch:

@@ -10,7 +10,7 @@ from nuwa_search.search.front import front_indices, hypervolume
 from nuwa_search.search.library import Library, LibraryRow, library_archs
 from nuwa_search.search.picture import draw_front
 from nuwa_search.search.run import run_study, summarise
-from nuwa_search.search.scorer import Score
+from nuwa_search.search.scorer import SubnetScore
 from nuwa_search.search.seeds import additive_fronts
 from nuwa_search.search.trials import StudyConfig
 
@@ -19,7 +19,7 @@ from nuwa_search.search.trials import StudyConfig
 def setting(make_space, make_deriver, make_scorer, latency, kl_of):
     space = make_space(4)
     archs = library_archs(space)
-    library = Library(space.base, tuple(LibraryRow(a, Score(kl_of(a, space.base), 0, 0, 1)) for a in archs))
+    library = Library(space.base, tuple(LibraryRow(a, SubnetScore(kl_of(a, space.base), 0, 0, 1)) for a in archs))
     prior = prior_from_library(space.base, library.archs, library.kls)
     result = run_study(
         space, deriver=make_deriver(), scorer=make_scorer(space.base), latency=latency, budget_ms=2.8,

@@ -12,13 +12,13 @@ from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit, fastest_arch, smallest_arch
 from nuwa_search.search.library import Library, LibraryRow, library_archs
 from nuwa_search.search.run import run_study
-from nuwa_search.search.scorer import Score
+from nuwa_search.search.scorer import SubnetScore
 from nuwa_search.search.study import StudyLog, stored_trials
 from nuwa_search.search.trials import StudyConfig
 
 
 def library_of(space, kl_of):
-    rows = [LibraryRow(a, Score(kl_of(a, space.base), 0.0, 0.0, 256)) for a in library_archs(space)]
+    rows = [LibraryRow(a, SubnetScore(kl_of(a, space.base), 0.0, 0.0, 256)) for a in library_archs(space)]
     return Library(space.base, tuple(rows))
 
 
