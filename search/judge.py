@@ -24,7 +24,7 @@ MAX_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Distilled:
     """A subnet after distillation, scored on the search split (``top1`` is a fraction)."""
 
     model: PlainViT
@@ -37,7 +37,7 @@ class Tuned:
         return self.top1, -self.loss
 
 
-Tune = Callable[[PlainViT, int], Tuned]
+Tune = Callable[[PlainViT, int], Distilled]
 """Distils a copy of a subnet for so many steps."""
 
 
@@ -82,7 +82,7 @@ class Verdict:
     """
 
     winner: Candidate
-    tuned: Tuned
+    tuned: Distilled
     judgements: tuple[Judgement, ...]
     rungs: tuple[Rung, ...]
     seconds: float
@@ -170,7 +170,7 @@ def judge(
     rungs = plan_rungs(num_planned, full_steps=full_steps, cost=cost, seconds=seconds)
     field = list(candidates[: rungs[0].num_candidates])
     judgements: list[Judgement] = []
-    ranked: list[tuple[Candidate, Tuned]] = []
+    ranked: list[tuple[Candidate, Distilled]] = []
     for rung in rungs:
         entrants = field[: rung.num_candidates] + (list(rivals) if rung is rungs[-1] else [])
         ranked = []

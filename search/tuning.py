@@ -6,7 +6,7 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
-from nuwa_search.search.judge import Tune, Tuned
+from nuwa_search.search.judge import Distilled, Tune
 
 
 def make_tune(teacher: Teacher | None, tensors: TaskTensors, *, config: FinetuneConfig | None = None) -> Tune:
@@ -19,7 +19,7 @@ def make_tune(teacher: Teacher | None, tensors: TaskTensors, *, config: Finetune
     """
     full = config or FinetuneConfig()
 
-    def tune(student: PlainViT, steps: int) -> Tuned:
+    def tune(student: PlainViT, steps: int) -> Distilled:
         result = finetune(
             student,
             teacher=teacher,
@@ -28,6 +28,6 @@ def make_tune(teacher: Teacher | None, tensors: TaskTensors, *, config: Finetune
             preprocess=tensors.preprocess,
             config=of_length(full, steps),
         )
-        return Tuned(result.student, result.after.top1, result.after.loss)
+        return Distilled(result.student, result.after.top1, result.after.loss)
 
     return tune

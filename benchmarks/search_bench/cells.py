@@ -27,7 +27,7 @@ from nuwa_search.core.cost import count_macs
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.score import score_split
-from nuwa_search.search.judge import Tuned
+from nuwa_search.search.judge import Distilled
 
 SMALL = "small-vit"
 SMALL_LONG = "small-vit-3x"
@@ -132,10 +132,10 @@ def run_cell(cell: Cell, places: Places) -> dict[str, Any]:
     }
 
 
-_DISTILLED: dict[tuple[str, str, int, int], tuple[Tuned, float]] = {}
+_DISTILLED: dict[tuple[str, str, int, int], tuple[Distilled, float]] = {}
 
 
-def _distilled(places: Places, task: TaskSetting, model: PlainViT, *, steps: int, seed: int) -> tuple[Tuned, float]:
+def _distilled(places: Places, task: TaskSetting, model: PlainViT, *, steps: int, seed: int) -> tuple[Distilled, float]:
     """Distil, and say how many seconds it took; the same weights at the same seed are distilled once.
 
     A method that cannot reach two budgets has the same fastest net at both.

@@ -26,7 +26,7 @@ from nuwa_search.latency.devices.registry import device_spec, open_device
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.profile import ProfileSettings, profile
 from nuwa_search.search.derive.deriver import Deriver
-from nuwa_search.search.judge import Tuned
+from nuwa_search.search.judge import Distilled
 from nuwa_search.search.library import Library, LibraryRow, build_library, library_archs
 from nuwa_search.search.scorer import SubnetScore, TeacherScorer
 from nuwa_search.search.space import SearchSpace, space_from_base
@@ -171,7 +171,7 @@ def task_teacher(places: Places, name: str) -> Teacher:
     return Teacher(open_task(places, name).teacher, cache_dir=places.cache / "teacher")
 
 
-def distil(places: Places, task: TaskSetting, model: PlainViT, *, steps: int, seed: int) -> Tuned:
+def distil(places: Places, task: TaskSetting, model: PlainViT, *, steps: int, seed: int) -> Distilled:
     """Distil for so many steps of ``BATCH_SIZE`` images by the recipe that `nuwa-search` ships with."""
     config = finetune_config(
         steps=steps, epochs=None, num_train=len(task.tensors.train), seed=seed, has_fitted_head=False

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.search.judge import Candidate, Rung, Tuned, cost_of, judge, pick_candidates, plan_rungs
+from nuwa_search.search.judge import Candidate, Distilled, Rung, cost_of, judge, pick_candidates, plan_rungs
 from nuwa_search.search.run import run_study
 from nuwa_search.search.run_cost import RunCost
 from nuwa_search.search.trials import StudyConfig
@@ -21,7 +21,7 @@ class Curve:
 
 
 def tune(model, steps):
-    return Tuned(model, model.top1(steps), 1 - model.top1(steps))
+    return Distilled(model, model.top1(steps), 1 - model.top1(steps))
 
 
 def candidates(curves):

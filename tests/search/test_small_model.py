@@ -4,7 +4,7 @@ import torch
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs
-from nuwa_search.search.judge import Tuned
+from nuwa_search.search.judge import Distilled
 from nuwa_search.search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small, small_archs
 
 BASE = Arch(blocks=(BlockSpec(3, 16, 16, 192),) * 4, embed_dim=48, num_classes=10, img_size=16, patch_size=8)
@@ -46,7 +46,7 @@ def test_pretraining_happens_once_per_shape(tmp_path):
 
     def pretrain(model, steps):
         calls.append(steps)
-        return Tuned(model, 0.5, 1.0)
+        return Distilled(model, 0.5, 1.0)
 
     cache = Cache(tmp_path)
     assert not is_pretrained(BASE, steps=7, cache=cache, identity=["base", "data"])
