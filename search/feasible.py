@@ -38,7 +38,7 @@ class Limits:
         self.budget_ms = budget_ms
         self.memory = memory
 
-    def price(self, archs: Sequence[Arch]) -> tuple[Prediction, dict[str, Floats]]:
+    def predict(self, archs: Sequence[Arch]) -> tuple[Prediction, dict[str, Floats]]:
         """Predict latencies and how far each limit is exceeded (positive is a violation), by name."""
         prediction = self.latency.predict(archs)
         excess = {}
@@ -52,7 +52,7 @@ class Limits:
         """Say for each arch whether it is within every limit."""
         inside = np.ones(len(archs), dtype=bool)
         if len(archs):
-            for over in self.price(archs)[1].values():
+            for over in self.predict(archs)[1].values():
                 inside &= over <= 0
         return inside
 

@@ -14,7 +14,7 @@ from nuwa_search.search.space import Genome, SearchSpace
 Genomes = npt.NDArray[np.int64]
 
 ENUMERATE_UP_TO = 20_000
-"""Spaces of at most so many archs are priced whole at every step instead of being walked through."""
+"""Spaces of at most so many archs are predicted whole at every step instead of being walked through."""
 
 POPULATION = 64
 ROUNDS = 4

@@ -154,7 +154,7 @@ class _Loop:
         if proposal is None:
             self._idle = self._config.max_proposals_per_trial + 1
             return False
-        report, excess = self._price(proposal)
+        report, excess = self._predict(proposal)
         if report.state != "scored":
             self._record(report, excess, proposal)
             return True
@@ -163,9 +163,9 @@ class _Loop:
         self._in_flight[future] = (proposal, report)
         return True
 
-    def _price(self, proposal: Proposal) -> tuple[TrialReport, dict[str, float]]:
+    def _predict(self, proposal: Proposal) -> tuple[TrialReport, dict[str, float]]:
         """Hold a proposal against the limits and against what is known; ``scored`` means it may be."""
-        prediction, over = self._budget.price([proposal.arch])
+        prediction, over = self._budget.predict([proposal.arch])
         excess = {name: float(values[0]) for name, values in over.items()}
         value, low, high = (float(x[0]) for x in (prediction.value, prediction.lower, prediction.upper))
         state, reason = self._proposer.verdict(proposal, excess, taken={p.arch for p, _ in self._in_flight.values()})
@@ -190,7 +190,7 @@ class _Loop:
                     seconds=found.seconds,
                     reason="hopeless after the first images" if score.is_partial else "",
                 )
-            excess = {name: float(over[0]) for name, over in self._budget.price([proposal.arch])[1].items()}
+            excess = {name: float(over[0]) for name, over in self._budget.predict([proposal.arch])[1].items()}
             self._record(report, excess, proposal)
         tried = [trial for trial in self._log.trials if trial.is_evaluation or trial.state == "failed"]
         last = tried[-MAX_FAILURES_IN_A_ROW:]

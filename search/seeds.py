@@ -1,6 +1,6 @@
 """First trials: exact knapsack solutions over the library, the uniform family, random archs.
 
-Latency is not additive, so the knapsack's answers are re-priced with the whole-net predictor and the best that
+Latency is not additive, so the knapsack's answers are predicted again with the whole-net predictor and the best that
 really fits is taken; its optimality gap speaks of the additive model only.
 """
 
@@ -33,7 +33,7 @@ MIN_DIFFERENT_BLOCKS = 2
 RANDOM_STREAM = 1_000_003
 """Sets the random seeds' stream apart from those of the proposals, which are numbered from 0."""
 RANDOM_DRAWS = 500
-"""Random archs priced to find a few that fit; at tight budgets few or none do."""
+"""Random archs predicted to find a few that fit; at tight budgets few or none do."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def knapsack_seeds(
 
     Args:
         fronts: Of ``additive_fronts``.
-        prior: Prices the seeds.
+        prior: Costs of the seeds in KL.
         budget: Without a latency limit, seeds are spread over the whole front.
         num_seeds: At most so many, near-duplicates left out.
         is_spread: Whether they are spread over all that fits a budget, too: where the whole front is looked for.
@@ -171,8 +171,8 @@ def uniform_seeds(space: SearchSpace, *, prior: AdditivePrior | None, budget: Li
     if prior is None:
         fitting.sort(key=lambda arch: (-count_macs(arch), arch.arch_id))
         return [Seed(arch, "uniform", None) for arch in fitting[:num_seeds]]
-    priced = sorted(((prior.additive(arch), arch.arch_id, arch) for arch in fitting), key=lambda p: p[:2])
-    return [Seed(arch, "uniform", kl) for kl, _, arch in priced[:num_seeds]]
+    ranked = sorted(((prior.additive(arch), arch.arch_id, arch) for arch in fitting), key=lambda p: p[:2])
+    return [Seed(arch, "uniform", kl) for kl, _, arch in ranked[:num_seeds]]
 
 
 def make_seeds(

@@ -128,7 +128,9 @@ class StudyLog:
         """
         pending = self._pending.pop(ticket) if ticket is not None else self._mirror.ask()
         attrs = self._sampler_notes(pending)
-        self._mirror.tell(pending, state=TrialState.FAIL)  # its finished copy, canonical and priced, comes below
+        self._mirror.tell(
+            pending, state=TrialState.FAIL
+        )  # its finished copy comes below, canonical, with its prediction
         numbered = dataclasses.replace(report, number=len(self.trials))
         if self._stored is not None:
             stored = _frozen(numbered, self._space, self._distributions, pareto=self._config.pareto)

@@ -14,7 +14,7 @@ TRIALS = 200
 
 
 def speed_table(places: Places, *, device_name: str, task_name: str, share: float) -> list[Row]:
-    """Time one study: proposing, pricing, deriving and scoring; statistics and library are there before."""
+    """Time one study: proposing, predicting, deriving and scoring; statistics and library are there before."""
     task = open_task(places, task_name)
     task.deriver.prepare()
     device = open_bench_device(places, device_name, task.teacher.arch.num_classes)

@@ -32,7 +32,7 @@ def onnx_from_arch(
         batch: Images per inference.
         seed: Of the weights.
         trim_tokens: Compute only the pooled tokens from the last attention on; see ``GraphOptions``.
-        has_weights: False leaves the values of large constants out: such a model can be priced by an
+        has_weights: False leaves the values of large constants out: such a model can be timed by an
             emulated device but not run, and takes a fraction of the time and memory.
 
     Raises:
@@ -47,5 +47,5 @@ def onnx_from_arch(
 
 
 def chain_arch(arch: Arch, block: BlockSpec, num_repeats: int) -> Arch:
-    """Give ``arch`` with ``num_repeats`` (0 or more) equal blocks: the unit whose slope prices one block."""
+    """Give ``arch`` with ``num_repeats`` (0 or more) equal blocks: the unit whose slope times one block."""
     return dataclasses.replace(arch, blocks=(block,) * num_repeats)

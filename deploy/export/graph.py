@@ -42,9 +42,9 @@ class GraphOptions:
         labels: One name per output, or empty.
         metadata: Further entries for ``metadata_props``.
         trim_tokens: Whether the last attention computes only the tokens that are pooled, and what follows
-            only those: the same logits for less work. Latency tables price whole blocks, so it is off
+            only those: the same logits for less work. Latency tables know whole blocks, so it is off
             unless asked for.
-        has_weights: Whether large constants carry values; without, the graph can be priced but not run.
+        has_weights: Whether large constants carry values; without, the graph can be timed by an emulator but not run.
         joint_qkv: Whether q, k and v come from one Gemm below opset 17 too, as INT8 needs; from 17 on they always do.
     """
 

@@ -10,8 +10,14 @@ from nuwa_search.latency.table.kit import write_kit
 from nuwa_search.predictors.kit_plan import nets_of, plan_kit
 from nuwa_search.predictors.profile import ProfileSettings
 from nuwa_search.service.cli.output import Output
+from nuwa_search.service.workflow.device_predictor import (
+    Progress,
+    exporter_of,
+    kit_profile,
+    run_profile,
+    transfer_profile,
+)
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.service.workflow.pricing import Progress, exporter_of, kit_profile, run_profile, transfer_profile
 from nuwa_search.service.workflow.profile_answer import head_json, profile_json
 from nuwa_search.store.store import Store
 
@@ -27,18 +33,18 @@ def profile_device(
     """Profile the way that the flags name, and return the `nuwa.profile/1` answer."""
     if values["from"]:
         source = find_device(values["from"], store)
-        priced, moved = transfer_profile(store, spec, base.arch, source=source, progress=progress)
+        start, moved = transfer_profile(store, spec, base.arch, source=source, progress=progress)
         curve = [vars(step) for step in moved.curve]
-        return head_json(priced) | {
+        return head_json(start) | {
             "models_measured": moved.models_measured,
             "transferred_from": source.name,
             "curve": curve,
         }
     if values["import"]:
-        priced, found = kit_profile(store, spec, base.arch, folder=Path(values["import"]))
-        return head_json(priced) | {"models_measured": len(found.models), "missing": list(found.missing)}
-    priced = run_profile(store, spec, base.arch, settings=settings, progress=progress)
-    return profile_json(priced)
+        start, found = kit_profile(store, spec, base.arch, folder=Path(values["import"]))
+        return head_json(start) | {"models_measured": len(found.models), "missing": list(found.missing)}
+    start = run_profile(store, spec, base.arch, settings=settings, progress=progress)
+    return profile_json(start)
 
 
 def write_kit_files(folder: Path, base: Base, spec: DeviceSpec, output: Output) -> None:

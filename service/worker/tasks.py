@@ -70,9 +70,9 @@ def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
 def _profile(claim: JobClaim, store: Store) -> Done:
     from nuwa_search.core.base import load_base
     from nuwa_search.predictors.profile import ProfileSettings
+    from nuwa_search.service.workflow.device_predictor import run_profile
     from nuwa_search.service.workflow.devices import find_device
     from nuwa_search.service.workflow.event_log import EventLog
-    from nuwa_search.service.workflow.pricing import run_profile
     from nuwa_search.service.workflow.profile_answer import profile_json
 
     job = claim.job
@@ -81,5 +81,5 @@ def _profile(claim: JobClaim, store: Store) -> Done:
     log.say("state", {"state": "running", "reason": ""})
     settings = ProfileSettings(minutes=wanted["minutes"], seed=wanted["seed"])
     spec, base = find_device(wanted["device"], store), load_base(wanted["base"])
-    priced = run_profile(store, spec, base.arch, settings=settings, progress=log.count)
-    return Done("done", profile_json(priced), is_told=False)
+    start = run_profile(store, spec, base.arch, settings=settings, progress=log.count)
+    return Done("done", profile_json(start), is_told=False)

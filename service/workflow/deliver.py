@@ -120,7 +120,7 @@ def _record_prediction(run: SearchRun, survey: Survey, settled: Settled, subnet:
                 device_id=run.inputs.device.device_id,
                 predicted_latency_ms=subnet.predicted_latency_ms,
                 predicted_interval_ms=subnet.predicted_interval_ms,
-                predictor_id=known_id if known_id == survey.priced.predictor_id else None,
+                predictor_id=known_id if known_id == survey.start.predictor_id else None,
                 provenance=latency.subject.provenance,
             )
         ]

@@ -6,7 +6,7 @@ import onnx
 
 from nuwa_search.core.budget import Budget
 from nuwa_search.core.cache import Cache
-from nuwa_search.core.device import Device, DeviceSpec, Measurement
+from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, Measurement
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
@@ -19,7 +19,6 @@ from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.pricing import PROTOCOL
 from nuwa_search.store.store import Store
 
 

@@ -170,7 +170,7 @@ def _result(run: SearchRun, survey: Survey, ending: Fastest | Missed | Delivered
         budget=survey.budget,
         budget_binds=survey.budget_binds,
         seed=run.request.seed,
-        predictor_id=survey.priced.predictor_id,
+        predictor_id=survey.start.predictor_id,
         device=run.inputs.device,
         task=_task_part(run.inputs),
         base=BasePart(base.name, base.arch, survey.base_measurement),

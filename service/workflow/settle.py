@@ -96,7 +96,7 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
         search,
         measure=measure,
         finish=finish,
-        promises=finder.promises(survey.priced.predictor),
+        promises=finder.promises(survey.start.predictor),
         budget=survey.budget,
         on_attempt=lambda attempt: _say_attempt(run, survey, attempt),
     )
@@ -121,8 +121,8 @@ def _recorder(run: SearchRun, survey: Survey) -> TrialRecorder:
             run.inputs,
             scored,
             study=run.claim.study,
-            predictor_id=survey.priced.predictor_id,
-            provenance=survey.priced.predictor.subject.provenance,
+            predictor_id=survey.start.predictor_id,
+            provenance=survey.start.predictor.subject.provenance,
             options=OPTIONS,
             seed=run.request.seed,
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Budget
-from nuwa_search.core.device import Device, DeviceSpec, Measurement
+from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, Measurement
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.task import Task
@@ -29,7 +29,6 @@ from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, defau
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.deploy.verify import Agreement, verify_fp16, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
-from nuwa_search.service.workflow.pricing import PROTOCOL
 
 VERIFY_IMAGES = 64
 """Search images that exports are compared on; the FP16 check computes node by node and takes its time."""

@@ -7,9 +7,9 @@ from nuwa_search.core.device import PROTOCOL, Device, Measurement
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.search.request import SearchRequest
+from nuwa_search.service.workflow.device_predictor import DevicePredictor, find_device_predictor
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.pricing import PricedDevice, priced_device
 from nuwa_search.store.records import Claim
 from nuwa_search.store.store import Store
 
@@ -19,12 +19,12 @@ class Survey:
     """The device as a search finds it.
 
     Args:
-        priced: Its latency predictor.
+        start: Its latency predictor.
         base_measurement: Of the base with the task's head.
         budget: Of the request, with room for the noise that was found here.
     """
 
-    priced: PricedDevice
+    start: DevicePredictor
     base_measurement: Measurement
     budget: Budget
 
@@ -42,18 +42,18 @@ def survey_device(
     A resumed search goes on with the predictor that it started from.
     """
     earlier_id = claim.previous.predictor_id if claim.previous else None
-    priced = priced_device(
+    start = find_device_predictor(
         store,
         inputs.device,
         inputs.base.arch,
         predictor_id=request.predictor_id or earlier_id,
         progress=hooks.count,
     )
-    store.set_search_predictor(claim, priced.predictor_id)
+    store.set_search_predictor(claim, start.predictor_id)
     budget = Budget(
-        request.budget_ms, request.budget_statistic, max_memory_mb=request.max_memory_mb, relative_sd=priced.relative_sd
+        request.budget_ms, request.budget_statistic, max_memory_mb=request.max_memory_mb, relative_sd=start.relative_sd
     )
-    survey = Survey(priced, _measured_base(inputs, device, store=store), budget)
+    survey = Survey(start, _measured_base(inputs, device, store=store), budget)
     _say(survey, hooks)
     return survey
 
@@ -67,12 +67,12 @@ def _measured_base(inputs: Inputs, device: Device, *, store: Store) -> Measureme
 
 
 def _say(survey: Survey, hooks: Hooks) -> None:
-    priced, base = survey.priced, survey.base_measurement
-    if priced.profiled is not None:
-        done = priced.profiled
+    start, base = survey.start, survey.base_measurement
+    if start.profiled is not None:
+        done = start.profiled
         hooks.step(
-            f"profiled {priced.spec.name}: {done.rows_added} table rows, {done.models_measured} whole models, "
+            f"profiled {start.spec.name}: {done.rows_added} table rows, {done.models_measured} whole models, "
             f"error on {done.report.num_heldout} held-out models {100 * done.report.errors.mape:.1f} %"
         )
     rest = "" if survey.budget_binds else "; it meets the budget already, so the budget does not bind"
-    hooks.step(f"base: {base.latency_ms.median:.2f} ms {base.provenance} on {priced.spec.name}{rest}")
+    hooks.step(f"base: {base.latency_ms.median:.2f} ms {base.provenance} on {start.spec.name}{rest}")

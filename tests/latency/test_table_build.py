@@ -19,7 +19,7 @@ def measured(device, notebook, keys=KEYS, **options):
     return measure_rows(keys, timer=timer, notebook=notebook, frame=frame_of(BASE), relative_sd=0.001, **options)
 
 
-def test_slopes_are_the_price_of_one_block():
+def test_slopes_are_the_time_of_one_block():
     formula = Formula()
     notebook = MemoryNotebook()
     rows = measured(ClosedFormDevice(formula), notebook)

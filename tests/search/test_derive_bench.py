@@ -1,4 +1,4 @@
-"""The allocation keeps its budget, prices replacements right, and beats equal shares."""
+"""The allocation keeps its budget, scores replacements right, and beats equal shares."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ def library(deriver):
     return measure_choices(deriver, make_split(60, seed=4), PREPROCESS)
 
 
-def test_single_replacements_are_priced_as_whole_nets(deriver, judge, library):
+def test_single_replacements_are_scored_as_whole_nets(deriver, judge, library):
     base = deriver.model.arch
     for index, row in enumerate(library.branches):
         assert row[0].kl == 0.0

@@ -23,7 +23,7 @@ from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision, g
 from nuwa_search.deploy.verify_bundle import verify_bundle
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.workflow.build import BuildRequest, build_engine_in
-from nuwa_search.service.workflow.pricing import exporter_of
+from nuwa_search.service.workflow.device_predictor import exporter_of
 from nuwa_search.service.workflow.ship import compare_graph
 from tests.support.toy_bundle import write_toy_bundle
 from tests.support.trt_contract import Double, bindings_release, make_double, read_api

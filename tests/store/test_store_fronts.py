@@ -103,13 +103,13 @@ def _subnet_pks(store: Store) -> list[int]:
         return [pk for _, pk in sorted(found, key=lambda row: int(row[0].split("-")[1]))]
 
 
-def price(store: Store, latencies_ms: dict[int, float], accuracies: dict[int, float]) -> None:
+def add_figures(store: Store, latencies_ms: dict[int, float], accuracies: dict[int, float]) -> None:
     store.record_predicted_latencies(prediction(n, ms) for n, ms in latencies_ms.items())
     store.record_scores(top1(n, value) for n, value in accuracies.items())
 
 
 def test_stale_front_is_walked_until_it_is_mended(filled: Store) -> None:
-    price(filled, {0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.9, 1: 0.8, 2: 0.7})
+    add_figures(filled, {0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.9, 1: 0.8, 2: 0.7})
     before = {wanted: asked(filled, wanted) for wanted in (SubnetFilter(), SubnetFilter(base="vit_tiny"))}
     with filled.write() as connection:
         mark_all_stale(connection)
@@ -121,7 +121,7 @@ def test_stale_front_is_walked_until_it_is_mended(filled: Store) -> None:
 
 
 def test_what_a_point_hid_comes_back_when_it_goes(filled: Store) -> None:
-    price(filled, dict.fromkeys(range(6), 2.0) | {0: 1.0}, dict.fromkeys(range(6), 0.5) | {0: 0.9})
+    add_figures(filled, dict.fromkeys(range(6), 2.0) | {0: 1.0}, dict.fromkeys(range(6), 0.5) | {0: 0.9})
     hidden = unbeaten(p for p in points_of(filled) if p[3] > 1.0)
     with filled.write() as connection:
         connection.execute(delete(LatencyRow).where(LatencyRow.latency_ms == 1.0))
@@ -134,7 +134,7 @@ def test_what_a_point_hid_comes_back_when_it_goes(filled: Store) -> None:
 
 
 def test_rows_written_around_the_program_are_seen(filled: Store) -> None:
-    price(filled, {0: 2.0}, {0: 0.5, 2: 0.6})
+    add_figures(filled, {0: 2.0}, {0: 0.5, 2: 0.6})
     with filled.write() as connection:
         row = dict(connection.execute(select(LatencyRow.__table__)).mappings().one())
         connection.execute(insert(LatencyRow).values(row | {"subnet_pk": _subnet_pks(filled)[2], "top1": 0.6}))
@@ -145,7 +145,7 @@ def test_writers_at_once_lose_no_point(filled: Store) -> None:
     """B is left out since A beats it, while another writer makes A worse: B must come back."""
     if filled.is_sqlite:
         pytest.skip("SQLite has one writer at a time")
-    price(filled, {0: 1.0, 4: 1.0}, {0: 0.9})
+    add_figures(filled, {0: 1.0, 4: 1.0}, {0: 0.9})
     same_group = points_of(filled)
     assert len(same_group) == 1
     pks = _subnet_pks(filled)
@@ -166,7 +166,7 @@ def test_writers_at_once_lose_no_point(filled: Store) -> None:
 def test_writers_of_the_same_front_do_not_wait_for_each_other(filled: Store) -> None:
     if filled.is_sqlite:
         pytest.skip("SQLite has one writer at a time")
-    price(filled, {0: 3.0, 4: 3.0, 6: 3.0}, {0: 0.5, 4: 0.4, 6: 0.4})
+    add_figures(filled, {0: 3.0, 4: 3.0, 6: 3.0}, {0: 0.5, 4: 0.4, 6: 0.4})
     pks = _subnet_pks(filled)
     with filled.read() as connection:
         ((task_pk, base_pk),) = connection.execute(

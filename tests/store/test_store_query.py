@@ -24,7 +24,7 @@ NUM_SUBNETS = 40
 
 @pytest.fixture(scope="module")
 def filled(module_store: Store) -> Store:
-    """Two tasks on two devices with many ties, a few measured rows, two subnets without accuracy or price."""
+    """Two tasks on two devices with many ties, a few measured rows, two subnets without accuracy or latency."""
     store = module_store
     rng = random.Random(0)
     record_basics(store)
@@ -73,10 +73,10 @@ FILTERS = [
 
 
 def matches(row: JsonDict, wanted: SubnetFilter) -> bool:
-    has_price = row["device"] is not None
+    has_latency = row["device"] is not None
     return (
         (wanted.device is None or wanted.device in (row["device"], row["device_id"]))
-        and (wanted.max_ms is None or (has_price and latency_of(row) <= wanted.max_ms))
+        and (wanted.max_ms is None or (has_latency and latency_of(row) <= wanted.max_ms))
         and (wanted.min_top1 is None or (row["top1"] is not None and row["top1"] >= wanted.min_top1))
         and (wanted.classes is None or sorted(wanted.classes) == sorted(row["classes"]))
         and (wanted.base is None or wanted.base in (row["base"], row["base_id"]))
@@ -88,7 +88,7 @@ def matches(row: JsonDict, wanted: SubnetFilter) -> bool:
 @pytest.mark.parametrize("wanted", FILTERS)
 def test_filters_keep_what_matches(filled: Store, wanted: SubnetFilter) -> None:
     everything = find_subnets(filled)
-    assert len(everything) == 2 * NUM_SUBNETS - 1  # subnet 4 has no price: one row in place of two
+    assert len(everything) == 2 * NUM_SUBNETS - 1  # subnet 4 has no latency: one row in place of two
     assert names(find_subnets(filled, wanted)) == names(row for row in everything if matches(row, wanted))
 
 

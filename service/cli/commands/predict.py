@@ -26,19 +26,19 @@ def command(arch: str, **values: Any) -> None:
     output = output_from_flags(values)
     with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
         spec = find_device(values["device"], store)
+        from nuwa_search.service.workflow.device_predictor import base_arch_for, board_interval, find_device_predictor
         from nuwa_search.service.workflow.models import arch_from_text
-        from nuwa_search.service.workflow.pricing import base_arch_for, board_interval, priced_device
 
         wanted = arch_from_text(arch, store)
         base = base_arch_for(wanted, values["base"])
-        priced = priced_device(
+        start = find_device_predictor(
             store,
             spec,
             base,
             predictor_id=values["predictor"],
             progress=lambda label, done, total: line.show(f"{label} {done}/{total or '?'}"),
         )
-    found = priced.predictor.predict([wanted])
+    found = start.predictor.predict([wanted])
     value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))
     board = board_interval(spec, wanted, value)
     answer = {
@@ -48,14 +48,14 @@ def command(arch: str, **values: Any) -> None:
         "predicted_latency_ms": value,
         "predicted_interval_ms": [low, high],
         "board_interval_ms": board,
-        "coverage": priced.predictor.coverage,
-        "table": {"id": priced.predictor.table_id, "rows": len(priced.predictor.rows)},
-        "predictor_id": priced.predictor_id,
+        "coverage": start.predictor.coverage,
+        "table": {"id": start.predictor.table_id, "rows": len(start.predictor.rows)},
+        "predictor_id": start.predictor_id,
     }
     if output.json:
         output.document(answer)
     else:
-        row = {"device": spec.name, "provenance": priced.predictor.subject.provenance}
+        row = {"device": spec.name, "provenance": start.predictor.subject.provenance}
         if board is not None:
             output.note(f"emulated; a real board: {interval(board)} ms")
         output.table(

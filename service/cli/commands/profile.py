@@ -17,7 +17,7 @@ from nuwa_search.service.cli.progress import Pace, ProgressLine, time_left
 from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
-    from nuwa_search.service.workflow.pricing import Progress
+    from nuwa_search.service.workflow.device_predictor import Progress
 
 INTERRUPTED = 130
 

@@ -1,4 +1,4 @@
-/** Latency of each block: summed from the kernels that were run, or the prices of the latency table. */
+/** Latency of each block: summed from the kernels that were run, or the times of the latency table. */
 
 import { isNumber } from "./figures.js";
 
@@ -42,8 +42,8 @@ export function blockTimes({ latency, measurements, blocks }) {
     const origin = measurement.provenance === "emulated" ? "emulated" : "measured";
     return { blocks: run.blocks, origin, parts: [["stem and head", run.rest_ms]], source: "sums of the kernels that were run" };
   }
-  const priced = latency?.by_block;
-  if (!priced) return null;
-  const parts = [["stem and head", priced.stem_ms], ["overlap", priced.overlap_ms]].filter(([, ms]) => isNumber(ms));
-  return { blocks: priced.blocks, origin: "predicted", parts, source: "prices of the latency table, each branch alone" };
+  const predicted = latency?.by_block;
+  if (!predicted) return null;
+  const parts = [["stem and head", predicted.stem_ms], ["overlap", predicted.overlap_ms]].filter(([, ms]) => isNumber(ms));
+  return { blocks: predicted.blocks, origin: "predicted", parts, source: "times of the latency table, each branch alone" };
 }

@@ -77,7 +77,7 @@ function bodyRow(row, frontIds, onHover) {
     h("td", { class: "number" }, percent(row.top1)),
     h("td", null, splitText(row)),
     h("td", { class: "number" }, plainMs(latencyOf(row))),
-    h("td", null, isNumber(latencyOf(row)) ? originBadge(row) : "not priced"),
+    h("td", null, isNumber(latencyOf(row)) ? originBadge(row) : "no latency"),
     h("td", { class: "number muted" }, row.predicted_interval_ms ? interval(row.predicted_interval_ms).replace(/\s*ms$/u, "") : "–"),
     h("td", { class: "number" }, count(row.params)),
     h("td", { class: "number" }, count(row.macs)),

@@ -106,7 +106,7 @@ function tableMap({ rows }, commands, keep) {
     mlp.length > 0 && [h("h3", null, "MLP branches"), keep(mlpCoverage(mlp)),
       h("p", { class: "small muted" }, companies.size > 1 ? "Filled: measured behind other work (busy). Hollow: alone, waiting for launches." : `All measured ${[...companies].join()}.`)],
     ["busy", "alone"].map((company) => attnMap(attn.filter((row) => row.company === company), company, keep)),
-    attn.length > 0 && h("p", { class: "small muted" }, "A full cell was measured, stronger is slower; prices of empty ones are interpolated."),
+    attn.length > 0 && h("p", { class: "small muted" }, "A full cell was measured, stronger is slower; times of empty ones are interpolated."),
     other > 0 && h("p", { class: "small muted" }, `And ${whole(other)} rows of whole blocks or nets without blocks.`),
   ];
 }

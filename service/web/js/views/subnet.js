@@ -125,7 +125,7 @@ function scoreTable(scores) {
 }
 
 function latencyTable(latencies) {
-  if (!latencies.length) return emptyNote("Priced on no device.", "nuwa predict ARCH --device jetson-nano");
+  if (!latencies.length) return emptyNote("No latency on any device.", "nuwa predict ARCH --device jetson-nano");
   return tableRoom("Latencies", h("table", { class: "table table-lines" },
     h("thead", null, h("tr", null, ["device", "latency, ms", "from", "predicted, ms"].map((name, k) => h("th", { scope: "col", class: k % 2 ? "number" : "" }, name)))),
     h("tbody", null, latencies.map((row) => h("tr", null,

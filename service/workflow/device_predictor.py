@@ -10,8 +10,7 @@ import onnx
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import load_base
-from nuwa_search.core.device import PROTOCOL as PROTOCOL
-from nuwa_search.core.device import Device, DeviceSpec, MeasureProtocol
+from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
@@ -40,7 +39,7 @@ Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
-class PricedDevice:
+class DevicePredictor:
     """A device with the predictor that a job starts from.
 
     Args:
@@ -58,9 +57,9 @@ class PricedDevice:
     relative_sd: float = UNKNOWN_SD
 
 
-def priced_device(
+def find_device_predictor(
     store: Store, spec: DeviceSpec, base: Arch, *, predictor_id: str | None = None, progress: Progress | None = None
-) -> PricedDevice:
+) -> DevicePredictor:
     """Find the predictor of ``spec`` for subnets of ``base``, or profile an emulated device now.
 
     Raises:
@@ -73,10 +72,10 @@ def priced_device(
                 f"latency predictor {predictor_id} is of device {record.device_id}, not of {spec.name}",
                 hint=f"nuwa profile {spec.name}",
             )
-        return _priced_from(record, spec)
+        return _from_record(record, spec)
     for record in store.predictors(spec.device_id):
         if record.content.get("base_arch_id") == base.arch_id:
-            return _priced_from(record, spec)
+            return _from_record(record, spec)
     if spec.kind != "emulated":
         raise NuwaError(
             f"device {spec.name} has no latency predictor for this base yet",
@@ -93,7 +92,7 @@ def run_profile(
     settings: ProfileSettings | None = None,
     protocol: MeasureProtocol = PROTOCOL,
     progress: Progress | None = None,
-) -> PricedDevice:
+) -> DevicePredictor:
     """Measure what the device's table lacks for ``base``, fit, and save the predictor with its report card."""
     store.record_device(spec)
     with opened_device(spec) as device:
@@ -120,19 +119,19 @@ def run_profile(
         report=result.report.to_dict() | {HELDOUT: heldout_json(predictor, result.heldout)},
     )
     store.save_predictor(record)
-    return PricedDevice(spec, predictor, predictor.predictor_id, result, result.relative_sd)
+    return DevicePredictor(spec, predictor, predictor.predictor_id, result, result.relative_sd)
 
 
 def transfer_profile(
     store: Store, spec: DeviceSpec, base: Arch, *, source: DeviceSpec, progress: Progress | None = None
-) -> tuple[PricedDevice, TransferResult]:
+) -> tuple[DevicePredictor, TransferResult]:
     """Scale the predictor of ``source`` to ``spec`` with at most ten measurements, and save it.
 
     Raises:
         NuwaError: If the source has no predictor for this base and is no emulated device.
     """
     store.record_device(spec)
-    known = priced_device(store, source, base, progress=progress)
+    known = find_device_predictor(store, source, base, progress=progress)
     with opened_device(spec) as device:
         result = profile_by_transfer(
             device,
@@ -146,7 +145,7 @@ def transfer_profile(
     return _saved(store, spec, base, result.predictor, report={"transferred_from": source.name}), result
 
 
-def kit_profile(store: Store, spec: DeviceSpec, base: Arch, *, folder: Path) -> tuple[PricedDevice, KitResults]:
+def kit_profile(store: Store, spec: DeviceSpec, base: Arch, *, folder: Path) -> tuple[DevicePredictor, KitResults]:
     """Read what a kit's script measured, keep it, fit, and save the predictor.
 
     Raises:
@@ -168,10 +167,10 @@ def kit_profile(store: Store, spec: DeviceSpec, base: Arch, *, folder: Path) -> 
 
 def _saved(
     store: Store, spec: DeviceSpec, base: Arch, predictor: LatencyPredictor, *, report: dict[str, Any]
-) -> PricedDevice:
+) -> DevicePredictor:
     content = {"base_arch_id": base.arch_id, "predictor": predictor.to_dict()}
     store.save_predictor(PredictorRecord(predictor.predictor_id, spec.device_id, None, content, report))
-    return PricedDevice(spec, predictor, predictor.predictor_id, None)
+    return DevicePredictor(spec, predictor, predictor.predictor_id, None)
 
 
 def exporter_of(spec: DeviceSpec) -> Export:
@@ -194,10 +193,10 @@ def session_of(spec: DeviceSpec, session: int) -> Device:
     return open_device(spec, seed=session + 1)
 
 
-def _priced_from(record: PredictorRecord, spec: DeviceSpec) -> PricedDevice:
+def _from_record(record: PredictorRecord, spec: DeviceSpec) -> DevicePredictor:
     predictor = LatencyPredictor.from_dict(record.content["predictor"])
     relative_sd = float(record.content.get("relative_sd", UNKNOWN_SD))
-    return PricedDevice(spec, predictor, record.predictor_id, None, relative_sd)
+    return DevicePredictor(spec, predictor, record.predictor_id, None, relative_sd)
 
 
 def board_interval(spec: DeviceSpec, arch: Arch, predicted_ms: float) -> list[float] | None:
