@@ -1,12 +1,13 @@
 """The answer of a search: what was asked, what it starts from, and how it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from nuwa_search.core.arch import Arch, dict_from_arch
 from nuwa_search.core.budget import Budget, Verdict
+from nuwa_search.core.class_scores import ClassScores, Metric
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.device import DeviceSpec, Measurement, device_json
 from nuwa_search.deploy.bundle import Bundle
@@ -33,10 +34,22 @@ class TaskPart:
 
 @dataclass(frozen=True)
 class BaseAccuracies:
-    """Fractions on the test split; ``all_classes`` is None where the base lacks the classes."""
+    """Scores on the test split; ``all_classes`` is None where the base lacks the classes."""
 
-    all_classes: float | None
-    restricted: float
+    all_classes: ClassScores | None
+    restricted: ClassScores
+
+    def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Render the accuracies, each with its interval."""
+        whole = self.all_classes
+        return {
+            "top1_all_classes": whole.top1 if whole else None,
+            "top1_restricted": self.restricted.top1,
+            "top1_all_classes_interval": list(whole.top1_interval) if whole else None,
+            "top1_restricted_interval": list(self.restricted.top1_interval),
+            "num_images": self.restricted.num_images,
+            **self.restricted.to_json(class_names),
+        }
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class BasePart:
     measurement: Measurement
     accuracies: BaseAccuracies | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Render the ``base`` part."""
         return {
             "name": self.name,
@@ -65,11 +78,7 @@ class BasePart:
             "latency_ms": self.measurement.latency_ms.median,
             "provenance": self.measurement.provenance,
             "board_interval_ms": _board_interval(self.measurement),
-        } | (
-            {"top1_all_classes": self.accuracies.all_classes, "top1_restricted": self.accuracies.restricted}
-            if self.accuracies
-            else {}
-        )
+        } | (self.accuracies.to_json(class_names) if self.accuracies else {})
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,8 @@ class SubnetPart:
         predicted_latency_ms: By the predictor with all corrections.
         predicted_interval_ms: Lower and upper end.
         measurement: On the device, as shipped.
-        top1_derived: Fraction on the test split before fine-tuning.
-        top1: And as shipped.
+        derived: On the test split before fine-tuning.
+        scores: And as shipped.
     """
 
     arch: Arch
@@ -91,10 +100,10 @@ class SubnetPart:
     predicted_latency_ms: float
     predicted_interval_ms: tuple[float, float]
     measurement: Measurement
-    top1_derived: float
-    top1: float
+    derived: ClassScores
+    scores: ClassScores
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Render the ``subnet`` part."""
         found = self.measurement
         return {
@@ -111,9 +120,13 @@ class SubnetPart:
             "measured_p99_ms": found.latency_ms.p99,
             "measured_peak_memory_mb": found.peak_memory_mb,
             "provenance": found.provenance,
-            "top1_derived": self.top1_derived,
-            "top1": self.top1,
+            "top1_derived": self.derived.top1,
+            "top1": self.scores.top1,
             "split": "test",
+            "top1_derived_interval": list(self.derived.top1_interval),
+            "top1_interval": list(self.scores.top1_interval),
+            "num_images": self.scores.num_images,
+            **self.scores.to_json(class_names),
         }
 
 
@@ -180,7 +193,7 @@ class Fastest:
 
     is_feasible = False
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, class_names: Sequence[str] = ()) -> dict[str, Any]:  # noqa: ARG002 - as the other endings
         """Render what this ending adds."""
         return {"fastest": {"arch_id": self.arch.arch_id, "predicted_latency_ms": self.predicted_latency_ms}}
 
@@ -205,10 +218,10 @@ class Missed:
 
     is_feasible = False
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Render what this ending adds."""
         return {
-            **(self.fastest.to_json() if self.fastest else {}),
+            **(self.fastest.to_json(class_names) if self.fastest else {}),
             "verdict": self.verdict.word,
             "verdict_reason": self.verdict.reason,
             "trials": asdict(self.trials),
@@ -246,13 +259,13 @@ class Delivered:
         """Whether what is shipped keeps the budget."""
         return self.verdict.is_met
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Render what this ending adds."""
         values: dict[str, Any] = {
             "shipped": self.kind,
             "verdict": self.verdict.word,
             "verdict_reason": self.verdict.reason,
-            "subnet": self.subnet.to_json(),
+            "subnet": self.subnet.to_json(class_names),
             "artifacts": self.artifacts.to_json(),
             "trials": asdict(self.trials),
             "repairs": self.repairs,
@@ -276,6 +289,7 @@ class SearchResult:
         task: Images and classes.
         base: What was cut.
         ending: How it ended.
+        metric: By which accuracy head and winner were chosen.
     """
 
     study: str
@@ -287,6 +301,7 @@ class SearchResult:
     task: TaskPart
     base: BasePart
     ending: Fastest | Missed | Delivered
+    metric: Metric = "top1"
 
     def to_json(self) -> dict[str, Any]:
         """Render the document."""
@@ -301,8 +316,9 @@ class SearchResult:
             "predictor_id": self.predictor_id,
             "device": device_json(self.device),
             "task": asdict(self.task) | {"classes": list(self.task.classes)},
-            "base": self.base.to_json(),
-            **self.ending.to_json(),
+            "base": self.base.to_json(self.task.classes),
+            "metric": self.metric,
+            **self.ending.to_json(self.task.classes),
         }
 
 

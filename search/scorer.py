@@ -1,6 +1,6 @@
 """Score a real subnet on the search split: KL to the task teacher, and top1."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -44,6 +44,8 @@ class SubnetScore:
         top1: Share of images whose largest logit is their label.
         num_images: Images seen; fewer than usual when the subnet was given up.
         is_partial: Whether it was given up after the first images.
+        kls: KL of each image, in the scorer's order, so that two subnets can be compared pair by pair; empty where
+            only the mean was kept.
     """
 
     kl: float
@@ -51,6 +53,7 @@ class SubnetScore:
     top1: float
     num_images: int
     is_partial: bool = False
+    kls: tuple[float, ...] = field(default=(), repr=False, compare=False)
 
 
 class Scorer(Protocol):
@@ -110,7 +113,7 @@ class TeacherScorer:
         n = len(logits)
         kls = _kl_rows(self._log_targets[:n], logits)
         top1 = float((logits.argmax(dim=1) == self._labels[:n]).double().mean())
-        return SubnetScore(float(kls.mean()), float(kls[:FIRST_IMAGES].mean()), top1, n)
+        return SubnetScore(float(kls.mean()), float(kls[:FIRST_IMAGES].mean()), top1, n, kls=tuple(kls.tolist()))
 
 
 def spread_evenly(labels: Tensor, num_images: int, *, seed: int) -> Tensor:

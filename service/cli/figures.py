@@ -9,6 +9,13 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
+def share(value: float | None, ends: Sequence[float] | None) -> str:
+    """Render a fraction with its 95 % interval: ``87.6 % (82.9-91.1)``."""
+    if value is None or ends is None:
+        return percent(value)
+    return f"{percent(value)} ({100 * ends[0]:.1f}-{100 * ends[1]:.1f})"
+
+
 def count(value: float) -> str:
     """Render a count with its SI prefix: ``5.38 M``."""
     for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

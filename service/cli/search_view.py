@@ -8,11 +8,14 @@ from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import TrialReport
-from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, percent, predicted
+from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, percent, predicted, share
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.picture import cut_summary, picture
 from nuwa_search.service.cli.progress import Pace, ProgressLine
 from nuwa_search.service.workflow.hooks import Hooks
+
+SAME_SHARE = 5e-4
+"""Accuracies this close print alike."""
 
 
 class SearchWatch:
@@ -106,12 +109,26 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
         )
     all_classes = base["top1_all_classes"]
     rows += [
-        ("top1 (test)", f"{percent(base['top1_restricted'])} restricted head", percent(subnet["top1"])),
+        (
+            "top1 (test)",
+            f"{share(base['top1_restricted'], base.get('top1_restricted_interval'))} restricted head",
+            share(subnet["top1"], subnet.get("top1_interval")),
+        ),
         ("", f"{percent(all_classes)} all classes", f"{percent(subnet['top1_derived'])} before fine-tuning"),
+        *_balanced_row(base, subnet),
         ("parameters", count(base["params"]), count(subnet["params"])),
         ("MACs", count(base["macs"]), count(subnet["macs"])),
     ]
     return [{"figure": name, "base": left, "winner": right} for name, left, right in rows]
+
+
+def _balanced_row(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Balanced accuracy, where it is another figure than top1: the classes then have different numbers of images."""
+    pairs = [(part.get("balanced_accuracy"), part.get("balanced_accuracy_interval")) for part in (base, subnet)]
+    tops = (base["top1_restricted"], subnet["top1"])
+    if all(value is None or abs(value - top) < SAME_SHARE for (value, _), top in zip(pairs, tops, strict=True)):
+        return []
+    return [("balanced", share(*pairs[0]), share(*pairs[1]))]
 
 
 def last_lines(answer: Mapping[str, Any]) -> list[str]:
@@ -125,8 +142,10 @@ def last_lines(answer: Mapping[str, Any]) -> list[str]:
         shipped = " and is shipped, being the more accurate" if answer["shipped"] == "base" else ""
         lines.append(f"the base meets {answer['budget_ms']:g} ms already{shipped}: the budget does not bind")
     lines.append(
-        f"{verdict}: {measured(subnet)} of {answer['budget_ms']:g} ms; top1 {percent(subnet['top1'])} against "
-        f"{percent(base['top1_restricted'])} of the base, on {answer['task']['num_test']} test images"
+        f"{verdict}: {measured(subnet)} of {answer['budget_ms']:g} ms; top1 "
+        f"{share(subnet['top1'], subnet.get('top1_interval'))} against "
+        f"{share(base['top1_restricted'], base.get('top1_restricted_interval'))} of the base, "
+        f"on {answer['task']['num_test']} test images"
     )
     if answer.get("verdict_reason"):
         lines.append(answer["verdict_reason"])

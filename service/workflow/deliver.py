@@ -72,10 +72,10 @@ def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
         label_column=run.request.label_column,
         task_id=task.task_id,
         study=run.claim.study,
-        top1=accuracy.shipped,
-        top1_derived=accuracy.derived,
-        base_top1_restricted=accuracy.restricted,
-        base_top1_all_classes=accuracy.all_classes,
+        top1=accuracy.shipped.top1,
+        top1_derived=accuracy.derived.top1,
+        base_top1_restricted=accuracy.restricted.top1,
+        base_top1_all_classes=accuracy.all_classes.top1 if accuracy.all_classes else None,
         split="test",
         search_split_seen_by_base=task.search_split_seen_by_base,
     )
@@ -90,8 +90,8 @@ def _subnet(settled: Settled, finished: Finished, accuracy: Accuracies) -> Subne
         predicted_latency_ms=promised.predicted_latency_ms,
         predicted_interval_ms=promised.predicted_interval_ms,
         measurement=finished.measurement,
-        top1_derived=accuracy.derived,
-        top1=accuracy.shipped,
+        derived=accuracy.derived,
+        scores=accuracy.shipped,
     )
 
 
@@ -103,7 +103,7 @@ def _record(run: SearchRun, shipment: Shipment, finished: Finished, accuracy: Ac
         finished.proven,
         study=run.claim.study,
         derivation=finished.shipped.derivation,
-        scores={"top1": accuracy.shipped, "top1_derived": accuracy.derived},
+        scores={"top1": accuracy.shipped.top1, "top1_derived": accuracy.derived.top1},
         seed=run.request.seed,
     )
     record_bundle(run.store, bundle.dir, measurement_id=measurement_id)

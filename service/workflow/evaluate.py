@@ -9,11 +9,12 @@ import torch
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.class_names import match_outputs, resolve_classes
+from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.source_name import DEFAULT_BASE
-from nuwa_search.core.tensors import logits_of, split_tensors, top1, topk
+from nuwa_search.core.tensors import logits_of, split_tensors, topk
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.service.workflow.bundle_source import source_of
@@ -88,13 +89,18 @@ def evaluate(
     else:
         wanted = torch.tensor(outputs)[tensors.labels]
     logits = logits_of(network, tensors.images, preprocess)
+    scores = class_scores(logits, wanted)
+    shown = range(len(picked.label_names)) if is_restricted else outputs
     return {
-        "top1": top1(logits, wanted),
+        "top1": scores.top1,
         "top5": topk(logits, wanted),
         "num_images": len(picked),
         "split": name,
         "classes": list(picked.label_names),
         "head": "restricted" if is_restricted else "all",
+        "metric": "top1",
+        "top1_interval": list(scores.top1_interval),
+        **scores.restricted_to(shown).to_json(picked.label_names),
     }
 
 

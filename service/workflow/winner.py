@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.class_scores import ClassScores, Metric, class_scores
 from nuwa_search.core.tensors import logits_of, split_tensors, top1
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.options import DeriveOptions
@@ -32,12 +33,12 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Fractions on the test split, opened once; ``all_classes`` is None where the base lacks the classes."""
+    """Scores on the test split, opened once; ``all_classes`` is None where the base lacks the classes."""
 
-    all_classes: float | None
-    restricted: float
-    derived: float
-    shipped: float
+    all_classes: ClassScores | None
+    restricted: ClassScores
+    derived: ClassScores
+    shipped: ClassScores
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,20 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     base, task = inputs.base, inputs.task
     test = split_tensors(task.test, base.preprocess)
 
-    def score(model: PlainViT) -> float:
-        return top1(logits_of(model, test.images, base.preprocess), test.labels)
+    def score(model: PlainViT) -> ClassScores:
+        return class_scores(logits_of(model, test.images, base.preprocess), test.labels)
 
     all_classes = None
     if task.base_classes is not None:
         logits = logits_of(base.model, test.images, base.preprocess)
-        all_classes = top1(logits, torch.tensor(task.base_classes)[test.labels])
+        all_classes = class_scores(logits, torch.tensor(task.base_classes)[test.labels])
     return Accuracies(all_classes, score(inputs.teacher.model), score(shipped.derived), score(shipped.model))
+
+
+def metric_on(model: PlainViT, inputs: Inputs, metric: Metric) -> float:
+    """Accuracy of ``model`` on the search split by the metric of the search, in FP32."""
+    search = inputs.tensors.search
+    return class_scores(logits_of(model, search.images, inputs.base.preprocess), search.labels).value(metric)
 
 
 def top1_on(model: PlainViT, inputs: Inputs) -> float:

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.budget import Budget
+from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.search.result import (
     Artifacts,
@@ -33,13 +36,15 @@ TRIAL = TrialReport(1, ARCH, "seed", "scored", 4.9, (4.8, 5.0), kl=0.1, top1_sea
 
 HEAD = [
     *("schema", "study", "feasible", "budget_ms", "budget_binds", "budget_statistic", "seed", "predictor_id", "device"),
-    *("task", "base"),
+    *("task", "base", "metric"),
 ]
 SUBNET = [
     *("arch_id", "subnet_id", "arch", "params", "macs", "predicted_latency_ms", "predicted_interval_ms"),
     *("board_interval_ms", "measured_latency_ms", "measured_p95_ms", "measured_p99_ms", "measured_peak_memory_mb"),
-    *("provenance", "top1_derived", "top1", "split"),
+    *("provenance", "top1_derived", "top1", "split", "top1_derived_interval", "top1_interval", "num_images"),
+    *("balanced_accuracy", "balanced_accuracy_interval", "recall", "confusion"),
 ]
+RIGHT = ClassScores(((4, 1), (1, 4)), (True,) * 4 + (False,) + (True,) * 4 + (False,))
 
 
 def result(ending: Fastest | Missed | Delivered, *, accuracies: BaseAccuracies | None = None) -> SearchResult:
@@ -61,7 +66,7 @@ def delivered(*, budget: Budget, front: Path | None = None, has_front: bool = Fa
     return Delivered(
         kind="subnet",
         verdict=budget.check(MEASURED),
-        subnet=SubnetPart(ARCH, "s", 4.9, (4.8, 5.0), MEASURED, 0.7, 0.8),
+        subnet=SubnetPart(ARCH, "s", 4.9, (4.8, 5.0), MEASURED, RIGHT, RIGHT),
         artifacts=Artifacts(here, here / "w", here / "o", None, here / "build.sh", here / "c", front),
         trials=COUNTS,
         repairs=1,
@@ -76,7 +81,7 @@ def document(value: SearchResult) -> dict[str, Any]:
 
 
 def test_a_delivered_subnet_is_the_document_of_the_contract() -> None:
-    answer = document(result(delivered(budget=Budget(5.0)), accuracies=BaseAccuracies(None, 0.9)))
+    answer = document(result(delivered(budget=Budget(5.0)), accuracies=BaseAccuracies(None, RIGHT)))
     assert list(answer) == [
         *HEAD, "shipped", "verdict", "verdict_reason", "subnet", "artifacts", "trials", "repairs", "seconds"
     ]  # fmt: skip
@@ -84,8 +89,13 @@ def test_a_delivered_subnet_is_the_document_of_the_contract() -> None:
     assert list(answer["artifacts"]) == ["dir", "weights", "onnx", "engine", "build", "certificate"]
     assert list(answer["base"]) == [
         *("name", "arch_id", "params", "macs", "latency_ms", "provenance", "board_interval_ms", "top1_all_classes"),
-        "top1_restricted",
+        *("top1_restricted", "top1_all_classes_interval", "top1_restricted_interval", "num_images"),
+        *("balanced_accuracy", "balanced_accuracy_interval", "recall", "confusion"),
     ]
+    assert answer["subnet"]["top1"] == 0.8
+    assert answer["subnet"]["top1_interval"] == pytest.approx([0.490, 0.943], abs=1e-3)  # Wilson, 8 of 10
+    assert answer["subnet"]["recall"] == {"bus": 0.8, "van": 0.8}
+    assert answer["metric"] == "top1"
     assert list(answer["task"]) == [
         *("data", "classes", "num_train", "num_search", "num_test", "search_split_seen_by_base", "head_fitted")
     ]

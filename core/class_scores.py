@@ -1,0 +1,115 @@
+"""How well a classifier does on labelled images: accuracy, recall of each class, confusion, each with its interval."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nuwa_search.core.proportion import wilson_interval
+
+Metric = Literal["top1", "balanced"]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Counts of a classifier's answers.
+
+    Args:
+        confusion: (C, C) images by true class (row) and answer (column).
+        is_right: (N,) whether each image was answered right, in the order of the images.
+        num_by_class: (C,) images of each class; empty where the rows of ``confusion`` count them all.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    is_right: tuple[bool, ...]
+    num_by_class: tuple[int, ...] = ()
+
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        return self.num_by_class or tuple(sum(row) for row in self.confusion)
+
+    @property
+    def num_images(self) -> int:
+        return len(self.is_right)
+
+    @property
+    def top1(self) -> float:
+        """Share of images answered right, a fraction; 0 of no images."""
+        return sum(self.is_right) / self.num_images if self.num_images else 0.0
+
+    @property
+    def top1_interval(self) -> Interval:
+        """95 % interval of ``top1`` (Wilson)."""
+        return wilson_interval(sum(self.is_right), self.num_images)
+
+    @cached_property
+    def recall(self) -> tuple[float | None, ...]:
+        """Share of each class's images answered right; None for a class without images."""
+        return tuple(
+            row[k] / count if count else None
+            for k, (row, count) in enumerate(zip(self.confusion, self._counts, strict=True))
+        )
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall over the classes that have images: every class counts alike, however few its images."""
+        known = [value for value in self.recall if value is not None]
+        return sum(known) / len(known) if known else 0.0
+
+    @property
+    def balanced_interval(self) -> Interval:
+        """95 % interval of ``balanced_accuracy``.
+
+        The classes' Wilson intervals are combined as independent terms of a mean (method of variance estimates
+        recovery; Zou & Donner, *Construction of confidence limits about effect measures*, 2008).
+        """
+        pairs = enumerate(zip(self.confusion, self._counts, strict=True))
+        rows = [(row[k], count) for k, (row, count) in pairs if count]
+        if not rows:
+            return 0.0, 1.0
+        down = up = 0.0
+        for hits, count in rows:
+            low, high = wilson_interval(hits, count)
+            down += (hits / count - low) ** 2
+            up += (high - hits / count) ** 2
+        middle = self.balanced_accuracy
+        return max(0.0, middle - math.sqrt(down) / len(rows)), min(1.0, middle + math.sqrt(up) / len(rows))
+
+    def restricted_to(self, outputs: Sequence[int]) -> "ClassScores":
+        """Return the scores of a few classes by their output; answers outside them count as wrong, in no column."""
+        rows = tuple(tuple(self.confusion[i][j] for j in outputs) for i in outputs)
+        return ClassScores(rows, self.is_right, tuple(sum(self.confusion[i]) for i in outputs))
+
+    def value(self, metric: Metric) -> float:
+        """Read the metric that a search goes by."""
+        return self.balanced_accuracy if metric == "balanced" else self.top1
+
+    def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Render what stands beside a top1: balanced accuracy, recall by class, confusion."""
+        return {
+            "balanced_accuracy": self.balanced_accuracy,
+            "balanced_accuracy_interval": list(self.balanced_interval),
+            "recall": dict(zip(class_names, self.recall, strict=True)),
+            "confusion": {"classes": list(class_names), "counts": [list(row) for row in self.confusion]},
+        }
+
+
+def class_scores(logits: Tensor, labels: Tensor, *, num_classes: int | None = None) -> ClassScores:
+    """Count the answers of a classifier.
+
+    Args:
+        logits: (N, C).
+        labels: (N,) in 0..num_classes-1.
+        num_classes: Rows and columns of the confusion; None for C.
+    """
+    count = logits.shape[1] if num_classes is None else num_classes
+    answers = logits.argmax(dim=1)
+    pairs = torch.bincount(labels * count + answers, minlength=count * count).reshape(count, count)
+    return ClassScores(
+        confusion=tuple(tuple(row) for row in pairs.tolist()), is_right=tuple((answers == labels).tolist())
+    )

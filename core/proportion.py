@@ -1,0 +1,41 @@
+"""The interval of a share that was counted, such as an accuracy."""
+
+import math
+from statistics import NormalDist
+
+from nuwa_search.core.errors import NuwaError
+
+CONFIDENCE = 0.95
+"""Of every interval beside an accuracy."""
+
+
+def wilson_interval(num_hits: int, num: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the interval (low, high) of a share, as fractions in 0..1.
+
+    Wilson's score interval: it holds for shares near 0 and 1 and for few counts, where the usual
+    plus-minus gives a point or leaves the range (Wilson, *Probable inference, the law of succession, and
+    statistical inference*, 1927). Nothing counted gives (0, 1).
+
+    Args:
+        num_hits: Counted hits.
+        num: Of so many.
+        confidence: Share of such intervals that hold the truth.
+
+    Raises:
+        NuwaError: If there are fewer than 0 hits, more than ``num``, or the confidence is not within 0..1.
+    """
+    if not 0 <= num_hits <= num:
+        raise NuwaError(f"a share of {num_hits} in {num} is none")
+    if not 0 < confidence < 1:
+        raise NuwaError(f"a confidence lies between 0 and 1, found {confidence}")
+    if num == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = num_hits / num
+    middle = share + z * z / (2 * num)
+    reach = z * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
+    scale = 1 + z * z / num
+    # At 0 and at 1 the bound is exact, and rounding must not leave it a digit away.
+    low = 0.0 if num_hits == 0 else (middle - reach) / scale
+    high = 1.0 if num_hits == num else (middle + reach) / scale
+    return low, high
