@@ -225,9 +225,12 @@ class SubnetMethods(Database):
     def subnet_ids_of_archs(
         self, arch_ids: Iterable[str], *, base_id: str | None, task_id: str | None
     ) -> dict[str, str]:
-        """Map each ``arch_id`` to the subnet of a base and task that has it; of several the first that was stored."""
+        """Map each ``arch_id`` to the subnet of a base and task that has it; of several the first that was stored.
+
+        Shapes of subnets that kept other blocks are left out: the shape does not say which of them is meant.
+        """
         query = (
-            select(ArchRow.arch_id, SubnetRow.subnet_id)
+            select(ArchRow.arch_id, SubnetRow.subnet_id, SubnetRow.kept_blocks)
             .select_from(SubnetRow)
             .join(ArchRow, ArchRow.pk == SubnetRow.arch_pk)
             .join(BaseNetRow, BaseNetRow.pk == SubnetRow.base_pk)
@@ -236,11 +239,23 @@ class SubnetMethods(Database):
             .order_by(SubnetRow.pk.desc())
         )
         found: dict[str, str] = {}
+        places: dict[str, set[str]] = {}
         with self.read() as connection:
             for chunk in chunks(arch_ids):
-                rows = connection.execute(query.where(ArchRow.arch_id.in_(chunk)))
-                found.update((row.arch_id, row.subnet_id) for row in rows)
-        return found
+                for row in connection.execute(query.where(ArchRow.arch_id.in_(chunk))):
+                    found[row.arch_id] = row.subnet_id
+                    places.setdefault(row.arch_id, set()).add(row.kept_blocks)
+        return {arch_id: subnet_id for arch_id, subnet_id in found.items() if len(places[arch_id]) == 1}
+
+    def subnet_ids_of_trials(self, study: str) -> dict[int, str]:
+        """Map the number of each trial of a study to its subnet, where this study was the first to store it."""
+        query = (
+            select(SubnetRow.trial_number, SubnetRow.subnet_id)
+            .join(SearchRow, SearchRow.pk == SubnetRow.search_pk)
+            .where(SearchRow.study == study, SubnetRow.trial_number.is_not(None))
+        )
+        with self.read() as connection:
+            return {int(row.trial_number or 0): row.subnet_id for row in connection.execute(query)}
 
     def record_predicted_latencies(self, predictions: Iterable[PredictedLatency]) -> None:
         """Store predicted latencies of subnets; the newest prediction of a subnet on a device stands.

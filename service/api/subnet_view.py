@@ -14,6 +14,7 @@ from nuwa_search.service.api.predictions import latency_by_block
 from nuwa_search.service.api.problems import not_found
 from nuwa_search.service.api.roots import is_inside
 from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.service.derive_command import derive_command
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.query import find_subnets
@@ -64,7 +65,10 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
         "lineage": lineage_steps(record, base, task, stored, certificates),
         "certificates": certificates,
         "bundle": bundle,
-        "commands": _commands(record, latencies, certificates, stored["bundle_dir"]),
+        "commands": [
+            *_commands(record, latencies, certificates, stored["bundle_dir"]),
+            *_cut_again(record, store),
+        ],
     }
 
 
@@ -142,6 +146,14 @@ def _certificate(row: JsonDict, settings: ServiceSettings) -> dict[str, Any]:
         "is_missing": path is None or not path.is_file(),
         "certificate": read_certificate(path) if path is not None and is_served else None,
     }
+
+
+def _cut_again(record: SubnetRecord, store: Store) -> list[dict[str, str]]:
+    if record.derivation.get("origin") == "small-model":
+        return []  # it was trained, not cut
+    return [
+        {"what": "cut it again, as it was scored", "command": derive_command(record.subnet_id, db=store.command_url)}
+    ]
 
 
 def _commands(

@@ -17,6 +17,7 @@ from nuwa_search.service.cli.query_view import (
     show_subnets,
 )
 from nuwa_search.service.cli.table_file import Rows
+from nuwa_search.service.derive_command import COLUMN, with_budget_commands, with_derive_commands
 from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.store.store import Store
 
@@ -60,16 +61,18 @@ def ask(kind: str, store: Store, values: Mapping[str, Any]) -> Answer:
         devices = devices_from_text(values["compare"])
         for name in devices:
             _require_known(store, name)
-        rows = find_comparison(store, devices, values)
+        rows = with_derive_commands(find_comparison(store, devices, values), store)
         flat = comparison_rows(rows)
         return Answer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
     if values["device"] is not None:
         _require_known(store, values["device"])
     if kind == "budgets":
-        rows = find_budgets(store, values)
+        rows = with_budget_commands(find_budgets(store, values), store)
         flat = budget_rows(rows)
         return Answer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
     rows = find_rows(kind, store, values)
+    if kind == "subnets":
+        rows = with_derive_commands(rows, store)
     return Answer(kind, rows, rows, list(rows[0]) if rows else EMPTY[kind])
 
 
@@ -93,3 +96,5 @@ def show_answer(answer: Answer, output: Output) -> None:
         output.table(answer.flat, columns=SHOWN.get(answer.kind, answer.names), may_drop=True)
     elif answer.rows or not output.is_terminal:
         output.table(answer.flat, columns=answer.names)
+    if is_for_people and COLUMN in answer.names:
+        output.note("cut one of them again, as it was scored: nuwa derive --subnet ID -o DIR")

@@ -6,6 +6,7 @@ from typing import Any
 from nuwa_search.service.cli.figures import interval, milliseconds, percent
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.picture import bar
+from nuwa_search.service.derive_command import COLUMN as DERIVE_COMMAND
 from nuwa_search.store.budget import latency_of
 from nuwa_search.store.query import COLUMNS
 
@@ -28,7 +29,7 @@ SHOWN = {
     ),
 }
 # What an answer without rows is a table of, where it is known.
-EMPTY = {"subnets": COLUMNS} | SHOWN
+EMPTY = {"subnets": (*COLUMNS, DERIVE_COMMAND)} | SHOWN
 # Budgets on the picture of a curve.
 _NUM_BUDGETS = 12
 _BAR_CELLS = 24
@@ -77,6 +78,7 @@ def _point(row: Row, answer: Mapping[str, Any]) -> Row:
         "extra_top1": row["top1"] - best["top1"] if best else None,
         "subnet_id": row["subnet_id"],
         "arch_id": row["arch_id"],
+        DERIVE_COMMAND: row[DERIVE_COMMAND],
     }
 
 

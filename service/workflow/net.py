@@ -1,9 +1,8 @@
 """An arch id taken as a net: it must stand for one, since a shape forgets which blocks of which base are gone."""
 
-import shlex
-
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.derive_command import derive_command
 from nuwa_search.service.workflow.models import arch_from_text, is_arch_id
 from nuwa_search.store.shapes import NetOfShape, find_nets
 from nuwa_search.store.store import Store
@@ -31,11 +30,6 @@ def placed_arch_from_text(text: str, store: Store, *, base_id: str) -> Arch:
     if nets and nets[0].base_id == base_id:
         return store.load_subnet(nets[0].subnet_id).arch
     return store.load_arch(text)
-
-
-def derive_command(subnet_id: str, *, db: str, folder: str = "DIR") -> str:
-    """Write the command that cuts a stored subnet again."""
-    return shlex.join(["nuwa", "derive", "--subnet", subnet_id, "-o", folder, "--db", db])
 
 
 def _ambiguous(arch_id: str, nets: list[NetOfShape], store: Store) -> NuwaError:

@@ -112,6 +112,7 @@ def test_subnet_tells_everything(client: TestClient, seeded: Seeded, store: Stor
     assert not files["arch.json"]["is_missing"]
     assert files["model.onnx"]["is_missing"]  # certified, and not there
     assert any("nuwa verify" in line["command"] for line in found["commands"])
+    assert any(f"nuwa derive --subnet {found['subnet_id']} -o " in line["command"] for line in found["commands"])
 
 
 def test_bundle_that_is_gone_is_said(client: TestClient, seeded: Seeded) -> None:

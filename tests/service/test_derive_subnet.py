@@ -162,7 +162,7 @@ def test_an_arch_id_of_several_nets_is_refused_with_their_list(
     said = capsys.readouterr().err
     assert "0123456789abcdef" in said
     assert one.subnet_id in said
-    assert f"nuwa derive --subnet {one.subnet_id} -o DIR --db {db}" in said
+    assert f"nuwa derive --subnet {one.subnet_id} -o subnet-{one.subnet_id} --db {db}" in said
     assert not (tmp_path / "two").exists()
 
 

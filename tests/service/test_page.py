@@ -78,6 +78,10 @@ def test_front_shows_points_stars_and_what_the_budget_buys(page: Page, folder: P
     expect(page.locator(".infeasible")).to_be_visible()
     expect(page.get_by_test_id("readout")).to_contain_text(f"{100 * seeded.winner_top1:.1f}\u00a0%")
     expect(page.get_by_test_id("readout")).to_contain_text(f"base: {100 * BASE_TOP1:.1f}\u00a0% on the test split")
+    expect(page.get_by_test_id("readout").locator(".command code")).to_contain_text("nuwa derive --subnet ")
+    rows = page.locator("tr.is-front")
+    assert rows.count() > 0
+    expect(rows.get_by_role("button", name="copy command")).to_have_count(rows.count())
     expect(page.locator(".legend")).to_contain_text("hollow: predicted (emulated)")
     expect(page.locator(".table tbody tr").first.locator("td").nth(1)).to_have_text(re.compile("test"))
 

@@ -14,6 +14,7 @@ from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.query_view import curve_lines
 from nuwa_search.service.cli.terminal import fitting, print_table
+from nuwa_search.service.derive_command import with_budget_commands
 from nuwa_search.store.budget import explain_budget
 from nuwa_search.store.query import COLUMNS
 from nuwa_search.store.records import CertificateRecord
@@ -108,7 +109,8 @@ def test_a_setting_that_says_nothing_about_a_topic_is_no_mistake(
 def test_a_budget_is_explained(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = answer(db, capsys, "--explain-budget", "--device", "jetson-nano", "--max-ms", "3.5")
     with open_store(db) as store:
-        assert found == json.loads(json.dumps(explain_budget(store, device="jetson-nano", max_ms=3.5)))[0]
+        plain = explain_budget(store, device="jetson-nano", max_ms=3.5)
+        assert found == json.loads(json.dumps(with_budget_commands(plain, store)))[0]
     assert ask(db, "--explain-budget", "--device", "jetson-nano", "--max-ms", "3.5", "--csv") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["step"], float(row["latency_ms"])) for row in rows] == [
@@ -167,7 +169,7 @@ def test_files_hold_the_rows_in_every_format(db: str, tmp_path: Path) -> None:
         pd.read_parquet(folder / "rows.parquet"),
     ]
     for frame in frames:
-        assert sorted(frame.columns) == sorted(COLUMNS)
+        assert sorted(frame.columns) == sorted([*COLUMNS, "derive_command"])
         assert frame["subnet_id"].tolist() == frames[0]["subnet_id"].tolist()
     assert frames[3]["predicted_interval_ms"].iloc[0].tolist() == [0.9, 1.1]
 
@@ -191,7 +193,7 @@ def test_a_column_that_comes_twice_is_not_lost(db: str, capsys: pytest.CaptureFi
 def test_no_row_is_still_a_table(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(db, "--device", "jetson-nano", "--max-ms", "0.1", "--csv") == 0
     captured = capsys.readouterr()
-    assert captured.out.strip() == ",".join(COLUMNS)
+    assert captured.out.strip() == ",".join([*COLUMNS, "derive_command"])
     assert captured.err.strip() == "nothing matches"
 
 
@@ -259,3 +261,17 @@ def test_a_terminal_shows_a_head_and_says_so(
     assert ask(db, "--limit", "5") == 0
     assert len(capsys.readouterr().out.strip().splitlines()) == 6
     assert len(answer(db, capsys)) == 8
+
+
+def test_every_point_of_a_front_comes_with_the_command_that_cuts_it_again(
+    db: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(subnet_id: str) -> str:
+        return f"nuwa derive --subnet {subnet_id} -o subnet-{subnet_id} --db {Path(db).absolute()}"
+
+    front = answer(db, capsys, "--pareto")
+    assert front
+    assert [row["derive_command"] for row in front] == [command(row["subnet_id"]) for row in front]
+    for budget in answer(db, capsys, "--explain-budget"):
+        points = [*budget["curve"], *budget["steps_up"], *budget["steps_down"], budget["best"]]
+        assert [row["derive_command"] for row in points] == [command(row["subnet_id"]) for row in points]

@@ -1,5 +1,7 @@
 """What the service asks the database: searches with their jobs, lineages, tasks, tables."""
 
+from dataclasses import replace
+
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.lut_rows import count_lut_rows, find_lut_rows
 from nuwa_search.store.marks import count_subnets, find_base_marks, find_tasks
@@ -96,6 +98,18 @@ def test_tasks_and_subnets_are_counted_per_device(store: Store) -> None:
         [cut(0).arch_id, cut(2).arch_id, "nothing"], base_id=BASE.base_id, task_id=TASK.task_id
     )
     assert ids == {cut(0).arch_id: "subnet-0"}
+    shape = cut(0)  # with another block gone it is another net, and the shape does not say which is meant
+    other = replace(shape, blocks=(shape.blocks[1], shape.blocks[0], *shape.blocks[2:]))
+    store.record_subnets([replace(subnet(0), subnet_id="other", arch=other)])
+    assert store.subnet_ids_of_archs([shape.arch_id], base_id=BASE.base_id, task_id=TASK.task_id) == {}
+
+
+def test_trials_know_their_subnets_by_number(store: Store) -> None:
+    record_basics(store)
+    store.start_search("study", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={})
+    store.record_subnets([subnet(0, study="study"), subnet(1, study="study"), subnet(2)])
+    assert store.subnet_ids_of_trials("study") == {0: "subnet-0", 1: "subnet-1"}
+    assert store.subnet_ids_of_trials("none") == {}
 
 
 def test_marks_of_a_base_come_from_the_newest_search(store: Store) -> None:

@@ -55,14 +55,17 @@ def list_trials(study: StudyName, store: StoreOf, page: LongPageOf) -> dict[str,
     record = need_study(study, store)
     trials, reference = with_hypervolume(store.trials(study))
     part = trials[page.offset : page.offset + page.limit]
-    archs = {str(trial["arch_id"]) for trial in part}
-    subnets = store.subnet_ids_of_archs(archs, base_id=record.base_id, task_id=record.task_id)
+    own = store.subnet_ids_of_trials(study)
+    archs = {str(trial["arch_id"]) for trial in part if trial["number"] not in own}
+    shared = store.subnet_ids_of_archs(archs, base_id=record.base_id, task_id=record.task_id)
     return {
         "schema": "nuwa.trial/1",
         "study": study,
         "budget_ms": record.settings["budget_ms"],
         "reference": reference,
-        "rows": [trial | {"subnet_id": subnets.get(str(trial["arch_id"]))} for trial in part],
+        "rows": [
+            trial | {"subnet_id": own.get(int(trial["number"])) or shared.get(str(trial["arch_id"]))} for trial in part
+        ],
         "count": len(trials),
         "next_offset": page.next_offset(len(trials)),
     }

@@ -17,6 +17,7 @@ from nuwa_search.service.api.context import (
 )
 from nuwa_search.service.api.subnet_view import subnet_document
 from nuwa_search.service.cli.table_file import delimited
+from nuwa_search.service.derive_command import with_budget_commands, with_derive_commands
 from nuwa_search.store.budget import explain_budget
 from nuwa_search.store.marks import find_base_marks, find_tasks
 from nuwa_search.store.query import find_subnets
@@ -55,7 +56,7 @@ def list_subnets(
     )
     end = page.offset + page.limit
     found = find_subnets(store, wanted, pareto=pareto, sort=sort, limit=end + 1)
-    rows = found[page.offset : end]
+    rows = with_derive_commands(found[page.offset : end], store)
     if format == "csv":
         names = list(rows[0]) if rows else ["subnet_id"]
         disposition = {"Content-Disposition": 'attachment; filename="subnets.csv"'}
@@ -96,7 +97,7 @@ def show_budgets(
     measured_only: bool = False,
 ) -> dict[str, Any]:
     """Tell what a budget buys on a device, and what a little more or less would change."""
-    rows = explain_budget(
+    found = explain_budget(
         store,
         device=device,
         max_ms=max_ms,
@@ -104,4 +105,5 @@ def show_budgets(
         base=base,
         measured_only=measured_only,
     )
+    rows = with_budget_commands(found, store)
     return {"schema": "nuwa.budget/1", "rows": rows, "count": len(rows)}

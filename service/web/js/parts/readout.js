@@ -5,6 +5,7 @@ import { count, interval, isNumber, milliseconds, percent, points, shortId, whol
 import { bestUnder, latencyOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { originBadge } from "./badges.js";
+import { commandLine } from "./notes.js";
 
 const STEP = 0.1;
 
@@ -61,6 +62,7 @@ function bestPart(best, references, onHover) {
       `${(latencyOf(base) / latencyOf(best)).toFixed(1)} times the latency`,
     ),
     h("div", null, subnetLink(best, onHover, `subnet ${shortId(best.subnet_id)}`)),
+    best.derive_command && commandLine(best.derive_command, "cut it again, as it was scored"),
   ];
 }
 

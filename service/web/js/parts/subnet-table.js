@@ -1,5 +1,6 @@
 /** The table of subnets: the rows of `nuwa query`, sortable, linked with the chart. */
 
+import { copyButton } from "../core/copy.js";
 import { h, show } from "../core/dom.js";
 import { count, interval, isNumber, percent, plainMs, shortId, whole } from "../core/figures.js";
 import { latencyOf } from "../core/latency.js";
@@ -83,7 +84,8 @@ function bodyRow(row, frontIds, onHover) {
     h("td", { class: "number" }, count(row.macs)),
     h("td", null, row.study ? h("a", { href: routeTo(["searches", row.study]) }, row.study) : "–",
       isNumber(row.trial_number) && h("span", { class: "muted" }, ` #${row.trial_number}`)),
-    h("td", null, row.bundle_dir ? (row.bundle_is_missing ? h("span", { class: "bad" }, "missing") : "yes") : "–"),
+    h("td", null, row.bundle_dir ? (row.bundle_is_missing ? h("span", { class: "bad" }, "missing") : "yes") : "–",
+      isOnFront && row.derive_command && [" ", copyButton("copy command", () => row.derive_command)]),
   );
 }
 
