@@ -99,6 +99,30 @@ class ClassScores:
         }
 
 
+KEPT_SHARE = 0.95
+"""Share of the images answered right that a threshold for "none of these" lets through."""
+
+
+def none_threshold(logits: Tensor, labels: Tensor) -> float | None:
+    """Return the probability of the likeliest class below which an answer is better given as "none of these".
+
+    It is the largest that keeps ``KEPT_SHARE`` of the images answered right: the usual maximum-softmax baseline
+    (Hendrycks & Gimpel, arXiv 1610.02136). How many strange images it stops is not known without such images.
+
+    Args:
+        logits: (N, C) of images that no weight was trained on.
+        labels: (N,).
+
+    Returns:
+        A probability, or None where nothing was answered right.
+    """
+    likeliest, answers = logits.double().softmax(dim=1).max(dim=1)
+    right = likeliest[answers == labels].sort().values
+    if not len(right):
+        return None
+    return float(right[int((1 - KEPT_SHARE) * len(right))])
+
+
 def class_scores(logits: Tensor, labels: Tensor, *, num_classes: int | None = None) -> ClassScores:
     """Count the answers of a classifier.
 

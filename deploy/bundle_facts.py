@@ -55,6 +55,8 @@ class BundleFacts:
         base_top1_all_classes: Of the base with all its classes; None where it lacks some.
         split: Of the accuracies above.
         search_split_seen_by_base: Whether the base was trained on the search images; None where that is not known.
+        none_below: Probability of the likeliest label below which an image is none of the labels; calibrated on the
+            search split.
         subnet_id: Identity of arch, base, task and derivation; kept here while there is no certificate.
         derivation: Settings of the derivation, where no search chose them.
         kl_to_teacher_derived: Nats on the search split before fine-tuning.
@@ -78,6 +80,7 @@ class BundleFacts:
     base_top1_all_classes: float | None = None
     split: str | None = None
     search_split_seen_by_base: bool | None = None
+    none_below: float | None = None
     subnet_id: str | None = None
     derivation: Mapping[str, object] | None = None
     kl_to_teacher_derived: float | None = None

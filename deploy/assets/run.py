@@ -61,6 +61,7 @@ def main() -> int:
         return 2
     labels = (HERE / "labels.txt").read_text(encoding="utf-8").split("\n")
     preprocess = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
+    none_below = none_threshold()
     model = load_model(args)
     results = []
     batch = model.shape[0]
@@ -74,7 +75,7 @@ def main() -> int:
             return 2
         logits, latencies_ms = timed_run(model, given, args.repeat, is_first=start == 0)
         for k, path in enumerate(part):
-            answer = describe(logits[k], labels, args.top)
+            answer = describe(logits[k], labels, args.top, none_below)
             timing = {"preprocess_ms": preprocess_ms / len(part), "latency_ms": statistics.median(latencies_ms)}
             results.append(dict({"image": str(path)}, **answer, **timing))
     report(results, model, args)
@@ -246,13 +247,30 @@ def timed_run(
     return logits, latencies_ms
 
 
-def describe(logits: "np.ndarray[Any, Any]", labels: "list[str]", top: int) -> "dict[str, Any]":
-    """Name the most probable labels of one image."""
+def none_threshold() -> "float | None":
+    """Read the probability below which an image is none of the labels; None where none was calibrated."""
+    path = HERE / "certificate.json"
+    if not path.exists():
+        return None
+    value = json.loads(path.read_text(encoding="utf-8")).get("facts", {}).get("none_below")
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def describe(
+    logits: "np.ndarray[Any, Any]", labels: "list[str]", top: int, none_below: "float | None"
+) -> "dict[str, Any]":
+    """Name the most probable labels of one image, and say whether it looks like none of them."""
     shifted = np.exp(logits.astype(np.float64) - logits.max())
     probabilities = shifted / shifted.sum()
     order = np.argsort(-probabilities)[:top]
     ranked = [{"label": labels[i], "probability": float(probabilities[i])} for i in order]
-    return {"label": ranked[0]["label"], "probability": ranked[0]["probability"], "top": ranked}
+    is_none = None if none_below is None else ranked[0]["probability"] < none_below
+    return {
+        "label": ranked[0]["label"],
+        "probability": ranked[0]["probability"],
+        "is_none_of_these": is_none,
+        "top": ranked,
+    }
 
 
 def report(results: "list[dict[str, Any]]", model: Any, args: argparse.Namespace) -> None:
@@ -272,7 +290,8 @@ def report(results: "list[dict[str, Any]]", model: Any, args: argparse.Namespace
         return
     for r in results:
         ranked = ", ".join("{} {:.1f} %".format(t["label"], 100 * t["probability"]) for t in r["top"])
-        sys.stdout.write("{}: {}\n".format(r["image"], ranked))
+        strange = "none of these? " if r["is_none_of_these"] else ""
+        sys.stdout.write("{}: {}{}\n".format(r["image"], strange, ranked))
     sys.stdout.write(
         f"{latency_ms:.2f} ms per batch of {model.shape[0]} measured on {model.runtime},"
         f" preprocessing {preprocess_ms:.2f} ms per image\n"

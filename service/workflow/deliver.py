@@ -78,6 +78,7 @@ def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
         base_top1_all_classes=accuracy.all_classes.top1 if accuracy.all_classes else None,
         split="test",
         search_split_seen_by_base=task.search_split_seen_by_base,
+        none_below=accuracy.none_below,
     )
 
 

@@ -191,4 +191,5 @@ def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: F
         finetunes=(*facts.finetunes, done),
         budget=certified_budget(bundle),
         int8=None,  # of the graph that goes
+        none_below=None,  # of the probabilities that go
     )

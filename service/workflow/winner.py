@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.class_scores import ClassScores, Metric, class_scores
+from nuwa_search.core.class_scores import ClassScores, Metric, class_scores, none_threshold
 from nuwa_search.core.tensors import logits_of, split_tensors, top1
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.options import DeriveOptions
@@ -33,12 +33,21 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Scores on the test split, opened once; ``all_classes`` is None where the base lacks the classes."""
+    """Scores on the test split, opened once.
+
+    Args:
+        all_classes: Of the base with its whole head; None where it lacks the classes.
+        restricted: Of the base with the task's head.
+        derived: Of what is shipped, before fine-tuning.
+        shipped: And after.
+        none_below: Probability below which an answer is none of the classes, from the search split.
+    """
 
     all_classes: ClassScores | None
     restricted: ClassScores
     derived: ClassScores
     shipped: ClassScores
+    none_below: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,14 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     if task.base_classes is not None:
         logits = logits_of(base.model, test.images, base.preprocess)
         all_classes = class_scores(logits, torch.tensor(task.base_classes)[test.labels])
-    return Accuracies(all_classes, score(inputs.teacher.model), score(shipped.derived), score(shipped.model))
+    search = inputs.tensors.search
+    return Accuracies(
+        all_classes=all_classes,
+        restricted=score(inputs.teacher.model),
+        derived=score(shipped.derived),
+        shipped=score(shipped.model),
+        none_below=none_threshold(logits_of(shipped.model, search.images, base.preprocess), search.labels),
+    )
 
 
 def metric_on(model: PlainViT, inputs: Inputs, metric: Metric) -> float:

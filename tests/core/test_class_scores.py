@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nuwa_search.core.class_scores import class_scores
+from nuwa_search.core.class_scores import class_scores, none_threshold
 from nuwa_search.core.paired import bootstrap_interval, is_equal
 
 
@@ -64,6 +64,18 @@ def test_one_image_apart_is_equal_and_a_real_difference_is_not():
     noisy = kl + rng.normal(0, 0.5, 256)
     noisy += kl.mean() * 1.2 - noisy.mean()  # 20 % worse, and lost in the noise: not shown to be equal
     assert not is_equal(kl, noisy)
+
+
+def test_a_threshold_keeps_19_of_20_right_answers_and_asks_no_wrong_one():
+    likeliest = torch.linspace(0.51, 0.99, 100)
+    logits = torch.stack([likeliest.logit(), torch.zeros(100)], dim=1)
+    labels = torch.zeros(100, dtype=torch.long)
+    labels[::2] = 1  # every other answer is wrong, and says nothing about where right ones lie
+    threshold = none_threshold(logits, labels)
+    right = likeliest[1::2].double()
+    assert threshold == pytest.approx(float(right.sort().values[2]), abs=1e-6)
+    assert (right >= threshold - 1e-6).double().mean() >= 0.95
+    assert none_threshold(logits, torch.ones(100, dtype=torch.long)) is None
 
 
 def test_the_bootstrap_agrees_with_the_normal_interval_where_that_holds():

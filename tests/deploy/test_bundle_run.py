@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions, requires
@@ -65,6 +66,25 @@ def test_text_for_people(bundle: Bundle) -> None:
     assert "van.png: " in second
     assert "ms per batch of 1 measured on onnxruntime" in last
     assert "preprocessing" in last
+
+
+@pytest.mark.parametrize(("threshold", "is_none"), [(0.0, False), (1.01, True), (None, None)])
+def test_an_image_below_the_threshold_is_none_of_the_labels(
+    bundle: Bundle, tmp_path: Path, threshold: float | None, is_none: bool | None
+) -> None:
+    folder = tmp_path / "b"
+    shutil.copytree(bundle.dir, folder)
+    certificate = json.loads((folder / "certificate.json").read_text())
+    certificate["facts"]["none_below"] = threshold
+    (folder / "certificate.json").write_text(json.dumps(certificate))
+    for more in (["--json"], []):
+        line = [sys.executable, str(folder / "run.py"), str(folder / "samples"), *more]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        if more:
+            assert {image["is_none_of_these"] for image in json.loads(done.stdout)["images"]} == {is_none}
+        else:
+            assert ("none of these?" in done.stdout) is bool(is_none)
 
 
 def test_wrong_use_ends_with_2(bundle: Bundle, tmp_path: Path) -> None:
