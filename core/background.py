@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Background(ABC):
+class BackgroundTask(ABC):
     """Starts ``_run`` in a thread on entering and waits for its end on leaving.
 
     Args:

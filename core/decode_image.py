@@ -39,7 +39,7 @@ class Decoded:
 def decode_image(data: bytes, *, is_first_pipeline: bool = False) -> Decoded:
     """Decode an image file to upright RGB.
 
-    Of 16-bit grey the high byte is taken, as Pillow takes it of 16-bit colour. ``deploy/assets/run.py`` does the
+    Of 16-bit grey the high byte is taken, as Pillow takes it of 16-bit colour. The program in a bundle does the
     same with Pillow of Python 3.6.
 
     Args:

@@ -70,7 +70,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Ranking:
     """Who won, with every result on the way.
 
     Args:
@@ -144,7 +144,7 @@ def judge(
     seconds: float | None = None,
     rivals: Sequence[Candidate] = (),
     on_judgement: Callable[[Judgement], None] | None = None,
-) -> Verdict:
+) -> Ranking:
     """Let candidates compete; rivals meet the winner in the last rung, at equal steps.
 
     Args:
@@ -183,4 +183,4 @@ def judge(
         ranked.sort(key=lambda pair: pair[1].merit, reverse=True)  # stable: the better KL wins a tie
         field = [candidate for candidate, _ in ranked]
     winner, tuned = ranked[0]
-    return Verdict(winner, tuned, tuple(judgements), rungs, time.perf_counter() - start)
+    return Ranking(winner, tuned, tuple(judgements), rungs, time.perf_counter() - start)

@@ -2,7 +2,7 @@
 
 import logging
 
-from nuwa_search.core.background import Background
+from nuwa_search.core.background import BackgroundTask
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.owners import HEARTBEAT_S
 from nuwa_search.store.records import Claim
@@ -11,7 +11,7 @@ from nuwa_search.store.searches import SearchMethods
 logger = logging.getLogger(__name__)
 
 
-class Heartbeat(Background):
+class Heartbeat(BackgroundTask):
     """Beat from a thread of its own for as long as the ``with`` block lasts.
 
     ``is_lost`` turns True when another process has taken the study over; the owner then has to stop.

@@ -79,3 +79,13 @@ def _loads(node: ast.AST, package: str) -> bool:
             first = node.args[0] if node.args else None
             return isinstance(first, ast.Constant) and str(first.value).split(".")[0] == package
     return False
+
+
+def test_a_class_name_has_one_meaning():
+    homes: dict[str, list[str]] = {}
+    for layer in LAYERS:
+        for path in (ROOT / layer).rglob("*.py"):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

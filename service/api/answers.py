@@ -125,7 +125,7 @@ class JobAnswer(Answer):
     can_resume: bool
 
 
-class EventRow(BaseModel):
+class ListedEvent(BaseModel):
     """One event."""
 
     number: int
@@ -138,7 +138,7 @@ class EventRow(BaseModel):
 class EventRows(Answer):
     """Events, oldest first; ``next_after`` goes on behind the last."""
 
-    rows: list[EventRow]
+    rows: list[ListedEvent]
     count: int
     next_after: int
 

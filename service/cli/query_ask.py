@@ -23,7 +23,7 @@ from nuwa_search.store.store import Store
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryAnswer:
     """What was found.
 
     Args:
@@ -46,7 +46,7 @@ class Answer:
         return {"schema": "nuwa.query/1", "rows": [dict(row) for row in self.rows], "count": len(self.rows)}
 
 
-def ask(kind: str, store: Store, values: Mapping[str, Any]) -> Answer:
+def ask(kind: str, store: Store, values: Mapping[str, Any]) -> QueryAnswer:
     """Ask the database.
 
     Args:
@@ -56,24 +56,24 @@ def ask(kind: str, store: Store, values: Mapping[str, Any]) -> Answer:
     """
     if kind == "SQL":
         found, names, is_truncated = find_by_sql(store, values["sql"], values["limit"])
-        return Answer(kind, found, found, names, is_truncated)
+        return QueryAnswer(kind, found, found, names, is_truncated)
     if kind == "comparisons":
         devices = devices_from_text(values["compare"])
         for name in devices:
             _require_known(store, name)
         rows = with_derive_commands(find_comparison(store, devices, values), store)
         flat = comparison_rows(rows)
-        return Answer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
+        return QueryAnswer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
     if values["device"] is not None:
         _require_known(store, values["device"])
     if kind == "budgets":
         rows = with_budget_commands(find_budgets(store, values), store)
         flat = budget_rows(rows)
-        return Answer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
+        return QueryAnswer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
     rows = find_rows(kind, store, values)
     if kind == "subnets":
         rows = with_derive_commands(rows, store)
-    return Answer(kind, rows, rows, list(rows[0]) if rows else EMPTY[kind])
+    return QueryAnswer(kind, rows, rows, list(rows[0]) if rows else EMPTY[kind])
 
 
 def _require_known(store: Store, name: str) -> None:
@@ -83,7 +83,7 @@ def _require_known(store: Store, name: str) -> None:
         find_device(name, store)
 
 
-def show_answer(answer: Answer, output: Output) -> None:
+def show_answer(answer: QueryAnswer, output: Output) -> None:
     """Print an answer as tables for people, or as rows."""
     is_for_people = output.is_terminal and not output.csv and answer.rows
     if is_for_people and answer.kind == "subnets":

@@ -7,7 +7,7 @@ import sys
 import time
 from types import TracebackType
 
-from nuwa_search.core.background import Background
+from nuwa_search.core.background import BackgroundTask
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ STOP_S = 20.0
 _START = "import sys; from nuwa_search.service.cli.main import main; main(sys.argv[1:])"
 
 
-class WorkerPool(Background):
+class WorkerPool(BackgroundTask):
     """Keeps some worker processes alive for the length of a ``with`` block.
 
     Args:

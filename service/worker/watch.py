@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Literal
 
-from nuwa_search.core.background import Background
+from nuwa_search.core.background import BackgroundTask
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.owners import HEARTBEAT_S
 from nuwa_search.store.records import JobClaim
@@ -24,7 +24,7 @@ saving a checkpoint takes less, and a transaction waits for others no longer."""
 Reason = Literal["", "cancelled", "lost", "stopped"]
 
 
-class JobWatch(Background):
+class JobWatch(BackgroundTask):
     """Keeps a claim alive while the main thread works, and raises KeyboardInterrupt there when it has to stop.
 
     ``reason`` says why: ``cancelled`` by somebody, ``lost`` to another worker, or ``stopped`` with this process.

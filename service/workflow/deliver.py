@@ -18,14 +18,16 @@ from nuwa_search.search.result import (
 from nuwa_search.service.workflow.explain import picture_of
 from nuwa_search.service.workflow.records import record_bundle, record_shipment
 from nuwa_search.service.workflow.search_run import SearchRun
-from nuwa_search.service.workflow.settle import Finished, Settled, shipment_of
+from nuwa_search.service.workflow.settle import FinishedWinner, Settled, shipment_of
 from nuwa_search.service.workflow.ship import Shipment, write, write_unexported
 from nuwa_search.service.workflow.survey import Survey
 from nuwa_search.service.workflow.winner import Accuracies, test_accuracies
 from nuwa_search.store.records import PredictedLatency
 
 
-def deliver(run: SearchRun, survey: Survey, settled: Settled, finished: Finished) -> tuple[Delivered, BaseAccuracies]:
+def deliver(
+    run: SearchRun, survey: Survey, settled: Settled, finished: FinishedWinner
+) -> tuple[Delivered, BaseAccuracies]:
     """Open the test split, write the bundle, and record both.
 
     Returns:
@@ -56,7 +58,7 @@ def deliver(run: SearchRun, survey: Survey, settled: Settled, finished: Finished
     return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted)
 
 
-def _write(run: SearchRun, shipment: Shipment, finished: Finished, budget: Budget) -> Bundle:
+def _write(run: SearchRun, shipment: Shipment, finished: FinishedWinner, budget: Budget) -> Bundle:
     folder = Path(run.request.bundle_dir)
     if not run.request.deploy:
         return write_unexported(folder, shipment)
@@ -82,7 +84,7 @@ def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
     )
 
 
-def _subnet(settled: Settled, finished: Finished, accuracy: Accuracies) -> SubnetPart:
+def _subnet(settled: Settled, finished: FinishedWinner, accuracy: Accuracies) -> SubnetPart:
     shipped = finished.shipped
     promised = settled.repaired.attempts[-1]
     return SubnetPart(
@@ -96,7 +98,7 @@ def _subnet(settled: Settled, finished: Finished, accuracy: Accuracies) -> Subne
     )
 
 
-def _record(run: SearchRun, shipment: Shipment, finished: Finished, accuracy: Accuracies, bundle: Bundle) -> None:
+def _record(run: SearchRun, shipment: Shipment, finished: FinishedWinner, accuracy: Accuracies, bundle: Bundle) -> None:
     measurement_id = record_shipment(
         run.store,
         run.inputs,

@@ -22,7 +22,7 @@ from nuwa_search.service.workflow.winner import OPTIONS, Shipped
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedWinner:
     """What would be shipped, with its proofs."""
 
     shipped: Shipped
@@ -48,7 +48,7 @@ class Settled:
         library: Single replacements that led to it.
     """
 
-    repaired: Repaired[Winner, Finished, LatencyPredictor]
+    repaired: Repaired[Winner, FinishedWinner, LatencyPredictor]
     study: StudyResult
     space: SearchSpace
     library: Library
@@ -68,7 +68,7 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
         run.hooks.trial(trial)
 
     rounds = StudyRounds(finder, on_trial=on_trial)
-    finished: list[Finished] = []
+    finished: list[FinishedWinner] = []
 
     def search(promises: Promises[LatencyPredictor]) -> Winner | None:
         with run.clock.phase("search"):
@@ -83,13 +83,13 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
         _say_found(run, winner, measurement)
         return measurement
 
-    def finish(winner: Winner, _: Promises[LatencyPredictor]) -> Finished:
+    def finish(winner: Winner, _: Promises[LatencyPredictor]) -> FinishedWinner:
         with run.clock.phase("finetune"):
             # the small alternative takes part once: it does not change with what a miss corrects
             shipped = choose_shipped(winner, finder, cache_dir=run.cache_dir, has_small_model=not finished)
         with run.clock.phase("deploy"):
             proven = prove(shipment_of(run, shipped), device=finder.device, search=run.inputs.tensors.search)
-        finished.append(Finished(shipped, proven))
+        finished.append(FinishedWinner(shipped, proven))
         return finished[-1]
 
     repaired = search_and_repair(
