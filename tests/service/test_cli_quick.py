@@ -183,3 +183,26 @@ def test_completion_loads_nothing(prog: str, tmp_path: Path) -> None:
     for answer, (_, _, wanted) in zip(run_lines(lines, COMPUTES | SERVES, tmp_path), asked, strict=True):
         assert answer["code"] == 0, answer
         assert f"plain,{wanted}" in str(answer["out"]).splitlines(), answer
+
+
+def cpu_seconds(*args: str) -> float:
+    """Processor time of one command, which a busy machine stretches less than its wall clock."""
+    before = os.times()
+    code = "from nuwa_search.service.cli.main import main; main()"
+    subprocess.run([sys.executable, "-c", code, *args], check=True, capture_output=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def test_help_of_every_verb_takes_at_most_thrice_that_of_the_program() -> None:
+    program = min(cpu_seconds("--help") for _ in range(5))
+    slow = {}
+    for verb in COMMANDS:
+        ratio = 9.0
+        for _ in range(5):  # the quickest of a few: what else runs here must not decide
+            ratio = min(ratio, cpu_seconds(verb, "--help") / program)
+            if ratio <= 3:
+                break
+        else:
+            slow[verb] = round(ratio, 1)
+    assert slow == {}
