@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
+from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.device import LatencyStats, Measurement, Provenance
 from nuwa_search.core.errors import NuwaError
 
-BudgetStatistic = Literal["median", "p95", "p99"]
-BUDGET_STATISTICS: tuple[BudgetStatistic, ...] = get_args(BudgetStatistic)
 Limit = Literal["latency", "memory"]
 
 MARGIN_SDS = 2.0

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, cast
 
 from nuwa_search.core import checked
-from nuwa_search.core.budget import BUDGET_STATISTICS, Budget, BudgetStatistic
+from nuwa_search.core.budget import Budget
+from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.quantise.facts import Int8Facts, dict_from_int8_facts

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from nuwa_search.core.budget import BUDGET_STATISTICS, BudgetStatistic
+from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.search.option import Option, options_of
-from nuwa_search.search.trials import SAMPLERS
+from nuwa_search.search.samplers import SAMPLERS
 
 MAX_SEED = 2**31 - 1
 """Of clients: what every generator of random numbers takes."""

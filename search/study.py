@@ -25,9 +25,10 @@ from nuwa_search.core.arch import dict_from_arch
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.interrupts import interrupt_deferred
 from nuwa_search.core.suggest import unknown_name
+from nuwa_search.search.samplers import SAMPLERS
 from nuwa_search.search.scorer import FIRST_IMAGES
 from nuwa_search.search.space import SearchSpace
-from nuwa_search.search.trials import SAMPLERS, StoredTrial, StudyConfig, TrialReport
+from nuwa_search.search.trials import StoredTrial, StudyConfig, TrialReport
 from nuwa_search.store.failures import DATABASE_ERRORS, is_already_made
 
 IDENTITY_ATTR = "nuwa.identity"

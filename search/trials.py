@@ -12,8 +12,6 @@ StopReason = Literal["trials", "time", "asked", "exhausted"]
 EVALUATED: tuple[TrialState, ...] = ("scored", "pruned")
 """States of proposals that images were spent on."""
 
-SAMPLERS = ("auto", "tpe", "nsga2", "nsga3", "random", "gp")
-
 
 @dataclass(frozen=True)
 class StudyConfig:

@@ -2,10 +2,10 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.installed import installed_version
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -18,16 +18,12 @@ def host_spec(*, name: str = "host", threads: int = 1, affinity: tuple[int, ...]
         threads: Threads inside one operator.
         affinity: Cores the process is bound to while measuring; empty for as it is.
     """
-    try:
-        runtime_version = version("onnxruntime")
-    except PackageNotFoundError:
-        runtime_version = ""
     cores = ",".join(str(c) for c in affinity) or "any"
     return DeviceSpec(
         name=name,
         kind="host",
         runtime="onnxruntime",
-        runtime_version=runtime_version,
+        runtime_version=installed_version("onnxruntime") or "",
         precision="fp32",
         opset=17,  # the first with LayerNormalization, which ONNX Runtime fuses and times as one kernel
         options=(("affinity", cores), ("cpu", cpu_model()), ("threads", str(threads))),

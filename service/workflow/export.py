@@ -8,7 +8,8 @@ from typing import Any
 import onnx
 from torch import Tensor
 
-from nuwa_search.core.budget import Budget, BudgetStatistic
+from nuwa_search.core.budget import Budget
+from nuwa_search.core.budget_statistic import BudgetStatistic
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import Bundle, read_bundle

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -187,11 +188,11 @@ def test_completion_loads_nothing(prog: str, tmp_path: Path) -> None:
 
 def cpu_seconds(*args: str) -> float:
     """Processor time of one command, which a busy machine stretches less than its wall clock."""
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     code = "from nuwa_search.service.cli.main import main; main()"
     subprocess.run([sys.executable, "-c", code, *args], check=True, capture_output=True)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_help_of_every_verb_takes_at_most_thrice_that_of_the_program() -> None:

@@ -2,11 +2,11 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
 
+from nuwa_search.core.installed import installed_version
 from nuwa_search.core.settings import default_cache_dir, default_db_url, user_config_path, without_secret
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.flags import with_flags
@@ -36,7 +36,7 @@ def command(**values: Any) -> None:
         {"name": "python", "value": platform.python_version()},
         {"name": "platform", "value": platform.platform()},
         {"name": "cpus", "value": str(os.cpu_count())},
-        *({"name": name, "value": _version(name)} for name in PACKAGES),
+        *({"name": name, "value": installed_version(name) or "not installed"} for name in PACKAGES),
         {"name": "database", "value": without_secret(values["db"] or default_db_url())},
         {"name": "cache", "value": values["cache_dir"] or str(default_cache_dir())},
         {"name": "settings", "value": str(user_config_path())},
@@ -45,10 +45,3 @@ def command(**values: Any) -> None:
         output.document({"schema": "nuwa.env/1"} | {row["name"]: row["value"] for row in rows})
     else:
         output.table(rows)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
