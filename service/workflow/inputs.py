@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.search.request import SearchRequest
@@ -32,19 +33,40 @@ class Inputs:
     device: DeviceSpec
 
 
-def open_inputs(request: SearchRequest, store: Store) -> Inputs:
+def open_inputs(request: SearchRequest, store: Store, *, begun: TaskRecord | None = None) -> Inputs:
     """Open the base, the images and the device that a request names.
+
+    Args:
+        request: What is wanted.
+        store: The database.
+        begun: Task that a study began with: images are divided and made as they were then, so that what it scored
+            and what it will score can be compared. None divides and makes them as this version does.
 
     Raises:
         NuwaError: If a name is unknown or a file is missing or corrupt.
     """
     device = find_device(request.device, store)
     base = load_base(request.base)
+    split_rule = SPLIT_RULE
+    if begun is not None:
+        base = base.with_pipeline(begun.pipeline)
+        split_rule = int(begun.source.get("split_rule", FIRST_SPLIT_RULE))
     task = open_task(
-        base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed
+        base,
+        data=request.data,
+        label_column=request.label_column,
+        classes=request.classes,
+        seed=request.seed,
+        split_rule=split_rule,
     )
     tensors = task_tensors(task, base.preprocess)
     return Inputs(base, task, tensors, task_base(base, task, tensors), device)
+
+
+def task_begun_with(study: str, store: Store) -> TaskRecord | None:
+    """Read the task that a study began with; None where there is no such study yet."""
+    record = store.search(study)
+    return store.load_task(record.task_id) if record is not None and record.task_id is not None else None
 
 
 def record_inputs(inputs: Inputs, store: Store, *, label_column: str | None, seed: int) -> None:

@@ -21,7 +21,7 @@ from nuwa_search.service.workflow.event_log import log_of_search
 from nuwa_search.service.workflow.explain import explanation_of
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.hooks import Hooks
-from nuwa_search.service.workflow.inputs import Inputs, open_inputs, record_inputs
+from nuwa_search.service.workflow.inputs import Inputs, open_inputs, record_inputs, task_begun_with
 from nuwa_search.service.workflow.records import optuna_url
 from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.settle import settle
@@ -69,7 +69,7 @@ def run_search(
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
     check_bundle_dir(Path(request.bundle_dir), study=study)
-    inputs = open_inputs(request, store)
+    inputs = open_inputs(request, store, begun=task_begun_with(study, store) if resume else None)
     record_inputs(inputs, store, label_column=request.label_column, seed=request.seed)
     claim = store.start_search(
         study,

@@ -113,7 +113,14 @@ def pretrain_config(*, steps: int, num_train: int, seed: int) -> FinetuneConfig:
 
 def _all_classes(request: SearchRequest, inputs: Inputs) -> Task:
     """Open the data with all of its classes, without what this task is scored and tested on."""
-    task = open_task(inputs.base, data=request.data, label_column=request.label_column, classes=None, seed=request.seed)
+    task = open_task(
+        inputs.base,
+        data=request.data,
+        label_column=request.label_column,
+        classes=None,
+        seed=request.seed,
+        split_rule=inputs.task.split_rule,
+    )
     hidden = {*inputs.task.search.hashes, *inputs.task.test.hashes}
     kept = np.flatnonzero([h not in hidden for h in task.train.hashes])
     few = np.random.default_rng(request.seed).permutation(len(task.search))[:WATCH_IMAGES]

@@ -49,6 +49,8 @@ def test_a_study_of_an_earlier_version_goes_on(left: Path, tmp_path: Path, capsy
     with sqlite3.connect(left) as connection:
         kept = connection.execute("select number from trials order by number limit 4").fetchall()
         (state,) = connection.execute("select state from nuwa_searches").fetchone()
+        tasks = connection.execute("select task_id, pipeline from nuwa_tasks").fetchall()
         (num_scored,) = connection.execute("select count(*) from trial_values").fetchone()
     connection.close()
+    assert tasks == [("f48b80f558e7fcde", 1)]  # images are made as they were for what was scored already
     assert (kept, state, num_scored) == ([(0,), (1,), (2,), (3,)], "done", 7)
