@@ -1,10 +1,13 @@
 """Something that runs an ONNX model, as seen by whoever verifies or times one."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import onnx
 
 FloatArray = npt.NDArray[np.float32]
 Images = npt.NDArray[Any]
@@ -25,6 +28,47 @@ class Session(Protocol):
         Raises:
             NuwaError: If shape or type of ``images`` are not the model's.
         """
+        ...
+
+
+class CompiledModel(Session, Protocol):
+    """A model as a device compiled it: what was timed there is what runs here."""
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of what runs it, such as ``tensorrt 8.2.1``."""
+        ...
+
+    @property
+    def artifact_sha256(self) -> str:
+        """Identify the compiled file: 64 hex digits of its SHA-256."""
+        ...
+
+
+@runtime_checkable
+class RunsModels(Protocol):
+    """A device that also gives the outputs of what it measures; emulated ones cannot."""
+
+    def compiled(self, model: "onnx.ModelProto") -> CompiledModel:
+        """Compile ``model`` as for measuring, or find what was compiled before.
+
+        Raises:
+            NuwaError: If the runtime cannot take the model.
+            OutsideError: If the device failed.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsEngines(RunsModels, Protocol):
+    """A device that compiles for minutes and keeps what it compiled, also when this program ends."""
+
+    def has_engine(self, model: "onnx.ModelProto") -> bool:
+        """Whether ``model`` needs no compiling any more."""
+        ...
+
+    def forget(self, model: "onnx.ModelProto") -> None:
+        """Delete what was compiled of ``model``, once what it was compiled for is stored."""
         ...
 
 

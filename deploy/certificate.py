@@ -16,11 +16,30 @@ from nuwa_search.core.peak_memory import PEAK_MEMORY_COUNTS
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, budget_from_dict, dict_from_facts, facts_from_dict
 from nuwa_search.deploy.export.graph import InputKind
-from nuwa_search.deploy.verify import Agreement
+from nuwa_search.deploy.verify import Agreement, dict_from_agreement
 
 SCHEMA = "nuwa.certificate/1"
 MAX_OPSET = 1000
 """Of an ONNX model; the newest of 2026 is 25."""
+
+
+@dataclass(frozen=True)
+class DeviceAccuracy:
+    """Accuracy of the compiled file itself, the one that was timed, as its device gave it.
+
+    Args:
+        top1: Fraction.
+        top1_interval: 95 % interval of it.
+        num_images: Images it was asked for.
+        split: They are from.
+        artifact_sha256: Of the compiled file.
+    """
+
+    top1: float
+    top1_interval: tuple[float, float]
+    num_images: int
+    split: str
+    artifact_sha256: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,7 @@ class Certificate:
         opset: Of the ONNX model.
         subnet_id: Identity of arch, base, task and derivation; empty where not known.
         facts: What else is known about the model: accuracies with their split, base, task.
+        device_accuracy: Of the compiled file on the device; None where it was not asked.
         files: SHA-256 of every other file of the bundle, by name; filled in when the bundle is written.
         created: UTC time of writing, ISO 8601.
     """
@@ -50,6 +70,7 @@ class Certificate:
     opset: int = 13
     subnet_id: str = ""
     facts: BundleFacts = NO_FACTS
+    device_accuracy: DeviceAccuracy | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
 
@@ -104,8 +125,9 @@ def dict_from_certificate(certificate: Certificate) -> dict[str, Any]:
         "state": dict(measured.state) if measured else {},
         "warnings": list(measured.warnings) if measured else [],
         "breakdown": [asdict(kernel) for kernel in measured.breakdown] if measured else [],
-        "agreement": [_dict_from_agreement(a) for a in certificate.agreements],
+        "agreement": [dict_from_agreement(a) for a in certificate.agreements],
         "facts": dict_from_facts(certificate.facts),
+        "device_accuracy": asdict(certificate.device_accuracy) if certificate.device_accuracy else None,
         "files": dict(sorted(certificate.files.items())),
     }
     return {**values, "certificate_hash": _hash(values)}
@@ -147,9 +169,14 @@ def _read(values: Mapping[str, Any]) -> Certificate:
         opset=checked.integer(given("opset"), "opset", low=1, high=MAX_OPSET),
         subnet_id=checked.text(given("subnet_id"), "subnet_id"),
         facts=facts_from_dict(given("facts")),
+        device_accuracy=_device_accuracy_of(values.get("device_accuracy")),  # not in certificates of before
         files=_files_of(given("files")),
         created=checked.text(given("created"), "created"),
     )
+
+
+def _device_accuracy_of(values: object) -> DeviceAccuracy | None:
+    return None if values is None else record_from_dict(DeviceAccuracy, values, where="device_accuracy")
 
 
 def _files_of(values: object) -> dict[str, str]:
@@ -198,11 +225,6 @@ class _Measured:
     peak_memory_mb: float | None
     state: Mapping[str, str]
     warnings: tuple[str, ...]
-
-
-def _dict_from_agreement(agreement: Agreement) -> dict[str, Any]:
-    error = agreement.max_abs_error if math.isfinite(agreement.max_abs_error) else None  # JSON has no infinity
-    return {**asdict(agreement), "max_abs_error": error, "is_met": agreement.is_met}
 
 
 def _agreement_of(values: object) -> Agreement:

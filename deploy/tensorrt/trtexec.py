@@ -6,7 +6,7 @@ between versions, and two figures may be compared only if the same things were a
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nuwa_search.core.device import MeasureProtocol, Precision
 from nuwa_search.core.errors import NuwaError
@@ -136,6 +136,45 @@ def _run_line(engine_path: str, *, trtexec: str, protocol: MeasureProtocol, seco
         f"--duration={seconds}",
         f"--iterations={protocol.min_repetitions}",
     ]
+
+
+def infer_line(
+    engine_path: str,
+    *,
+    version: str,
+    inputs: Mapping[str, str],
+    export_output: str,
+    trtexec: str = "trtexec",
+) -> list[str]:
+    """Make the arguments that run an engine once on given inputs and write its outputs.
+
+    Inputs are raw files in the order of memory, little-endian; outputs a JSON file of six digits.
+    TensorRT 11 leaves transfers out unless told otherwise, and an output that was never copied back is not one.
+
+    Args:
+        engine_path: The engine on the device.
+        version: TensorRT version such as ``8.2.1``.
+        inputs: File on the device by input name; `trtexec` splits its list at ``:`` and ``,``, so neither may hold one.
+        export_output: Where the outputs go.
+        trtexec: The executable.
+
+    Raises:
+        NuwaError: If the version is not known, or a name holds what `trtexec` splits at.
+    """
+    features = trt_features(trt_version_from_text(version))
+    for part in (*inputs, *inputs.values()):
+        if any(mark in part for mark in ":,'"):
+            raise NuwaError(f"trtexec cannot take an input called {part!r}: it splits --loadInputs at : and ,")
+    line = [
+        trtexec,
+        f"--loadEngine={engine_path}",
+        "--loadInputs=" + ",".join(f"{name}:{path}" for name, path in inputs.items()),
+        f"--exportOutput={export_output}",
+        "--iterations=1",
+        "--warmUp=0",
+        "--duration=0",
+    ]
+    return [*line, "--includeDataTransfers", "--noCudaGraph"] if features.is_lean_by_default else line
 
 
 def shell_line(line: Sequence[str]) -> str:

@@ -2,10 +2,12 @@
 
 import hashlib
 import math
+import re
 import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nuwa_search.core.device import MeasureProtocol, Precision
@@ -13,7 +15,7 @@ from nuwa_search.core.errors import OutsideError
 from nuwa_search.core.transport import CommandTimeoutError, ConnectionFailedError, DiskFullError, Transport
 from nuwa_search.deploy.tensorrt.failures import Failure, failure_error, read_failure
 from nuwa_search.deploy.tensorrt.report import CutOffError, parse_report
-from nuwa_search.deploy.tensorrt.trtexec import build_line, measure_line, profile_line
+from nuwa_search.deploy.tensorrt.trtexec import build_line, infer_line, measure_line, profile_line
 from nuwa_search.latency.devices.local_folder import LocalFolder
 
 # Engines of one stay that are kept for measuring again (the reference model, repeats); each is about
@@ -34,6 +36,18 @@ _TIMED_OUT, _KILLED = 124, 137
 # $1 is the run's folder; the number kept there lets a later connection end what an earlier one began.
 _RUN = 'mkdir -p -- "$1" && echo $$ > "$1/pid" && shift && exec "$@" 2>&1'
 
+# The same, begun inside the run's folder: trtexec splits its list of input files at signs that a path may hold.
+_RUN_INSIDE = 'mkdir -p -- "$1" && echo $$ > "$1/pid" && cd -- "$1" && shift && exec "$@" 2>&1'
+
+# Makes the folder that keeps engines from one stay to the next, and says where it is and what is in it.
+_STORE = r"""
+d=${XDG_CACHE_HOME:-$HOME/.cache}/nuwa-search/$1
+mkdir -p -m 700 -- "$d" && cd -- "$d" && pwd -P || exit 1
+rm -f -- *.part
+for e in *.engine; do [ -s "$e" ] && printf '%s\n' "$e"; done
+exit 0
+"""
+
 # Ends the process groups whose leader still runs something of this folder; a reboot hands out the
 # numbers anew, so the command line is looked at first.
 _END_ALL = r"""
@@ -44,6 +58,17 @@ done
 rm -rf -- "$1"/run-*
 exit 0
 """
+
+
+_ENGINE_NAME = re.compile(r"[0-9a-f]{16}-\w+-\d+\.engine")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What an engine is built with beside its model: precision, and builder workspace in MiB."""
+
+    precision: Precision
+    workspace_mb: int
 
 
 class RunTimeoutError(OutsideError):
@@ -58,25 +83,30 @@ class BoardSession:
         trtexec: The executable there.
         version: Its TensorRT version.
         build_timeout_s: Longest engine build; 2-11 minutes are usual on a Nano.
+        store_name: Folder below ``~/.cache/nuwa-search`` there that keeps engines until ``forget``; None keeps a few in
+            the stay's own folder, which is deleted when it ends.
     """
 
-    def __init__(self, transport: Transport, *, trtexec: str, version: str, build_timeout_s: float) -> None:
+    def __init__(
+        self, transport: Transport, *, trtexec: str, version: str, build_timeout_s: float, store_name: str | None = None
+    ) -> None:
         self._transport = transport
         self._trtexec = trtexec
         self._version = version
         self._build_timeout_s = build_timeout_s
+        self._store_name = store_name
+        self._store: str | None = None
         self._dir: str | None = None
         self._engines: OrderedDict[str, str] = OrderedDict()
         self._runs = 0
         self._here = LocalFolder("nuwa-board-")
 
-    def engine(self, model: bytes, *, precision: Precision, workspace_mb: int) -> str:
+    def engine(self, model: bytes, *, options: BuildOptions) -> str:
         """Build an engine there, or find the one built before; return its path.
 
         Args:
             model: The serialised ONNX file.
-            precision: What it may compute in.
-            workspace_mb: Builder workspace in MiB.
+            options: How it is built.
 
         Raises:
             NuwaError: If the board's parser refuses the model.
@@ -84,11 +114,12 @@ class BoardSession:
             OutsideError: If the build failed.
         """
         digest = hashlib.sha256(model).hexdigest()
-        key = f"{digest[:16]}-{precision}-{workspace_mb}"
+        key = _engine_key(model, options=options)
+        folder = self._opened()
         if key in self._engines and self._has_file(self._engines[key]):
             self._engines.move_to_end(key)
             return self._engines[key]
-        folder = self._opened()
+        kept = self._store or folder
         run_dir = self._new_run()
         onnx_path, part_path = f"{run_dir}/model.onnx", f"{run_dir}/engine"
         self._put_model(model, onnx_path, digest=digest)
@@ -96,18 +127,18 @@ class BoardSession:
             onnx_path,
             part_path,
             version=self._version,
-            precision=precision,
-            workspace_mb=workspace_mb,
-            timing_cache=f"{folder}/timing.cache",
+            precision=options.precision,
+            workspace_mb=options.workspace_mb,
+            timing_cache=f"{kept}/timing.cache",
             trtexec=self._trtexec,
         )
         log = self._run_trtexec(line, run_dir=run_dir, step="building the engine", timeout_s=self._build_timeout_s)
         parse_report(log)
         # Moved into place only once it is known to be whole; a broken build stays in the run's folder.
-        engine_path = f"{folder}/{key}.engine"
-        moved = self._transport.run(
-            ["sh", "-c", 'test -s "$1" && mv -- "$1" "$2"', "sh", part_path, engine_path], timeout_s=_SHORT_S
-        )
+        engine_path = f"{kept}/{key}.engine"
+        # Twice, because the first move may be a copy to another disk, and only a rename is whole or not there.
+        script = 'test -s "$1" && mv -- "$1" "$2.part" && mv -- "$2.part" "$2"'
+        moved = self._transport.run(["sh", "-c", script, "sh", part_path, engine_path], timeout_s=_LOAD_S)
         if moved.returncode:
             raise CutOffError("trtexec reports success and left no engine")
         self._keep_engine(key, engine_path)
@@ -136,6 +167,51 @@ class BoardSession:
         log = self._run_trtexec(line, run_dir=run_dir, step="profiling", timeout_s=limit_s)
         return log, self._fetch(out)
 
+    def has_engine(self, model: bytes, *, options: BuildOptions) -> bool:
+        """Whether an engine is there already, from this stay or, with a store, an earlier one."""
+        self._opened()
+        path = self._engines.get(_engine_key(model, options=options))
+        return path is not None and self._has_file(path)
+
+    def forget(self, model: bytes, *, options: BuildOptions) -> None:
+        """Delete an engine, once what it was built for is stored here; none there is no error."""
+        self._opened()
+        path = self._engines.pop(_engine_key(model, options=options), None)
+        if path is not None:
+            self._transport.remove(path)
+
+    def engine_sha256(self, engine_path: str) -> str:
+        """Hash an engine where it lies.
+
+        Raises:
+            OutsideError: If it cannot be read.
+        """
+        answer = self._transport.run(["sha256sum", "--", engine_path], timeout_s=_LOAD_S)
+        # sha256sum marks a name with a backslash or line end in it by a backslash before the hash.
+        found = (answer.stdout.split() or [""])[0].removeprefix("\\")
+        if answer.returncode or not re.fullmatch(r"[0-9a-f]{64}", found):
+            raise OutsideError(f"the engine on {self._transport.address} cannot be read: {answer.output.strip()[:200]}")
+        return found
+
+    def infer(self, engine_path: str, *, input_name: str, values: bytes) -> Path:
+        """Run an engine once on one input; return the exported outputs, here and good until the next run."""
+        run_dir = self._new_run()
+        self._transport.make_dir(run_dir)
+        local = self._here.path / "input"
+        local.write_bytes(values)
+        self._transport.put(local, f"{run_dir}/input")
+        out = f"{run_dir}/output.json"
+        line = infer_line(
+            engine_path,
+            version=self._version,
+            inputs={input_name: "input"},
+            export_output=out,
+            trtexec=self._trtexec,
+        )
+        log = self._run_trtexec(line, run_dir=run_dir, step="running the engine", timeout_s=_LOAD_S, inside=True)
+        parse_report(log)
+        return self._fetch(out)
+
     def tidy(self) -> None:
         """End leftovers of this and earlier connections and delete the files of single runs; engines stay."""
         if self._dir is not None:
@@ -152,6 +228,7 @@ class BoardSession:
             self.tidy()
             self._transport.remove(self._dir)
             self._dir = None
+            self._store = None
             self._engines.clear()
 
     @property
@@ -165,13 +242,29 @@ class BoardSession:
             if self._transport.run(["test", "-d", self._dir], timeout_s=_SHORT_S).returncode == 0:
                 return self._dir
             self._dir = None
-            self._engines.clear()
+            if self._store is None:
+                self._engines.clear()
         made = self._transport.run(["sh", "-c", 'mktemp -d "${TMPDIR:-/tmp}/nuwa.XXXXXXXX"'], timeout_s=_SHORT_S)
         path = made.stdout.strip()
         if made.returncode or not path.startswith("/"):
             raise OutsideError(f"cannot make a folder on {self._transport.address}: {made.output.strip()}")
         self._dir = path
+        if self._store_name is not None and self._store is None:
+            self._open_store(self._store_name)
         return path
+
+    def _open_store(self, name: str) -> None:
+        made = self._transport.run(["sh", "-c", _STORE, "sh", name], timeout_s=_SHORT_S)
+        folder, *names = made.stdout.splitlines() or [""]
+        if made.returncode or not folder.startswith("/"):
+            raise OutsideError(
+                f"cannot keep engines on {self._transport.address}: {made.output.strip()[:200]}",
+                hint="its user needs a home folder that can be written",
+            )
+        self._store = folder
+        for file in names:
+            if _ENGINE_NAME.fullmatch(file):
+                self._engines[file.removesuffix(".engine")] = f"{folder}/{file}"
 
     def _new_run(self) -> str:
         self._runs += 1
@@ -195,14 +288,16 @@ class BoardSession:
         if answer.returncode or answer.stdout.split()[:1] != [digest]:
             raise CutOffError(f"the model did not arrive whole on {self._transport.address}")
 
-    def _run_trtexec(self, line: Sequence[str], *, run_dir: str, step: str, timeout_s: float) -> Path:
+    def _run_trtexec(
+        self, line: Sequence[str], *, run_dir: str, step: str, timeout_s: float, inside: bool = False
+    ) -> Path:
         """Run `trtexec` to its end; return the file here that holds what it printed."""
         log = self._here.path / "log"
         limit = ["timeout", f"--kill-after={_KILL_AFTER_S}", str(math.ceil(timeout_s))]
         started = time.monotonic()
         try:
             result = self._transport.run(
-                ["sh", "-c", _RUN, "sh", run_dir, *limit, *line],
+                ["sh", "-c", _RUN_INSIDE if inside else _RUN, "sh", run_dir, *limit, *line],
                 timeout_s=timeout_s + _KILL_AFTER_S + _TRANSPORT_SLACK_S,
                 output_path=log,
             )
@@ -231,8 +326,12 @@ class BoardSession:
 
     def _keep_engine(self, key: str, path: str) -> None:
         self._engines[key] = path
-        while len(self._engines) > _KEPT_ENGINES:
+        while self._store is None and len(self._engines) > _KEPT_ENGINES:
             self._transport.remove(self._engines.popitem(last=False)[1])
+
+
+def _engine_key(model: bytes, *, options: BuildOptions) -> str:
+    return f"{hashlib.sha256(model).hexdigest()[:16]}-{options.precision}-{options.workspace_mb}"
 
 
 def _step_error(failure: Failure, *, step: str) -> Exception:

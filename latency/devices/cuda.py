@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement, MeasureProtocol, Precision
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
 from nuwa_search.core.peak_memory import BYTES_PER_MB
-from nuwa_search.deploy.runtimes.torch_ops import OPS
+from nuwa_search.deploy.runtimes.torch_graph import TorchGraph
+from nuwa_search.latency.devices.compiled_session import CompiledSession, compiled_session
+
+if TYPE_CHECKING:
+    import onnx
 
 # Runs before capture on a side stream, as torch's notes on CUDA graphs ask for.
 _CAPTURE_WARMUPS = 3
@@ -88,33 +91,26 @@ class CudaDevice:
             warnings=spread_warnings(stats),
         )
 
+    def compiled(self, model: "onnx.ModelProto") -> CompiledSession:
+        """Put ``model`` on the GPU as it is timed; see ``nuwa_search.core.runtime.RunsModels``."""
+        session = TorchGraph(model, dtype=_TORCH_TYPES[self._spec.precision], device="cuda")
+        return compiled_session(session, model.SerializeToString(), runtime=f"torch {torch.__version__} on CUDA")
+
     @torch.inference_mode()
     def _captured(self, model: "onnx.ModelProto") -> Callable[[], None]:
         """Run ``model`` a few times, then capture its launches in a graph and return its replay."""
-        unknown = sorted({n.op_type for n in model.graph.node} - OPS.keys())
-        if unknown:
-            raise NuwaError(
-                f"device {self._spec.name} has no operator {', '.join(unknown)}", hint="measure it on --device host"
-            )
-        dtype = _TORCH_TYPES[self._spec.precision]
-        constants = {t.name: _constant(t, dtype) for t in model.graph.initializer}
-        image = model.graph.input[0]
-        shape = [d.dim_value for d in image.type.tensor_type.shape.dim]
+        graph_run = TorchGraph(model, dtype=_TORCH_TYPES[self._spec.precision], device="cuda")
+        shape = graph_run.input_shape
         if shape[0] != self._spec.batch:
             raise NuwaError(
                 f"{self._spec.name} runs batch {self._spec.batch}, and the model takes {shape[0]}",
                 hint=f"export the model with batch {self._spec.batch}",
             )
         rng = np.random.default_rng(self._seed)
-        pixels = torch.from_numpy(rng.standard_normal(shape).astype(np.float32)).to("cuda", dtype)
-        attrs = [{a.name: onnx.helper.get_attribute_value(a) for a in n.attribute} for n in model.graph.node]
+        pixels = graph_run.on_device(rng.standard_normal(shape).astype(np.float32))
 
         def forward() -> Tensor:
-            values = {**constants, image.name: pixels}
-            for node, options in zip(model.graph.node, attrs, strict=True):
-                out = OPS[node.op_type]([values[name] for name in node.input], options)
-                values.update(zip(node.output, [out] if isinstance(out, Tensor) else out, strict=True))
-            return values[model.graph.output[0].name]
+            return graph_run.forward(pixels)
 
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # untyped in torch
         stream.wait_stream(torch.cuda.current_stream())
@@ -126,11 +122,6 @@ class CudaDevice:
         with torch.cuda.graph(graph):
             forward()
         return graph.replay
-
-
-def _constant(tensor: TensorProto, dtype: torch.dtype) -> Tensor:
-    value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-    return value.to("cuda", dtype) if value.is_floating_point() else value  # shapes and axes stay on the CPU
 
 
 def _replay(run: Callable[[], None], protocol: MeasureProtocol) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -17,6 +17,7 @@ from nuwa_search.core.measuring.memory import watch_memory
 from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.latency.devices.compiled_session import CompiledSession, compiled_session
 from nuwa_search.latency.devices.host_facts import affinity_of, load_average, threads_of
 
 # A ViT with the same kinds of operators as what is measured and weights beyond the first-level cache:
@@ -86,6 +87,11 @@ class HostDevice:
             state=state,
             warnings=tuple(warnings),
         )
+
+    def compiled(self, model: "onnx.ModelProto") -> CompiledSession:
+        """Load ``model`` as it is timed; see ``nuwa_search.core.runtime.RunsModels``."""
+        runtime, content = OnnxRuntime(threads=threads_of(self._spec)), model.SerializeToString()
+        return compiled_session(runtime.load(content), content, runtime=f"{runtime.name} {runtime.version}")
 
     def _loaded(self, model: "onnx.ModelProto", content: bytes) -> Run:
         """Load ``content``, the bytes of ``model``; return a function that runs it once on a fixed random image."""

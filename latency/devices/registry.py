@@ -42,12 +42,13 @@ def device_spec(name: str, *, extra: Mapping[str, DeviceSpec] | None = None) -> 
     raise unknown_name("device", name, [*known, CUDA_NAME], hint="nuwa device ls lists all, nuwa device add adds one")
 
 
-def open_device(spec: DeviceSpec, *, seed: int = 0) -> Device:
+def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False) -> Device:
     """Open a device for measuring.
 
     Args:
         spec: From ``device_spec``.
         seed: Of an emulated device's noise and of random images; each seed is a session of its own.
+        keeps_engines: Whether a board keeps what it builds until it is told to forget it, beyond this program's end.
 
     Raises:
         NuwaError: If the runtime behind the device is not installed.
@@ -57,7 +58,7 @@ def open_device(spec: DeviceSpec, *, seed: int = 0) -> Device:
         "emulated": _open_emulated,
         "host": _open_host,
         "cuda": _open_cuda,
-        "ssh": _open_ssh,
+        "ssh": lambda spec, _: _open_ssh(spec, keeps_engines=keeps_engines),
     }
     opener = openers.get(spec.kind)
     if opener is None:
@@ -85,11 +86,10 @@ def _open_cuda(spec: DeviceSpec, seed: int) -> Device:
     return CudaDevice(spec, seed=seed)
 
 
-def _open_ssh(spec: DeviceSpec, seed: int) -> Device:
-    del seed  # a real board has no seed
-    from nuwa_search.latency.devices.ssh import ssh_device_from_spec
+def _open_ssh(spec: DeviceSpec, *, keeps_engines: bool) -> Device:
+    from nuwa_search.latency.devices.ssh import SshSettings, ssh_device_from_spec
 
-    return ssh_device_from_spec(spec)
+    return ssh_device_from_spec(spec, settings=SshSettings(keeps_engines=keeps_engines))
 
 
 def _loaded_cuda_spec() -> DeviceSpec | None:

@@ -3,11 +3,13 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.runtime import FloatArray
 from nuwa_search.core.transport import ConnectionFailedError, Transport
 from nuwa_search.deploy.tensorrt.layer_kind import operators_from_model
 from nuwa_search.deploy.tensorrt.operators import check_operators
@@ -19,15 +21,18 @@ from nuwa_search.deploy.tensorrt.trtexec import default_workspace_mb
 from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
 from nuwa_search.deploy.tensorrt.version import trt_version_from_text
 from nuwa_search.latency.devices.board_doctor import examine_board
+from nuwa_search.latency.devices.board_engine import BoardEngine, EnginePorts, ports_from_model
 from nuwa_search.latency.devices.board_facts import find_trtexec, read_version
 from nuwa_search.latency.devices.board_guard import RETRIED, BoardGuard
-from nuwa_search.latency.devices.board_session import BoardSession
+from nuwa_search.latency.devices.board_session import BoardSession, BuildOptions
 from nuwa_search.latency.devices.board_state import BoardState
 from nuwa_search.latency.devices.finding import Finding
 from nuwa_search.latency.transport.ssh import SshTransport, ssh_address_from_text
 
 if TYPE_CHECKING:
     import onnx
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +46,7 @@ class SshSettings:
         reconnect_s: How long a lost board is waited for; a Nano boots in about a minute.
         poll_s: Pause between two tries to reach it, and before any new attempt.
         workspace_mb: Builder workspace in MiB; None chooses by the board's memory.
+        keeps_engines: Whether engines outlive the stay, until ``forget``; they lie in ``~/.cache/nuwa-search`` there.
         with_profile: Whether layers are timed too, in a run of their own.
         sysroot: What stands before ``/sys``, ``/proc`` and ``/etc`` on the board.
     """
@@ -51,6 +57,7 @@ class SshSettings:
     reconnect_s: float = 180.0
     poll_s: float = 5.0
     workspace_mb: int | None = None
+    keeps_engines: bool = False
     with_profile: bool = True
     sysroot: str = ""
 
@@ -112,10 +119,37 @@ class SshDevice:
         warnings = check_operators(model, version=self._spec.runtime_version)
         check_typed_precision(model, precision=self._spec.precision, version=self._spec.runtime_version)
         plan = _Plan(model.SerializeToString(), operators_from_model(model), warnings)
+        return self._tried(lambda: self._attempt(plan, protocol=protocol), what="figure")
+
+    def compiled(self, model: "onnx.ModelProto") -> BoardEngine:
+        """Build ``model`` on the board, or find its engine, ready to run; see ``nuwa_search.core.runtime.RunsModels``.
+
+        Raises:
+            NuwaError: If TensorRT there cannot take the model.
+            OutsideError: If the board failed, with every attempt's reason.
+        """
+        self._check_plan()
+        check_operators(model, version=self._spec.runtime_version)
+        check_typed_precision(model, precision=self._spec.precision, version=self._spec.runtime_version)
+        content, ports = model.SerializeToString(), ports_from_model(model)
+        return self._tried(lambda: self._engine_of(content, ports), what="engine")
+
+    def has_engine(self, model: "onnx.ModelProto") -> bool:
+        """Whether the engine of ``model`` lies on the board already, so that no build is needed."""
+        content = model.SerializeToString()
+        return self._tried(lambda: self._opened().has_engine(content, options=self._build_options), what="answer")
+
+    def forget(self, model: "onnx.ModelProto") -> None:
+        """Delete the engine of ``model`` on the board, once what it was built for is stored."""
+        content = model.SerializeToString()
+        self._tried(lambda: self._opened().forget(content, options=self._build_options), what="answer")
+
+    def _tried(self, attempt: Callable[[], T], *, what: str) -> T:
+        """Do something on the board, and again where a lost connection or a cut answer allows."""
         reasons: list[str] = []
         while True:
             try:
-                return self._attempt(plan, protocol=protocol)
+                return attempt()
             except RETRIED as error:
                 reasons.append(error.message)
                 is_first_contact = self._session is None and isinstance(error, ConnectionFailedError)
@@ -123,7 +157,7 @@ class SshDevice:
                     raise
                 if len(reasons) >= self._settings.max_attempts:
                     raise OutsideError(
-                        f"{self._spec.name} gave no figure in {len(reasons)} attempts: " + "; then ".join(reasons),
+                        f"{self._spec.name} gave no {what} in {len(reasons)} attempts: " + "; then ".join(reasons),
                         hint=error.hint or f"nuwa doctor {self._spec.name}",
                     ) from error
                 self._recover(error.message)
@@ -176,15 +210,41 @@ class SshDevice:
                 trtexec=trtexec,
                 version=self._spec.runtime_version,
                 build_timeout_s=self._settings.build_timeout_s,
+                store_name=self._spec.device_id if self._settings.keeps_engines else None,
             )
         return self._session
 
+    @property
+    def _build_options(self) -> BuildOptions:
+        workspace_mb = self._settings.workspace_mb or default_workspace_mb(self._spec.memory_mb)
+        return BuildOptions(self._spec.precision, workspace_mb)
+
+    def _engine_of(self, content: bytes, ports: EnginePorts) -> BoardEngine:
+        session = self._opened()
+        sha256 = session.engine_sha256(session.engine(content, options=self._build_options))
+
+        def infer(values: bytes, read: Callable[[Path], FloatArray]) -> FloatArray:
+            return self._tried(lambda: read(self._infer(content, sha256, ports, values)), what="output")
+
+        return BoardEngine(ports, f"{self._spec.runtime} {self._spec.runtime_version}", sha256, infer)
+
+    def _infer(self, content: bytes, sha256: str, ports: EnginePorts, values: bytes) -> Path:
+        session = self._opened()
+        is_there = session.has_engine(content, options=self._build_options)
+        path = session.engine(content, options=self._build_options)
+        if not is_there and session.engine_sha256(path) != sha256:
+            raise NuwaError(
+                f"the engine on {self._spec.name} was lost and built anew, and builds differ: outputs of two engines "
+                "are not one answer",
+                hint="run the same command again",
+            )
+        return session.infer(path, input_name=ports.input_name, values=values)
+
     def _attempt(self, plan: _Plan, *, protocol: MeasureProtocol | None) -> Measurement:
         session = self._opened()
-        workspace_mb = self._settings.workspace_mb or default_workspace_mb(self._spec.memory_mb)
         wants_pinned = protocol.clocks_pinned if protocol else None
         self._guard.settle(clocks_pinned=wants_pinned)  # before minutes are spent on a build
-        engine = session.engine(plan.content, precision=self._spec.precision, workspace_mb=workspace_mb)
+        engine = session.engine(plan.content, options=self._build_options)
         before = self._guard.settle(clocks_pinned=wants_pinned)
         asked = dataclasses.replace(protocol or PROTOCOL, clocks_pinned=before.clocks_pinned)
         result = self._time(session, engine, protocol=asked)
@@ -199,7 +259,9 @@ class SshDevice:
             session, engine, protocol=asked, median_ms=result.latency_ms.median, operators=plan.operators
         )
         said = (*plan.warnings, *result.warnings, *missing)
-        return self._measurement(result, asked, before=before, after=after, breakdown=breakdown, warnings=said)
+        measured = self._measurement(result, asked, before=before, after=after, breakdown=breakdown, warnings=said)
+        engine_state = {"engine_sha256": session.engine_sha256(engine)}
+        return dataclasses.replace(measured, state={**measured.state, **engine_state})
 
     def _time(self, session: BoardSession, engine: str, *, protocol: MeasureProtocol) -> RunResult:
         log, times = session.time_engine(engine, protocol=protocol)

@@ -17,9 +17,9 @@ def added_devices(store: "Store") -> dict[str, DeviceSpec]:
 
 
 @contextmanager
-def opened_device(spec: DeviceSpec, *, seed: int = 0) -> Iterator[Device]:
-    """Open a device for the length of a block; a board is left as it was found."""
-    device = open_device(spec, seed=seed)
+def opened_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False) -> Iterator[Device]:
+    """Open a device for the length of a block; a board is left as it was found, but for engines that it is to keep."""
+    device = open_device(spec, seed=seed, keeps_engines=keeps_engines)
     with ExitStack() as stack:
         if isinstance(device, AbstractContextManager):
             stack.enter_context(device)

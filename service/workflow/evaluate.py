@@ -1,18 +1,20 @@
 """Accuracy of a bundle or base on labelled images."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.class_names import match_outputs, resolve_classes
 from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
-from nuwa_search.core.images import Preprocess
+from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.tensors import logits_of, split_tensors, topk
 from nuwa_search.core.vit import PlainViT
@@ -21,16 +23,9 @@ from nuwa_search.service.workflow.bundle_source import source_of
 from nuwa_search.service.workflow.sources import open_splits, pick_split
 
 
-def evaluate(
-    model: str,
-    *,
-    data: str | None,
-    label_column: str | None,
-    classes: Sequence[str] | None,
-    split: str | None,
-    whole_head: bool,
-) -> dict[str, Any]:
-    """Evaluate a bundle or base.
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to evaluate on what.
 
     Args:
         model: A bundle's folder, or a base.
@@ -40,6 +35,44 @@ def evaluate(
             a bundle names for those that it tells apart.
         split: Which split; None for ``test``, or the only one.
         whole_head: Whether all outputs stay although classes are named.
+    """
+
+    model: str
+    data: str | None = None
+    label_column: str | None = None
+    classes: Sequence[str] | None = None
+    split: str | None = None
+    whole_head: bool = False
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether the head is restricted to the classes."""
+        return self.classes is not None and not self.whole_head
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The model and the images it is evaluated on.
+
+    Args:
+        bundle: None for a base.
+        network: With its whole head.
+        preprocess: Of the network.
+        images: Of the chosen classes.
+        split: Their split.
+        outputs: Index of the network's output for each of the chosen classes.
+    """
+
+    bundle: Bundle | None
+    network: PlainViT
+    preprocess: Preprocess
+    images: ImageSet
+    split: str
+    outputs: tuple[int, ...]
+
+
+def evaluate(request: EvaluateRequest) -> dict[str, Any]:
+    """Evaluate the weights of a bundle or base.
 
     Returns:
         The `nuwa.evaluate/1` answer without its schema.
@@ -47,6 +80,47 @@ def evaluate(
     Raises:
         NuwaError: If the model has no output for a class of the images, or a bundle's own images have no test split.
     """
+    picked = pick(request)
+    network = picked.network
+    tensors = split_tensors(picked.images, picked.preprocess)
+    if request.is_restricted:
+        network, wanted = restrict_head(network, picked.outputs), tensors.labels
+    else:
+        wanted = torch.tensor(picked.outputs)[tensors.labels]
+    logits = logits_of(network, tensors.images, picked.preprocess)
+    return accuracy_answer(logits, wanted, picked, is_restricted=request.is_restricted)
+
+
+def accuracy_answer(logits: Tensor, wanted: Tensor, picked: Picked, *, is_restricted: bool) -> dict[str, Any]:
+    """Make the accuracy's part of the answer from logits (N, outputs) and the outputs (N,) that are right."""
+    scores = class_scores(logits, wanted)
+    shown = range(len(picked.images.label_names)) if is_restricted else picked.outputs
+    return {
+        "top1": scores.top1,
+        "top5": topk(logits, wanted),
+        "num_images": len(wanted),
+        "split": picked.split,
+        "classes": list(picked.images.label_names),
+        "head": "restricted" if is_restricted else "all",
+        "metric": "top1",
+        "top1_interval": list(scores.top1_interval),
+        **scores.restricted_to(shown).to_json(picked.images.label_names),
+    }
+
+
+def pick(request: EvaluateRequest) -> Picked:
+    """Open the model and choose its images.
+
+    Raises:
+        NuwaError: If the model has no output for a class of the images, or a bundle's own images have no test split.
+    """
+    model, data, label_column, classes, split = (
+        request.model,
+        request.data,
+        request.label_column,
+        request.classes,
+        request.split,
+    )
     bundle = read_bundle(Path(model).expanduser()) if is_bundle(Path(model).expanduser()) else None
     network, labels, preprocess = _open(model, bundle)
     is_own_data = bundle is not None and data is None
@@ -82,26 +156,7 @@ def evaluate(
             f"{model} does not know all of these classes: it has {len(labels)} outputs, such as {labels[0]!r}",
             hint="name classes it knows with --classes",
         )
-    tensors = split_tensors(picked, preprocess)
-    is_restricted = classes is not None and not whole_head
-    if is_restricted:
-        network, wanted = restrict_head(network, outputs), tensors.labels
-    else:
-        wanted = torch.tensor(outputs)[tensors.labels]
-    logits = logits_of(network, tensors.images, preprocess)
-    scores = class_scores(logits, wanted)
-    shown = range(len(picked.label_names)) if is_restricted else outputs
-    return {
-        "top1": scores.top1,
-        "top5": topk(logits, wanted),
-        "num_images": len(picked),
-        "split": name,
-        "classes": list(picked.label_names),
-        "head": "restricted" if is_restricted else "all",
-        "metric": "top1",
-        "top1_interval": list(scores.top1_interval),
-        **scores.restricted_to(shown).to_json(picked.label_names),
-    }
+    return Picked(bundle, network, preprocess, picked, name, tuple(outputs))
 
 
 def _open(model: str, bundle: Bundle | None) -> tuple[PlainViT, tuple[str, ...], Preprocess]:

@@ -25,6 +25,7 @@ from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.verify_bundle import check_images
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.service.workflow.on_device import agreement_on_device, require_agreement
 from nuwa_search.service.workflow.ship import compare_graph, engine_line
 
 
@@ -66,7 +67,9 @@ def export_bundle(folder: Path, request: ExportRequest) -> dict[str, Any]:
     agreements = compare_graph(parts.model, graph, request.spec, images=images, preprocess=parts.preprocess)
     with opened_device(request.spec, seed=request.seed) as device:
         measurement = device.measure(graph, protocol=PROTOCOL)
-    certificate = certify(bundle, request, measurement=measurement, agreements=agreements)
+        on_device = agreement_on_device(device, graph, model=parts.model, images=images, preprocess=parts.preprocess)
+    require_agreement(on_device)
+    certificate = certify(bundle, request, measurement=measurement, agreements=(*agreements, *on_device))
     written = write_export(folder, dataclasses.replace(parts, int8=None), graph, certificate)
     return export_answer(written, certificate)
 

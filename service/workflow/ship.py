@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from PIL import Image
 from torch import Tensor
@@ -17,11 +18,11 @@ from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, Measurement
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.task import Task
-from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.tensors import SplitTensors, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts
-from nuwa_search.deploy.certificate import Certificate
+from nuwa_search.deploy.certificate import Certificate, DeviceAccuracy
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.tensorrt.operators import check_operators
@@ -29,6 +30,13 @@ from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, defau
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.deploy.verify import Agreement, verify_fp16, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
+from nuwa_search.service.workflow.on_device import (
+    NUM_IMAGES,
+    accuracy_on_device,
+    agreement_on_device,
+    logits_on_device,
+    require_agreement,
+)
 
 VERIFY_IMAGES = 64
 """Search images that exports are compared on; the FP16 check computes node by node and takes its time."""
@@ -66,13 +74,17 @@ class Proven:
     exported: onnx.ModelProto
     agreements: tuple[Agreement, ...]
     measurement: Measurement
+    device_accuracy: DeviceAccuracy | None = None
 
 
 def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven:
     """Export for the device, compare with PyTorch on search images, and measure.
 
+    What a board or GPU compiled is then run itself; on a board a few test images are counted, so that latency
+    and accuracy are of one file.
+
     Raises:
-        NoAnswerError: If the export does not agree with the PyTorch model.
+        NoAnswerError: If the export, or what the device made of it, does not agree with the PyTorch model.
         NuwaError: If the device's runtime cannot take the graph.
     """
     spec = device.spec
@@ -90,7 +102,17 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
         check_operators(model, version=spec.runtime_version)
     images = search.images[:VERIFY_IMAGES]
     agreements = compare_graph(shipment.model, model, spec, images=images, preprocess=shipment.preprocess)
-    return Proven(model, agreements, device.measure(model, protocol=PROTOCOL))
+    measurement = device.measure(model, protocol=PROTOCOL)
+    if spec.kind != "ssh":
+        others = agreement_on_device(device, model, model=shipment.model, images=images, preprocess=shipment.preprocess)
+        require_agreement(others)
+        return Proven(model, (*agreements, *others), measurement)
+    drawn = np.random.default_rng(0).permutation(len(shipment.task.test))[:NUM_IMAGES]
+    tested = split_tensors(shipment.task.test.take(np.sort(drawn)), shipment.preprocess)
+    given = logits_on_device(device, model, model=shipment.model, images=tested.images, preprocess=shipment.preprocess)
+    require_agreement((given.agreement,))
+    accuracy = accuracy_on_device(given, tested.labels, split="test")
+    return Proven(model, (*agreements, given.agreement), measurement, accuracy)
 
 
 def compare_graph(
@@ -133,6 +155,7 @@ def write(folder: Path, shipment: Shipment, proven: Proven, *, spec: DeviceSpec,
         opset=spec.opset,
         subnet_id=shipment.subnet_id,
         facts=shipment.facts,
+        device_accuracy=proven.device_accuracy,
     )
     parts = BundleParts(
         model=shipment.model,

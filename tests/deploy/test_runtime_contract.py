@@ -14,6 +14,7 @@ from nuwa_search.core.runtime import Runtime, Session
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.runtimes.engine_session import EngineSession
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.deploy.runtimes.torch_graph import TorchGraph
 from nuwa_search.deploy.runtimes.torch_runtime import TorchRuntime
 from nuwa_search.deploy.verify import verify_session
 from tests.deploy.export_families import FAMILIES, lively_model
@@ -36,6 +37,19 @@ def dynamic_model() -> bytes:
 @pytest.fixture(params=RUNTIMES, ids=list(RUNTIMES))
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     return RUNTIMES[request.param]
+
+
+def test_the_graph_that_cuda_times_computes_the_module() -> None:
+    """On the CPU here; the same code runs on the GPU."""
+    model = lively_model(FAMILIES["registers_avg"])
+    images = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    graph = TorchGraph(onnx_from_vit(model, opset=17, batch=2), dtype=torch.float32, device="cpu")
+    with torch.inference_mode():
+        expected = model(images).numpy()
+    assert graph.input_shape == (2, 3, 24, 24)
+    assert np.abs(graph.run(images.numpy()) - expected).max() <= 1e-4
+    with pytest.raises(NuwaError, match="takes float32 images"):
+        graph.run(images.numpy()[:1])
 
 
 class TestRuntimeContract:

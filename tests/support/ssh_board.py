@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncssh
+import onnxruntime
 
 from nuwa_search.latency.transport.ssh import SshAddress, SshTransport
 from tests.support import trtexec_standin
 
 T = TypeVar("T")
+
+PACKAGES = str(Path(onnxruntime.__file__).parent.parent)
 
 TOOLS = {
     "nvpmodel": 'echo "NV Power Mode: $(cat "$BOARD_ROOT/power_mode")"; echo 0',
@@ -95,10 +98,12 @@ class SshBoard:
             "BOARD_ROOT": str(self.root),
             "STANDIN_VERSION": self.version,
             "STANDIN_FAULTS": str(self.root / "faults"),
+            "STANDIN_PACKAGES": PACKAGES,
+            "HOME": str(self.root / "home"),
         }
 
     def install(self) -> None:
-        for name in ("bin", "tmp", "faults", "keys"):
+        for name in ("bin", "tmp", "faults", "keys", "home"):
             (self.root / name).mkdir()
         for name, line in TOOLS.items():
             write_tool(self.root / "bin" / name, f"#!/bin/sh\n{line}\n")
@@ -116,6 +121,10 @@ class SshBoard:
 
     def fault(self, name: str, times: int | None = None) -> None:
         (self.root / "faults" / name).write_text("" if times is None else str(times))
+
+    def kept(self) -> list[str]:
+        """Engines that outlive a stay, by name."""
+        return sorted(path.name for path in (self.root / "home").rglob("*.engine"))
 
     def leftovers(self) -> list[str]:
         return sorted(str(path.relative_to(self.tmp)) for path in self.tmp.rglob("*"))
@@ -184,6 +193,15 @@ class SshBoard:
             await (await asyncio.create_subprocess_shell(cut.then, env=self.env, cwd=self.root)).wait()
         for connection in list(self.connections):
             connection.abort()
+
+
+def trust_as_user(board: SshBoard) -> None:
+    """Let this user's own SSH settings reach the board, as `ssh-copy-id` and a first `ssh` would."""
+    folder = Path.home() / ".ssh"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "id_ed25519").write_bytes((board.root / "keys" / "client").read_bytes())
+    (folder / "id_ed25519").chmod(0o600)
+    (folder / "known_hosts").write_text((board.root / "keys" / "known_hosts").read_text())
 
 
 def write_tool(path: Path, text: str) -> None:

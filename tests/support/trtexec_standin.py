@@ -3,7 +3,9 @@
 
 The formats are those of the releases' own reports (8.0.1 and 8.2.1 as a Jetson Nano prints them, 8.5
 on with lists of percentiles, 10 and 11 with a build number in the header). Times follow from the size
-of the ONNX file alone and are never taken from a clock. Only the standard library is used, and little of it: this
+of the ONNX file alone and are never taken from a clock. An engine file holds the ONNX file it was built from and its
+hash; with --loadInputs and --exportOutput that very file is computed with ONNX Runtime, found through
+STANDIN_PACKAGES (a folder of packages). Otherwise only the standard library is used, and little of it: this
 program is started hundreds of times.
 
 The environment says what it plays: STANDIN_VERSION, and STANDIN_FAULTS, a folder in which a file
@@ -22,6 +24,7 @@ OUT_OF_MEMORY = "[TRT] 1: [defaultAllocator.cpp::allocate::20] Error Code 1: Cud
 
 BUILD = {"--onnx", "--saveEngine", "--timingCacheFile", "--noTF32"}
 RUN = {"--loadEngine", "--warmUp", "--duration", "--iterations", "--exportTimes", "--exportProfile"}
+RUN |= {"--loadInputs", "--exportOutput"}
 
 
 def known_options() -> set[str]:
@@ -136,15 +139,20 @@ def build(options: dict[str, str]) -> None:
     info("Engine built in 184.708 sec.")
     precision = "fp16" if "--fp16" in options or VERSION >= (11,) else "fp32"
     if not has_fault("build-noengine"):
-        write(options["--saveEngine"], f"{VERSION} {len(model)} {precision}")
+        head = f"{VERSION} {len(model)} {precision} {digest(model)}\n".encode()
+        with open(options["--saveEngine"], "wb") as file:  # noqa: PTH123
+            file.write(head + model)
     if "--timingCacheFile" in options:
         write(options["--timingCacheFile"], "cache")
 
 
 def run(options: dict[str, str]) -> None:
-    kind = "profile" if "--exportProfile" in options else "measure"
-    version, _, rest = read(options["--loadEngine"]).decode().partition(") ")
-    num_bytes, precision = rest.split()
+    kind = "profile" if "--exportProfile" in options else "infer" if "--exportOutput" in options else "measure"
+    head, _, model = read(options["--loadEngine"]).partition(b"\n")
+    version, _, rest = head.decode().partition(") ")
+    num_bytes, precision, sha256 = rest.split()
+    if digest(model) != sha256:
+        fail("Error[1]: Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed.")
     if version + ")" != str(VERSION):
         fail("[TRT] 6: The engine plan file is not compatible with this version of TensorRT, please rebuild.")
     if has_fault(f"{kind}-hang"):
@@ -161,6 +169,8 @@ def run(options: dict[str, str]) -> None:
     if "--useCudaGraph" in options and has_fault("graph"):
         say("[11/20/2021-12:00:00] [W] The built TensorRT engine contains operations that are not permitted")
         say("[11/20/2021-12:00:00] [W] The specified --useCudaGraph flag has been ignored. The inference will run")
+    if kind == "infer":
+        infer(model, options)
     rows, num_warmup = make_rows(int(num_bytes), options, precision=precision, noisy=has_fault("noisy"))
     if kind == "profile":
         write_profile(rows, options["--exportProfile"])
@@ -169,6 +179,55 @@ def run(options: dict[str, str]) -> None:
         write_times(rows if VERSION < (8, 5) else rows[num_warmup:], options["--exportTimes"])
     if has_fault(f"{kind}-cut"):
         sys.exit(0)
+
+
+def digest(model: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(model).hexdigest()
+
+
+def infer(model: bytes, options: "dict[str, str]") -> None:
+    """Compute the outputs of the engine's own ONNX file on the given raw inputs, as trtexec writes them.
+
+    Faults make it what a person may get wrong on the way to a board: `infer-bgr` reads channels in the other
+    order, `infer-endian` numbers from the other end, `infer-nan` overflows; `infer-cut` stops while writing.
+    """
+    sys.path.append(os.environ["STANDIN_PACKAGES"])
+    # ONNX Runtime leaves a file `.ses` in the folder for temporary files, and a board has no ONNX Runtime.
+    os.environ["TMPDIR"] = f"{FAULTS}/../home"
+    import numpy as np
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+    wanted = {port.name: port for port in session.get_inputs()}
+    feed = {}
+    for item in options["--loadInputs"].split(","):
+        name, _, path = item.partition(":")
+        port = wanted.get(name)
+        if port is None:
+            fail(f'Cannot find input tensor with name "{name}" in the engine bindings!')
+        kind = np.dtype({"tensor(float)": "<f4", "tensor(uint8)": "u1"}[port.type])
+        raw = read(path)
+        if len(raw) != kind.itemsize * int(np.prod(port.shape)):
+            fail(f"Note: expected: {kind.itemsize * int(np.prod(port.shape))} bytes, got: {len(raw)} bytes")
+        if has_fault("infer-endian"):
+            kind = kind.newbyteorder(">")
+        values = np.frombuffer(raw, kind).reshape(port.shape).astype(kind.newbyteorder("="))
+        feed[name] = values[:, ::-1].copy() if has_fault("infer-bgr") else values
+    with np.errstate(all="ignore"):
+        outputs = session.run(None, feed)
+    text = "[\n"
+    for i, (port, values) in enumerate(zip(session.get_outputs(), outputs, strict=True)):
+        numbers = [f"{value:.6g}" for value in values.ravel()]
+        if has_fault("infer-nan"):
+            numbers[0] = "-nan"
+        text += ("  " if i == 0 else ", ") + f'{{ "name" : "{port.name}"\n  , "dimensions" : "'
+        text += "x".join(map(str, values.shape)) + '"\n  , "values" : [ ' + ", ".join(numbers) + " ]\n  }\n"
+    text += "]\n"
+    write(options["--exportOutput"], text[: len(text) // 2] if has_fault("infer-cut") else text)
 
 
 def base_ms(num_bytes: int, precision: str) -> float:

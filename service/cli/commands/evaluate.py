@@ -1,24 +1,45 @@
-"""``nuwa evaluate``: accuracy of a bundle or base."""
+"""``nuwa evaluate``: accuracy of a bundle or base, or of a bundle's engine on its device."""
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import percent
 from nuwa_search.service.cli.flags import with_flags
-from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.workflow.devices import find_device
+
+if TYPE_CHECKING:
+    from nuwa_search.service.workflow.evaluate import EvaluateRequest
+
+
+INTERRUPTED = 130
 
 
 @click.command("evaluate", cls=NuwaCommand)
 @click.argument("model")
-@with_flags("data", "label-column", "classes", "split", "head")
-def command(model: str, **values: Any) -> None:
-    """Evaluate MODEL (a bundle or a base) on images; --classes restricts images and head to them."""
-    output = output_from_flags(values)
-    from nuwa_search.service.workflow.evaluate import evaluate
+@with_flags(
+    "data", "label-column", "classes", "split", "head", "device", "images", "cache-dir", defaults={"device": None}
+)
+def command(model: str, **values: Any) -> int:
+    """Evaluate MODEL (a bundle or a base) on images; --classes restricts images and head to them.
 
-    answer = evaluate(
+    With --device the bundle's engine runs on the device itself, is compared with PyTorch, and its own accuracy is
+    given: exit status 1 if it does not agree. A board is asked for --images N images, one process each.
+    """
+    output = output_from_flags(values)
+    if values["images"] is not None and values["device"] is None:
+        raise NuwaError("--images says how many images a device is asked for", hint="name it with --device")
+    from nuwa_search.service.workflow.evaluate import EvaluateRequest, evaluate
+
+    request = EvaluateRequest(
         model,
         data=values["data"],
         label_column=values["label_column"],
@@ -26,8 +47,58 @@ def command(model: str, **values: Any) -> None:
         split=values["split"],
         whole_head=values["head"] == "all",
     )
+    try:
+        answer = evaluate(request) if values["device"] is None else _on_device(request, values, output)
+    except KeyboardInterrupt:
+        if values["device"] is not None:
+            go_on = command_to_go_on(["nuwa", "evaluate", model])
+            output.note(f"\ninterrupted; every answer that came is kept. To go on:\n  {go_on}")
+        return INTERRUPTED
+    _show(answer, output)
+    agreement = answer.get("agreement")
+    if agreement is not None and not agreement["is_met"]:
+        raise NoAnswerError(
+            f"the engine of {model} on {answer['device']['name']} does not agree with PyTorch: same prediction on "
+            f"{percent(agreement['argmax_agreement'])} of {agreement['num_images']} images, least cosine "
+            f"{agreement['min_cosine']:.3f}",
+            hint="compare channel order, byte order and files: nuwa verify DIR; in FP16 an overflow shows like this "
+            "too, so try a board registered with --precision fp32",
+        )
+    return 0
+
+
+def _on_device(request: "EvaluateRequest", values: Mapping[str, Any], output: Output) -> dict[str, Any]:
+    from nuwa_search.service.workflow.evaluate_on_device import evaluate_on_device
+    from nuwa_search.service.workflow.on_device import NUM_IMAGES
+
+    with database(values) as store:
+        spec = find_device(values["device"], store)
+    say = output.note if output.shows_progress else (lambda _: None)
+    return evaluate_on_device(
+        request,
+        spec=spec,
+        num_images=values["images"] or NUM_IMAGES,
+        seed=values["seed"],
+        cache_dir=Path(values["cache_dir"] or default_cache_dir()).expanduser(),
+        say=say,
+    )
+
+
+def _show(answer: Mapping[str, Any], output: Output) -> None:
     if output.json:
         output.document({"schema": "nuwa.evaluate/1", **answer})
         return
-    row = {"top1": percent(answer["top1"]), "top5": percent(answer["top5"])}
-    output.table([row | {k: answer[k] for k in ("num_images", "split", "head")}])
+    low, high = answer["top1_interval"]
+    row = {
+        "top1": percent(answer["top1"]),
+        "95 %": f"{percent(low)} - {percent(high)}",
+        "top5": percent(answer["top5"]),
+    }
+    row |= {k: answer[k] for k in ("num_images", "split", "head")}
+    if "agreement" in answer:
+        row |= {
+            "on": answer["agreement"]["runtime"],
+            "same as PyTorch": percent(answer["agreement"]["argmax_agreement"]),
+            "PyTorch": percent(answer["top1_pytorch"]),
+        }
+    output.table([row])

@@ -18,7 +18,10 @@ from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.workflow.devices import find_device, opened_device
 
 if TYPE_CHECKING:
-    from nuwa_search.core.device import DeviceSpec
+    import onnx
+
+    from nuwa_search.core.device import Device, DeviceSpec
+    from nuwa_search.deploy.verify import Agreement
     from nuwa_search.deploy.verify_bundle import BundleCheck
 
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 def command(folder: Path, **values: Any) -> None:
     """Check bundle FOLDER: file hashes, ONNX against weights, and with --device its latency there."""
     output = output_from_flags(values)
+    from nuwa_search.deploy.verify import dict_from_agreement
+
     named = _device(values)
     check = _check(folder, output)
     measured = now = None
@@ -40,6 +45,8 @@ def command(folder: Path, **values: Any) -> None:
             model = onnx_from_text(str(folder), store, spec)
         with opened_device(spec, seed=values["seed"]) as device:
             measured = device.measure(model, protocol=PROTOCOL)
+            if check.agreements:  # the files could be read
+                check = dataclasses.replace(check, agreements=(*check.agreements, *_on_device(device, model, folder)))
         if spec.device_id == check.certificate.device.device_id and check.certificate.budget is not None:
             now = check.certificate.budget.check(measured)
     answer = {
@@ -52,7 +59,7 @@ def command(folder: Path, **values: Any) -> None:
         "verdict_now": now.word if now else None,
         "verdict_reason": now.reason if now else "",
         "notes": list(check.notes),
-        "agreement": [dataclasses.asdict(a) | {"is_met": a.is_met} for a in check.agreements],
+        "agreement": [dict_from_agreement(a) for a in check.agreements],
         "latency_ms": dataclasses.asdict(measured.latency_ms) if measured else None,
         "provenance": measured.provenance if measured else None,
     }
@@ -73,6 +80,18 @@ def command(folder: Path, **values: Any) -> None:
         raise NoAnswerError(
             f"bundle {folder} is not as it was certified: {'; '.join(check.faults)}", hint="copy or export it again"
         )
+
+
+def _on_device(device: "Device", graph: "onnx.ModelProto", folder: Path) -> "tuple[Agreement, ...]":
+    """Compare what the device compiled, the very file that was timed, with the weights."""
+    from nuwa_search.deploy.bundle import read_bundle
+    from nuwa_search.deploy.verify_bundle import check_images
+    from nuwa_search.service.workflow.on_device import agreement_on_device
+
+    bundle = read_bundle(folder)
+    return agreement_on_device(
+        device, graph, model=bundle.load_model(), images=check_images(bundle), preprocess=bundle.preprocess
+    )
 
 
 def _device(values: Mapping[str, Any]) -> "DeviceSpec | None":

@@ -1,0 +1,93 @@
+"""Accuracy of a bundle's compiled model on the device itself, image by image."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nuwa_search.core.cache import content_key
+from nuwa_search.core.device import DeviceSpec, device_json
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import CompiledModel, KeepsEngines
+from nuwa_search.core.tensors import split_tensors
+from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
+from nuwa_search.deploy.verify import dict_from_agreement
+from nuwa_search.service.workflow.device_answers import DeviceAnswers
+from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.service.workflow.evaluate import EvaluateRequest, accuracy_answer, pick
+from nuwa_search.service.workflow.on_device import Say, check_runs_models, logits_on_device, predictions
+
+
+def evaluate_on_device(
+    request: EvaluateRequest, *, spec: DeviceSpec, num_images: int, seed: int, cache_dir: Path, say: Say
+) -> dict[str, Any]:
+    """Run the engine of a bundle on images, compare it with PyTorch and count what is right.
+
+    A run that was interrupted goes on: logits are kept image by image, with the engine they are of.
+
+    Args:
+        request: The bundle and its images.
+        spec: The device.
+        num_images: Images drawn from the split; fewer where it has fewer.
+        seed: Of the draw.
+        cache_dir: Where single answers are kept until all are there.
+        say: Takes one line of progress.
+
+    Returns:
+        The `nuwa.evaluate/1` answer without its schema; ``agreement["is_met"]`` is the verdict on the engine.
+
+    Raises:
+        NuwaError: If the device is emulated, or the model is no exported bundle.
+        OutsideError: If the device failed.
+    """
+    check_runs_models(spec)
+    picked = pick(request)
+    if picked.bundle is None or picked.bundle.onnx_path is None:
+        raise NuwaError(
+            f"{request.model} holds no exported model that {spec.name} could run",
+            hint=f"nuwa export DIR --device {spec.name} writes one into a bundle",
+        )
+    content = read_model_bytes(picked.bundle.onnx_path)
+    graph = parse_model(content, origin=str(picked.bundle.onnx_path))
+    drawn = np.random.default_rng(seed).permutation(len(picked.images))[:num_images]
+    tensors = split_tensors(picked.images.take(np.sort(drawn)), picked.preprocess)
+
+    files: list[DeviceAnswers] = []
+
+    def answers(compiled: CompiledModel) -> DeviceAnswers:
+        key = content_key(spec.device_id, compiled.artifact_sha256)
+        files.append(DeviceAnswers(cache_dir / "device-answers" / f"{key}.jsonl", compiled.artifact_sha256))
+        return files[-1]
+
+    begin = time.monotonic()
+    with opened_device(spec, seed=seed, keeps_engines=True) as device:
+        given = logits_on_device(
+            device,
+            graph,
+            model=picked.network,
+            images=tensors.images,
+            preprocess=picked.preprocess,
+            answers=answers,
+            say=say,
+        )
+        if isinstance(device, KeepsEngines):  # all answers are here: nothing stays on the board
+            device.forget(graph)
+    for file in files:
+        file.clear()
+    seconds = time.monotonic() - begin
+    found, expected = predictions(given.found), torch.from_numpy(given.expected)
+    wanted = torch.tensor(picked.outputs)[tensors.labels]
+    if request.is_restricted:
+        found, expected, wanted = found[:, list(picked.outputs)], expected[:, list(picked.outputs)], tensors.labels
+    on_pytorch = accuracy_answer(expected, wanted, picked, is_restricted=request.is_restricted)
+    return {
+        **accuracy_answer(found, wanted, picked, is_restricted=request.is_restricted),
+        "device": device_json(spec),
+        "provenance": "measured",
+        "top1_pytorch": on_pytorch["top1"],
+        "agreement": dict_from_agreement(given.agreement),
+        "num_kept": given.num_kept,
+        "seconds": seconds,
+    }

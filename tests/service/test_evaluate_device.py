@@ -1,0 +1,202 @@
+"""`nuwa evaluate --device`: the engine itself, over a real SSH server that computes what it was sent."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.service.cli.main import cli, run
+from tests.support.ssh_board import SshBoard, serve_board, trust_as_user
+from tests.support.toy_base import CLASSES
+from tests.support.toy_bundle import write_toy_bundle
+
+INFER, BUILD = "--exportOutput", "--saveEngine"
+
+
+class Rig:
+    """A registered stand-in board, a bundle exported for it, and the command line."""
+
+    def __init__(self, board: SshBoard, folder: Path, images: Path) -> None:
+        self.board, self.folder, self.images = board, folder, images
+        self.bundle = folder / "bundle"
+
+    def nuwa(self, *args: str) -> int:
+        return run(cli, [*args, "--db", str(self.folder / "a.sqlite")], prog_name="nuwa")
+
+    def evaluate(self, *args: str) -> int:
+        line = ["evaluate", str(self.bundle), "--device", "lab-nano", "--data", str(self.images), "--json"]
+        return self.nuwa(*line, "--cache-dir", str(self.folder / "cache"), *(args or ("--images", "4")))
+
+
+@pytest.fixture(scope="module")
+def shared_rig(tmp_path_factory: pytest.TempPathFactory, toy_base: Path, toy_images: Path) -> Iterator[Rig]:
+    """One board and one export for the file: an export runs its engine on several images."""
+    folder = tmp_path_factory.mktemp("board")
+    board = SshBoard(folder / "board")
+    board.root.mkdir()
+    board.install()
+    with serve_board(board), pytest.MonkeyPatch.context() as patch:
+        (folder / "home").mkdir()
+        patch.setenv("HOME", str(folder / "home"))
+        trust_as_user(board)
+        rig = Rig(board, folder, toy_images)
+        write_toy_bundle(rig.bundle, toy_base, toy_images)
+        line = ["device", "add", "lab-nano", "--ssh", f"nano@127.0.0.1:{board.port}", "--runtime", "trtexec"]
+        assert rig.nuwa(*line, "--precision", "fp16") == 0
+        assert rig.nuwa("export", str(rig.bundle), "--device", "lab-nano", "--budget-ms", "30") == 0
+        yield rig
+
+
+@pytest.fixture
+def rig(shared_rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Rig]:
+    board = shared_rig.board
+    trust_as_user(board)
+    for path in (board.root / "faults").iterdir():
+        path.unlink()
+    board.commands.clear()
+    rig = Rig(board, tmp_path, shared_rig.images)
+    shutil.copytree(shared_rig.bundle, rig.bundle)
+    shutil.copyfile(shared_rig.folder / "a.sqlite", tmp_path / "a.sqlite")
+    capsys.readouterr()
+    yield rig
+    assert board.leftovers() == []
+
+
+def answered(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
+    streams = capsys.readouterr()
+    found: dict[str, Any] = json.loads(streams.out)
+    return found, streams.err
+
+
+def test_the_engine_itself_is_counted(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rig.evaluate("--images", "6") == 0
+    found, said = answered(capsys)
+    assert (found["schema"], found["provenance"], found["device"]["name"]) == (
+        "nuwa.evaluate/1",
+        "measured",
+        "lab-nano",
+    )
+    assert (found["num_images"], found["split"], found["head"]) == (6, "test", "all")
+    assert found["agreement"]["is_met"]
+    assert found["agreement"]["min_cosine"] == pytest.approx(1, abs=1e-5)
+    assert found["agreement"]["runtime"] == "tensorrt 8.2.1 on lab-nano"
+    assert len(found["agreement"]["artifact_sha256"]) == 64
+    assert found["top1"] == found["top1_pytorch"]
+    assert found["top1_interval"] == pytest.approx(wilson_interval(round(6 * found["top1"]), 6))
+    assert rig.board.num_commands(INFER) == 6
+    assert said.index("builds the engine") < said.index("of 6 images") if "of 6 images" in said else "builds" in said
+    assert rig.board.kept() == []  # all answers are here
+
+
+@pytest.mark.parametrize("fault", ["infer-bgr", "infer-endian", "infer-nan"])
+def test_what_comes_out_otherwise_than_in_pytorch_fails(
+    rig: Rig, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    rig.board.fault(fault)
+    assert rig.evaluate() == 1
+    found, said = answered(capsys)
+    assert not found["agreement"]["is_met"]
+    assert "does not agree with PyTorch" in said
+
+
+def test_the_engine_of_another_model_fails(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """The stand-in computes from the file it received: another file of the same shapes, other answers."""
+    path = rig.bundle / "model.onnx"
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values[::-1].copy(), tensor.name))
+    onnx.save(model, path)
+    assert rig.evaluate() == 1
+    found, _ = answered(capsys)
+    assert not found["agreement"]["is_met"]
+
+
+def test_an_interrupted_run_goes_on_with_the_same_engine(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    done = threading.Event()
+    # A shell without job control starts its background jobs with interrupts ignored.
+    before_test = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupt_after_two() -> None:
+        while rig.board.num_commands(INFER) < 3:
+            if done.wait(0.01):
+                return
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waiting = threading.Thread(target=interrupt_after_two, daemon=True)
+    waiting.start()
+    try:
+        assert rig.evaluate("--images", "5") == 130
+    finally:
+        done.set()
+        waiting.join()
+        signal.signal(signal.SIGINT, before_test)
+    assert "every answer that came is kept" in capsys.readouterr().err
+    assert len(rig.board.kept()) == 1
+    before = rig.board.num_commands(INFER)
+    assert rig.evaluate("--images", "5") == 0
+    found, said = answered(capsys)
+    assert found["num_kept"] >= 2
+    assert "from before" in said
+    assert rig.board.num_commands(INFER) - before == 5 - found["num_kept"]
+    assert rig.board.num_commands(BUILD) == 1
+    assert rig.board.kept() == []
+
+
+def test_classes_restrict_images_and_head(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rig.evaluate("--images", "4", "--classes", ",".join(CLASSES[:2])) == 0
+    found, _ = answered(capsys)
+    assert (found["head"], found["classes"], found["num_images"]) == ("restricted", list(CLASSES[:2]), 4)
+    assert found["top1"] == found["top1_pytorch"]
+
+
+def test_host_runs_the_same_question_here(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rig.nuwa("export", str(rig.bundle), "--device", "host", "-y") == 0
+    capsys.readouterr()
+    line = ["evaluate", str(rig.bundle), "--device", "host", "--data", str(rig.images), "--images", "500", "--json"]
+    assert rig.nuwa(*line) == 0
+    on_host, _ = answered(capsys)
+    assert rig.nuwa("evaluate", str(rig.bundle), "--data", str(rig.images), "--json") == 0
+    weights, _ = answered(capsys)
+    same = ("top1", "top1_interval", "num_images", "classes", "head")
+    assert [on_host[name] for name in same] == [weights[name] for name in same]
+    assert on_host["agreement"]["error_limit"] is not None
+    assert rig.board.commands == []
+
+
+def test_an_emulated_board_is_refused_with_the_reason(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["evaluate", str(rig.bundle), "--data", str(rig.images)]
+    assert rig.nuwa(*line, "--device", "jetson-nano") == 2
+    assert "is emulated" in capsys.readouterr().err
+    assert rig.nuwa(*line, "--images", "3") == 2
+    assert "--device" in capsys.readouterr().err
+
+
+def test_verify_and_certificate_speak_of_the_engine_that_was_timed(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate = read_bundle(rig.bundle).certificate
+    assert certificate is not None
+    assert certificate.measurement is not None
+    (of_engine,) = [a for a in certificate.agreements if a.artifact_sha256]
+    assert of_engine.artifact_sha256 == certificate.measurement.state["engine_sha256"]
+    assert rig.nuwa("verify", str(rig.bundle), "--device", "lab-nano", "--json") == 0
+    found, _ = answered(capsys)
+    (of_engine_now,) = [a for a in found["agreement"] if a["artifact_sha256"]]
+    assert of_engine_now["is_met"]
+    assert rig.board.num_commands(BUILD) == 1
+    rig.board.fault("infer-bgr")
+    assert rig.nuwa("verify", str(rig.bundle), "--device", "lab-nano", "--json") == 1
+    found, said = answered(capsys)
+    assert "on lab-nano disagrees with PyTorch" in said
+    assert not found["is_good"]
