@@ -1,7 +1,6 @@
 """Load a base ViT: from timm, the Hub, a local folder in timm's hub format, or the package."""
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -10,20 +9,19 @@ import timm
 from torch import nn
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.base_folder import model_from_folder, read_held_out, read_hub_config
 from nuwa_search.core.class_names import checked_names, distinct_names
 from nuwa_search.core.errors import NuwaError, OutsideError
-from nuwa_search.core.from_timm import SUPPORTED, plain_from_timm
+from nuwa_search.core.from_timm import plain_from_timm, require_vit_name
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.source_name import DEFAULT_BASE, RANDOM_PREFIX
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.core.weights import hash_tensors, read_tensors, require_finite
+from nuwa_search.core.weights import hash_tensors, require_finite
 
 ASSETS_DIR = Path(__file__).parent / "assets"
-VIT_MODULES = ("vision_transformer", "deit")
-"""timm's files that define ``VisionTransformer`` and its distilled sibling."""
 
 
 @dataclass(frozen=True)
@@ -83,38 +81,7 @@ def load_base(name: str = DEFAULT_BASE) -> Base:
 
 def _from_folder(folder: Path, name: str) -> Base:
     config = read_hub_config(folder)
-    tensors = folder / "model.safetensors"
-    read_tensors(tensors)  # a corrupt file must fail in our words before timm sees it
-    try:
-        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except (RuntimeError, KeyError, TypeError, ValueError, AssertionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NuwaError(
-            f"base {folder} cannot be built from its config.json and weights: {first}",
-            hint="config.json needs the architecture and model_args that the weights were saved with",
-        ) from error
-    held_out = folder / "search_split.json"
-    hashes = json.loads(held_out.read_text())["hashes"] if held_out.exists() else []
-    return _base_of(model, name, config.get("label_names"), frozenset(hashes))
-
-
-def read_hub_config(folder: Path) -> dict[str, Any]:
-    """Read ``config.json`` of a folder in timm's hub format.
-
-    Raises:
-        NuwaError: If the folder or file is missing, is not JSON, or names no architecture.
-    """
-    path = folder / "config.json"
-    hint = "a base folder holds config.json and model.safetensors, as timm's save_for_hf writes them"
-    try:
-        config = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise NuwaError(f"no base at {folder}: config.json is missing", hint=hint) from error
-    except (OSError, ValueError) as error:
-        raise NuwaError(f"{path} cannot be read as JSON: {error}", hint=hint) from error
-    if not isinstance(config, dict) or "architecture" not in config:
-        raise NuwaError(f"{path} names no architecture", hint=hint)
-    return config
+    return _base_of(model_from_folder(folder), name, config.get("label_names"), read_held_out(folder))
 
 
 def _from_timm(name: str) -> Base:
@@ -139,20 +106,6 @@ def _from_timm(name: str) -> Base:
             hint="nuwa base ls lists bases; a name that starts with ./ is a folder",
         ) from error
     return _base_of(model, name, None, frozenset())
-
-
-def require_vit_name(timm_name: str) -> None:
-    """Refuse a timm model of another family before its weights are fetched.
-
-    Raises:
-        NuwaError: If timm defines it outside its plain ViTs.
-    """
-    module = timm.model_entrypoint(timm_name).__module__.rpartition(".")[2]
-    if module not in VIT_MODULES:
-        raise NuwaError(
-            f"base {timm_name!r} is not supported: timm has it in {module}, not among its plain ViTs",
-            hint=f"supported: {SUPPORTED}",
-        )
 
 
 def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: frozenset[str]) -> Base:

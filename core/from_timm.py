@@ -7,6 +7,7 @@ function with fewer parts.
 
 from typing import get_args
 
+import timm
 import torch
 from timm.layers import GELU, Attention, GELUTanh, LayerScale, Mlp, PatchEmbed, QuickGELU
 from timm.models.deit import VisionTransformerDistilled
@@ -20,6 +21,22 @@ from nuwa_search.core.from_roles import NO_HEAD_CLASSES
 from nuwa_search.core.vit import PlainViT
 
 SUPPORTED = "timm's VisionTransformer and VisionTransformerDistilled with absolute positions"
+VIT_MODULES = ("vision_transformer", "deit")
+"""timm's files that define ``VisionTransformer`` and its distilled sibling."""
+
+
+def require_vit_name(timm_name: str) -> None:
+    """Refuse a timm model of another family before its weights are fetched.
+
+    Raises:
+        NuwaError: If timm defines it outside its plain ViTs.
+    """
+    module = timm.model_entrypoint(timm_name).__module__.rpartition(".")[2]
+    if module not in VIT_MODULES:
+        raise NuwaError(
+            f"base {timm_name!r} is not supported: timm has it in {module}, not among its plain ViTs",
+            hint=f"supported: {SUPPORTED}",
+        )
 
 
 def plain_from_timm(model: nn.Module, *, name: str) -> PlainViT:

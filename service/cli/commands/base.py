@@ -25,12 +25,15 @@ def command() -> None:
 @with_flags()
 def ls(**values: Any) -> None:
     """List the bases that need no name lookup: the package's own, and folders here in timm's hub format."""
-    from nuwa_search.core.base import ASSETS_DIR, read_hub_config
+    from nuwa_search.core.base import ASSETS_DIR
+    from nuwa_search.core.base_folder import read_hub_config
+    from nuwa_search.core.checkpoint_files import WEIGHT_FILES, find_weights, size_of_checkpoint
     from nuwa_search.core.source_name import DEFAULT_BASE
 
     output = output_from_flags(values)
     folders = [(DEFAULT_BASE, ASSETS_DIR / "base")]
-    here = sorted(p.parent for p in Path().glob("*/config.json") if (p.parent / "model.safetensors").exists())
+    configs = (p.parent for p in Path().glob("*/config.json"))
+    here = sorted(p for p in configs if any((p / name).is_file() for name in WEIGHT_FILES))
     rows = []
     for name, folder in [*folders, *((f"./{p}", p) for p in here)]:
         config = read_hub_config(folder)
@@ -41,7 +44,7 @@ def ls(**values: Any) -> None:
                 "architecture": config["architecture"],
                 "classes": config.get("num_classes"),
                 "img_size": size[-1],
-                "size_mb": round((folder / "model.safetensors").stat().st_size / 1e6, 1),
+                "size_mb": round(size_of_checkpoint(find_weights(folder)) / 1e6, 1),
             }
         )
     if output.json:
