@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from nuwa_search.core.device import DeviceSpec, MeasureProtocol
+from nuwa_search.core.emulator import device_label, split_label
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.clock import utc_now
 from nuwa_search.store.database import Database
@@ -34,7 +35,7 @@ def insert_device(connection: Connection, spec: DeviceSpec) -> int:
     """Store a spec where it is new and return its key."""
     values = {
         "device_id": spec.device_id,
-        "name": spec.name,
+        "name": device_label(spec),
         "kind": spec.kind,
         "runtime": spec.runtime,
         "runtime_version": spec.runtime_version,
@@ -93,6 +94,12 @@ class DeviceMethods(Database):
                 select(DeviceRow.spec, DeviceRow.is_listed, DeviceRow.created_at).order_by(DeviceRow.name, DeviceRow.pk)
             )
             return tuple(DeviceRecord(spec_from_dict(spec), listed, at) for spec, listed, at in rows)
+
+    def older_emulators(self, name: str) -> tuple[str, ...]:
+        """List the labels under which figures of other emulators of a device are kept, by name."""
+        with self.read() as connection:
+            names = connection.execute(select(DeviceRow.name).where(DeviceRow.kind == "emulated").distinct()).scalars()
+            return tuple(sorted(n for n in names if n != name and split_label(n)[0] == name))
 
     def record_device_state(self, device_id: str, state: Mapping[str, str]) -> None:
         """Store clocks, temperature and load of a recorded device as of now.

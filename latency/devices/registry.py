@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from nuwa_search.core.device import Device, DeviceKind, DeviceSpec
+from nuwa_search.core.emulator import EMULATOR_VERSION, device_label, is_outdated, split_label
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
@@ -39,7 +40,19 @@ def device_spec(name: str, *, extra: Mapping[str, DeviceSpec] | None = None) -> 
         from nuwa_search.latency.devices.cuda import cuda_spec  # loads torch, which nothing else here needs
 
         return cuda_spec()
+    plain, version = split_label(name)
+    if version is not None and plain in known:
+        raise outdated(name, plain)
     raise unknown_name("device", name, [*known, CUDA_NAME], hint="nuwa device ls lists all, nuwa device add adds one")
+
+
+def outdated(label: str, name: str) -> NuwaError:
+    """Say that figures of another emulator can be read but not added to."""
+    return NuwaError(
+        f"{label} is what another version of the emulator measured, and this program has version {EMULATOR_VERSION}: "
+        "its rows can be read, and none are added or fitted",
+        hint=f"nuwa profile {name}, which measures the table anew; nuwa query --device {label} shows the old rows",
+    )
 
 
 def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False) -> Device:
@@ -51,7 +64,7 @@ def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False)
         keeps_engines: Whether a board keeps what it builds until it is told to forget it, beyond this program's end.
 
     Raises:
-        NuwaError: If the runtime behind the device is not installed.
+        NuwaError: If the runtime behind the device is not installed, or it is an earlier emulator's.
         OutsideError: If the device cannot be reached.
     """
     openers: dict[DeviceKind, Callable[[DeviceSpec, int], Device]] = {
@@ -60,6 +73,8 @@ def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False)
         "cuda": _open_cuda,
         "ssh": lambda spec, _: _open_ssh(spec, keeps_engines=keeps_engines),
     }
+    if is_outdated(spec):
+        raise outdated(device_label(spec), spec.name)
     opener = openers.get(spec.kind)
     if opener is None:
         raise NuwaError(

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.emulator import device_label
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.service.api.problems import HttpError, not_found
@@ -48,7 +49,7 @@ def spec_of(name: str, store: Store) -> DeviceSpec:
     for spec in recorded:
         if spec.device_id == name:
             return spec
-    called = [spec for spec in recorded if spec.name == name]
+    called = [spec for spec in recorded if device_label(spec) == name]
     if name == "cuda":  # looking for one would load torch
         if called:
             return called[-1]
@@ -66,7 +67,7 @@ def spec_of(name: str, store: Store) -> DeviceSpec:
 def _facts(spec: DeviceSpec) -> dict[str, Any]:
     names = ("name", "kind", "runtime", "runtime_version", "precision", "batch", "power_mode", "opset", "note")
     facts = {name: getattr(spec, name) for name in names}
-    return facts | {"device_id": spec.device_id, "provenance": spec.provenance}
+    return facts | {"name": device_label(spec), "device_id": spec.device_id, "provenance": spec.provenance}
 
 
 def device_document(spec: DeviceSpec) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nuwa_search.core.emulator import device_label
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.query_filters import devices_from_text
 from nuwa_search.service.cli.query_rows import find_budgets, find_by_sql, find_comparison, find_rows
@@ -78,7 +79,7 @@ def ask(kind: str, store: Store, values: Mapping[str, Any]) -> QueryAnswer:
 
 def _require_known(store: Store, name: str) -> None:
     """Refuse a device that nothing is known of: an empty answer would read as `no subnet`."""
-    recorded = {word for record in store.devices() for word in (record.spec.name, record.spec.device_id)}
+    recorded = {word for record in store.devices() for word in (device_label(record.spec), record.spec.device_id)}
     if name not in recorded:
         find_device(name, store)
 

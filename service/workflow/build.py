@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from nuwa_search.core.device import DeviceSpec, Precision
+from nuwa_search.core.emulator import device_label, without_emulator
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.certificate import Certificate
@@ -140,8 +141,9 @@ def _certified_precision(bundle: Bundle) -> Precision | None:
 
 def _exported_for(bundle: Bundle, spec: DeviceSpec) -> Certificate:
     certificate = bundle.certificate
-    if certificate is None or dataclasses.replace(certificate.device, precision=spec.precision) != spec:
-        found = certificate.device.name if certificate else "no device"
+    same = None if certificate is None else dataclasses.replace(certificate.device, precision=spec.precision)
+    if certificate is None or same is None or without_emulator(same) != without_emulator(spec):
+        found = device_label(certificate.device) if certificate else "no device"
         raise NuwaError(
             f"bundle {bundle.dir} was exported for {found}, not for {spec.name}",
             hint=f"nuwa export {bundle.dir} --device {spec.name}",

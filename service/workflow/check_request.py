@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from nuwa_search.core.base import load_base
-from nuwa_search.core.errors import NuwaError
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.service.workflow.same_device import require_predictor_of
 from nuwa_search.service.workflow.ship import check_bundle_dir
 from nuwa_search.service.workflow.sources import open_task
 from nuwa_search.store.store import Store
@@ -24,8 +24,4 @@ def check_request(request: SearchRequest, store: Store, *, study: str) -> None:
     open_task(base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed)
     if request.predictor_id is not None:
         record = store.load_predictor(request.predictor_id)
-        if record.device_id != spec.device_id:
-            raise NuwaError(
-                f"latency predictor {request.predictor_id} is of device {record.device_id}, not of {spec.name}",
-                hint=f"nuwa profile {spec.name}",
-            )
+        require_predictor_of(spec, record, store)

@@ -25,6 +25,7 @@ from nuwa_search.predictors.transfer_profile import TransferResult, profile_by_t
 from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.notebook import StoreNotebook
 from nuwa_search.service.workflow.report_picture import HELDOUT, heldout_json
+from nuwa_search.service.workflow.same_device import require_predictor_of
 from nuwa_search.store.luts import make_lut_id
 from nuwa_search.store.records import PredictorRecord
 from nuwa_search.store.store import Store
@@ -67,11 +68,7 @@ def find_device_predictor(
     """
     if predictor_id is not None:
         record = store.load_predictor(predictor_id)
-        if record.device_id != spec.device_id:
-            raise NuwaError(
-                f"latency predictor {predictor_id} is of device {record.device_id}, not of {spec.name}",
-                hint=f"nuwa profile {spec.name}",
-            )
+        require_predictor_of(spec, record, store)
         return _from_record(record, spec)
     for record in store.predictors(spec.device_id):
         if record.content.get("base_arch_id") == base.arch_id:

@@ -23,6 +23,7 @@ from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs, open_inputs, record_inputs, task_begun_with
 from nuwa_search.service.workflow.records import optuna_url
+from nuwa_search.service.workflow.same_device import require_study_of
 from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.settle import settle
 from nuwa_search.service.workflow.ship import check_bundle_dir
@@ -70,6 +71,7 @@ def run_search(
     """
     check_bundle_dir(Path(request.bundle_dir), study=study)
     inputs = open_inputs(request, store, begun=task_begun_with(study, store) if resume else None)
+    require_study_of(inputs.device, study, store)
     record_inputs(inputs, store, label_column=request.label_column, seed=request.seed)
     claim = store.start_search(
         study,

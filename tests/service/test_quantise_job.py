@@ -123,7 +123,7 @@ def test_int8_that_loses_too_much_is_left(export: Any, monkeypatch: pytest.Monke
     assert answer["int8"]["top1_search"] is None
 
 
-@pytest.mark.parametrize(("board", "opset"), [("jetson-xavier-nx", 13), ("jetson-orin-nano", 16)])
+@pytest.mark.parametrize(("board", "opset"), [("jetson-xavier-nx", 13), ("jetson-orin-nano", 19)])
 def test_an_emulated_board_leaves_a_graph_to_be_tried(export: Any, bundle_dir: Path, board: str, opset: int) -> None:
     answer = export("--device", board, "--precision", "int8", "--max-loss", "0.2")
     assert not answer["accepted"]

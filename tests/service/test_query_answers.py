@@ -1,6 +1,7 @@
 """``nuwa query`` on a small database: every topic, every format, narrow terminals."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -275,3 +276,21 @@ def test_every_point_of_a_front_comes_with_the_command_that_cuts_it_again(
     for budget in answer(db, capsys, "--explain-budget"):
         points = [*budget["curve"], *budget["steps_up"], *budget["steps_down"], budget["best"]]
         assert [row["derive_command"] for row in points] == [command(row["subnet_id"]) for row in points]
+
+
+def test_figures_of_another_emulator_are_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    older = dataclasses.replace(NANO, options=())
+    path = str(tmp_path / "nuwa.sqlite")
+    with open_store(path) as store:
+        record_basics(store)
+        store.record_device(older)
+        store.record_subnets([subnet(0), subnet(1)])
+        store.record_predicted_latencies([prediction(0, 2.0, device=older), prediction(1, 3.0)])
+    assert ask(path, "--device", "jetson-nano", "--json") == 0
+    out, err = capsys.readouterr()
+    assert [row["predicted_latency_ms"] for row in json.loads(out)["rows"]] == [3.0]
+    assert "--device jetson-nano@emulator-1" in err
+    assert "nuwa profile" in err
+    assert [row["device"] for row in answer(path, capsys, "--device", "jetson-nano@emulator-1")] == [
+        "jetson-nano@emulator-1"
+    ]

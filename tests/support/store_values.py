@@ -2,6 +2,7 @@
 
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.emulator import EMULATOR_VERSION, OPTION
 from nuwa_search.store.records import (
     BaseRecord,
     PredictedLatency,
@@ -12,7 +13,8 @@ from nuwa_search.store.records import (
 )
 from nuwa_search.store.store import Store
 
-NANO = DeviceSpec("jetson-nano", "emulated", "tensorrt", "8.2.1", "fp16", power_mode="MAXN")
+EMULATED = ((OPTION, EMULATOR_VERSION),)
+NANO = DeviceSpec("jetson-nano", "emulated", "tensorrt", "8.2.1", "fp16", power_mode="MAXN", options=EMULATED)
 BOARD = DeviceSpec("lab-nano", "ssh", "tensorrt", "8.2.1", "fp16", options=(("ssh", "user@board"),), note="shelf 3")
 PROTOCOL = MeasureProtocol()
 BLOCK = BlockSpec(3, 32, 32, 768)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path
 
 from nuwa_search.core.arch import dict_from_arch
 from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.emulator import device_label
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.service.api.answers import Answer, PagedRows, Rows
 from nuwa_search.service.api.context import LongPageOf, StoreOf, Word, moment
@@ -19,7 +20,7 @@ router = APIRouter(tags=["tables"])
 @router.get("/tables", response_model=Rows)
 def list_tables(store: StoreOf) -> dict[str, Any]:
     """List all latency tables."""
-    names = {record.spec.device_id: record.spec.name for record in store.devices()}
+    names = {record.spec.device_id: device_label(record.spec) for record in store.devices()}
     rows = [_table(lut, names) for lut in store.luts()]
     return {"schema": "nuwa.table/1", "rows": rows, "count": len(rows)}
 
@@ -27,7 +28,7 @@ def list_tables(store: StoreOf) -> dict[str, Any]:
 @router.get("/tables/{lut_id}", response_model=PagedRows)
 def show_table(lut_id: Annotated[Word, Path()], store: StoreOf, page: LongPageOf) -> dict[str, Any]:
     """Show a latency table and its rows."""
-    names = {record.spec.device_id: record.spec.name for record in store.devices()}
+    names = {record.spec.device_id: device_label(record.spec) for record in store.devices()}
     table = next((_table(lut, names) for lut in store.luts() if lut.lut_id == lut_id), None)
     if table is None:
         raise HttpError(404, f"the database knows no latency table {lut_id!r}", hint="GET /api/v1/tables lists them")

@@ -48,6 +48,12 @@ def command(topic: str, **values: Any) -> None:
         from nuwa_search.service.cli.query_ask import ask, show_answer
 
         answer = ask(kind, store, values)
+        older = store.older_emulators(values["device"]) if values["device"] else ()
+    if older:
+        output.note(
+            f"figures of another emulator are left out: --device {older[-1]} shows them, "
+            f"nuwa profile {values['device']} measures anew"
+        )
     if answer.is_truncated and values["limit"] is None:
         output.warn(f"there is more: only the first {len(answer.rows)} rows were read")
     if path is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nuwa_search.core.device import PROTOCOL
+from nuwa_search.core.emulator import device_label
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
@@ -71,7 +72,9 @@ def command(folder: Path, **values: Any) -> None:
         output.note(note)
     certificate = check.certificate
     if measured is not None and spec.device_id != certificate.device.device_id:
-        output.warn(f"the certificate is for {certificate.device.name}: its budget says nothing about {spec.name}")
+        output.warn(
+            f"the certificate is for {device_label(certificate.device)}: its budget says nothing about {spec.name}"
+        )
     if measured is not None and measured.board_interval_ms is not None:
         output.note(f"emulated; a real board: {interval(measured.board_interval_ms)} ms")
     if now is not None and not now.is_met:
