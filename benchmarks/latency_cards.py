@@ -11,7 +11,6 @@ device and seed or partition) and ``results/latency_host_nets.csv``.
 import argparse
 import time
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +24,7 @@ from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
 from nuwa_search.latency.devices.registry import device_spec, open_device
 from nuwa_search.latency.emulator.boards import BOARDS
-from nuwa_search.latency.emulator.constants import Calibration, load_calibration
-from nuwa_search.latency.emulator.fusion import kernels_from_graph
-from nuwa_search.latency.emulator.graph import graph_from_model
-from nuwa_search.latency.emulator.timeline import timeline_from_kernels
+from nuwa_search.latency.emulator.timeline import emulate
 from nuwa_search.latency.table.timer import Export, MemoryNotebook
 from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
 from nuwa_search.predictors.profile import ProfileSettings, profile
@@ -158,22 +154,7 @@ def exporter(spec: DeviceSpec) -> Export:
 
 def noise_free_ms(spec: DeviceSpec, arch: Arch) -> float:
     """Ask the emulator's time model itself, without the noise that devices add."""
-    kernels = kernels_from_graph(graph_from_model(exporter(spec)(arch)))
-    timeline = timeline_from_kernels(
-        kernels,
-        BOARDS[spec.name],
-        precision=spec.precision,
-        constants=calibration().constants,
-        copied_elements=(),
-        cuda_graph=False,
-    )
-    return float(timeline.total_ms)
-
-
-@cache
-def calibration() -> Calibration:
-    """Read the emulator's constants once."""
-    return load_calibration()
+    return emulate(exporter(spec)(arch), BOARDS[spec.name], precision=spec.precision).total_ms
 
 
 def measured_twice(notebook: MemoryNotebook) -> list[ModelTimes]:

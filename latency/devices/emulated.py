@@ -15,12 +15,15 @@ from nuwa_search.core.measuring.stats import stats_from_samples
 from nuwa_search.core.peak_memory import BYTES_PER_MB
 from nuwa_search.latency.emulator.boards import BOARDS, Board
 from nuwa_search.latency.emulator.composites import NEWER_THAN_OPSET_13
-from nuwa_search.latency.emulator.constants import Calibration, load_calibration
+from nuwa_search.latency.emulator.constants import load_calibration
 from nuwa_search.latency.emulator.cost import ELEMENT_BYTES
+from nuwa_search.latency.emulator.fusion import has_quantisers
 from nuwa_search.latency.emulator.graph import Graph
+from nuwa_search.latency.emulator.interval import extrapolation_warnings, log_halfwidth
 from nuwa_search.latency.emulator.kernels import Kernel
+from nuwa_search.latency.emulator.precision import check_precision, fusion_rules
 from nuwa_search.latency.emulator.reading import read_model
-from nuwa_search.latency.emulator.timeline import Timeline, copied_elements, matmul_share_of_time, timeline_from_kernels
+from nuwa_search.latency.emulator.timeline import Timeline, copied_elements, timeline_from_kernels
 
 # Two sessions on one board, and two measurements in one session, differ by this much (standard
 # deviation of the median, relative): what trtexec shows on a Jetson with pinned clocks.
@@ -75,45 +78,45 @@ class EmulatedDevice:
         """
         protocol = protocol or PROTOCOL
         board = self.board
-        self._check_precision(board)
-        graph, kernels = read_model(model)
+        read = read_model(model)
+        graph = read.graph
+        spec = self._spec_for(graph, board)
+        check_precision(graph, board, spec.precision)
         self._check_batch(graph)
+        kernels = read.kernels(fusion_rules(board, spec.precision))
         calibration = load_calibration()
         peak_memory_mb = self._peak_memory_mb(graph, kernels, board)
         timeline = timeline_from_kernels(
             kernels,
             board,
-            precision=self._spec.precision,
-            constants=calibration.constants,
+            precision=spec.precision,
+            constants=calibration.constants_of(board),
             copied_elements=copied_elements(graph) if protocol.transfers else (),
             cuda_graph=protocol.cuda_graph,
         )
-        samples = self._samples(timeline.total_ms, kernels, protocol)
+        samples = self._samples(timeline.total_ms, kernels, protocol, spec)
         stats = stats_from_samples(samples)
         return Measurement(
-            device=self._spec,
+            device=spec,
             protocol=dataclasses.replace(protocol, clocks_pinned=True),
             provenance="emulated",
             latency_ms=stats,
             samples=len(samples),
             breakdown=_scaled_breakdown(timeline, stats.median),
-            board_interval_ms=_board_interval(stats.median, board, calibration),
+            board_interval_ms=_board_interval(stats.median, log_halfwidth(timeline, board, calibration)),
             peak_memory_mb=peak_memory_mb,
             state={"gpu_clock_mhz": f"{board.clock_mhz:g}", "launch_bound_kernels": str(timeline.num_launch_bound)},
-            warnings=self._warnings(model, graph, timeline, calibration),
+            warnings=(
+                *self._graph_warnings(model, graph, spec),
+                *extrapolation_warnings(timeline, board, calibration),
+            ),
         )
 
-    def _check_precision(self, board: Board) -> None:
-        if self._spec.precision in ELEMENT_BYTES:
-            return
-        has_int8 = self._spec.compute_capability not in ("5.3", "6.2")
-        reason = (
-            "emulated in fp32 and fp16 only" if has_int8 else "without native INT8: TensorRT runs it slower than FP16"
-        )
-        raise NuwaError(
-            f"{self._spec.name} is asked for {self._spec.precision}, and {board.name} is {reason}",
-            hint="use --precision fp16",
-        )
+    def _spec_for(self, graph: Graph, board: Board) -> DeviceSpec:
+        """Say what the model is built for: Q/DQ nodes ask for INT8 with FP16 around it, whatever flag is given."""
+        if self._spec.precision == "fp16" and board.has_int8 and has_quantisers(graph):
+            return dataclasses.replace(self._spec, precision="int8")
+        return self._spec
 
     def _check_batch(self, graph: Graph) -> None:
         for name in graph.inputs:
@@ -137,9 +140,11 @@ class EmulatedDevice:
             )
         return added
 
-    def _samples(self, total_ms: float, kernels: tuple[Kernel, ...], protocol: MeasureProtocol) -> NDArray[np.float64]:
+    def _samples(
+        self, total_ms: float, kernels: tuple[Kernel, ...], protocol: MeasureProtocol, spec: DeviceSpec
+    ) -> NDArray[np.float64]:
         content = hashlib.sha256(repr([k.work for k in kernels]).encode()).hexdigest()
-        identity = f"{self._spec.device_id}/{self._seed}"
+        identity = f"{spec.device_id}/{self._seed}"
         session = _rng(identity).standard_normal()
         rng = _rng(f"{identity}/{content}/{self._times_measured[content]}")
         self._times_measured[content] += 1
@@ -148,22 +153,19 @@ class EmulatedDevice:
         jitter = rng.gamma(JITTER_SHAPE, JITTER_SCALE, size=min(wanted, MAX_SAMPLES))
         return median * (1.0 + jitter - float(np.median(jitter)))
 
-    def _warnings(
-        self, model: onnx.ModelProto, graph: Graph, timeline: Timeline, calibration: Calibration
-    ) -> tuple[str, ...]:
+    def _graph_warnings(self, model: onnx.ModelProto, graph: Graph, spec: DeviceSpec) -> tuple[str, ...]:
         found = []
         newer = sorted({n.op_type for n in model.graph.node} & NEWER_THAN_OPSET_13)
-        if self._spec.opset <= 13 and (newer or graph.opset > self._spec.opset):
+        if spec.opset <= 13 and (newer or graph.opset > spec.opset):
             names = f" ({', '.join(newer)})" if newer else ""
             found.append(
-                f"opset {graph.opset}{names}: the parser of TensorRT {self._spec.runtime_version} takes opset "
-                f"{self._spec.opset} at most; timed as what the same model exported for it would launch"
+                f"opset {graph.opset}{names}: the parser of TensorRT {spec.runtime_version} takes opset "
+                f"{spec.opset} at most; timed as what the same model exported for it would launch"
             )
-        share = matmul_share_of_time(timeline)
-        if share > calibration.max_matmul_share:
+        if spec.precision != self._spec.precision:
             found.append(
-                f"{share:.0%} of the time is in matrix products, at most {calibration.max_matmul_share:.0%} in any "
-                "model measured on a real board: this figure is an extrapolation"
+                f"the graph holds QuantizeLinear nodes: timed as INT8 with {self._spec.precision.upper()} around it, "
+                "as trtexec --int8 --fp16 builds it"
             )
         return tuple(found)
 
@@ -178,8 +180,5 @@ def _scaled_breakdown(timeline: Timeline, median_ms: float) -> tuple[KernelTime,
     return tuple(dataclasses.replace(k, ms=k.ms * scale) for k in timeline.kernels)
 
 
-def _board_interval(median_ms: float, board: Board, calibration: Calibration) -> tuple[float, float]:
-    if board.uncertainty is not None:
-        return median_ms / (1 + board.uncertainty), median_ms * (1 + board.uncertainty)
-    low, high = calibration.interval_factors
-    return median_ms * low, median_ms * high
+def _board_interval(median_ms: float, halfwidth: float) -> tuple[float, float]:
+    return median_ms * math.exp(-halfwidth), median_ms * math.exp(halfwidth)

@@ -11,12 +11,19 @@ from nuwa_search.latency.emulator.shapes import Shape
 NEWER_THAN_OPSET_13 = frozenset({"LayerNormalization", "RMSNormalization", "Gelu", "HardSwish", "Mish", "Swish"})
 
 
-def expand_composites(graph: Graph) -> Graph:
-    """Replace normalisations, ReduceL2 and the like by primitives with the same cost and sizes."""
+def expand_composites(graph: Graph, *, keep_norms: bool = False) -> Graph:
+    """Replace normalisations, ReduceL2 and the like by primitives with the same cost and sizes.
+
+    Args:
+        graph: Any graph.
+        keep_norms: Whether layer and RMS normalisations have a kernel of their own and stay whole.
+    """
     shapes = dict(graph.shapes)
     ops: list[Op] = []
     for op in graph.ops:
         match op.op_type:
+            case "LayerNormalization" | "RMSNormalization" if keep_norms:
+                ops.append(op)
             case "LayerNormalization" | "GroupNormalization" | "InstanceNormalization":
                 ops.extend(_norm(op, shapes, _row_shape(op, shapes), is_centred=True))
             case "RMSNormalization":

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from nuwa_search.latency.emulator.boards import FITTED_MHZ, Board, Fitted
+from nuwa_search.latency.emulator.kernels import KERNEL_GROUPS, KernelGroup
 
 CALIBRATION_PATH = Path(__file__).with_name("calibration.json")
 
@@ -60,23 +64,51 @@ CONSTANT_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Constants))
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What the calibration script found for one architecture.
+
+    Args:
+        constants: Fitted on every row with a known power mode.
+        log_halfwidth: Half-width of the board interval in the logarithm of the latency, from rows whose model
+            was left out of the fit.
+        coverage: Nominal coverage of that interval.
+        num_left_out: Families or models that it rests on.
+        seen_shares: Per kernel group, the largest share of the time in any row fitted.
+        extrapolated: Per kernel group, the half-width where more of the time than that is in the group: how far
+            predictions were off for rows rich in it when none such was fitted.
+    """
+
+    constants: Constants
+    log_halfwidth: float
+    coverage: float
+    num_left_out: int
+    seen_shares: Mapping[KernelGroup, float]
+    extrapolated: Mapping[KernelGroup, float]
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What the calibration script stored.
 
     Args:
-        constants: Fitted on every row.
-        interval_factors: Lower and upper factor on an emulated latency within which the board was found,
-            from families left out of the fit.
-        coverage: Nominal coverage of that interval.
-        num_families: Families that it rests on.
-        max_matmul_share: Largest fraction of the latency that matrix products take in any row fitted.
+        fits: By architecture.
+        carried: Per kernel group, the half-width where constants of one architecture stand for another: how far
+            the Nano's were off on the Orin Nano.
+        checked_shares: For each board whose constants are carried, per kernel group, the largest share of the time
+            in any row that it was held against.
     """
 
-    constants: Constants
-    interval_factors: tuple[float, float]
-    coverage: float
-    num_families: int
-    max_matmul_share: float
+    fits: Mapping[Fitted, Fit]
+    carried: Mapping[KernelGroup, float]
+    checked_shares: Mapping[str, Mapping[KernelGroup, float]]
+
+    def seen_shares(self, board: Board) -> Mapping[KernelGroup, float]:
+        """Look up the largest share of each kernel group in any row of the board."""
+        return self.checked_shares[board.name] if board.is_carried else self.fits[board.constants].seen_shares
+
+    def constants_of(self, board: Board) -> Constants:
+        """Look up the constants that a board uses."""
+        return self.fits[board.constants].constants
 
 
 def calibration_json(calibration: Calibration) -> str:
@@ -93,11 +125,21 @@ def constants_from_mapping(values: Mapping[str, float]) -> Constants:
 def load_calibration(path: Path = CALIBRATION_PATH) -> Calibration:
     """Read what the calibration script stored beside this module."""
     values = json.loads(path.read_text())
-    low, high = values["interval_factors"]
-    return Calibration(
+    fits: dict[Fitted, Fit] = {name: _fit_from_mapping(values["fits"][name]) for name in FITTED_MHZ}
+    checked = {board: _per_group(shares) for board, shares in values["checked_shares"].items()}
+    return Calibration(fits=fits, carried=_per_group(values["carried"]), checked_shares=checked)
+
+
+def _fit_from_mapping(values: Mapping[str, Any]) -> Fit:
+    return Fit(
         constants=constants_from_mapping(values["constants"]),
-        interval_factors=(float(low), float(high)),
+        log_halfwidth=float(values["log_halfwidth"]),
         coverage=float(values["coverage"]),
-        num_families=int(values["num_families"]),
-        max_matmul_share=float(values["max_matmul_share"]),
+        num_left_out=int(values["num_left_out"]),
+        seen_shares=_per_group(values["seen_shares"]),
+        extrapolated=_per_group(values["extrapolated"]),
     )
+
+
+def _per_group(values: Mapping[str, float]) -> dict[KernelGroup, float]:
+    return {group: float(values[group]) for group in KERNEL_GROUPS}

@@ -14,8 +14,18 @@ WINOGRAD_PRODUCTS = 16
 WINOGRAD_BLOCK = 32
 
 
-def conv_ms(work: ConvWork, *, macs_per_ms: float, board: Board, constants: Constants) -> float:
-    """Time the arithmetic of a convolution with the best of the algorithms that it has."""
+def conv_ms(
+    work: ConvWork, *, macs_per_ms: float, has_winograd: bool = True, board: Board, constants: Constants
+) -> float:
+    """Time the arithmetic of a convolution with the best of the algorithms that it has.
+
+    Args:
+        work: The convolution.
+        macs_per_ms: Peak of the whole board.
+        has_winograd: Whether there is a Winograd form: tensor cores have none in TensorRT's kernels.
+        board: Board that it runs on.
+        constants: Fitted constants.
+    """
     if work.is_depthwise:
         outputs = work.macs // work.taps
         return (
@@ -34,7 +44,7 @@ def conv_ms(work: ConvWork, *, macs_per_ms: float, board: Board, constants: Cons
         board=board,
         constants=constants,
     )
-    if work.groups == 1 and work.unit_stride and (work.kernel_height, work.kernel_width) == (3, 3):
+    if has_winograd and work.groups == 1 and work.unit_stride and (work.kernel_height, work.kernel_width) == (3, 3):
         return min(direct, _winograd_ms(work, macs_per_ms=macs_per_ms, board=board, constants=constants))
     return direct
 

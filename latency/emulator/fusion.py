@@ -1,19 +1,28 @@
-"""From operators to the kernels that TensorRT 8.2 launches on a GPU of compute capability 5.3.
+"""From operators to the kernels that TensorRT launches.
 
 The fusions are those that NVIDIA's developer guide for TensorRT 8.2 lists under "Types of Fusions"
 and that exist for Maxwell: convolution + scale + sum + ReLU, product + bias, pointwise chains,
-shuffle + shuffle. There is no fused attention and no fused GELU or normalisation there.
+shuffle + shuffle. There is no fused attention and no fused GELU or normalisation there; ``FusionRules``
+says whether a release has one kernel for attention and one for a normalisation.
+
+QuantizeLinear and DequantizeLinear move nothing of their own: a product whose operands come through them
+multiplies 8-bit integers, and its producer writes them ("Explicit Quantization" in the same guide).
 """
 
+import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.emulator.composites import expand_composites
 from nuwa_search.latency.emulator.graph import Graph, Op
-from nuwa_search.latency.emulator.kernels import ConvWork, Kernel, KernelKind, MatmulWork, StreamWork
+from nuwa_search.latency.emulator.kernels import AttentionWork, Kernel, KernelKind, StreamWork
+from nuwa_search.latency.emulator.layout import Placed, with_reformats
 from nuwa_search.latency.emulator.pointwise import instructions_per_element, is_pointwise, pointwise_clusters
+from nuwa_search.latency.emulator.transformer import Attention, find_attentions, find_norms
+from nuwa_search.latency.emulator.works import conv_transpose_work, conv_work, matmul_work
 
 _ALWAYS_VIEWS = frozenset({"Identity", "Dropout", "Cast", "CastLike", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 # Views when they leave every element in place, kernels that move data otherwise.
@@ -32,7 +41,11 @@ _REDUCTIONS = frozenset(
     | {"GlobalAveragePool", "GlobalMaxPool", "ArgMax", "ArgMin", "CumSum", "TopK"}
 )
 _SOFTMAXES = frozenset({"Softmax", "LogSoftmax"})
-_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
+_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_FOREIGN_QUANTISERS = frozenset({"DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
+_NORMS = frozenset({"LayerNormalization", "RMSNormalization"})
+# Scalar instructions per element of a fused normalisation: mean, deviation, square, scale and shift.
+_NORM_INSTRUCTIONS = 8
 _POOLS = frozenset({"MaxPool", "AveragePool", "LRN"})
 _FUSED_ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu"})
 _SCALES = frozenset({"BatchNormalization", "Mul", "Add", "Sub", "Div"})
@@ -40,32 +53,63 @@ _SCALES = frozenset({"BatchNormalization", "Mul", "Add", "Sub", "Div"})
 _STREAM_INSTRUCTIONS = 2
 
 
-def kernels_from_graph(graph: Graph) -> tuple[Kernel, ...]:
+@dataclass(frozen=True)
+class FusionRules:
+    """What the TensorRT of a board fuses beyond what all of them do.
+
+    Args:
+        attention: Whether attention is one kernel; TensorRT has none that computes in FP32.
+        norms: Whether a layer normalisation is one kernel.
+        conv_activations: Whether a convolution takes in any pointwise chain that reads nothing else.
+        reformats: Whether convolutions keep channels packed in a way that products cannot read.
+    """
+
+    attention: bool = False
+    norms: bool = False
+    conv_activations: bool = False
+    reformats: bool = False
+
+
+PLAIN_RULES = FusionRules()
+"""What every release fuses, and no more."""
+
+
+def has_quantisers(graph: Graph) -> bool:
+    """Say whether activations go through QuantizeLinear nodes."""
+    return any(op.op_type in _QUANTISERS for op in graph.ops)
+
+
+def kernels_from_graph(graph: Graph, rules: FusionRules = PLAIN_RULES) -> tuple[Kernel, ...]:
     """List the launches of one inference in order.
 
     Raises:
         NuwaError: If an operator is not one that this model can price.
     """
-    return _Fuser(expand_composites(graph)).run()
+    return _Fuser(expand_composites(graph, keep_norms=rules.norms), rules).run()
 
 
 class _Fuser:
     """Holds who reads and writes what while kernels are put together."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, rules: FusionRules) -> None:
         self.graph = graph
+        self.rules = rules
         self.alias: dict[str, str] = {}
         self.ops: list[Op] = []
         self.consumers: dict[str, list[int]] = defaultdict(list)
         self.producers: dict[str, int] = {}
         self.absorbed: set[int] = set()
         self.in_place: set[str] = set()
+        self.dequantised: set[str] = set()
+        self.float_reads: set[str] = set()
+        self.outputs: frozenset[str] = frozenset()
 
     def run(self) -> tuple[Kernel, ...]:
         self._drop_views()
         self._index()
+        fused = self._fused_transformer_kernels()
         self._absorb_squares()
-        heads = {i: self._absorb(i) for i, op in enumerate(self.ops) if op.op_type in ("Conv", "MatMul", "Gemm")}
+        heads = {i: self._absorb(i) for i, op in enumerate(self.ops) if self._is_head(i, op)}
         free = [is_pointwise(op) and i not in self.absorbed for i, op in enumerate(self.ops)]
         clusters = pointwise_clusters(
             self.ops,
@@ -74,14 +118,25 @@ class _Fuser:
             consumers=self.consumers,
             graph_outputs=self.outputs,
         )
-        placed: list[tuple[int, list[Kernel]]] = [(c[-1], [self._pointwise_kernel(c)]) for c in clusters]
-        for i, op in enumerate(self.ops):
+        placed = [self._place(c, [self._pointwise_kernel(c)]) for c in clusters]
+        placed += [self._place(members, [kernel]) for members, kernel in fused]
+        for i in range(len(self.ops)):
             if i in heads:
-                placed.append((heads[i][-1], [self._product_kernel(heads[i])]))
+                placed.append(self._place(heads[i], [self._product_kernel(heads[i])]))
             elif not free[i] and i not in self.absorbed:
-                placed.append((i, self._other_kernels(op)))
-        placed.sort(key=lambda item: item[0])
-        return tuple(kernel for _, kernels in placed for kernel in kernels)
+                placed.append(self._place([i], self._other_kernels(i)))
+        placed.sort(key=lambda place: place.index)
+        if self.rules.reformats:
+            return tuple(with_reformats(placed, self.graph.shapes, inputs=self.graph.inputs))
+        return tuple(kernel for place in placed for kernel in place.kernels)
+
+    def _place(self, members: Sequence[int], kernels: Sequence[Kernel]) -> Placed:
+        outer, written = self._borders(members)
+        is_pooling = self.ops[members[0]].op_type in ("GlobalAveragePool", "GlobalMaxPool")
+        return Placed(members[-1], tuple(kernels), tuple(outer), tuple(written), is_pooling)
+
+    def _is_head(self, index: int, op: Op) -> bool:
+        return op.op_type in ("Conv", "MatMul", "Gemm") and index not in self.absorbed
 
     # --- views and indices ---------------------------------------------------------------------
 
@@ -90,12 +145,16 @@ class _Fuser:
             name = self.alias[name]
         return name
 
-    def _activations(self, op: Op) -> list[str]:
+    def activations(self, op: Op) -> list[str]:
         """Tensors that ``op`` reads and that are not constant, views resolved."""
         return [self._real(name) for name in op.inputs if name and name not in self.graph.constants]
 
+    def elements(self, name: str) -> int:
+        """Count the elements of a tensor."""
+        return self.graph.elements(name)
+
     def _is_view(self, op: Op) -> bool:
-        if op.op_type in _ALWAYS_VIEWS:
+        if op.op_type in _ALWAYS_VIEWS or op.op_type in _QUANTISERS:
             return True
         shapes = self.graph.shapes
         if op.op_type in _MOVERS:
@@ -114,9 +173,11 @@ class _Fuser:
         for op in self.graph.ops:
             if self._is_view(op):
                 self.alias[op.outputs[0]] = op.inputs[0]
+            if op.op_type == "DequantizeLinear":
+                self.dequantised.add(op.outputs[0])
         for op in self.graph.ops:
             if op.outputs[0] not in self.alias:
-                for name in self._activations(op):
+                for name in self.activations(op):
                     readers[name].append(op)
         for op in self.graph.ops:
             if op.op_type == "Transpose" and op.outputs[0] not in self.alias and self._is_free(op, readers):
@@ -137,11 +198,105 @@ class _Fuser:
 
     def _index(self) -> None:
         for i, op in enumerate(self.ops):
-            for name in dict.fromkeys(self._activations(op)):
+            for name in dict.fromkeys(self.activations(op)):
                 self.consumers[name].append(i)
+            for name in op.inputs:
+                if name and name not in self.graph.constants and not self._is_read_as_int8(name):
+                    self.float_reads.add(self._real(name))
             for name in op.outputs:
                 self.producers[name] = i
         self.outputs = frozenset(self._real(name) for name in self.graph.outputs)
+
+    # --- 8-bit integers ------------------------------------------------------------------------
+
+    def _is_read_as_int8(self, name: str) -> bool:
+        """Say whether a tensor is read through a DequantizeLinear: its 8-bit integers are what is loaded."""
+        while name not in self.dequantised:
+            if name not in self.alias:
+                return False
+            name = self.alias[name]
+        return True
+
+    def _is_written_as_int8(self, name: str) -> bool:
+        readers = self.consumers.get(name, ())
+        return bool(readers) and name not in self.float_reads and name not in self.outputs
+
+    def _int8_moved(self, members: Sequence[int], written: Sequence[str]) -> int:
+        """Count elements read and written as 8-bit integers by a kernel of ``members``."""
+        inside = {name for i in members for name in self.ops[i].outputs}
+        read = {
+            self._real(name)
+            for i in members
+            for name in self.ops[i].inputs
+            if name and name not in self.graph.constants and self._is_read_as_int8(name)
+        }
+        total = sum(self.graph.elements(name) for name in read - inside)
+        return total + sum(self.graph.elements(name) for name in written if self._is_written_as_int8(name))
+
+    def _multiplies_int8(self, op: Op) -> bool:
+        names = [name for name in op.inputs[:2] if name and name not in self.graph.constants]
+        return bool(names) and all(self._is_read_as_int8(name) for name in names)
+
+    # --- attention and normalisation -----------------------------------------------------------
+
+    def _fused_transformer_kernels(self) -> list[tuple[list[int], Kernel]]:
+        found: list[tuple[list[int], Kernel]] = []
+        if self.rules.attention:
+            for attention in find_attentions(self):
+                self.absorbed |= attention.members
+                found.append((sorted(attention.members), self._attention_kernel(attention)))
+        if self.rules.norms:
+            for members in find_norms(self):
+                if not members & self.absorbed:
+                    self.absorbed |= members
+                    found.append((sorted(members), self._norm_kernel(sorted(members))))
+        return found
+
+    def _attention_kernel(self, attention: Attention) -> Kernel:
+        members = sorted(attention.members)
+        scores = matmul_work(self.graph, self.ops[attention.scores], reads=0, writes=0)
+        values = matmul_work(self.graph, self.ops[attention.values], reads=0, writes=0)
+        reads, writes, int8_moved = self._traffic(members)
+        work = AttentionWork(
+            batch=scores.batch,
+            queries=scores.m,
+            keys=scores.n,
+            qk_dim=scores.k,
+            v_dim=values.n,
+            reads=reads,
+            writes=writes,
+            int8_moved=int8_moved,
+        )
+        return Kernel(name=self._joined(members), kind="attention", work=work)
+
+    def _norm_kernel(self, members: Sequence[int]) -> Kernel:
+        reads, writes, int8_moved = self._traffic(members)
+        instructions = _NORM_INSTRUCTIONS * reads + _STREAM_INSTRUCTIONS * (reads + writes)
+        work = StreamWork(reads=reads, writes=writes, instructions=instructions, int8_moved=int8_moved)
+        return Kernel(name=self._joined(members), kind="norm", work=work)
+
+    def _joined(self, members: Sequence[int]) -> str:
+        return " + ".join(self.ops[i].name for i in members)
+
+    def _traffic(self, members: Sequence[int]) -> tuple[int, int, int]:
+        """Count elements that a kernel of ``members`` reads, writes, and moves as 8-bit integers."""
+        outer, written = self._borders(members)
+        return (
+            sum(self.graph.elements(name) for name in outer),
+            sum(self.graph.elements(name) for name in written),
+            self._int8_moved(members, written),
+        )
+
+    def _borders(self, members: Sequence[int]) -> tuple[list[str], list[str]]:
+        """List the tensors that a kernel of ``members`` reads from outside, and those that it writes for others."""
+        inside = dict.fromkeys(name for i in members for name in self.ops[i].outputs)
+        outer = dict.fromkeys(n for i in members for n in self.activations(self.ops[i]) if n not in inside)
+        written = [
+            name
+            for name in inside
+            if name in self.outputs or any(reader not in members for reader in self.consumers.get(name, ()))
+        ]
+        return list(outer), written
 
     # --- convolutions and products with what is fused into them --------------------------------
 
@@ -158,13 +313,13 @@ class _Fuser:
         """Follow the operators that run in the epilogue of ``head``; the last one's output is written."""
         chain = [head]
         has_sum = self.ops[head].op_type != "Conv" or self._is_depthwise(self.ops[head])
-        has_weights = self.ops[head].op_type == "Conv" or len(self._activations(self.ops[head])) == 1
+        has_weights = self.ops[head].op_type == "Conv" or len(self.activations(self.ops[head])) == 1
         while has_weights:
             following = self._only_reader(self.ops[chain[-1]])
             if following is None or following in self.absorbed:
                 break
             op = self.ops[following]
-            num_inputs = len(self._activations(op))
+            num_inputs = len(self.activations(op))
             is_scale = op.op_type in _SCALES and num_inputs == 1 and self._same_size(op)
             if self.ops[head].op_type != "Conv":
                 is_scale = is_scale and op.op_type == "Add" and len(chain) == 1
@@ -175,87 +330,80 @@ class _Fuser:
             chain.append(following)
             if op.op_type in _FUSED_ACTIVATIONS:
                 break
+        if self.rules.conv_activations and self.ops[head].op_type == "Conv":
+            chain += self._activation_after(chain[-1])
         self.absorbed.update(chain)
         return chain
 
+    def _activation_after(self, last: int) -> list[int]:
+        """List the pointwise operators that work on the output of ``last`` alone and leave one tensor behind."""
+        source = self.ops[last].outputs[0]
+        size = self.graph.elements(source)
+        inside = {source}
+        found: list[int] = []
+        for index in self._readers_after(source):
+            op = self.ops[index]
+            is_free = is_pointwise(op) and index not in self.absorbed
+            if is_free and inside.issuperset(self.activations(op)) and self.graph.elements(op.outputs[0]) == size:
+                found.append(index)
+                inside.update(op.outputs)
+        while found and self._borders([last, *found])[1] != [self.ops[found[-1]].outputs[0]]:
+            found.pop()
+        return found
+
+    def _readers_after(self, source: str) -> list[int]:
+        """List what reads ``source``, and what reads pointwise operators among that, in execution order."""
+        waiting, found = [source], set[int]()
+        while waiting:
+            for index in self.consumers.get(waiting.pop(), ()):
+                if index not in found and is_pointwise(self.ops[index]):
+                    found.add(index)
+                    waiting.extend(self.ops[index].outputs)
+        return sorted(found)
+
     def _same_size(self, op: Op) -> bool:
-        return self.graph.elements(self._activations(op)[0]) == self.graph.elements(op.outputs[0])
+        return self.graph.elements(self.activations(op)[0]) == self.graph.elements(op.outputs[0])
 
     def _sum_is_ready(self, op: Op, last: int) -> bool:
         """Say whether the other addend is of full size and written before the convolution runs."""
-        names = self._activations(op)
+        names = self.activations(op)
         if len({self.graph.elements(name) for name in names} | {self.graph.elements(op.outputs[0])}) != 1:
             return False
         return all(self.producers.get(name, -1) <= last for name in names)
 
     def _product_kernel(self, chain: Sequence[int]) -> Kernel:
         op, last = self.ops[chain[0]], self.ops[chain[-1]]
-        inside = {name for i in chain for name in self.ops[i].outputs}
-        outer = {name for i in chain for name in self._activations(self.ops[i]) if name not in inside}
+        outer, _ = self._borders(chain)
         reads = sum(self.graph.elements(name) for name in outer)
         writes = self.graph.elements(last.outputs[0])
-        name = " + ".join(self.ops[i].name for i in chain)
+        name = self._joined(chain)
+        is_int8, int8_moved = self._multiplies_int8(op), self._int8_moved(chain, last.outputs[:1])
         if op.op_type == "Conv":
-            conv = self._conv_work(op, reads=reads, writes=writes)
+            conv = conv_work(self.graph, op, reads=reads, writes=writes)
+            conv = dataclasses.replace(conv, is_int8=is_int8, int8_moved=int8_moved)
             kind: KernelKind = "depthwise_conv" if conv.is_depthwise else "grouped_conv" if conv.groups > 1 else "conv"
             return Kernel(name=name, kind=kind, work=conv)
-        return Kernel(name=name, kind="matmul", work=self._matmul_work(op, reads=reads, writes=writes))
-
-    def _conv_work(self, op: Op, *, reads: int, writes: int) -> ConvWork:
-        shapes = self.graph.shapes
-        weight, out = shapes[op.inputs[1]], shapes[op.outputs[0]]
-        groups = op.integer("group", 1)
-        taps = (1, *weight[2:]) if len(weight) == 3 else weight[2:]
-        strides = op.ints("strides", (1,)) + op.ints("dilations", (1,))
-        return ConvWork(
-            batch=out[0],
-            in_channels=weight[1] * groups,
-            out_channels=out[1],
-            groups=groups,
-            height=math.prod(out[2:-1]),
-            width=out[-1],
-            kernel_height=math.prod(taps[:-1]),
-            kernel_width=taps[-1],
-            unit_stride=all(s == 1 for s in strides),
-            reads=reads,
-            writes=writes,
-        )
-
-    def _matmul_work(self, op: Op, *, reads: int, writes: int) -> MatmulWork:
-        shapes = self.graph.shapes
-        left, right, out = shapes[op.inputs[0]], shapes[op.inputs[1]], shapes[op.outputs[0]]
-        left, right = (1, *left) if len(left) == 1 else left, (*right, 1) if len(right) == 1 else right
-        k = left[-2] if op.integer("transA", 0) else left[-1]
-        n = right[-2] if op.integer("transB", 0) else right[-1]
-        num_weights = sum(math.prod(shapes[name]) for name in op.inputs[:2] if name in self.graph.constants)
-        rows = math.prod(out) // n
-        is_shared = len(right) == 2 or math.prod(right[:-2]) == 1  # one right operand: rows of all batches join
-        m = rows if is_shared else rows // math.prod(out[:-2])
-        return MatmulWork(batch=rows // m, m=m, n=n, k=k, num_weights=num_weights, reads=reads, writes=writes)
+        matmul = matmul_work(self.graph, op, reads=reads, writes=writes)
+        matmul = dataclasses.replace(matmul, is_int8=is_int8, int8_moved=int8_moved)
+        return Kernel(name=name, kind="matmul", work=matmul)
 
     def _absorb_squares(self) -> None:
         """Let a square that only a reduction reads run inside the reduction."""
         for op in self.ops:
-            maker = self.producers.get(self._activations(op)[0]) if op.op_type in _REDUCTIONS else None
-            if maker is None or self.ops[maker].op_type not in ("Pow", "Mul"):
+            maker = self.producers.get(self.activations(op)[0]) if op.op_type in _REDUCTIONS else None
+            if maker is None or maker in self.absorbed or self.ops[maker].op_type not in ("Pow", "Mul"):
                 continue
-            if self._only_reader(self.ops[maker]) is not None and len(set(self._activations(self.ops[maker]))) == 1:
+            if self._only_reader(self.ops[maker]) is not None and len(set(self.activations(self.ops[maker]))) == 1:
                 self.absorbed.add(maker)
 
     def _is_broadcast(self, op: Op) -> bool:
         """Say whether activations of different sizes meet: an element-wise kernel of its own, never in a chain."""
-        return len({self.graph.elements(name) for name in self._activations(op)}) > 1
+        return len({self.graph.elements(name) for name in self.activations(op)}) > 1
 
     # --- kernels that stream memory --------------------------------------------------------------
 
     def _pointwise_kernel(self, cluster: Sequence[int]) -> Kernel:
-        inside = {name for i in cluster for name in self.ops[i].outputs}
-        outer = {name for i in cluster for name in self._activations(self.ops[i]) if name not in inside}
-        written = [
-            name
-            for name in inside
-            if name in self.outputs or any(reader not in cluster for reader in self.consumers.get(name, ()))
-        ]
+        outer, written = self._borders(cluster)
         sizes = [self.graph.elements(name) for name in outer] + [self.graph.elements(name) for name in written]
         arithmetic = sum(
             instructions_per_element(self.ops[i]) * self.graph.elements(self.ops[i].outputs[0]) for i in cluster
@@ -264,49 +412,57 @@ class _Fuser:
             reads=sum(self.graph.elements(name) for name in outer),
             writes=sum(self.graph.elements(name) for name in written),
             instructions=arithmetic + _STREAM_INSTRUCTIONS * sum(sizes),
+            int8_moved=self._int8_moved(cluster, written),
         )
-        return Kernel(name=" + ".join(self.ops[i].name for i in cluster), kind="pointwise", work=work)
+        return Kernel(name=self._joined(cluster), kind="pointwise", work=work)
 
-    def _stream(self, op: Op, kind: KernelKind, *, reads: int, writes: int, per_element: int = 0) -> Kernel:
+    def _stream(self, index: int, kind: KernelKind, *, reads: int, writes: int, per_element: int = 0) -> Kernel:
         instructions = per_element + _STREAM_INSTRUCTIONS * (reads + writes)
-        work = StreamWork(reads=reads, writes=writes, instructions=instructions)
+        op = self.ops[index]
+        moved = self._int8_moved([index], op.outputs[:1])
+        work = StreamWork(reads=reads, writes=writes, instructions=instructions, int8_moved=min(moved, reads + writes))
         return Kernel(name=op.name, kind=kind, work=work)
 
-    def _other_kernels(self, op: Op) -> list[Kernel]:
-        reads = sum(self.graph.elements(name) for name in dict.fromkeys(self._activations(op)))
+    def _other_kernels(self, index: int) -> list[Kernel]:
+        op = self.ops[index]
+        reads = sum(self.graph.elements(name) for name in dict.fromkeys(self.activations(op)))
         writes = self.graph.elements(op.outputs[0])
         kind = op.op_type
+        if kind in _NORMS:
+            return [self._norm_kernel([index])]
         if kind in _REDUCTIONS:
-            return [self._stream(op, "reduce", reads=reads, writes=writes)]
+            return [self._stream(index, "reduce", reads=reads, writes=writes)]
         if kind in _SOFTMAXES:
             # maximum, exponential and sum, division: the row is walked three times
-            return [self._stream(op, "softmax", reads=reads, writes=writes, per_element=20 * writes)]
+            return [self._stream(index, "softmax", reads=reads, writes=writes, per_element=20 * writes)]
         if kind in _POOLS:
             window = math.prod(op.ints("kernel_shape", (op.integer("size", 1),)))
-            return [self._stream(op, "pool", reads=reads, writes=writes, per_element=2 * window * writes)]
+            return [self._stream(index, "pool", reads=reads, writes=writes, per_element=2 * window * writes)]
         if kind == "Transpose":
-            return [self._stream(op, "shuffle", reads=writes, writes=writes)]
+            return [self._stream(index, "shuffle", reads=writes, writes=writes)]
         if kind in _MOVERS:
-            return [self._stream(op, "copy", reads=min(reads, writes), writes=writes)]
+            return [self._stream(index, "copy", reads=min(reads, writes), writes=writes)]
         if kind == "Split":
             sizes = [self.graph.elements(name) for name in op.outputs if name]
-            return [self._stream(op, "copy", reads=size, writes=size) for size in sizes]
+            return [self._stream(index, "copy", reads=size, writes=size) for size in sizes]
         if kind == "Concat":
-            return self._concat_kernels(op)
+            return self._concat_kernels(index)
         if kind == "ConvTranspose":
-            return [self._conv_transpose_kernel(op, reads=reads, writes=writes)]
-        if kind in _QUANTISERS:
+            work = conv_transpose_work(self.graph, op, reads=reads, writes=writes)
+            return [Kernel(name=op.name, kind="grouped_conv" if work.groups > 1 else "conv", work=work)]
+        if kind in _FOREIGN_QUANTISERS:
             raise NuwaError(
-                f"{kind} ({op.name!r}) asks for INT8, which the Jetson Nano and TX2 lack and this model does not price",
-                hint="export without quantisation and use precision fp16",
+                f"{kind} ({op.name!r}) is no form of INT8 that TensorRT's parser takes",
+                hint="quantise with QuantizeLinear and DequantizeLinear pairs (the QDQ format)",
             )
         raise NuwaError(
             f"operator {kind} ({op.name!r}) is not one that the time model can price",
             hint="export it as Conv, MatMul, Gemm, Softmax, reductions, pooling, shuffles and pointwise operators",
         )
 
-    def _concat_kernels(self, op: Op) -> list[Kernel]:
+    def _concat_kernels(self, index: int) -> list[Kernel]:
         """Copy what its producer cannot write in place: a tensor lives in one joined buffer only."""
+        op = self.ops[index]
         axis = op.integer("axis", 0)
         shape = self.graph.shapes[op.outputs[0]]
         is_contiguous = math.prod(shape[: axis % len(shape)]) == 1
@@ -317,23 +473,4 @@ class _Fuser:
                 self.in_place.add(real)
             else:
                 copied += self.graph.elements(name)
-        return [self._stream(op, "copy", reads=copied, writes=copied)] if copied else []
-
-    def _conv_transpose_kernel(self, op: Op, *, reads: int, writes: int) -> Kernel:
-        shapes = self.graph.shapes
-        weight, source = shapes[op.inputs[1]], shapes[op.inputs[0]]
-        groups = op.integer("group", 1)
-        work = ConvWork(
-            batch=source[0],
-            in_channels=source[1],
-            out_channels=weight[1] * groups,
-            groups=groups,
-            height=math.prod(source[2:-1]),
-            width=source[-1],
-            kernel_height=math.prod(weight[2:-1]),
-            kernel_width=weight[-1],
-            unit_stride=False,
-            reads=reads,
-            writes=writes,
-        )
-        return Kernel(name=op.name, kind="grouped_conv" if groups > 1 else "conv", work=work)
+        return [self._stream(index, "copy", reads=copied, writes=copied)] if copied else []

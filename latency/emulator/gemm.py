@@ -4,6 +4,7 @@ import math
 
 from nuwa_search.latency.emulator.boards import Board
 from nuwa_search.latency.emulator.constants import Constants
+from nuwa_search.latency.emulator.kernels import AttentionWork
 
 # Tiles (rows, columns) of the output that Maxwell's FP16 and FP32 products and convolutions come in;
 # the sizes stand in the kernels' names (maxwell_fp16x2_hcudnn_128x64_relu, maxwell_scudnn_128x32, ...).
@@ -50,3 +51,25 @@ def gemm_ms(
         waves = math.ceil(batch * math.ceil(m / rows) * math.ceil(n / columns) / board.num_sms)
         best = min(best, waves * rows * columns * steps / (per_sm * tile_share(rows, columns)))
     return best
+
+
+# Rows and columns of the scores that one block of a fused attention kernel holds: the smallest of the tiles in
+# the names of NVIDIA's kernels (fmha_v2_flash_attention_fp16_64_64_S_64_sm86, ...). Partly filled ones are paid.
+ATTENTION_BLOCK = 64
+# Scalar instructions per score: scale, running maximum, exponential (6) and sum.
+SCORE_INSTRUCTIONS = 10
+
+
+def attention_ms(work: AttentionWork, *, macs_per_ms: float, board: Board, constants: Constants) -> float:
+    """Time the arithmetic of fused attention: both products over whole blocks of scores, and the exponentials.
+
+    The products of one block wait for its exponentials and the other way round, so that both are paid
+    (Dao et al., "FlashAttention", arXiv 2205.14135).
+    """
+    queries = math.ceil(work.queries / ATTENTION_BLOCK) * ATTENTION_BLOCK
+    keys = math.ceil(work.keys / ATTENTION_BLOCK) * ATTENTION_BLOCK
+    blocks = work.batch * queries // ATTENTION_BLOCK
+    filled = math.ceil(blocks / board.num_sms) * board.num_sms / blocks
+    scores = work.batch * queries * keys * filled
+    products = scores * (work.qk_dim + work.v_dim) / (macs_per_ms * constants.matmul_share)
+    return products + scores * SCORE_INSTRUCTIONS / board.instructions_per_ms

@@ -4,8 +4,37 @@ from dataclasses import dataclass
 from typing import Literal
 
 KernelKind = Literal[
-    "conv", "grouped_conv", "depthwise_conv", "matmul", "pointwise", "reduce", "softmax", "pool", "shuffle", "copy"
+    "conv",
+    "grouped_conv",
+    "depthwise_conv",
+    "matmul",
+    "attention",
+    "norm",
+    "pointwise",
+    "reduce",
+    "softmax",
+    "pool",
+    "shuffle",
+    "copy",
 ]
+
+KernelGroup = Literal["convolutions", "depthwise", "products", "streams"]
+KERNEL_GROUPS: tuple[KernelGroup, ...] = ("convolutions", "depthwise", "products", "streams")
+"""Kernels that stand or fall together: one is no evidence for another."""
+
+_GROUPS: dict[str, KernelGroup] = {
+    "conv": "convolutions",
+    "grouped_conv": "convolutions",
+    "depthwise_conv": "depthwise",
+    "matmul": "products",
+    "attention": "products",
+    "softmax": "products",
+}
+
+
+def kernel_group(kind: str) -> KernelGroup:
+    """Name the group of a kernel's class; all that only moves memory is one."""
+    return _GROUPS.get(kind, "streams")
 
 
 @dataclass(frozen=True)
@@ -24,6 +53,8 @@ class ConvWork:
         unit_stride: Whether stride and dilation are 1 (a Winograd form exists for 3×3 then).
         reads: Activations read, a fused residual included.
         writes: Activations written.
+        is_int8: Whether it multiplies 8-bit integers.
+        int8_moved: Elements of ``reads`` and ``writes`` that lie in memory as 8-bit integers.
     """
 
     batch: int
@@ -37,6 +68,8 @@ class ConvWork:
     unit_stride: bool
     reads: int
     writes: int
+    is_int8: bool = False
+    int8_moved: int = 0
 
     @property
     def taps(self) -> int:
@@ -69,11 +102,47 @@ class MatmulWork:
     num_weights: int
     reads: int
     writes: int
+    is_int8: bool = False
+    int8_moved: int = 0
 
     @property
     def macs(self) -> int:
         """Count multiply-accumulates."""
         return self.batch * self.m * self.n * self.k
+
+
+@dataclass(frozen=True)
+class AttentionWork:
+    """Fused attention: softmax(QKᵀ)·V whose scores never leave the multiprocessor.
+
+    Args:
+        batch: Heads of all images.
+        queries: Tokens that ask.
+        keys: Tokens that answer.
+        qk_dim: Width of a query or key.
+        v_dim: Width of a value.
+        reads: Queries, keys, values and masks.
+        writes: The answer.
+        int8_moved: Elements of ``reads`` and ``writes`` that lie in memory as 8-bit integers.
+    """
+
+    batch: int
+    queries: int
+    keys: int
+    qk_dim: int
+    v_dim: int
+    reads: int
+    writes: int
+    int8_moved: int = 0
+
+    @property
+    def num_scores(self) -> int:
+        return self.batch * self.queries * self.keys
+
+    @property
+    def macs(self) -> int:
+        """Count multiply-accumulates."""
+        return self.num_scores * (self.qk_dim + self.v_dim)
 
 
 @dataclass(frozen=True)
@@ -83,9 +152,10 @@ class StreamWork:
     reads: int
     writes: int
     instructions: int
+    int8_moved: int = 0
 
 
-Work = ConvWork | MatmulWork | StreamWork
+Work = ConvWork | MatmulWork | AttentionWork | StreamWork
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ def transfer_ms(
 
 
 def stream_ms(
-    work: StreamWork, *, element_bytes: int, board: Board, constants: Constants, slowdown: float = 1.0
+    work: StreamWork, *, num_bytes: float, board: Board, constants: Constants, slowdown: float = 1.0
 ) -> float:
-    """Time a kernel that streams: whichever of memory and instruction issue is slower."""
-    moved = transfer_ms((work.reads + work.writes) * element_bytes, board=board, constants=constants, slowdown=slowdown)
+    """Time a kernel that streams ``num_bytes``: whichever of memory and instruction issue is slower."""
+    moved = transfer_ms(num_bytes, board=board, constants=constants, slowdown=slowdown)
     issued = work.instructions * constants.pointwise_issue / board.instructions_per_ms
     return max(moved, issued)

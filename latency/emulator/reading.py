@@ -7,11 +7,10 @@ measurement and comes out the same every time.
 import hashlib
 import threading
 from collections import OrderedDict
-from typing import NamedTuple
 
 import onnx
 
-from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.fusion import FusionRules, kernels_from_graph
 from nuwa_search.latency.emulator.graph import Graph, graph_from_model
 from nuwa_search.latency.emulator.kernels import Kernel
 
@@ -19,11 +18,26 @@ MAX_REMEMBERED = 512
 """Models; a profile's whole nets and their repeats fit, and each holds shapes only, no weights."""
 
 
-class ReadModel(NamedTuple):
-    """What the time model needs to know of a model."""
+class ReadModel:
+    """What the time model needs to know of a model.
 
-    graph: Graph
-    kernels: tuple[Kernel, ...]
+    Args:
+        graph: Its operators and sizes.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._kernels: dict[FusionRules, tuple[Kernel, ...]] = {}
+
+    def kernels(self, rules: FusionRules) -> tuple[Kernel, ...]:
+        """Fuse the graph into kernels, or recall them.
+
+        Raises:
+            NuwaError: If an operator is not one that the time model can price.
+        """
+        if rules not in self._kernels:
+            self._kernels[rules] = kernels_from_graph(self.graph, rules)
+        return self._kernels[rules]
 
 
 _lock = threading.Lock()
@@ -31,7 +45,7 @@ _remembered: OrderedDict[bytes, ReadModel] = OrderedDict()
 
 
 def read_model(model: onnx.ModelProto) -> ReadModel:
-    """Read a model's graph and fuse it into kernels, or recall both.
+    """Read a model's graph, or recall it.
 
     Raises:
         NuwaError: If the time model cannot take the graph.
@@ -41,8 +55,7 @@ def read_model(model: onnx.ModelProto) -> ReadModel:
         if key in _remembered:
             _remembered.move_to_end(key)
             return _remembered[key]
-    graph = graph_from_model(model)
-    found = ReadModel(graph, kernels_from_graph(graph))
+    found = ReadModel(graph_from_model(model))
     with _lock:
         _remembered[key] = found
         while len(_remembered) > MAX_REMEMBERED:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import onnx
 
 from nuwa_search.core.device import KernelTime, Precision
-from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.emulator.boards import Board
 from nuwa_search.latency.emulator.constants import Constants, load_calibration
-from nuwa_search.latency.emulator.cost import ELEMENT_BYTES, kernel_ms
+from nuwa_search.latency.emulator.cost import kernel_ms
 from nuwa_search.latency.emulator.fusion import kernels_from_graph
 from nuwa_search.latency.emulator.graph import Graph, graph_from_model
 from nuwa_search.latency.emulator.kernels import Kernel
+from nuwa_search.latency.emulator.precision import check_precision, fusion_rules
 
 # Host to device and back as seen in trtexec logs of the Nano: 0.06 ms for a 3×224×224 FP32 image, which
 # is 10 GB/s with the call's own 10 µs or so taken off.
@@ -57,11 +57,12 @@ def emulate(
             ``precision``.
     """
     graph = graph_from_model(model)
+    check_precision(graph, board, precision)
     return timeline_from_kernels(
-        kernels_from_graph(graph),
+        kernels_from_graph(graph, fusion_rules(board, precision)),
         board,
         precision=precision,
-        constants=constants or load_calibration().constants,
+        constants=constants or load_calibration().constants_of(board),
         copied_elements=copied_elements(graph) if transfers else (),
     )
 
@@ -93,14 +94,7 @@ def timeline_from_kernels(
         copied_elements: FP32 elements of every tensor copied to or from the device.
         cuda_graph: Whether one call launches all kernels, so that none waits for the CPU.
 
-    Raises:
-        NuwaError: If the board has no arithmetic for ``precision``.
     """
-    if precision not in ELEMENT_BYTES:
-        raise NuwaError(
-            f"{board.name} is emulated in fp32 and fp16, found precision {precision!r}",
-            hint="use precision fp16",
-        )
     launch_ms = constants.launch_us / 1e3 * board.launch_scale
     times: list[KernelTime] = []
     now = enqueued = 0.0
@@ -115,9 +109,3 @@ def timeline_from_kernels(
     copies = (COPY_CALL_MS + count * 4 / (COPY_GBPS * 1e6) for count in copied_elements)
     times.extend(KernelTime(name="transfer", kind="transfer", ms=ms) for ms in copies)
     return Timeline(kernels=tuple(times), total_ms=sum(t.ms for t in times), num_launch_bound=num_launch_bound)
-
-
-def matmul_share_of_time(timeline: Timeline) -> float:
-    """Fraction of the latency spent in matrix products and softmax."""
-    products = sum(k.ms for k in timeline.kernels if k.kind in ("matmul", "softmax"))
-    return products / timeline.total_ms if timeline.total_ms else 0.0

@@ -1,23 +1,28 @@
 """The emulated device: noise, reproducibility, interval, and what it refuses."""
 
 import dataclasses
+import math
 import time
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
-from nuwa_search.core.device import MeasureProtocol
+from nuwa_search.core.device import MeasureProtocol, Precision
+from nuwa_search.core.emulator import device_label, split_label
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.devices.emulated import EmulatedDevice
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
-from nuwa_search.latency.emulator.boards import BOARDS, JETSON_NANO
+from nuwa_search.latency.devices.registry import device_spec, open_device
+from nuwa_search.latency.emulator.boards import BOARDS, JETSON_NANO, Fitted
 from nuwa_search.latency.emulator.constants import load_calibration
 from nuwa_search.latency.emulator.shapes import stripped_model
 from nuwa_search.latency.emulator.timeline import emulate
-from tests.support.onnx_graphs import GraphWriter, conv_model, vit_model
+from tests.support.onnx_graphs import GraphWriter, conv_model, qdq_model, vit_model
 
 NANO = EMULATED_SPECS["jetson-nano"]
+ORIN = EMULATED_SPECS["jetson-orin-nano"]
 
 
 def test_every_spec_has_a_board_and_measures() -> None:
@@ -67,14 +72,42 @@ def _devices(count: int) -> list[EmulatedDevice]:
     return [EmulatedDevice(NANO, seed=seed) for seed in range(count)]
 
 
-def test_board_interval_is_the_left_out_error_and_wider_elsewhere() -> None:
-    low, high = load_calibration().interval_factors
-    nano = EmulatedDevice(NANO).measure(vit_model())
-    assert nano.board_interval_ms == pytest.approx((nano.latency_ms.median * low, nano.latency_ms.median * high))
-    for name in ("jetson-tx2", "jetson-orin-nano"):
-        uncertainty = BOARDS[name].uncertainty
-        assert uncertainty is not None
-        assert 1 + uncertainty > high
+def halfwidth(name: str, model: onnx.ModelProto) -> float:
+    measured = EmulatedDevice(EMULATED_SPECS[name]).measure(model)
+    assert measured.board_interval_ms is not None
+    low, high = measured.board_interval_ms
+    median = measured.latency_ms.median
+    assert math.log(high / median) == pytest.approx(math.log(median / low))
+    return math.log(high / median)
+
+
+CONVNET = conv_model((64, 64), size=56, depth=4)
+PLAIN_VIT = vit_model(heads=12, mlp_width=3072, depth=2)
+
+
+@pytest.mark.parametrize(("name", "fit"), [("jetson-nano", "maxwell"), ("jetson-orin-nano", "ampere")])
+def test_board_interval_of_known_kernels_is_the_left_out_error(name: str, fit: Fitted) -> None:
+    assert halfwidth(name, CONVNET) == pytest.approx(load_calibration().fits[fit].log_halfwidth)
+
+
+def test_board_interval_widens_by_what_extrapolations_were_off() -> None:
+    fit = load_calibration().fits["maxwell"]
+    assert halfwidth("jetson-nano", PLAIN_VIT) == pytest.approx(
+        math.hypot(fit.log_halfwidth, fit.extrapolated["products"])
+    )
+    # its own rows hold plain ViTs: no extrapolation there
+    assert halfwidth("jetson-orin-nano", PLAIN_VIT) == pytest.approx(load_calibration().fits["ampere"].log_halfwidth)
+
+
+@pytest.mark.parametrize("name", ["jetson-tx2", "jetson-xavier-nx"])
+def test_constants_of_another_architecture_widen_as_far_as_they_were_off(name: str) -> None:
+    calibration = load_calibration()
+    least = BOARDS[name].log_halfwidth
+    assert least is not None
+    assert least > calibration.fits["maxwell"].log_halfwidth
+    assert halfwidth(name, CONVNET) == pytest.approx(least)
+    assert halfwidth(name, PLAIN_VIT) == pytest.approx(math.hypot(least, calibration.carried["products"]))
+    assert calibration.carried["products"] > calibration.fits["maxwell"].extrapolated["products"]
 
 
 def test_transfers_are_added_when_asked_for() -> None:
@@ -100,10 +133,48 @@ def test_int8_is_refused_with_the_reason(name: str) -> None:
         device.measure(conv_model())
 
 
-def test_quantised_graphs_are_refused_with_the_reason() -> None:
-    w = GraphWriter((1, 8))
+@pytest.mark.parametrize("name", ["jetson-nano", "jetson-tx2", "jetson-xavier-nx"])
+def test_quantised_graphs_are_refused_with_the_reason(name: str) -> None:
     with pytest.raises(NuwaError, match="INT8"):
-        EmulatedDevice(NANO).measure(w.model(w.add("QuantizeLinear", "x", w.weight(1))))
+        EmulatedDevice(EMULATED_SPECS[name]).measure(qdq_model())
+
+
+def test_a_quantised_graph_is_int8_where_the_board_has_it_and_says_so() -> None:
+    plain = EmulatedDevice(ORIN).measure(qdq_model(is_quantised=False))
+    found = EmulatedDevice(ORIN).measure(qdq_model())
+    assert found.device == dataclasses.replace(ORIN, precision="int8")
+    assert any("INT8" in warning for warning in found.warnings)
+    assert 1.3 < plain.latency_ms.median / found.latency_ms.median < 2.0
+    asked = EmulatedDevice(dataclasses.replace(ORIN, precision="int8")).measure(qdq_model())
+    assert asked.latency_ms == found.latency_ms
+    assert not any("INT8" in warning for warning in asked.warnings)
+
+
+@pytest.mark.parametrize(("precision", "model"), [("int8", conv_model()), ("fp32", qdq_model())])
+def test_a_precision_that_the_graph_does_not_have_is_refused(precision: Precision, model: onnx.ModelProto) -> None:
+    with pytest.raises(NuwaError, match="QuantizeLinear"):
+        EmulatedDevice(dataclasses.replace(ORIN, precision=precision)).measure(model)
+
+
+def test_power_modes_of_one_board_follow_its_clocks() -> None:
+    model = conv_model((512, 512), size=56, kernel=1, depth=4)
+    modes = ("jetson-orin-nano-super", "jetson-orin-nano-25w", "jetson-orin-nano", "jetson-orin-nano-7w")
+    ms = {name: emulate(model, BOARDS[name], precision="fp16").total_ms for name in modes}
+    assert list(ms.values()) == sorted(ms.values())
+    assert ms["jetson-orin-nano-7w"] / ms["jetson-orin-nano-super"] == pytest.approx(1020 / 408, rel=0.02)
+    assert {EMULATED_SPECS[name].power_mode for name in modes} == {"7W", "15W", "25W", "MAXN_SUPER"}
+
+
+def test_another_emulator_is_another_device() -> None:
+    older = dataclasses.replace(NANO, options=())
+    assert older.device_id != NANO.device_id
+    assert (device_label(older), device_label(NANO)) == ("jetson-nano@emulator-1", "jetson-nano")
+    assert split_label("jetson-nano@emulator-1") == ("jetson-nano", "1")
+    with pytest.raises(NuwaError, match="another version of the emulator") as error:
+        open_device(older)
+    assert "nuwa profile jetson-nano" in error.value.hint
+    with pytest.raises(NuwaError, match="another version of the emulator"):
+        device_spec("jetson-nano@emulator-1")
 
 
 def test_another_batch_is_refused() -> None:

@@ -6,18 +6,21 @@ import onnx
 import pytest
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.fusion import PLAIN_RULES, FusionRules, kernels_from_graph
 from nuwa_search.latency.emulator.graph import graph_from_model
-from nuwa_search.latency.emulator.kernels import ConvWork, Kernel, MatmulWork, StreamWork
-from tests.support.onnx_graphs import GraphWriter, conv_model, vit_model
+from nuwa_search.latency.emulator.kernels import AttentionWork, ConvWork, Kernel, MatmulWork, StreamWork
+from tests.support.onnx_graphs import GraphWriter, conv_model, qdq_model, vit_model
 
 
-def kernels(model: onnx.ModelProto) -> tuple[Kernel, ...]:
-    return kernels_from_graph(graph_from_model(model))
+def kernels(model: onnx.ModelProto, rules: FusionRules = PLAIN_RULES) -> tuple[Kernel, ...]:
+    return kernels_from_graph(graph_from_model(model), rules)
 
 
-def kinds(model: onnx.ModelProto) -> list[str]:
-    return [k.kind for k in kernels(model)]
+def kinds(model: onnx.ModelProto, rules: FusionRules = PLAIN_RULES) -> list[str]:
+    return [k.kind for k in kernels(model, rules)]
+
+
+NEW_RULES = FusionRules(attention=True, norms=True, conv_activations=True)
 
 
 def test_conv_batch_norm_relu_is_one_kernel() -> None:
@@ -143,3 +146,71 @@ def test_foreign_domains_are_refused_by_name() -> None:
     w = GraphWriter((1, 8))
     with pytest.raises(NuwaError, match=r"com\.example::Mystery"):
         kernels(w.model(w.add("Mystery", "x", domain="com.example")))
+
+
+def test_newer_releases_have_one_kernel_for_attention_and_one_for_a_norm() -> None:
+    found = kernels(vit_model(depth=1), NEW_RULES)
+    assert Counter(k.kind for k in found) == {"matmul": 6, "attention": 1, "norm": 2, "pointwise": 3}
+    (attention,) = [k.work for k in found if k.kind == "attention"]
+    size = 197 * 192
+    assert attention == AttentionWork(batch=3, queries=197, keys=197, qk_dim=64, v_dim=64, reads=3 * size, writes=size)
+    assert attention.macs == 2 * 3 * 197 * 197 * 64
+    norm = next(k.work for k in found if k.kind == "norm")
+    assert (norm.reads, norm.writes) == (size, size)
+
+
+def test_a_norm_is_the_same_kernel_from_one_operator_and_from_primitives() -> None:
+    w = GraphWriter((1, 197, 64), opset=17)
+    node = w.model(w.add("LayerNormalization", "x", w.weight(64), w.weight(64), axis=-1))
+    by_hand = GraphWriter((1, 197, 64))
+    decomposed = by_hand.model(by_hand.layer_norm("x", 64))
+    assert [k.work for k in kernels(node, NEW_RULES)] == [k.work for k in kernels(decomposed, NEW_RULES)]
+
+
+def test_attention_whose_scores_are_read_elsewhere_stays_in_parts() -> None:
+    w = GraphWriter((1, 3, 16, 8))
+    scores = w.add("Softmax", w.add("MatMul", "x", w.add("Transpose", "x", perm=[0, 1, 3, 2])), axis=-1)
+    model = w.model(w.add("MatMul", scores, "x"), scores)
+    assert "attention" not in kinds(model, NEW_RULES)
+
+
+def test_q_k_and_v_cut_out_of_one_tensor_are_read_where_they_lie() -> None:
+    w = GraphWriter((1, 16, 24))
+    joint = w.linear("x", (24, 72))
+    parts = w.add("Transpose", w.add("Reshape", joint, w.ints(1, 16, 3, 3, 8)), perm=[2, 0, 3, 1, 4])
+    q, k, v = (w.add("Squeeze", p, w.ints(0)) for p in w.split("Split", parts, num_outputs=3, axis=0))
+    scores = w.add("MatMul", q, w.add("Transpose", k, perm=[0, 1, 3, 2]))
+    out = w.add("MatMul", w.add("Softmax", scores, axis=-1), v)
+    assert kinds(w.model(w.add("Relu", out)), NEW_RULES) == ["matmul", "attention", "pointwise"]
+
+
+def test_newer_convolutions_take_in_any_activation() -> None:
+    w = GraphWriter((1, 8, 14, 14))
+    y = w.conv("x", (8, 8))
+    model = w.model(w.add("Mul", y, w.add("Sigmoid", y)))
+    assert kinds(model, NEW_RULES) == ["conv"]
+    z = GraphWriter((1, 8, 14, 14))
+    y = z.conv("x", (8, 8))
+    both = z.model(z.add("Mul", y, z.add("Sigmoid", y)), y)
+    assert kinds(both, NEW_RULES) == ["conv", "pointwise"]  # the convolution's own output leaves the graph
+
+
+def test_products_behind_quantisers_are_int8_and_move_one_byte_an_element() -> None:
+    found = [k.work for k in kernels(qdq_model())]
+    size = 256 * 28 * 28
+    assert all(isinstance(work, ConvWork) and work.is_int8 for work in found)
+    assert [work.int8_moved for work in found] == [2 * size, 2 * size, 2 * size, size]  # the last output is FP16
+    assert not any(k.work.int8_moved for k in kernels(qdq_model(is_quantised=False)))
+
+
+def test_a_tensor_is_copied_once_where_packed_and_plain_layouts_meet() -> None:
+    w = GraphWriter((1, 8, 14, 14))
+    y = w.add("Relu", w.conv("x", (8, 8)))
+    rows = w.add("Transpose", w.add("Reshape", y, w.ints(1, 8, 196)), perm=[0, 2, 1])
+    model = w.model(w.linear(rows, (8, 8)), w.add("ReduceMean", y, axes=[1]))
+    plain = kinds(model)
+    packed = kernels(model, FusionRules(reformats=True))
+    # what the convolution wrote, once for both that read rows of it; the image is converted by the convolution
+    assert [k.kind for k in packed if "Reformatting" not in k.name] == plain
+    copies = [k.work for k in packed if "Reformatting" in k.name]
+    assert [(c.reads, c.writes) for c in copies] == [(8 * 196, 8 * 196)]

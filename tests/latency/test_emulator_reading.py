@@ -5,6 +5,7 @@ from collections import OrderedDict
 import pytest
 
 from nuwa_search.latency.emulator import reading
+from nuwa_search.latency.emulator.fusion import PLAIN_RULES, FusionRules
 from nuwa_search.latency.emulator.reading import read_model
 from tests.support.onnx_graphs import vit_model
 
@@ -14,7 +15,13 @@ def test_the_same_model_is_read_once_and_another_again() -> None:
     assert read_model(vit_model(depth=2)) is first
     other = read_model(vit_model(depth=3))
     assert other is not first
-    assert len(other.kernels) > len(first.kernels)
+    assert len(other.kernels(PLAIN_RULES)) > len(first.kernels(PLAIN_RULES))
+
+
+def test_kernels_are_kept_for_each_set_of_fusions() -> None:
+    read = read_model(vit_model(depth=1))
+    assert read.kernels(PLAIN_RULES) is read.kernels(PLAIN_RULES)
+    assert len(read.kernels(FusionRules(attention=True))) < len(read.kernels(PLAIN_RULES))
 
 
 def test_a_model_changed_in_place_is_read_again() -> None:

@@ -113,3 +113,23 @@ def vit_model(
     for _ in range(depth):
         x = writer.vit_block(x, tokens=tokens, heads=heads, head_dim=head_dim, mlp_width=mlp_width, batch=batch)
     return writer.model(x)
+
+
+def qdq_model(*, is_quantised: bool = True) -> onnx.ModelProto:
+    """Chain four 1×1 convolutions with ReLU, each reading activations and weights through Q/DQ pairs."""
+    writer = GraphWriter((1, 256, 28, 28))
+
+    def pair(name: str) -> str:
+        if not is_quantised:
+            return name
+        zero = numpy_helper.from_array(np.zeros((), dtype=np.int8), f"z{len(writer.weights)}")
+        writer.weights.append(zero)
+        scale = writer.weight()
+        whole = writer.add("QuantizeLinear", name, scale, zero.name)
+        return writer.add("DequantizeLinear", whole, scale, zero.name)
+
+    x = "x"
+    for _ in range(4):
+        weight = pair(writer.weight(256, 256, 1, 1))
+        x = writer.add("Relu", writer.add("Conv", pair(x), weight, pads=[0] * 4, strides=[1] * 2))
+    return writer.model(x)
