@@ -99,6 +99,7 @@ class _Fuser:
         self.consumers: dict[str, list[int]] = defaultdict(list)
         self.producers: dict[str, int] = {}
         self.absorbed: set[int] = set()
+        self.reads: dict[str, list[str]] = {}
         self.in_place: set[str] = set()
         self.dequantised: set[str] = set()
         self.float_reads: set[str] = set()
@@ -147,6 +148,9 @@ class _Fuser:
 
     def activations(self, op: Op) -> list[str]:
         """Tensors that ``op`` reads and that are not constant, views resolved."""
+        known = self.reads.get(op.outputs[0])
+        if known is not None:
+            return known
         return [self._real(name) for name in op.inputs if name and name not in self.graph.constants]
 
     def elements(self, name: str) -> int:
@@ -197,10 +201,11 @@ class _Fuser:
         return swaps_last_two and all(other.op_type == "MatMul" for other in following)
 
     def _index(self) -> None:
+        self.reads = {op.outputs[0]: self.activations(op) for op in self.ops}
         for i, op in enumerate(self.ops):
             for name in dict.fromkeys(self.activations(op)):
                 self.consumers[name].append(i)
-            for name in op.inputs:
+            for name in op.inputs if self.dequantised else ():
                 if name and name not in self.graph.constants and not self._is_read_as_int8(name):
                     self.float_reads.add(self._real(name))
             for name in op.outputs:
@@ -223,6 +228,8 @@ class _Fuser:
 
     def _int8_moved(self, members: Sequence[int], written: Sequence[str]) -> int:
         """Count elements read and written as 8-bit integers by a kernel of ``members``."""
+        if not self.dequantised:
+            return 0
         inside = {name for i in members for name in self.ops[i].outputs}
         read = {
             self._real(name)
