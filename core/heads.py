@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nuwa_search.core.arch import GlobalPool
+from nuwa_search.core.arch import Arch, GlobalPool
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, normalise, top1
@@ -74,13 +74,7 @@ def choose_head(
         preprocess: Of the base.
         num_classes: Outputs of the head.
     """
-    arch = model.arch
-    kinds = [
-        pool
-        for pool in POOLS
-        if (pool == "avg" or arch.num_prefix_tokens) and (pool != "token_avg" or arch.final_norm != "after_pool")
-    ]
-    variants = [pooled_by(model, pool) for pool in kinds]
+    variants = [pooled_by(model, pool) for pool in pools_of(model.arch)]
     seen, judged = (_all_features(variants, split.images, preprocess) for split in (train, search))
     best: tuple[float, PlainViT] | None = None
     for variant, features, shown in zip(variants, seen, judged, strict=True):
@@ -91,6 +85,15 @@ def choose_head(
     if best is None:
         raise NuwaError("a base without a class token cannot pool by it", hint="report the base")
     return best[1]
+
+
+def pools_of(arch: Arch) -> tuple[GlobalPool, ...]:
+    """List the kinds of pooling that a fitted head may choose among, simplest first."""
+    return tuple(
+        pool
+        for pool in POOLS
+        if (pool == "avg" or arch.num_prefix_tokens) and (pool != "token_avg" or arch.final_norm != "after_pool")
+    )
 
 
 def pooled_by(model: PlainViT, pool: GlobalPool) -> PlainViT:

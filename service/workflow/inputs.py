@@ -1,9 +1,12 @@
 """Everything a search starts from, opened and checked before anything is measured or trained."""
 
+import dataclasses
 from dataclasses import dataclass
 
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.heads import pools_of
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
@@ -15,26 +18,48 @@ from nuwa_search.store.store import Store
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Base, task and device of one search.
+class Sources:
+    """What a search starts from before any image is decoded.
 
     Args:
         base: As loaded, with its own head.
         task: Its three splits, still encoded.
-        tensors: Train and search splits, decoded.
-        teacher: The base with the task's head.
         device: What the budget is about.
     """
 
     base: Base
     task: Task
-    tensors: TaskTensors
-    teacher: TaskBase
     device: DeviceSpec
 
+    @property
+    def has_fitted_head(self) -> bool:
+        """Whether a head will be fitted to the training images, because the base does not know the classes."""
+        return self.task.base_classes is None
 
-def open_inputs(request: SearchRequest, store: Store, *, begun: TaskRecord | None = None) -> Inputs:
-    """Open the base, the images and the device that a request names.
+    @property
+    def teacher_archs(self) -> tuple[Arch, ...]:
+        """Shapes that the base may have with the task's head; a head where none was may read any kind of pooling."""
+        arch = dataclasses.replace(self.base.model.arch, num_classes=self.task.num_classes)
+        if self.base.has_head:
+            return (arch,)
+        return tuple(dataclasses.replace(arch, global_pool=pool) for pool in pools_of(arch))
+
+
+@dataclass(frozen=True)
+class Inputs(Sources):
+    """Everything a search starts from.
+
+    Args:
+        tensors: Train and search splits, decoded.
+        teacher: The base with the task's head.
+    """
+
+    tensors: TaskTensors
+    teacher: TaskBase
+
+
+def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | None = None) -> Sources:
+    """Open the base, the device and the images' index that a request names; no image is decoded.
 
     Args:
         request: What is wanted.
@@ -43,7 +68,7 @@ def open_inputs(request: SearchRequest, store: Store, *, begun: TaskRecord | Non
             and what it will score can be compared. None divides and makes them as this version does.
 
     Raises:
-        NuwaError: If a name is unknown or a file is missing or corrupt.
+        NuwaError: If a name is unknown or a file is missing.
     """
     device = find_device(request.device, store)
     base = load_base(request.base)
@@ -59,8 +84,18 @@ def open_inputs(request: SearchRequest, store: Store, *, begun: TaskRecord | Non
         seed=request.seed,
         split_rule=split_rule,
     )
+    return Sources(base, task, device)
+
+
+def decode_inputs(sources: Sources) -> Inputs:
+    """Decode the training and search images, and give the base its head for the task.
+
+    Raises:
+        NuwaError: If a file is not a readable image; it is named.
+    """
+    base, task = sources.base, sources.task
     tensors = task_tensors(task, base.preprocess)
-    return Inputs(base, task, tensors, task_base(base, task, tensors), device)
+    return Inputs(base, task, sources.device, tensors, task_base(base, task, tensors))
 
 
 def task_begun_with(study: str, store: Store) -> TaskRecord | None:
@@ -69,7 +104,7 @@ def task_begun_with(study: str, store: Store) -> TaskRecord | None:
     return store.load_task(record.task_id) if record is not None and record.task_id is not None else None
 
 
-def record_inputs(inputs: Inputs, store: Store, *, label_column: str | None, seed: int) -> None:
+def record_inputs(inputs: Sources, store: Store, *, label_column: str | None, seed: int) -> None:
     """Put device, base and task into the database; arguments as of ``record_source``."""
     store.record_device(inputs.device)
     record_source(inputs.base, inputs.task, store, label_column=label_column, seed=seed)

@@ -21,13 +21,14 @@ from nuwa_search.service.workflow.event_log import log_of_search
 from nuwa_search.service.workflow.explain import explanation_of
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.hooks import Hooks
-from nuwa_search.service.workflow.inputs import Inputs, open_inputs, record_inputs, task_begun_with
+from nuwa_search.service.workflow.inputs import Sources, decode_inputs, open_sources, record_inputs, task_begun_with
+from nuwa_search.service.workflow.reachable import require_reachable
 from nuwa_search.service.workflow.records import optuna_url
 from nuwa_search.service.workflow.same_device import require_study_of
-from nuwa_search.service.workflow.search_run import SearchRun
-from nuwa_search.service.workflow.settle import settle
+from nuwa_search.service.workflow.search_run import SearchRun, SearchStart
+from nuwa_search.service.workflow.settle import Settled, settle
 from nuwa_search.service.workflow.ship import check_bundle_dir
-from nuwa_search.service.workflow.survey import Survey, survey_device
+from nuwa_search.service.workflow.survey import Survey, survey_device, with_teacher
 from nuwa_search.service.workflow.winner import OPTIONS
 from nuwa_search.store.heartbeat import Heartbeat
 from nuwa_search.store.records import SearchState
@@ -70,25 +71,25 @@ def run_search(
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
     check_bundle_dir(Path(request.bundle_dir), study=study)
-    inputs = open_inputs(request, store, begun=task_begun_with(study, store) if resume else None)
-    require_study_of(inputs.device, study, store)
-    record_inputs(inputs, store, label_column=request.label_column, seed=request.seed)
+    sources = open_sources(request, store, begun=task_begun_with(study, store) if resume else None)
+    require_study_of(sources.device, study, store)
+    record_inputs(sources, store, label_column=request.label_column, seed=request.seed)
     claim = store.start_search(
         study,
-        device_id=inputs.device.device_id,
+        device_id=sources.device.device_id,
         budget_ms=request.budget_ms,
         seed=request.seed,
         settings=dict_from_request(request),
-        base_id=inputs.base.base_id,
-        task_id=inputs.task.task_id,
+        base_id=sources.base.base_id,
+        task_id=sources.task.task_id,
         resume=resume,
     )
     log = log_of_search(store, study, wanted=request.trials)
     log.say("state", {"state": "running", "reason": ""})
-    run = SearchRun(request, inputs, store, claim, cache_dir, log.hooks(hooks), PhaseClock())
+    start = SearchStart(request, sources, store, claim, cache_dir, log.hooks(hooks), PhaseClock())
     with Heartbeat(store, claim):
         try:
-            outcome = _searched(run)
+            outcome = _searched(start)
         except BaseException as error:
             state: SearchState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             store.finish_search(claim, state)
@@ -100,27 +101,35 @@ def run_search(
     return outcome
 
 
-def _searched(run: SearchRun) -> SearchOutcome:
-    """Take every step, with the device open."""
-    with opened_device(run.inputs.device, seed=run.request.seed) as device:
-        with run.clock.phase("profile"):
-            survey = survey_device(run.request, run.inputs, device, store=run.store, claim=run.claim, hooks=run.hooks)
+def _searched(start: SearchStart) -> SearchOutcome:
+    """Take every step, with the device open; what needs no image comes before any is decoded."""
+    with opened_device(start.sources.device, seed=start.request.seed) as device:
+        with start.clock.phase("profile"):
+            survey = survey_device(start, device)
         try:
+            require_reachable(survey, start.sources)
+            run = SearchRun(**vars(start), inputs=decode_inputs(start.sources))
+            survey = with_teacher(survey, start, device, run.inputs.teacher.model)
             settled = settle(run, _finder(run, device, survey), survey)
         except BudgetTooSmallError as error:
-            return SearchOutcome(_result(run, survey, _fastest(error)), None, error)
-        repaired, budget = settled.repaired, survey.budget
-        if repaired.finished is None:
-            missed = Missed(
-                verdict=repaired.verdict,
-                trials=counts_from_study(settled.study),
-                repairs=repaired.num_repairs,
-                seconds=run.seconds,
-                fastest=None if repaired.too_small is None else _fastest(repaired.too_small),
-            )
-            no_subnet = _no_answer(run, f"no subnet keeps its budget when measured: {repaired.reason}", missed.verdict)
-            return SearchOutcome(_result(run, survey, missed), None, no_subnet)
-        delivered, accuracies = deliver(run, survey, settled, repaired.finished)
+            return SearchOutcome(_result(start, survey, _fastest(error)), None, error)
+        return _delivered(run, survey, settled)
+
+
+def _delivered(run: SearchRun, survey: Survey, settled: Settled) -> SearchOutcome:
+    """Ship what was settled on, or say why nothing is shipped."""
+    repaired = settled.repaired
+    if repaired.finished is None:
+        missed = Missed(
+            verdict=repaired.verdict,
+            trials=counts_from_study(settled.study),
+            repairs=repaired.num_repairs,
+            seconds=run.seconds,
+            fastest=None if repaired.too_small is None else _fastest(repaired.too_small),
+        )
+        no_subnet = _no_answer(run, f"no subnet keeps its budget when measured: {repaired.reason}", missed.verdict)
+        return SearchOutcome(_result(run, survey, missed), None, no_subnet)
+    delivered, accuracies = deliver(run, survey, settled, repaired.finished)
     result = _result(run, survey, delivered)
     return SearchOutcome(
         result=dataclasses.replace(result, base=dataclasses.replace(result.base, accuracies=accuracies)),
@@ -128,7 +137,7 @@ def _searched(run: SearchRun) -> SearchOutcome:
         error=None
         if delivered.is_feasible
         else _no_answer(run, f"the winner misses its budget as it was shipped: {repaired.reason}", delivered.verdict),
-        explanation=explanation_of(settled, budget_ms=budget.ms) if run.request.explain else "",
+        explanation=explanation_of(settled, budget_ms=survey.budget.ms) if run.request.explain else "",
     )
 
 
@@ -165,23 +174,23 @@ def _fastest(error: BudgetTooSmallError) -> Fastest:
     return Fastest(error.fastest, error.predicted_latency_ms)
 
 
-def _result(run: SearchRun, survey: Survey, ending: Fastest | Missed | Delivered) -> SearchResult:
-    base = run.inputs.base
+def _result(run: SearchStart, survey: Survey, ending: Fastest | Missed | Delivered) -> SearchResult:
+    base = run.sources.base
     return SearchResult(
         study=run.claim.study,
         budget=survey.budget,
         budget_binds=survey.budget_binds,
         seed=run.request.seed,
         predictor_id=survey.start.predictor_id,
-        device=run.inputs.device,
-        task=_task_part(run.inputs),
+        device=run.sources.device,
+        task=_task_part(run.sources),
         base=BasePart(base.name, base.arch, survey.base_measurement),
         ending=ending,
     )
 
 
-def _task_part(inputs: Inputs) -> TaskPart:
-    task = inputs.task
+def _task_part(sources: Sources) -> TaskPart:
+    task = sources.task
     return TaskPart(
         data=task.data,
         classes=task.class_names,
@@ -189,7 +198,7 @@ def _task_part(inputs: Inputs) -> TaskPart:
         num_search=len(task.search),
         num_test=len(task.test),
         search_split_seen_by_base=task.search_split_seen_by_base,
-        head_fitted=inputs.teacher.has_fitted_head,
+        head_fitted=sources.has_fitted_head,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.clock import PhaseClock
 from nuwa_search.service.workflow.hooks import Hooks
-from nuwa_search.service.workflow.inputs import Inputs
+from nuwa_search.service.workflow.inputs import Inputs, Sources
 from nuwa_search.store.records import Claim
 from nuwa_search.store.store import Store
 
@@ -14,12 +14,12 @@ PHASES = ("profile", "derive", "search", "finetune", "deploy")
 
 
 @dataclass(frozen=True)
-class SearchRun:
-    """One run of a search.
+class SearchStart:
+    """One run of a search before any image is decoded.
 
     Args:
         request: What is wanted.
-        inputs: Base, images and device, opened.
+        sources: Base, images and device.
         store: The database.
         claim: On the study.
         cache_dir: For statistics, libraries and checkpoints.
@@ -28,7 +28,7 @@ class SearchRun:
     """
 
     request: SearchRequest
-    inputs: Inputs
+    sources: Sources
     store: Store
     claim: Claim
     cache_dir: Path
@@ -39,3 +39,14 @@ class SearchRun:
     def seconds(self) -> dict[str, float]:
         """Seconds by phase so far, and in all."""
         return self.clock.part(*PHASES)
+
+
+@dataclass(frozen=True)
+class SearchRun(SearchStart):
+    """One run of a search.
+
+    Args:
+        inputs: The sources with their images decoded, and the base with the task's head.
+    """
+
+    inputs: Inputs

@@ -96,7 +96,7 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
         search,
         measure=measure,
         finish=finish,
-        promises=finder.promises(survey.start.predictor),
+        promises=survey.promises(run.inputs.teacher.model.arch),
         budget=survey.budget,
         on_attempt=lambda attempt: _say_attempt(run, survey, attempt),
     )

@@ -1,15 +1,13 @@
 """The study of a search in rounds: it goes on under other promises, and its best few are refined."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.budget import Budget
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
-from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit
+from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.finalists import pick_finalists, rank_finalists, refiner_of
 from nuwa_search.search.library import Library
 from nuwa_search.search.repair import Promises
@@ -20,6 +18,7 @@ from nuwa_search.search.trials import StudyConfig, StudyResult, TrialReport
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.library import cached_library
+from nuwa_search.service.workflow.reachable import memory_limit, told_in_budget
 
 EXTRA_TRIALS = 8
 """Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""
@@ -135,9 +134,6 @@ class StudyRounds:
             pareto=request.pareto,
             num_workers=request.workers,
         )
-        memory = None
-        if budget.max_memory_mb is not None and promises.memory is not None:
-            memory = MemoryLimit(budget.max_memory_mb, promises.memory.predict_mb)
         return run_study(
             self.space,
             deriver=finder.deriver,
@@ -146,7 +142,7 @@ class StudyRounds:
             budget_ms=budget.median_limit_ms(promises.tail),
             config=config,
             library=self.library,
-            memory=memory,
+            memory=memory_limit(budget, promises),
             storage_url=finder.storage_url,
             study_name=finder.study_name,
             identity={
@@ -157,20 +153,3 @@ class StudyRounds:
             },
             on_trial=self._on_trial,
         )
-
-
-def told_in_budget(error: BudgetTooSmallError, budget: Budget, *, tail: float) -> BudgetTooSmallError:
-    """Say of a limit on predicted medians, which leaves room for noise, what it means for the budget that was given."""
-    if error.limit != "latency":
-        return error
-    limit_ms = budget.median_limit_ms(tail)
-    least_ms = error.upper_ms * budget.ms / limit_ms
-    return BudgetTooSmallError(
-        f"no subnet fits {budget.ms:g} ms ({budget.statistic}): the fastest reachable is predicted at "
-        f"{error.predicted_latency_ms:.2f} ms (up to {error.upper_ms:.2f} ms), and to leave room for noise at most "
-        f"{limit_ms:.3g} ms may be predicted",
-        fastest=error.fastest,
-        predicted_latency_ms=error.predicted_latency_ms,
-        upper_ms=error.upper_ms,
-        hint=f"give a budget of at least {math.ceil(least_ms * 10) / 10:g} ms, or another base",
-    )

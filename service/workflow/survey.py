@@ -1,17 +1,25 @@
 """What a search starts from on its device: a latency predictor, the measured base, and the budget with its room."""
 
+import dataclasses
 from dataclasses import dataclass
 
+import torch
+
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Budget
 from nuwa_search.core.device import PROTOCOL, Device, Measurement
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.heads import pooled_by, restrict_head, with_head
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
-from nuwa_search.search.request import SearchRequest
+from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.predictors.memory import MemoryEstimate
+from nuwa_search.search.repair import Promises
 from nuwa_search.service.workflow.device_predictor import DevicePredictor, find_device_predictor
 from nuwa_search.service.workflow.hooks import Hooks
-from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.store.records import Claim
-from nuwa_search.store.store import Store
+from nuwa_search.service.workflow.inputs import Sources
+from nuwa_search.service.workflow.search_run import SearchStart
 
 
 @dataclass(frozen=True)
@@ -33,37 +41,88 @@ class Survey:
         """Whether the base is slower than the budget."""
         return self.budget.check(self.base_measurement).exceeds("latency")
 
+    def promises(self, teacher: Arch) -> Promises[LatencyPredictor]:
+        """What a study starts from: the latency predictor, and what the base's measurement says of the rest.
 
-def survey_device(
-    request: SearchRequest, inputs: Inputs, device: Device, *, store: Store, claim: Claim, hooks: Hooks
-) -> Survey:
+        Args:
+            teacher: Shape of the base with the task's head.
+
+        Raises:
+            NuwaError: If memory is limited and the device does not tell it.
+        """
+        memory = None
+        if self.budget.max_memory_mb is not None:
+            peak_mb = self.base_measurement.peak_memory_mb
+            if peak_mb is None:
+                raise NuwaError(
+                    f"device {self.start.spec.name} does not tell its peak memory", hint="leave --max-memory-mb out"
+                )
+            memory = MemoryEstimate(teacher, peak_mb, self.start.spec.precision)
+        return Promises(self.start.predictor, tail=self.budget.tail(self.base_measurement.latency_ms), memory=memory)
+
+
+def survey_device(start: SearchStart, device: Device) -> Survey:
     """Profile what the predictor still lacks, measure the base, and pin the predictor to the search.
 
-    A resumed search goes on with the predictor that it started from.
+    Needs no image. A resumed search goes on with the predictor that it started from.
     """
+    request, sources, claim = start.request, start.sources, start.claim
     earlier_id = claim.previous.predictor_id if claim.previous else None
-    start = find_device_predictor(
-        store,
-        inputs.device,
-        inputs.base.arch,
+    known = find_device_predictor(
+        start.store,
+        sources.device,
+        sources.base.arch,
         predictor_id=request.predictor_id or earlier_id,
-        progress=hooks.count,
+        progress=start.hooks.count,
     )
-    store.set_search_predictor(claim, start.predictor_id)
+    start.store.set_search_predictor(claim, known.predictor_id)
     budget = Budget(
-        request.budget_ms, request.budget_statistic, max_memory_mb=request.max_memory_mb, relative_sd=start.relative_sd
+        request.budget_ms, request.budget_statistic, max_memory_mb=request.max_memory_mb, relative_sd=known.relative_sd
     )
-    survey = Survey(start, _measured_base(inputs, device, store=store), budget)
-    _say(survey, hooks)
+    survey = Survey(known, _measured(headed_like_teacher(sources), start, device), budget)
+    _say(survey, start.hooks)
     return survey
 
 
-def _measured_base(inputs: Inputs, device: Device, *, store: Store) -> Measurement:
-    spec, model = inputs.device, inputs.teacher.model
+def with_teacher(survey: Survey, start: SearchStart, device: Device, teacher: PlainViT) -> Survey:
+    """Measure the base once more where its head, now that it is fitted, reads the stream in another way."""
+    if teacher.arch == start.sources.teacher_archs[0]:
+        return survey
+    return dataclasses.replace(survey, base_measurement=_measured(teacher, start, device))
+
+
+def headed_like_teacher(sources: Sources) -> PlainViT:
+    """Give the base a head of the task's size: its own rows, or zeros, which take as long as fitted ones."""
+    base, arch = sources.base.model, sources.teacher_archs[0]
+    if sources.task.base_classes is not None:
+        return restrict_head(base, sources.task.base_classes)
+    pooled = base if arch.global_pool == base.arch.global_pool else pooled_by(base, arch.global_pool)
+    return with_head(pooled, torch.zeros(arch.num_classes, arch.head_in_features), torch.zeros(arch.num_classes))
+
+
+def _measured(model: PlainViT, start: SearchStart, device: Device) -> Measurement:
+    """Measure the base with the task's head; a search that is resumed knows it already, and adds no row."""
+    spec = start.sources.device
+    known = _known_measurement(model.arch, start)
+    if known is not None:
+        return known
     graph = onnx_from_vit(model, opset=spec.opset, precision=graph_precision(spec), batch=spec.batch)
     measurement = device.measure(graph, protocol=PROTOCOL)
-    store.save_measurement(measurement, arch=model.arch)
+    start.store.save_measurement(measurement, arch=model.arch)
     return measurement
+
+
+def _known_measurement(arch: Arch, start: SearchStart) -> Measurement | None:
+    """Find what an earlier run of this search measured of the base; None for a new search."""
+    previous, spec = start.claim.previous, start.sources.device
+    if previous is None:
+        return None
+    for record in start.store.measurements(spec.device_id):
+        is_of_base = record.arch is not None and record.arch.arch_id == arch.arch_id
+        is_profile = "role" in record.measurement.state  # repeats of a profile have their own use
+        if is_of_base and not is_profile and record.subnet_id is None and record.created_at >= previous.created_at:
+            return record.measurement
+    return None
 
 
 def _say(survey: Survey, hooks: Hooks) -> None:

@@ -1,0 +1,105 @@
+"""Limits that nothing can keep: told before an image is decoded, and a resumed search measures nothing twice."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nuwa_search.core import tensors
+from nuwa_search.core.base import load_base
+from nuwa_search.core.images import ImageSet
+from nuwa_search.search.feasible import fastest_arch
+from nuwa_search.search.space import space_from_base
+from nuwa_search.service.cli.commands.search import command
+from nuwa_search.service.cli.main import run
+from nuwa_search.service.workflow.device_predictor import find_device_predictor
+from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.store.store import open_store
+from tests.support.toy_images import write_colours
+
+
+class Search:
+    """Searches on a copy of a database that knows the device."""
+
+    def __init__(self, folder: Path, profiled: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str]):
+        self.db, self.base, self.capsys = str(folder / "nuwa.sqlite"), base, capsys
+        shutil.copy(profiled, self.db)
+        self.args = ["--base", str(base), "--data", str(images), "--db", self.db, "--json", "--no-finetune"]
+        self.args += ["--trials", "4", "--cache-dir", str(folder / "cache"), "-o", str(folder / "bundle")]
+
+    def run(self, *more: str) -> tuple[int, dict[str, Any], str]:
+        code = run(command, [*self.args, *more], prog_name="nuwa-search")
+        captured = self.capsys.readouterr()
+        return code, json.loads(captured.out), captured.err
+
+
+@pytest.fixture
+def search(
+    tmp_path: Path, profiled_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
+) -> Search:
+    return Search(tmp_path, profiled_db, toy_base, toy_images, capsys)
+
+
+@pytest.fixture
+def closed_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every decoding of an image fail."""
+
+    def refuse(images: ImageSet, preprocess: object) -> np.ndarray[Any, Any]:
+        raise AssertionError(f"{len(images)} images were decoded")
+
+    monkeypatch.setattr(tensors, "pixels", refuse)
+
+
+@pytest.mark.usefixtures("closed_images")
+def test_a_budget_that_nothing_reaches_is_refused_before_an_image_is_decoded(search: Search) -> None:
+    code, answer, told = search.run("--budget-ms", "0.001", "--study", "tiny")
+    assert code == 1
+    assert answer["feasible"] is False
+    with open_store(search.db) as store:
+        base = load_base(str(search.base))
+        predictor = find_device_predictor(store, find_device("jetson-nano", store), base.arch).predictor
+        assert store.search("tiny").state == "infeasible"
+        assert store.search("tiny").result == answer
+    fastest = fastest_arch(space_from_base(base.arch), predictor)
+    assert answer["fastest"]["arch_id"] == fastest.arch_id
+    assert answer["fastest"]["predicted_latency_ms"] == float(predictor.predict([fastest]).value[0])
+    assert "the fastest reachable is predicted at" in told
+    assert answer["task"]["num_train"] == 72
+
+
+@pytest.mark.usefixtures("closed_images")
+def test_a_memory_limit_that_nothing_keeps_is_refused_before_an_image_is_decoded(search: Search) -> None:
+    code, answer, told = search.run("--budget-ms", "50", "--max-memory-mb", "0.001")
+    assert code == 1
+    assert answer["feasible"] is False
+    assert "MB of peak memory" in told
+
+
+@pytest.mark.usefixtures("closed_images")
+def test_classes_the_base_does_not_know_are_refused_as_early(search: Search, tmp_path: Path) -> None:
+    images = write_colours(tmp_path / "other", ("cyan", "magenta", "yellow", "black"))
+    code, answer, _ = search.run("--budget-ms", "0.001", "--data", str(images))
+    assert code == 1
+    assert answer["task"]["head_fitted"] is True
+    assert answer["fastest"]["predicted_latency_ms"] > 0.001
+
+
+def test_a_resumed_search_adds_no_measurement_of_the_base(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nuwa_search.service.workflow import search as workflow
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def num_measured() -> int:
+        with open_store(search.db) as store:
+            return len(store.measurements(find_device("jetson-nano", store).device_id))
+
+    before = num_measured()
+    monkeypatch.setattr(workflow, "settle", interrupt)
+    for more in ([], ["--resume"]):
+        code = run(command, [*search.args, "--budget-ms", "50", "--study", "cut", *more], prog_name="nuwa-search")
+        assert code == 130
+        assert num_measured() == before + 1
