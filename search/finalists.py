@@ -68,6 +68,7 @@ def rank_finalists(
     scorer: Scorer,
     known: dict[Arch, SubnetScore] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    on_finalist: Callable[[int, int], None] | None = None,
 ) -> list[Finalist]:
     """Refine and score finalists: least KL first, and the fastest of those that equal it before it.
 
@@ -79,6 +80,7 @@ def rank_finalists(
         scorer: Of the study.
         known: Refined scores of earlier rounds; new ones are added.
         should_stop: Asked before each but the first.
+        on_finalist: Called with (finalists done, finalists in all).
     """
     scores = {} if known is None else known
     found: list[Finalist] = []
@@ -88,6 +90,8 @@ def rank_finalists(
         if trial.arch not in scores:
             scores[trial.arch] = scorer.score(refiner.derive(trial.arch))
         found.append(Finalist(trial, scores[trial.arch]))
+        if on_finalist is not None:
+            on_finalist(len(found), len(trials))
     return _fastest_of_equals_first(sorted(found, key=lambda finalist: finalist.refined.kl))
 
 

@@ -25,7 +25,7 @@ from nuwa_search.search.derive.fits import require_fits
 from nuwa_search.search.derive.forward import blocks_of, branches_of
 from nuwa_search.search.derive.memo import Memo
 from nuwa_search.search.derive.options import DeriveOptions
-from nuwa_search.search.derive.plan import Plan, make_plan
+from nuwa_search.search.derive.plan import OnImages, Plan, make_plan
 from nuwa_search.search.derive.refine import Wide, refine
 from nuwa_search.search.derive.rotation import is_rotated, rotate_tensors, unrotated, writer_rotation
 from nuwa_search.search.derive.statistics import spread_evenly
@@ -74,12 +74,23 @@ class Deriver:
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
-    def prepare(self) -> Plan:
-        """Take statistics and factorise, once; later calls answer at once."""
+    def prepare(self, *, on_images: OnImages | None = None) -> Plan:
+        """Take statistics and factorise, once; later calls answer at once.
+
+        Args:
+            on_images: Called with what is gathered, images done, and images in all.
+        """
         with self._lock:
             if self._plan is None:
                 start = time.perf_counter()
-                self._plan = make_plan(self.model, self.train, self.preprocess, cache=self.cache, options=self.options)
+                self._plan = make_plan(
+                    self.model,
+                    self.train,
+                    self.preprocess,
+                    cache=self.cache,
+                    options=self.options,
+                    on_images=on_images,
+                )
                 self.prepare_seconds = time.perf_counter() - start
             return self._plan
 

@@ -1,6 +1,8 @@
 """All that is computed once per base and task before the first subnet is cut."""
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +25,8 @@ from nuwa_search.search.derive.rotation import principal_axes
 from nuwa_search.search.derive.sensitivity import Sensitivity, collect_sensitivity, indifferent
 from nuwa_search.search.derive.statistics import Moments, collect_moments, spread_evenly
 from nuwa_search.search.derive.storage import images_key, model_key, stored_moments, stored_sensitivity, stored_solvers
+
+OnImages = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,22 @@ class Plan:
 
 
 def make_plan(
-    model: PlainViT, train: SplitTensors, preprocess: Preprocess, *, cache: Cache | None, options: DeriveOptions
+    model: PlainViT,
+    train: SplitTensors,
+    preprocess: Preprocess,
+    *,
+    cache: Cache | None,
+    options: DeriveOptions,
+    on_images: OnImages | None = None,
 ) -> Plan:
-    """Take statistics of ``train`` and factorise every branch, reading from ``cache`` what it has."""
+    """Take statistics of ``train`` and factorise every branch, reading from ``cache`` what it has.
+
+    ``on_images`` is called with what is gathered, images done, and images in all.
+    """
+
+    def told(what: str) -> Callable[[int, int], None] | None:
+        return None if on_images is None else functools.partial(on_images, what)
+
     model = in_single(model)
     if options.purify_steps:
         masks = learn_masks(model, train, preprocess, steps=options.purify_steps, decay=options.purify_decay)
@@ -66,14 +83,18 @@ def make_plan(
         key = (DERIVATION, model_key(model), images_key(few, preprocess))
     sense = indifferent(model)
     if options.sensitivity_images:
-        sense = stored_sensitivity(cache, key, lambda: collect_sensitivity(model, few, preprocess))
+        sense = stored_sensitivity(
+            cache, key, lambda: collect_sensitivity(model, few, preprocess, on_images=told("sensitivity"))
+        )
     sense = _moved(sense, next(model.parameters()).device)
     if cache is not None:
         key = (*key, images_key(many, preprocess), f"{bool(options.sensitivity_images)} {reach}")
     moments = stored_moments(
         cache,
         key,
-        lambda: collect_moments(model, many, preprocess, token_weights=sense.tokens, reach=reach),
+        lambda: collect_moments(
+            model, many, preprocess, token_weights=sense.tokens, reach=reach, on_images=told("statistics")
+        ),
     ).to(next(model.parameters()).device)
     key = (*key, f"{options.ranking} {options.ridge!r}")
     return factorise_plan(model, moments, sense.metric, options, cache=cache, key=key)

@@ -5,6 +5,7 @@ Gauss-Newton matrix of the squared logit error. It weighs errors of each branch 
 channels are chosen; where the task has few classes, few directions count.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,12 +48,23 @@ def indifferent(model: PlainViT) -> Sensitivity:
 
 
 @torch.enable_grad()
-def collect_sensitivity(model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, seed: int = 0) -> Sensitivity:
-    """Average g gᵀ over the images of ``split``, with one random direction of the logits each."""
+def collect_sensitivity(
+    model: PlainViT,
+    split: SplitTensors,
+    preprocess: Preprocess,
+    *,
+    seed: int = 0,
+    on_images: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """Average g gᵀ over the images of ``split``, with one random direction of the logits each.
+
+    ``on_images`` is called with (images done, images in all).
+    """
     arch, device = model.arch, next(model.parameters()).device
     flat = indifferent(model)
     metric, tokens = torch.zeros_like(flat.metric), torch.zeros_like(flat.tokens)
     generator = torch.Generator().manual_seed(seed)
+    done = 0
     for part in torch.split(split.images, max(1, SENSITIVITY_TOKENS // arch.num_tokens)):
         with torch.no_grad():
             x = model.embed(normalise(part.to(device), preprocess))
@@ -69,6 +81,9 @@ def collect_sensitivity(model: PlainViT, split: SplitTensors, preprocess: Prepro
             rows = gradient.flatten(0, 1).double()
             metric[index] += rows.T @ rows
             tokens[index] += gradient.double().square().sum(dim=(0, 2))
+        done += len(part)
+        if on_images is not None:
+            on_images(done, len(split))
     return Sensitivity(_scaled_metric(metric), _scaled_tokens(tokens))
 
 

@@ -106,7 +106,13 @@ def unit_stream(x: Tensor, *, centred: bool) -> Tensor:
 
 @torch.inference_mode()
 def collect_moments(
-    model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, token_weights: Tensor, reach: int
+    model: PlainViT,
+    split: SplitTensors,
+    preprocess: Preprocess,
+    *,
+    token_weights: Tensor,
+    reach: int,
+    on_images: Callable[[int, int], None] | None = None,
 ) -> Moments:
     """Stream ``split`` through ``model``; memory does not grow with the number of images.
 
@@ -116,6 +122,7 @@ def collect_moments(
         preprocess: Of the base.
         token_weights: (2L, N) weight of each position at each branch, mean 1.
         reach: How many following branches ``ahead`` covers.
+        on_images: Called with (images done, images in all).
     """
     arch, device = model.arch, next(model.parameters()).device
     centred = arch.norm == "layernorm"
@@ -123,6 +130,7 @@ def collect_moments(
     roots = token_weights.sqrt().float().to(device)[:, None, :, None]
     sums = {b.index: _zero_moments(b, model, reach) for b in branches}
     stream = torch.zeros(arch.embed_dim, arch.embed_dim, dtype=torch.float64, device=device)
+    done = 0
     for part in torch.split(split.images, max(1, STATISTICS_TOKENS // arch.num_tokens)):
         x = model.embed(normalise(part.to(device), preprocess))
         recent: list[tuple[BranchMoments, Tensor, Tensor]] = []
@@ -141,6 +149,9 @@ def collect_moments(
             x = x + output
         unit = unit_stream(x, centred=centred)
         stream += moment(unit, unit)
+        done += len(part)
+        if on_images is not None:
+            on_images(done, len(split))
     for mine in sums.values():
         mine.output /= len(split)
         for total in (mine.gram, mine.ahead, mine.query, mine.key):

@@ -37,7 +37,9 @@ class SearchWatch:
 
     def hooks(self) -> Hooks:
         """Return the callbacks."""
-        return Hooks(step=self._line.step, count=self._count, trial=self._trial, finetune=self._finetune)
+        return Hooks(
+            stage=self._line.stage, step=self._line.step, count=self._count, trial=self._trial, finetune=self._finetune
+        )
 
     def _count(self, label: str, done: int, total: int | None) -> None:
         of = f"/{total}" if total else ""

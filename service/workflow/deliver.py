@@ -35,6 +35,7 @@ def deliver(
     """
     repaired, shipped, proven = settled.repaired, finished.shipped, finished.proven
     with run.clock.phase("deploy"):
+        run.hooks.stage("verify")
         accuracy = test_accuracies(run.inputs, shipped)
         shipment = dataclasses.replace(shipment_of(run, shipped), facts=_facts(run, accuracy))
         bundle = _write(run, shipment, finished, survey.budget)

@@ -41,6 +41,10 @@ class EventLog:
         """Return callbacks that store, and then call those of ``beside``."""
         other = beside or Hooks()
 
+        def stage(name: str) -> None:
+            self.say("stage", {"stage": name})
+            other.stage(name)
+
         def step(text: str) -> None:
             self.say("step", {"text": text})
             other.step(text)
@@ -57,7 +61,7 @@ class EventLog:
             self._finetune(state)
             other.finetune(state)
 
-        return dataclasses.replace(other, step=step, count=count, trial=trial, finetune=finetune)
+        return dataclasses.replace(other, stage=stage, step=step, count=count, trial=trial, finetune=finetune)
 
     def say(self, kind: str, payload: dict[str, Any]) -> None:
         """Store one event; a job does not fail for want of a line about it."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
 from nuwa_search.search.trials import TrialReport
 
+STAGES = ("profile", "statistics", "cuts", "study", "refine", "finetune", "export", "verify")
+"""Of a search, in their order; a repair begins again with the study."""
+
 
 def _nothing(*_: object) -> None:
     return None
@@ -16,12 +19,14 @@ class Hooks:
     """Callbacks of a search; all may be left out.
 
     Args:
+        stage: A stage of a search begins; one of ``STAGES``.
         step: A step is done; a sentence for people.
         count: Called with a label, things done, and things in all (None: not known).
         trial: A proposal was recorded.
         finetune: Where fine-tuning stands.
     """
 
+    stage: Callable[[str], None] = _nothing
     step: Callable[[str], None] = _nothing
     count: Callable[[str, int, int | None], None] = _nothing
     trial: Callable[[TrialReport], None] = _nothing

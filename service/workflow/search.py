@@ -105,6 +105,7 @@ def _searched(start: SearchStart) -> SearchOutcome:
     """Take every step, with the device open; what needs no image comes before any is decoded."""
     with opened_device(start.sources.device, seed=start.request.seed) as device:
         with start.clock.phase("profile"):
+            start.hooks.stage("profile")
             survey = survey_device(start, device)
         try:
             require_reachable(survey, start.sources)
@@ -152,7 +153,8 @@ def _finder(run: SearchRun, device: Device, survey: Survey) -> Finder:
             cache=Cache(run.cache_dir / "derive"),
             options=OPTIONS,
         )
-        deriver.prepare()
+        run.hooks.stage("statistics")
+        deriver.prepare(on_images=lambda what, done, total: run.hooks.count(f"{what}: images", done, total))
     run.hooks.step(f"statistics of {len(inputs.task.train)} training images: every cut is a solve away")
     return Finder(
         request=run.request,

@@ -85,9 +85,11 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
 
     def finish(winner: Winner, _: Promises[LatencyPredictor]) -> FinishedWinner:
         with run.clock.phase("finetune"):
+            run.hooks.stage("finetune")
             # the small alternative takes part once: it does not change with what a miss corrects
             shipped = choose_shipped(winner, finder, cache_dir=run.cache_dir, has_small_model=not finished)
         with run.clock.phase("deploy"):
+            run.hooks.stage("export")
             proven = prove(shipment_of(run, shipped), device=finder.device, search=run.inputs.tensors.search)
         finished.append(FinishedWinner(shipped, proven))
         return finished[-1]

@@ -88,6 +88,7 @@ class StudyRounds:
         finder = self._finder
         ends = finder.deadline.part(SEARCH_SHARE)
         if self._library is None:
+            finder.hooks.stage("cuts")
             self._library = cached_library(
                 finder.inputs,
                 space=self.space,
@@ -98,6 +99,7 @@ class StudyRounds:
                 hooks=finder.hooks,
                 should_stop=ends.part(LIBRARY_SHARE).is_over,
             )
+        finder.hooks.stage("study")
         try:
             self.study = self._study(promises, ends=ends)
         except BudgetTooSmallError as error:
@@ -109,12 +111,14 @@ class StudyRounds:
         if study.best is None:
             return None
         finder = self._finder
+        finder.hooks.stage("refine")
         finalists = rank_finalists(
             pick_finalists(study),
             refiner=refiner_of(finder.deriver),
             scorer=self._scorer,
             known=self._refined,
             should_stop=finder.deadline.part(FINALISTS_SHARE).is_over,
+            on_finalist=lambda done, total: finder.hooks.count("refining finalists", done, total),
         )
         best = finalists[0]
         finder.hooks.step(
