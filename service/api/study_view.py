@@ -10,7 +10,7 @@ from nuwa_search.store.store import Store
 from nuwa_search.store.studies import StudyRecord
 
 FINAL = ("done", "infeasible", "interrupted", "failed")
-KINDS = ("state", "step", "count", "trial", "finetune", "winner-measured")
+KINDS = ("state", "stage", "step", "count", "trial", "finetune", "winner-measured")
 
 
 def study_row(record: StudyRecord) -> dict[str, Any]:

@@ -29,6 +29,7 @@ export class SearchLog {
     const at = event.data?.at;
     if (event.kind === "step") this.steps.push({ at, text: data.text });
     if (event.kind === "state") this.steps.push({ at, text: data.reason ? `${data.state}: ${data.reason}` : data.state, isState: true });
+    if (event.kind === "stage") this.steps.push({ at, text: `${data.stage}: begins` });
     if (event.kind === "winner-measured") this.steps.push({ at, text: `winner measured: ${Number(data.measured_ms).toFixed(2)} ms, ${data.is_met ? "within the budget" : data.reason || "over the budget"}` });
     if (event.kind === "count") this.count = data;
     if (event.kind === "finetune") this.#finetuned(data);
