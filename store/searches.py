@@ -66,6 +66,18 @@ def _change_claimed(connection: Connection, claim: Claim, **values: object) -> N
         )
 
 
+def _require_same(previous: SearchRecord | None, **ids: str | None) -> None:
+    """Refuse to put another base or task under what a study found."""
+    for name, found in ids.items():
+        began = None if previous is None else getattr(previous, name)
+        if previous is not None and None not in (began, found) and began != found:
+            noun = name.removesuffix("_id")
+            raise NuwaError(
+                f"study {previous.study!r} is about {noun} {began}, not {found}",
+                hint="put back what it was started with, or start another study with --study",
+            )
+
+
 class SearchMethods(Database):
     """The store's methods about searches."""
 
@@ -100,8 +112,8 @@ class SearchMethods(Database):
             own settings.
 
         Raises:
-            NuwaError: If the study is running elsewhere, exists although ``resume`` is False, or
-                device, base, task or predictor is not recorded.
+            NuwaError: If the study is running elsewhere, exists although ``resume`` is False or with another base or
+                task, or device, base, task or predictor is not recorded.
         """
         token = uuid.uuid4().hex
         now = utc_now()
@@ -120,6 +132,7 @@ class SearchMethods(Database):
                     f"study {study!r} exists already and is {previous.state}",
                     hint=f"continue it with --study {study} --resume, or choose another name with --study",
                 )
+            _require_same(previous, base_id=base_id, task_id=task_id)
             values = {
                 "state": "running",
                 "budget_ms": budget_ms,

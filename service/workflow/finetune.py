@@ -33,7 +33,7 @@ from nuwa_search.service.workflow.finetune_request import (
 )
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.record_steps import record_retuned, said_not_raised
-from nuwa_search.service.workflow.sources import open_task, task_base
+from nuwa_search.service.workflow.sources import open_task_again, task_base
 from nuwa_search.service.workflow.tune import finetune_config
 from nuwa_search.store.store import Store
 
@@ -86,8 +86,13 @@ def finetune_bundle(
     loaded = load_base(base_name).with_pipeline(bundle.preprocess.pipeline)
     if loaded.preprocess != bundle.preprocess:
         raise NuwaError(f"base {base_name!r} takes other images than bundle {folder}", hint="name its base: --base")
-    task = open_task(
-        loaded, data=chosen.data, label_column=chosen.label_column, classes=bundle.labels, seed=chosen.seed
+    task = open_task_again(
+        loaded,
+        task_id=bundle.facts.task_id,
+        data=chosen.data,
+        label_column=chosen.label_column,
+        classes=bundle.labels,
+        seed=chosen.seed,
     )
     tensors = task_tensors(task, loaded.preprocess)
     headed = task_base(loaded, task, tensors)

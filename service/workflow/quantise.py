@@ -27,7 +27,7 @@ from nuwa_search.service.workflow.bundle_source import source_of
 from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.export import ExportRequest, certify, export_answer, write_export, write_graph
 from nuwa_search.service.workflow.ship import VERIFY_IMAGES, compare_graph, engine_line
-from nuwa_search.service.workflow.sources import open_task
+from nuwa_search.service.workflow.sources import open_task_again
 
 CALIBRATION_IMAGES = 64
 """Training images for INT8 calibration: ranges of activations are minima and maxima, which settle quickly."""
@@ -138,7 +138,14 @@ def _tensors_of(bundle: Bundle, images: Int8Images) -> TaskTensors:
         raise NuwaError(
             f"base {source.base!r} takes other images than bundle {bundle.dir}", hint="name its base: --base"
         )
-    task = open_task(base, data=source.data, label_column=source.label_column, classes=bundle.labels, seed=images.seed)
+    task = open_task_again(
+        base,
+        task_id=bundle.facts.task_id,
+        data=source.data,
+        label_column=source.label_column,
+        classes=bundle.labels,
+        seed=images.seed,
+    )
     return task_tensors(task, bundle.preprocess)
 
 

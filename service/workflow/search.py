@@ -25,6 +25,7 @@ from nuwa_search.service.workflow.inputs import Sources, decode_inputs, open_sou
 from nuwa_search.service.workflow.reachable import require_reachable
 from nuwa_search.service.workflow.records import optuna_url
 from nuwa_search.service.workflow.same_device import require_study_of
+from nuwa_search.service.workflow.same_sources import require_sources_of
 from nuwa_search.service.workflow.search_run import SearchRun, SearchStart
 from nuwa_search.service.workflow.settle import Settled, settle
 from nuwa_search.service.workflow.ship import check_bundle_dir
@@ -72,6 +73,8 @@ def run_search(
     """
     check_bundle_dir(Path(request.bundle_dir), study=study)
     sources = open_sources(request, store, begun=task_begun_with(study, store) if resume else None)
+    if resume:
+        require_sources_of(sources, study, store)
     require_study_of(sources.device, study, store)
     record_inputs(sources, store, label_column=request.label_column, seed=request.seed)
     claim = store.start_search(

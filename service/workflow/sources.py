@@ -7,7 +7,7 @@ from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import choose_head, fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
-from nuwa_search.core.pipeline import SPLIT_RULE
+from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.task import Task, make_task
@@ -68,6 +68,39 @@ def open_task(
         pipeline=base.preprocess.pipeline,
         split_rule=split_rule,
     )
+
+
+def open_task_again(
+    base: Base,
+    *,
+    task_id: str | None,
+    data: str | None,
+    label_column: str | None,
+    classes: tuple[str, ...] | None,
+    seed: int,
+) -> Task:
+    """Open a task that is known by its id, whichever rule divided its images.
+
+    Args:
+        base: With images made as they were for that task.
+        task_id: None where it is not known.
+        data: The images.
+        label_column: Of Parquet files.
+        classes: In the order of the outputs.
+        seed: Of the splits.
+
+    Returns:
+        The task of that id, or, where the images do not make it by any rule, what today's rule makes of them.
+    """
+
+    def divided(rule: int) -> Task:
+        return open_task(base, data=data, label_column=label_column, classes=classes, seed=seed, split_rule=rule)
+
+    newest = divided(SPLIT_RULE)
+    if task_id in (None, newest.task_id):
+        return newest
+    older = (divided(rule) for rule in range(SPLIT_RULE - 1, FIRST_SPLIT_RULE - 1, -1))
+    return next((task for task in older if task.task_id == task_id), newest)
 
 
 def task_base(base: Base, task: Task, tensors: TaskTensors) -> TaskBase:

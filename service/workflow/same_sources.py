@@ -1,0 +1,26 @@
+"""Refuse to go on with a study whose base or images are others now: scores of two would be mixed."""
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.workflow.inputs import Sources
+from nuwa_search.store.store import Store
+
+
+def require_sources_of(sources: Sources, study: str, store: Store) -> None:
+    """Hold base and task against those that a study began with, if there is such a study.
+
+    Raises:
+        NuwaError: With what is another one.
+    """
+    earlier = store.search(study)
+    if earlier is None:
+        return
+    base, task = sources.base, sources.task
+    hint = "put back what it was started with, or start another study with --study"
+    if earlier.base_id not in (None, base.base_id):
+        raise NuwaError(f"study {study!r} cuts base {earlier.base_id}, and {base.name!r} is {base.base_id} now", hint=hint)
+    if earlier.task_id not in (None, task.task_id):
+        raise NuwaError(
+            f"study {study!r} scores on task {earlier.task_id}, and the images of {task.data} make {task.task_id} now: "
+            "they were changed",
+            hint=hint,
+        )
