@@ -17,7 +17,9 @@ def require_sources_of(sources: Sources, study: str, store: Store) -> None:
     base, task = sources.base, sources.task
     hint = "put back what it was started with, or start another study with --study"
     if earlier.base_id not in (None, base.base_id):
-        raise NuwaError(f"study {study!r} cuts base {earlier.base_id}, and {base.name!r} is {base.base_id} now", hint=hint)
+        raise NuwaError(
+            f"study {study!r} cuts base {earlier.base_id}, and {base.name!r} is {base.base_id} now", hint=hint
+        )
     if earlier.task_id not in (None, task.task_id):
         raise NuwaError(
             f"study {study!r} scores on task {earlier.task_id}, and the images of {task.data} make {task.task_id} now: "

@@ -23,6 +23,7 @@ from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
+from tests.support.old_emulator import take_for_present_emulator
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 SHIPPED = "7de5e9e52ae999bc"
@@ -121,6 +122,9 @@ def test_a_study_left_by_it_goes_on_with_its_own_images_and_preprocessing(
         connection.execute("UPDATE nuwa_searches SET settings = ? WHERE study = 'left'", (json.dumps(settings | here),))
     connection.close()
     line = ["--study", "left", "--resume", "--db", old_db, "--cache-dir", str(tmp_path / "c"), "--json", "-q"]
+    assert run(command, line, prog_name="nuwa-search") == 2
+    assert "another version of the emulator" in capsys.readouterr().err
+    take_for_present_emulator(Path(old_db))
     assert run(command, line, prog_name="nuwa-search") == 0
     answer = document(capsys)
     assert answer["trials"]["scored"] == 8

@@ -9,6 +9,7 @@ import pytest
 
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
+from tests.support.old_emulator import take_for_present_emulator
 
 LEFT = Path(__file__).resolve().parents[1] / "data" / "study_494cfc3.sqlite"
 """Four of eight subnets of the toy base were scored when it was interrupted. Its folders read `/left/…` and its rows of
@@ -42,6 +43,7 @@ def test_a_study_of_an_earlier_version_goes_on(left: Path, tmp_path: Path, capsy
     line = ["--study", "S", "--resume", "--db", str(left), "--cache-dir", str(tmp_path / "cache"), "--json", "-q"]
     assert run(command, [*line, "--no-finetune", "-o", str(tmp_path / "other")], prog_name="nuwa-search") == 2
     assert "was started without --no-finetune" in capsys.readouterr().err
+    take_for_present_emulator(left)
     assert run(command, [*line, "--trials", "7", "--budget-ms", "1.2"], prog_name="nuwa-search") == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["study"], answer["feasible"]) == ("S", True)
