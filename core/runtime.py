@@ -71,6 +71,10 @@ class KeepsEngines(RunsModels, Protocol):
         """Delete what was compiled of ``model``, once what it was compiled for is stored."""
         ...
 
+    def forget_all(self) -> None:
+        """Delete everything that was kept, when nothing is left to be measured."""
+        ...
+
 
 class Runtime(Protocol):
     """Loads models; holds the options that change speed or arithmetic."""

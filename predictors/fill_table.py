@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from nuwa_search.core.arch import Arch, BlockSpec
@@ -54,6 +54,7 @@ def fill_table(
     relative_sd: float,
     deadline: float | None = None,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[TableRow]:
     """Measure what ``notebook`` lacks of the plan, most useful rows first.
 
@@ -64,14 +65,15 @@ def fill_table(
         notebook: What is known, and where new rows go.
         background: What keeps the device busy, as probed.
         relative_sd: Standard error of one measurement relative to its value.
-        deadline: ``time.monotonic`` value to stop at; a handful of rows of each kind is measured all
+        deadline: Value of ``clock`` to stop at; a handful of rows of each kind is measured all
             the same.
         progress: Called with a label, rows in the table and None, since what is uncertain shows on the way.
+        clock: Seconds.
 
     Returns:
         The new rows.
     """
-    filler = _Filler(plan, base, timer, notebook, background, relative_sd, _counted(progress, notebook))
+    filler = _Filler(plan, base, timer, notebook, background, relative_sd, _counted(progress, notebook), clock)
     added = filler.measure([stem_of(arch) for arch in _stem_archs(base, plan)], deadline=None)
     groups = contexts_in(base, plan.axes)
     for contexts in groups:
@@ -108,6 +110,7 @@ class _Filler:
     background: Background
     relative_sd: float
     progress: Progress | None
+    clock: Callable[[], float]
 
     def measure(
         self, keys: Sequence[UnitKey], *, deadline: float | None, behind: BlockSpec | None = None
@@ -121,6 +124,7 @@ class _Filler:
             background=behind,
             deadline=deadline,
             progress=self.progress,
+            clock=self.clock,
         )
 
     def both(self, keys: Sequence[BlockKey], *, alone_every: int, deadline: float | None = None) -> list[TableRow]:
@@ -140,7 +144,7 @@ class _Filler:
         added: list[TableRow] = []
         every = {"attn": attn_keys(self.plan.axes, contexts), "mlp": mlp_keys(self.plan.axes, contexts)}
         open_kinds = set(every)
-        while open_kinds and (deadline is None or time.monotonic() < deadline):
+        while open_kinds and (deadline is None or self.clock() < deadline):
             for kind in sorted(open_kinds):
                 rows = self.notebook.rows()
                 inside = dict.fromkeys(every[kind])

@@ -101,6 +101,8 @@ def profile(
     protocol: MeasureProtocol | None = None,
     settings: ProfileSettings | None = None,
     progress: Progress | None = None,
+    on_first: Callable[[float], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> ProfileResult:
     """Measure what is not known yet about subnets of ``base`` on ``device``, and fit a predictor.
 
@@ -116,19 +118,23 @@ def profile(
         protocol: How to measure; None for the device's own.
         settings: How much; None for the defaults.
         progress: Called with a label, steps done and steps in all (None: not known).
+        on_first: See ``ArchTimer``.
+        clock: Seconds; what a deadline is held against.
 
     Raises:
         NuwaError: If the device cannot take such nets.
         OutsideError: If the device failed; everything measured before is in the notebook.
     """
-    begun = time.monotonic()
+    begun = clock()
     settings = settings or ProfileSettings()
     is_emulated = device.spec.provenance == "emulated"
     minutes = minutes_of(settings, device.spec)
     repeats = settings.repeats or (_EMULATED_REPEATS if is_emulated else _REAL_REPEATS)
     notebook = notebook if notebook is not None else MemoryNotebook()
     keeps = ("reference", "probe") if is_emulated else ("reference", "probe", "chain")
-    timer = ArchTimer(device, export=export, protocol=protocol, notebook=notebook, keeps=keeps)
+    timer = ArchTimer(
+        device, export=export, protocol=protocol, notebook=notebook, keeps=keeps, on_first=on_first, clock=clock
+    )
     sessions = {"fit": [timer], "heldout": [timer]}
     if reopen is not None and is_emulated:
         opened = [ArchTimer(reopen(k), export=export, protocol=protocol) for k in range(2 * settings.num_sessions)]
@@ -153,6 +159,7 @@ def profile(
         relative_sd=relative_sd,
         deadline=deadlines["table"],
         progress=progress,
+        clock=clock,
     )
     wanted = (
         ("fit", fit_archs, repeats),
@@ -167,6 +174,7 @@ def profile(
             repeats=count,
             deadline=deadlines[role],
             progress=progress,
+            clock=clock,
         )
         for role, archs, count in wanted
     )
@@ -192,7 +200,7 @@ def profile(
         measurements=sum(t.num_measured for t in {timer, *sessions["fit"], *sessions["heldout"]}),
         heldout=tuple((m.arch, m.mean_ms) for m in heldout),
         relative_sd=relative_sd,
-        seconds=time.monotonic() - begun,
+        seconds=clock() - begun,
     )
 
 
@@ -209,6 +217,8 @@ def _repeatability(timer: ArchTimer, base: Arch, notebook: Notebook) -> float:
     medians = [m.latency_ms.median for m in known]
     while len(medians) < _REPEATS:
         medians.append(timer.measure(base, fresh=True, role="reference").latency_ms.median)
+    if medians and len(known) < _REPEATS:
+        timer.release(base)
     return max(float(np.std(medians, ddof=1) / np.mean(medians)), _FLOOR_SD)
 
 

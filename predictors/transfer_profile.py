@@ -1,6 +1,7 @@
 """Profile a device by transfer: ten nets measured, another device's predictor scaled to them."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,9 @@ def profile_by_transfer(
     num_models: int = MAX_MEASUREMENTS,
     seed: int = 0,
     progress: Progress | None = None,
+    on_first: Callable[[float], None] | None = None,
+    deadline: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> TransferResult:
     """Measure a few subnets of ``base`` on ``device`` and scale ``source`` to them.
 
@@ -65,6 +69,9 @@ def profile_by_transfer(
         num_models: Nets to measure, 3 to 10.
         seed: Of the choice of nets.
         progress: Called with a label, steps done and steps in all.
+        on_first: See ``ArchTimer``.
+        deadline: Value of ``clock`` after which only the nets that a transfer cannot do without are measured.
+        clock: Seconds.
 
     Raises:
         NuwaError: If ``source`` lacks rows for such nets, or the device cannot take them.
@@ -74,10 +81,12 @@ def profile_by_transfer(
     measured = measure_models(
         choose_nets(source, pool, count=num_models),
         role="fit",
-        sessions=[ArchTimer(device, export=export, protocol=protocol)],
+        sessions=[ArchTimer(device, export=export, protocol=protocol, on_first=on_first, clock=clock)],
         notebook=notebook if notebook is not None else MemoryNotebook(),
         repeats=1,
+        deadline=deadline,
         progress=progress,
+        clock=clock,
     )
     archs, latencies_ms = [m.arch for m in measured], [m.mean_ms for m in measured]
     subject = subject_of(device.spec, protocol_id=protocol.protocol_id if protocol else "")

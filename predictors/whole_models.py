@@ -1,7 +1,7 @@
 """Measure whole nets, several times each, spread over sessions."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nuwa_search.core.arch import Arch
@@ -32,6 +32,7 @@ def measure_models(
     repeats: int,
     deadline: float | None = None,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[ModelTimes]:
     """Measure what ``notebook`` lacks of ``archs``; repeats of a net lie a whole round apart.
 
@@ -41,9 +42,10 @@ def measure_models(
         sessions: Each repeat of a net is taken in another, as far as there are enough.
         notebook: What is known, and where new figures go.
         repeats: Measurements per net.
-        deadline: ``time.monotonic`` value after which only the first ``MIN_MODELS`` nets are still
+        deadline: Value of ``clock`` after which only the first ``MIN_MODELS`` nets are still
             measured, once.
         progress: Called with a label, measurements done and measurements in all.
+        clock: Seconds.
 
     Returns:
         Nets that were measured at least once, in the order of ``archs``.
@@ -58,7 +60,7 @@ def measure_models(
     for round_number in range(repeats):
         # Every second round runs backwards: a drift of the device then hits all nets alike.
         for index, arch in enumerate(archs if round_number % 2 == 0 else tuple(reversed(archs))):
-            is_late = deadline is not None and time.monotonic() >= deadline
+            is_late = deadline is not None and clock() >= deadline
             if len(found[arch.arch_id]) > round_number or (is_late and (round_number or index >= MIN_MODELS)):
                 continue
             # One session further each round: the repeats of a net share no session's offset.
@@ -66,6 +68,8 @@ def measure_models(
             measurement = session.measure(arch, fresh=True, role=role)
             notebook.add_model(arch, measurement)
             found[arch.arch_id].append(measurement.latency_ms.median)
+            if len(found[arch.arch_id]) >= repeats:
+                session.release(arch)
             done += 1
             if progress is not None:
                 progress(f"whole models ({role})", done, total)

@@ -98,6 +98,7 @@ class BoardSession:
         self._store: str | None = None
         self._dir: str | None = None
         self._engines: OrderedDict[str, str] = OrderedDict()
+        self._build_s: dict[str, float | None] = {}
         self._runs = 0
         self._here = LocalFolder("nuwa-board-")
 
@@ -133,7 +134,7 @@ class BoardSession:
             trtexec=self._trtexec,
         )
         log = self._run_trtexec(line, run_dir=run_dir, step="building the engine", timeout_s=self._build_timeout_s)
-        parse_report(log)
+        self._build_s[key] = parse_report(log).build_s
         # Moved into place only once it is known to be whole; a broken build stays in the run's folder.
         engine_path = f"{kept}/{key}.engine"
         # Twice, because the first move may be a copy to another disk, and only a rename is whole or not there.
@@ -167,6 +168,10 @@ class BoardSession:
         log = self._run_trtexec(line, run_dir=run_dir, step="profiling", timeout_s=limit_s)
         return log, self._fetch(out)
 
+    def built_s(self, model: bytes, *, options: BuildOptions) -> float | None:
+        """Seconds that trtexec took to build the engine of ``model`` in this stay; None where it was there before."""
+        return self._build_s.get(_engine_key(model, options=options))
+
     def has_engine(self, model: bytes, *, options: BuildOptions) -> bool:
         """Whether an engine is there already, from this stay or, with a store, an earlier one."""
         self._opened()
@@ -179,6 +184,14 @@ class BoardSession:
         path = self._engines.pop(_engine_key(model, options=options), None)
         if path is not None:
             self._transport.remove(path)
+
+    def forget_all(self) -> None:
+        """Delete the folder that keeps engines, with the timing cache."""
+        self._opened()
+        if self._store is not None:
+            self._transport.remove(self._store)
+            self._store = None
+            self._engines.clear()
 
     def engine_sha256(self, engine_path: str) -> str:
         """Hash an engine where it lies.
@@ -240,6 +253,7 @@ class BoardSession:
         """Make sure that the folder is there; a reboot empties /tmp."""
         if self._dir is not None:
             if self._transport.run(["test", "-d", self._dir], timeout_s=_SHORT_S).returncode == 0:
+                self._open_store()
                 return self._dir
             self._dir = None
             if self._store is None:
@@ -249,11 +263,14 @@ class BoardSession:
         if made.returncode or not path.startswith("/"):
             raise OutsideError(f"cannot make a folder on {self._transport.address}: {made.output.strip()}")
         self._dir = path
-        if self._store_name is not None and self._store is None:
-            self._open_store(self._store_name)
+        self._open_store()
         return path
 
-    def _open_store(self, name: str) -> None:
+    def _open_store(self) -> None:
+        """Make sure that the folder which keeps engines is known; it outlives reboots."""
+        name = self._store_name
+        if name is None or self._store is not None:
+            return
         made = self._transport.run(["sh", "-c", _STORE, "sh", name], timeout_s=_SHORT_S)
         folder, *names = made.stdout.splitlines() or [""]
         if made.returncode or not folder.startswith("/"):

@@ -144,6 +144,10 @@ class SshDevice:
         content = model.SerializeToString()
         self._tried(lambda: self._opened().forget(content, options=self._build_options), what="answer")
 
+    def forget_all(self) -> None:
+        """Delete the folder that keeps engines on the board."""
+        self._tried(lambda: self._opened().forget_all(), what="answer")
+
     def _tried(self, attempt: Callable[[], T], *, what: str) -> T:
         """Do something on the board, and again where a lost connection or a cut answer allows."""
         reasons: list[str] = []
@@ -261,6 +265,10 @@ class SshDevice:
         said = (*plan.warnings, *result.warnings, *missing)
         measured = self._measurement(result, asked, before=before, after=after, breakdown=breakdown, warnings=said)
         engine_state = {"engine_sha256": session.engine_sha256(engine)}
+        if (built_s := session.built_s(plan.content, options=self._build_options)) is not None:
+            engine_state["engine_build_s"] = f"{built_s:g}"
+        if result.report.compute_capability is not None:
+            engine_state["compute_capability"] = result.report.compute_capability
         return dataclasses.replace(measured, state={**measured.state, **engine_state})
 
     def _time(self, session: BoardSession, engine: str, *, protocol: MeasureProtocol) -> RunResult:

@@ -59,6 +59,7 @@ def measure_rows(
     background: BlockSpec | None = None,
     deadline: float | None = None,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[TableRow]:
     """Measure the rows that ``notebook`` lacks, in the order given, and keep each at once.
 
@@ -71,8 +72,9 @@ def measure_rows(
         frame: A net without blocks.
         relative_sd: Standard error of one measurement relative to its value.
         background: See ``measure_row``.
-        deadline: ``time.monotonic`` value after which no further row is begun; None for no limit.
+        deadline: Value of ``clock`` after which no further row is begun; None for no limit.
         progress: Called with a label, rows done and rows in all.
+        clock: Seconds.
 
     Returns:
         The new rows.
@@ -81,7 +83,7 @@ def measure_rows(
     wanted = [key for key in dict.fromkeys(keys) if key not in have]
     added: list[TableRow] = []
     for index, key in enumerate(wanted):
-        if deadline is not None and time.monotonic() >= deadline:
+        if deadline is not None and clock() >= deadline:
             break
         row = measure_row(key, timer=timer, frame=frame, relative_sd=relative_sd, background=background)
         notebook.add_row(row)

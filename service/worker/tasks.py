@@ -70,9 +70,10 @@ def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
 def _profile(claim: JobClaim, store: Store) -> Done:
     from nuwa_search.core.base import load_base
     from nuwa_search.predictors.profile import ProfileSettings
-    from nuwa_search.service.workflow.device_predictor import run_profile
+    from nuwa_search.service.workflow.device_predictor import run_profile, transfer_profile
     from nuwa_search.service.workflow.devices import find_device
     from nuwa_search.service.workflow.event_log import EventLog
+    from nuwa_search.service.workflow.first_day import transfer_source
     from nuwa_search.service.workflow.profile_answer import profile_json
 
     job = claim.job
@@ -81,5 +82,9 @@ def _profile(claim: JobClaim, store: Store) -> Done:
     log.say("state", {"state": "running", "reason": ""})
     settings = ProfileSettings(minutes=wanted["minutes"], seed=wanted["seed"])
     spec, base = find_device(wanted["device"], store), load_base(wanted["base"])
-    start = run_profile(store, spec, base.arch, settings=settings, progress=log.count)
+    if spec.kind == "ssh" and settings.minutes is None:  # whoever queued it has agreed to ten engines
+        source = transfer_source(store, spec, base.arch)
+        start, _ = transfer_profile(store, spec, base.arch, source=source, progress=log.count)
+    else:
+        start = run_profile(store, spec, base.arch, settings=settings, progress=log.count)
     return Done("done", profile_json(start), is_told=False)

@@ -1,5 +1,6 @@
 """The latency predictor of a device for a base: pinned, reused, or fitted now where the device is emulated."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import load_base
 from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import KeepsEngines
 from nuwa_search.core.source_name import DEFAULT_BASE
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
@@ -37,6 +39,7 @@ EXPORTS_KEPT = 256
 """More than a profile has whole nets, of about 0.1 MB each."""
 
 Progress = Callable[[str, int, int | None], None]
+OnFirst = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,12 @@ def run_profile(
     settings: ProfileSettings | None = None,
     protocol: MeasureProtocol = PROTOCOL,
     progress: Progress | None = None,
+    on_first: OnFirst | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> DevicePredictor:
     """Measure what the device's table lacks for ``base``, fit, and save the predictor with its report card."""
     store.record_device(spec)
-    with opened_device(spec) as device:
+    with opened_device(spec, keeps_engines=True) as device:
         result = profile(
             device,
             base,
@@ -102,7 +107,10 @@ def run_profile(
             protocol=protocol,
             settings=settings,
             progress=progress,
+            on_first=on_first,
+            clock=clock,
         )
+        _clear(device)
     predictor = result.predictor
     record = PredictorRecord(
         predictor_id=predictor.predictor_id,
@@ -120,16 +128,25 @@ def run_profile(
 
 
 def transfer_profile(
-    store: Store, spec: DeviceSpec, base: Arch, *, source: DeviceSpec, progress: Progress | None = None
+    store: Store,
+    spec: DeviceSpec,
+    base: Arch,
+    *,
+    source: DeviceSpec,
+    minutes: float | None = None,
+    progress: Progress | None = None,
+    on_first: OnFirst | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[DevicePredictor, TransferResult]:
     """Scale the predictor of ``source`` to ``spec`` with at most ten measurements, and save it.
 
     Raises:
         NuwaError: If the source has no predictor for this base and is no emulated device.
     """
+    begun = clock()
     store.record_device(spec)
     known = find_device_predictor(store, source, base, progress=progress)
-    with opened_device(spec) as device:
+    with opened_device(spec, keeps_engines=True) as device:
         result = profile_by_transfer(
             device,
             base,
@@ -138,7 +155,11 @@ def transfer_profile(
             notebook=StoreNotebook(store, device=spec, protocol=PROTOCOL),
             protocol=PROTOCOL,
             progress=progress,
+            on_first=on_first,
+            deadline=None if minutes is None else begun + 60 * minutes,
+            clock=clock,
         )
+        _clear(device)
     return _saved(store, spec, base, result.predictor, report={"transferred_from": source.name}), result
 
 
@@ -160,6 +181,12 @@ def kit_profile(store: Store, spec: DeviceSpec, base: Arch, *, folder: Path) -> 
     predictor = LatencyPredictor(rows, subject=subject_of(spec, protocol_id=PROTOCOL.protocol_id))
     predictor.fit([arch for arch, _ in nets], [ms for _, ms in nets])
     return _saved(store, spec, base, predictor, report={"imported_from": str(folder)}), found
+
+
+def _clear(device: Device) -> None:
+    """Leave no engine behind once everything is in the notebook."""
+    if isinstance(device, KeepsEngines):
+        device.forget_all()
 
 
 def _saved(

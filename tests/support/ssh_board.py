@@ -68,6 +68,7 @@ class SshBoard:
 
     root: Path
     version: str = "8.2.1"
+    build_s: float = 184.708  # what the board's clock says of every engine build
     port: int = 0
     commands: list[str] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
@@ -98,6 +99,7 @@ class SshBoard:
             "BOARD_ROOT": str(self.root),
             "STANDIN_VERSION": self.version,
             "STANDIN_FAULTS": str(self.root / "faults"),
+            "STANDIN_BUILD_S": f"{self.build_s:g}",
             "STANDIN_PACKAGES": PACKAGES,
             "HOME": str(self.root / "home"),
         }

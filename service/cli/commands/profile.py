@@ -28,6 +28,10 @@ INTERRUPTED = 130
 def command(device: str, **values: Any) -> int:
     """Measure what DEVICE's latency table lacks for a base, fit the predictor, print its report card.
 
+    A board over SSH, where engines build for minutes, takes its predictor from its emulated sibling with at most ten
+    nets measured; --minutes N measures a table of its own for so long. Once the first engine was timed, rows, engines,
+    hours and disk of the rest are said, and -y goes on without asking.
+
     Stopped at any moment, it goes on where it was: nothing measured is lost or measured twice. With
     -o card.png it draws predicted against measured latency.
     """
@@ -44,7 +48,8 @@ def command(device: str, **values: Any) -> int:
 
         base = load_base(values["base"])
         settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
-        progress = _progress(line, None if values["from"] else minutes_of(settings, spec))
+        is_transfer = spec.kind == "ssh" and values["minutes"] is None  # a board's default
+        progress = _progress(line, None if values["from"] or is_transfer else minutes_of(settings, spec))
         if values["dry_run"]:
             output.note(f"would profile {spec.name} for base {base.name}")
             return 0
@@ -52,7 +57,7 @@ def command(device: str, **values: Any) -> int:
             write_kit_files(Path(values["kit"]), base, spec, output)
             return 0
         try:
-            answer = profile_device(store, spec, base, values, settings, progress)
+            answer = profile_device(store, spec, base, values, settings, progress, output)
         except KeyboardInterrupt:
             line.clear()
             go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
