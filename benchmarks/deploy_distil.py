@@ -62,7 +62,7 @@ def measure_gain(options: argparse.Namespace) -> None:
     """Fine-tune one derived subnet per task by every recipe, for several seeds."""
     base = load_base()
     precision = pick_precision("auto", torch.device("cpu"))
-    splits = load_dataset(options.data, label_column="fine_label")
+    splits = load_dataset(options.data, label_column="fine_label").splits
     keys = [
         {"task": name, "seed": seed, "steps": options.steps, "recipe": recipe}
         for name in options.tasks

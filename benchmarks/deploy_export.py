@@ -78,7 +78,7 @@ SPEED_OPSET = 17  # what the device `host` is exported with
 def measure_agreement(options: argparse.Namespace) -> None:
     """Compare exports of every family with timm's forward pass on real images."""
     base = load_base()
-    splits = load_dataset(ASSETS_DIR / "sample")
+    splits = load_dataset(ASSETS_DIR / "sample").splits
     counts = splits["train"].counts()
     held = tuple(k for k in range(len(counts)) if counts[k])
     task = make_task(splits, data="sample", base_labels=base.label_names, classes=held)

@@ -97,7 +97,8 @@ class ImageSet:
         """Return the images at ``indices``, in that order."""
         chosen = [int(i) for i in indices]
         encoded = [self.encoded[i] for i in chosen]
-        return ImageSet(encoded, self.labels[np.asarray(chosen, dtype=np.int64)], self.label_names, self.origin)
+        labels = self.labels[np.asarray(chosen, dtype=np.int64)]
+        return self._with_hashes(ImageSet(encoded, labels, self.label_names, self.origin), chosen)
 
     def only(self, classes: Sequence[int]) -> "ImageSet":
         """Return the images of ``classes``, relabelled 0..len(classes)-1 in the order given."""
@@ -105,7 +106,14 @@ class ImageSet:
         kept = [i for i, label in enumerate(self.labels) if int(label) in place]
         labels = np.asarray([place[int(self.labels[i])] for i in kept], dtype=np.int64)
         names = tuple(self.label_names[c] for c in classes)
-        return ImageSet([self.encoded[i] for i in kept], labels, names, self.origin)
+        return self._with_hashes(ImageSet([self.encoded[i] for i in kept], labels, names, self.origin), kept)
+
+    def _with_hashes(self, part: "ImageSet", chosen: Sequence[int]) -> "ImageSet":
+        """Hand on hashes that are known: each costs reading a file."""
+        known = self.__dict__.get("hashes")
+        if known is not None:
+            part.__dict__["hashes"] = tuple(known[i] for i in chosen)
+        return part
 
     def counts(self) -> npt.NDArray[np.int64]:
         """Count images per class: (len(label_names),)."""

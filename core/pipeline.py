@@ -11,10 +11,11 @@ scales to ``floor(img_size / crop_pct)`` as timm does.
 """
 
 FIRST_SPLIT_RULE = 1
-SPLIT_RULE = 1
+SPLIT_RULE = 2
 """Version of how ``nuwa_search.core.task.make_task`` divides images: raise it when the same images fall into other
 splits than before.
 
 It is no part of ids, which see the images of each split, but is stored with a task: whoever opens a stored task again
-hands its rule to ``make_task``, which goes on doing what that version did. 1 is what commit 494cfc3 did.
+hands its rule to ``make_task``, which goes on doing what that version did. 1 is what commit 494cfc3 did, by chance and
+``--seed``; 2 divides by image hashes, and keeps copies of one image in one split.
 """

@@ -5,17 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nuwa_search.core.class_names import match_outputs, resolve_classes
+from nuwa_search.core.divide import chosen_images, divide, divide_by_seed
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
-from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION, SPLIT_RULE
-
-Mask = npt.NDArray[np.bool_]
-
-SEARCH_FRACTION = 0.2
-TEST_FRACTION = 0.2
+from nuwa_search.core.pipeline import FIRST_PIPELINE, FIRST_SPLIT_RULE, PIPELINE_VERSION, SPLIT_RULE
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,7 @@ class Task:
             where the base does not know these classes.
         pipeline: Version of the preprocessing that makes its images network input.
         split_rule: Version of the rule that divided its images.
+        notes: What of the data was left out and why, in sentences for people; no part of the task's identity.
     """
 
     data: str
@@ -44,6 +40,7 @@ class Task:
     search_split_seen_by_base: bool | None
     pipeline: int = PIPELINE_VERSION
     split_rule: int = SPLIT_RULE
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -68,20 +65,22 @@ def make_task(
     seed: int = 0,
     pipeline: int = PIPELINE_VERSION,
     split_rule: int = SPLIT_RULE,
+    notes: Sequence[str] = (),
 ) -> Task:
     """Choose classes and split images into train, search and test, class by class.
 
     Args:
-        splits: What ``nuwa_search.core.dataset.load_dataset`` gave. With ``train`` and ``test`` (or ``val`` in its
+        splits: Of what ``nuwa_search.core.dataset.load_dataset`` gave. With ``train`` and ``test`` (or ``val`` in its
             place), a fifth of ``train`` becomes the search split, or ``val`` if there is ``test`` too, or
             the images in ``held_out``; with one split only, a fifth each becomes search and test.
         data: What to call the data.
         base_labels: Label names of the base, to find its outputs for these classes.
         classes: Names or indices in the data set's labels; None for all.
         held_out: Hashes of images the base has not seen in training.
-        seed: Of the split.
+        seed: Of rule 1, which divided by chance; rule 2 divides by image hashes.
         pipeline: Version of the preprocessing (``Preprocess.pipeline``).
         split_rule: An earlier version divides as it did.
+        notes: What reading the data left out, to be said with what this leaves out.
 
     Raises:
         NuwaError: If a class is unknown or has too few images for its splits, or the rule is from a newer version.
@@ -94,75 +93,26 @@ def make_task(
     source = splits.get("train") or splits.get(WHOLE)
     if source is None:
         raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train", hint="add a train split")
+    said = list(notes)
+    if classes is None:
+        classes = [int(k) for k in np.flatnonzero(source.counts())]
+        missing = len(source.label_names) - len(classes)
+        if missing:
+            said.append(f"classes of {data} that have no images to train on are left out: {missing}")
     chosen = resolve_classes(classes, source.label_names)
-    pool = source.only(chosen)
-    rng = np.random.default_rng(seed)
-    final = splits.get("test") or splits.get("val")
-    if final is None:
-        _require_images(pool, 5, data)
-        pool, test = _divide(pool, _pick(pool, TEST_FRACTION, rng))
-        fraction = SEARCH_FRACTION / (1 - TEST_FRACTION)
-    else:
-        _require_images(pool, 3, data)
-        test = _matching(final, source, chosen, f"the test split of {data}")
-        fraction = SEARCH_FRACTION
-    is_held_out = np.asarray([h in held_out for h in pool.hashes]) if held_out else np.zeros(len(pool), dtype=bool)
-    unseen = _covers_all(pool, is_held_out)
-    if unseen:
-        train, search = _divide(pool, is_held_out)
-    elif "test" in splits and "val" in splits:
-        train, search = pool, _matching(splits["val"], source, chosen, f"the validation split of {data}")
-    else:
-        train, search = _divide(pool, _pick(pool, fraction, rng))
-    names = tuple(source.label_names[c] for c in chosen)
+    images = chosen_images(splits, source, chosen, held_out=held_out, data=data)
+    is_first = split_rule == FIRST_SPLIT_RULE
+    divided = divide_by_seed(images, data=data, seed=seed) if is_first else divide(images, data=data)
     base_classes = match_outputs(source.label_names, chosen, base_labels)
     return Task(
         data=data,
-        class_names=names,
+        class_names=tuple(source.label_names[c] for c in chosen),
         base_classes=base_classes,
-        train=train,
-        search=search,
-        test=test,
-        search_split_seen_by_base=None if base_classes is None else not unseen,
+        train=divided.train,
+        search=divided.search,
+        test=divided.test,
+        search_split_seen_by_base=None if base_classes is None else not divided.is_search_unseen,
         pipeline=pipeline,
         split_rule=split_rule,
+        notes=(*said, *divided.notes),
     )
-
-
-def _require_images(images: ImageSet, least: int, data: str) -> None:
-    counts = images.counts()
-    for name, count in zip(images.label_names, counts, strict=True):
-        if count < least:
-            raise NuwaError(
-                f"class {name!r} has {count} images in {data}, wanted at least {least}",
-                hint="name other classes with --classes, or data with more images",
-            )
-
-
-def _matching(images: ImageSet, source: ImageSet, chosen: Sequence[int], where: str) -> ImageSet:
-    if images.label_names != source.label_names:
-        raise NuwaError(
-            f"{where} has other label names than its train split", hint="give every split the same label names"
-        )
-    picked = images.only(chosen)
-    _require_images(picked, 1, where)
-    return picked
-
-
-def _divide(images: ImageSet, picked: Mask) -> tuple[ImageSet, ImageSet]:
-    return images.take(np.flatnonzero(~picked)), images.take(np.flatnonzero(picked))
-
-
-def _pick(images: ImageSet, fraction: float, rng: np.random.Generator) -> Mask:
-    picked = np.zeros(len(images), dtype=bool)
-    for label in range(len(images.label_names)):
-        members = np.flatnonzero(images.labels == label)
-        count = max(1, round(len(members) * fraction))
-        picked[rng.permutation(members)[:count]] = True
-    return picked
-
-
-def _covers_all(images: ImageSet, picked: Mask) -> bool:
-    total = images.counts()
-    chosen = np.bincount(images.labels[picked], minlength=len(total))
-    return bool(((chosen > 0) & (chosen < total)).all())

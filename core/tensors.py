@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nuwa_search.core.images import ImageSet, Preprocess, pixels
+from nuwa_search.core.images import ImageSet, Preprocess, pixels_and_turns
 from nuwa_search.core.task import Task
 
 EVAL_BATCH = 250
@@ -13,10 +13,17 @@ EVAL_BATCH = 250
 
 @dataclass(frozen=True)
 class SplitTensors:
-    """One split, decoded: ``images`` (N, 3, S, S) uint8 and ``labels`` (N,) int64."""
+    """One split, decoded.
+
+    Args:
+        images: (N, 3, S, S) uint8.
+        labels: (N,) int64.
+        num_turned: Pictures that their EXIF orientation had turned upright.
+    """
 
     images: Tensor
     labels: Tensor
+    num_turned: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,10 +40,22 @@ class TaskTensors:
     search: SplitTensors
     preprocess: Preprocess
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What decoding did that people should know, in sentences."""
+        return turned_note(self.train, self.search)
+
 
 def split_tensors(images: ImageSet, preprocess: Preprocess) -> SplitTensors:
     """Decode one split."""
-    return SplitTensors(torch.from_numpy(pixels(images, preprocess)), torch.from_numpy(images.labels.copy()))
+    values, num_turned = pixels_and_turns(images, preprocess)
+    return SplitTensors(torch.from_numpy(values), torch.from_numpy(images.labels.copy()), num_turned)
+
+
+def turned_note(*splits: SplitTensors) -> tuple[str, ...]:
+    """Say how many pictures were turned, if any."""
+    count, total = sum(split.num_turned for split in splits), sum(len(split) for split in splits)
+    return (f"pictures turned upright, as their EXIF tells: {count} of {total}",) if count else ()
 
 
 def task_tensors(task: Task, preprocess: Preprocess) -> TaskTensors:

@@ -21,7 +21,7 @@ ShippedKind = Literal["subnet", "base", "small-model"]
 
 @dataclass(frozen=True)
 class TaskPart:
-    """Images and classes; ``search_split_seen_by_base`` is None where that is not known."""
+    """Images and classes; ``search_split_seen_by_base`` is None if unknown; ``notes`` say what was left out."""
 
     data: str
     classes: tuple[str, ...]
@@ -30,6 +30,7 @@ class TaskPart:
     num_test: int
     search_split_seen_by_base: bool | None
     head_fitted: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

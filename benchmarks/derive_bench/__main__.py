@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/derive.csv"))
     options = parser.parse_args()
     base = load_base(str(options.base))
-    splits = load_dataset(options.data, label_column="fine_label")
+    splits = load_dataset(options.data, label_column="fine_label").splits
     for name in options.tasks:
         run_task(name, base, splits, options)
     write_table(options.work, options.output)

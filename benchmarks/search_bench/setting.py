@@ -81,7 +81,7 @@ def open_task(places: Places, name: str) -> TaskSetting:
     """Open a task; its library is read from the cache or made now."""
     base = open_base(places)
     task = make_task(
-        load_dataset(str(places.data), label_column="fine_label"),
+        load_dataset(str(places.data), label_column="fine_label").splits,
         data=places.data.name,
         base_labels=base.label_names,
         classes=CLASSES[name],

@@ -25,7 +25,7 @@ EVALUATIONS = 2
 def _all_classes(places: Places) -> tuple[TaskTensors, Teacher]:
     base = open_base(places)
     task = make_task(
-        load_dataset(str(places.data), label_column="fine_label"),
+        load_dataset(str(places.data), label_column="fine_label").splits,
         data=places.data.name,
         base_labels=base.label_names,
         held_out=base.search_hashes,

@@ -38,7 +38,8 @@ def train_base_from(
     """
     if not timm.is_model(timm_name):
         raise unknown_name("model", timm_name, timm.list_models("*vit*"))
-    splits = load_dataset(data, label_column=label_column)
+    found = load_dataset(data, label_column=label_column)
+    splits = found.splits
     images = splits.get("train") or splits.get(WHOLE)
     if images is None:
         raise NuwaError(
@@ -68,4 +69,5 @@ def train_base_from(
         "seconds": round(result.outcome.seconds, 1),
         "device": result.outcome.device,
         "precision": result.outcome.precision,
+        "notes": list(found.notes),
     }

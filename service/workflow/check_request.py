@@ -11,8 +11,11 @@ from nuwa_search.service.workflow.sources import open_task
 from nuwa_search.store.store import Store
 
 
-def check_request(request: SearchRequest, store: Store, *, study: str) -> None:
+def check_request(request: SearchRequest, store: Store, *, study: str) -> tuple[str, ...]:
     """Load the base, read the data's index, and look up device, classes and predictor.
+
+    Returns:
+        What of the images would be left out, in sentences.
 
     Raises:
         NuwaError: If a name is unknown, a file is missing or corrupt, the predictor is of another device, or the
@@ -21,7 +24,10 @@ def check_request(request: SearchRequest, store: Store, *, study: str) -> None:
     check_bundle_dir(Path(request.bundle_dir), study=study)
     spec = find_device(request.device, store)
     base = load_base(request.base)
-    open_task(base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed)
+    task = open_task(
+        base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed
+    )
     if request.predictor_id is not None:
         record = store.load_predictor(request.predictor_id)
         require_predictor_of(spec, record, store)
+    return task.notes

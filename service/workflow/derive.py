@@ -204,6 +204,7 @@ def _derive(
         "top1_search": score.top1,
         "num_images": score.num_images,
         "dir": str(folder),
+        "notes": [*task.notes, *tensors.notes],
     }
     return answer, hash_tensors(model.state_dict())
 

@@ -16,7 +16,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.source_name import DEFAULT_BASE
-from nuwa_search.core.tensors import logits_of, split_tensors, topk
+from nuwa_search.core.tensors import logits_of, split_tensors, topk, turned_note
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.service.workflow.bundle_source import source_of
@@ -61,6 +61,7 @@ class Picked:
         images: Of the chosen classes.
         split: Their split.
         outputs: Index of the network's output for each of the chosen classes.
+        notes: What of the data was left out, in sentences.
     """
 
     bundle: Bundle | None
@@ -69,6 +70,7 @@ class Picked:
     images: ImageSet
     split: str
     outputs: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(request: EvaluateRequest) -> dict[str, Any]:
@@ -88,7 +90,8 @@ def evaluate(request: EvaluateRequest) -> dict[str, Any]:
     else:
         wanted = torch.tensor(picked.outputs)[tensors.labels]
     logits = logits_of(network, tensors.images, picked.preprocess)
-    return accuracy_answer(logits, wanted, picked, is_restricted=request.is_restricted)
+    answer = accuracy_answer(logits, wanted, picked, is_restricted=request.is_restricted)
+    return answer | {"notes": [*picked.notes, *turned_note(tensors)]}
 
 
 def accuracy_answer(logits: Tensor, wanted: Tensor, picked: Picked, *, is_restricted: bool) -> dict[str, Any]:
@@ -127,7 +130,8 @@ def pick(request: EvaluateRequest) -> Picked:
     if bundle is not None:
         source = source_of(bundle, base=None, data=data, label_column=label_column)
         data, label_column = source.data, source.label_column
-    _, splits = open_splits(data, label_column=label_column, base=DEFAULT_BASE if bundle is not None else model)
+    _, found = open_splits(data, label_column=label_column, base=DEFAULT_BASE if bundle is not None else model)
+    splits = found.splits
     if is_own_data and split is None and not {"test", "val"} & set(splits):
         raise NuwaError(
             f"the images that {model} names have no test split, and it was trained on a part of them",
@@ -156,7 +160,7 @@ def pick(request: EvaluateRequest) -> Picked:
             f"{model} does not know all of these classes: it has {len(labels)} outputs, such as {labels[0]!r}",
             hint="name classes it knows with --classes",
         )
-    return Picked(bundle, network, preprocess, picked, name, tuple(outputs))
+    return Picked(bundle, network, preprocess, picked, name, tuple(outputs), found.notes)
 
 
 def _open(model: str, bundle: Bundle | None) -> tuple[PlainViT, tuple[str, ...], Preprocess]:

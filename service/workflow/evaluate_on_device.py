@@ -11,7 +11,7 @@ from nuwa_search.core.cache import content_key
 from nuwa_search.core.device import DeviceSpec, device_json
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
-from nuwa_search.core.tensors import split_tensors
+from nuwa_search.core.tensors import split_tensors, turned_note
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
 from nuwa_search.deploy.verify import dict_from_agreement
 from nuwa_search.service.workflow.device_answers import DeviceAnswers
@@ -89,5 +89,6 @@ def evaluate_on_device(
         "top1_pytorch": on_pytorch["top1"],
         "agreement": dict_from_agreement(given.agreement),
         "num_kept": given.num_kept,
+        "notes": [*picked.notes, *turned_note(tensors)],
         "seconds": seconds,
     }

@@ -95,6 +95,8 @@ def finetune_bundle(
         seed=chosen.seed,
     )
     tensors = task_tensors(task, loaded.preprocess)
+    for said in (*task.notes, *tensors.notes):
+        hooks.step(said)
     headed = task_base(loaded, task, tensors)
     config = finetune_config(
         steps=chosen.steps,

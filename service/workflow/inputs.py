@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import pools_of
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.task import Task
@@ -37,6 +38,11 @@ class Sources:
         return self.task.base_classes is None
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the images is left out, in sentences."""
+        return self.task.notes
+
+    @property
     def teacher_archs(self) -> tuple[Arch, ...]:
         """Shapes that the base may have with the task's head; a head where none was may read any kind of pooling."""
         arch = dataclasses.replace(self.base.model.arch, num_classes=self.task.num_classes)
@@ -57,6 +63,11 @@ class Inputs(Sources):
     tensors: TaskTensors
     teacher: TaskBase
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the images was left out or turned, in sentences."""
+        return (*self.task.notes, *self.tensors.notes)
+
 
 def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | None = None) -> Sources:
     """Open the base, the device and the images' index that a request names; no image is decoded.
@@ -68,7 +79,7 @@ def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | No
             and what it will score can be compared. None divides and makes them as this version does.
 
     Raises:
-        NuwaError: If a name is unknown or a file is missing.
+        NuwaError: If a name is unknown, a file is missing or corrupt, or a resumed study was begun on other images.
     """
     device = find_device(request.device, store)
     base = load_base(request.base)
@@ -84,6 +95,11 @@ def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | No
         seed=request.seed,
         split_rule=split_rule,
     )
+    if begun is not None and task.task_id != begun.task_id:
+        raise NuwaError(
+            f"the study was begun on other images than {task.data} holds (task {begun.task_id}, not {task.task_id})",
+            hint="put the images back as they were, or start another study: leave --resume out and give a new --study",
+        )
     return Sources(base, task, device)
 
 

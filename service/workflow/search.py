@@ -89,7 +89,10 @@ def run_search(
     )
     log = log_of_search(store, study, wanted=request.trials)
     log.say("state", {"state": "running", "reason": ""})
-    start = SearchStart(request, sources, store, claim, cache_dir, log.hooks(hooks), PhaseClock())
+    watched = log.hooks(hooks)
+    for note in sources.notes:
+        watched.step(note)
+    start = SearchStart(request, sources, store, claim, cache_dir, watched, PhaseClock())
     with Heartbeat(store, claim):
         try:
             outcome = _searched(start)
@@ -113,6 +116,8 @@ def _searched(start: SearchStart) -> SearchOutcome:
         try:
             require_reachable(survey, start.sources)
             run = SearchRun(**vars(start), inputs=decode_inputs(start.sources))
+            for note in run.inputs.tensors.notes:
+                run.hooks.step(note)
             survey = with_teacher(survey, start, device, run.inputs.teacher.model)
             settled = settle(run, _finder(run, device, survey), survey)
         except BudgetTooSmallError as error:
@@ -188,7 +193,7 @@ def _result(run: SearchStart, survey: Survey, ending: Fastest | Missed | Deliver
         seed=run.request.seed,
         predictor_id=survey.start.predictor_id,
         device=run.sources.device,
-        task=_task_part(run.sources),
+        task=_task_part(run.inputs if isinstance(run, SearchRun) else run.sources),
         base=BasePart(base.name, base.arch, survey.base_measurement),
         ending=ending,
     )
@@ -204,6 +209,7 @@ def _task_part(sources: Sources) -> TaskPart:
         num_test=len(task.test),
         search_split_seen_by_base=task.search_split_seen_by_base,
         head_fitted=sources.has_fitted_head,
+        notes=sources.notes,
     )
 
 

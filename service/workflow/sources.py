@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nuwa_search.core.base import ASSETS_DIR, Base
-from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.dataset import Dataset, load_dataset
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import choose_head, fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
@@ -30,7 +30,7 @@ class TaskBase:
     has_fitted_head: bool
 
 
-def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, dict[str, ImageSet]]:
+def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, Dataset]:
     """Read the named data, or the package's sample where the default base is used without data.
 
     Raises:
@@ -53,13 +53,13 @@ def open_task(
     split_rule: int = SPLIT_RULE,
 ) -> Task:
     """Read the data and split it; with the package's sample, classes default to those it holds."""
-    name, splits = open_splits(data, label_column=label_column, base=base.name)
+    name, found = open_splits(data, label_column=label_column, base=base.name)
     wanted: tuple[str | int, ...] | None = classes
     if data is None and classes is None:
-        counts = splits["train"].counts()
+        counts = found.splits["train"].counts()
         wanted = tuple(k for k in range(len(counts)) if counts[k])
     return make_task(
-        splits,
+        found.splits,
         data=name,
         base_labels=base.label_names,
         classes=wanted,
@@ -67,6 +67,7 @@ def open_task(
         seed=seed,
         pipeline=base.preprocess.pipeline,
         split_rule=split_rule,
+        notes=found.notes,
     )
 
 

@@ -22,7 +22,9 @@ def base_folder(tmp_path: Path) -> Path:
 
 def test_restricted_head_is_the_bases_argmax_over_the_classes() -> None:
     base = load_base()
-    task = make_task(load_dataset(ASSETS_DIR / "sample"), data="d", base_labels=base.label_names, classes=["8", "90"])
+    task = make_task(
+        load_dataset(ASSETS_DIR / "sample").splits, data="d", base_labels=base.label_names, classes=["8", "90"]
+    )
     test = split_tensors(task.test, base.preprocess)
     assert task.base_classes == (8, 90)
     small = restrict_head(base.model, task.base_classes)
@@ -34,7 +36,9 @@ def test_restricted_head_is_the_bases_argmax_over_the_classes() -> None:
 
 def test_fitted_head_separates_new_classes() -> None:
     base = load_base()
-    task = make_task(load_dataset(ASSETS_DIR / "sample"), data="d", base_labels=("a", "b"), classes=["8", "13", "90"])
+    task = make_task(
+        load_dataset(ASSETS_DIR / "sample").splits, data="d", base_labels=("a", "b"), classes=["8", "13", "90"]
+    )
     assert task.base_classes is None
     few = split_tensors(task.train.take(range(0, len(task.train), 4)), base.preprocess)
     model = fit_head(base.model, few, base.preprocess, num_classes=3)

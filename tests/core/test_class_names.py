@@ -102,9 +102,11 @@ def test_other_names_are_refused(names: object) -> None:
 
 
 def test_task_knows_which_output_is_whose() -> None:
-    encoded = [f"{k}".encode() for k in range(24)]
-    images = ImageSet(encoded, np.repeat(np.arange(6), 4), EMNIST, "here")
-    task = make_task({"train": images, "test": images}, data="d", base_labels=EMNIST, classes=["A", "b", "C"])
+    train, test = (
+        ImageSet([f"{part} {k}".encode() for k in range(24)], np.repeat(np.arange(6), 4), EMNIST, "here")
+        for part in ("train", "test")
+    )
+    task = make_task({"train": train, "test": test}, data="d", base_labels=EMNIST, classes=["A", "b", "C"])
     assert (task.class_names, task.base_classes) == (("A", "b", "C"), (0, 4, 2))
 
 

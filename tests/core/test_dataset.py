@@ -39,14 +39,14 @@ def write_parquet(path: Path, labels: list[int] | list[str], names: list[str] | 
 def test_image_folder_with_splits(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", {"cat": 3, "dog": 2})
     write_folder(tmp_path / "val", {"cat": 1, "dog": 1})
-    splits = load_dataset(tmp_path)
+    splits = load_dataset(tmp_path).splits
     assert {k: v.counts().tolist() for k, v in splits.items()} == {"train": [3, 2], "val": [1, 1]}
     assert splits["train"].label_names == ("cat", "dog")
 
 
 def test_image_folder_without_splits_is_one(tmp_path: Path) -> None:
     write_folder(tmp_path, {"cat": 3, "dog": 2})
-    splits = load_dataset(tmp_path)
+    splits = load_dataset(tmp_path).splits
     assert list(splits) == ["all"]
     decoded = pixels(splits["all"], Preprocess(img_size=8))
     assert decoded.shape == (5, 3, 8, 8)
@@ -63,28 +63,28 @@ def test_splits_with_different_classes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["train.parquet", "train-00000-of-00001.parquet", "data/train/0.parquet"])
 def test_parquet_in_the_hub_layout(tmp_path: Path, layout: str) -> None:
     write_parquet(tmp_path / layout, [1, 0, 1], ["cat", "dog"])
-    images = load_dataset(tmp_path)["train"]
+    images = load_dataset(tmp_path).splits["train"]
     assert images.label_names == ("cat", "dog")
     assert images.labels.tolist() == [1, 0, 1]
 
 
 def test_parquet_with_class_names_as_text(tmp_path: Path) -> None:
     write_parquet(tmp_path / "all.parquet", ["dog", "cat", "dog"])
-    images = load_dataset(tmp_path / "all.parquet")["all"]
+    images = load_dataset(tmp_path / "all.parquet").splits["all"]
     assert [images.label_names[k] for k in images.labels] == ["dog", "cat", "dog"]
 
 
 def test_shards_with_text_labels_share_their_classes(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train-00000-of-00002.parquet", ["cat", "dog"])
     write_parquet(tmp_path / "train-00001-of-00002.parquet", ["bird", "cat"])
-    images = load_dataset(tmp_path)["train"]
+    images = load_dataset(tmp_path).splits["train"]
     assert [images.label_names[k] for k in images.labels] == ["cat", "dog", "bird", "cat"]
 
 
 def test_shards_with_bare_numbers_share_their_classes(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train-0.parquet", [0, 2])
     write_parquet(tmp_path / "train-1.parquet", [1, 0])
-    images = load_dataset(tmp_path)["train"]
+    images = load_dataset(tmp_path).splits["train"]
     assert (images.labels.tolist(), images.label_names) == ([0, 2, 1, 0], ("0", "1", "2"))
 
 
@@ -109,7 +109,7 @@ def test_corrupt_image_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path, {"cat": 2, "dog": 1})
     (tmp_path / "cat" / "1.png").write_bytes(b"no image")
     with pytest.raises(NuwaError, match=r"cat/1\.png is not a readable image"):
-        pixels(load_dataset(tmp_path)["all"], Preprocess(img_size=8))
+        pixels(load_dataset(tmp_path).splits["all"], Preprocess(img_size=8))
 
 
 def test_unknown_label_column_suggests(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_other_models_are_refused_by_name(name: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"qk_norm": True}, "qk-norm"), ({"global_pool": "map"}, "pools"), ({"num_classes": 0}, "head")],
+    [({"qk_norm": True}, "qk-norm"), ({"global_pool": "map"}, "pools")],
 )
 def test_variants_that_do_not_work_yet_are_refused(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(NuwaError, match=reason):

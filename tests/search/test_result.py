@@ -97,7 +97,8 @@ def test_a_delivered_subnet_is_the_document_of_the_contract() -> None:
     assert answer["subnet"]["recall"] == {"bus": 0.8, "van": 0.8}
     assert answer["metric"] == "top1"
     assert list(answer["task"]) == [
-        *("data", "classes", "num_train", "num_search", "num_test", "search_split_seen_by_base", "head_fitted")
+        *("data", "classes", "num_train", "num_search", "num_test", "search_split_seen_by_base", "head_fitted"),
+        "notes",
     ]
     assert (answer["schema"], answer["feasible"], answer["verdict"]) == ("nuwa.search/1", True, "met (emulated)")
     assert (answer["budget_ms"], answer["budget_statistic"], answer["seed"]) == (5.0, "median", 3)

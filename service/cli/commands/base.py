@@ -91,10 +91,12 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
             line.clear()
             output.note("\ninterrupted; a checkpoint is saved. Run the same command with --resume to go on")
             return INTERRUPTED
+    for note in answer["notes"]:
+        output.note(note)
     if output.json:
         output.document({"schema": "nuwa.base-train/1", **answer})
     else:
-        output.table([answer])
+        output.table([{name: value for name, value in answer.items() if name != "notes"}])
     return 0
 
 

@@ -63,10 +63,12 @@ def command(**values: Any) -> None:
             request = DeriveRequest(base, data, column, values["classes"], values["seed"])
             answer = derive_arch(values["arch"], request, store=store, folder=folder, cache_dir=cache_dir)
     _say_stored(answer, output)
+    for note in answer["notes"]:
+        output.note(note)
     if output.json:
         output.document({"schema": "nuwa.derive/1", **answer})
     else:
-        output.table([{name: value for name, value in answer.items() if not isinstance(value, dict)}])
+        output.table([{name: value for name, value in answer.items() if not isinstance(value, dict | list)}])
 
 
 def _named_flags() -> set[str]:

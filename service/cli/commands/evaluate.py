@@ -85,6 +85,8 @@ def _on_device(request: "EvaluateRequest", values: Mapping[str, Any], output: Ou
 
 
 def _show(answer: Mapping[str, Any], output: Output) -> None:
+    for note in answer["notes"]:
+        output.note(note)
     if output.json:
         output.document({"schema": "nuwa.evaluate/1", **answer})
         return

@@ -48,8 +48,8 @@ def command(ctx: click.Context, /, **values: Any) -> int:
         if values["dry_run"]:
             from nuwa_search.service.workflow.check_request import check_request
 
-            check_request(request, store, study=study)
-            _show_plan(request, study, output)
+            notes = check_request(request, store, study=study)
+            _show_plan(request, study, notes, output)
             return 0
         return _run(request, study, store, values, output)
 
@@ -124,9 +124,11 @@ def resume_line(study: str, values: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _show_plan(request: SearchRequest, study: str, output: Output) -> None:
+def _show_plan(request: SearchRequest, study: str, notes: tuple[str, ...], output: Output) -> None:
     plan = {"schema": "nuwa.search-plan/1", "study": study, **dict_from_request(request)}
+    for note in notes:
+        output.note(note)
     if output.json:
-        output.document(plan)
+        output.document({**plan, "notes": list(notes)})
     else:
         output.table([{"setting": k, "value": v} for k, v in plan.items() if k != "schema"])

@@ -1,0 +1,190 @@
+"""Divide the images of some classes into train, search and test: by what they are, never by chance."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import ImageSet
+
+Mask = npt.NDArray[np.bool_]
+
+SEARCH_FRACTION = 0.2
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Three splits without a common image.
+
+    Args:
+        train: For statistics and fine-tuning.
+        search: For scoring candidates.
+        test: Opened once.
+        is_search_unseen: Whether the search split is what the base's training held out.
+        notes: What was left out and why, in sentences for people.
+    """
+
+    train: ImageSet
+    search: ImageSet
+    test: ImageSet
+    is_search_unseen: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Images of the task's classes, relabelled, by where they come from.
+
+    Args:
+        pool: Of the training split, or of a source without splits.
+        test: Of the test split, or of ``val`` in its place; None where there is neither.
+        val: Of the validation split where there is a test split too.
+        held_out: Hashes of images that the base's training held out.
+    """
+
+    pool: ImageSet
+    test: ImageSet | None
+    val: ImageSet | None
+    held_out: frozenset[str]
+
+
+def divide(chosen: Chosen, *, data: str) -> Divided:
+    """Divide by image hashes (rule 2): the same images always fall into the same splits, whatever the seed.
+
+    Of each class the different images are put in the order of their hashes; the first fifth becomes the test split
+    where none is given, the next fifth the search split where neither ``val`` nor held-out images are. Copies of one
+    file share a hash and stay together. An image of a later split (test, then search) is left out of earlier ones,
+    under whatever label, so that nothing is trained on that is scored or tested on.
+
+    Raises:
+        NuwaError: If a class has too few different images for its splits.
+    """
+    notes: list[str] = []
+    least = 5 if chosen.test is None else 3
+    require_images(chosen.pool, least, data)
+    if chosen.test is None:
+        pool, test = _take_out(chosen.pool, _first_of(chosen.pool, TEST_FRACTION))
+        search_fraction = SEARCH_FRACTION / (1 - TEST_FRACTION)
+    else:
+        pool, test, search_fraction = chosen.pool, chosen.test, SEARCH_FRACTION
+    pool = _without(pool, test, "training data", "test split", notes)
+    held_out = np.asarray([h in chosen.held_out for h in pool.hashes], dtype=bool)
+    is_unseen = covers_all(pool, held_out)
+    if is_unseen:
+        train, search = _split(pool, held_out)
+    elif chosen.val is not None:
+        train, search = pool, _without(chosen.val, test, "validation split", "test split", notes)
+    else:
+        train, search = _take_out(pool, _first_of(pool, search_fraction))
+    train = _without(train, search, "training data", "search split", notes)
+    for name, images in (("train", train), ("search", search), ("test", test)):
+        require_images(images, 1, f"the {name} split of {data}, without copies of images in later splits")
+    return Divided(train, search, test, is_unseen, tuple(notes))
+
+
+def _first_of(images: ImageSet, fraction: float) -> frozenset[str]:
+    """Choose a fraction of the different images of each class, at least one, the lowest hashes first."""
+    out: set[str] = set()
+    for label in range(len(images.label_names)):
+        hashes = sorted({images.hashes[i] for i in np.flatnonzero(images.labels == label)})
+        out |= set(hashes[: max(1, round(len(hashes) * fraction))])
+    return frozenset(out)
+
+
+def _take_out(images: ImageSet, hashes: Collection[str]) -> tuple[ImageSet, ImageSet]:
+    return _split(images, np.asarray([h in hashes for h in images.hashes], dtype=bool))
+
+
+def _without(images: ImageSet, other: ImageSet, what: str, where: str, notes: list[str]) -> ImageSet:
+    """Leave out what is in another split too, and note how many."""
+    kept, copies = _take_out(images, frozenset(other.hashes))
+    if len(copies):
+        notes.append(f"images of the {what} that are in the {where} too are left out of it: {len(copies)}")
+    return kept
+
+
+def divide_by_seed(chosen: Chosen, *, data: str, seed: int) -> Divided:
+    """Divide as rule 1 did, by chance: only to open again what it divided."""
+    pool = chosen.pool
+    rng = np.random.default_rng(seed)
+    if chosen.test is None:
+        require_images(pool, 5, data)
+        pool, test = _split(pool, _pick(pool, TEST_FRACTION, rng))
+        fraction = SEARCH_FRACTION / (1 - TEST_FRACTION)
+    else:
+        require_images(pool, 3, data)
+        test, fraction = chosen.test, SEARCH_FRACTION
+    held_out = np.asarray([h in chosen.held_out for h in pool.hashes], dtype=bool)
+    is_unseen = covers_all(pool, held_out)
+    if is_unseen:
+        train, search = _split(pool, held_out)
+    elif chosen.val is not None:
+        train, search = pool, chosen.val
+    else:
+        train, search = _split(pool, _pick(pool, fraction, rng))
+    return Divided(train, search, test, is_unseen)
+
+
+def _pick(images: ImageSet, fraction: float, rng: np.random.Generator) -> Mask:
+    picked = np.zeros(len(images), dtype=bool)
+    for label in range(len(images.label_names)):
+        members = np.flatnonzero(images.labels == label)
+        count = max(1, round(len(members) * fraction))
+        picked[rng.permutation(members)[:count]] = True
+    return picked
+
+
+def _split(images: ImageSet, picked: Mask) -> tuple[ImageSet, ImageSet]:
+    return images.take(np.flatnonzero(~picked)), images.take(np.flatnonzero(picked))
+
+
+def require_images(images: ImageSet, least: int, where: str) -> None:
+    """Refuse a class with fewer images.
+
+    Raises:
+        NuwaError: With the first such class.
+    """
+    for name, count in zip(images.label_names, images.counts(), strict=True):
+        if count < least:
+            raise NuwaError(
+                f"class {name!r} has {count} images in {where}, wanted at least {least}",
+                hint="name other classes with --classes, or data with more images",
+            )
+
+
+def covers_all(images: ImageSet, picked: Mask) -> bool:
+    """Whether of each class some images are picked, and not all."""
+    total = images.counts()
+    chosen = np.bincount(images.labels[picked], minlength=len(total))
+    return bool(((chosen > 0) & (chosen < total)).all())
+
+
+def chosen_images(
+    splits: Mapping[str, ImageSet], source: ImageSet, classes: Sequence[int], *, held_out: frozenset[str], data: str
+) -> Chosen:
+    """Take the images of some classes out of a data set's splits.
+
+    Raises:
+        NuwaError: If a split names other labels than the training split, or lacks a class.
+    """
+
+    def matching(name: str, where: str) -> ImageSet | None:
+        images = splits.get(name)
+        if images is None:
+            return None
+        if images.label_names != source.label_names:
+            raise NuwaError(
+                f"{where} of {data} has other label names than its train split",
+                hint="give every split the same label names",
+            )
+        picked = images.only(classes)
+        require_images(picked, 1, f"{where} of {data}")
+        return picked
+
+    val = matching("val", "the validation split")
+    test = matching("test", "the test split")
+    pool = source.only(classes)
+    return Chosen(pool, test or val, val if test is not None else None, held_out)

@@ -1,0 +1,236 @@
+"""Labelled images in Parquet files, as the Hugging Face image feature lays them out."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nuwa_search.core.class_names import checked_names
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import WHOLE, ImageSet
+from nuwa_search.core.split_words import rest_of_name, splits_named
+from nuwa_search.core.suggest import unknown_name
+
+LABEL_COLUMNS = ("label", "fine_label")
+IMAGE_COLUMNS = ("image", "img")
+UNLABELLED = -1
+"""What the Hub's data sets write where a label is kept secret."""
+MAX_CLASSES = 100_000
+"""Of labels that are bare numbers, whose largest says how many classes there are; ImageNet's largest has 21 843."""
+
+
+def read_parquet_folder(
+    folder: Path, files: list[Path], label_column: str | None
+) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
+    """Read a folder of Parquet files; returns its splits, and what was left out in sentences.
+
+    A file's split is the split word in its name or in that of a folder above it. Either every file has one or none.
+
+    Raises:
+        NuwaError: If a name carries two split words or only some carry one, or there are several configurations.
+    """
+    words = {file: _splits_of(file, folder) for file in files}
+    for file, found in words.items():
+        if len(found) > 1:
+            raise NuwaError(
+                f"{file} names {len(found)} splits: {', '.join(sorted(found))}",
+                hint=f"name each file for one split (train-0.parquet), or give its folder: --data {file.parent}",
+            )
+    _require_one_configuration(folder, words)
+    groups: dict[str, list[Path]] = {}
+    for file, found in words.items():
+        groups.setdefault(next(iter(found), WHOLE), []).append(file)
+    notes: list[str] = []
+    for split, members in list(groups.items()):
+        if len(groups) > 1 and _is_unlabelled(members, label_column):
+            shown = members[0].name if len(members) == 1 else f"{len(members)} files such as {members[0].name}"
+            what = "" if split == WHOLE else f" (split {split})"
+            notes.append(f"{shown}{what} holds no labels, and is left out")
+            del groups[split]
+    if WHOLE in groups and len(groups) > 1:
+        stray = groups.pop(WHOLE)[0]
+        named = next(iter(groups.values()))[0]
+        raise NuwaError(
+            f"{named} names a split and {stray} none",
+            hint="put the files of one data set into one folder, each named for its split (train-0.parquet)",
+        )
+    return {split: read_parquet(members, label_column) for split, members in groups.items()}, tuple(notes)
+
+
+def _splits_of(file: Path, folder: Path) -> frozenset[str]:
+    return splits_named(" ".join(file.relative_to(folder).with_suffix("").parts))
+
+
+def _require_one_configuration(folder: Path, words: Mapping[Path, frozenset[str]]) -> None:
+    """Ask for one where folders hold data sets of their own, or names such as cifar10-train, cifar100-train, ...-test.
+
+    Parts of names without a split word tell data sets apart: those of folders always, those of files where each
+    covers the same two splits or more.
+    """
+    places = sorted({tuple(p for p in f.relative_to(folder).parent.parts if not splits_named(p)) for f in words})
+    if len(places) > 1:
+        names = [str(folder.joinpath(*place)) for place in places]
+        raise NuwaError(
+            f"{folder} holds {len(names)} configurations: {', '.join(names[:8])}", hint=f"name one: --data {names[0]}"
+        )
+    covered: dict[tuple[str, ...], set[str]] = {}
+    for file, found in words.items():
+        covered.setdefault(rest_of_name(file.stem), set()).update(found)
+    sets = list(covered.values())
+    if len(sets) > 1 and len(sets[0]) > 1 and all(one == sets[0] for one in sets):
+        names = ["-".join(rest) or "files without a name" for rest in covered]
+        raise NuwaError(
+            f"{folder} holds {len(names)} configurations: {', '.join(names[:8])}",
+            hint="put the files of each into a folder of its own, and name one with --data",
+        )
+
+
+def _is_unlabelled(files: Iterable[Path], label_column: str | None) -> bool:
+    """Whether all labels are missing or -1."""
+    for file in files:
+        with _named_errors(file):
+            parquet = pq.ParquetFile(file)
+            column = _column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
+            values = parquet.read(columns=[column])[column]
+        if values.null_count == len(values):
+            continue
+        if not pa.types.is_integer(values.type):
+            return False
+        bounds = pc.min_max(values)
+        if bounds["min"].as_py() != UNLABELLED or bounds["max"].as_py() != UNLABELLED:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _named_errors(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise NuwaError(f"Parquet file {file} cannot be read: {error}", hint="fetch or copy the file again") from error
+
+
+def read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
+    """Read files of one split.
+
+    Raises:
+        NuwaError: If a file is corrupt or has no such columns, or labels lie outside their classes.
+    """
+    encoded: list[bytes | Path] = []
+    columns: list[pa.Array] = []
+    names: tuple[str, ...] = ()
+    for file in files:
+        with _named_errors(file):
+            parquet = pq.ParquetFile(file)
+            image_column = _column(file, parquet.schema_arrow, IMAGE_COLUMNS, None, "image")
+            chosen = _column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
+            table = parquet.read(columns=[image_column, chosen])
+        mine = _class_label_names(file, parquet.schema_arrow, chosen)
+        if columns and mine != names:
+            raise NuwaError(f"{file} names other classes than {files[0]}", hint="files of one split must agree")
+        names = mine
+        columns.append(_checked_labels(file, table, chosen))
+        encoded += _image_bytes(file, table[image_column])
+    if not encoded:
+        raise NuwaError(
+            f"no images in {files[0].parent}", hint="an image folder has one folder of .png or .jpg files per class"
+        )
+    origin = str(files[0] if len(files) == 1 else files[0].parent)
+    labels, label_names = _labels(columns, names, origin)
+    return ImageSet(encoded, labels, label_names, origin)
+
+
+def _column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str | None, kind: str) -> str:
+    if wanted is not None:
+        if wanted not in schema.names:
+            raise unknown_name(f"{kind} column", wanted, schema.names)
+        return wanted
+    for name in usual:
+        if name in schema.names:
+            return name
+    hint = "name it with --label-column" if kind == "label" else "rename it to `image`"
+    raise NuwaError(f"{file} has no {kind} column {' or '.join(usual)}, found {', '.join(schema.names)}", hint=hint)
+
+
+def _checked_labels(file: Path, table: pa.Table, column: str) -> pa.Array:
+    values = table[column].combine_chunks()
+    if values.null_count:
+        raise NuwaError(
+            f"{file} has {values.null_count} images without a label in column {column!r}",
+            hint="leave these rows out, or name another column with --label-column",
+        )
+    if not (_is_text(values) or pa.types.is_integer(values.type)):
+        raise NuwaError(
+            f"{file} column {column!r} holds {values.type}, wanted class indices or names",
+            hint="name another column with --label-column",
+        )
+    return values
+
+
+def _is_text(values: pa.Array) -> bool:
+    return bool(pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
+
+
+def _labels(
+    columns: list[pa.Array], names: tuple[str, ...], origin: str
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Join the label columns of all files of a split: indices, and the classes they point into."""
+    if len({_is_text(values) for values in columns}) > 1:
+        raise NuwaError(
+            f"the files of {origin} hold labels as text and as numbers",
+            hint="write the labels of all files the same way",
+        )
+    values = [value for column in columns for value in column.to_pylist()]
+    if values and isinstance(values[0], str):
+        found = checked_names(sorted(set(values)), where=f"the label column of {origin}")
+        place = {name: k for k, name in enumerate(found)}
+        return np.asarray([place[value] for value in values], dtype=np.int64), found
+    low, high = min(values, default=0), max(values, default=-1)
+    most = len(names) or MAX_CLASSES
+    if low < 0 or high >= most:
+        raise NuwaError(
+            f"labels of {origin} lie outside 0..{most - 1}: {low if low < 0 else high}",
+            hint="count labels from 0, or write class names",
+        )
+    return np.asarray(values, dtype=np.int64), names or tuple(str(k) for k in range(high + 1))
+
+
+def _class_label_names(file: Path, schema: pa.Schema, column: str) -> tuple[str, ...]:
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return checked_names(names, where=str(file))
+
+
+def _image_bytes(file: Path, column: pa.ChunkedArray) -> list[bytes | Path]:
+    out: list[bytes | Path] = []
+    for value in column.to_pylist():
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if isinstance(data, bytes):
+            out.append(data)
+        elif isinstance(value, dict) and value.get("path"):
+            out.append(_path_beside(file, value["path"]))
+        else:
+            raise NuwaError(
+                f"{file} image {len(out)} holds neither bytes nor a path",
+                hint="write images as the Hugging Face image feature does: bytes or path",
+            )
+    return out
+
+
+def _path_beside(file: Path, name: str) -> Path:
+    path = Path(os.path.normpath(file.parent / name))
+    if not path.is_relative_to(os.path.normpath(file.parent)):
+        raise NuwaError(
+            f"{file} names the image {name}, which lies outside its folder", hint="put images beside or below the file"
+        )
+    return path
