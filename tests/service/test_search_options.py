@@ -93,7 +93,7 @@ def client(store: Store, tmp_path: Path) -> TestClient:
 def resume(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> "Resume":
-    monkeypatch.setattr("nuwa_search.service.workflow.check_request.check_request", lambda *_args, **_more: None)
+    monkeypatch.setattr("nuwa_search.service.workflow.check_request.check_request", lambda *_args, **_more: ())
     monkeypatch.chdir(tmp_path)
     return Resume(capsys)
 
