@@ -21,6 +21,8 @@ _LEVELS = {
     "none": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 _NUMPY_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+ORT_ERRORS = tuple(e for e in vars(ort_errors).values() if isinstance(e, type) and issubclass(e, Exception))
+"""Everything that ONNX Runtime raises: its errors have no base of their own."""
 _LOG_ERRORS_ONLY = 3  # warnings about constants that were folded away are of no use to anyone here
 
 
@@ -46,6 +48,14 @@ class OnnxRuntime:
         return str(onnxruntime.__version__)
 
     def load(self, model: bytes | Path) -> "OrtSession":
+        return OrtSession(self.open(model))
+
+    def open(self, model: bytes | Path) -> onnxruntime.InferenceSession:
+        """Load a graph with whatever inputs and outputs it has.
+
+        Raises:
+            NuwaError: If the file is missing or damaged, or ONNX Runtime cannot run it.
+        """
         data = read_model_bytes(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -54,12 +64,11 @@ class OnnxRuntime:
         options.log_severity_level = _LOG_ERRORS_ONLY
         origin = str(model) if isinstance(model, Path) else "the ONNX model"
         try:
-            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph) as error:
             raise damaged(origin, _first_line(error)) from error
-        except (ort_errors.Fail, ort_errors.NotImplemented, ort_errors.InvalidArgument) as error:
+        except ORT_ERRORS as error:
             raise NuwaError(f"ONNX Runtime {self.version} cannot run {origin}: {_first_line(error)}") from error
-        return OrtSession(session)
 
 
 class OrtSession:
@@ -67,7 +76,13 @@ class OrtSession:
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
-        (image,) = session.get_inputs()
+        inputs = session.get_inputs()
+        if len(inputs) != 1:
+            raise NuwaError(
+                f"the model has {len(inputs)} inputs ({', '.join(i.name for i in inputs[:6])}), wanted one of images",
+                hint="nuwa measure times graphs of any inputs; logits are compared for graphs of one",
+            )
+        image = inputs[0]
         self._input_name = image.name
         self._dtype = _NUMPY_TYPES.get(image.type, image.type)
         self._shape = static_input_shape(list(image.shape), name=image.name)

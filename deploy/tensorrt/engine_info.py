@@ -64,10 +64,10 @@ def read_engine_info(engine_path: Path) -> EngineInfo:
     path = info_path(engine_path)
     if not path.exists():
         raise NuwaError(f"engine {engine_path} has no description {path.name}", hint="build the engine again")
-    values = read_object(path, what="the description of an engine", hint="build the engine again")
-    if values.pop("schema", None) != _SCHEMA:
-        raise NuwaError(f"{path} does not describe an engine: another schema", hint="build the engine again")
     try:
+        values = read_object(path, what="it")
+        if values.pop("schema", None) != _SCHEMA:
+            raise NuwaError("another schema")
         info = record_from_dict(EngineInfo, values, where="it")
     except NuwaError as error:
         raise NuwaError(

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import onnx
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.tensorrt.element_types import type_problems
+from nuwa_search.deploy.tensorrt.loose_work import loose_work_problems, weight_only_problems
 from nuwa_search.deploy.tensorrt.operator_lists import operator_since, parser_operators
 from nuwa_search.deploy.tensorrt.refusals import check_opset
 from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_version_from_text
@@ -14,13 +16,6 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 # Which input must be known when the engine is built, by operator (restrictions column of the lists
 # before TensorRT 9; opset 13 moved these from attributes to inputs).
 _CONSTANT_INPUTS = {"Slice": (3,), "Squeeze": (1,), "Unsqueeze": (1,), "CumSum": (1,), "TopK": (1,)}
-
-# Element types that no TensorRT before the named major version reads (data types line of the lists).
-_NEWER_TYPES = {
-    onnx.TensorProto.BFLOAT16: 9,
-    onnx.TensorProto.FLOAT8E4M3FN: 9,
-    onnx.TensorProto.INT4: 10,
-}
 
 _SHOWN = 6  # nodes named in an error; a decomposition gone wrong repeats the same one per block
 
@@ -36,15 +31,18 @@ def check_operators(model: onnx.ModelProto, *, version: str) -> tuple[str, ...]:
         Warnings about types that the parser casts down by itself (INT64, DOUBLE).
 
     Raises:
-        NuwaError: If the opset, an operator, a domain, an element type or a shape is not for this
-            version; every distinct cause is named with the first nodes that show it.
+        NuwaError: If the opset, an operator, a domain, an element type or a shape is not for this version, weights
+            alone are in INT8, or work hangs on no input; every distinct cause is named with the first nodes that
+            show it.
     """
     target = trt_version_from_text(version)
     check_opset(onnx_opset(model), version=version)
     problems = [
         *_unknown_operators(model, target),
         *_inputs_not_constant(model, target),
-        *_unknown_types(model, target),
+        *type_problems(model, target),
+        *weight_only_problems(model),
+        *loose_work_problems(model),
         *_dynamic_inputs(model),
     ]
     if problems:
@@ -107,17 +105,6 @@ def _inputs_not_constant(model: onnx.ModelProto, version: TrtVersion) -> list[st
             if index < len(node.input) and node.input[index] and node.input[index] not in constants:
                 found.setdefault(f"input {index} of {node.op_type} must be a constant", []).append(node.name)
     return [f"{cause}: {_shown(names)}" for cause, names in found.items()]
-
-
-def _unknown_types(model: onnx.ModelProto, version: TrtVersion) -> list[str]:
-    graph = model.graph
-    types = {tensor.data_type for tensor in graph.initializer}
-    types |= {value.type.tensor_type.elem_type for value in [*graph.input, *graph.output, *graph.value_info]}
-    return [
-        f"element type {onnx.TensorProto.DataType.Name(kind)} is read since TensorRT {since}"
-        for kind, since in _NEWER_TYPES.items()
-        if kind in types and version.major < since
-    ]
 
 
 def _dynamic_inputs(model: onnx.ModelProto) -> list[str]:

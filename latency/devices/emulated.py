@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.measuring.stats import stats_from_samples
-from nuwa_search.core.peak_memory import BYTES_PER_MB
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
+from nuwa_search.latency.devices.board_memory import board_need, check_room
 from nuwa_search.latency.emulator.boards import BOARDS, Board
-from nuwa_search.latency.emulator.composites import NEWER_THAN_OPSET_13
 from nuwa_search.latency.emulator.constants import load_calibration
 from nuwa_search.latency.emulator.cost import ELEMENT_BYTES
 from nuwa_search.latency.emulator.fusion import has_quantisers
@@ -78,7 +79,9 @@ class EmulatedDevice:
         """
         protocol = protocol or PROTOCOL
         board = self.board
-        read = read_model(model)
+        read = read_model(
+            model, check=self._check_graph, checked_for=f"{self._spec.runtime_version} {self._spec.precision}"
+        )
         graph = read.graph
         spec = self._spec_for(graph, board)
         check_precision(graph, board, spec.precision)
@@ -107,7 +110,8 @@ class EmulatedDevice:
             peak_memory_mb=peak_memory_mb,
             state={"gpu_clock_mhz": f"{board.clock_mhz:g}", "launch_bound_kernels": str(timeline.num_launch_bound)},
             warnings=(
-                *self._graph_warnings(model, graph, spec),
+                *read.warnings,
+                *self._precision_warnings(spec),
                 *extrapolation_warnings(timeline, board, calibration),
             ),
         )
@@ -117,6 +121,14 @@ class EmulatedDevice:
         if self._spec.precision == "fp16" and board.has_int8 and has_quantisers(graph):
             return dataclasses.replace(self._spec, precision="int8")
         return self._spec
+
+    def _check_graph(self, model: onnx.ModelProto) -> tuple[str, ...]:
+        """Refuse what the board's own parser would."""
+        version = self._spec.runtime_version
+        warnings = check_operators(model, version=version)
+        if self._spec.precision == "fp32":  # what the others make of quantised graphs, the time model says itself
+            check_typed_precision(model, precision="fp32", version=version)
+        return warnings
 
     def _check_batch(self, graph: Graph) -> None:
         for name in graph.inputs:
@@ -128,17 +140,18 @@ class EmulatedDevice:
                 )
 
     def _peak_memory_mb(self, graph: Graph, kernels: tuple[Kernel, ...], board: Board) -> float:
-        """Estimate what the model adds: weights, and the largest activations alive around one kernel."""
+        """Estimate what the model adds: weights, and the largest activations alive around one kernel.
+
+        Raises:
+            NuwaError: If building or running it needs more than the board has free.
+        """
         element_bytes = ELEMENT_BYTES[self._spec.precision]
         largest = max((k.work.reads + k.work.writes for k in kernels), default=0)
-        added = (graph.num_weights + 2 * largest) * element_bytes / BYTES_PER_MB
-        needed = board.context_mb + added
-        if needed > board.memory_mb:
-            raise NuwaError(
-                f"the model needs about {needed:.0f} MB and {self._spec.name} has {board.memory_mb} MB",
-                hint="use a smaller model, batch or image",
-            )
-        return added
+        need = board_need(
+            graph.num_weights, activations=2 * largest, element_bytes=element_bytes, context_mb=board.context_mb
+        )
+        check_room(need, name=self._spec.name, memory_mb=board.memory_mb)
+        return need.engine_mb
 
     def _samples(
         self, total_ms: float, kernels: tuple[Kernel, ...], protocol: MeasureProtocol, spec: DeviceSpec
@@ -153,21 +166,13 @@ class EmulatedDevice:
         jitter = rng.gamma(JITTER_SHAPE, JITTER_SCALE, size=min(wanted, MAX_SAMPLES))
         return median * (1.0 + jitter - float(np.median(jitter)))
 
-    def _graph_warnings(self, model: onnx.ModelProto, graph: Graph, spec: DeviceSpec) -> tuple[str, ...]:
-        found = []
-        newer = sorted({n.op_type for n in model.graph.node} & NEWER_THAN_OPSET_13)
-        if spec.opset <= 13 and (newer or graph.opset > spec.opset):
-            names = f" ({', '.join(newer)})" if newer else ""
-            found.append(
-                f"opset {graph.opset}{names}: the parser of TensorRT {spec.runtime_version} takes opset "
-                f"{spec.opset} at most; timed as what the same model exported for it would launch"
-            )
-        if spec.precision != self._spec.precision:
-            found.append(
-                f"the graph holds QuantizeLinear nodes: timed as INT8 with {self._spec.precision.upper()} around it, "
-                "as trtexec --int8 --fp16 builds it"
-            )
-        return tuple(found)
+    def _precision_warnings(self, spec: DeviceSpec) -> tuple[str, ...]:
+        if spec.precision == self._spec.precision:
+            return ()
+        return (
+            f"the graph holds QuantizeLinear nodes: timed as INT8 with {self._spec.precision.upper()} around it, "
+            "as trtexec --int8 --fp16 builds it",
+        )
 
 
 def _rng(identity: str) -> np.random.Generator:

@@ -17,6 +17,7 @@ from nuwa_search.core.measuring.memory import watch_memory
 from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.deploy.runtimes.ort_feeds import feed_warnings, random_feeds, run_with
 from nuwa_search.latency.devices.compiled_session import CompiledSession, compiled_session
 from nuwa_search.latency.devices.host_facts import affinity_of, load_average, threads_of
 
@@ -62,12 +63,12 @@ class HostDevice:
             reference = self._warm_reference(protocol)
             content = model.SerializeToString()  # ours, not the runtime's
             with watch_memory() as memory:
-                run = self._loaded(model, content)
+                run, said = self._loaded(content)
                 run()
             timed = timed_run(run, reference, protocol=protocol, clock=self._clock)
         samples = timed.samples_ms(nominal_ms=self._nominal_ms)
         stats = stats_from_samples(samples)
-        warnings = [*spread_warnings(stats)]
+        warnings = [*said, *spread_warnings(stats)]
         if timed.num_outliers:
             warnings.append(f"{timed.num_outliers} bursts were disturbed by other work and repeated")
         state = {
@@ -93,27 +94,23 @@ class HostDevice:
         runtime, content = OnnxRuntime(threads=threads_of(self._spec)), model.SerializeToString()
         return compiled_session(runtime.load(content), content, runtime=f"{runtime.name} {runtime.version}")
 
-    def _loaded(self, model: "onnx.ModelProto", content: bytes) -> Run:
-        """Load ``content``, the bytes of ``model``; return a function that runs it once on a fixed random image."""
-        session = OnnxRuntime(threads=threads_of(self._spec)).load(content)
-        shape = session.input_shape
-        if shape[0] != self._spec.batch:
-            raise NuwaError(
-                f"{self._spec.name} runs batch {self._spec.batch}, and the model takes {shape[0]}",
-                hint=f"export the model with batch {self._spec.batch}",
-            )
-        kind = model.graph.input[0].type.tensor_type.elem_type
-        rng = np.random.default_rng(self._seed)
-        if kind == onnx.TensorProto.UINT8:
-            pixels = rng.integers(0, 256, shape, dtype=np.uint8)
-            return lambda: session.run(pixels)
-        images = rng.standard_normal(shape).astype(np.float32)
-        return lambda: session.run(images)
+    def _loaded(self, content: bytes) -> tuple[Run, tuple[str, ...]]:
+        """Load a model; return a function that runs it once on fixed random values, and what to know of these."""
+        session = OnnxRuntime(threads=threads_of(self._spec)).open(content)
+        feeds = random_feeds(session, seed=self._seed)
+        for name, value in feeds.items():
+            if value.shape and value.shape[0] != self._spec.batch:
+                raise NuwaError(
+                    f"{self._spec.name} runs batch {self._spec.batch}, and input {name!r} of the model takes "
+                    f"{value.shape[0]}",
+                    hint=f"export the model with batch {self._spec.batch}",
+                )
+        return run_with(session, feeds), feed_warnings(session)
 
     def _warm_reference(self, protocol: MeasureProtocol) -> Run:
         if self._reference is None:
             model = onnx_from_arch(_REFERENCE, opset=self._spec.opset, batch=self._spec.batch)
-            run = self._loaded(model, model.SerializeToString())
+            run, _ = self._loaded(model.SerializeToString())
             warm_up(run, warmup_ms=protocol.warmup_ms, clock=self._clock)
             medians = [
                 np.median(time_inferences(run, count=_BURST_COUNT, clock=self._clock)) for _ in range(_NOMINAL_BURSTS)

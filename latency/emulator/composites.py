@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from nuwa_search.latency.emulator.graph import Graph, Op
 from nuwa_search.latency.emulator.shapes import Shape
 
-# Operators newer than opset 13 that the parser of TensorRT 8.2 refuses but this model can price.
-NEWER_THAN_OPSET_13 = frozenset({"LayerNormalization", "RMSNormalization", "Gelu", "HardSwish", "Mish", "Swish"})
-
 
 def expand_composites(graph: Graph, *, keep_norms: bool = False) -> Graph:
     """Replace normalisations, ReduceL2 and the like by primitives with the same cost and sizes.

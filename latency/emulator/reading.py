@@ -7,6 +7,7 @@ measurement and comes out the same every time.
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
 import onnx
 
@@ -23,10 +24,12 @@ class ReadModel:
 
     Args:
         graph: Its operators and sizes.
+        warnings: Of the check that it passed.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, warnings: tuple[str, ...] = ()) -> None:
         self.graph = graph
+        self.warnings = warnings
         self._kernels: dict[FusionRules, tuple[Kernel, ...]] = {}
 
     def kernels(self, rules: FusionRules) -> tuple[Kernel, ...]:
@@ -40,22 +43,30 @@ class ReadModel:
         return self._kernels[rules]
 
 
+Check = Callable[[onnx.ModelProto], tuple[str, ...]]
+
 _lock = threading.Lock()
-_remembered: OrderedDict[bytes, ReadModel] = OrderedDict()
+_remembered: OrderedDict[tuple[bytes, str], ReadModel] = OrderedDict()
 
 
-def read_model(model: onnx.ModelProto) -> ReadModel:
+def read_model(model: onnx.ModelProto, *, check: Check | None = None, checked_for: str = "") -> ReadModel:
     """Read a model's graph, or recall it.
 
+    Args:
+        model: As it was written.
+        check: Refuses what the board could not take, before anything is folded away, and returns warnings.
+        checked_for: What ``check`` depends on besides the model; a model is checked once for each.
+
     Raises:
-        NuwaError: If the time model cannot take the graph.
+        NuwaError: If ``check`` refuses the model, or the time model cannot take the graph.
     """
-    key = hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
+    key = hashlib.sha256(model.SerializeToString(deterministic=True)).digest(), checked_for
     with _lock:
         if key in _remembered:
             _remembered.move_to_end(key)
             return _remembered[key]
-    found = ReadModel(graph_from_model(model))
+    warnings = check(model) if check is not None else ()
+    found = ReadModel(graph_from_model(model), warnings)
     with _lock:
         _remembered[key] = found
         while len(_remembered) > MAX_REMEMBERED:

@@ -14,10 +14,10 @@ TINY = Arch(blocks=(BlockSpec(1, 8, 8, 16),), embed_dim=16, num_classes=3, img_s
 SHORT = MeasureProtocol(warmup_ms=1, min_duration_ms=5, min_repetitions=5)
 
 
-def onnx_of(arch: Arch, *, batch: int = 1):
+def onnx_of(arch: Arch, *, batch: int = 1, opset: int = 17):
     from nuwa_search.deploy.export.from_arch import onnx_from_arch
 
-    return onnx_from_arch(arch, opset=17, batch=batch)
+    return onnx_from_arch(arch, opset=opset, batch=batch)
 
 
 def test_built_in_devices_are_there():
@@ -73,7 +73,7 @@ def test_host_refuses_another_batch_and_missing_cores():
 
 def test_emulated_sessions_differ_by_their_seed():
     spec = device_spec("jetson-nano")
-    model = onnx_of(TINY)
+    model = onnx_of(TINY, opset=spec.opset)
     first, second = (open_device(spec, seed=s).measure(model).latency_ms.median for s in (1, 2))
     assert first != second
     assert first == pytest.approx(second, rel=0.05)
