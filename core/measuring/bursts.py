@@ -33,6 +33,10 @@ _MAX_REPEATS = 1.0
 # Share of a measurement's time that the reference may take.
 _REFERENCE_SHARE = 0.35
 
+# A thread's clock may stand still over a call of a few microseconds; none through Python takes less than this, and
+# nothing that is divided by a time may be 0.
+_LEAST_MS = 1e-3
+
 
 @dataclass(frozen=True)
 class Burst:
@@ -92,7 +96,7 @@ def time_inferences(run: Run, *, count: int, clock: Clock = time.perf_counter) -
         begin = clock()
         run()
         out[index] = clock() - begin
-    return out * 1e3
+    return np.maximum(out * 1e3, _LEAST_MS)
 
 
 def warm_up(run: Run, *, warmup_ms: float, clock: Clock = time.perf_counter) -> float:
