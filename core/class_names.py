@@ -1,7 +1,6 @@
 """Class names as identities: found exactly, else folded where that leaves one, else refused."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,24 +8,17 @@ from functools import cached_property
 from typing import Any
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.fold_name import fold
 from nuwa_search.core.imagenet_names import Synset, imagenet_synsets
 from nuwa_search.core.suggest import unknown_name
 
 Places = Mapping[str, tuple[int, ...]]
-
-_JOINT = re.compile(r"(?<=[^\W_])[-_\s]+(?=[^\W_])")
-"""What joins two words; a sign before a number or after a letter (``-10``, ``A-``) joins nothing."""
 
 _NUMBERED = re.compile(r"(?P<name>.+) \((?P<mark>\d+|n\d{8})\)")
 """What ``distinct_names`` makes of a name that stood twice."""
 
 MAX_INDEX_DIGITS = 9
 """Of a class index written as text; no head has a thousand million outputs."""
-
-
-def fold(name: str) -> str:
-    """Fold case, and what joins words (spaces, ``-``, ``_``), into one spelling."""
-    return _JOINT.sub(" ", unicodedata.normalize("NFC", name).casefold()).strip()
 
 
 @dataclass(frozen=True)

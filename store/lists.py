@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, text
 
 from nuwa_search.store.database import Database
 from nuwa_search.store.records import JsonDict
-from nuwa_search.store.tasks import hash_classes
+from nuwa_search.store.tasks import find_classes_hash
 
 _JSON_COLUMNS = frozenset({"classes", "settings", "result", "content", "report"})
 
@@ -68,7 +68,11 @@ def query_studies(
         conditions.append("task_id IN (SELECT task_id FROM nuwa_tasks WHERE classes_hash = :classes)")
     if base is not None:
         conditions.append("(base = :base OR base IN (SELECT name FROM nuwa_bases WHERE base_id = :base))")
-    wanted = {"device": device, "base": base, "classes": None if classes is None else hash_classes(classes)}
+    found = None
+    if classes is not None:
+        with database.read() as connection:
+            found = find_classes_hash(connection, classes)
+    wanted = {"device": device, "base": base, "classes": found}
     return _rows(database, "v_studies", conditions, wanted, "created_at DESC", limit)
 
 

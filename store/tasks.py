@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from nuwa_search.core.arch import arch_from_dict
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.fold_name import fold
 from nuwa_search.store.archs import insert_archs
 from nuwa_search.store.clock import utc_now
 from nuwa_search.store.database import Database
@@ -20,6 +21,29 @@ def hash_classes(classes: Iterable[str]) -> str:
     """Hash a set of class names whatever their order: 16 hex digits of SHA-256."""
     text = json.dumps(sorted(set(classes)), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def find_classes_hash(connection: Connection, classes: Iterable[str]) -> str:
+    """Say which stored set of classes is meant: the same names, else those that differ in case, spaces, - and _ only.
+
+    Returns:
+        The hash of the set; where nothing is like it, that of the names as they are, which no task has.
+
+    Raises:
+        NuwaError: If no set has these names, and several have names like them.
+    """
+    wanted = list(classes)
+    exact = hash_classes(wanted)
+    if connection.execute(select(TaskRow.pk).where(TaskRow.classes_hash == exact).limit(1)).first() is not None:
+        return exact
+    rows = connection.execute(select(TaskRow.classes_hash, TaskRow.classes))
+    known = {row.classes_hash: row.classes for row in rows}
+    folded = sorted({fold(name) for name in wanted})
+    alike = [found for found, names in known.items() if sorted({fold(name) for name in names}) == folded]
+    if len(alike) > 1:
+        sets = "; ".join(", ".join(known[found]) for found in alike)
+        raise NuwaError(f"classes {', '.join(wanted)} are ambiguous: {sets}", hint="write them as they are stored")
+    return alike[0] if alike else exact
 
 
 class TaskMethods(Database):

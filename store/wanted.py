@@ -9,7 +9,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from nuwa_search.store.rows import find_pks
 from nuwa_search.store.tables import BaseNetRow, DeviceRow, LatencyRow, SubnetRow, TaskRow
-from nuwa_search.store.tasks import hash_classes
+from nuwa_search.store.tasks import find_classes_hash
 
 LatencyColumns = type[LatencyRow] | ReadOnlyColumnCollection[str, ColumnElement[Any]]
 
@@ -90,7 +90,7 @@ def resolve_filter(connection: Connection, wanted: SubnetFilter) -> ResolvedFilt
         devices = devices.where(or_(DeviceRow.name == wanted.device, DeviceRow.device_id == wanted.device))
     tasks = select(TaskRow.pk)
     if wanted.classes is not None:
-        tasks = tasks.where(TaskRow.classes_hash == hash_classes(wanted.classes))
+        tasks = tasks.where(TaskRow.classes_hash == find_classes_hash(connection, wanted.classes))
     if wanted.task_id is not None:
         tasks = tasks.where(TaskRow.task_id == wanted.task_id)
     base_pks = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.pipeline import PIPELINE_VERSION
@@ -16,6 +17,8 @@ from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.sort_orders import SORTS
 from nuwa_search.store.store import Store
+from nuwa_search.store.tables import TaskRow
+from nuwa_search.store.tasks import find_classes_hash
 from nuwa_search.store.wanted import SubnetFilter
 from tests.support.store_values import BOARD, NANO, OTHER_TASK, TASK, measured, prediction, record_basics, subnet, top1
 
@@ -193,3 +196,16 @@ def test_scores_of_an_earlier_preprocessing_are_marked_and_share_no_front(store:
         "subnet-0": (1, PIPELINE_VERSION == 1),
         "subnet-1": (PIPELINE_VERSION + 1, False),
     }
+
+
+def test_classes_are_found_by_their_names_else_by_names_like_them(store: Store) -> None:
+    for number, classes in enumerate((("A", "b"), ("a", "b"), ("pickup_truck", "Bus"))):
+        store.record_task(replace(TASK, task_id=f"task-{number}", classes=classes))
+    ids = {}
+    with store.read() as connection:
+        for asked in (("b", "A"), ("a", "b"), ("bus", "Pickup Truck"), ("bus", "tram")):
+            query = select(TaskRow.task_id).where(TaskRow.classes_hash == find_classes_hash(connection, asked))
+            ids[asked] = list(connection.execute(query).scalars())
+        with pytest.raises(NuwaError, match="ambiguous: A, b; a, b"):
+            find_classes_hash(connection, ("A", "B"))
+    assert list(ids.values()) == [["task-0"], ["task-1"], ["task-2"], []]
