@@ -75,5 +75,8 @@ def _write_parquet(path: Path, rows: Rows, names: Sequence[str]) -> None:
         # Settings and results differ from row to row, and a column of Parquet has one shape.
         if any(isinstance(value, dict) for value in values):
             values = [None if value is None else cell(value) for value in values]
-        columns[name] = pa.array(values)
+        try:
+            columns[name] = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):  # numbers beside texts, as in a list of facts
+            columns[name] = pa.array([None if value is None else cell(value) for value in values])
     parquet.write_table(pa.table(columns), path)

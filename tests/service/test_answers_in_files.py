@@ -14,7 +14,14 @@ from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.service.cli.main import COMMANDS, cli, run
 from nuwa_search.service.cli.pasted import with_db
 
-ROW_VERBS = (["device", "ls"], ["config", "show"], ["env"], ["db", "check"], ["measure", "net.onnx"])
+ROW_VERBS = (
+    ["device", "ls"],
+    ["device", "show", "jetson-nano"],
+    ["config", "show"],
+    ["env"],
+    ["db", "check"],
+    ["measure", "net.onnx"],
+)
 
 
 @pytest.fixture

@@ -64,8 +64,9 @@ def test_a_table_is_shown(db: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_table_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert device("show", "host", "--table", "--db", str(tmp_path / "a.sqlite")) == 2
-    assert "hint: nuwa profile host" in capsys.readouterr().err
+    db = str(tmp_path / "a.sqlite")
+    assert device("show", "host", "--table", "--db", db) == 2
+    assert f"hint: nuwa profile --db {db} host" in capsys.readouterr().err
 
 
 def test_known_rows_are_replaced_only_when_that_is_said(
@@ -90,7 +91,7 @@ def test_known_rows_are_replaced_only_when_that_is_said(
     ("rows", "message"),
     [
         ([dataclasses.replace(ROWS[0], provenance="measured")], "row 1 is measured"),
-        ([ROWS[1], dataclasses.replace(ROWS[0], latency_ms=float("nan"))], "row 2 has the latency nan"),
+        ([ROWS[1], dataclasses.replace(ROWS[0], latency_ms=float("nan"))], "row 2: latency_ms must be a finite number"),
         ([dataclasses.replace(ROWS[0], latency_ms=-1.0)], "row 1 has the latency -1"),
         ([ROWS[1], ROWS[1]], "row 2 comes twice"),
     ],

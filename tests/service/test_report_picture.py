@@ -29,7 +29,7 @@ def test_a_stored_report_card_is_drawn(profiled_db: Path, tmp_path: Path) -> Non
 def test_a_device_without_predictor_has_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     db = str(tmp_path / "nuwa.sqlite")
     assert nuwa("device", "show", "host", "-o", str(tmp_path / "card.png"), "--db", db) == 2
-    assert "hint: nuwa profile host" in capsys.readouterr().err
+    assert f"hint: nuwa profile --db {db} host" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("more", "word"), [((), "card.bmp"), (("--from", "jetson-tx2"), "holds none out")])

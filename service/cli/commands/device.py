@@ -49,15 +49,18 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
 
     With -o card.png (or .svg, .pdf) the report card is drawn: predicted against measured latency.
     """
-    output = output_from_flags(values)
-    with database(values) as store:
-        spec = find_device(name, store)
+    is_drawn = False
+    if values["output"]:
         from nuwa_search.predictors.report_plot import is_picture
 
+        is_drawn = is_picture(Path(values["output"]))
+    output = output_from_flags(values, use_path=not (is_drawn or wants_table))
+    with database(values) as store:
+        spec = find_device(name, store)
         if wants_table:
             _show_table(store, spec, values)
             return
-        if values["output"] and is_picture(Path(values["output"])):
+        if is_drawn:
             _draw(store, spec, values)
             return
         luts = [lut for lut in store.luts() if lut.device_id == spec.device_id]
