@@ -50,7 +50,7 @@ class TaskMethods(Database):
     """The store's methods about bases and tasks."""
 
     def record_base(self, record: BaseRecord) -> None:
-        """Store a base under the hash of its tensors; storing it again updates name and info."""
+        """Store a base under the hash of its tensors; storing it again updates its info, and its first name stays."""
         with self.write() as connection:
             pks = insert_archs(connection, [record.arch])
             values = {
@@ -60,7 +60,7 @@ class TaskMethods(Database):
                 "info": record.info,
                 "created_at": utc_now(),
             }
-            upsert(connection, BaseNetRow, [values], key=["base_id"], update=["name", "info"])
+            upsert(connection, BaseNetRow, [values], key=["base_id"], update=["info"])
 
     def load_base(self, base_id: str) -> BaseRecord:
         """Read a base.
