@@ -21,7 +21,7 @@ from nuwa_search.latency.emulator.graph import Graph, Op
 from nuwa_search.latency.emulator.kernels import AttentionWork, Kernel, KernelKind, StreamWork
 from nuwa_search.latency.emulator.layout import Placed, with_reformats
 from nuwa_search.latency.emulator.pointwise import instructions_per_element, is_pointwise, pointwise_clusters
-from nuwa_search.latency.emulator.transformer import Attention, find_attentions, find_norms
+from nuwa_search.latency.emulator.transformer import AttentionNodes, find_attentions, find_norms
 from nuwa_search.latency.emulator.works import conv_transpose_work, conv_work, matmul_work
 
 _ALWAYS_VIEWS = frozenset({"Identity", "Dropout", "Cast", "CastLike", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
@@ -259,7 +259,7 @@ class _Fuser:
                     found.append((sorted(members), self._norm_kernel(sorted(members))))
         return found
 
-    def _attention_kernel(self, attention: Attention) -> Kernel:
+    def _attention_kernel(self, attention: AttentionNodes) -> Kernel:
         members = sorted(attention.members)
         scores = matmul_work(self.graph, self.ops[attention.scores], reads=0, writes=0)
         values = matmul_work(self.graph, self.ops[attention.values], reads=0, writes=0)

@@ -35,7 +35,7 @@ class Wiring(Protocol):
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionNodes:
     """Operators of one attention, and the two products in it.
 
     Args:
@@ -49,7 +49,7 @@ class Attention:
     members: frozenset[int]
 
 
-def find_attentions(wiring: Wiring) -> list[Attention]:
+def find_attentions(wiring: Wiring) -> list[AttentionNodes]:
     """Find product, scale, mask, softmax and product, with what only places their operands."""
     found = []
     for index, op in enumerate(wiring.ops):
@@ -64,7 +64,7 @@ def find_attentions(wiring: Wiring) -> list[Attention]:
             continue
         members = {index, scores, values, *between}
         _take_placers(wiring, members)
-        found.append(Attention(scores, values, frozenset(members)))
+        found.append(AttentionNodes(scores, values, frozenset(members)))
     return found
 
 

@@ -226,4 +226,6 @@ def test_weights_are_not_read_and_a_vit_is_priced_quickly() -> None:
         start = time.process_time()
         emulate(model, JETSON_NANO, precision="fp16")
         spent.append(time.process_time() - start)
-    assert min(spent) < 0.040  # 20 ms on an idle machine, doubled for a busy one
+    assert (
+        min(spent) < 0.080
+    )  # 41 ms where a suite runs beside it, with what the board refuses checked first; weights would take seconds

@@ -50,7 +50,7 @@ def closed_images(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(images: ImageSet, preprocess: object) -> np.ndarray[Any, Any]:
         raise AssertionError(f"{len(images)} images were decoded")
 
-    monkeypatch.setattr(tensors, "pixels", refuse)
+    monkeypatch.setattr(tensors, "pixels_and_turns", refuse)
 
 
 @pytest.mark.usefixtures("closed_images")

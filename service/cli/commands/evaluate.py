@@ -37,6 +37,9 @@ def command(model: str, **values: Any) -> int:
     output = output_from_flags(values)
     if values["images"] is not None and values["device"] is None:
         raise NuwaError("--images says how many images a device is asked for", hint="name it with --device")
+    if values["device"] is not None:
+        with database(values) as store:  # a mistyped device is told before anything heavy is loaded
+            find_device(values["device"], store)
     from nuwa_search.service.workflow.evaluate import EvaluateRequest, evaluate
 
     request = EvaluateRequest(
