@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 def command(folder: Path, **values: Any) -> None:
     """Check bundle FOLDER: file hashes, ONNX against weights, and with --device its latency there."""
     output = output_from_flags(values)
+    named = _device(values)  # a mistyped one is told before anything heavy is loaded
     from nuwa_search.deploy.verify import dict_from_agreement
 
-    named = _device(values)
     check = _check(folder, output)
     measured = now = None
     if named is not None:
