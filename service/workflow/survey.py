@@ -120,7 +120,9 @@ def _known_measurement(arch: Arch, start: SearchStart) -> Measurement | None:
     for record in start.store.measurements(spec.device_id):
         is_of_base = record.arch is not None and record.arch.arch_id == arch.arch_id
         is_profile = "role" in record.measurement.state  # repeats of a profile have their own use
-        if is_of_base and not is_profile and record.subnet_id is None and record.created_at >= previous.created_at:
+        is_alike = dataclasses.replace(record.measurement.protocol, clocks_pinned=None) == PROTOCOL
+        is_ours = record.subnet_id is None and record.created_at >= previous.created_at
+        if is_of_base and is_alike and is_ours and not is_profile:
             return record.measurement
     return None
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -216,16 +217,22 @@ def test_unknown_boards_are_answered_with_the_known_ones() -> None:
     assert EmulatedDevice(renamed).measure(conv_model()).latency_ms.median > 0
 
 
+def least_seconds(work: Callable[[], object]) -> float:
+    """Processor seconds of ``work``, the least of seven runs."""
+    spent = []
+    for _ in range(7):
+        start = time.process_time()
+        work()
+        spent.append(time.process_time() - start)
+    return min(spent)
+
+
 def test_weights_are_not_read_and_a_vit_is_priced_quickly() -> None:
     model = vit_model(depth=12, heads=6, mlp_width=1536)
     light = stripped_model(model)
     assert light.ByteSize() < model.ByteSize() / 50
     assert emulate(light, JETSON_NANO, precision="fp16") == emulate(model, JETSON_NANO, precision="fp16")
-    spent = []
-    for _ in range(5):
-        start = time.process_time()
-        emulate(model, JETSON_NANO, precision="fp16")
-        spent.append(time.process_time() - start)
-    assert (
-        min(spent) < 0.080
-    )  # 41 ms where a suite runs beside it, with what the board refuses checked first; weights would take seconds
+    whole = least_seconds(lambda: emulate(model, JETSON_NANO, precision="fp16"))
+    assert whole < 1.5 * least_seconds(lambda: emulate(light, JETSON_NANO, precision="fp16"))
+    # 40 ms where this loop takes 8, with 20 on an idle machine: a busy one slows both
+    assert whole < 5 * least_seconds(lambda: sum(k & 3 for k in range(180_000)))
