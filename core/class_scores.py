@@ -85,10 +85,6 @@ class ClassScores:
         rows = tuple(tuple(self.confusion[i][j] for j in outputs) for i in outputs)
         return ClassScores(rows, self.is_right, tuple(sum(self.confusion[i]) for i in outputs))
 
-    def value(self, metric: Metric) -> float:
-        """Read the metric that a search goes by."""
-        return self.balanced_accuracy if metric == "balanced" else self.top1
-
     def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Render what stands beside a top1: balanced accuracy, recall by class, confusion."""
         return {

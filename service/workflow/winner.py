@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.class_scores import ClassScores, Metric, class_scores, none_threshold
+from nuwa_search.core.class_scores import ClassScores, class_scores, none_threshold
 from nuwa_search.core.tensors import logits_of, split_tensors, top1
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.options import DeriveOptions
@@ -91,12 +91,6 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
         shipped=score(shipped.model),
         none_below=none_threshold(logits_of(shipped.model, search.images, base.preprocess), search.labels),
     )
-
-
-def metric_on(model: PlainViT, inputs: Inputs, metric: Metric) -> float:
-    """Accuracy of ``model`` on the search split by the metric of the search, in FP32."""
-    search = inputs.tensors.search
-    return class_scores(logits_of(model, search.images, inputs.base.preprocess), search.labels).value(metric)
 
 
 def top1_on(model: PlainViT, inputs: Inputs) -> float:
