@@ -18,6 +18,7 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.source_name import DEFAULT_BASE, RANDOM_PREFIX
 from nuwa_search.core.suggest import unknown_name
+from nuwa_search.core.transformers_folder import is_transformers_folder, read_transformers_folder
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors, require_finite
 
@@ -63,8 +64,8 @@ def load_base(name: str = DEFAULT_BASE) -> Base:
 
     Args:
         name: ``default`` (ships in the package), a local folder in timm's hub format (a name that
-            starts with ``.``, ``/`` or ``~`` is always a path), ``hf-hub:owner/model``, a timm model name
-            (weights through the Hugging Face cache; ``HF_HUB_OFFLINE`` is honoured), or
+            starts with ``.``, ``/`` or ``~`` is always a path) or in transformers' layout, ``hf-hub:owner/model``,
+            a timm model name (weights through the Hugging Face cache; ``HF_HUB_OFFLINE`` is honoured), or
             ``random:NAME`` for a timm model with untrained weights (shapes and latency only).
 
     Raises:
@@ -80,6 +81,9 @@ def load_base(name: str = DEFAULT_BASE) -> Base:
 
 
 def _from_folder(folder: Path, name: str) -> Base:
+    if is_transformers_folder(folder):
+        vit, preprocess = read_transformers_folder(folder)
+        return _named(name, vit.model, vit.label_names, preprocess)
     config = read_hub_config(folder)
     return _base_of(model_from_folder(folder), name, config.get("label_names"), read_held_out(folder))
 
@@ -122,11 +126,20 @@ def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: froze
             f"base {name!r} has {plain.arch.num_classes} outputs but {len(labels)} label names",
             hint="give config.json one name in label_names per output",
         )
-    tensors = plain.state_dict()
-    require_finite(tensors, origin=f"weights of {where}")
     preprocess = preprocess_from_config(config, img_size=plain.arch.img_size, in_chans=plain.arch.in_chans, where=where)
-    base_id = hash_tensors(tensors) + plain.arch.arch_id[:4]
-    return Base(name, plain, labels, preprocess, base_id, search_hashes)
+    return _named(name, plain, labels, preprocess, search_hashes)
+
+
+def _named(
+    name: str,
+    model: PlainViT,
+    labels: tuple[str, ...],
+    preprocess: Preprocess,
+    search_hashes: frozenset[str] = frozenset(),
+) -> Base:
+    tensors = model.state_dict()
+    require_finite(tensors, origin=f"weights of base {name!r}")
+    return Base(name, model, labels, preprocess, hash_tensors(tensors) + model.arch.arch_id[:4], search_hashes)
 
 
 def _imagenet_labels(num_classes: int) -> tuple[str, ...]:

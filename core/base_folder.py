@@ -18,6 +18,7 @@ from nuwa_search.core.checkpoint_files import WEIGHT_FILES, find_weights, read_c
 from nuwa_search.core.documents import MAX_LIST_BYTES, read_object
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_timm import require_vit_name
+from nuwa_search.core.from_transformers import is_transformers_config, require_known_type
 from nuwa_search.core.suggest import unknown_name
 
 CONFIG = "config.json"
@@ -59,6 +60,32 @@ def read_hub_config(folder: Path) -> dict[str, Any]:
     except NuwaError as error:
         raise NuwaError(f"{path} describes no base: {error.message}", hint=_HOLDS) from error
     return config
+
+
+def facts_of_folder(folder: Path) -> dict[str, str | int | None]:
+    """Read ``architecture``, ``classes`` and ``img_size`` (pixels) of a base folder from its config alone.
+
+    Raises:
+        NuwaError: If it is none that can be a base by its config.
+    """
+    path = folder / CONFIG
+    config = read_object(path, what="config of a base", hint=_HOLDS) if path.is_file() else {}
+    if is_transformers_config(config):
+        require_known_type(config, name=str(folder))
+        labels, size = config.get("id2label"), config.get("image_size")
+        return {
+            "architecture": str(config["model_type"]),
+            "classes": len(labels) if isinstance(labels, Mapping) else None,
+            "img_size": size if isinstance(size, int) else None,
+        }
+    config = read_hub_config(folder)
+    given = config.get("pretrained_cfg") or {}
+    size = given.get("input_size")
+    return {
+        "architecture": config["architecture"],
+        "classes": config.get("num_classes"),
+        "img_size": size[-1] if isinstance(size, list) and size else None,
+    }
 
 
 def _require_sizes(values: Mapping[str, object], where: str) -> None:

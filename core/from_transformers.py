@@ -51,6 +51,18 @@ def is_transformers_config(config: Mapping[str, Any]) -> bool:
     return "model_type" in config and "architecture" not in config
 
 
+def require_known_type(config: Mapping[str, Any], *, name: str) -> str:
+    """Return the ``model_type`` of a config.
+
+    Raises:
+        NuwaError: If it is none of the supported ones.
+    """
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in _EPS:
+        raise _refuse(name, f"it is a {kind!r}")
+    return kind
+
+
 def vit_from_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, name: str) -> TransformersVit:
     """Build the plain ViT that a transformers config and its tensors describe.
 
@@ -62,9 +74,7 @@ def vit_from_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tenso
     Raises:
         NuwaError: If the model type is none of the supported ones, or the tensors contradict the config.
     """
-    kind = config.get("model_type")
-    if kind not in _EPS:
-        raise _refuse(name, f"it is a {kind!r}")
+    kind = require_known_type(config, name=name)
     if config.get("use_swiglu_ffn"):
         raise _refuse(name, "its MLPs are gated (SwiGLU)")
     act = config.get("hidden_act", "gelu")

@@ -24,9 +24,12 @@ def command() -> None:
 @command.command("ls", cls=NuwaCommand)
 @with_flags()
 def ls(**values: Any) -> None:
-    """List the bases that need no name lookup: the package's own, and folders here in timm's hub format."""
+    """List the bases that need no name lookup: the package's own, and folders here in timm's or transformers' layout.
+
+    Folders of other models are left out, with a word.
+    """
     from nuwa_search.core.base import ASSETS_DIR
-    from nuwa_search.core.base_folder import read_hub_config
+    from nuwa_search.core.base_folder import facts_of_folder
     from nuwa_search.core.checkpoint_files import WEIGHT_FILES, find_weights, size_of_checkpoint
     from nuwa_search.core.source_name import DEFAULT_BASE
 
@@ -36,14 +39,15 @@ def ls(**values: Any) -> None:
     here = sorted(p for p in configs if any((p / name).is_file() for name in WEIGHT_FILES))
     rows = []
     for name, folder in [*folders, *((f"./{p}", p) for p in here)]:
-        config = read_hub_config(folder)
-        size = config.get("pretrained_cfg", {}).get("input_size", [0, 0, 0])
+        try:
+            facts = facts_of_folder(folder)
+        except NuwaError as error:
+            output.note(f"{name} is left out: {error.message}")
+            continue
         rows.append(
             {
                 "name": name,
-                "architecture": config["architecture"],
-                "classes": config.get("num_classes"),
-                "img_size": size[-1],
+                **facts,
                 "size_mb": round(size_of_checkpoint(find_weights(folder)) / 1e6, 1),
             }
         )

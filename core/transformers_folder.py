@@ -1,0 +1,119 @@
+"""A base in a local folder of transformers' layout: config.json, weights, preprocessor_config.json."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nuwa_search.core.checkpoint_files import find_weights, read_checkpoint
+from nuwa_search.core.documents import read_object
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.from_roles import with_positions
+from nuwa_search.core.from_transformers import TransformersVit, is_transformers_config, vit_from_transformers
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.positions import resampled_positions
+from nuwa_search.core.preprocess_config import preprocess_from_config
+
+CONFIG = "config.json"
+PREPROCESSOR = "preprocessor_config.json"
+_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+"""Pillow's numbers, as transformers stores them."""
+_UNIT = 1 / 255
+_HINT = f"{PREPROCESSOR} must be the one saved with these weights"
+
+
+def is_transformers_folder(folder: Path) -> bool:
+    """Whether a folder's ``config.json`` is transformers' and not timm's; False where there is none.
+
+    Raises:
+        NuwaError: If the file cannot be read as JSON.
+    """
+    path = folder / CONFIG
+    return path.is_file() and is_transformers_config(read_object(path, what="config of a base", hint="fetch it again"))
+
+
+def read_transformers_folder(folder: Path) -> tuple[TransformersVit, Preprocess]:
+    """Read the base, at the size of the images that its preprocessor makes, and how it makes them.
+
+    Positions of another grid are resampled as timm does.
+
+    Raises:
+        NuwaError: If a file is missing or damaged, the model type is none of the supported ones, or the
+            preprocessing is none that timm has too.
+    """
+    config = read_object(folder / CONFIG, what="config of a base", hint="fetch it again")
+    vit = vit_from_transformers(config, read_checkpoint(find_weights(folder)), name=str(folder))
+    path = folder / PREPROCESSOR
+    if not path.is_file():
+        raise NuwaError(f"no base at {folder}: {PREPROCESSOR} is missing", hint="fetch it from where the base is from")
+    told = read_object(path, what="preprocessing of a base", hint=_HINT)
+    img_size, as_timm = timm_config_from_preprocessor(told, where=str(path))
+    arch = vit.model.arch
+    preprocess = preprocess_from_config(as_timm, img_size=img_size, in_chans=arch.in_chans, where=f"base {folder}")
+    if img_size % arch.patch_size:
+        raise NuwaError(f"base {folder}: images of {img_size} pixels and patches of {arch.patch_size}", hint=_HINT)
+    if img_size == arch.img_size:
+        return vit, preprocess
+    grid = resampled_positions(vit.model.state_dict()["pos_embed"], (img_size // arch.patch_size) ** 2)
+    model = with_positions(vit.model, grid, img_size=img_size)
+    return TransformersVit(model, vit.has_head, vit.label_names, img_size), preprocess
+
+
+def timm_config_from_preprocessor(told: Mapping[str, Any], *, where: str) -> tuple[int, dict[str, Any]]:
+    """Say a transformers image processor in timm's words: side of the image, and a ``pretrained_cfg``.
+
+    Where the margin of a centre crop is odd, timm rounds it up or to even and transformers down: the picture is then
+    one pixel aside.
+
+    Args:
+        told: Content of ``preprocessor_config.json``.
+        where: The file, for messages.
+
+    Raises:
+        NuwaError: If a step is switched off or sized in a way that timm's evaluation transform has not.
+    """
+    for step in ("do_resize", "do_rescale", "do_normalize"):
+        if told.get(step, True) is not True:
+            raise NuwaError(f"{where} says {step} {told[step]!r}, and a base needs that step", hint=_HINT)
+    factor = told.get("rescale_factor", _UNIT)
+    if not isinstance(factor, int | float) or abs(factor - _UNIT) > 1e-6:
+        raise NuwaError(f"{where} scales pixels by {factor!r}, wanted 1/255", hint=_HINT)
+    resample = told.get("resample", 2)
+    if isinstance(resample, bool) or resample not in _RESAMPLING:
+        raise NuwaError(f"{where} resamples by {resample!r}, known: {sorted(_RESAMPLING)}", hint=_HINT)
+    size, crop = told.get("size"), told.get("crop_size")
+    scaled, is_short = _side(size, where)
+    if told.get("do_center_crop", False):
+        side, _ = _side(crop, where)
+        mode = "center" if is_short else "squash"
+    elif is_short:
+        raise NuwaError(f"{where} scales the short side and crops nothing, which gives no square", hint=_HINT)
+    else:
+        side, mode = scaled, "squash"
+    config = {
+        "mean": told.get("image_mean"),
+        "std": told.get("image_std"),
+        "interpolation": _RESAMPLING[resample],
+        "crop_pct": _share(side, scaled),
+        "crop_mode": mode,
+    }
+    return side, config
+
+
+def _share(side: int, scaled: int) -> float:
+    """Share of the scaled side that is kept, from which timm's ``floor(side / share)`` finds ``scaled`` again."""
+    share = side / scaled
+    return share if int(side / share) == scaled else math.nextafter(share, 0.0)
+
+
+def _side(size: Any, where: str) -> tuple[int, bool]:
+    """Side in pixels, and whether it is that of the short side alone."""
+    if isinstance(size, Mapping):
+        values, is_short = [size.get("shortest_edge")], True
+        if size.get("height") is not None or size.get("width") is not None:
+            values, is_short = [size.get("height"), size.get("width")], False
+    else:
+        values, is_short = [size], False
+    if len(set(values)) != 1 or not isinstance(values[0], int) or isinstance(values[0], bool) or values[0] < 1:
+        raise NuwaError(f"{where} gives the size {size!r}, wanted one square of whole pixels", hint=_HINT)
+    return values[0], is_short
