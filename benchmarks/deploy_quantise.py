@@ -23,7 +23,7 @@ from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.device import PROTOCOL, Measurement
 from nuwa_search.core.heads import restrict_head
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, normalise, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT
@@ -94,7 +94,7 @@ def measure_int8(options: argparse.Namespace) -> None:
             request = ExportRequest(device_spec("host"), seed=SEED)
             export_bundle(bundle, request)
             plain_test = ground.test_top1(bundle / "model.onnx")
-            answer = quantise_bundle(bundle, request, images=Int8Images(DEFAULT_BASE), max_loss=MAX_LOSS)
+            answer = quantise_bundle(bundle, request, images=Int8Images(PACKAGED_BASE), max_loss=MAX_LOSS)
             facts = answer["int8"]
             row = {
                 "subnet": name,
@@ -141,7 +141,7 @@ def measure_steps(options: argparse.Namespace) -> None:
             bundle = ground.bundle(Path(folder, step), model, shape)
             request = ExportRequest(device_spec("host"), seed=SEED)
             if step == "quantised":
-                quantise_bundle(bundle, request, images=Int8Images(DEFAULT_BASE), max_loss=MAX_LOSS)
+                quantise_bundle(bundle, request, images=Int8Images(PACKAGED_BASE), max_loss=MAX_LOSS)
             else:
                 export_bundle(bundle, request)
             _append_step(options.output, step, ground, bundle)

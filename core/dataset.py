@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nuwa_search.core.demo_packages import DATA_PACKAGE, pinned_path
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.image_folder import read_image_folder
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.parquet_images import read_parquet, read_parquet_folder
+from nuwa_search.core.source_name import DEMO_DATA
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,15 @@ def load_dataset(source: str | Path, *, label_column: str | None = None) -> Data
     Args:
         source: An image folder (``split/class/file`` or ``class/file``), a Parquet file or a folder of
             them in the Hugging Face image layout, or a data-set name on the Hub. A name that starts
-            with ``.``, ``/`` or ``~`` is a path and never looked up on the Hub.
+            with ``.``, ``/`` or ``~`` is a path and never looked up on the Hub. ``simulated-textiles`` is what
+            the package ``conformal-clip-data`` holds.
         label_column: Label column of Parquet files; None tries ``label``, then ``fine_label``.
 
     Raises:
         NuwaError: If the source does not exist, holds no images, allows two readings, or a file is corrupt.
         OutsideError: If the Hub cannot be reached.
     """
-    path = Path(source).expanduser()
+    path = pinned_path(DATA_PACKAGE) if source == DEMO_DATA else Path(source).expanduser()
     if not path.exists():
         if str(source).startswith((".", "/", "~")):
             raise NuwaError(f"no data at {source}", hint="--data takes an image folder, a Parquet file or folder")

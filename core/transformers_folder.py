@@ -8,11 +8,10 @@ from typing import Any
 from nuwa_search.core.checkpoint_files import find_weights, read_checkpoint
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.from_roles import with_positions
 from nuwa_search.core.from_transformers import TransformersVit, is_transformers_config, vit_from_transformers
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.positions import resampled_positions
 from nuwa_search.core.preprocess_config import preprocess_from_config
+from nuwa_search.core.vit_at_size import vit_at_size
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -52,10 +51,7 @@ def read_transformers_folder(folder: Path) -> tuple[TransformersVit, Preprocess]
     preprocess = preprocess_from_config(as_timm, img_size=img_size, in_chans=arch.in_chans, where=f"base {folder}")
     if img_size % arch.patch_size:
         raise NuwaError(f"base {folder}: images of {img_size} pixels and patches of {arch.patch_size}", hint=_HINT)
-    if img_size == arch.img_size:
-        return vit, preprocess
-    grid = resampled_positions(vit.model.state_dict()["pos_embed"], (img_size // arch.patch_size) ** 2)
-    model = with_positions(vit.model, grid, img_size=img_size)
+    model = vit_at_size(vit.model, img_size, name=f"base {folder}")
     return TransformersVit(model, vit.has_head, vit.label_names, img_size), preprocess
 
 

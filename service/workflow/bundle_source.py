@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.service.workflow.sources import SAMPLE_NAME
 
@@ -26,7 +26,7 @@ def source_of(bundle: Bundle, *, base: str | None, data: str | None, label_colum
     """Return what is named, else what the bundle's facts name, else what ships in the package."""
     facts = bundle.facts
     known_base, known_data = facts.base, facts.data
-    chosen = base or known_base or DEFAULT_BASE
+    chosen = base or known_base or PACKAGED_BASE
     if data is None and known_data is not None and chosen == (known_base or chosen) and known_data != SAMPLE_NAME:
         return Source(chosen, known_data, label_column or facts.label_column)
     return Source(chosen, data, label_column)

@@ -14,7 +14,7 @@ from nuwa_search.core.base import load_base
 from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import KeepsEngines
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.latency.devices.registry import open_device
@@ -242,7 +242,7 @@ def base_arch_for(arch: Arch, base: str | None) -> Arch:
     """Find whose subnets ``arch`` is among: the named base, the package's where it fits in, or itself."""
     if base is not None:
         return load_base(base).arch
-    default = load_base(DEFAULT_BASE).arch
+    default = load_base(PACKAGED_BASE).arch
     return default if _is_cut_from(arch, default) else arch
 
 

@@ -15,7 +15,7 @@ from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import ImageSet, Preprocess
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.tensors import logits_of, split_tensors, topk, turned_note
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
@@ -130,7 +130,7 @@ def pick(request: EvaluateRequest) -> Picked:
     if bundle is not None:
         source = source_of(bundle, base=None, data=data, label_column=label_column)
         data, label_column = source.data, source.label_column
-    _, found = open_splits(data, label_column=label_column, base=DEFAULT_BASE if bundle is not None else model)
+    _, found = open_splits(data, label_column=label_column, base=PACKAGED_BASE if bundle is not None else model)
     splits = found.splits
     if is_own_data and split is None and not {"test", "val"} & set(splits):
         raise NuwaError(

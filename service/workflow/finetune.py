@@ -9,7 +9,7 @@ from typing import Any
 from nuwa_search.core.base import load_base
 from nuwa_search.core.cache import content_key
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.core.vit import PlainViT
@@ -79,7 +79,7 @@ def finetune_bundle(
     else:
         source = source_of(bundle, base=request.base, data=request.data, label_column=request.label_column)
         chosen = with_absolute_paths(dataclasses.replace(request, **vars(source)))
-    base_name = chosen.base or DEFAULT_BASE
+    base_name = chosen.base or PACKAGED_BASE
     is_first = join_processes().is_first
     if is_first:
         save_request(note, chosen)

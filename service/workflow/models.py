@@ -14,6 +14,7 @@ from nuwa_search.core.base import load_base
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.documents import read_json
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.deploy.bundle import is_bundle, read_bundle
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.file_hashes import hash_file
@@ -68,7 +69,7 @@ def _base_arch(text: str, path: Path) -> Arch:
             raise NuwaError(
                 f"the folder {text} holds neither a bundle (arch.json) nor a base (config.json)", hint=_NAMES_OF_MODELS
             ) from error
-        if path.exists():
+        if path.exists() or text == DEMO_BASE:
             raise
         near = f"{error.hint}; " if error.hint.startswith("did you mean") else ""
         raise NuwaError(

@@ -7,7 +7,7 @@ from typing import Any
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, PIPELINE_VERSION
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import Task
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
@@ -134,7 +134,7 @@ def _open_base(record: SubnetRecord, store: Store, moved: Moved) -> Base:
 
 
 def _open_task(record: SubnetRecord, task: TaskRecord, base: Base, *, store: Store, moved: Moved) -> tuple[Task, Split]:
-    data = moved.data or (None if task.data == SAMPLE_NAME and base.name == DEFAULT_BASE else task.data)
+    data = moved.data or (None if task.data == SAMPLE_NAME and base.name == PACKAGED_BASE else task.data)
     hint = f"name where they are now: nuwa derive --subnet {record.subnet_id} --data PATH"
     found: Task | None = None
     for split in _ways_to_split(record, task, store, moved):

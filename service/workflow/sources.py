@@ -8,7 +8,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import choose_head, fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
-from nuwa_search.core.source_name import DEFAULT_BASE
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.task import Task, make_task
 from nuwa_search.core.tensors import TaskTensors
@@ -31,13 +31,15 @@ class TaskBase:
 
 
 def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, Dataset]:
-    """Read the named data, or the package's sample where the default base is used without data.
+    """Read the named data; a base that comes with images has its own where none is named.
 
     Raises:
         NuwaError: If the base is the user's own and no data is named.
     """
+    if data is None and base == DEMO_BASE:
+        data = DEMO_DATA
     if data is None:
-        if base != DEFAULT_BASE:
+        if base != PACKAGED_BASE:
             raise NuwaError(f"base {base!r} needs images: --data is missing", hint="name them with --data PATH")
         return SAMPLE_NAME, load_dataset(ASSETS_DIR / "sample")
     return data, load_dataset(data, label_column=label_column)
@@ -52,17 +54,13 @@ def open_task(
     seed: int,
     split_rule: int = SPLIT_RULE,
 ) -> Task:
-    """Read the data and split it; with the package's sample, classes default to those it holds."""
+    """Read the data and split it."""
     name, found = open_splits(data, label_column=label_column, base=base.name)
-    wanted: tuple[str | int, ...] | None = classes
-    if data is None and classes is None:
-        counts = found.splits["train"].counts()
-        wanted = tuple(k for k in range(len(counts)) if counts[k])
     return make_task(
         found.splits,
         data=name,
         base_labels=base.label_names,
-        classes=wanted,
+        classes=classes,
         held_out=base.search_hashes,
         seed=seed,
         pipeline=base.preprocess.pipeline,

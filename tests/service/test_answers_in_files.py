@@ -108,6 +108,8 @@ def test_hints_name_the_database_in_use_and_run_as_pasted(here, capsys, monkeypa
         ("nuwa device ls; or nuwa-search --resume", "nuwa device ls --db a.db; or nuwa-search --db a.db --resume"),
         ("`nuwa config show` says where it is from", "`nuwa config show` says where it is from"),
         ("nuwa is a tool", "nuwa is a tool"),
+        ("pip install --upgrade nuwa-search", "pip install --upgrade nuwa-search"),
+        ("pip install 'nuwa-search[demo]'", "pip install 'nuwa-search[demo]'"),
         ("nuwa verify d --db b.db", "nuwa verify d --db b.db"),
     ],
 )

