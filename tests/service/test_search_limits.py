@@ -150,7 +150,8 @@ def test_a_latency_that_every_winner_misses_ends_with_an_answer_that_names_it(
     answer = bench.search("--budget-ms", str(budget_ms), "--budget-statistic", "p99", code=1)
     assert answer["feasible"] is False
     assert answer["verdict"] == "missed (emulated)"
-    assert answer["fastest"]["predicted_latency_ms"] < budget_ms  # fast enough by its median: it is the tail that misses
+    # fast enough by its median: it is the tail that misses
+    assert answer["fastest"]["predicted_latency_ms"] < budget_ms
     reason = f"latency (p99) 1000.00 ms, {1000 - budget_ms:.2f} over the budget of {budget_ms:g} ms"
     assert answer["verdict_reason"] == reason
     assert reason in answer["stderr"]
