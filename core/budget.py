@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
-from nuwa_search.core.device import LatencyStats, Measurement, Provenance
+from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, Provenance
 from nuwa_search.core.errors import NuwaError
 
 Limit = Literal["latency", "memory"]
@@ -92,6 +92,20 @@ class Verdict:
         return any(excess.limit == limit for excess in self.excesses)
 
 
+def require_statistic(statistic: BudgetStatistic | None, spec: DeviceSpec) -> None:
+    """Refuse a statistic that a device cannot have.
+
+    Raises:
+        NuwaError: If the level under sustained load is asked of an emulated board.
+    """
+    if statistic == "sustained" and spec.kind == "emulated":
+        raise NuwaError(
+            f"the level under sustained load was asked of {spec.name}, which is emulated: a model of latencies does "
+            "not grow warm, and how a board throttles depends on its case, fan and supply",
+            hint="name a real board with --device (nuwa device add), or compare the median, p95 or p99",
+        )
+
+
 @dataclass(frozen=True)
 class Budget:
     """The limits of a compiled model on one device: the only judge of a measurement.
@@ -144,9 +158,22 @@ class Budget:
             excesses.append(Excess("memory", peak_mb, self.max_memory_mb))
         return Verdict(tuple(excesses), measurement.provenance)
 
+    def can_judge(self, stats: LatencyStats) -> bool:
+        """Whether the statistic that is compared was measured at all."""
+        return getattr(stats, self.statistic) is not None
+
     def latency_ms(self, stats: LatencyStats) -> float:
-        """Read the statistic that is compared, in milliseconds."""
-        value: float = getattr(stats, self.statistic)
+        """Read the statistic that is compared, in milliseconds.
+
+        Raises:
+            NuwaError: If the level under sustained load is compared and was not measured.
+        """
+        value: float | None = getattr(stats, self.statistic)
+        if value is None:
+            raise NuwaError(
+                "the budget compares the level after ten minutes of load, and this measurement has none",
+                hint="nuwa export DIR --device D --budget-ms N --budget-statistic sustained measures it",
+            )
         return value
 
     def tail(self, stats: LatencyStats) -> float:

@@ -89,7 +89,10 @@ PROTOCOL = MeasureProtocol()
 
 @dataclass(frozen=True)
 class LatencyStats:
-    """Statistics of counted inferences in milliseconds; ``cv`` is sd / mean, a fraction."""
+    """Statistics of counted inferences in milliseconds; ``cv`` is sd / mean, a fraction.
+
+    ``sustained`` is the median at the end of ten minutes of load; None where nobody asked for it.
+    """
 
     median: float
     mean: float
@@ -100,6 +103,7 @@ class LatencyStats:
     min: float
     max: float
     cv: float
+    sustained: float | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ def _proof(certificate: Certificate) -> str:
             f"Latency {stats.median:.2f} ms {measured.provenance}"
             f" (p95 {stats.p95:.2f}, p99 {stats.p99:.2f}, n {measured.samples})."
         )
+        if stats.sustained is not None:
+            lines.append(f"After ten minutes of load: {stats.sustained:.2f} ms.")
         if measured.board_interval_ms is not None:
             low, high = measured.board_interval_ms
             lines.append(f"Emulated: a real board is expected between {low:.2f} and {high:.2f} ms.")

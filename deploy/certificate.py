@@ -206,6 +206,8 @@ def _measurement_of(values: Mapping[str, Any], device: DeviceSpec) -> Measuremen
     found = record_from_dict(_Measured, {**rest, "protocol": protocol}, where="measurement")
     for name in ("median", "mean", "min", "max"):
         checked.finite(getattr(found.latency_ms, name), f"latency_ms: {name}", above=0)
+    if found.latency_ms.sustained is not None:
+        checked.finite(found.latency_ms.sustained, "latency_ms: sustained", above=0)
     # before a certificate said what peak memory counts, emulated boards counted their CUDA context too
     counts_alike = "peak_memory_counts" in values or found.provenance != "emulated"
     known = {f.name: getattr(found, f.name) for f in fields(found)}

@@ -1,14 +1,16 @@
 """Latency over minutes: what heat and power limits do to a device that is kept busy."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from nuwa_search.core.device import Device, Measurement, MeasureProtocol
+from nuwa_search.core.budget_statistic import SUSTAINED_S, BudgetStatistic
+from nuwa_search.core.device import Device, DeviceSpec, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.runtime import CompiledModel, RunsModels
 
 if TYPE_CHECKING:
     import onnx
@@ -40,10 +42,17 @@ class SustainedRun:
     Args:
         bins: In order.
         slowdown: Median of the last bin over that of the first, minus 1.
+        state: Clocks and temperatures under load and how long the device took to cool down, as it tells them.
     """
 
     bins: tuple[SustainedBin, ...]
     slowdown: float
+    state: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def level_ms(self) -> float:
+        """Median at the end, in milliseconds: what the device keeps up."""
+        return self.bins[-1].median_ms
 
     @property
     def is_throttled(self) -> bool:
@@ -62,6 +71,22 @@ def sustained_run(bins: Sequence[SustainedBin]) -> SustainedRun:
     return SustainedRun(tuple(bins), bins[-1].median_ms / bins[0].median_ms - 1)
 
 
+@runtime_checkable
+class SustainsLoad(Protocol):
+    """A device that stays busy by itself for minutes, and tells its clocks and temperatures meanwhile."""
+
+    def sustained(
+        self, model: "onnx.ModelProto", *, seconds: float, protocol: MeasureProtocol | None = None
+    ) -> SustainedRun:
+        """Run ``model`` without a pause for so long.
+
+        Raises:
+            NuwaError: If the device cannot take the model.
+            OutsideError: If the device failed.
+        """
+        ...
+
+
 def sustain(
     device: Device,
     model: "onnx.ModelProto",
@@ -74,7 +99,7 @@ def sustain(
     """Measure ``model`` over and over for ``seconds`` and sum up by time.
 
     Drift, which other measurements divide out, is what this one is after: figures are as the clock
-    showed them.
+    showed them. A board stays busy in one run of its own instead (``SustainsLoad``).
 
     Args:
         device: What is kept busy.
@@ -88,6 +113,8 @@ def sustain(
         NuwaError: If fewer than two bins were filled, or the device cannot take the model.
         OutsideError: If the device failed.
     """
+    if isinstance(device, SustainsLoad):
+        return device.sustained(model, seconds=seconds, protocol=protocol)
     begin = clock()
     found: dict[int, list[Measurement]] = {}
     while (at := clock() - begin) < seconds:
@@ -103,3 +130,54 @@ def sustain(
 def raw_median_ms(measurement: Measurement) -> float:
     """Return the median as the clock showed it, before any drift was divided out."""
     return float(measurement.state.get("raw_median_ms", measurement.latency_ms.median))
+
+
+class SustainedDevice:
+    """A device whose every measurement also says what it keeps up under load: each takes ten minutes longer.
+
+    Args:
+        device: What is measured on.
+        seconds: Of load.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, device: Device, *, seconds: float = SUSTAINED_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._device = device
+        self._seconds = seconds
+        self._clock = clock
+
+    @property
+    def spec(self) -> DeviceSpec:
+        return self._device.spec
+
+    def measure(self, model: "onnx.ModelProto", *, protocol: MeasureProtocol | None = None) -> Measurement:
+        """Measure ``model`` cool, then under load; see ``nuwa_search.core.device.Device``."""
+        cool = self._device.measure(model, protocol=protocol)
+        run = sustain(self._device, model, seconds=self._seconds, protocol=protocol, clock=self._clock)
+        warnings = cool.warnings
+        if run.is_throttled:
+            warnings += (f"throttled: {100 * run.slowdown:+.1f} % after {self._seconds / 60:g} minutes of load",)
+        state = {"sustained_s": f"{self._seconds:g}", "sustained_slowdown": f"{run.slowdown:.4f}", **run.state}
+        return replace(
+            cool,
+            latency_ms=replace(cool.latency_ms, sustained=run.level_ms),
+            state={**cool.state, **state},
+            warnings=warnings,
+        )
+
+    def compiled(self, model: "onnx.ModelProto") -> CompiledModel:
+        """Compile ``model`` as for measuring; see ``nuwa_search.core.runtime.RunsModels``.
+
+        Raises:
+            NuwaError: If the device gives no outputs.
+        """
+        if not isinstance(self._device, RunsModels):
+            raise NuwaError(f"device {self.spec.name} times models and gives no outputs")
+        return self._device.compiled(model)
+
+
+def judged_by(device: Device, statistic: BudgetStatistic | None) -> Device:
+    """Return the device as a budget's statistic needs it: one for sustained load measures that too."""
+    return SustainedDevice(device) if statistic == "sustained" else device

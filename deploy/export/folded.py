@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nuwa_search.core.arch import Activation, Arch
+from nuwa_search.deploy.export.opsets import GELU_NODE_OPSET
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -18,8 +19,6 @@ ViT figures up to 270), while 1e-6 · (1/4)² still is a number in FP16."""
 
 _HALF_SQRT = 0.5**0.5
 _QUICK_GELU = 1.702  # OpenAI CLIP's x · sigmoid(1.702 x)
-
-GELU_NODE_OPSET = 20  # first opset with a Gelu operator
 
 
 @dataclass(frozen=True)

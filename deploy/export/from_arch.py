@@ -6,7 +6,8 @@ import onnx
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.device import Precision
-from nuwa_search.deploy.export.graph import MIN_OPSET, GraphOptions, check_options, model_from_folded
+from nuwa_search.deploy.export.graph import GraphOptions, check_options, model_from_folded
+from nuwa_search.deploy.export.opsets import MIN_OPSET
 from nuwa_search.deploy.export.random_weights import random_folded
 
 

@@ -9,7 +9,8 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.fold import fold_vit
 from nuwa_search.deploy.export.folded import DEFAULT_STREAM_SCALE
-from nuwa_search.deploy.export.graph import MIN_OPSET, GraphOptions, InputKind, check_options, model_from_folded
+from nuwa_search.deploy.export.graph import GraphOptions, InputKind, check_options, model_from_folded
+from nuwa_search.deploy.export.opsets import MIN_OPSET
 
 
 def onnx_from_vit(

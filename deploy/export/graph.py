@@ -15,15 +15,14 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.deploy.export.attention import write_attention
 from nuwa_search.deploy.export.folded import FoldedBlock, FoldedViT, is_stream_centred
-from nuwa_search.deploy.export.layers import LAYER_NORM_OPSET, write_centring, write_mlp, write_norm
+from nuwa_search.deploy.export.layers import write_centring, write_mlp, write_norm
+from nuwa_search.deploy.export.opsets import LAYER_NORM_OPSET, MAX_OPSET, MIN_OPSET
 from nuwa_search.deploy.export.pool import pooled_tokens, write_pool
 from nuwa_search.deploy.export.stream import Stream
 from nuwa_search.deploy.export.writer import GraphWriter
 
 INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
-MIN_OPSET = 13  # the newest that the parser of TensorRT 8.2 takes; nothing older is a target
-MAX_OPSET = 24  # the newest that the parser of TensorRT 10.15 takes
 
 InputKind = Literal["normalised", "unit", "uint8"]
 

@@ -7,10 +7,9 @@ those as fully connected layers with the bias inside.
 import numpy as np
 
 from nuwa_search.core.arch import Activation, Arch
-from nuwa_search.deploy.export.folded import GELU_NODE_OPSET, FoldedMlp, is_stream_centred
+from nuwa_search.deploy.export.folded import FoldedMlp, is_stream_centred
+from nuwa_search.deploy.export.opsets import GELU_NODE_OPSET, LAYER_NORM_OPSET
 from nuwa_search.deploy.export.writer import GraphWriter
-
-LAYER_NORM_OPSET = 17  # first opset with a LayerNormalization operator
 
 _MIN_EPS_FP16 = 2.0**-24
 """Smallest number above zero in FP16: a smaller epsilon would be 0 there, and an all-zero row 0/0."""

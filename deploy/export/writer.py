@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
+from nuwa_search.deploy.export.opsets import AXES_INPUT_OPSET
+
 SMALL_ELEMENTS = 1024
 """Constants up to this size keep their values in graphs without weights: shapes and scalars are read from them."""
 
-AXES_INPUT_OPSET = 18  # reductions take their axes as an input from here on, before as an attribute
 
 AttrValue = int | float | str | Sequence[int]
 Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]

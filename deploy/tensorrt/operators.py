@@ -48,7 +48,8 @@ def check_operators(model: onnx.ModelProto, *, version: str) -> tuple[str, ...]:
     if problems:
         raise NuwaError(
             f"TensorRT {target} cannot take this model: " + "; ".join(problems),
-            hint="export it with --device, which writes only what that device's parser reads",
+            hint="export it with --device, which writes only what that device's parser reads; for a board with "
+            "TensorRT 8.5, 9 or 10 that an earlier release registered: nuwa device rm NAME, then nuwa device add NAME",
         )
     return _cast_warnings(model, target)
 

@@ -74,7 +74,7 @@ def check_opset(opset: int, *, version: str) -> None:
     if opset > newest:
         raise NuwaError(
             f"the model is ONNX opset {opset}; the parser of TensorRT {version} takes up to opset {newest}",
-            hint=f"export again with --opset {newest}, or with --device so that the opset is chosen for it",
+            hint=f"write it at opset {newest}; nuwa export DIR --device NAME chooses the opset for the device",
         )
 
 

@@ -1,8 +1,8 @@
 """The file `trtexec --exportTimes` writes: one object per inference."""
 
-import math
 from array import array
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from nuwa_search.core import checked
 from nuwa_search.core.device import LatencyStats
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.measuring.stats import stats_from_samples
+from nuwa_search.core.measuring.sustained import SustainedBin
 from nuwa_search.deploy.tensorrt.json_stream import list_entries
 from nuwa_search.deploy.tensorrt.log_source import LogSource
 from nuwa_search.deploy.tensorrt.report import CutOffError, Summary, TrtexecReport
@@ -17,13 +18,13 @@ from nuwa_search.deploy.tensorrt.report import CutOffError, Summary, TrtexecRepo
 # Both files print six significant digits of a 32-bit float: two printed values of one time agree to
 # this, relative to the larger.
 _PRINTED = 2e-5
-_MAX_INFERENCES = 5_000_000  # more than an hour of inferences of 1 ms: 80 MB of what is kept of each
+_MAX_INFERENCES = 5_000_000  # more than an hour of inferences of 1 ms: 120 MB of what is kept of each
 _MAX_MS = 1e12  # thirty years: a time beyond it is no time, and squares of it are still finite
 _NAMES = ("startComputeMs", "endComputeMs", "computeMs", "latencyMs")
 
 
 def stats_from_times(source: LogSource, *, report: TrtexecReport, transfers: bool) -> tuple[LatencyStats, int]:
-    """Make the statistics of the counted inferences; two numbers of each are held in memory.
+    """Make the statistics of the counted inferences; three numbers of each are held in memory.
 
     Releases 8.0 to 8.4 write the warm-up inferences as well; the report of the same run says how
     many, and its medians must come out again.
@@ -41,7 +42,7 @@ def stats_from_times(source: LogSource, *, report: TrtexecReport, transfers: boo
     """
     if report.latency is None or report.compute is None:
         raise CutOffError("the report of the run holds no timing")
-    compute, latency = _columns(source)
+    _, compute, latency = _read(source)
     if len(compute) == report.num_warmup + report.num_timed:
         compute, latency = compute[report.num_warmup :], latency[report.num_warmup :]
     if len(compute) != report.num_timed or not len(compute):
@@ -52,6 +53,41 @@ def stats_from_times(source: LogSource, *, report: TrtexecReport, transfers: boo
     _check_summary(compute, report.compute, what="GPU compute time")
     _check_summary(latency, report.latency, what="latency")
     return trtexec_stats(latency if transfers else compute), len(compute)
+
+
+def bins_from_times(
+    source: LogSource, *, report: TrtexecReport, transfers: bool, seconds: float, num_bins: int
+) -> tuple[SustainedBin, ...]:
+    """Sum up a long run by time; bins in which no inference began are left out.
+
+    Args:
+        source: Content of the file, or the file.
+        report: Report of the same run.
+        transfers: Whether copies to and from the GPU are part of the latency.
+        seconds: That were asked for; later inferences count into the last bin.
+        num_bins: Bins of equal length.
+
+    Raises:
+        CutOffError: If the file is not whole, or contradicts itself or the report.
+    """
+    stats_from_times(source, report=report, transfers=transfers)  # log and file must be of one run
+    columns = _read(source)
+    values = (columns.latency if transfers else columns.compute)[-report.num_timed :]
+    starts = columns.start[-report.num_timed :]
+    places = np.minimum((starts - starts[0]) / (1000 * seconds) * num_bins, num_bins - 1).astype(int)
+    bins = []
+    for place in np.unique(places):
+        stats = trtexec_stats(values[places == place])
+        bins.append(SustainedBin(float(place) * seconds / num_bins, stats.median, stats.p95))
+    return tuple(bins)
+
+
+class _Columns(NamedTuple):
+    """Start of the computation, compute time and latency of each row, (S,) in milliseconds."""
+
+    start: np.ndarray
+    compute: np.ndarray
+    latency: np.ndarray
 
 
 def trtexec_stats(samples_ms: np.ndarray) -> LatencyStats:
@@ -73,24 +109,23 @@ def trtexec_rank(percent: float, *, num: int) -> int:
     return max(num - 1 - left_out, 0)
 
 
-def _columns(source: LogSource) -> tuple[np.ndarray, np.ndarray]:
-    """Read compute times and latencies of all rows, each (S,) in milliseconds."""
-    compute, latency = array("d"), array("d")
-    previous = -math.inf
+def _read(source: LogSource) -> _Columns:
+    """Read all rows, each checked alone and in order."""
+    start, compute, latency = array("d"), array("d"), array("d")
     try:
         for entry in list_entries(source, what="the times file", max_entries=_MAX_INFERENCES):
             row = _row(entry)
             _check_row(row)
-            if row["startComputeMs"] < previous:
+            if start and row["startComputeMs"] < start[-1]:
                 raise CutOffError("the times file is out of order")
-            previous = row["startComputeMs"]
+            start.append(row["startComputeMs"])
             compute.append(row["computeMs"])
             latency.append(row["latencyMs"])
     except CutOffError:
         raise
     except NuwaError as error:
         raise CutOffError(f"the times file is not whole: {error.message}") from error
-    return np.frombuffer(compute) if compute else np.empty(0), np.frombuffer(latency) if latency else np.empty(0)
+    return _Columns(*(np.frombuffer(column) if column else np.empty(0) for column in (start, compute, latency)))
 
 
 def _row(values: object) -> dict[str, float]:

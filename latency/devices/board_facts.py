@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from nuwa_search.core.device import DeviceSpec, Precision
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.transport import Transport
+from nuwa_search.deploy.tensorrt.export_opset import export_opset
 from nuwa_search.deploy.tensorrt.refusals import check_spec
 from nuwa_search.deploy.tensorrt.report import read_trtexec_version
 from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS
-from nuwa_search.deploy.tensorrt.version import TrtVersion, trt_features
+from nuwa_search.deploy.tensorrt.version import TrtVersion
 from nuwa_search.latency.devices.board_state import read_board_state
 
 # Compute capability by the system-on-chip that the device tree names (NVIDIA's CUDA GPU list).
@@ -111,7 +112,7 @@ def spec_from_facts(name: str, facts: BoardFacts, *, address: str, precision: Pr
         precision=precision,
         batch=batch,
         power_mode=facts.power_mode,
-        opset=trt_features(facts.version).opset,
+        opset=export_opset(facts.version),
         compute_capability=facts.compute_capability,
         memory_mb=facts.memory_mb,
         options=(("ssh", address), ("trtexec", facts.trtexec)),

@@ -90,6 +90,27 @@ class BoardGuard:
             self._first = before
         return after
 
+    def read(self) -> BoardState:
+        """Read the state, whatever it is."""
+        return read_board_state(self._transport, sysroot=self._sysroot)
+
+    def after_load(self, before: BoardState) -> BoardState:
+        """Read the state after minutes of load: throttled is an answer there, another setting or a reboot is not.
+
+        Raises:
+            UnsettledError: With what changed.
+        """
+        after = self.read()
+        changed = changes_between(before.fixed(), after.fixed())
+        if before.values.get("boot_id") != after.values.get("boot_id"):
+            changed.append("rebooted")
+        if changed:
+            raise UnsettledError(
+                f"{self._spec.name} changed while it was under load: {', '.join(changed)}",
+                hint=f"leave its settings alone; nuwa doctor {self._spec.name}",
+            )
+        return after
+
     def _pinned_where_allowed(self) -> BoardState:
         state = read_board_state(self._transport, sysroot=self._sysroot)
         if state.clocks_pinned is not False or self._has_tried_to_pin or self._first is not None:

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nuwa_search.core.device import MeasureProtocol, Precision
@@ -27,6 +27,7 @@ _DISK_FACTOR = 3
 _DISK_MARGIN_MB = 64
 
 _SHORT_S = 30.0
+_NUM_SAMPLES = 120  # of clock and heat in a run under load: every five seconds of ten minutes
 _KILL_AFTER_S = 10  # from SIGTERM to SIGKILL; a GPU that still answers lets go well within
 _TRANSPORT_SLACK_S = 60.0  # the board ends a run by itself; this much later the link counts as dead
 _LOAD_S = 120.0  # start CUDA and load an engine: 4-15 s seen on a Nano
@@ -38,6 +39,31 @@ _RUN = 'mkdir -p -- "$1" && echo $$ > "$1/pid" && shift && exec "$@" 2>&1'
 
 # The same, begun inside the run's folder: trtexec splits its list of input files at signs that a path may hold.
 _RUN_INSIDE = 'mkdir -p -- "$1" && echo $$ > "$1/pid" && cd -- "$1" && shift && exec "$@" 2>&1'
+
+# The same for runs of minutes: beside it, every $3 seconds, GPU clock and hottest zone go to a file, until the run that
+# this shell becomes is over. $2 stands before /sys. The PMIC-Die zone of a Nano always says 100 degrees.
+_RUN_WATCHED = r"""
+mkdir -p -- "$1" && echo $$ > "$1/pid" || exit 1
+d=$1; r=$2; every=$3; shift 3
+watch() {
+  while kill -0 $$; do
+    g=; hot=
+    for f in "$r"/sys/devices/gpu.0/devfreq/*/cur_freq "$r"/sys/class/devfreq/*.gpu/cur_freq \
+      "$r"/sys/class/devfreq/17000000.*/cur_freq "$r"/sys/class/devfreq/gpu-gpc-0/cur_freq; do
+      [ -r "$f" ] && read -r g < "$f" && break
+    done
+    for z in "$r"/sys/class/thermal/thermal_zone*; do
+      [ -r "$z/type" ] && read -r t < "$z/type" && read -r v < "$z/temp" || continue
+      case $t in *PMIC*) continue;; esac
+      [ "${v:-0}" -gt "${hot:-0}" ] && hot=$v
+    done
+    echo "${g:-0} ${hot:-0}"
+    sleep "$every"
+  done
+}
+watch > "$d/samples" 2>/dev/null < /dev/null &
+exec "$@" 2>&1
+"""
 
 # Makes the folder that keeps engines from one stay to the next, and says where it is and what is in it.
 _STORE = r"""
@@ -157,6 +183,25 @@ class BoardSession:
         log = self._run_trtexec(line, run_dir=run_dir, step="measuring", timeout_s=limit_s)
         return log, self._fetch(out)
 
+    def load_engine(
+        self, engine_path: str, *, protocol: MeasureProtocol, seconds: float, sysroot: str
+    ) -> tuple[Path, Path, list[tuple[int, int]]]:
+        """Keep the GPU busy with an engine; return log, times file, and samples of clock (Hz) and heat (0.001 °C)."""
+        run_dir = self._new_run()
+        out = f"{run_dir}/times.json"
+        busy = replace(protocol, warmup_ms=0.0, min_duration_ms=1000 * seconds)
+        line = measure_line(engine_path, version=self._version, protocol=busy, export_times=out, trtexec=self._trtexec)
+        every = str(max(1, math.ceil(seconds / _NUM_SAMPLES)))
+        log = self._run_trtexec(
+            line,
+            run_dir=run_dir,
+            step="measuring under load",
+            timeout_s=_LOAD_S + seconds + 2 * protocol.min_repetitions,
+            start=(_RUN_WATCHED, [sysroot, every]),
+        )
+        samples = self._transport.run(["cat", f"{run_dir}/samples"], timeout_s=_SHORT_S).stdout
+        return log, self._fetch(out), _samples_from_text(samples)
+
     def profile_engine(self, engine_path: str, *, protocol: MeasureProtocol) -> tuple[Path, Path]:
         """Time an engine's layers; return the log and the profile file, both here and good until the next run."""
         run_dir = self._new_run()
@@ -221,7 +266,9 @@ class BoardSession:
             export_output=out,
             trtexec=self._trtexec,
         )
-        log = self._run_trtexec(line, run_dir=run_dir, step="running the engine", timeout_s=_LOAD_S, inside=True)
+        log = self._run_trtexec(
+            line, run_dir=run_dir, step="running the engine", timeout_s=_LOAD_S, start=(_RUN_INSIDE, [])
+        )
         parse_report(log)
         return self._fetch(out)
 
@@ -306,7 +353,13 @@ class BoardSession:
             raise CutOffError(f"the model did not arrive whole on {self._transport.address}")
 
     def _run_trtexec(
-        self, line: Sequence[str], *, run_dir: str, step: str, timeout_s: float, inside: bool = False
+        self,
+        line: Sequence[str],
+        *,
+        run_dir: str,
+        step: str,
+        timeout_s: float,
+        start: tuple[str, list[str]] = (_RUN, []),
     ) -> Path:
         """Run `trtexec` to its end; return the file here that holds what it printed."""
         log = self._here.path / "log"
@@ -314,7 +367,7 @@ class BoardSession:
         started = time.monotonic()
         try:
             result = self._transport.run(
-                ["sh", "-c", _RUN_INSIDE if inside else _RUN, "sh", run_dir, *limit, *line],
+                ["sh", "-c", start[0], "sh", run_dir, *start[1], *limit, *line],
                 timeout_s=timeout_s + _KILL_AFTER_S + _TRANSPORT_SLACK_S,
                 output_path=log,
             )
@@ -345,6 +398,11 @@ class BoardSession:
         self._engines[key] = path
         while self._store is None and len(self._engines) > _KEPT_ENGINES:
             self._transport.remove(self._engines.popitem(last=False)[1])
+
+
+def _samples_from_text(text: str) -> list[tuple[int, int]]:
+    pairs = (line.split() for line in text.splitlines())
+    return [(int(p[0]), int(p[1])) for p in pairs if len(p) == 2 and p[0].isdigit() and p[1].isdigit()]
 
 
 def _engine_key(model: bytes, *, options: BuildOptions) -> str:

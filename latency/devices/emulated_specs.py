@@ -41,7 +41,7 @@ def _carried(name: str, *, power_mode: str, compute_capability: str) -> DeviceSp
     )
 
 
-# The parser of TensorRT 10.3 is at opset 20 but for Gelu, which it takes from 10.15 on: 19 writes GELU out.
+# Opsets as `export_opset` gives them for the version (a test compares); read here without loading the lists.
 def _orin(
     name: str, *, power_mode: str, runtime_version: str = "10.3.0", opset: int = 19, note: str = _ORIN_NOTE
 ) -> DeviceSpec:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.measuring.sustained import SustainedRun, sustained_run
 from nuwa_search.core.runtime import FloatArray
 from nuwa_search.core.transport import ConnectionFailedError, Transport
 from nuwa_search.deploy.tensorrt.layer_kind import operators_from_model
@@ -17,6 +18,7 @@ from nuwa_search.deploy.tensorrt.profile import kernels_from_profile
 from nuwa_search.deploy.tensorrt.refusals import check_spec
 from nuwa_search.deploy.tensorrt.report import parse_report
 from nuwa_search.deploy.tensorrt.results import RunResult, read_run
+from nuwa_search.deploy.tensorrt.times import bins_from_times
 from nuwa_search.deploy.tensorrt.trtexec import default_workspace_mb
 from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
 from nuwa_search.deploy.tensorrt.version import trt_version_from_text
@@ -24,6 +26,7 @@ from nuwa_search.latency.devices.board_doctor import examine_board
 from nuwa_search.latency.devices.board_engine import BoardEngine, EnginePorts, ports_from_model
 from nuwa_search.latency.devices.board_facts import find_trtexec, read_version
 from nuwa_search.latency.devices.board_guard import RETRIED, BoardGuard
+from nuwa_search.latency.devices.board_load import load_state, wait_until_cool
 from nuwa_search.latency.devices.board_session import BoardSession, BuildOptions
 from nuwa_search.latency.devices.board_state import BoardState
 from nuwa_search.latency.devices.finding import Finding
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     import onnx
 
 T = TypeVar("T")
+
+_SUSTAINED_BINS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +139,23 @@ class SshDevice:
         content, ports = model.SerializeToString(), ports_from_model(model)
         return self._tried(lambda: self._engine_of(content, ports), what="engine")
 
+    def sustained(
+        self, model: "onnx.ModelProto", *, seconds: float, protocol: MeasureProtocol | None = None
+    ) -> SustainedRun:
+        """Keep the board busy in one run of `trtexec`, then wait until it is cool again.
+
+        Throttling, for which a short measurement is discarded, is what this one is after: it is recorded.
+
+        Raises:
+            NuwaError: If TensorRT there cannot take the model, or the board is in another state than asked for.
+            OutsideError: If the board failed, with every attempt's reason.
+        """
+        self._check_plan()
+        check_operators(model, version=self._spec.runtime_version)
+        check_typed_precision(model, precision=self._spec.precision, version=self._spec.runtime_version)
+        content = model.SerializeToString()
+        return self._tried(lambda: self._load(content, seconds=seconds, protocol=protocol), what="figure")
+
     def has_engine(self, model: "onnx.ModelProto") -> bool:
         """Whether the engine of ``model`` lies on the board already, so that no build is needed."""
         content = model.SerializeToString()
@@ -171,6 +193,16 @@ class SshDevice:
     def doctor(self) -> list[Finding]:
         """Look at everything that can be wrong with the board, and say what to type for each."""
         return examine_board(self._spec, self._transport, sysroot=self._settings.sysroot)
+
+    def facts_now(self) -> dict[str, str]:
+        """Ask the board what it runs now: TensorRT, and what its state says of system, chip, mode and clocks.
+
+        Raises:
+            OutsideError: If it cannot be reached or has no working `trtexec`.
+        """
+        trtexec = find_trtexec(self._transport, preferred=dict(self._spec.options).get("trtexec"))
+        version = read_version(self._transport, trtexec)
+        return {**self._guard.read().fixed(), "runtime_version": str(version)}
 
     def close(self) -> None:
         """Delete what was left on the board and disconnect; a board that is gone keeps its folder."""
@@ -243,6 +275,25 @@ class SshDevice:
                 hint="run the same command again",
             )
         return session.infer(path, input_name=ports.input_name, values=values)
+
+    def _load(self, content: bytes, *, seconds: float, protocol: MeasureProtocol | None) -> SustainedRun:
+        session = self._opened()
+        engine = session.engine(content, options=self._build_options)
+        before = self._guard.settle(clocks_pinned=protocol.clocks_pinned if protocol else None)
+        asked = dataclasses.replace(protocol or MeasureProtocol(), clocks_pinned=before.clocks_pinned)
+        log, times, samples = session.load_engine(
+            engine, protocol=asked, seconds=seconds, sysroot=self._settings.sysroot
+        )
+        report = parse_report(log)
+        bins = bins_from_times(
+            times, report=report, transfers=asked.transfers, seconds=seconds, num_bins=_SUSTAINED_BINS
+        )
+        run = sustained_run(bins)
+        after = self._guard.after_load(before)
+        waited_s = wait_until_cool(
+            lambda: self._guard.read(), before=before, sleep=self._sleep, poll_s=self._settings.poll_s
+        )
+        return dataclasses.replace(run, state=load_state(before, after, samples=samples, cooldown_s=waited_s))
 
     def _attempt(self, plan: _Plan, *, protocol: MeasureProtocol | None) -> Measurement:
         session = self._opened()

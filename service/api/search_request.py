@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from nuwa_search.core.budget import require_statistic
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.search.request import OPTIONS, SearchRequest, dict_from_request, request_from_dict
 from nuwa_search.search.resume import FixedOptionError, resumed_request
@@ -114,6 +115,8 @@ def fields_from_client(said: Mapping[str, Any], store: Store, settings: ServiceS
         elif option.kind == "folder":
             value = _folder_from_client(value, settings, where=f"body.{option.client_name}")
         fields[name] = tuple(value) if isinstance(value, list) else value
+    if fields.get("budget_statistic") == "sustained":
+        _check_sustained(str(fields.get("device") or OPTIONS["device"].default), store)
     return fields
 
 
@@ -138,6 +141,18 @@ def stored_request(request: Mapping[str, Any], settings: ServiceSettings) -> Sea
             409, f"this search was started outside the service's data roots: {error.detail}", hint=error.hint
         ) from error
     return asked
+
+
+def _check_sustained(device: str, store: Store) -> None:
+    if device == "cuda":
+        return
+    try:
+        require_statistic("sustained", find_device(device, store))
+    except NuwaError as error:
+        where = "body.budget_statistic"
+        raise HttpError(
+            422, error.message, hint=error.hint, errors=[FieldProblem(where=where, what=error.message)]
+        ) from error
 
 
 def check_device(name: str, store: Store) -> None:

@@ -97,6 +97,7 @@ _ALL = (
     Flag("resume", "Go on where the named study stopped.", is_flag=True, is_setting=False),
     Flag("split", "Split to evaluate on.  [test]", metavar="NAME"),
     Flag("images", "Images that --device is asked for.  [32]", type=_COUNT, metavar="N", is_setting=False),
+    Flag("all", "Every bundle for --device, against what runs there now.", is_flag=True, is_setting=False),
     Flag("head", "`all` keeps the whole head with --classes.", type=click.Choice(["restricted", "all"])),
     Flag("arch", "Arch as a JSON file or an arch id.", metavar="ARCH"),
     Flag("subnet", "Cut this stored subnet again, as it was scored.", metavar="ID", is_setting=False),

@@ -14,12 +14,20 @@ def show_sustained(run: SustainedRun, output: Output) -> None:
     """Print the latency over time, and whether the device slowed down."""
     rows = [dataclasses.asdict(part) for part in run.bins]
     if output.json:
-        document = {"bins": rows, "slowdown": run.slowdown, "is_throttled": run.is_throttled}
+        document = {
+            "bins": rows,
+            "level_ms": run.level_ms,
+            "slowdown": run.slowdown,
+            "is_throttled": run.is_throttled,
+            "state": dict(run.state),
+        }
         output.document({"schema": "nuwa.sustained/1", **document})
         return
     output.table(rows)
     word = "throttled" if run.is_throttled else "steady"
     output.note(f"{word}: the last part is {100 * run.slowdown:+.1f} % against the first")
+    if run.state:
+        output.note(", ".join(f"{name} {value}" for name, value in run.state.items()))
 
 
 FIGURES = ("median", "mean", "p50", "p90", "p95", "p99", "min", "max")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nuwa_search.core.base import load_base
+from nuwa_search.core.budget import require_statistic
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.service.workflow.same_device import require_predictor_of
@@ -23,6 +24,7 @@ def check_request(request: SearchRequest, store: Store, *, study: str) -> tuple[
     """
     check_bundle_dir(Path(request.bundle_dir), study=study)
     spec = find_device(request.device, store)
+    require_statistic(request.budget_statistic, spec)
     base = load_base(request.base)
     task = open_task(
         base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed

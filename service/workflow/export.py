@@ -8,10 +8,11 @@ from typing import Any
 import onnx
 from torch import Tensor
 
-from nuwa_search.core.budget import Budget
+from nuwa_search.core.budget import Budget, require_statistic
 from nuwa_search.core.budget_statistic import BudgetStatistic
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import CertifiedBudget
 from nuwa_search.deploy.certificate import Certificate
@@ -65,7 +66,9 @@ def export_bundle(folder: Path, request: ExportRequest) -> dict[str, Any]:
     images = check_images(bundle)
     graph = write_graph(bundle, parts, request, images)
     agreements = compare_graph(parts.model, graph, request.spec, images=images, preprocess=parts.preprocess)
-    with opened_device(request.spec, seed=request.seed) as device:
+    budget = budget_of(bundle, request)
+    with opened_device(request.spec, seed=request.seed) as opened:
+        device = judged_by(opened, budget.statistic if budget else None)
         measurement = device.measure(graph, protocol=PROTOCOL)
         on_device = agreement_on_device(device, graph, model=parts.model, images=images, preprocess=parts.preprocess)
     require_agreement(on_device)
@@ -132,19 +135,30 @@ def certify(
         int8: What a quantisation came to; None without one (what an earlier one came to was another graph's).
     """
     spec = request.spec
-    kept = certified_budget(bundle)
-    known = kept.budget if kept is not None and kept.device == spec.name else None
     return Certificate(
         arch_id=bundle.arch.arch_id,
         device=spec,
         measurement=measurement,
-        budget=_wanted_budget(request, known),
+        budget=budget_of(bundle, request),
         agreements=agreements,
         input_kind=request.input_kind,
         opset=spec.opset,
         subnet_id=bundle.subnet_id,
         facts=dataclasses.replace(bundle.facts.after_export, int8=int8),
     )
+
+
+def budget_of(bundle: Bundle, request: ExportRequest) -> Budget | None:
+    """Find the budget that an export is held to: what is asked for, or what was certified for the same device.
+
+    Raises:
+        NuwaError: If the device cannot have the budget's statistic.
+    """
+    kept = certified_budget(bundle)
+    known = kept.budget if kept is not None and kept.device == request.spec.name else None
+    budget = _wanted_budget(request, known)
+    require_statistic(budget.statistic if budget else request.statistic, request.spec)
+    return budget
 
 
 def certified_budget(bundle: Bundle) -> CertifiedBudget | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
+from nuwa_search.core.budget import require_statistic
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import pools_of
@@ -82,6 +83,7 @@ def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | No
         NuwaError: If a name is unknown, a file is missing or corrupt, or a resumed study was begun on other images.
     """
     device = find_device(request.device, store)
+    require_statistic(request.budget_statistic, device)
     base = load_base(request.base)
     split_rule = SPLIT_RULE
     if begun is not None:

@@ -11,8 +11,10 @@ import onnx
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import load_base
+from nuwa_search.core.budget_statistic import BudgetStatistic
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.quantise.decision import Int8Decision, decide_int8
@@ -25,7 +27,14 @@ from nuwa_search.deploy.verify import Agreement, network_input, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
 from nuwa_search.service.workflow.bundle_source import source_of
 from nuwa_search.service.workflow.devices import opened_device
-from nuwa_search.service.workflow.export import ExportRequest, certify, export_answer, write_export, write_graph
+from nuwa_search.service.workflow.export import (
+    ExportRequest,
+    budget_of,
+    certify,
+    export_answer,
+    write_export,
+    write_graph,
+)
 from nuwa_search.service.workflow.ship import VERIFY_IMAGES, compare_graph, engine_line
 from nuwa_search.service.workflow.sources import open_task_again
 
@@ -100,8 +109,11 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     some = tensors.search.images[:VERIFY_IMAGES]
     plain = write_graph(bundle, parts, request, some)
     agreements = compare_graph(parts.model, plain, request.spec, images=some, preprocess=parts.preprocess)
+    budget = budget_of(bundle, request)
     candidate = _quantised(bundle, parts, request, spec, tensors, max_loss=max_loss)
-    decision = _decide(plain, candidate, request, spec, max_loss=max_loss)
+    decision = _decide(
+        plain, candidate, request, spec, max_loss=max_loss, statistic=budget.statistic if budget else None
+    )
     decision = dataclasses.replace(decision, reason=candidate.objection or decision.reason)
     facts = _facts(parts.arch, candidate, decision, max_loss=max_loss, num_search=len(tensors.search))
     is_accepted, graph = decision.is_accepted, plain
@@ -183,17 +195,23 @@ def _quantised(
 
 
 def _decide(
-    plain: onnx.ModelProto, candidate: _Candidate, request: ExportRequest, spec: DeviceSpec, *, max_loss: float
+    plain: onnx.ModelProto,
+    candidate: _Candidate,
+    request: ExportRequest,
+    spec: DeviceSpec,
+    *,
+    max_loss: float,
+    statistic: BudgetStatistic | None,
 ) -> Int8Decision:
     """Measure both graphs where the device can; a board is opened once per precision."""
     with ExitStack() as stack:
-        device = stack.enter_context(opened_device(request.spec, seed=request.seed))
+        device = judged_by(stack.enter_context(opened_device(request.spec, seed=request.seed)), statistic)
         if spec.kind == "emulated" and candidate.model is not None:
             reason = f"{spec.name} is emulated, which can time FP32 and FP16 only: INT8 has to be measured on a board"
             return Int8Decision(False, reason, device.measure(plain, protocol=PROTOCOL), None, None)
         other = device
         if spec.kind != "host" and candidate.model is not None:
-            other = stack.enter_context(opened_device(spec, seed=request.seed))
+            other = judged_by(stack.enter_context(opened_device(spec, seed=request.seed)), statistic)
         return decide_int8(plain, candidate.model, device, max_loss=max_loss, int8_device=other, protocol=PROTOCOL)
 
 

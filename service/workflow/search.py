@@ -9,6 +9,7 @@ from nuwa_search.core.budget import Verdict
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.device import Device
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.request import SearchRequest, dict_from_request
@@ -109,7 +110,8 @@ def run_search(
 
 def _searched(start: SearchStart) -> SearchOutcome:
     """Take every step, with the device open; what needs no image comes before any is decoded."""
-    with opened_device(start.sources.device, seed=start.request.seed) as device:
+    with opened_device(start.sources.device, seed=start.request.seed) as opened:
+        device = judged_by(opened, start.request.budget_statistic)
         with start.clock.phase("profile"):
             start.hooks.stage("profile")
             survey = survey_device(start, device)

@@ -79,7 +79,7 @@ def survey_device(start: SearchStart, device: Device) -> Survey:
     budget = Budget(
         request.budget_ms, request.budget_statistic, max_memory_mb=request.max_memory_mb, relative_sd=known.relative_sd
     )
-    survey = Survey(known, _measured(headed_like_teacher(sources), start, device), budget)
+    survey = Survey(known, _measured(headed_like_teacher(sources), start, device, budget), budget)
     _say(survey, start.hooks)
     return survey
 
@@ -88,7 +88,7 @@ def with_teacher(survey: Survey, start: SearchStart, device: Device, teacher: Pl
     """Measure the base once more where its head, now that it is fitted, reads the stream in another way."""
     if teacher.arch == start.sources.teacher_archs[0]:
         return survey
-    return dataclasses.replace(survey, base_measurement=_measured(teacher, start, device))
+    return dataclasses.replace(survey, base_measurement=_measured(teacher, start, device, survey.budget))
 
 
 def headed_like_teacher(sources: Sources) -> PlainViT:
@@ -100,10 +100,10 @@ def headed_like_teacher(sources: Sources) -> PlainViT:
     return with_head(pooled, torch.zeros(arch.num_classes, arch.head_in_features), torch.zeros(arch.num_classes))
 
 
-def _measured(model: PlainViT, start: SearchStart, device: Device) -> Measurement:
+def _measured(model: PlainViT, start: SearchStart, device: Device, budget: Budget) -> Measurement:
     """Measure the base with the task's head; a search that is resumed knows it already, and adds no row."""
     spec = start.sources.device
-    known = _known_measurement(model.arch, start)
+    known = _known_measurement(model.arch, start, budget)
     if known is not None:
         return known
     graph = onnx_from_vit(model, opset=spec.opset, precision=graph_precision(spec), batch=spec.batch)
@@ -112,7 +112,7 @@ def _measured(model: PlainViT, start: SearchStart, device: Device) -> Measuremen
     return measurement
 
 
-def _known_measurement(arch: Arch, start: SearchStart) -> Measurement | None:
+def _known_measurement(arch: Arch, start: SearchStart, budget: Budget) -> Measurement | None:
     """Find what an earlier run of this search measured of the base; None for a new search."""
     previous, spec = start.claim.previous, start.sources.device
     if previous is None:
@@ -122,7 +122,8 @@ def _known_measurement(arch: Arch, start: SearchStart) -> Measurement | None:
         is_profile = "role" in record.measurement.state  # repeats of a profile have their own use
         is_alike = dataclasses.replace(record.measurement.protocol, clocks_pinned=None) == PROTOCOL
         is_ours = record.subnet_id is None and record.created_at >= previous.created_at
-        if is_of_base and is_alike and is_ours and not is_profile:
+        can_judge = budget.can_judge(record.measurement.latency_ms)
+        if is_of_base and is_alike and is_ours and can_judge and not is_profile:
             return record.measurement
     return None
 

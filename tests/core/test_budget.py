@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from nuwa_search.core.budget import Budget
+from nuwa_search.core.budget import Budget, require_statistic
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 
@@ -72,6 +72,26 @@ def test_the_limit_on_a_predicted_median_leaves_room_and_the_tail():
     budget = Budget(11, "p95", relative_sd=0.02)
     assert budget.tail(STATS) == pytest.approx(1.1)
     assert budget.median_limit_ms(budget.tail(STATS)) == pytest.approx(0.96 * 10)
+
+
+def test_the_level_under_load_is_judged_where_it_was_measured():
+    budget = Budget(11, "sustained")
+    assert not budget.can_judge(STATS)
+    with pytest.raises(NuwaError, match="this measurement has none"):
+        budget.check(measured())
+    warm = dataclasses.replace(STATS, sustained=12.5)
+    assert budget.can_judge(warm)
+    assert budget.tail(warm) == pytest.approx(1.25)  # a search leaves so much room above the median
+    assert not budget.check(dataclasses.replace(measured(), latency_ms=warm)).is_met
+    assert Budget(11).check(dataclasses.replace(measured(), latency_ms=warm)).is_met
+
+
+def test_an_emulated_board_does_not_grow_warm():
+    emulated = dataclasses.replace(SPEC, kind="emulated", name="jetson-nano")
+    require_statistic("p99", emulated)
+    require_statistic("sustained", SPEC)
+    with pytest.raises(NuwaError, match="jetson-nano, which is emulated"):
+        require_statistic("sustained", emulated)
 
 
 def test_a_latency_that_is_no_number_is_no_proof():

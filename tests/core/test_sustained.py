@@ -3,7 +3,14 @@ import pytest
 
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.measuring.sustained import SustainedBin, raw_median_ms, sustain, sustained_run
+from nuwa_search.core.measuring.sustained import (
+    SustainedBin,
+    SustainedDevice,
+    judged_by,
+    raw_median_ms,
+    sustain,
+    sustained_run,
+)
 
 
 class Heating:
@@ -47,6 +54,20 @@ def test_figures_are_those_before_drift_was_divided_out():
     assert raw_median_ms(device.measure(None)) == 20.0
     run = sustain(device, onnx.ModelProto(), seconds=30, num_bins=3, clock=lambda: device.now)
     assert run.bins[0].median_ms == 20.0
+
+
+def test_a_device_under_a_sustained_budget_says_what_it_keeps_up():
+    device = Heating(0.01)
+    plain = judged_by(device, "median")
+    assert plain is device
+    warm = SustainedDevice(device, seconds=40, clock=lambda: device.now)
+    found = warm.measure(onnx.ModelProto())
+    assert found.latency_ms.median == 10.0  # still the cool one
+    # 20 bins of 2 s after the cool measurement: the last has seconds 39 and 40
+    assert found.latency_ms.sustained == pytest.approx(10 * (1 + 0.01 * 39.5))
+    assert found.state["sustained_s"] == "40"
+    assert any("throttled" in warning for warning in found.warnings)
+    assert isinstance(judged_by(device, "sustained"), SustainedDevice)
 
 
 def test_too_short_a_run_is_refused():

@@ -1,18 +1,24 @@
 """Operator lists and the check of a graph against them."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.deploy.tensorrt.export_opset import export_opset
 from nuwa_search.deploy.tensorrt.operator_lists import operator_since, parser_operators
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
-from nuwa_search.deploy.tensorrt.version import trt_version_from_text
+from nuwa_search.deploy.tensorrt.version import trt_features, trt_version_from_text
+from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
 
-RELEASES = ["8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.1", "10.0.1", "10.3.0", "10.15.0", "11.4.0"]
+RELEASES = ["8.0.1", "8.2.1", "8.4.1", "8.5.2", "8.6.1", "8.6.2", "10.0.1", "10.3.0", "10.15.0", "11.4.0"]
 
 
 def make_model(
@@ -44,6 +50,23 @@ def test_lists_only_grow_and_hold_only_onnx_operators() -> None:
         assert before <= operators
         assert operators <= known, operators - known
         before = operators
+
+
+@pytest.mark.parametrize("release", [*RELEASES, "8.3.0", "9.0.0", "9.2.0", "10.1.0", "10.14.0", "11.0.0"])
+def test_what_is_exported_for_a_release_is_what_its_parser_takes(release: str) -> None:
+    """The parser's opset and its operators do not move together: 8.5 and 10.0 to 10.14 read opsets ahead of theirs."""
+    opset = export_opset(trt_version_from_text(release))
+    assert opset <= trt_features(trt_version_from_text(release)).opset
+    arch = Arch((BlockSpec(2, 4, 4, 16),), embed_dim=8, num_classes=3, img_size=8, patch_size=4)
+    for act in ("gelu", "gelu_tanh"):
+        net = dataclasses.replace(arch, act=act)
+        check_operators(onnx_from_arch(net, opset=opset), version=release)
+        if opset < trt_features(trt_version_from_text(release)).opset:  # no lower than it must be
+            with pytest.raises(NuwaError, match="no operator"):
+                check_operators(onnx_from_arch(net, opset=opset + 1), version=release)
+    for spec in EMULATED_SPECS.values():
+        if spec.runtime_version == release:
+            assert spec.opset == opset
 
 
 @pytest.mark.parametrize("name", ["LayerNormalization", "Gelu", "HardSwish", "Mod"])

@@ -172,6 +172,7 @@ def test_search_from_the_command_line_is_resumed_if_its_paths_are_ours(
         ({"sampler": "magic"}, "sampler"),
         ({"study": "a/b"}, "study"),
         ({"seed": -1}, "seed"),
+        ({"budget_statistic": "sustained"}, "budget_statistic"),  # the device is emulated
         ({"predictor_id": "nothing"}, "predictor_id"),
         ({"output": "."}, "output"),
         ({"colour": "red"}, "colour"),

@@ -15,7 +15,11 @@ import pytest
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.workflow.verify_all import touches
+from nuwa_search.store.records import CertificateRecord
+from nuwa_search.store.store import open_store
 from tests.support.ssh_board import SshBoard, serve_board, trust_as_user
+from tests.support.store_values import BASE, TASK, subnet
 from tests.support.toy_base import CLASSES
 from tests.support.toy_bundle import write_toy_bundle
 
@@ -200,3 +204,77 @@ def test_verify_and_certificate_speak_of_the_engine_that_was_timed(
     found, said = answered(capsys)
     assert "on lab-nano disagrees with PyTorch" in said
     assert not found["is_good"]
+
+
+def test_a_budget_for_sustained_load_is_held_against_the_level_after_ten_minutes(
+    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in is a third slower after five minutes of its own clock: cool it keeps the budget, warm not."""
+    cool = read_bundle(rig.bundle).certificate
+    assert cool is not None
+    assert cool.measurement is not None
+    assert cool.measurement.latency_ms.sustained is None
+    budget_ms = 1.1 * cool.measurement.latency_ms.median
+    rig.board.fault("heats")
+    # The command line reads the heat of the machine that plays the board, which is warm from other tests.
+    monkeypatch.setattr("nuwa_search.latency.devices.ssh.wait_until_cool", lambda *_, **__: 35.0)
+    line = ["export", str(rig.bundle), "--device", "lab-nano", "--budget-ms", f"{budget_ms:.4f}", "--json"]
+    assert rig.nuwa(*line, "--budget-statistic", "sustained") == 1
+    assert "latency (sustained)" in capsys.readouterr().err
+    warm = read_bundle(rig.bundle).certificate
+    assert warm is not None
+    assert warm.measurement is not None
+    stats = warm.measurement.latency_ms
+    assert stats.sustained is not None
+    assert stats.median < budget_ms < stats.sustained
+    assert stats.sustained == pytest.approx(4 / 3 * stats.median, rel=0.01)
+    assert warm.measurement.state["cooldown_s"] == "35"
+    assert any(warning.startswith("throttled") for warning in warm.measurement.warnings)
+    for verb in (["export", str(rig.bundle), "-y"], ["measure", str(rig.bundle)]):
+        asked = ["--budget-statistic", "sustained"] if verb[0] == "export" else ["--sustained", "10m"]
+        assert rig.nuwa(*verb, "--device", "jetson-nano", *asked) == 2
+        assert "does not grow warm" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_all_bundles_against_a_board_after_its_update(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_store(str(rig.folder / "a.sqlite")) as store:
+        (board,) = [record.spec for record in store.devices() if record.spec.name == "lab-nano"]
+        store.record_base(BASE)
+        store.record_task(TASK)
+        store.record_subnets([subnet(0), subnet(1)])
+        for name, path in (("subnet-0", rig.bundle), ("subnet-1", rig.folder / "gone")):
+            at = str(path / "certificate.json")
+            store.record_certificate(CertificateRecord(name, board.device_id, 30.0, "met", {}, path=at))
+    line = ["verify", "--all", "--device", "lab-nano", "--json"]
+    assert rig.nuwa(*line) == 0
+    found, _ = answered(capsys)
+    actions = {Path(row["dir"]).name: row["action"] for row in found["rows"]}
+    assert (actions, found["num_rebuild"]) == ({"bundle": "none", "gone": "missing"}, 0)
+    rig.board.set_file("etc/nv_tegra_release", "# R32 (release), REVISION: 7.6, BOARD: t210ref\n")
+    rig.board.version = "8.5.2"
+    try:
+        assert rig.nuwa(*line) == 1
+        found, said = answered(capsys)
+        assert rig.nuwa("verify", str(rig.folder), *line[1:]) == 1  # the same of a folder that no database knows
+        below, _ = answered(capsys)
+    finally:
+        rig.board.version = "8.2.1"
+    row = next(row for row in found["rows"] if row["action"] != "missing")
+    assert (row["action"], row["changes"][0], found["num_rebuild"]) == ("rebuild", "runtime_version 8.2.1 -> 8.5.2", 1)
+    assert [other["changes"] for other in below["rows"]] == [row["changes"]]
+    assert "1 of 2 bundles for lab-nano have to be built again" in said
+    assert rig.board.num_commands(BUILD) == 0
+    assert rig.nuwa("verify", str(rig.folder), "--all", "--device", "jetson-nano", "--json") == 0
+    assert answered(capsys)[0]["count"] == 0
+    for wrong in (["verify"], ["verify", "--all"], ["verify", str(rig.folder / "gone"), "--all", "--device", "host"]):
+        assert rig.nuwa(*wrong) == 2
+
+
+def test_what_touches_an_engine_and_what_only_its_speed() -> None:
+    then = {"runtime_version": "8.2.1", "chip": "tegra210", "l4t": "R32.7.1", "power_mode": "MAXN"}
+    assert touches(then, then, has_engine=True) == ((), ())
+    assert touches(then, {**then, "l4t": "R32.7.6"}, has_engine=True) == ((), ("l4t R32.7.1 -> R32.7.6",))
+    assert touches(then, {"power_mode": "5W"}, has_engine=True) == ((), ("power_mode MAXN -> 5W",))
+    now = {**then, "runtime_version": "8.5.2"}
+    assert touches(then, now, has_engine=True) == (("runtime_version 8.2.1 -> 8.5.2",), ())
+    assert touches(then, now, has_engine=False) == ((), ("runtime_version 8.2.1 -> 8.5.2",))  # host loads ONNX itself

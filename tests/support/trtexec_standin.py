@@ -238,7 +238,7 @@ def base_ms(num_bytes: int, precision: str) -> float:
 def make_rows(
     num_bytes: int, options: "dict[str, str]", *, precision: str, noisy: bool
 ) -> "tuple[list[dict[str, float]], int]":
-    seed = num_bytes
+    seed, heats = num_bytes, has_fault("heats")
     h2d, d2h = (0.0, 0.0) if is_without_transfers(options) else (0.0598, 0.0083)
     rows: list[dict[str, float]] = []
     now, num_warmup = 5.0, 0
@@ -247,6 +247,8 @@ def make_rows(
         spread = 0.4 if noisy else 0.002
         seed = (seed * 1103515245 + 12345) % 2**31  # the C standard's example generator
         compute = base_ms(num_bytes, precision) * (1 + spread * seed / 2**31)
+        if heats:  # a third slower after five minutes of its own clock
+            compute *= 1 + min(1.0, now / 300_000) / 3
         start = now + h2d
         done = start + compute
         if start < int(options["--warmUp"]):
@@ -261,6 +263,9 @@ def make_rows(
         )  # fmt: skip
         # A stand-in prints no more than it needs: long pauses instead of thousands of inferences.
         now = done + d2h + max(0.05, end / 60)
+    if heats:
+        write(f"{FAULTS}/../sysroot/sys/class/thermal/thermal_zone0/temp", "61000\n")
+        write(f"{FAULTS}/../sysroot/sys/devices/gpu.0/devfreq/57000000.gpu/cur_freq", "614400000\n")
     return rows, num_warmup
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
@@ -77,11 +78,12 @@ def command(folder: Path, **values: Any) -> None:
         if not confirmed(question, yes=values["yes"]):
             output.note("nothing exported")
             return
-    if is_int8:
-        images = Int8Images(values["base"], values["data"], values["label_column"], values["seed"])
-        answer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
-    else:
-        answer = export_bundle(folder, request)
+    with board_line(spec, output, is_sustained=values["budget_statistic"] == "sustained"):
+        if is_int8:
+            images = Int8Images(values["base"], values["data"], values["label_column"], values["seed"])
+            answer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
+        else:
+            answer = export_bundle(folder, request)
     with said_not_raised(output.note), database(values) as store:
         record_reexport(store, folder)
     if output.json:

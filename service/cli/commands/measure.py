@@ -6,12 +6,15 @@ from typing import Any
 
 import click
 
+from nuwa_search.core.budget import require_statistic
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.progress import ProgressLine, time_text
 from nuwa_search.service.workflow.devices import find_device, opened_device
 
 
@@ -24,6 +27,8 @@ def command(model: str, **values: Any) -> None:
     seconds = None if values["sustained"] is None else seconds_from_text(values["sustained"])
     with database(values) as store:
         spec = find_device(values["device"], store)
+        if seconds is not None:
+            require_statistic("sustained", spec)
         from nuwa_search.core.measuring.sustained import sustain
         from nuwa_search.service.cli.measure_view import measurement_json, show, show_sustained
         from nuwa_search.service.workflow.models import fix_free_batch, measured_source, onnx_from_text
@@ -33,9 +38,13 @@ def command(model: str, **values: Any) -> None:
     opened = fix_free_batch(graph, spec.batch)
     with opened_device(spec, seed=values["seed"]) as device:
         if seconds is not None:
-            show_sustained(sustain(device, graph, seconds=seconds, protocol=PROTOCOL), output)
+            with ProgressLine(enabled=output.shows_progress) as line:
+                line.stage(f"{spec.name}, busy for {time_text(seconds)}")
+                run = sustain(device, graph, seconds=seconds, protocol=PROTOCOL)
+            show_sustained(run, output)
             return
-        measurement = device.measure(graph, protocol=PROTOCOL)
+        with board_line(spec, output):
+            measurement = device.measure(graph, protocol=PROTOCOL)
     if opened:
         said = f"input {', '.join(opened)} leaves the batch open: measured with {spec.batch}"
         measurement = dataclasses.replace(measurement, warnings=(*measurement.warnings, said))

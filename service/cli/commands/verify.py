@@ -10,12 +10,14 @@ import click
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.emulator import device_label
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
+from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import interval
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.missed import missed_budget
 from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.cli.verify_all import verify_all
 from nuwa_search.service.workflow.devices import find_device, opened_device
 
 if TYPE_CHECKING:
@@ -27,29 +29,46 @@ if TYPE_CHECKING:
 
 
 @click.command("verify", cls=NuwaCommand)
-@click.argument("folder", type=click.Path(path_type=Path))
-@with_flags("device", defaults={"device": None})
-def command(folder: Path, **values: Any) -> None:
-    """Check bundle FOLDER: file hashes, ONNX against weights, and with --device its latency there."""
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@with_flags("device", "all", defaults={"device": None})
+def command(folder: Path | None, **values: Any) -> None:
+    """Check bundle FOLDER: file hashes, ONNX against weights, and with --device its latency and its engine there.
+
+    With --all: which of the bundles certified for --device have to be built again because another TensorRT or GPU is
+    there by now (exit status 1), and which to be measured again; those of the database, or those below FOLDER.
+    """
     output = output_from_flags(values)
+    if values["all"]:
+        verify_all(folder, values, output)
+        return
+    if folder is None:
+        raise NuwaError("no bundle was named", hint="nuwa verify DIR, or --all --device D for every shipped one")
+    _verify(folder, values, output)
+
+
+def _verify(folder: Path, values: Mapping[str, Any], output: Output) -> None:
     named = _device(values)  # a mistyped one is told before anything heavy is loaded
     from nuwa_search.deploy.verify import dict_from_agreement
 
     check = _check(folder, output)
     measured = now = None
     if named is not None:
+        from nuwa_search.core.measuring.sustained import judged_by
         from nuwa_search.service.workflow.models import onnx_from_text
         from nuwa_search.service.workflow.precision import spec_of_bundle
 
         spec = spec_of_bundle(named, check.certificate.device)
         with database(values) as store:
             model = onnx_from_text(str(folder), store, spec)
-        with opened_device(spec, seed=values["seed"]) as device:
+        budget = check.certificate.budget if spec.device_id == check.certificate.device.device_id else None
+        is_sustained = budget is not None and budget.statistic == "sustained"
+        line = board_line(spec, output, is_sustained=is_sustained)
+        with opened_device(spec, seed=values["seed"]) as opened, line:
+            device = judged_by(opened, budget.statistic if budget else None)
             measured = device.measure(model, protocol=PROTOCOL)
             if check.agreements:  # the files could be read
                 check = dataclasses.replace(check, agreements=(*check.agreements, *_on_device(device, model, folder)))
-        if spec.device_id == check.certificate.device.device_id and check.certificate.budget is not None:
-            now = check.certificate.budget.check(measured)
+        now = budget.check(measured) if budget else None
     answer = {
         "schema": "nuwa.verify/1",
         "dir": str(folder),

@@ -1,0 +1,70 @@
+"""The answer of ``nuwa verify --all``: which shipped bundles what a device runs now touches."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nuwa_search.core.device import device_json
+from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.output import Output
+from nuwa_search.service.workflow.devices import find_device
+
+if TYPE_CHECKING:
+    from nuwa_search.service.workflow.verify_all import Touched
+
+
+def verify_all(folder: Path | None, values: Mapping[str, Any], output: Output) -> None:
+    """Ask the device what runs there, compare it with every certificate, and answer 1 if a bundle must be rebuilt.
+
+    Args:
+        folder: Where bundles lie; None for those that the database knows.
+        values: Flags.
+        output: Where the answer goes.
+
+    Raises:
+        NuwaError: If no device is named, or there is no such folder.
+        NoAnswerError: If an engine has to be built again.
+        OutsideError: If the device cannot be reached.
+    """
+    if values["device"] is None:
+        raise NuwaError("--all compares shipped bundles with a device as it is now", hint="name it with --device")
+    from nuwa_search.service.workflow.verify_all import device_now, touched_below, touched_bundles
+
+    with database(values) as store:
+        spec = find_device(values["device"], store)
+        now = device_now(spec)
+        rows = touched_bundles(store, spec, now) if folder is None else touched_below(folder, spec, now)
+    stale = [row for row in rows if row.action == "rebuild"]
+    if output.json:
+        output.document(
+            {
+                "schema": "nuwa.verify/1",
+                "device": device_json(spec),
+                "now": now,
+                "rows": [row.to_json() for row in rows],
+                "count": len(rows),
+                "num_rebuild": len(stale),
+                "is_good": not stale,
+            }
+        )
+    else:
+        output.table([_row(row) for row in rows], columns=("dir", "action", "changes", "verdict"))
+    if any(row.action == "measure" for row in rows):
+        output.note(f"to measure one again: nuwa verify DIR --device {spec.name}")
+    if not rows:
+        where = (
+            "in this database; nuwa verify FOLDER --all looks below a folder" if folder is None else f"below {folder}"
+        )
+        output.note(f"no bundle was certified for {spec.name} {where}")
+    if stale:
+        raise NoAnswerError(
+            f"{len(stale)} of {len(rows)} bundles for {spec.name} have to be built again",
+            hint=f"register it as it is now (nuwa device rm {spec.name}, nuwa device add {spec.name} ...), then for "
+            f"each: nuwa export DIR --device {spec.name}, which exports, builds, checks and measures it",
+        )
+
+
+def _row(row: "Touched") -> dict[str, Any]:
+    changes = row.missing or "; ".join([*row.rebuild, *row.remeasure])
+    return {"dir": row.dir, "action": row.action, "changes": changes, "verdict": row.verdict}
