@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import TextClause, text
 
+from nuwa_search.store.bases import find_bases
 from nuwa_search.store.database import Database
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.tasks import find_classes_hash
@@ -60,18 +61,20 @@ def query_studies(
         database: The store.
         device: Name or id of a device.
         classes: Exactly these classes, in any order.
-        base: Name or id of a base.
+        base: Id of a base, or a name: of several that were called so, the one stored last.
         limit: At most so many rows; None for all.
     """
     conditions = _by_device(device)
     if classes is not None:
         conditions.append("task_id IN (SELECT task_id FROM nuwa_tasks WHERE classes_hash = :classes)")
     if base is not None:
-        conditions.append("(base = :base OR base IN (SELECT name FROM nuwa_bases WHERE base_id = :base))")
+        conditions.append("base_id = :base")
     found = None
-    if classes is not None:
-        with database.read() as connection:
+    with database.read() as connection:
+        if classes is not None:
             found = find_classes_hash(connection, classes)
+        if base is not None:
+            base = next((known.base_id for known in find_bases(connection, base)), base)
     wanted = {"device": device, "base": base, "classes": found}
     return _rows(database, "v_studies", conditions, wanted, "created_at DESC", limit)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import func, or_, select, true
 
+from nuwa_search.store.bases import pk_of_base
 from nuwa_search.store.database import Database
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.tables import BaseNetRow, DeviceRow, LatencyRow, SearchRow, TaskRow
@@ -64,7 +65,7 @@ def find_base_marks(
     Args:
         database: The store.
         device: Name or id of a device.
-        base: Name or id of a base.
+        base: Id of a base, or a name: of several that were called so, the one stored last.
         task_id: Only for this task.
     """
     query = (
@@ -80,12 +81,12 @@ def find_base_marks(
     )
     if device is not None:
         query = query.where(or_(DeviceRow.name == device, DeviceRow.device_id == device))
-    if base is not None:
-        query = query.where(or_(BaseNetRow.name == base, BaseNetRow.base_id == base))
     if task_id is not None:
         query = query.where(TaskRow.task_id == task_id)
     marks: dict[tuple[str, ...], JsonDict] = {}
     with database.read() as connection:
+        if base is not None:
+            query = query.where(BaseNetRow.pk == pk_of_base(connection, base))
         for row in connection.execute(query):
             where = {"device": row.device, "device_id": row.device_id, "task_id": row.task_id, "classes": row.classes}
             for mark in _marks_of(row.result or {}):

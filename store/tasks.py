@@ -10,6 +10,7 @@ from nuwa_search.core.arch import arch_from_dict
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fold_name import fold
 from nuwa_search.store.archs import insert_archs
+from nuwa_search.store.bases import CALLED, called_at, find_bases, list_bases
 from nuwa_search.store.clock import utc_now
 from nuwa_search.store.database import Database
 from nuwa_search.store.records import BaseRecord, TaskRecord
@@ -50,15 +51,24 @@ class TaskMethods(Database):
     """The store's methods about bases and tasks."""
 
     def record_base(self, record: BaseRecord) -> None:
-        """Store a base under the hash of its tensors; storing it again updates its info, and its first name stays."""
+        """Store a base under the hash of its tensors; storing it again updates its info.
+
+        It keeps the name it was stored by first, so that old rows go on reading as they did. ``info["called"]`` says
+        when it was last called by each of its names, and it is found by all of them.
+        """
         with self.write() as connection:
             pks = insert_archs(connection, [record.arch])
+            now = utc_now()
+            query = select(BaseNetRow.name, BaseNetRow.info, BaseNetRow.created_at)
+            known = connection.execute(query.where(BaseNetRow.base_id == record.base_id)).first()
+            called = {} if known is None else called_at(known.name, known.created_at, known.info)
+            called[record.name] = now
             values = {
                 "base_id": record.base_id,
                 "name": record.name,
                 "arch_pk": pks[record.arch.arch_id],
-                "info": record.info,
-                "created_at": utc_now(),
+                "info": record.info | {CALLED: {name: when.isoformat() for name, when in called.items()}},
+                "created_at": now,
             }
             upsert(connection, BaseNetRow, [values], key=["base_id"], update=["info"])
 
@@ -80,9 +90,19 @@ class TaskMethods(Database):
         return BaseRecord(row.base_id, row.name, arch_from_dict(row.content), row.info)
 
     def base_names(self) -> tuple[str, ...]:
-        """List the names of all bases."""
+        """List all names that bases were called by."""
         with self.read() as connection:
-            return tuple(connection.execute(select(BaseNetRow.name).distinct()).scalars())
+            return tuple(sorted({name for base in list_bases(connection) for name in base.called}))
+
+    def names_of_base(self, base_id: str) -> tuple[str, ...]:
+        """List the names that one base was called by, its first one first."""
+        with self.read() as connection:
+            return tuple(name for base in list_bases(connection) if base.base_id == base_id for name in base.called)
+
+    def base_ids(self, name: str) -> tuple[str, ...]:
+        """List the ids of the bases that a name or id means or meant, the one it means now first."""
+        with self.read() as connection:
+            return tuple(base.base_id for base in find_bases(connection, name))
 
     def record_task(self, record: TaskRecord) -> None:
         """Store a task under its content hash; storing it again adds how to open it, where that was not known."""

@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Subquery, or_, select
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
+from nuwa_search.store.bases import pk_of_base
 from nuwa_search.store.rows import find_pks
-from nuwa_search.store.tables import BaseNetRow, DeviceRow, LatencyRow, SubnetRow, TaskRow
+from nuwa_search.store.tables import DeviceRow, LatencyRow, SubnetRow, TaskRow
 from nuwa_search.store.tasks import find_classes_hash
 
 LatencyColumns = type[LatencyRow] | ReadOnlyColumnCollection[str, ColumnElement[Any]]
@@ -23,7 +24,7 @@ class SubnetFilter:
         max_ms: Largest latency in milliseconds (measured, or predicted where none was measured).
         min_top1: Smallest accuracy, a fraction.
         classes: Exactly these classes, in any order.
-        base: Name or id of a base.
+        base: Id of a base, or a name: of several that were called so, the one stored last.
         measured_only: Whether subnets whose latency is only predicted are left out.
         subnet_ids: Only these subnets.
         task_id: Only of this task.
@@ -95,8 +96,8 @@ def resolve_filter(connection: Connection, wanted: SubnetFilter) -> ResolvedFilt
         tasks = tasks.where(TaskRow.task_id == wanted.task_id)
     base_pks = None
     if wanted.base is not None:
-        bases = select(BaseNetRow.pk).where(or_(BaseNetRow.name == wanted.base, BaseNetRow.base_id == wanted.base))
-        base_pks = tuple(connection.execute(bases).scalars())
+        pk = pk_of_base(connection, wanted.base)
+        base_pks = () if pk is None else (pk,)
     subnet_pks = None
     if wanted.subnet_ids is not None:
         subnet_pks = tuple(find_pks(connection, SubnetRow.pk, SubnetRow.subnet_id, wanted.subnet_ids).values())

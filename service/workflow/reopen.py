@@ -121,16 +121,20 @@ def options_of(record: SubnetRecord, task: TaskRecord, store: Store) -> DeriveOp
 
 
 def _open_base(record: SubnetRecord, store: Store, moved: Moved) -> Base:
-    name = moved.base or store.load_base(record.base_id).name
+    names = store.names_of_base(record.base_id) if moved.base is None else (moved.base,)
     wanted = f"subnet {record.subnet_id} was cut from base {record.base_id}"
     hint = f"name what holds it: nuwa derive --subnet {record.subnet_id} --base FOLDER"
-    try:
-        base = load_base(name)
-    except NuwaError as error:
-        raise type(error)(f"{wanted}, and {name!r} cannot be opened: {error.message}", hint=hint) from error
-    if base.base_id != record.base_id:
-        raise NuwaError(f"{wanted}, and {name!r} holds base {base.base_id} now", hint=hint)
-    return base
+    problems: list[NuwaError] = []
+    for name in names:  # it may have been called by several, and be left under one of them
+        try:
+            base = load_base(name)
+        except NuwaError as error:
+            problems.append(type(error)(f"{wanted}, and {name!r} cannot be opened: {error.message}", hint=hint))
+            continue
+        if base.base_id == record.base_id:
+            return base
+        problems.append(NuwaError(f"{wanted}, and {name!r} holds base {base.base_id} now", hint=hint))
+    raise problems[0]
 
 
 def _open_task(record: SubnetRecord, task: TaskRecord, base: Base, *, store: Store, moved: Moved) -> tuple[Task, Split]:

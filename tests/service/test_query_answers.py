@@ -20,7 +20,7 @@ from nuwa_search.store.budget import explain_budget
 from nuwa_search.store.query import COLUMNS
 from nuwa_search.store.records import CertificateRecord
 from nuwa_search.store.store import open_store
-from tests.support.store_values import BOARD, NANO, TASK, measured, prediction, record_basics, subnet, top1
+from tests.support.store_values import BASE, BOARD, NANO, TASK, measured, prediction, record_basics, subnet, top1
 
 LATENCIES = (2.0, 3.0, 4.0, 6.0)
 
@@ -294,3 +294,16 @@ def test_figures_of_another_emulator_are_left_out_and_said(tmp_path: Path, capsy
     assert [row["device"] for row in answer(path, capsys, "--device", "jetson-nano@emulator-1")] == [
         "jetson-nano@emulator-1"
     ]
+
+
+def test_a_base_name_that_meant_several_nets_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "two.sqlite")
+    with open_store(path) as store:
+        record_basics(store)
+        store.record_base(dataclasses.replace(BASE, base_id="base-later"))
+    assert ask(path, "--base", BASE.name, "--json") == 0
+    said = capsys.readouterr().err
+    assert "has meant 2 nets here; these are of base-later" in said
+    assert f"--base {BASE.base_id}" in said
+    assert ask(path, "--base", BASE.base_id, "--json") == 0
+    assert capsys.readouterr().err == ""

@@ -13,6 +13,7 @@ from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.frames import COLUMNS, query_sql, query_subnets
+from nuwa_search.store.lists import query_studies
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.sort_orders import SORTS
@@ -20,7 +21,18 @@ from nuwa_search.store.store import Store
 from nuwa_search.store.tables import TaskRow
 from nuwa_search.store.tasks import find_classes_hash
 from nuwa_search.store.wanted import SubnetFilter
-from tests.support.store_values import BOARD, NANO, OTHER_TASK, TASK, measured, prediction, record_basics, subnet, top1
+from tests.support.store_values import (
+    BASE,
+    BOARD,
+    NANO,
+    OTHER_TASK,
+    TASK,
+    measured,
+    prediction,
+    record_basics,
+    subnet,
+    top1,
+)
 
 NUM_SUBNETS = 40
 
@@ -209,3 +221,41 @@ def test_classes_are_found_by_their_names_else_by_names_like_them(store: Store) 
         with pytest.raises(NuwaError, match="ambiguous: A, b; a, b"):
             find_classes_hash(connection, ("A", "B"))
     assert list(ids.values()) == [["task-0"], ["task-1"], ["task-2"], []]
+
+
+def test_a_name_that_came_to_mean_other_weights_mixes_nothing(store: Store) -> None:
+    record_basics(store)
+    store.record_subnets([subnet(0)])
+    later = replace(BASE, base_id="base-later")
+    store.record_base(later)  # the same name, other weights
+    store.record_subnets([replace(subnet(1), base_id="base-later")])
+    store.record_scores([top1(0, 0.9), top1(1, 0.5)])
+    store.record_predicted_latencies([prediction(0, 1.0), prediction(1, 2.0)])
+    assert store.base_ids(BASE.name) == ("base-later", BASE.base_id)
+    for wanted, ids in ((BASE.name, ["subnet-1"]), ("base-later", ["subnet-1"]), (BASE.base_id, ["subnet-0"])):
+        for pareto in (True, False):
+            found = find_subnets(store, SubnetFilter(base=wanted), pareto=pareto)
+            assert [row["subnet_id"] for row in found] == ids
+    assert {row["base_id"]: row["base"] for row in find_subnets(store)} == {
+        BASE.base_id: BASE.name,
+        "base-later": BASE.name,
+    }
+    store.record_base(BASE)  # the old weights came back under the name
+    assert store.base_ids(BASE.name) == (BASE.base_id, "base-later")
+
+
+def test_a_base_keeps_its_first_name_and_is_found_by_all(store: Store) -> None:
+    record_basics(store)
+    store.record_subnets([subnet(0)])
+    store.start_search("study", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}, base_id=BASE.base_id)
+    store.record_base(replace(BASE, name="/elsewhere/base"))
+    store.record_base(BASE)
+    assert store.load_base(BASE.base_id).name == BASE.name
+    assert store.base_names() == tuple(sorted(("/elsewhere/base", BASE.name)))
+    assert store.names_of_base(BASE.base_id) == (BASE.name, "/elsewhere/base")
+    for wanted in (BASE.name, "/elsewhere/base", BASE.base_id):
+        (row,) = find_subnets(store, SubnetFilter(base=wanted))
+        assert row["base"] == BASE.name
+        assert [row["study"] for row in query_studies(store, base=wanted)] == ["study"]
+    assert find_subnets(store, SubnetFilter(base="another")) == []
+    assert query_studies(store, base="another") == []

@@ -49,6 +49,12 @@ def command(topic: str, **values: Any) -> None:
 
         answer = ask(kind, store, values)
         older = store.older_emulators(values["device"]) if values["device"] else ()
+        meant = store.base_ids(values["base"]) if values["base"] else ()
+    if len(meant) > 1:
+        output.note(
+            f"base {values['base']!r} has meant {len(meant)} nets here; these are of {meant[0]}, the last one stored; "
+            f"--base {' or '.join(meant[1:])} asks for the others"
+        )
     if older:
         output.note(
             f"figures of another emulator are left out: --device {older[-1]} shows them, "
