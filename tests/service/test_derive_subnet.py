@@ -178,6 +178,7 @@ def test_what_is_not_what_it_was_is_named(
     with open_store(home.db) as store, store.write() as connection:
         for table, column, place in (("nuwa_tasks", "data", home.images), ("nuwa_bases", "name", home.base)):
             connection.exec_driver_sql(f"UPDATE {table} SET {column} = ?", (str(place),))
+        connection.exec_driver_sql("UPDATE nuwa_bases SET info = '{}'")  # as rows of earlier versions: one name
     identity = home.rows("trial_number = 2")[0]["subnet_id"]
     out = ["-o", str(tmp_path / "d")]
 
@@ -198,8 +199,10 @@ def test_what_is_not_what_it_was_is_named(
     assert "--base FOLDER" in capsys.readouterr().err
     assert home.derive("--subnet", identity, *out, "--data", str(searched.images), "--base", "default") == 2
     assert "'default' holds base" in capsys.readouterr().err
-    places = ["--data", str(searched.images), "--base", str(searched.base)]
-    assert home.derive("--subnet", identity, *out, *places) == 0
+    with open_store(home.db) as store:  # it was also called by another name, and is found under that
+        base = store.load_base(store.load_subnet(identity).base_id)
+        store.record_base(replace(base, name=str(searched.base)))
+    assert home.derive("--subnet", identity, *out, "--data", str(searched.images)) == 0
     assert answer_of(capsys)["is_same"]
 
 
