@@ -164,6 +164,33 @@ def artifacts_from_bundle(bundle: Bundle) -> Artifacts:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """A scored subnet that no other beats in both latency and KL.
+
+    Args:
+        trial: It.
+        subnet_id: The net that was scored; an arch id forgets which blocks of the base are gone.
+        derive_command: Cuts exactly that net again.
+    """
+
+    trial: TrialReport
+    subnet_id: str
+    derive_command: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Render one point of the ``front``."""
+        return {
+            "arch_id": self.trial.arch.arch_id,
+            "predicted_latency_ms": self.trial.predicted_latency_ms,
+            "predicted_interval_ms": list(self.trial.predicted_interval_ms),
+            "kl_to_teacher": self.trial.kl,
+            "top1_search": self.trial.top1_search,
+            "subnet_id": self.subnet_id,
+            "derive_command": self.derive_command,
+        }
+
+
+@dataclass(frozen=True)
 class TrialCounts:
     """Proposals of a study: all, within the limits by prediction, really scored, known already, failed."""
 
@@ -252,7 +279,7 @@ class Delivered:
     artifacts: Artifacts
     trials: TrialCounts
     repairs: int
-    front: tuple[TrialReport, ...] | None
+    front: tuple[FrontPoint, ...] | None
     seconds: Mapping[str, float]
 
     @property
@@ -272,7 +299,7 @@ class Delivered:
             "repairs": self.repairs,
         }
         if self.front is not None:
-            values["front"] = [_front_point(trial) for trial in self.front]
+            values["front"] = [point.to_json() for point in self.front]
         return values | {"seconds": dict(self.seconds)}
 
 
@@ -326,13 +353,3 @@ class SearchResult:
 def _board_interval(measurement: Measurement) -> list[float] | None:
     found = measurement.board_interval_ms
     return None if found is None else list(found)
-
-
-def _front_point(trial: TrialReport) -> dict[str, Any]:
-    return {
-        "arch_id": trial.arch.arch_id,
-        "predicted_latency_ms": trial.predicted_latency_ms,
-        "predicted_interval_ms": list(trial.predicted_interval_ms),
-        "kl_to_teacher": trial.kl,
-        "top1_search": trial.top1_search,
-    }

@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nuwa_search.store.store import Store
+if TYPE_CHECKING:  # the name of the column is known without the database
+    from nuwa_search.store.store import Store
 
 COLUMN = "derive_command"
 """Name of the command in rows."""
@@ -20,13 +21,13 @@ def derive_command(subnet_id: str, *, db: str) -> str:
     return shlex.join(["nuwa", "derive", "--subnet", subnet_id, "-o", f"subnet-{subnet_id}", "--db", db])
 
 
-def with_derive_commands(rows: Sequence[Mapping[str, Any]], store: Store) -> list[dict[str, Any]]:
+def with_derive_commands(rows: Sequence[Mapping[str, Any]], store: "Store") -> list[dict[str, Any]]:
     """Add the command to rows that have a ``subnet_id``, as their last column."""
     db = store.command_url
     return [{**row, COLUMN: derive_command(row["subnet_id"], db=db)} for row in rows]
 
 
-def with_budget_commands(answers: Sequence[Mapping[str, Any]], store: Store) -> list[dict[str, Any]]:
+def with_budget_commands(answers: Sequence[Mapping[str, Any]], store: "Store") -> list[dict[str, Any]]:
     """Add the command to every point that an explained budget names."""
     found = []
     for answer in answers:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nuwa_search.store.database import Database
-from nuwa_search.store.query import COLUMNS, find_subnets
+from nuwa_search.store.query import find_subnets
 from nuwa_search.store.sql import run_sql
+from nuwa_search.store.subnet_columns import COLUMNS
 from nuwa_search.store.wanted import SubnetFilter
 
 

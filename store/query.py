@@ -27,35 +27,6 @@ from nuwa_search.store.tables import (
 from nuwa_search.store.wanted import LatencyColumns, ResolvedFilter, SubnetFilter, resolve_filter
 
 EVERYTHING = SubnetFilter()
-# What every row of the answer holds, in the order of tables.
-COLUMNS = (
-    "arch_id",
-    "subnet_id",
-    "device",
-    "device_id",
-    "predicted_latency_ms",
-    "predicted_interval_ms",
-    "measured_latency_ms",
-    "provenance",
-    "top1",
-    "split",
-    "score_kind",
-    "num_images",
-    "classes",
-    "task_id",
-    "base",
-    "base_id",
-    "macs",
-    "params",
-    "study",
-    "trial_number",
-    "bundle_dir",
-    "bundle_is_missing",
-    "measurement_id",
-    "predictor_id",
-    "pipeline",
-    "is_current",
-)
 
 
 def _orders(rows: LatencyColumns) -> dict[str, tuple[ColumnElement[Any], ...]]:

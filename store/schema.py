@@ -10,13 +10,11 @@ from sqlalchemy.exc import OperationalError
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.database import POSTGRES_SCHEMA, Database
 from nuwa_search.store.failures import is_busy
+from nuwa_search.store.revisions import HEAD, REVISIONS, VERSION_TABLE
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-VERSION_TABLE = "nuwa_alembic_version"  # Optuna keeps its own alembic_version in the same database
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")  # oldest first; one file in migrations/versions each
-HEAD = REVISIONS[-1]
 # Any fixed number: processes that open an empty database at once wait for the one that creates it.
 _UPGRADE_LOCK = 0x6E757761
 

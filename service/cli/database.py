@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.settings import default_db_url
+from nuwa_search.store.emptiness import is_empty
 
 if TYPE_CHECKING:
     from nuwa_search.store.store import Store
@@ -23,13 +24,33 @@ def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator
     Raises:
         NuwaError: If it must exist and does not.
     """
-    named = values["db"]
-    if must_exist and named and "://" not in named and not Path(named).expanduser().exists():
-        raise NuwaError(f"there is no database at {named}", hint="check --db; `nuwa config show` says where it is from")
+    if must_exist:
+        require_named_file(values)
     from nuwa_search.store.store import open_store  # SQLAlchemy, which help and a usage error do without
 
-    store = open_store(named or default_db_url())
+    store = open_store(values["db"] or default_db_url())
     try:
         yield store
     finally:
         store.close()
+
+
+def require_named_file(values: Mapping[str, Any]) -> None:
+    """Refuse a named SQLite file that is not there.
+
+    Raises:
+        NuwaError: With where its name may be from.
+    """
+    named = values["db"]
+    if named and "://" not in named and not Path(named).expanduser().exists():
+        raise NuwaError(f"there is no database at {named}", hint="check --db; `nuwa config show` says where it is from")
+
+
+def has_nothing(values: Mapping[str, Any]) -> bool:
+    """Say whether the database is one that nothing was ever put into; False where it takes the store to say.
+
+    Raises:
+        NuwaError: If it was named and does not exist.
+    """
+    require_named_file(values)
+    return is_empty(values["db"] or default_db_url())

@@ -1,50 +1,24 @@
 """Answer ``nuwa query``: rows from the database, for people or for programs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from nuwa_search.core.emulator import device_label
 from nuwa_search.service.cli.output import Output
+from nuwa_search.service.cli.query_answer import QueryAnswer
+from nuwa_search.service.cli.query_columns import EMPTY, SHOWN
 from nuwa_search.service.cli.query_filters import devices_from_text
 from nuwa_search.service.cli.query_rows import find_budgets, find_by_sql, find_comparison, find_rows
 from nuwa_search.service.cli.query_view import (
-    EMPTY,
-    SHOWN,
     budget_rows,
     comparison_rows,
     show_budgets,
     show_comparison,
     show_subnets,
 )
-from nuwa_search.service.cli.table_file import Rows
 from nuwa_search.service.derive_command import COLUMN, with_budget_commands, with_derive_commands
 from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.store.store import Store
-
-
-@dataclass(frozen=True)
-class QueryAnswer:
-    """What was found.
-
-    Args:
-        kind: A key of ``FILTERS``.
-        rows: As ``--json`` gives them.
-        flat: As tables and files give them.
-        names: Columns of ``flat``.
-        is_truncated: Whether there were more rows than were read.
-    """
-
-    kind: str
-    rows: Rows
-    flat: Rows
-    names: Sequence[str]
-    is_truncated: bool = False
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The `nuwa.query/1` answer."""
-        return {"schema": "nuwa.query/1", "rows": [dict(row) for row in self.rows], "count": len(self.rows)}
 
 
 def ask(kind: str, store: Store, values: Mapping[str, Any]) -> QueryAnswer:
@@ -85,8 +59,8 @@ def _require_known(store: Store, name: str) -> None:
 
 
 def show_answer(answer: QueryAnswer, output: Output) -> None:
-    """Print an answer as tables for people, or as rows."""
-    is_for_people = output.is_terminal and not output.csv and answer.rows
+    """Print an answer that has rows as tables for people, or as rows."""
+    is_for_people = output.is_terminal and not output.csv
     if is_for_people and answer.kind == "subnets":
         show_subnets(answer.rows, output)
     elif is_for_people and answer.kind == "budgets":
@@ -95,7 +69,7 @@ def show_answer(answer: QueryAnswer, output: Output) -> None:
         show_comparison(answer.rows, output)
     elif is_for_people:
         output.table(answer.flat, columns=SHOWN.get(answer.kind, answer.names), may_drop=True)
-    elif answer.rows or not output.is_terminal:
+    else:
         output.table(answer.flat, columns=answer.names)
     if is_for_people and COLUMN in answer.names:
         output.note("cut one of them again, as it was scored: nuwa derive --subnet ID -o DIR")

@@ -8,28 +8,9 @@ from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.picture import bar
 from nuwa_search.service.derive_command import COLUMN as DERIVE_COMMAND
 from nuwa_search.store.budget import latency_of
-from nuwa_search.store.query import COLUMNS
 
 Row = dict[str, Any]
 
-# Columns on a terminal, the most important first: a narrow one loses the last.
-SHOWN = {
-    "latencies": (
-        *("arch_id", "device", "latency_ms", "figure", "provenance", "low_ms", "high_ms", "samples", "subnet_id"),
-        *("source_id", "created_at"),
-    ),
-    "studies": ("study", "state", "device", "budget_ms", "base", "created_at", "finished_at", "seed", "predictor_id"),
-    "devices": (
-        *("device", "kind", "runtime", "runtime_version", "precision", "power_mode", "num_lut_rows"),
-        *("num_measurements", "predictor_id"),
-    ),
-    "certificates": (
-        *("certificate_id", "verdict", "measured_latency_ms", "budget_ms", "provenance", "device", "subnet_id"),
-        *("created_at", "path"),
-    ),
-}
-# What an answer without rows is a table of, where it is known.
-EMPTY = {"subnets": (*COLUMNS, DERIVE_COMMAND)} | SHOWN
 # Budgets on the picture of a curve.
 _NUM_BUDGETS = 12
 _BAR_CELLS = 24

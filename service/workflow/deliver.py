@@ -11,17 +11,20 @@ from nuwa_search.search.result import (
     Artifacts,
     BaseAccuracies,
     Delivered,
+    FrontPoint,
     SubnetPart,
     artifacts_from_bundle,
     counts_from_study,
 )
+from nuwa_search.search.trials import StudyResult
+from nuwa_search.service.derive_command import derive_command
 from nuwa_search.service.workflow.explain import picture_of
-from nuwa_search.service.workflow.records import record_bundle, record_shipment
+from nuwa_search.service.workflow.records import record_bundle, record_shipment, subnet_id_of
 from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.settle import FinishedWinner, Settled, shipment_of
 from nuwa_search.service.workflow.ship import Shipment, write, write_unexported
 from nuwa_search.service.workflow.survey import Survey
-from nuwa_search.service.workflow.winner import Accuracies, test_accuracies
+from nuwa_search.service.workflow.winner import OPTIONS, Accuracies, test_accuracies
 from nuwa_search.store.records import PredictedLatency
 
 
@@ -53,10 +56,20 @@ def deliver(
         artifacts=artifacts,
         trials=counts_from_study(study),
         repairs=repaired.num_repairs,
-        front=study.front if run.request.pareto else None,
+        front=_front(run, study) if run.request.pareto else None,
         seconds=run.seconds,
     )
     return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted)
+
+
+def _front(run: SearchRun, study: StudyResult) -> tuple[FrontPoint, ...]:
+    """Name each point of the front by the net that was scored, with the command that cuts it again."""
+    ids = [subnet_id_of(trial.arch, run.inputs, OPTIONS) for trial in study.front]
+    db = run.store.command_url
+    return tuple(
+        FrontPoint(trial, identity, derive_command(identity, db=db))
+        for trial, identity in zip(study.front, ids, strict=True)
+    )
 
 
 def _write(run: SearchRun, shipment: Shipment, finished: FinishedWinner, budget: Budget) -> Bundle:

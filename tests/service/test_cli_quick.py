@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from nuwa_search.service.cli.commands.query import TOPICS
 from nuwa_search.service.cli.main import COMMANDS, cli
 
 COMPUTES = {
@@ -124,6 +125,17 @@ def test_wrong_use_loads_nothing(tmp_path: Path) -> None:
         assert str(answer["err"]).startswith("error:"), answer
         assert answer["out"] == ""
     assert list(tmp_path.iterdir()) == []  # nor was a database made
+
+
+def test_an_empty_database_is_answered_without_sqlalchemy(tmp_path: Path) -> None:
+    heavy = (COMPUTES | SERVES) - {"rich"}
+    env = {"XDG_DATA_HOME": str(tmp_path)}
+    lines = lines_of(*(["query", topic, "--json"] for topic in TOPICS), ["query", "--base", "x", "--csv"], env=env)
+    for answer in run_lines(lines, heavy, tmp_path):
+        assert answer["code"] == 0, answer
+        wanted = '"rows":[],"count":0' if "--json" in answer["args"] else "arch_id,subnet_id,device"
+        assert wanted in "".join(str(answer["out"]).split()), answer
+    assert list(tmp_path.iterdir()) == []  # nor was one made
 
 
 def test_a_missing_class_file_is_told_before_anything_is_loaded(tmp_path: Path) -> None:

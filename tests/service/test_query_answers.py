@@ -17,9 +17,9 @@ from nuwa_search.service.cli.query_view import curve_lines
 from nuwa_search.service.cli.terminal import fitting, print_table
 from nuwa_search.service.derive_command import with_budget_commands
 from nuwa_search.store.budget import explain_budget
-from nuwa_search.store.query import COLUMNS
 from nuwa_search.store.records import CertificateRecord
 from nuwa_search.store.store import open_store
+from nuwa_search.store.subnet_columns import COLUMNS
 from tests.support.store_values import BASE, BOARD, NANO, TASK, measured, prediction, record_basics, subnet, top1
 
 LATENCIES = (2.0, 3.0, 4.0, 6.0)

@@ -16,6 +16,7 @@ from nuwa_search.core.arch import arch_from_dict
 from nuwa_search.core.cost import count_params
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.derive_command import derive_command
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.lists import query_certificates, query_studies
 from nuwa_search.store.query import find_subnets
@@ -57,7 +58,7 @@ def job(tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.Capture
 
 def test_the_whole_way(job: Job, toy_base: Path) -> None:
     budget = 0.6 * job.base_ms()
-    answer = job.search("--budget-ms", f"{budget:.3f}", "--explain")
+    answer = job.search("--budget-ms", f"{budget:.3f}", "--explain", "--pareto")
 
     assert answer["schema"] == "nuwa.search/1"
     assert answer["feasible"]
@@ -103,6 +104,11 @@ def test_the_whole_way(job: Job, toy_base: Path) -> None:
     assert winner["predicted_latency_ms"] == pytest.approx(subnet["predicted_latency_ms"])
     assert (winner["top1"], winner["split"]) == (subnet["top1"], "test")
     assert studies[0]["state"] == "done"
+    assert answer["front"]
+    for point in answer["front"]:  # named by the net that was scored, as the database has it
+        row = next(row for row in rows if row["subnet_id"] == point["subnet_id"])
+        assert (row["arch_id"], row["predicted_latency_ms"]) == (point["arch_id"], point["predicted_latency_ms"])
+        assert point["derive_command"] == derive_command(point["subnet_id"], db=job.db)
 
     # the bundle runs alone, and verifies
     bundle = Path(answer["artifacts"]["dir"])

@@ -12,12 +12,13 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
-from nuwa_search.store.frames import COLUMNS, query_sql, query_subnets
+from nuwa_search.store.frames import query_sql, query_subnets
 from nuwa_search.store.lists import query_studies
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.sort_orders import SORTS
 from nuwa_search.store.store import Store
+from nuwa_search.store.subnet_columns import COLUMNS
 from nuwa_search.store.tables import TaskRow
 from nuwa_search.store.tasks import find_classes_hash
 from nuwa_search.store.wanted import SubnetFilter

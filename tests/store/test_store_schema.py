@@ -14,7 +14,8 @@ from sqlalchemy import create_engine, event, inspect, text
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.store.columns import StoreTable
 from nuwa_search.store.database import url_from_text
-from nuwa_search.store.schema import HEAD, REVISIONS, VERSION_TABLE, alembic_config, find_revision
+from nuwa_search.store.revisions import HEAD, REVISIONS, VERSION_TABLE
+from nuwa_search.store.schema import alembic_config, find_revision
 from nuwa_search.store.store import Store, open_store
 from tests.support.store_values import NANO, prediction, record_basics, subnet
 

@@ -7,7 +7,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from nuwa_search.service.api.context import MetricsOf, StoreOf
 from nuwa_search.service.api.problems import HttpError
-from nuwa_search.store.schema import HEAD, find_revision
+from nuwa_search.store.revisions import HEAD
+from nuwa_search.store.schema import find_revision
 
 router = APIRouter(tags=["health"])
 

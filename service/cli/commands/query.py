@@ -1,6 +1,7 @@
 """``nuwa query``: ask the search database."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import click
 from click.core import ParameterSource
 
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.database import database, has_nothing
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.query_answer import QueryAnswer
+from nuwa_search.service.cli.query_columns import EMPTY
 from nuwa_search.service.cli.query_filters import check_filters, devices_from_text
 from nuwa_search.service.cli.table_file import check_ending, write_rows
 
@@ -44,22 +47,10 @@ def command(topic: str, **values: Any) -> None:
         values["limit"] = ROWS_ON_TERMINAL
     if kind == "comparisons":
         devices_from_text(values["compare"])
-    with database(values, must_exist=True) as store:
-        from nuwa_search.service.cli.query_ask import ask, show_answer
-
-        answer = ask(kind, store, values)
-        older = store.older_emulators(values["device"]) if values["device"] else ()
-        meant = store.base_ids(values["base"]) if values["base"] else ()
-    if len(meant) > 1:
-        output.note(
-            f"base {values['base']!r} has meant {len(meant)} nets here; these are of {meant[0]}, the last one stored; "
-            f"--base {' or '.join(meant[1:])} asks for the others"
-        )
-    if older:
-        output.note(
-            f"figures of another emulator are left out: --device {older[-1]} shows them, "
-            f"nuwa profile {values['device']} measures anew"
-        )
+    found = _find(kind, values)
+    answer = found.answer
+    for note in found.notes:
+        output.note(note)
     if answer.is_truncated and values["limit"] is None:
         output.warn(f"there is more: only the first {len(answer.rows)} rows were read")
     if path is not None:
@@ -67,12 +58,47 @@ def command(topic: str, **values: Any) -> None:
         output.note(f"{len(answer.rows)} rows written to {path}")
     elif output.json:
         output.document(answer.document)
-    else:
-        if not answer.rows:
-            output.note(_nothing(values))
+    elif answer.rows:
+        from nuwa_search.service.cli.query_ask import show_answer
+
         show_answer(answer, output)
+    else:
+        output.note(_nothing(values))
+        if not output.is_terminal:
+            output.table((), columns=answer.names)
     if is_head and len(answer.rows) == ROWS_ON_TERMINAL:
         output.note(f"the first {ROWS_ON_TERMINAL} rows; --limit N shows more, --csv, --json or -o FILE gives all")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An answer, and what is to be said of it."""
+
+    answer: QueryAnswer
+    notes: tuple[str, ...] = ()
+
+
+def _find(kind: str, values: Mapping[str, Any]) -> _Found:
+    if kind in EMPTY and not values["device"] and has_nothing(values):  # a device's name takes the store to check
+        return _Found(QueryAnswer(kind, [], [], EMPTY[kind]))
+    with database(values, must_exist=True) as store:
+        from nuwa_search.service.cli.query_ask import ask
+
+        answer = ask(kind, store, values)
+        older = store.older_emulators(values["device"]) if values["device"] else ()
+        meant = store.base_ids(values["base"]) if values["base"] else ()
+    notes = []
+    if older:
+        notes.append(
+            f"figures of another emulator are left out: --device {older[-1]} shows them, "
+            f"nuwa profile {values['device']} measures anew"
+        )
+    if len(meant) > 1:
+        notes.append(
+            f"base {values['base']!r} has meant {len(meant)} nets here; these are of {meant[0]}, the last one stored; "
+            f"--base {' or '.join(meant[1:])} asks for the others"
+        )
+    return _Found(answer, tuple(notes))
 
 
 def _kind(topic: str, values: Mapping[str, Any]) -> str:

@@ -1,0 +1,23 @@
+"""Columns of the answers of ``nuwa query``; they are known without the database."""
+
+from nuwa_search.service.derive_command import COLUMN as DERIVE_COMMAND
+from nuwa_search.store.subnet_columns import COLUMNS
+
+# Columns on a terminal, the most important first: a narrow one loses the last.
+SHOWN = {
+    "latencies": (
+        *("arch_id", "device", "latency_ms", "figure", "provenance", "low_ms", "high_ms", "samples", "subnet_id"),
+        *("source_id", "created_at"),
+    ),
+    "studies": ("study", "state", "device", "budget_ms", "base", "created_at", "finished_at", "seed", "predictor_id"),
+    "devices": (
+        *("device", "kind", "runtime", "runtime_version", "precision", "power_mode", "num_lut_rows"),
+        *("num_measurements", "predictor_id"),
+    ),
+    "certificates": (
+        *("certificate_id", "verdict", "measured_latency_ms", "budget_ms", "provenance", "device", "subnet_id"),
+        *("created_at", "path"),
+    ),
+}
+# What an answer without rows is a table of, where it is known.
+EMPTY = {"subnets": (*COLUMNS, DERIVE_COMMAND)} | SHOWN

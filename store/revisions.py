@@ -1,0 +1,7 @@
+"""Which versions of the schema there are; they are known without SQLAlchemy."""
+
+VERSION_TABLE = "nuwa_alembic_version"
+"""Optuna keeps its own ``alembic_version`` in the same database."""
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+"""Oldest first; one file in ``migrations/versions`` each."""
+HEAD = REVISIONS[-1]
