@@ -1,17 +1,16 @@
 """How well a classifier does on labelled images: accuracy, recall of each class, confusion, each with its interval."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.core.metric import Metric
+from nuwa_search.core.proportion import mean_share_interval, wilson_interval
 
-Metric = Literal["top1", "balanced"]
 Interval = tuple[float, float]
 
 
@@ -63,22 +62,12 @@ class ClassScores:
 
     @property
     def balanced_interval(self) -> Interval:
-        """95 % interval of ``balanced_accuracy``.
+        """95 % interval of ``balanced_accuracy``."""
+        return mean_share_interval([row[k] for k, row in enumerate(self.confusion)], self._counts)
 
-        The classes' Wilson intervals are combined as independent terms of a mean (method of variance estimates
-        recovery; Zou & Donner, *Construction of confidence limits about effect measures*, 2008).
-        """
-        pairs = enumerate(zip(self.confusion, self._counts, strict=True))
-        rows = [(row[k], count) for k, (row, count) in pairs if count]
-        if not rows:
-            return 0.0, 1.0
-        down = up = 0.0
-        for hits, count in rows:
-            low, high = wilson_interval(hits, count)
-            down += (hits / count - low) ** 2
-            up += (high - hits / count) ** 2
-        middle = self.balanced_accuracy
-        return max(0.0, middle - math.sqrt(down) / len(rows)), min(1.0, middle + math.sqrt(up) / len(rows))
+    def accuracy(self, metric: Metric) -> float:
+        """Return the accuracy that counts."""
+        return self.top1 if metric == "top1" else self.balanced_accuracy
 
     def restricted_to(self, outputs: Sequence[int]) -> "ClassScores":
         """Return the scores of a few classes by their output; answers outside them count as wrong, in no column."""

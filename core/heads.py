@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from nuwa_search.core.arch import Arch, GlobalPool
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, normalise, top1
+from nuwa_search.core.metric import Metric
+from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
 
 POOLS: tuple[GlobalPool, ...] = ("token", "avg", "token_avg")
@@ -43,7 +45,9 @@ def features_of(model: PlainViT, images: Tensor, preprocess: Preprocess) -> Tens
     return torch.cat(parts)
 
 
-def fit_head(model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, num_classes: int) -> PlainViT:
+def fit_head(
+    model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, num_classes: int, metric: Metric = "top1"
+) -> PlainViT:
     """Fit a head to frozen features by ridge regression on one-hot labels, then scale it to be calibrated.
 
     The regression's scores lie near 0..1, far too flat for a softmax; one temperature is chosen by the
@@ -54,17 +58,25 @@ def fit_head(model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, nu
         split: Images of the new classes, labels 0..num_classes-1.
         preprocess: Of the base.
         num_classes: Outputs of the new head.
+        metric: Which accuracy it is for: ``balanced`` lets every class weigh alike.
     """
-    weight, bias = _ridge(features_of(model, split.images, preprocess).double(), split.labels, num_classes)
+    features = features_of(model, split.images, preprocess).double()
+    weight, bias = _ridge(features, split.labels, num_classes, metric=metric)
     return with_head(model, weight, bias)
 
 
 def choose_head(
-    model: PlainViT, train: SplitTensors, search: SplitTensors, preprocess: Preprocess, *, num_classes: int
+    model: PlainViT,
+    train: SplitTensors,
+    search: SplitTensors,
+    preprocess: Preprocess,
+    *,
+    num_classes: int,
+    metric: Metric = "top1",
 ) -> PlainViT:
     """Fit a head on each kind of pooling to the training images and keep the one best on the search images.
 
-    Best is the largest top1, and among equals the one that reads least. For a base that came without a head, and
+    Best is the largest accuracy, and among equals the one that reads least. For a base that came without a head, and
     so without a pooling of its own. The images pass through the base once.
 
     Args:
@@ -73,13 +85,15 @@ def choose_head(
         search: Images to choose on.
         preprocess: Of the base.
         num_classes: Outputs of the head.
+        metric: Which accuracy it is for.
     """
     variants = [pooled_by(model, pool) for pool in pools_of(model.arch)]
     seen, judged = (_all_features(variants, split.images, preprocess) for split in (train, search))
     best: tuple[float, PlainViT] | None = None
     for variant, features, shown in zip(variants, seen, judged, strict=True):
-        weight, bias = _ridge(features.double(), train.labels, num_classes)
-        score = top1(shown @ weight.T + bias, search.labels)
+        weight, bias = _ridge(features.double(), train.labels, num_classes, metric=metric)
+        is_right = (shown @ weight.T + bias).argmax(dim=1) == search.labels
+        score = float((image_weights(search.labels, metric) * is_right).mean())
         if best is None or score > best[0]:
             best = score, with_head(variant, weight, bias)
     if best is None:
@@ -120,18 +134,24 @@ def _all_features(variants: Sequence[PlainViT], images: Tensor, preprocess: Prep
     return [torch.cat(row) for row in rows]
 
 
-def _ridge(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Weight (num_classes, F) and bias of ridge regression on one-hot labels, scaled to be calibrated."""
-    mean = features.mean(dim=0)
+def _ridge(features: Tensor, labels: Tensor, num_classes: int, *, metric: Metric) -> tuple[Tensor, Tensor]:
+    """Weight (num_classes, F) and bias of ridge regression on one-hot labels, scaled to be calibrated.
+
+    Each image counts as much as ``image_weights`` says, in the regression and in the calibration.
+    """
+    weights = image_weights(labels, metric)[:, None]
+    mean = (weights * features).mean(dim=0)
     centred = features - mean
     targets = nn.functional.one_hot(labels, num_classes).double()
-    prior = targets.mean(dim=0)
-    gram = centred.T @ centred
+    prior = (weights * targets).mean(dim=0)
+    weighed = weights * centred
+    gram = centred.T @ weighed
     ridge = RIDGE * gram.diagonal().mean().clamp_min(1e-12)
-    weight = torch.linalg.solve(gram + ridge * torch.eye(len(gram)), centred.T @ (targets - prior)).T
+    weight = torch.linalg.solve(gram + ridge * torch.eye(len(gram)), weighed.T @ (targets - prior)).T
     bias = prior - weight @ mean
     scores = features @ weight.T + bias
     scales = torch.logspace(0, 2, 41).double()
-    losses = torch.stack([nn.functional.cross_entropy(scores * s, labels) for s in scales])
+    rows = [nn.functional.cross_entropy(scores * s, labels, reduction="none") for s in scales]
+    losses = torch.stack([(weights[:, 0] * row).mean() for row in rows])
     scale = scales[losses.argmin()]
     return (weight * scale).float(), (bias * scale).float()

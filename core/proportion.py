@@ -1,6 +1,7 @@
-"""The interval of a share that was counted, such as an accuracy."""
+"""The interval of a share that was counted, such as an accuracy, and how both are said."""
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 from nuwa_search.core.errors import NuwaError
@@ -39,3 +40,31 @@ def wilson_interval(num_hits: int, num: int, *, confidence: float = CONFIDENCE) 
     low = 0.0 if num_hits == 0 else (middle - reach) / scale
     high = 1.0 if num_hits == num else (middle + reach) / scale
     return low, high
+
+
+def mean_share_interval(hits: Sequence[int], counts: Sequence[int]) -> tuple[float, float]:
+    """Return the interval (low, high) of the mean of shares that were counted apart, such as recalls by class.
+
+    The shares' Wilson intervals are combined as independent terms of a mean (method of variance estimates
+    recovery; Zou & Donner, *Construction of confidence limits about effect measures*, 2008).
+
+    Args:
+        hits: Counted hits of each.
+        counts: Of so many; those of nothing take no part.
+    """
+    rows = [(hit, count) for hit, count in zip(hits, counts, strict=True) if count]
+    if not rows:
+        return 0.0, 1.0
+    down = up = 0.0
+    for hit, count in rows:
+        low, high = wilson_interval(hit, count)
+        down += (hit / count - low) ** 2
+        up += (high - hit / count) ** 2
+    middle = sum(hit / count for hit, count in rows) / len(rows)
+    return max(0.0, middle - math.sqrt(down) / len(rows)), min(1.0, middle + math.sqrt(up) / len(rows))
+
+
+def said_share(share: float, interval: Sequence[float], num_images: int) -> str:
+    """Say an accuracy: ``93.1 % (90.2-95.4, 256 images)``."""
+    low, high = interval
+    return f"{100 * share:.1f} % ({100 * low:.1f}-{100 * high:.1f}, {num_images} images)"

@@ -10,6 +10,7 @@ from nuwa_search.core.class_names import match_outputs, resolve_classes
 from nuwa_search.core.divide import chosen_images, divide, divide_by_seed
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_PIPELINE, FIRST_SPLIT_RULE, PIPELINE_VERSION, SPLIT_RULE
 
 
@@ -29,6 +30,7 @@ class Task:
         pipeline: Version of the preprocessing that makes its images network input.
         split_rule: Version of the rule that divided its images.
         notes: What of the data was left out and why, in sentences for people; no part of the task's identity.
+        metric: Which accuracy head, scores and winner are chosen by.
     """
 
     data: str
@@ -41,6 +43,7 @@ class Task:
     pipeline: int = PIPELINE_VERSION
     split_rule: int = SPLIT_RULE
     notes: tuple[str, ...] = ()
+    metric: Metric = "top1"
 
     @property
     def num_classes(self) -> int:
@@ -48,10 +51,12 @@ class Task:
 
     @property
     def task_id(self) -> str:
-        """Identify classes, all three splits and how their images are made (16 hex digits)."""
+        """Identify classes, all three splits, how their images are made, and the metric (16 hex digits)."""
         parts = [*self.class_names, self.train.content_hash, self.search.content_hash, self.test.content_hash]
         if self.pipeline != FIRST_PIPELINE:
             parts.append(f"pipeline {self.pipeline}")
+        if self.metric != "top1":  # ids of before there was a choice stay
+            parts.append(f"metric {self.metric}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nuwa_search.core.images import ImageSet, Preprocess, pixels_and_turns
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.task import Task
 
 EVAL_BATCH = 250
@@ -34,11 +35,19 @@ class SplitTensors:
 
 @dataclass(frozen=True)
 class TaskTensors:
-    """The decoded train and search splits of a task; the test split is opened by ``split_tensors``."""
+    """The decoded train and search splits of a task; the test split is opened by ``split_tensors``.
+
+    Args:
+        train: For statistics and fine-tuning.
+        search: For scoring.
+        preprocess: Of the base.
+        metric: Of the task.
+    """
 
     train: SplitTensors
     search: SplitTensors
     preprocess: Preprocess
+    metric: Metric = "top1"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -60,7 +69,8 @@ def turned_note(*splits: SplitTensors) -> tuple[str, ...]:
 
 def task_tensors(task: Task, preprocess: Preprocess) -> TaskTensors:
     """Decode the train and search splits of a task; test stays closed."""
-    return TaskTensors(split_tensors(task.train, preprocess), split_tensors(task.search, preprocess), preprocess)
+    train, search = (split_tensors(images, preprocess) for images in (task.train, task.search))
+    return TaskTensors(train, search, preprocess, task.metric)
 
 
 def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:

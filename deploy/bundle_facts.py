@@ -8,6 +8,7 @@ from nuwa_search.core import checked
 from nuwa_search.core.budget import Budget
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.quantise.facts import Int8Facts, dict_from_int8_facts
 
@@ -58,6 +59,7 @@ class BundleFacts:
         search_split_seen_by_base: Whether the base was trained on the search images; None where that is not known.
         none_below: Probability of the likeliest label below which an image is none of the labels; calibrated on the
             search split.
+        metric: Which accuracy its head and weights were chosen by; written only where it is not ``top1``.
         subnet_id: Identity of arch, base, task and derivation; kept here while there is no certificate.
         derivation: Settings of the derivation, where no search chose them.
         kl_to_teacher_derived: Nats on the search split before fine-tuning.
@@ -82,6 +84,7 @@ class BundleFacts:
     split: str | None = None
     search_split_seen_by_base: bool | None = None
     none_below: float | None = None
+    metric: Metric = "top1"
     subnet_id: str | None = None
     derivation: Mapping[str, object] | None = None
     kl_to_teacher_derived: float | None = None
@@ -100,7 +103,8 @@ class BundleFacts:
 
 NO_FACTS = BundleFacts()
 
-_PLAIN = tuple(f.name for f in fields(BundleFacts) if f.name not in ("finetunes", "budget", "int8", "others"))
+_SPECIAL = ("metric", "finetunes", "budget", "int8", "others")
+_PLAIN = tuple(f.name for f in fields(BundleFacts) if f.name not in _SPECIAL)
 _NULL_BESIDE = {
     "label_column": "task_id",
     "search_split_seen_by_base": "task_id",
@@ -116,6 +120,8 @@ def dict_from_facts(facts: BundleFacts) -> dict[str, Any]:
         value = getattr(facts, name)
         if value is not None or (name in _NULL_BESIDE and getattr(facts, _NULL_BESIDE[name]) is not None):
             values[name] = dict(value) if isinstance(value, Mapping) else value
+    if facts.metric != "top1":
+        values["metric"] = facts.metric
     if facts.finetunes:
         values["finetunes"] = [asdict(one) for one in facts.finetunes]
     if facts.budget is not None:
@@ -137,7 +143,7 @@ def facts_from_dict(values: object) -> BundleFacts:
     try:
         found = checked.mapping(values, "they")
         budget = found.get("budget")
-        known = {name: found[name] for name in (*_PLAIN, "finetunes", "int8") if name in found}
+        known = {name: found[name] for name in (*_PLAIN, "metric", "finetunes", "int8") if name in found}
         return replace(
             record_from_dict(BundleFacts, known, where="they"),
             budget=None if budget is None else _certified_budget(checked.mapping(budget, "budget")),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.search.run_cost import RunCost, measure_run_cost
 from nuwa_search.search.scorer import SubnetDeriver
 from nuwa_search.search.seeds import MIN_DIFFERENT_BLOCKS, num_different_blocks
@@ -25,16 +26,24 @@ MAX_CANDIDATES = 16
 
 @dataclass(frozen=True)
 class Distilled:
-    """A subnet after distillation, scored on the search split (``top1`` is a fraction)."""
+    """A subnet after distillation, scored on the search split.
+
+    Args:
+        model: Its weights.
+        top1: A fraction.
+        loss: Mean cross-entropy.
+        score: The whole score; None where only the two above are known.
+    """
 
     model: PlainViT
     top1: float
     loss: float
+    score: SplitScore | None = None
 
     @property
     def merit(self) -> tuple[float, float]:
-        """Higher is better: more images right, then lower loss."""
-        return self.top1, -self.loss
+        """Higher is better: the accuracy that counts, then lower loss."""
+        return (self.top1, -self.loss) if self.score is None else self.score.merit
 
 
 Tune = Callable[[PlainViT, int], Distilled]
@@ -67,6 +76,7 @@ class Judgement:
     steps: int
     top1: float
     loss: float
+    score: SplitScore | None = None
 
 
 @dataclass(frozen=True)
@@ -177,9 +187,10 @@ def judge(
         for candidate in entrants:
             tuned = tune(candidate.model, rung.steps)
             ranked.append((candidate, tuned))
-            judgements.append(Judgement(candidate.name, candidate.arch, rung.steps, tuned.top1, tuned.loss))
+            one = Judgement(candidate.name, candidate.arch, rung.steps, tuned.top1, tuned.loss, tuned.score)
+            judgements.append(one)
             if on_judgement is not None:
-                on_judgement(judgements[-1])
+                on_judgement(one)
         ranked.sort(key=lambda pair: pair[1].merit, reverse=True)  # stable: the better KL wins a tie
         field = [candidate for candidate, _ in ranked]
     winner, tuned = ranked[0]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.metric import METRICS, Metric
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
 from nuwa_search.search.option import Option, options_of
 from nuwa_search.search.samplers import SAMPLERS
@@ -46,6 +47,8 @@ class SearchRequest:
         label="budget compares")] = "median"
     max_memory_mb: Annotated[float | None, Option("number", "Peak memory the model may take.", "MB", empty="no limit",
         client_most=MAX_NUMBER, label="memory at most", unit="MB")] = None
+    metric: Annotated[Metric, Option("choice", "Accuracy that counts: images right, or mean recall over classes.",
+        choices=METRICS, label="accuracy that counts")] = "top1"
     trials: Annotated[int, Option("count", "Subnets to score.", is_resumable=True,
         is_main=True)] = 60
     workers: Annotated[int, Option("count", "Processes that derive and score; with 1 a seed makes the same trials.",

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from nuwa_search.core.arch import Arch, dict_from_arch
 from nuwa_search.core.budget import Budget, Verdict
-from nuwa_search.core.class_scores import ClassScores, Metric
+from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.device import DeviceSpec, Measurement, device_json
+from nuwa_search.core.metric import Metric
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.search.trials import StudyResult, TrialReport

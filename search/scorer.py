@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.precision import scoring_context
@@ -39,13 +41,14 @@ class SubnetScore:
     """One subnet's figures on the search split.
 
     Args:
-        kl: Mean KL(teacher ‖ subnet) in nats over ``num_images``; lower is better.
+        kl: Mean KL(teacher ‖ subnet) in nats over ``num_images``; lower is better. Where balanced accuracy counts,
+            the mean over the classes of each one's mean.
         kl_first: The same over the first images only, which every subnet sees.
         top1: Share of images whose largest logit is their label.
         num_images: Images seen; fewer than usual when the subnet was given up.
         is_partial: Whether it was given up after the first images.
-        kls: KL of each image, in the scorer's order, so that two subnets can be compared pair by pair; empty where
-            only the mean was kept.
+        kls: KL of each image times its weight in ``kl``, in the scorer's order, so that two subnets can be compared
+            pair by pair; empty where only the mean was kept.
     """
 
     kl: float
@@ -73,6 +76,7 @@ class TeacherScorer:
         preprocess: Of the base.
         num_images: Images per score, spread evenly over the classes; all if there are fewer.
         seed: Of the choice.
+        metric: Which accuracy the scores are for: ``balanced`` lets every class weigh alike in the KL.
     """
 
     def __init__(
@@ -83,12 +87,14 @@ class TeacherScorer:
         *,
         num_images: int = NUM_IMAGES,
         seed: int = 0,
+        metric: Metric = "top1",
     ) -> None:
         if len(search) == 0:
             raise NuwaError("the search split is empty", hint="give the task more images")
         picked = search.take(spread_evenly(search.labels, num_images, seed=seed))
         self._inputs = normalise(picked.images, preprocess)
         self._labels = picked.labels
+        self._metric = metric
         self._log_targets = _log_probabilities(teacher, self._inputs)
 
     @property
@@ -111,9 +117,12 @@ class TeacherScorer:
     def score_logits(self, logits: Tensor) -> SubnetScore:
         """Score logits (B, num_classes) of the first B images."""
         n = len(logits)
-        kls = _kl_rows(self._log_targets[:n], logits)
-        top1 = float((logits.argmax(dim=1) == self._labels[:n]).double().mean())
-        return SubnetScore(float(kls.mean()), float(kls[:FIRST_IMAGES].mean()), top1, n, kls=tuple(kls.tolist()))
+        labels = self._labels[:n]
+        rows = _kl_rows(self._log_targets[:n], logits)
+        kls = rows * image_weights(labels, self._metric)
+        first = rows[:FIRST_IMAGES] * image_weights(labels[:FIRST_IMAGES], self._metric)
+        top1 = float((logits.argmax(dim=1) == labels).double().mean())
+        return SubnetScore(float(kls.mean()), float(first.mean()), top1, n, kls=tuple(kls.tolist()))
 
 
 def spread_evenly(labels: Tensor, num_images: int, *, seed: int) -> Tensor:

@@ -27,7 +27,8 @@ def make_tune(teacher: Teacher | None, tensors: TaskTensors, *, config: Finetune
             search=tensors.search,
             preprocess=tensors.preprocess,
             config=of_length(full, steps),
+            metric=tensors.metric,
         )
-        return Distilled(result.student, result.after.top1, result.after.loss)
+        return Distilled(result.student, result.after.top1, result.after.loss, result.after)
 
     return tune

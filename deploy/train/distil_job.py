@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import features_of
+from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
@@ -30,11 +32,12 @@ FEATURE_FIT_IMAGES = 1024
 
 @dataclass(frozen=True)
 class DistilData:
-    """Splits on the accelerator and how their pixels become input."""
+    """Splits on the accelerator, how their pixels become input, and which accuracy counts."""
 
     train: SplitTensors
     search: SplitTensors
     preprocess: Preprocess
+    metric: Metric = "top1"
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,13 @@ class DistilJob:
         self.split_hash = hash_split(data.train)
         told = teacher.teacher_id if teacher else "none"
         text = f"{hash_tensors(student.state_dict())}:{self.split_hash}:{hash_split(data.search)}:{told}"
+        if data.metric != "top1":
+            text = f"{text}:{data.metric}"
         self.identity = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.targets = smooth_targets(data.train.labels, student.arch.num_classes, config.label_smoothing)
+        self.weights: Tensor | None = None
+        if data.metric == "balanced":
+            self.weights = image_weights(data.train.labels, data.metric).float()[:, None]
         self.soft_cross_entropy = SoftTargetCrossEntropy()
         self.teacher_tap: int | None = None
         tap: int | None = None
@@ -100,11 +108,14 @@ class DistilJob:
         inputs = render(self.data.train.images, lesson.view, indices, self.data.preprocess)
         logits, features, tapped = net(inputs)
         targets = mix_targets(self.targets, lesson.view, indices)
-        hard = self.soft_cross_entropy(logits.float(), targets)
+        # a mixed image weighs as much as its two are mixed in
+        weights = None if self.weights is None else mix_targets(self.weights, lesson.view, indices)[:, 0]
+        hard = self._cross_entropy(logits.float(), targets, weights)
         if lesson.said is None or self.teacher is None:
             return {"cross_entropy": hard}
         parts = {"cross_entropy": (1 - config.alpha) * hard}
-        parts["distil"] = config.alpha * distil_kl(logits.float(), lesson.said.logits[indices], config.temperature)
+        said = lesson.said.logits[indices]
+        parts["distil"] = config.alpha * distil_kl(logits.float(), said, config.temperature, weights=weights)
         if tapped is not None and self.teacher_tap is not None:
             seen = qkv_at(self.teacher.model, inputs, self.teacher_tap)
             matched = relation_loss(self.traced.qkv_of(tapped), seen, config.relation_weights)
@@ -116,7 +127,15 @@ class DistilJob:
 
     def score(self, model: nn.Module) -> SplitScore:
         """Score weights on the search split."""
-        return score_split(model, self.data.search, self.data.preprocess, processes=self.setup.processes)
+        data = self.data
+        return score_split(model, data.search, data.preprocess, processes=self.setup.processes, metric=self.data.metric)
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        """Mean over images (B,) of the cross-entropy to soft targets (B, C), weighted where weights are given."""
+        if weights is None:
+            loss: Tensor = self.soft_cross_entropy(logits, targets)
+            return loss
+        return (weights * -(targets * logits.log_softmax(dim=1)).sum(dim=1)).mean()
 
     def _lesson_of(self, epoch: int) -> _Lesson:
         number = view_of_epoch(self.config, epoch)

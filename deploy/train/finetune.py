@@ -8,6 +8,7 @@ import torch
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.batches import plan_batches
@@ -60,6 +61,7 @@ def finetune(
     progress: Callable[[Progress], None] | None = None,
     checkpoint_dir: Path | None = None,
     resume: bool = False,
+    metric: Metric = "top1",
 ) -> FinetuneResult:
     """Fine-tune ``student`` and return the best weights by the search split.
 
@@ -78,6 +80,7 @@ def finetune(
         progress: Called with where the run stands.
         checkpoint_dir: Where checkpoints go, at each evaluation and on Ctrl-C; None for none.
         resume: Go on from the checkpoint there; from the start where there is none.
+        metric: Which accuracy chooses the weights; ``balanced`` lets every class weigh alike in the loss too.
 
     Raises:
         NuwaError: If labels, teacher, checkpoint or settings do not fit the student.
@@ -98,7 +101,7 @@ def finetune(
         resume=resume,
         progress=progress,
     )
-    data = DistilData(_on(train, device), _on(search, device), preprocess)
+    data = DistilData(_on(train, device), _on(search, device), preprocess, metric)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         job = DistilJob(detached_copy(student, device), teacher, data, settings, setup)
         job.prepare()

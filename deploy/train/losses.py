@@ -15,14 +15,23 @@ def smooth_targets(labels: Tensor, num_classes: int, smoothing: float) -> Tensor
     return F.one_hot(labels, num_classes).float() * (1 - smoothing) + smoothing / num_classes
 
 
-def distil_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def distil_kl(student: Tensor, teacher: Tensor, temperature: float, *, weights: Tensor | None = None) -> Tensor:
     """Return T² · KL(teacher ‖ student) of logits (B, C) at temperature T, mean over images.
 
     Source: Distilling the Knowledge in a Neural Network (arXiv 1503.02531); T² keeps the size of the
     gradient independent of T.
+
+    Args:
+        student: Logits.
+        teacher: Logits for the same images.
+        temperature: T.
+        weights: (B,) of the images in the mean; None for 1 each.
     """
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
+    if weights is not None:
+        rows = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
+        return temperature**2 * (weights * rows).mean()
     return temperature**2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
 
 

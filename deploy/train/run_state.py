@@ -109,7 +109,11 @@ class RunState:
 
 
 def _evaluation(values: dict[str, Any]) -> ScoredWeights:
-    return ScoredWeights(**{**values, "score": SplitScore(**values["score"])})
+    score = dict(values["score"])
+    if score.get("balanced_interval") is not None:
+        low, high = score["balanced_interval"]
+        score["balanced_interval"] = (low, high)
+    return ScoredWeights(**{**values, "score": SplitScore(**score)})
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors, load_vit, save_weights
@@ -25,6 +26,7 @@ def tuned_teacher(
     config: FinetuneConfig,
     cache_dir: Path,
     progress: Callable[[Progress], None] | None = None,
+    metric: Metric = "top1",
 ) -> Teacher:
     """Fine-tune the base on the task's labels and let it teach; read from ``cache_dir`` where it is there.
 
@@ -36,11 +38,14 @@ def tuned_teacher(
         config: Of the teacher's own fine-tuning; its distillation settings are ignored.
         cache_dir: Where the teacher and its stored outputs are kept.
         progress: Called with where the run stands.
+        metric: Which accuracy chooses the weights.
 
     Raises:
         NuwaError: If labels and model do not fit, or the kept weights are corrupt.
     """
     parts = [hash_tensors(model.state_dict()), model.arch.arch_id, hash_split(train), hash_split(search)]
+    if metric != "top1":
+        parts.append(metric)
     key = hashlib.sha256(":".join([*parts, hash_recipe(config), repr(preprocess)]).encode()).hexdigest()[:16]
     path = cache_dir / f"tuned-{key}.safetensors"
     if path.exists():
@@ -56,6 +61,7 @@ def tuned_teacher(
         progress=progress,
         checkpoint_dir=run_dir,
         resume=True,
+        metric=metric,
     )
     if join_processes().is_first:
         cache_dir.mkdir(parents=True, exist_ok=True)

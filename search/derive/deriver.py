@@ -210,7 +210,7 @@ def derive(base: Base, task: Task, arch: Arch, *, cache: Cache | None = None) ->
     """
     train = split_tensors(task.train, base.preprocess)
     if task.base_classes is None:
-        model = fit_head(base.model, train, base.preprocess, num_classes=task.num_classes)
+        model = fit_head(base.model, train, base.preprocess, num_classes=task.num_classes, metric=task.metric)
     else:
         model = restrict_head(base.model, task.base_classes)
     return Deriver(model, train, base.preprocess, cache=cache).derive(arch)

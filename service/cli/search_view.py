@@ -142,7 +142,7 @@ def _balanced_row(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tu
 
 def last_lines(answer: Mapping[str, Any]) -> list[str]:
     """Name verdict, bundle and both accuracies, and the next command."""
-    base, subnet, files = answer["base"], answer["subnet"], answer["artifacts"]
+    subnet, files = answer["subnet"], answer["artifacts"]
     verdict = answer["verdict"]
     lines = []
     if answer["shipped"] == "small-model":
@@ -151,9 +151,7 @@ def last_lines(answer: Mapping[str, Any]) -> list[str]:
         shipped = " and is shipped, being the more accurate" if answer["shipped"] == "base" else ""
         lines.append(f"the base meets {answer['budget_ms']:g} ms already{shipped}: the budget does not bind")
     lines.append(
-        f"{verdict}: {measured(subnet)} of {answer['budget_ms']:g} ms; top1 "
-        f"{share(subnet['top1'], subnet.get('top1_interval'))} against "
-        f"{share(base['top1_restricted'], base.get('top1_restricted_interval'))} of the base, "
+        f"{verdict}: {measured(subnet)} of {answer['budget_ms']:g} ms; {_accuracies(answer)}, "
         f"on {answer['task']['num_test']} test images"
     )
     if answer.get("verdict_reason"):
@@ -162,3 +160,13 @@ def last_lines(answer: Mapping[str, Any]) -> list[str]:
         lines.append(f"bundle: {files['dir']}")
         lines.append(f"next: python {Path(files['dir']) / 'run.py'} IMAGE…   or   nuwa verify {files['dir']}")
     return lines
+
+
+def _accuracies(answer: Mapping[str, Any]) -> str:
+    """Hold the winner's accuracy against the base's: the one that the search chose by."""
+    base, subnet = answer["base"], answer["subnet"]
+    if answer.get("metric") == "balanced":
+        ours, theirs = (share(p["balanced_accuracy"], p["balanced_accuracy_interval"]) for p in (subnet, base))
+        return f"balanced accuracy {ours} against {theirs} of the base"
+    ours = share(subnet["top1"], subnet.get("top1_interval"))
+    return f"top1 {ours} against {share(base['top1_restricted'], base.get('top1_restricted_interval'))} of the base"

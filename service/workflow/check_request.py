@@ -27,7 +27,12 @@ def check_request(request: SearchRequest, store: Store, *, study: str) -> tuple[
     require_statistic(request.budget_statistic, spec)
     base = load_base(request.base)
     task = open_task(
-        base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed
+        base,
+        data=request.data,
+        label_column=request.label_column,
+        classes=request.classes,
+        seed=request.seed,
+        metric=request.metric,
     )
     if request.predictor_id is not None:
         record = store.load_predictor(request.predictor_id)

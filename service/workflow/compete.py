@@ -12,7 +12,7 @@ from nuwa_search.service.workflow.records import record_derived, record_tuned, s
 from nuwa_search.service.workflow.small_rival import small_rival
 from nuwa_search.service.workflow.study_rounds import Winner
 from nuwa_search.service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
-from nuwa_search.service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, top1_on
+from nuwa_search.service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, score_on
 from nuwa_search.store.records import ScoreRecord
 
 
@@ -32,14 +32,14 @@ def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small
     arch, derived = pick_by_short_runs(winner, finder=finder, teacher=teacher)
     if arch != winner.arch:
         derived = finder.deriver.derive_refined(arch)
-    hooks.step(f"refined: {100 * top1_on(derived, inputs):.1f} % on the search split, untrained")
+    hooks.step(f"refined: {score_on(derived, inputs).said} on the search split, untrained")
     entrants = [Entrant("subnet", arch, derived, subnet_id_of(arch, inputs, REFINED), dataclasses.asdict(REFINED))]
     if rival is not None:
         entrants.append(Entrant("small-model", rival.arch, rival.model, rival.subnet_id, rival.derivation))
     shipped, tuned = _compete(entrants, finder, teacher=teacher, cache_dir=cache_dir)
     base = inputs.teacher.model
     base_fits = finder.budget.check(finder.base_measurement).is_met
-    if base_fits and top1_on(base, inputs) > tuned.top1_search:
+    if base_fits and score_on(base, inputs).accuracy > tuned.score.accuracy:
         identity = subnet_id_of(base.arch, inputs, OPTIONS)
         derivation = dataclasses.asdict(OPTIONS)
         record_derived(finder.store, inputs, base.arch, identity, study=finder.study_name, derivation=derivation)
@@ -63,7 +63,7 @@ def _compete(
             folder = cache_dir / "finetune" / finder.study_name
             tuned = tune(one.model, teacher=teacher, config=config, inputs=inputs, checkpoint_dir=folder, hooks=hooks)
             name = "" if one.kind == "subnet" else f"{one.kind} "
-            hooks.step(f"{name}fine-tuned: {100 * tuned.top1_search:.1f} % on the search split")
+            hooks.step(f"{name}fine-tuned: {tuned.score.said} on the search split")
         record_derived(
             finder.store, inputs, one.arch, one.subnet_id, study=finder.study_name, derivation=one.derivation
         )
@@ -71,13 +71,19 @@ def _compete(
             _record_score(one.model, one.subnet_id, finder)
         record_tuned(finder.store, one.subnet_id, tuned)
         finals.append((Shipped(one.arch, tuned.model, one.model, one.kind, one.subnet_id, one.derivation), tuned))
-    return max(finals, key=lambda pair: pair[1].merit)
+    return max(finals, key=lambda pair: pair[1].score.merit)
 
 
 def _record_score(model: PlainViT, identity: str, finder: Finder) -> None:
     """Store how a subnet scores as it was derived, on the images of the study's scores."""
     inputs, seed = finder.inputs, finder.request.seed
-    scorer = TeacherScorer(inputs.teacher.model, inputs.tensors.search, inputs.base.preprocess, seed=seed)
+    scorer = TeacherScorer(
+        inputs.teacher.model,
+        inputs.tensors.search,
+        inputs.base.preprocess,
+        seed=seed,
+        metric=inputs.task.metric,
+    )
     score = scorer.score(model)
     figures = {"kl_to_teacher": score.kl, "top1_derived": score.top1}
     finder.store.record_scores(

@@ -95,6 +95,7 @@ def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
         split="test",
         search_split_seen_by_base=task.search_split_seen_by_base,
         none_below=accuracy.none_below,
+        metric=task.metric,
     )
 
 

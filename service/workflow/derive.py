@@ -186,6 +186,7 @@ def _derive(
         kl_to_teacher_derived=score.kl_to_teacher,
         top1_search_derived=score.top1,
         search_split_seen_by_base=task.search_split_seen_by_base,
+        metric=task.metric,
     )
     parts = BundleParts(model, arch, task.class_names, base.preprocess, samples=sample_images(task.test), facts=facts)
     write_bundle(folder, parts, replace=True)
@@ -213,7 +214,7 @@ def _scored(model: PlainViT, ground: Ground, stored: SearchScore | None) -> Sear
     """Score as a study does; where a score is stored, on its images and no others."""
     search, preprocess = ground.tensors.search, ground.base.preprocess
     seed = ground.split.seed if stored is None else stored.seed
-    scorer = TeacherScorer(ground.teacher, search, preprocess, seed=seed)
+    scorer = TeacherScorer(ground.teacher, search, preprocess, seed=seed, metric=ground.task.metric)
     was_given_up = stored is not None and stored.num_images == FIRST_IMAGES < len(scorer.inputs)
     score = scorer.score(model, give_up_above=-1.0 if was_given_up else None)
     found = SearchScore(score.kl, score.top1, score.num_images, score.num_images, seed)

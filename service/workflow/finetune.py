@@ -93,6 +93,7 @@ def finetune_bundle(
         label_column=chosen.label_column,
         classes=bundle.labels,
         seed=chosen.seed,
+        metric=bundle.facts.metric,
     )
     tensors = task_tensors(task, loaded.preprocess)
     for said in (*task.notes, *tensors.notes):
@@ -120,6 +121,7 @@ def finetune_bundle(
         progress=hooks.finetune,
         checkpoint_dir=run_dir,
         resume=resume,
+        metric=task.metric,
     )
     if is_first:
         facts = _facts_after(bundle, chosen, task, result)
@@ -172,6 +174,7 @@ def _teacher(
         config=own,
         cache_dir=cache_dir / "teacher",
         progress=hooks.finetune,
+        metric=tensors.metric,
     )
 
 

@@ -96,6 +96,7 @@ def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | No
         classes=request.classes,
         seed=request.seed,
         split_rule=split_rule,
+        metric=request.metric,
     )
     if begun is not None and task.task_id != begun.task_id:
         raise NuwaError(
@@ -150,6 +151,6 @@ def record_source(base: Base, task: Task, store: Store, *, label_column: str | N
             # the database has no "unknown" here: classes the base does not know count as seen, to be safe
             search_split_seen_by_base=task.search_split_seen_by_base is not False,
             pipeline=task.pipeline,
-            source={"label_column": label_column, "seed": seed, "split_rule": task.split_rule},
+            source={"label_column": label_column, "seed": seed, "split_rule": task.split_rule, "metric": task.metric},
         )
     )

@@ -157,6 +157,7 @@ def _tensors_of(bundle: Bundle, images: Int8Images) -> TaskTensors:
         label_column=source.label_column,
         classes=bundle.labels,
         seed=images.seed,
+        metric=bundle.facts.metric,
     )
     return task_tensors(task, bundle.preprocess)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.metric import Metric, metric_from_text
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, PIPELINE_VERSION
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import Task
@@ -39,11 +40,13 @@ class Split:
         label_column: Of Parquet files; None tries the usual ones.
         seed: Of the splits.
         rule: Version of the rule that divided them.
+        metric: Which accuracy counts.
     """
 
     label_column: str | None
     seed: int
     rule: int
+    metric: Metric = "top1"
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ def _open_task(record: SubnetRecord, task: TaskRecord, base: Base, *, store: Sto
                 classes=task.classes,
                 seed=split.seed,
                 split_rule=split.rule,
+                metric=split.metric,
             )
         except NuwaError as error:
             raise type(error)(
@@ -179,6 +183,7 @@ def _ways_to_split(record: SubnetRecord, task: TaskRecord, store: Store, moved: 
             label_column=moved.label_column or source.get("label_column"),
             seed=int(source.get("seed", 0)),
             rule=int(source.get("split_rule", FIRST_SPLIT_RULE)),
+            metric=metric_from_text(source.get("metric", "top1")),
         )
 
 

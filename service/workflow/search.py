@@ -198,6 +198,7 @@ def _result(run: SearchStart, survey: Survey, ending: Fastest | Missed | Deliver
         task=_task_part(run.inputs if isinstance(run, SearchRun) else run.sources),
         base=BasePart(base.name, base.arch, survey.base_measurement),
         ending=ending,
+        metric=run.request.metric,
     )
 
 

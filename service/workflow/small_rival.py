@@ -120,6 +120,7 @@ def _all_classes(request: SearchRequest, inputs: Inputs) -> Task:
         classes=None,
         seed=request.seed,
         split_rule=inputs.task.split_rule,
+        metric=inputs.task.metric,
     )
     hidden = {*inputs.task.search.hashes, *inputs.task.test.hashes}
     kept = np.flatnonzero([h not in hidden for h in task.train.hashes])

@@ -1,5 +1,6 @@
 """Open the base and the images that a command names."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from nuwa_search.core.base import ASSETS_DIR, Base
@@ -7,6 +8,7 @@ from nuwa_search.core.dataset import Dataset, load_dataset
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import choose_head, fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 from nuwa_search.core.suggest import unknown_name
@@ -53,10 +55,11 @@ def open_task(
     classes: tuple[str, ...] | None,
     seed: int,
     split_rule: int = SPLIT_RULE,
+    metric: Metric = "top1",
 ) -> Task:
     """Read the data and split it."""
     name, found = open_splits(data, label_column=label_column, base=base.name)
-    return make_task(
+    task = make_task(
         found.splits,
         data=name,
         base_labels=base.label_names,
@@ -67,6 +70,7 @@ def open_task(
         split_rule=split_rule,
         notes=found.notes,
     )
+    return dataclasses.replace(task, metric=metric)
 
 
 def open_task_again(
@@ -77,6 +81,7 @@ def open_task_again(
     label_column: str | None,
     classes: tuple[str, ...] | None,
     seed: int,
+    metric: Metric = "top1",
 ) -> Task:
     """Open a task that is known by its id, whichever rule divided its images.
 
@@ -87,13 +92,22 @@ def open_task_again(
         label_column: Of Parquet files.
         classes: In the order of the outputs.
         seed: Of the splits.
+        metric: Which accuracy counted.
 
     Returns:
         The task of that id, or, where the images do not make it by any rule, what today's rule makes of them.
     """
 
     def divided(rule: int) -> Task:
-        return open_task(base, data=data, label_column=label_column, classes=classes, seed=seed, split_rule=rule)
+        return open_task(
+            base,
+            data=data,
+            label_column=label_column,
+            classes=classes,
+            seed=seed,
+            split_rule=rule,
+            metric=metric,
+        )
 
     newest = divided(SPLIT_RULE)
     if task_id in (None, newest.task_id):
@@ -106,11 +120,15 @@ def task_base(base: Base, task: Task, tensors: TaskTensors) -> TaskBase:
     """Give the base a head for the task: its own rows, or one fitted on the training images."""
     if task.base_classes is not None:
         return TaskBase(restrict_head(base.model, task.base_classes), has_fitted_head=False)
+    return TaskBase(fitted_base(base, tensors, num_classes=task.num_classes), has_fitted_head=True)
+
+
+def fitted_base(base: Base, tensors: TaskTensors, *, num_classes: int) -> PlainViT:
+    """Give the base a head that is fitted to the training images, on the pooling it came with if it had a head."""
+    train, search, preprocess, metric = tensors.train, tensors.search, base.preprocess, tensors.metric
     if base.has_head:
-        model = fit_head(base.model, tensors.train, base.preprocess, num_classes=task.num_classes)
-    else:
-        model = choose_head(base.model, tensors.train, tensors.search, base.preprocess, num_classes=task.num_classes)
-    return TaskBase(model, has_fitted_head=True)
+        return fit_head(base.model, train, preprocess, num_classes=num_classes, metric=metric)
+    return choose_head(base.model, train, search, preprocess, num_classes=num_classes, metric=metric)
 
 
 def pick_split(splits: dict[str, ImageSet], wanted: str | None) -> tuple[str, ImageSet]:

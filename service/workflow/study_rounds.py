@@ -65,7 +65,11 @@ class StudyRounds:
         inputs = finder.inputs
         self.space = space_from_base(inputs.teacher.model.arch)
         self._scorer = TeacherScorer(
-            inputs.teacher.model, inputs.tensors.search, inputs.base.preprocess, seed=finder.request.seed
+            inputs.teacher.model,
+            inputs.tensors.search,
+            inputs.base.preprocess,
+            seed=finder.request.seed,
+            metric=inputs.task.metric,
         )
         self._num_rounds = 0
         self._refined: dict[Arch, SubnetScore] = {}

@@ -12,8 +12,9 @@ from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
 from nuwa_search.deploy.train.recipe import of_length
+from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
-from nuwa_search.search.judge import judge, pick_candidates
+from nuwa_search.search.judge import Judgement, judge, pick_candidates
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
@@ -22,7 +23,7 @@ from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
 from nuwa_search.service.workflow.study_rounds import Winner
-from nuwa_search.service.workflow.winner import top1_on
+from nuwa_search.service.workflow.winner import score_on
 
 DEFAULT_STEPS = 200
 """Steps of 64 images where none are asked for: one to two minutes for the package's base on two cores."""
@@ -38,20 +39,15 @@ class Tuned:
 
     Args:
         model: Fine-tuned, or as derived where that was asked for.
-        top1_search: Fraction on the search split.
+        score: On the search split.
         result: Of the fine-tuning; None without one.
         config: Its settings; None without one.
     """
 
     model: PlainViT
-    top1_search: float
+    score: SplitScore
     result: FinetuneResult | None
     config: FinetuneConfig | None
-
-    @property
-    def merit(self) -> tuple[float, float]:
-        """Higher is better: more search images right, then lower loss."""
-        return self.top1_search, 0.0 if self.result is None else -self.result.after.loss
 
 
 ALPHA_OF_FITTED_HEAD = 0.5
@@ -103,9 +99,14 @@ def pick_by_short_runs(winner: Winner, *, finder: Finder, teacher: Teacher) -> t
         tune=make_tune(teacher, inputs.tensors, config=config_of(request, inputs)),
         full_steps=SHORT_STEPS,
         seconds=finder.deadline.part(JUDGE_SHARE).left_s(),
-        on_judgement=lambda one: hooks.step(f"{one.name}: {100 * one.top1:.1f} % on search after {one.steps} steps"),
+        on_judgement=lambda one: hooks.step(_said(one)),
     )
     return verdict.winner.arch, verdict.winner.model
+
+
+def _said(one: Judgement) -> str:
+    accuracy = f"{100 * one.top1:.1f} %" if one.score is None else one.score.said
+    return f"{one.name}: {accuracy} on the search split after {one.steps} steps"
 
 
 def config_in_time(model: PlainViT, *, finder: Finder, teacher: Teacher, deadline: Deadline) -> FinetuneConfig:
@@ -155,13 +156,14 @@ def tune(
         progress=hooks.finetune,
         checkpoint_dir=checkpoint_dir / _run_key(model, config),
         resume=True,
+        metric=inputs.task.metric,
     )
-    return Tuned(result.student, result.after.top1, result, config)
+    return Tuned(result.student, result.after, result, config)
 
 
 def untuned(model: PlainViT, inputs: Inputs) -> Tuned:
     """Take ``model`` as it is."""
-    return Tuned(model, top1_on(model, inputs), None, None)
+    return Tuned(model, score_on(model, inputs), None, None)
 
 
 def _run_key(model: PlainViT, config: FinetuneConfig) -> str:

@@ -8,8 +8,9 @@ import torch
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.class_scores import ClassScores, class_scores, none_threshold
-from nuwa_search.core.tensors import logits_of, split_tensors, top1
+from nuwa_search.core.tensors import logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.score import SplitScore, score_split
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.result import ShippedKind
 from nuwa_search.service.workflow.inputs import Inputs
@@ -93,7 +94,6 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     )
 
 
-def top1_on(model: PlainViT, inputs: Inputs) -> float:
-    """Accuracy of ``model`` on the search split, in FP32."""
-    search = inputs.tensors.search
-    return top1(logits_of(model, search.images, inputs.base.preprocess), search.labels)
+def score_on(model: PlainViT, inputs: Inputs) -> SplitScore:
+    """Score ``model`` on the search split, in FP32, by the task's metric."""
+    return score_split(model, inputs.tensors.search, inputs.base.preprocess, metric=inputs.task.metric)

@@ -98,6 +98,12 @@ def test_another_preprocessing_makes_another_task_and_so_another_subnet() -> Non
     assert len(set(ids)) == 3
 
 
+def test_another_metric_makes_another_task() -> None:
+    plain = task("a", "b")
+    assert dataclasses.replace(plain, metric="top1").task_id == "75c0f73ef583d1fe"
+    assert dataclasses.replace(plain, metric="balanced").task_id != plain.task_id
+
+
 @dataclass(frozen=True)
 class Grown:
     """As `First` of an earlier version, with two fields more."""

@@ -42,6 +42,19 @@ def test_kl_is_that_of_the_definition(teacher):
     assert found.num_images == 50
 
 
+def test_where_balanced_accuracy_counts_the_kl_is_the_mean_over_classes(teacher):
+    student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
+    images = split_of(150, 5).images
+    labels = (torch.arange(150) % 10 == 0).long()  # fifteen of one class, the others of the other
+    scorer = TeacherScorer(teacher, SplitTensors(images, labels), PREPROCESS, metric="balanced")
+    found = scorer.score(student)
+    p, q = teacher.logits[:150].double().softmax(1), student.logits[:150].double().softmax(1)
+    rows = (p * (p / q).log()).sum(1)
+    assert found.kl == pytest.approx(float((rows[labels == 0].mean() + rows[labels == 1].mean()) / 2), rel=1e-5)
+    assert sum(found.kls) / len(found.kls) == pytest.approx(found.kl)
+    assert found.top1 == pytest.approx(float((student.logits[:150].argmax(1) == labels).double().mean()))
+
+
 def test_the_teacher_itself_scores_zero(teacher):
     assert TeacherScorer(teacher, split_of(200, 5), PREPROCESS).score(teacher).kl == pytest.approx(0, abs=1e-12)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.search import library as library_module
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import run
@@ -41,7 +42,8 @@ def test_a_small_vit_competes_and_ships_where_it_wins(
 
     def scripted(model: Any, *, config: FinetuneConfig, **_: Any) -> Tuned:
         tuned_with.append(config)
-        return Tuned(model, 0.5 * len(tuned_with), None, None)  # the second, the rival, is the better
+        score = SplitScore(0.5 * len(tuned_with), None, 1.0)  # the second, the rival, is the better
+        return Tuned(model, score, None, None)
 
     monkeypatch.setattr(compete, "tune", scripted)
     answer = search(tmp_path, toy_base, toy_images, capsys, "--small-model", "2")

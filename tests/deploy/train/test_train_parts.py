@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.tensors import logits_of
 from nuwa_search.deploy.train.batches import plan_batches
@@ -84,6 +85,24 @@ def test_score_counts_and_orders():
     assert SplitScore(0.5, None, 1.0).beats(SplitScore(0.5, None, 1.1))
     assert not SplitScore(0.5, None, 1.0).beats(SplitScore(0.5, None, 1.0))
     assert SplitScore(0.6, None, 9.0).beats(SplitScore(0.5, None, 1.0))
+
+
+def test_where_balanced_accuracy_counts_it_orders_scores():
+    vit, whole = make_vit(), make_split(30)
+    split = whole.take(torch.cat([torch.arange(30)[whole.labels != 0], torch.arange(30)[whole.labels == 0][:2]]))
+    logits = logits_of(vit, split.images, PREPROCESS)
+    wanted = class_scores(logits, split.labels)
+    score = score_split(vit, split, PREPROCESS, metric="balanced")
+    assert (score.top1, score.num_images) == (pytest.approx(wanted.top1), len(split))
+    assert score.accuracy == score.balanced == pytest.approx(wanted.balanced_accuracy)
+    assert score.interval == pytest.approx(wanted.balanced_interval)
+    rows = torch.nn.functional.cross_entropy(logits, split.labels, reduction="none")
+    by_class = torch.stack([rows[split.labels == c].mean() for c in split.labels.unique()])
+    assert score.loss == pytest.approx(float(by_class.mean()), rel=1e-5)
+    good_only = SplitScore(0.99, None, 0.1, 100, 0.5, (0.4, 0.6))
+    assert SplitScore(0.9, None, 1.0, 100, 0.8, (0.7, 0.9)).beats(good_only)
+    assert good_only.said == "50.0 % (40.0-60.0, 100 images) balanced"
+    assert score_split(vit, split, PREPROCESS).interval == pytest.approx(wanted.top1_interval)
 
 
 def test_watch_notices_what_is_not_finite_spikes_and_collapses():

@@ -1,0 +1,22 @@
+"""By which accuracy heads, scores and winners are chosen."""
+
+from typing import Literal, get_args
+
+from nuwa_search.core.suggest import unknown_name
+
+Metric = Literal["top1", "balanced"]
+"""Share of the images answered right, or mean recall over the classes: then ten cracked parts among a thousand good
+ones count as much as the thousand."""
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+
+def metric_from_text(text: object) -> Metric:
+    """Read a metric's name.
+
+    Raises:
+        NuwaError: If it is unknown.
+    """
+    for metric in METRICS:
+        if text == metric:
+            return metric
+    raise unknown_name("metric", str(text), METRICS)
