@@ -1,10 +1,12 @@
-"""A toy base and toy images, small enough for whole searches in seconds."""
+"""A toy base, toy images and a profile of them, made once for all processes of a test run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from nuwa_search.store.store import open_store
+from tests.support.made_once import made_once
 from tests.support.toy_base import CLASSES, write_toy_base
 from tests.support.toy_images import write_colours
 from tests.support.toy_jobs import work_off
@@ -12,21 +14,29 @@ from tests.support.toy_jobs import work_off
 
 @pytest.fixture(scope="session")
 def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_base(tmp_path_factory.mktemp("toy") / "base")
+    return made_once(tmp_path_factory, "toy-base", write_toy_base)
 
 
 @pytest.fixture(scope="session")
 def toy_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image folder of three colours, 30 images for training and 10 for the test each."""
-    return write_colours(tmp_path_factory.mktemp("toy") / "images", CLASSES)
+    return made_once(tmp_path_factory, "toy-images", lambda folder: write_colours(folder, CLASSES))
 
 
 @pytest.fixture(scope="session")
 def profiled_db(tmp_path_factory: pytest.TempPathFactory, toy_base: Path) -> Path:
     """A database with a profile of the toy base that a worker made; searches start from copies of it."""
-    folder = tmp_path_factory.mktemp("profiled")
-    path = folder / "nuwa.sqlite"
-    with open_store(str(path)) as store:
-        store.add_job("profile", {"device": "jetson-nano", "base": str(toy_base), "minutes": None, "seed": 0})
-        assert work_off(store, folder) == 1
-    return path
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with open_store(str(folder / "nuwa.sqlite")) as store:
+            store.add_job("profile", {"device": "jetson-nano", "base": str(toy_base), "minutes": None, "seed": 0})
+            assert work_off(store, folder) == 1
+
+    return made_once(tmp_path_factory, "toy-profile", make) / "nuwa.sqlite"
+
+
+@pytest.fixture
+def toy_db(tmp_path: Path, profiled_db: Path) -> Path:
+    """The test's own ``nuwa.sqlite``, in which the toy base is profiled: a search begins with its statistics."""
+    return shutil.copy(profiled_db, tmp_path / "nuwa.sqlite")

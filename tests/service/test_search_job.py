@@ -27,9 +27,8 @@ from tests.support.toy_images import write_colours
 class Job:
     """One database, cache and folder of bundles for a few searches."""
 
-    def __init__(self, folder: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
-        self.db = str(folder / "nuwa.sqlite")
+    def __init__(self, db: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.db = db.parent, str(db)
         self.common = ["--base", str(base), "--data", str(images), "--trials", "6", "--finetune-steps", "4"]
         self.capsys = capsys
 
@@ -52,8 +51,8 @@ class Job:
 
 
 @pytest.fixture
-def job(tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]) -> Job:
-    return Job(tmp_path, toy_base, toy_images, capsys)
+def job(toy_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]) -> Job:
+    return Job(toy_db, toy_base, toy_images, capsys)
 
 
 def test_the_whole_way(job: Job, toy_base: Path) -> None:

@@ -30,9 +30,9 @@ def num_weights(graph: onnx.ModelProto) -> int:
 class Bench:
     """A toy search on an emulated board whose peak memory is not what the base's measurement promises."""
 
-    def __init__(self, folder: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.capsys = folder, capsys
-        self.db = str(folder / "nuwa.sqlite")
+    def __init__(self, db: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = db.parent
+        self.folder, self.db, self.capsys = folder, str(db), capsys
         self.args = [
             *("--base", str(base), "--data", str(images), "--trials", "6", "--no-finetune", "--db", self.db),
             *("--cache-dir", str(folder / "cache"), "-o", str(folder / "bundle"), "--study", "mine"),
@@ -59,8 +59,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
-    return Bench(tmp_path, toy_base, toy_images, capsys)
+def bench(toy_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
+    return Bench(toy_db, toy_base, toy_images, capsys)
 
 
 def heavier(monkeypatch: pytest.MonkeyPatch, bench: Bench, more_mb: float) -> None:

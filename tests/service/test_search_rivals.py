@@ -19,10 +19,11 @@ from nuwa_search.store.store import open_store
 BUDGET_MS = "1.5"
 
 
-def search(folder: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+def search(db: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    folder = db.parent
     args = [
         *("--base", str(base), "--data", str(images), "--trials", "3", "--budget-ms", BUDGET_MS, "--finetune-steps"),
-        *("2", "--db", str(folder / "nuwa.sqlite"), "--cache-dir", str(folder / "cache"), "--json"),
+        *("2", "--db", str(db), "--cache-dir", str(folder / "cache"), "--json"),
         *("-o", str(folder / f"bundle{len(list(folder.glob('bundle*')))}"), *more),
     ]
     assert run(command, args, prog_name="nuwa-search") == 0
@@ -32,7 +33,7 @@ def search(folder: Path, base: Path, images: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_small_vit_competes_and_ships_where_it_wins(
-    tmp_path: Path,
+    toy_db: Path,
     toy_base: Path,
     toy_images: Path,
     capsys: pytest.CaptureFixture[str],
@@ -46,7 +47,7 @@ def test_a_small_vit_competes_and_ships_where_it_wins(
         return Tuned(model, score, None, None)
 
     monkeypatch.setattr(compete, "tune", scripted)
-    answer = search(tmp_path, toy_base, toy_images, capsys, "--small-model", "2")
+    answer = search(toy_db, toy_base, toy_images, capsys, "--small-model", "2")
     assert len(tuned_with) == 2
     assert tuned_with[0] == tuned_with[1]  # equal steps, images and augmentation
     assert answer["shipped"] == "small-model"
@@ -56,17 +57,17 @@ def test_a_small_vit_competes_and_ships_where_it_wins(
     assert answer["subnet"]["measured_latency_ms"] <= float(BUDGET_MS)
     assert "2 steps on 72 images of 3 classes" in answer["stderr"]
     assert "a uniformly small ViT" not in answer["stderr"]
-    with open_store(str(tmp_path / "nuwa.sqlite")) as store:
+    with open_store(str(toy_db)) as store:
         rows = find_subnets(store, limit=None)
     row = next(row for row in rows if row["subnet_id"] == answer["subnet"]["subnet_id"])
     assert row["measured_latency_ms"] == answer["subnet"]["measured_latency_ms"]
 
 
 def test_the_time_limit_shortens_fine_tuning(
-    tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
+    toy_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["--timeout-s", "0.01", "--finetune-steps", "100", "--no-deploy"]
-    answer = search(tmp_path, toy_base, toy_images, capsys, *more)
+    answer = search(toy_db, toy_base, toy_images, capsys, *more)
     assert 1 <= answer["trials"]["scored"] <= 3
     assert "the time allows 1 of 100 fine-tuning steps" in answer["stderr"]
     assert "single cuts" in answer["stderr"]
@@ -74,14 +75,14 @@ def test_the_time_limit_shortens_fine_tuning(
 
 @pytest.mark.slow
 def test_two_processes_score_as_many(
-    tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
+    toy_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = search(tmp_path, toy_base, toy_images, capsys, "--workers", "2", "--no-finetune", "--no-deploy")
+    answer = search(toy_db, toy_base, toy_images, capsys, "--workers", "2", "--no-finetune", "--no-deploy")
     assert answer["trials"]["scored"] == 3
 
 
 def test_a_library_of_other_images_is_another_library(
-    tmp_path: Path,
+    toy_db: Path,
     toy_base: Path,
     toy_images: Path,
     capsys: pytest.CaptureFixture[str],
@@ -96,9 +97,9 @@ def test_a_library_of_other_images_is_another_library(
 
     monkeypatch.setattr(library, "build_library", counted)
     plain = ["--no-finetune", "--no-deploy"]
-    search(tmp_path, toy_base, toy_images, capsys, *plain)
-    search(tmp_path, toy_base, toy_images, capsys, *plain)
+    search(toy_db, toy_base, toy_images, capsys, *plain)
+    search(toy_db, toy_base, toy_images, capsys, *plain)
     assert len(made) == 1
     monkeypatch.setattr(library, "NUM_IMAGES", 9)
-    search(tmp_path, toy_base, toy_images, capsys, *plain)
+    search(toy_db, toy_base, toy_images, capsys, *plain)
     assert len(made) == 2

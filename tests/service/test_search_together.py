@@ -17,9 +17,10 @@ START = "import sys; from nuwa_search.service.cli.main import main_search; main_
 BUDGET = "1.5"
 
 
-def start(folder: Path, base: Path, images: Path, *more: str, trials: int = 5) -> "subprocess.Popen[str]":
+def start(db: Path, base: Path, images: Path, *more: str, trials: int = 5) -> "subprocess.Popen[str]":
+    folder = db.parent
     args = [
-        *("--budget-ms", BUDGET, "--base", str(base), "--data", str(images), "--db", str(folder / "nuwa.sqlite")),
+        *("--budget-ms", BUDGET, "--base", str(base), "--data", str(images), "--db", str(db)),
         *("--cache-dir", str(folder / "cache"), "--trials", str(trials), "--finetune-steps", "2", "--json"),
     ]
     return subprocess.Popen(
@@ -33,35 +34,34 @@ def start(folder: Path, base: Path, images: Path, *more: str, trials: int = 5) -
 
 
 @pytest.mark.slow
-def test_two_searches_on_one_file_both_finish(tmp_path: Path, toy_base: Path, toy_images: Path) -> None:
-    both = [start(tmp_path, toy_base, toy_images, "--study", name) for name in ("one", "two")]
+def test_two_searches_on_one_file_both_finish(toy_db: Path, toy_base: Path, toy_images: Path) -> None:
+    both = [start(toy_db, toy_base, toy_images, "--study", name) for name in ("one", "two")]
     for process in both:
         out, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
         assert json.loads(out)["feasible"]
-    with open_store(str(tmp_path / "nuwa.sqlite")) as store:
+    with open_store(str(toy_db)) as store:
         assert {row["study"]: row["state"] for row in query_studies(store)} == {"one": "done", "two": "done"}
 
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_and_a_live_one_is_not_taken_over(
-    tmp_path: Path, toy_base: Path, toy_images: Path
+    toy_db: Path, toy_base: Path, toy_images: Path
 ) -> None:
-    first = start(tmp_path, toy_base, toy_images, "--study", "mine", trials=400)
-    database = tmp_path / "nuwa.sqlite"
+    first = start(toy_db, toy_base, toy_images, "--study", "mine", trials=400)
     deadline = time.monotonic() + 120
-    while _scored(database) < 3:
+    while _scored(toy_db) < 3:
         assert first.poll() is None, first.communicate()[1]
         assert time.monotonic() < deadline, "no trial within two minutes"
         time.sleep(0.3)
-    second = start(tmp_path, toy_base, toy_images, "--study", "mine", "--resume")
+    second = start(toy_db, toy_base, toy_images, "--study", "mine", "--resume")
     _, err = second.communicate(timeout=120)
     assert second.returncode == 2
     assert "running already" in err
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    before = _scored(database)
-    third = start(tmp_path, toy_base, toy_images, "--study", "mine", "--resume", trials=before + 2)
+    before = _scored(toy_db)
+    third = start(toy_db, toy_base, toy_images, "--study", "mine", "--resume", trials=before + 2)
     out, err = third.communicate(timeout=240)
     assert third.returncode == 0, err
     assert json.loads(out)["trials"]["scored"] == before + 2
