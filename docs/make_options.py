@@ -27,6 +27,7 @@ them, and says so where they differ.
 WANTED = {
     "number": "a number above 0",
     "count": "a whole number from 1",
+    "side": "pixels, N or NxN",
     "whole": "a whole number from 0",
     "switch": "flag",
     "text": "text",

@@ -12,9 +12,10 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.source_name import absolute_path
 
-Kind = Literal["number", "count", "whole", "choice", "switch", "text", "device", "source", "folder", "classes"]
-"""A finite number above 0; an integer from 1; an integer from 0; one of ``choices``; on or off; a word; a device; a
-name or path of a base or of images; a folder that is written; classes by name or index."""
+Kind = Literal["number", "count", "side", "whole", "choice", "switch", "text", "device", "source", "folder", "classes"]
+"""A finite number above 0; an integer from 1; the side of a square image in pixels; an integer from 0; one of
+``choices``; on or off; a word; a device; a name or path of a base or of images; a folder that is written; classes by
+name or index."""
 OptionValue = str | int | float | bool | tuple[str, ...] | None
 
 
@@ -119,8 +120,8 @@ class Option:
         if self.kind == "number":
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             return is_number and math.isfinite(float(str(value))) and float(str(value)) > 0
-        if self.kind in ("count", "whole"):
-            return isinstance(value, int) and not isinstance(value, bool) and value >= (self.kind == "count")
+        if self.kind in ("count", "side", "whole"):
+            return isinstance(value, int) and not isinstance(value, bool) and value >= (self.kind != "whole")
         return isinstance(value, str) and (self.kind != "choice" or value in self.choices)
 
 
@@ -129,6 +130,7 @@ _WANTED = {
     "classes": "names of classes",
     "number": "a finite number above 0",
     "count": "a whole number of at least 1",
+    "side": "a whole number of pixels",
     "whole": "a whole number of at least 0",
     "text": "text",
     "device": "the name of a device",

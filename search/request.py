@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from nuwa_search.core.arch import MAX_SIDE
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import METRICS, Metric
@@ -35,6 +36,10 @@ class SearchRequest:
         is_main=True)] = "jetson-nano"
     base: Annotated[str, Option("source", "Base ViT: folder, timm name, hf-hub:NAME, `vit_s14_focus` or `default`.",
         hint="vit_s14_focus, or a folder in the data roots of this service", is_main=True)] = DEMO_BASE
+    img_size: Annotated[int | None, Option("side",
+        "Side of the images in pixels; positions are resampled as timm does.", "N|NxN", empty="the base's own",
+        client_most=MAX_SIDE, label="image size", unit="px",
+        hint="a multiple of its patch; empty: the base's own")] = None
     data: Annotated[str | None, Option("source", "Image folder, Parquet file or folder, or a data set on the Hub.",
         "SOURCE", empty="simulated-textiles", label="images",
         hint="empty: simulated textiles; needed with a base of your own", is_main=True)] = None

@@ -5,7 +5,13 @@ from typing import Any
 
 from nuwa_search.search.option import Kind, Option
 
-_FORM_KINDS: dict[Kind, str] = {"device": "choice", "source": "text", "folder": "text", "classes": "list"}
+_FORM_KINDS: dict[Kind, str] = {
+    "device": "choice",
+    "source": "text",
+    "folder": "text",
+    "classes": "list",
+    "side": "count",
+}
 """What the page draws; the other kinds go by their own name."""
 STUDY_FIELD = {
     "name": "study",
@@ -44,7 +50,7 @@ def form_fields(
             "choices": choices.get(name) or [{"value": value, "text": value} for value in option.choices],
             "is_needed": option.is_needed,
             "is_main": option.is_main,
-            "most": option.client_most if option.kind in ("number", "count", "whole") else None,
+            "most": option.client_most if option.kind in ("number", "count", "side", "whole") else None,
         }
         for name, option in options.items()
         if option.is_for_clients

@@ -45,8 +45,8 @@ def model_from_options(
 def _type_of(option: Option) -> Any:
     if option.kind == "number":
         return Annotated[float, Field(gt=0, le=option.client_most, allow_inf_nan=False)]
-    if option.kind in ("count", "whole"):
-        return Annotated[int, Field(ge=int(option.kind == "count"), le=option.client_most)]
+    if option.kind in ("count", "side", "whole"):
+        return Annotated[int, Field(ge=int(option.kind != "whole"), le=option.client_most)]
     if option.kind == "choice":
         return Literal[option.choices]
     if option.kind == "classes":

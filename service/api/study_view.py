@@ -76,7 +76,7 @@ def job_part(job: JobRecord) -> dict[str, Any]:
 
 def profile_document(job: JobRecord) -> dict[str, Any]:
     """Render a profile."""
-    asked = {name: job.settings.get(name) for name in ("device", "base", "minutes", "seed")}
+    asked = {name: job.settings.get(name) for name in ("device", "base", "img_size", "minutes", "seed")}
     return {
         "schema": "nuwa.job/1",
         **job_part(job),

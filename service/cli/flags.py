@@ -40,6 +40,20 @@ class ClassList(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else parse_classes(str(value))
 
 
+class ImageSide(click.ParamType[int]):
+    """Side of a square image in pixels, written ``N`` or ``NxN``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        sides = str(value).lower().split("x")
+        if len(sides) > 2 or not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
+            self.fail(f"wanted a side in pixels, such as 224 or 224x224, found {value!r}", param, ctx)
+        if len(set(map(int, sides))) != 1:
+            self.fail(f"wanted a square, such as {sides[0]}x{sides[0]}, found {value}", param, ctx)
+        return int(sides[0])
+
+
 @dataclass(frozen=True)
 class Flag:
     """One option of the command line; also a key of settings files and a NUWA_* variable."""
@@ -65,6 +79,7 @@ def flag_from_option(option: Option) -> Flag:
     types: dict[str, Any] = {
         "number": PositiveNumber(),
         "count": _COUNT,
+        "side": ImageSide(),
         "whole": _WHOLE,
         "choice": click.Choice(option.choices),
         "classes": ClassList(),
@@ -120,7 +135,6 @@ _ALL = (
     Flag("limit", "Rows at most.", type=_COUNT, metavar="N"),
     Flag("sql", "A read-only SELECT over the documented views.", metavar="SELECT", is_setting=False),
     Flag("sustained", "Run for this long (10m, 90s) and show throttling.", metavar="TIME", is_setting=False),
-    Flag("img-size", "Side of the input images in pixels, a multiple of the patch.", type=_COUNT, metavar="N"),
     Flag("opset", "ONNX opset.  [what the device takes]", type=click.IntRange(11, 25)),
 )
 FLAGS = {flag.name: flag for flag in _ALL}

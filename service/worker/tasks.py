@@ -81,7 +81,7 @@ def _profile(claim: JobClaim, store: Store) -> Done:
     log = EventLog(lambda kind, payload: store.add_job_event(job.job_id, kind, payload))
     log.say("state", {"state": "running", "reason": ""})
     settings = ProfileSettings(minutes=wanted["minutes"], seed=wanted["seed"])
-    spec, base = find_device(wanted["device"], store), load_base(wanted["base"])
+    spec, base = find_device(wanted["device"], store), load_base(wanted["base"], img_size=wanted.get("img_size"))
     if spec.kind == "ssh" and settings.minutes is None:  # whoever queued it has agreed to ten engines
         source = transfer_source(store, spec, base.arch)
         start, _ = transfer_profile(store, spec, base.arch, source=source, progress=log.count)

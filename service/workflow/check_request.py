@@ -25,7 +25,7 @@ def check_request(request: SearchRequest, store: Store, *, study: str) -> tuple[
     check_bundle_dir(Path(request.bundle_dir), study=study)
     spec = find_device(request.device, store)
     require_statistic(request.budget_statistic, spec)
-    base = load_base(request.base)
+    base = load_base(request.base, img_size=request.img_size)
     task = open_task(
         base,
         data=request.data,

@@ -45,6 +45,7 @@ class DeriveRequest:
         label_column: Of Parquet files.
         classes: None for all.
         seed: Of the splits, and of the images it is scored on.
+        img_size: Side of the base's images in pixels; None for its own.
     """
 
     base: str
@@ -52,6 +53,7 @@ class DeriveRequest:
     label_column: str | None
     classes: tuple[str, ...] | None
     seed: int
+    img_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path
     Raises:
         NuwaError: If the arch does not fit in the base, or its id stands for several nets.
     """
-    base = load_base(request.base)
+    base = load_base(request.base, img_size=request.img_size)
     asked = placed_arch_from_text(arch, store, base_id=base.base_id)
     task = open_task(
         base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed

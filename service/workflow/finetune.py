@@ -83,7 +83,7 @@ def finetune_bundle(
     is_first = join_processes().is_first
     if is_first:
         save_request(note, chosen)
-    loaded = load_base(base_name).with_pipeline(bundle.preprocess.pipeline)
+    loaded = load_base(base_name, img_size=bundle.preprocess.img_size).with_pipeline(bundle.preprocess.pipeline)
     if loaded.preprocess != bundle.preprocess:
         raise NuwaError(f"base {base_name!r} takes other images than bundle {folder}", hint="name its base: --base")
     task = open_task_again(

@@ -84,7 +84,7 @@ def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | No
     """
     device = find_device(request.device, store)
     require_statistic(request.budget_statistic, device)
-    base = load_base(request.base)
+    base = load_base(request.base, img_size=request.img_size)
     split_rule = SPLIT_RULE
     if begun is not None:
         base = base.with_pipeline(begun.pipeline)

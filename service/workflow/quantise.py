@@ -145,7 +145,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
 
 def _tensors_of(bundle: Bundle, images: Int8Images) -> TaskTensors:
     source = source_of(bundle, base=images.base, data=images.data, label_column=images.label_column)
-    base = load_base(source.base).with_pipeline(bundle.preprocess.pipeline)
+    base = load_base(source.base, img_size=bundle.preprocess.img_size).with_pipeline(bundle.preprocess.pipeline)
     if base.preprocess != bundle.preprocess:
         raise NuwaError(
             f"base {source.base!r} takes other images than bundle {bundle.dir}", hint="name its base: --base"

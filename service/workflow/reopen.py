@@ -127,10 +127,11 @@ def _open_base(record: SubnetRecord, store: Store, moved: Moved) -> Base:
     names = store.names_of_base(record.base_id) if moved.base is None else (moved.base,)
     wanted = f"subnet {record.subnet_id} was cut from base {record.base_id}"
     hint = f"name what holds it: nuwa derive --subnet {record.subnet_id} --base FOLDER"
+    img_size = store.load_base(record.base_id).arch.img_size
     problems: list[NuwaError] = []
     for name in names:  # it may have been called by several, and be left under one of them
         try:
-            base = load_base(name)
+            base = load_base(name, img_size=img_size)
         except NuwaError as error:
             problems.append(type(error)(f"{wanted}, and {name!r} cannot be opened: {error.message}", hint=hint))
             continue

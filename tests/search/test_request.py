@@ -19,7 +19,7 @@ OLD = json.loads("""{"budget_ms": 5.5, "device": "jetson-nano", "base": "default
  "small_model_steps": null, "pareto": false, "explain": false, "finetune": true, "deploy": true, "seed": 3,
  "bundle_dir": "/home/me/runs/mine"}""")
 """Settings of a study as commit 494cfc3 stores them."""
-LATER = {"metric": "top1"}
+LATER = {"img_size": None, "metric": "top1"}
 """What that commit did by, without saying so."""
 
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_is_named(settings: dict[str, Any], message: str) -> None
 
 
 OTHERS: dict[str, Any] = {
-    "budget_ms": 6.0, "device": "host", "base": "random:vit_tiny_patch16_224", "data": "/images",
+    "budget_ms": 6.0, "device": "host", "base": "random:vit_tiny_patch16_224", "img_size": 64, "data": "/images",
     "label_column": "kind", "classes": ("bus",), "budget_statistic": "median", "max_memory_mb": 90.0, "trials": 41,
     "workers": 2, "timeout_s": 9.0, "sampler": "tpe", "finetune_epochs": 1.0, "finetune_steps": 21,
     "predictor_id": "abc", "judge": 2, "small_model_steps": 7, "pareto": True,

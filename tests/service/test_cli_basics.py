@@ -10,6 +10,9 @@ import pytest
 from nuwa_search.service.cli.commands.search import command as search_command
 from nuwa_search.service.cli.main import COMMANDS, cli, run
 
+SMALL = ("--base", "default")
+"""The base that is there without the extra `demo`."""
+
 
 def nuwa(*args: str) -> int:
     return run(cli, args, prog_name="nuwa")
@@ -71,18 +74,20 @@ def test_budgets_that_are_no_budget(budget: str, capsys: pytest.CaptureFixture[s
     [
         ([], "--budget-ms"),
         (["--budget-ms", "5", "--classes", " , "], "class list is empty"),
-        (["--budget-ms", "5", "--classes", "bus"], "at least two classes"),
-        (["--budget-ms", "5", "--classes", "bus,trian"], "unknown class 'trian'"),
-        (["--budget-ms", "5", "--classes", "bus,apple"], "class 'apple' has 0 images"),
+        (["--budget-ms", "5", *SMALL, "--classes", "bus"], "at least two classes"),
+        (["--budget-ms", "5", *SMALL, "--classes", "bus,trian"], "unknown class 'trian'"),
+        (["--budget-ms", "5", *SMALL, "--classes", "bus,apple"], "class 'apple' has 0 images"),
         (["--budget-ms", "5", "--device", "jetson-nona"], "unknown device"),
         (["--budget-ms", "5", "--base", "./nothing"], "--data is missing"),
         (["--budget-ms", "5", "--base", "./nothing", "--data", "./nothing"], "no base at"),
         (["--budget-ms", "5", "--base", "random:resnet18", "--data", "."], "not among its plain ViTs"),
-        (["--budget-ms", "5", "--data", "./nothing"], "no data at"),
-        (["--budget-ms", "5", "--predictor", "abc"], "no latency predictor"),
+        (["--budget-ms", "5", *SMALL, "--data", "./nothing"], "no data at"),
+        (["--budget-ms", "5", *SMALL, "--predictor", "abc"], "no latency predictor"),
         (["--resume"], "name of the study"),
         (["--resume", "--study", "never"], "no study 'never'"),
         (["--budget-ms", "5", "--study", "../up"], "cannot be named '../up'"),
+        (["--budget-ms", "5", *SMALL, "--img-size", "224x168"], "wanted a square, such as 224x224"),
+        (["--budget-ms", "5", *SMALL, "--img-size", "30"], "cannot be cut into patches of 4"),
         (["--budget-ms", "5", "--config", "none.toml"], "no settings file"),
     ],
 )
@@ -106,7 +111,10 @@ def test_a_mistyped_database_is_not_made(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_bundle_that_cannot_be_written_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for target in ("notes.txt", "notes.txt/bundle"):
-        assert search("--budget-ms", "5", "-q", "--db", str(tmp_path / "a.sqlite"), "-o", str(tmp_path / target)) == 2
+        assert (
+            search("--budget-ms", "5", *SMALL, "-q", "--db", str(tmp_path / "a.sqlite"), "-o", str(tmp_path / target))
+            == 2
+        )
         assert "choose another" in capsys.readouterr().err
 
 
@@ -130,7 +138,7 @@ def test_settings_file_reaches_the_command_and_flags_win(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nuwa.toml").write_text('trials = 7\nbudget-ms = 9.5\ndb = "here.sqlite"\n')
-    assert search("--dry-run", "--json", "--budget-ms", "4") == 0
+    assert search("--dry-run", "--json", "--budget-ms", "4", *SMALL) == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["trials"], plan["budget_ms"]) == (7, 4.0)
     assert (tmp_path / "here.sqlite").exists()
@@ -149,7 +157,7 @@ def test_unknown_variable_is_only_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NUWA_TRAILS", "7")
-    assert search("--dry-run", "--budget-ms", "4", "--db", str(tmp_path / "a.sqlite")) == 0
+    assert search("--dry-run", "--budget-ms", "4", *SMALL, "--db", str(tmp_path / "a.sqlite")) == 0
     assert "warning: environment variable NUWA_TRAILS" in capsys.readouterr().err
 
 

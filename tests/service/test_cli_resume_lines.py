@@ -99,7 +99,7 @@ def test_a_dry_run_checks_what_a_search_starts_from(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
-    line = ["--budget-ms", "5", "--dry-run", "--db", "a.sqlite", *args]
+    line = ["--budget-ms", "5", "--base", "default", "--dry-run", "--db", "a.sqlite", *args]
     assert run(search_command, line, prog_name="nuwa-search") == 2
     captured = capsys.readouterr()
     assert message in captured.err

@@ -27,15 +27,16 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
     base = load_base(str(toy_base)).arch
     arch = tmp_path / "arch.json"
     thin = replace(base.blocks[0], mlp_width=base.blocks[0].mlp_width // 2)
-    arch.write_text(json.dumps(dict_from_arch(replace(base, blocks=(thin, *base.blocks[1:])))))
+    arch.write_text(json.dumps(dict_from_arch(replace(base, img_size=12, blocks=(thin, *base.blocks[1:])))))
     common = ["--db", str(tmp_path / "nuwa.sqlite"), "--cache-dir", str(tmp_path / "cache"), "--json"]
 
     monkeypatch.chdir(toy_base.parent)
-    places = ["--base", f".{os.sep}{toy_base.name}", "--data", os.path.relpath(toy_images)]
+    places = ["--base", f".{os.sep}{toy_base.name}", "--data", os.path.relpath(toy_images), "--img-size", "12x12"]
     assert run(cli, ["derive", "--arch", str(arch), *places, "-o", str(tmp_path / "d"), *common], prog_name="nuwa") == 0
     answer = json.loads(capsys.readouterr().out)
     bundle = read_bundle(tmp_path / "d")
     assert bundle.arch.blocks[0].mlp_width == thin.mlp_width
+    assert (bundle.arch.img_size, bundle.preprocess.img_size) == (12, 12)
     assert bundle.subnet_id == answer["subnet_id"]
     assert bundle.facts.base == str(toy_base)
     assert Path(bundle.facts.data or "").is_absolute()
@@ -53,6 +54,10 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
     found = json.loads(capsys.readouterr().out)
     assert tuple(found["classes"]) == bundle.labels
     assert (found["split"], found["num_images"]) == ("test", 30)
+
+    again = ["derive", "--subnet", answer["subnet_id"], "-o", str(tmp_path / "again"), *common]
+    assert run(cli, again, prog_name="nuwa") == 0
+    assert json.loads(capsys.readouterr().out)["is_same"]  # at the size that its base was stored with
 
     assert run(cli, ["export", str(bundle.dir), "--budget-ms", "50", *common[:2], "--json"], prog_name="nuwa") == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "met (emulated)"

@@ -45,7 +45,8 @@ def test_evaluating_says_what_was_left_out_and_turned(folder: Path, capsys: pyte
 def test_a_dry_run_says_what_a_search_would_leave_out(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = ["search", "--budget-ms", "5", "--data", str(folder), "--dry-run", "--json", "-o", str(tmp_path / "b")]
+    line = ["search", "--budget-ms", "5", "--base", "default", "--data", str(folder), "--dry-run", "--json"]
+    line += ["-o", str(tmp_path / "b")]
     assert run(cli, [*line, "--db", str(tmp_path / "n.sqlite")], prog_name="nuwa") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["notes"] == [EMPTY, COPIES]

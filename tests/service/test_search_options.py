@@ -70,7 +70,14 @@ def test_flags_api_and_form_know_the_same_options(client: TestClient) -> None:
 
 
 # Started by a command line of long ago, interrupted.
-STORED = {"budget_ms": 5.5, "classes": ["bus", "train"], "trials": 40, "finetune_steps": 20, "seed": 3}
+STORED = {
+    "budget_ms": 5.5,
+    "base": "default",
+    "classes": ["bus", "train"],
+    "trials": 40,
+    "finetune_steps": 20,
+    "seed": 3,
+}
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from nuwa_search.service.cli.figures import percent
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 
-STORED_WITH_A_SUBNET = ("arch", "classes", "seed")
+STORED_WITH_A_SUBNET = ("arch", "classes", "seed", "img_size")
 """Flags that are part of what a subnet id means."""
 
 
 @click.command("derive", cls=NuwaCommand)
-@with_flags("base", "arch", "subnet", "data", "label-column", "classes", "cache-dir", writes=True)
+@with_flags("base", "img-size", "arch", "subnet", "data", "label-column", "classes", "cache-dir", writes=True)
 def command(**values: Any) -> None:
     """Cut one subnet out of a base in closed form and write it as a bundle (-o DIR).
 
@@ -39,7 +39,7 @@ def command(**values: Any) -> None:
     twice = [name for name in STORED_WITH_A_SUBNET if name in named] if values["subnet"] is not None else []
     if twice:
         raise NuwaError(
-            f"--{twice[0]} is part of what a subnet id means, and cannot be chosen beside --subnet",
+            f"--{twice[0].replace('_', '-')} is part of what a subnet id means, and cannot be chosen beside --subnet",
             hint="nuwa derive --arch FILE -o DIR cuts an arch for other classes or another seed",
         )
     if values["subnet"] is None:
@@ -63,7 +63,7 @@ def command(**values: Any) -> None:
             )
             answer = derive_subnet(values["subnet"], moved, store=store, folder=folder, cache_dir=cache_dir)
         else:
-            request = DeriveRequest(base, data, column, values["classes"], values["seed"])
+            request = DeriveRequest(base, data, column, values["classes"], values["seed"], values["img_size"])
             answer = derive_arch(values["arch"], request, store=store, folder=folder, cache_dir=cache_dir)
     _say_stored(answer, output)
     for note in answer["notes"]:

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 @click.command("profile", cls=NuwaCommand)
 @click.argument("device")
-@with_flags("base", "minutes", "resume", "from", "kit", "import")
+@with_flags("base", "img-size", "minutes", "resume", "from", "kit", "import")
 def command(device: str, **values: Any) -> int:
     """Measure what DEVICE's latency table lacks for a base, fit the predictor, print its report card.
 
@@ -48,7 +48,7 @@ def command(device: str, **values: Any) -> int:
         from nuwa_search.predictors.profile import ProfileSettings, minutes_of
         from nuwa_search.service.cli.profile_run import profile_device, write_kit_files
 
-        base = load_base(values["base"])
+        base = load_base(values["base"], img_size=values["img_size"])
         settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
         is_transfer = spec.kind == "ssh" and values["minutes"] is None  # a board's default
         progress = _progress(line, None if values["from"] or is_transfer else minutes_of(settings, spec))
