@@ -14,6 +14,7 @@ from nuwa_search.core.class_names import checked_names, distinct_names
 from nuwa_search.core.demo_base import IMG_SIZE, demo_base_model
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import plain_from_timm, require_vit_name
+from nuwa_search.core.hub_folder import HUB_PREFIX, transformers_snapshot
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.preprocess_config import preprocess_from_config
@@ -91,6 +92,8 @@ def _loaded(name: str) -> Base:
     folder = Path(name).expanduser()
     if name.startswith((".", "/", "~")) or (folder / "config.json").exists():
         return _from_folder(folder, name)
+    if name.startswith(HUB_PREFIX) and (snapshot := transformers_snapshot(name.removeprefix(HUB_PREFIX))) is not None:
+        return _from_folder(snapshot, name)
     return _from_timm(name)
 
 
@@ -117,11 +120,11 @@ def _from_folder(folder: Path, name: str) -> Base:
 def _from_timm(name: str) -> Base:
     is_random = name.startswith(RANDOM_PREFIX)
     timm_name = name.removeprefix(RANDOM_PREFIX)
-    if not timm_name.startswith("hf-hub:") and not timm.is_model(timm_name):
+    if not timm_name.startswith(HUB_PREFIX) and not timm.is_model(timm_name):
         raise unknown_name(
             "base", timm_name, timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
         )
-    if not timm_name.startswith("hf-hub:"):
+    if not timm_name.startswith(HUB_PREFIX):
         require_vit_name(timm_name)
     try:
         model = timm.create_model(timm_name, pretrained=not is_random)

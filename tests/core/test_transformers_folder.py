@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from nuwa_search.core.base import load_base
-from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.images import crop
 from nuwa_search.core.transformers_folder import _share, timm_config_from_preprocessor
 from nuwa_search.service.cli.main import cli, run
@@ -44,6 +44,43 @@ def test_a_folder_is_a_base_with_the_outputs_of_transformers(kind, told, tmp_pat
     assert (base.preprocess.crop_mode, base.preprocess.crop_pct) == (
         ("squash", 1.0) if told is SQUASH else ("center", 28 / 36)
     )
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A cache of the Hub with one model, and no network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    model = tmp_path / "models--me--vit"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text(commit)
+    return model / "snapshots" / commit
+
+
+def test_a_model_on_the_hub_is_the_folder_of_its_files(hub):
+    model = folder_of("vit", hub, SQUASH)
+    base = load_base("hf-hub:me/vit")
+    images = torch.randn(2, 3, 28, 28)
+    with torch.inference_mode():
+        assert torch.allclose(base.model(images), model(images).logits, atol=1e-5)
+    assert (base.name, base.label_names) == ("hf-hub:me/vit", tuple(LABELS.values()))
+    assert base.preprocess.mean == (0.5, 0.5, 0.5)
+
+
+def test_what_is_not_on_the_hub_is_said(hub):
+    with pytest.raises(OutsideError, match=r"config\.json of base hf-hub:me/other could not be fetched"):
+        load_base("hf-hub:me/other")
+    folder_of("vit", hub, SQUASH)
+    (hub / "preprocessor_config.json").unlink()
+    with pytest.raises(OutsideError, match=r"preprocessor_config\.json of base hf-hub:me/vit"):
+        load_base("hf-hub:me/vit")
+    (hub / "config.json").write_text('{"model_type": "swin"}')  # refused before any weights are asked for
+    (hub / "model.safetensors").unlink()
+    with pytest.raises(NuwaError, match="it is a 'swin'"):
+        load_base("hf-hub:me/vit")
+    with pytest.raises(NuwaError, match="names no model on the Hub"):
+        load_base("hf-hub:a/b/c")
 
 
 def test_positions_follow_the_size_that_the_preprocessor_makes(tmp_path):
