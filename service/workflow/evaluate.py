@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nuwa_search.core.base import load_base
+from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.class_names import match_outputs, resolve_classes
 from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
-from nuwa_search.core.images import ImageSet, Preprocess
+from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.source_name import PACKAGED_BASE
-from nuwa_search.core.tensors import logits_of, split_tensors, topk, turned_note
+from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors, topk, turned_note
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.service.workflow.bundle_source import source_of
-from nuwa_search.service.workflow.sources import open_splits, pick_split
+from nuwa_search.service.workflow.sources import fitted_base, open_splits, open_task, pick_split
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class EvaluateRequest:
             a bundle names for those that it tells apart.
         split: Which split; None for ``test``, or the only one.
         whole_head: Whether all outputs stay although classes are named.
+        metric: Which accuracy counts, for a head that is fitted; None for a bundle's own, else ``top1``.
     """
 
     model: str
@@ -43,6 +45,7 @@ class EvaluateRequest:
     classes: Sequence[str] | None = None
     split: str | None = None
     whole_head: bool = False
+    metric: Metric | None = None
 
     @property
     def is_restricted(self) -> bool:
@@ -62,6 +65,8 @@ class Picked:
         split: Their split.
         outputs: Index of the network's output for each of the chosen classes.
         notes: What of the data was left out, in sentences.
+        has_fitted_head: Whether the head was fitted, because the base does not know the classes.
+        metric: Which accuracy counts.
     """
 
     bundle: Bundle | None
@@ -71,21 +76,24 @@ class Picked:
     split: str
     outputs: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    has_fitted_head: bool = False
+    metric: Metric = "top1"
 
 
 def evaluate(request: EvaluateRequest) -> dict[str, Any]:
-    """Evaluate the weights of a bundle or base.
+    """Evaluate the weights of a bundle or base; a base that does not know the classes gets a head, as in a search.
 
     Returns:
         The `nuwa.evaluate/1` answer without its schema.
 
     Raises:
-        NuwaError: If the model has no output for a class of the images, or a bundle's own images have no test split.
+        NuwaError: If a bundle has no output for a class of the images, its own images have no test split, or there are
+            too few images to fit a head.
     """
-    picked = pick(request)
+    picked = pick(request, may_fit=True)
     network = picked.network
     tensors = split_tensors(picked.images, picked.preprocess)
-    if request.is_restricted:
+    if request.is_restricted and not picked.has_fitted_head:
         network, wanted = restrict_head(network, picked.outputs), tensors.labels
     else:
         wanted = torch.tensor(picked.outputs)[tensors.labels]
@@ -104,15 +112,19 @@ def accuracy_answer(logits: Tensor, wanted: Tensor, picked: Picked, *, is_restri
         "num_images": len(wanted),
         "split": picked.split,
         "classes": list(picked.images.label_names),
-        "head": "restricted" if is_restricted else "all",
-        "metric": "top1",
+        "head": "fitted" if picked.has_fitted_head else "restricted" if is_restricted else "all",
+        "metric": picked.metric,
         "top1_interval": list(scores.top1_interval),
         **scores.restricted_to(shown).to_json(picked.images.label_names),
     }
 
 
-def pick(request: EvaluateRequest) -> Picked:
+def pick(request: EvaluateRequest, *, may_fit: bool = False) -> Picked:
     """Open the model and choose its images.
+
+    Args:
+        request: What to evaluate on what.
+        may_fit: Whether a base that does not know the classes gets a head fitted to their training images.
 
     Raises:
         NuwaError: If the model has no output for a class of the images, or a bundle's own images have no test split.
@@ -125,7 +137,8 @@ def pick(request: EvaluateRequest) -> Picked:
         request.split,
     )
     bundle = read_bundle(Path(model).expanduser()) if is_bundle(Path(model).expanduser()) else None
-    network, labels, preprocess = _open(model, bundle)
+    base = load_base(model) if bundle is None else None
+    network, labels, preprocess = _parts_of(bundle, base)
     is_own_data = bundle is not None and data is None
     if bundle is not None:
         source = source_of(bundle, base=None, data=data, label_column=label_column)
@@ -150,6 +163,8 @@ def pick(request: EvaluateRequest) -> Picked:
             hint="name other classes with --classes, or another split with --split",
         )
     outputs = match_outputs(images.label_names, chosen, labels)
+    if outputs is None and base is not None and may_fit and not request.whole_head:
+        return _with_fitted_head(request, base)
     if not labels:
         raise NuwaError(
             f"base {model} came without a classifier, so it names no class",
@@ -160,11 +175,48 @@ def pick(request: EvaluateRequest) -> Picked:
             f"{model} does not know all of these classes: it has {len(labels)} outputs, such as {labels[0]!r}",
             hint="name classes it knows with --classes",
         )
-    return Picked(bundle, network, preprocess, picked, name, tuple(outputs), found.notes)
+    metric = request.metric or (bundle.facts.metric if bundle is not None else "top1")
+    return Picked(bundle, network, preprocess, picked, name, tuple(outputs), found.notes, metric=metric)
 
 
-def _open(model: str, bundle: Bundle | None) -> tuple[PlainViT, tuple[str, ...], Preprocess]:
+def _with_fitted_head(request: EvaluateRequest, base: Base) -> Picked:
+    """Fit the head that a search would start from, and take the images that it would test on."""
+    classes = None if request.classes is None else tuple(request.classes)
+    task = open_task(
+        base,
+        data=request.data,
+        label_column=request.label_column,
+        classes=classes,
+        seed=0,  # of a rule for splits that is used for old studies only
+        metric=request.metric or "top1",
+    )
+    if request.split not in (None, "test", WHOLE):
+        raise NuwaError(
+            f"{request.model} does not know these classes: a head is fitted to their training images, and they are no "
+            f"test of it; wanted split test, found {request.split!r}",
+            hint="leave --split out",
+        )
+    tensors = task_tensors(task, base.preprocess)
+    told = (
+        f"{request.model} does not know all of these classes: a head was fitted to {len(task.train)} training images, "
+        f"as a search would; the {len(task.test)} test images are no part of them"
+    )
+    return Picked(
+        bundle=None,
+        network=fitted_base(base, tensors, num_classes=task.num_classes),
+        preprocess=base.preprocess,
+        images=task.test,
+        split="test",
+        outputs=tuple(range(task.num_classes)),
+        notes=(*task.notes, *tensors.notes, told),
+        has_fitted_head=True,
+        metric=task.metric,
+    )
+
+
+def _parts_of(bundle: Bundle | None, base: Base | None) -> tuple[PlainViT, tuple[str, ...], Preprocess]:
     if bundle is not None:
         return bundle.load_model(), bundle.labels, bundle.preprocess
-    base = load_base(model)
+    if base is None:
+        raise NuwaError("a model is a bundle or a base")
     return base.model, base.label_names, base.preprocess

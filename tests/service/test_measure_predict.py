@@ -11,12 +11,16 @@ import timm
 import torch
 
 from nuwa_search.core.base import load_base
+from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.workflow.models import onnx_from_text
+from nuwa_search.service.workflow.sources import open_task, task_base
 from nuwa_search.store.store import open_store
+from tests.support.toy_images import write_colours
 
 
 def answer(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, object]:
@@ -57,14 +61,38 @@ def test_base_evaluates_as_its_card_says(capsys: pytest.CaptureFixture[str]) -> 
     assert (whole["head"], whole["top1"]) == ("all", pytest.approx(0.728, abs=0.005))
 
 
-def test_images_of_other_classes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_base_that_does_not_know_the_classes_gets_the_head_of_a_search(
+    tmp_path: Path, toy_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(write_colours(tmp_path / "others", ("cold", "leafy", "warm")))
+    base = load_base(str(toy_base))
+    task = open_task(base, data=data, label_column=None, classes=None, seed=0)
+    model = task_base(base, task, task_tensors(task, base.preprocess)).model
+    test = split_tensors(task.test, base.preprocess)
+    wanted = class_scores(logits_of(model, test.images, base.preprocess), test.labels)
+
+    evaluate = ["base", "evaluate", str(toy_base), "--data", data]
+    assert run(cli, [*evaluate, "--json"], prog_name="nuwa") == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert (found["head"], found["split"], found["num_images"]) == ("fitted", "test", len(task.test))
+    assert found["classes"] == ["cold", "leafy", "warm"]
+    assert (found["top1"], tuple(found["top1_interval"])) == (wanted.top1, wanted.top1_interval)
+    assert f"a head was fitted to {len(task.train)} training images" in told.err
+    assert run(cli, [*evaluate, "--split", "train"], prog_name="nuwa") == 2
+    assert "wanted split test, found 'train'" in capsys.readouterr().err
+    assert run(cli, [*evaluate, "--head", "all"], prog_name="nuwa") == 2
+    assert "does not know all of these classes" in capsys.readouterr().err
+
+
+def test_too_few_images_for_a_head_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 
     for name in ("bus", "spaceship"):
         (tmp_path / "all" / name).mkdir(parents=True)
         Image.new("RGB", (40, 40)).save(tmp_path / "all" / name / "a.png")
     assert run(cli, ["evaluate", "default", "--data", str(tmp_path / "all")], prog_name="nuwa") == 2
-    assert "does not know all of these classes" in capsys.readouterr().err
+    assert "'bus' has 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["measure", "predict"])

@@ -11,7 +11,7 @@ from nuwa_search.core.settings import default_cache_dir
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
-from nuwa_search.service.cli.figures import percent
+from nuwa_search.service.cli.figures import percent, share
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.workflow.devices import find_device
@@ -26,10 +26,13 @@ INTERRUPTED = 130
 @click.command("evaluate", cls=NuwaCommand)
 @click.argument("model")
 @with_flags(
-    "data", "label-column", "classes", "split", "head", "device", "images", "cache-dir", defaults={"device": None}
+    *("data", "label-column", "classes", "split", "head", "metric", "device", "images", "cache-dir"),
+    defaults={"device": None, "metric": None},
 )
 def command(model: str, **values: Any) -> int:
     """Evaluate MODEL (a bundle or a base) on images; --classes restricts images and head to them.
+
+    A base that does not know the classes gets a head fitted to their training images, as in a search (of --metric).
 
     With --device the bundle's engine runs on the device itself, is compared with PyTorch, and its own accuracy is
     given: exit status 1 if it does not agree. A board is asked for --images N images, one process each.
@@ -49,6 +52,7 @@ def command(model: str, **values: Any) -> int:
         classes=values["classes"],
         split=values["split"],
         whole_head=values["head"] == "all",
+        metric=values["metric"],
     )
     try:
         answer = evaluate(request) if values["device"] is None else _on_device(request, values, output)
@@ -98,6 +102,7 @@ def _show(answer: Mapping[str, Any], output: Output) -> None:
         "top1": percent(answer["top1"]),
         "95 %": f"{percent(low)} - {percent(high)}",
         "top5": percent(answer["top5"]),
+        "balanced": share(answer["balanced_accuracy"], answer["balanced_accuracy_interval"]),
     }
     row |= {k: answer[k] for k in ("num_images", "split", "head")}
     if "agreement" in answer:
