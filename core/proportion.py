@@ -68,3 +68,10 @@ def said_share(share: float, interval: Sequence[float], num_images: int) -> str:
     """Say an accuracy: ``93.1 % (90.2-95.4, 256 images)``."""
     low, high = interval
     return f"{100 * share:.1f} % ({100 * low:.1f}-{100 * high:.1f}, {num_images} images)"
+
+
+def interval_of_share(share: float | None, num_images: int | None) -> list[float] | None:
+    """Return the 95 % interval (Wilson) of a stored share of so many images, for JSON; None where one is not known."""
+    if share is None or not num_images:
+        return None
+    return list(wilson_interval(min(num_images, max(0, round(share * num_images))), num_images))

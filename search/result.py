@@ -11,6 +11,7 @@ from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.device import DeviceSpec, Measurement, device_json
 from nuwa_search.core.metric import Metric
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.search.trials import StudyResult, TrialReport
@@ -186,6 +187,8 @@ class FrontPoint:
             "predicted_interval_ms": list(self.trial.predicted_interval_ms),
             "kl_to_teacher": self.trial.kl,
             "top1_search": self.trial.top1_search,
+            "top1_search_interval": interval_of_share(self.trial.top1_search, self.trial.num_images),
+            "num_images": self.trial.num_images,
             "subnet_id": self.subnet_id,
             "derive_command": self.derive_command,
         }

@@ -8,6 +8,8 @@ from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.wanted import SubnetFilter
 
+_SHOWN = ("subnet_id", "arch_id", "task_id", "classes", "base", "top1", "top1_interval", "split", "num_images")
+
 
 def compare_devices(
     database: Database,
@@ -28,7 +30,8 @@ def compare_devices(
 
     Returns:
         One row per subnet that is on the front of at least one of the devices, the most accurate
-        first: ``subnet_id``, ``arch_id``, ``task_id``, ``classes``, ``base``, ``top1``, ``split``, and
+        first: ``subnet_id``, ``arch_id``, ``task_id``, ``classes``, ``base``, ``top1`` with
+        ``top1_interval`` (95 %), ``split``, ``num_images``, and
         ``latencies``, which maps each device as it was named to ``latency_ms``, ``is_measured``,
         ``provenance`` and ``is_on_front``, or to None where the subnet has no latency there.
     """
@@ -45,7 +48,7 @@ def compare_devices(
         for device in devices
     }
     return [
-        {name: row[name] for name in ("subnet_id", "arch_id", "task_id", "classes", "base", "top1", "split")}
+        {name: row[name] for name in _SHOWN}
         | {"latencies": {device: _cell(row["subnet_id"], by_device[device], fronts[device]) for device in devices}}
         for row in best_first
     ]

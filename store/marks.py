@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import func, or_, select, true
 
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.store.bases import pk_of_base
 from nuwa_search.store.database import Database
 from nuwa_search.store.records import JsonDict
@@ -60,7 +61,8 @@ def find_base_marks(
 
     One row per base, device and task, by the newest search that was done (``kind`` is ``base``), and one by the
     newest that shipped a uniformly small ViT in place of a subnet (``small_model``). A base's accuracy is
-    ``top1_restricted``, a small model's ``top1``, both on the test split.
+    ``top1_restricted``, a small model's ``top1``, both on the ``num_images`` of the test split, with their 95 %
+    intervals.
 
     Args:
         database: The store.
@@ -99,9 +101,17 @@ def find_base_marks(
 def _marks_of(result: JsonDict) -> Iterator[JsonDict]:
     """Read the base out of a `nuwa.search/1` answer, and the small model where one was shipped."""
     shared = ("provenance", "board_interval_ms", "params", "macs")
+    num_images = (result.get("task") or {}).get("num_test")
     if "base" in result:
         names = ("latency_ms", "top1_restricted", "top1_all_classes", *shared)
-        yield {"kind": "base", "split": "test", **{name: result["base"].get(name) for name in names}}
+        mark = {name: result["base"].get(name) for name in names}
+        yield {
+            "kind": "base",
+            "split": "test",
+            **mark,
+            "top1_restricted_interval": interval_of_share(mark["top1_restricted"], num_images),
+            "num_images": num_images,
+        }
     if result.get("shipped") == "small-model":
         small = result["subnet"]
         names = ("subnet_id", "top1", "split", *shared)
@@ -109,4 +119,6 @@ def _marks_of(result: JsonDict) -> Iterator[JsonDict]:
             "kind": "small_model",
             "latency_ms": small["measured_latency_ms"],
             **{name: small.get(name) for name in names},
+            "top1_interval": interval_of_share(small.get("top1"), num_images),
+            "num_images": num_images,
         }

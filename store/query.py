@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, 
 from sqlalchemy.orm import aliased
 
 from nuwa_search.core.pipeline import PIPELINE_VERSION
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.store.database import Database
 from nuwa_search.store.pareto import front_query
@@ -231,6 +232,7 @@ def _read(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[JsonD
 def _public(values: JsonDict) -> JsonDict:
     low, high = values.pop("predicted_low_ms"), values.pop("predicted_high_ms")
     values["predicted_interval_ms"] = None if low is None else [low, high]
+    values["top1_interval"] = interval_of_share(values["top1"], values["num_images"])
     bundle = values["bundle_dir"]
     values["is_current"] = values["pipeline"] == PIPELINE_VERSION
     values["bundle_is_missing"] = bundle is not None and not Path(bundle).is_dir()

@@ -10,6 +10,7 @@ COLUMNS = (
     "measured_latency_ms",
     "provenance",
     "top1",
+    "top1_interval",
     "split",
     "score_kind",
     "num_images",

@@ -43,7 +43,9 @@ class ListedSubnet(BaseModel):
     measured_latency_ms: float | None
     provenance: str | None
     top1: float | None
+    top1_interval: list[float] | None
     split: str | None
+    num_images: int | None
     classes: list[str]
     base: str
     study: str | None

@@ -7,6 +7,7 @@ from typing import Any
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, dict_from_arch
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.service.api.bundle_view import bundle_document, read_certificate
 from nuwa_search.service.api.context import with_moments
 from nuwa_search.service.api.lineage_view import lineage_steps
@@ -58,7 +59,10 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
         "trial_number": record.trial_number,
         "latencies": latencies,
         "scores": [
-            {"kind": s.kind, "split": s.split, "num_images": s.num_images, "seed": s.seed, "value": s.value}
+            {
+                **{"kind": s.kind, "split": s.split, "num_images": s.num_images, "seed": s.seed, "value": s.value},
+                "interval": interval_of_share(s.value, s.num_images) if s.kind.startswith("top") else None,
+            }
             for s in store.scores(subnet_id)
         ],
         "measurements": [_measurement(row) for row in stored["measurements"]],

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nuwa_search.service.cli.figures import interval, milliseconds, percent
+from nuwa_search.service.cli.figures import interval, milliseconds, share
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.picture import bar
 from nuwa_search.service.derive_command import COLUMN as DERIVE_COMMAND
@@ -22,7 +22,8 @@ def show_subnets(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
         {
             "subnet_id": row["subnet_id"],
             "latency": _latency(row),
-            "top1": percent(row["top1"]),
+            "top1": share(row["top1"], row["top1_interval"]),
+            "images": row["num_images"],
             "device": row["device"],
             "arch_id": row["arch_id"],
             "split": row["split"] if row["is_current"] else f"{row['split']}, preprocessing {row['pipeline']}",
@@ -54,7 +55,9 @@ def _point(row: Row, answer: Mapping[str, Any]) -> Row:
         "is_measured": row["measured_latency_ms"] is not None,
         "provenance": row["provenance"],
         "top1": row["top1"],
+        "top1_interval": row["top1_interval"],
         "split": row["split"],
+        "num_images": row["num_images"],
         "extra_ms": latency_of(row) - latency_of(best) if best else None,
         "extra_top1": row["top1"] - best["top1"] if best else None,
         "subnet_id": row["subnet_id"],
@@ -93,10 +96,10 @@ def curve_lines(curve: Sequence[Row], max_ms: float | None) -> list[str]:
     lines = []
     for budget_ms in sorted(budgets):
         under = [row for row in curve if latency_of(row) <= budget_ms]
-        top1 = under[-1]["top1"] if under else None
+        top1, ends = (under[-1]["top1"], under[-1].get("top1_interval")) if under else (None, None)
         mark = "  < the budget" if budget_ms == max_ms else ""
         drawn = bar(top1 or 0.0, _BAR_CELLS)
-        lines.append(f"{milliseconds(budget_ms):>9}  {drawn} {percent(top1):>7}{mark}")
+        lines.append(f"{milliseconds(budget_ms):>9}  {drawn} {share(top1, ends):>7}{mark}")
     return lines
 
 
@@ -118,7 +121,15 @@ def show_comparison(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
     for row in rows:
         cells = {device: _cell(found) for device, found in row["latencies"].items()}
         rest = {"arch_id": row["arch_id"], "base": row["base"], "classes": _task(row["classes"])}
-        shown.append({"subnet_id": row["subnet_id"], "top1": percent(row["top1"]), **cells, **rest})
+        shown.append(
+            {
+                "subnet_id": row["subnet_id"],
+                "top1": share(row["top1"], row["top1_interval"]),
+                "images": row["num_images"],
+                **cells,
+                **rest,
+            }
+        )
     output.table(shown, may_drop=True)
     output.note("* on the front of that device and task")
 
@@ -151,8 +162,9 @@ def _step_row(mark: str, row: Row) -> Row:
     return {
         "": mark,
         "latency": milliseconds(latency_of(row)),
-        "top1": percent(row["top1"]),
         "subnet_id": row["subnet_id"],
+        "top1": share(row["top1"], row["top1_interval"]),
+        "images": row["num_images"],
         "change": "" if extra_ms is None else f"{extra_ms:+.2f} ms, {100 * row['extra_top1']:+.1f} points",
         "figure": _figure(row["provenance"], is_measured=row["measured_latency_ms"] is not None),
         "arch_id": row["arch_id"],

@@ -59,16 +59,20 @@ class SearchWatch:
         parts = [f"trial {self._scored}/{self._trials}", f"feasible {100 * self._feasible / self._proposed:.0f} %"]
         if self._best is not None and self._best.kl is not None:
             latency = milliseconds(self._best.predicted_latency_ms)
-            parts.append(f"best: KL {self._best.kl:.3f}, {percent(self._best.top1_search)} on search, {latency}")
+            of = f"{percent(self._best.top1_search)} of {self._best.num_images} search images"
+            parts.append(f"best: KL {self._best.kl:.3f}, {of}, {latency}")
         parts.append(self._pace.left("trial", self._scored, self._trials))
         self._line.show("  ".join(filter(None, parts)))
 
     def _finetune(self, state: FinetuneProgress) -> None:
-        best = percent(state.best.score.top1)
         parts = [f"fine-tuning {state.step}/{state.steps}"]
         if "loss" in state.losses:
             parts.append(f"loss {state.losses['loss']:.3f}")
-        parts += [f"best {best} on search", self._pace.left("fine-tuning", state.step, state.steps), state.event]
+        parts += [
+            f"best {state.best.score.said} on search",
+            self._pace.left("fine-tuning", state.step, state.steps),
+            state.event,
+        ]
         self._line.show("  ".join(filter(None, parts)))
 
 
@@ -123,7 +127,12 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
             f"{share(base['top1_restricted'], base.get('top1_restricted_interval'))} restricted head",
             share(subnet["top1"], subnet.get("top1_interval")),
         ),
-        ("", f"{percent(all_classes)} all classes", f"{percent(subnet['top1_derived'])} before fine-tuning"),
+        (
+            "",
+            f"{share(all_classes, base.get('top1_all_classes_interval'))} all classes",
+            f"{share(subnet['top1_derived'], subnet.get('top1_derived_interval'))} before fine-tuning",
+        ),
+        ("images", f"{answer['task']['num_test']} test images", f"the same {answer['task']['num_test']}"),
         *_balanced_row(base, subnet),
         ("parameters", count(base["params"]), count(subnet["params"])),
         ("MACs", count(base["macs"]), count(subnet["macs"])),

@@ -66,6 +66,8 @@ def train_base_from(
         "dir": str(folder),
         "steps": result.outcome.steps,
         "top1_search": best.score.top1,
+        "top1_search_interval": list(best.score.interval),
+        "num_images": best.score.num_images,
         "seconds": round(result.outcome.seconds, 1),
         "device": result.outcome.device,
         "precision": result.outcome.precision,

@@ -10,6 +10,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors, top1
 from nuwa_search.core.vit import PlainViT
@@ -205,6 +206,7 @@ def _derive(
         "seconds": round(seconds, 2),
         "kl_to_teacher": score.kl_to_teacher,
         "top1_search": score.top1,
+        "top1_search_interval": interval_of_share(score.top1, score.num_images_top1),
         "num_images": score.num_images,
         "dir": str(folder),
         "notes": [*task.notes, *tensors.notes],

@@ -97,6 +97,9 @@ class EventLog:
                 "steps": state.steps,
                 "loss": state.losses.get("loss"),
                 "top1_search": state.best.score.top1,
+                "accuracy_search": state.best.score.accuracy,
+                "accuracy_search_interval": list(state.best.score.interval),
+                "num_images": state.best.score.num_images,
                 "seconds": round(state.seconds, 1),
                 "event": state.event,
             }

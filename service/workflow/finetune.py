@@ -9,6 +9,7 @@ from typing import Any
 from nuwa_search.core.base import load_base
 from nuwa_search.core.cache import content_key
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
@@ -147,6 +148,12 @@ def finetune_bundle(
         "steps": result.outcome.steps,
         "top1_search_before": result.before.top1,
         "top1_search": result.after.top1,
+        "top1_search_before_interval": interval_of_share(result.before.top1, len(task.search)),
+        "top1_search_interval": interval_of_share(result.after.top1, len(task.search)),
+        "num_images": len(task.search),
+        "metric": task.metric,
+        "accuracy_search_before": result.before.accuracy,
+        "accuracy_search": result.after.accuracy,
         "resumed_from": result.outcome.resumed_from,
         "seconds": round(result.seconds, 1),
         "weights": hash_tensors(result.student.state_dict()),

@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.predictors.accuracy import prior_from_library
 from nuwa_search.search.explain import explain
 from nuwa_search.search.feasible import Limits
@@ -63,11 +64,22 @@ def test_a_study_without_winner_explains_nothing(setting, latency):
         explain(empty, space=space, prior=prior, latency=latency, budget_ms=0.1)
 
 
-def test_the_front_is_drawn(setting, tmp_path):
+def test_the_front_is_drawn(setting, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     _, _, result = setting
     draw_front(result, tmp_path / "front.svg", budget_ms=2.8)
     assert (tmp_path / "front.svg").read_text().startswith("<?xml")
+    figures = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, _: figures.append(figure))
+    draw_front(result, tmp_path / "front.svg", budget_ms=2.8)
+    below = figures[0].axes[1]
+    (bars,) = below.containers
+    drawn = [segment[:, 1].tolist() for segment in bars[2][0].get_segments()]
+    assert drawn == [
+        pytest.approx([100 * e for e in wilson_interval(round(256 * t.top1_search), 256)]) for t in result.front
+    ]
+    assert "front, 95 % of 256 images" in below.get_legend_handles_labels()[1]
+    monkeypatch.undo()
     with pytest.raises(NuwaError, match="cannot draw"):
         draw_front(result, tmp_path / "front.nonsense", budget_ms=2.8)
 

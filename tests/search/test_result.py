@@ -10,6 +10,7 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.budget import Budget
 from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.search.result import (
     Artifacts,
     BaseAccuracies,
@@ -32,7 +33,7 @@ MEASURED = Measurement(
 )
 COUNTS = TrialCounts(total=9, feasible=7, scored=6, duplicates=1, failed=0)
 SECONDS = {"profile": 1.0, "total": 2.0}
-TRIAL = TrialReport(1, ARCH, "seed", "scored", 4.9, (4.8, 5.0), kl=0.1, top1_search=0.8)
+TRIAL = TrialReport(1, ARCH, "seed", "scored", 4.9, (4.8, 5.0), kl=0.1, top1_search=0.8, num_images=50)
 
 HEAD = [
     *("schema", "study", "feasible", "budget_ms", "budget_binds", "budget_statistic", "seed", "predictor_id", "device"),
@@ -120,6 +121,8 @@ def test_fronts_are_there_where_they_were_asked_for() -> None:
             "predicted_interval_ms": [4.8, 5.0],
             "kl_to_teacher": 0.1,
             "top1_search": 0.8,
+            "top1_search_interval": list(wilson_interval(40, 50)),
+            "num_images": 50,
         }
     ]
     assert list(answer)[-2:] == ["front", "seconds"]

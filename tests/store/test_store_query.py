@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.pipeline import PIPELINE_VERSION
+from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.frames import query_sql, query_subnets
@@ -121,6 +122,7 @@ def test_every_figure_names_its_source(filled: Store) -> None:
     assert source.subnet_id == row["subnet_id"]
     assert source.measurement.latency_ms.median == row["measured_latency_ms"]
     assert (row["split"], row["score_kind"], row["num_images"]) == ("test", "top1", 500)
+    assert row["top1_interval"] == list(wilson_interval(round(500 * row["top1"]), 500))
 
 
 @pytest.mark.parametrize("sort", SORTS)

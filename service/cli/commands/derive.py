@@ -8,12 +8,13 @@ from click.core import ParameterSource
 
 from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.settings import default_cache_dir
 from nuwa_search.core.source_name import absolute_path
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
-from nuwa_search.service.cli.figures import percent
+from nuwa_search.service.cli.figures import share
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 
@@ -85,12 +86,16 @@ def _say_stored(answer: dict[str, Any], output: Output) -> None:
     if answer.get("is_same") is False:
         stored = answer["stored"]
         output.warn(
-            f"the database has top1 {percent(stored['top1_search'])} and KL {stored['kl_to_teacher']:.5g} of "
+            f"the database has top1 {_said(stored, 'top1_search')} and KL {stored['kl_to_teacher']:.5g} of "
             f"{stored['num_images']} images: another processor or version gave this subnet slightly other weights"
         )
     tuned = answer.get("top1_finetuned")
     if tuned is not None:
         output.note(
-            f"top1 {percent(tuned['top1'])} on the {tuned['split']} split, which the database has of this subnet, is "
+            f"top1 {_said(tuned, 'top1')} on the {tuned['split']} split, which the database has of this subnet, is "
             "of fine-tuned weights; these are as they were cut, and `nuwa finetune` trains them"
         )
+
+
+def _said(values: dict[str, Any], name: str) -> str:
+    return share(values[name], interval_of_share(values[name], values["num_images"]))

@@ -1,7 +1,7 @@
 /** Accuracy against latency: the front, other subnets, base and small model, and the budget. */
 
 import { h, s } from "../core/dom.js";
-import { isNumber, percent, plainMs } from "../core/figures.js";
+import { isNumber, percent, plainMs, share } from "../core/figures.js";
 import { isRun, latencyOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { axes } from "./axes.js";
@@ -58,6 +58,7 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
     svg.append(
       axes(plot, { x, y, xName: "latency, ms", yName: "top1", yText: (v, d) => percent(v, Math.max(0, d - 2)) }),
       s("g", { "aria-hidden": "true" }, others.map((p) => mark({ ...p, shape: shapeOf(p.row.split), size: 3, class: classOf(p) }))),
+      s("g", { "aria-hidden": "true" }, [...front, ...references].filter(inside).map((p) => errorBar(p, y, plot))),
       s("path", { class: "front-path", d: stairs(front.filter(inside), plot) }),
       frontLinks(front.filter(inside)),
       s("g", { "aria-hidden": "true" }, references.map((p) => starOf(p, plot))),
@@ -122,7 +123,7 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
         "a",
         {
           href: routeTo(["subnets", p.row.subnet_id]), class: "front-link", tabindex: index ? -1 : 0,
-          "aria-label": `${percent(p.row.top1)} top1 at ${plainMs(latencyOf(p.row))} ms`,
+          "aria-label": `${share(p.row.top1, p.row.top1_interval)} top1 at ${plainMs(latencyOf(p.row))} ms`,
           on: { focus: () => point(p), blur: () => point(null) },
         },
         mark({ ...p, shape: shapeOf(p.row.split), size: 5, class: classOf(p) }),
@@ -179,10 +180,18 @@ function starOf(p, plot) {
   );
 }
 
+/** The 95 % interval of an accuracy, cut off where the plot ends. */
+function errorBar({ x, row }, y, plot) {
+  if (!row.top1_interval) return null;
+  const [low, high] = row.top1_interval.map((value) => Math.min(Math.max(y(value), plot.y), plot.y + plot.h));
+  return s("path", { class: "error-bar", d: `M${(x - 3).toFixed(1)} ${high.toFixed(1)}h6m-3 0V${low.toFixed(1)}m-3 0h6` });
+}
+
 function scalesOf({ front, others, references, budgetMs, zoom }, plot) {
   const rows = zoom === "front" && front.length ? goodPart(front) : [...front, ...others, ...references];
   const times = rows.map(latencyOf).filter(isNumber);
-  const shares = rows.map((row) => row.top1).filter(isNumber);
+  const sure = zoom === "front" && front.length ? rows : [...front, ...references]; // whose intervals are drawn
+  const shares = [...rows.map((row) => row.top1), ...sure.flatMap((row) => row.top1_interval ?? [])].filter(isNumber);
   const isNear = zoom !== "front" || budgetMs <= ZOOM_BUDGET * Math.max(...times);
   if (isNumber(budgetMs) && isNear) times.push(budgetMs);
   const [low, high] = times.length ? extent(times, 0.06) : [0, 10];

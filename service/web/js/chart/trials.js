@@ -56,7 +56,7 @@ export function trialsChart() {
     return tip.open(found.x, found.y, [
       `trial ${found.row.number} (${found.row.origin}), ${found.row.state}`,
       `KL ${found.row.kl.toFixed(4)}`,
-      `${percent(found.row.top1_search)} top1, search split`,
+      `${percent(found.row.top1_search)} top1 of ${found.row.num_images} search images`,
       `${milliseconds(found.row.predicted_latency_ms)} predicted`,
     ]);
   });

@@ -25,6 +25,15 @@ export function percent(share, digits = 1) {
   return isNumber(share) ? `${(100 * share).toFixed(digits)}${SPACE}%` : DASH;
 }
 
+/** `85.6 % (80.2–90.1)` from a fraction and its 95 % interval; where `images` is given, with their number. */
+export function share(value, ends, images = null) {
+  const about = [
+    Array.isArray(ends) && `${(100 * ends[0]).toFixed(1)}–${(100 * ends[1]).toFixed(1)}`,
+    isNumber(images) && images > 0 && `${whole(images)} images`,
+  ].filter(Boolean);
+  return isNumber(value) && about.length ? `${percent(value)} (${about.join(", ")})` : percent(value);
+}
+
 /** `+1.2 points` from a difference of two fractions. */
 export function points(difference) {
   if (!isNumber(difference)) return DASH;

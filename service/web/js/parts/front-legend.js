@@ -21,9 +21,19 @@ export function frontLegend(rows, references) {
       predicted.length > 0 && item("square", "mark-front is-predicted", `hollow: ${predicted.sort().join(", ")}`),
       splits.includes("test") && item("circle", "mark-other is-run", "circle: top1 on the test split"),
       splits.some((split) => split !== "test") && item("square", "mark-other is-run", `square: top1 on the ${splits.filter((split) => split !== "test").join(", ")} split`),
+      [...rows, ...references].some((row) => row.top1_interval) && bar(`bar: 95\u00a0% interval of the accuracy`),
       references.map((row) => item("star", `mark-star ${isRun(row) ? "is-run" : "is-predicted"}`, `${row.label}${row.kind === "base" ? ", head restricted to the classes" : ""}, ${row.split} split`)),
     ),
     splits.length > 1 && h("p", { class: "small muted" }, "Two splits are two sets of images: a circle and a square do not compare to the last percent."),
+  );
+}
+
+function bar(text) {
+  return h(
+    "li",
+    null,
+    s("svg", { width: 16, height: 16, viewBox: "-8 -8 16 16", "aria-hidden": "true" }, s("path", { class: "error-bar", d: "M-3 -7h6m-3 0v14m-3 0h6" })),
+    text,
   );
 }
 

@@ -1,7 +1,7 @@
 /** The best subnet under a budget, and what 10 % more or less would change. */
 
 import { h, show } from "../core/dom.js";
-import { count, interval, isNumber, milliseconds, percent, points, shortId, whole } from "../core/figures.js";
+import { count, interval, isNumber, milliseconds, percent, points, share, shortId, whole } from "../core/figures.js";
 import { bestUnder, latencyOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { originBadge } from "./badges.js";
@@ -13,7 +13,7 @@ const STEP = 0.1;
 export function describeBudget(front, budgetMs) {
   const best = bestUnder(front, budgetMs);
   if (!best) return "no subnet known is that fast";
-  return `best: ${percent(best.top1)} top1 on the ${best.split} split at ${milliseconds(latencyOf(best))}`;
+  return `best: ${share(best.top1, best.top1_interval)} top1 on the ${best.split} split at ${milliseconds(latencyOf(best))}`;
 }
 
 /**
@@ -50,7 +50,7 @@ function bestPart(best, references, onHover) {
       "div",
       { class: "readout-best" },
       h("div", { class: "readout-value" }, percent(best.top1)),
-      h("div", { class: "readout-about" }, "top1, ", splitOf(best)),
+      h("div", { class: "readout-about" }, `top1${sureness(best)}, `, splitOf(best)),
     ),
     h("div", null, h("strong", null, milliseconds(latencyOf(best))), " ", originBadge(best)),
     best.predicted_interval_ms && h("div", { class: "small muted" }, `interval ${interval(best.predicted_interval_ms)} predicted`),
@@ -58,7 +58,7 @@ function bestPart(best, references, onHover) {
     base && h(
       "div",
       { class: "small muted" },
-      `base: ${percent(base.top1)} on the ${base.split} split at ${milliseconds(latencyOf(base))} ${base.provenance}, `,
+      `base: ${share(base.top1, base.top1_interval, base.num_images)} on the ${base.split} split at ${milliseconds(latencyOf(base))} ${base.provenance}, `,
       `${(latencyOf(base) / latencyOf(best)).toFixed(1)} times the latency`,
     ),
     h("div", null, subnetLink(best, onHover, `subnet ${shortId(best.subnet_id)}`)),
@@ -101,9 +101,15 @@ function stepLine(name, budgetMs, front, best, onHover) {
 
 /** Accuracies on two splits are no difference to be named. */
 function gain(row, best) {
-  if (!best || !isNumber(best.top1)) return `${percent(row.top1)} (${row.split})`;
-  if (row.split !== best.split) return `${percent(row.top1)} on the ${row.split} split`;
-  return points(row.top1 - best.top1);
+  const alone = share(row.top1, row.top1_interval, row.num_images);
+  if (!best || !isNumber(best.top1)) return `${alone} on the ${row.split} split`;
+  if (row.split !== best.split) return `${alone} on the ${row.split} split`;
+  const isWithin = best.top1_interval && row.top1 >= best.top1_interval[0] && row.top1 <= best.top1_interval[1];
+  return `${points(row.top1 - best.top1)}${isWithin ? ", within the interval" : ""}`;
+}
+
+function sureness({ top1_interval: ends }) {
+  return ends ? `, 95\u00a0% interval ${(100 * ends[0]).toFixed(1)}–${(100 * ends[1]).toFixed(1)}` : "";
 }
 
 function splitOf(row) {

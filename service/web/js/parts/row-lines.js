@@ -1,7 +1,7 @@
 /** What a tooltip says about a subnet or a reference. */
 
 import { h } from "../core/dom.js";
-import { count, interval, percent, shortId, whole } from "../core/figures.js";
+import { count, interval, share, shortId, whole } from "../core/figures.js";
 import { latencyText } from "../core/latency.js";
 
 /** Lines for `row`: accuracy with its split, latency with its origin, size, where it is from. */
@@ -9,7 +9,7 @@ export function rowLines(row) {
   const images = row.num_images ? `, ${whole(row.num_images)} images` : "";
   const isDerived = row.score_kind === "top1_derived";
   return [
-    h("strong", null, `${percent(row.top1)} top1`),
+    h("strong", null, `${share(row.top1, row.top1_interval)} top1`),
     `${row.split ?? "unknown"} split${images}${isDerived ? ", before fine-tuning" : ""}`,
     latencyText(row),
     ...(row.predicted_interval_ms ? [`interval ${interval(row.predicted_interval_ms)} predicted`] : []),

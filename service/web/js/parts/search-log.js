@@ -5,6 +5,8 @@ export class SearchLog {
   constructor() {
     this.steps = [];
     this.count = null;
+    this.stage = null;
+    this.begun = new Map(); // by what is counted: where and when it was first told
     this.finetune = [];
     this.trials = new Map();
     this.scored = 0;
@@ -29,12 +31,30 @@ export class SearchLog {
     const at = event.data?.at;
     if (event.kind === "step") this.steps.push({ at, text: data.text });
     if (event.kind === "state") this.steps.push({ at, text: data.reason ? `${data.state}: ${data.reason}` : data.state, isState: true });
-    if (event.kind === "stage") this.steps.push({ at, text: `${data.stage}: begins` });
+    if (event.kind === "stage") this.#staged(data.stage, at);
     if (event.kind === "winner-measured") this.steps.push({ at, text: `winner measured: ${Number(data.measured_ms).toFixed(2)} ms, ${data.is_met ? "within the budget" : data.reason || "over the budget"}` });
-    if (event.kind === "count") this.count = data;
-    if (event.kind === "finetune") this.#finetuned(data);
-    if (event.kind === "trial") this.#tried(data);
+    if (event.kind === "count") this.count = { ...data, leftS: this.#left(data.label, data.done, data.total, at) };
+    if (event.kind === "finetune") this.#finetuned({ ...data, leftS: this.#left("finetune", data.step, data.steps, at) });
+    if (event.kind === "trial") this.#tried(data, at);
     return true;
+  }
+
+  #staged(stage, at) {
+    this.steps.push({ at, text: `${stage}: begins` });
+    this.stage = stage;
+    this.begun.clear();
+    this.count = null;
+  }
+
+  /** Seconds left at the pace since this was first told; null where that is not known yet. */
+  #left(label, done, total, at) {
+    const now = Date.parse(at);
+    const first = this.begun.get(label);
+    if (!first || done < first.done) {
+      this.begun.set(label, { done, now });
+      return null;
+    }
+    return done > first.done && total > 0 ? ((now - first.now) / 1000 / (done - first.done)) * (total - done) : null;
   }
 
   #finetuned(data) {
@@ -43,10 +63,11 @@ export class SearchLog {
     this.count = null;
   }
 
-  #tried(data) {
+  #tried(data, at) {
     this.trials.set(data.number, data);
     this.scored = data.scored ?? this.scored;
     this.wanted = data.wanted ?? this.wanted;
+    this.trialsLeftS = this.#left("trials", this.scored, this.wanted, at);
     this.count = null;
   }
 }

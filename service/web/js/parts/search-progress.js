@@ -1,7 +1,7 @@
 /** Where a running search stands: meters for what is counted, and the list of steps. */
 
 import { h } from "../core/dom.js";
-import { isNumber, percent } from "../core/figures.js";
+import { duration, isNumber, share } from "../core/figures.js";
 
 /** Build the meters; only those for what has begun. */
 export function meters({ search, log, figures }) {
@@ -10,11 +10,17 @@ export function meters({ search, log, figures }) {
   const scored = Math.max(figures.scored, done.trials_scored ?? 0);
   const tuned = log.finetune.at(-1);
   const lines = [
-    log.count && meter(log.count.label, log.count.done, log.count.total),
-    isNumber(wanted) && meter("subnets scored", Math.min(scored, wanted), wanted),
-    tuned && meter("fine-tuning steps", tuned.step, tuned.steps, isNumber(tuned.top1_search) ? `${percent(tuned.top1_search)} on the search split` : ""),
+    log.stage && search.is_alive && h("p", { class: "small muted" }, `stage: ${log.stage}`),
+    log.count && meter(log.count.label, log.count.done, log.count.total, left(log.count.leftS)),
+    isNumber(wanted) && meter("subnets scored", Math.min(scored, wanted), wanted, left(log.trialsLeftS)),
+    tuned && meter("fine-tuning steps", tuned.step, tuned.steps, isNumber(tuned.top1_search) ? `${share(tuned.accuracy_search ?? tuned.top1_search, tuned.accuracy_search_interval, tuned.num_images)} on the search split${tuned.leftS ? `, ${left(tuned.leftS)}` : ""}` : ""),
   ].filter(Boolean);
   return lines.length ? lines : h("p", { class: "muted" }, search.state === "queued" ? "waiting for a worker" : "starting");
+}
+
+/** How long a stage will take at its pace, to the second or two that people care for. */
+function left(seconds) {
+  return seconds > 0 ? `about ${duration(Math.max(1, seconds))} left` : "";
 }
 
 /** Build the list, newest first; `isRead` says that all events there are were read. */

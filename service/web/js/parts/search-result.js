@@ -2,7 +2,7 @@
 
 import { apiUrl, pathOf } from "../core/api.js";
 import { h } from "../core/dom.js";
-import { count, duration, interval, isNumber, milliseconds, percent, whole } from "../core/figures.js";
+import { count, duration, interval, isNumber, milliseconds, share, whole } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { verdictBadge } from "./badges.js";
 import { facts, tableRoom } from "./panel.js";
@@ -15,8 +15,12 @@ export function searchResult(result) {
     ["latency", `${milliseconds(base.latency_ms)} ${base.provenance}`, `${milliseconds(subnet.measured_latency_ms)} ${subnet.provenance} (p95 ${milliseconds(subnet.measured_p95_ms)})`],
     ["predicted", "–", `${milliseconds(subnet.predicted_latency_ms)} predicted (${interval(subnet.predicted_interval_ms)})`],
     subnet.board_interval_ms && ["real board", interval(base.board_interval_ms), interval(subnet.board_interval_ms)],
-    ["top1, test split", `${percent(base.top1_restricted)} head restricted to the classes`, percent(subnet.top1)],
-    ["", `${percent(base.top1_all_classes)} all classes`, `${percent(subnet.top1_derived)} before fine-tuning`],
+    [`top1 of ${whole(task.num_test)} test images (95 %)`, `${share(base.top1_restricted, base.top1_restricted_interval)} ${task.head_fitted ? "fitted head" : "head restricted to the classes"}`, share(subnet.top1, subnet.top1_interval)],
+    ["", task.head_fitted ? "–" : `${share(base.top1_all_classes, base.top1_all_classes_interval)} all classes`, `${share(subnet.top1_derived, subnet.top1_derived_interval)} before fine-tuning`],
+    isNumber(subnet.balanced_accuracy) && [
+      `balanced accuracy${result.metric === "balanced" ? ", which counts here" : ""}`,
+      share(base.balanced_accuracy, base.balanced_accuracy_interval), share(subnet.balanced_accuracy, subnet.balanced_accuracy_interval),
+    ],
     ["parameters", count(base.params), count(subnet.params)],
     ["MACs", count(base.macs), count(subnet.macs)],
   ].filter(Boolean);

@@ -2,7 +2,7 @@
 
 import { copyButton } from "../core/copy.js";
 import { h, show } from "../core/dom.js";
-import { count, interval, isNumber, percent, plainMs, shortId, whole } from "../core/figures.js";
+import { count, interval, isNumber, plainMs, share, shortId, whole } from "../core/figures.js";
 import { latencyOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { originBadge } from "./badges.js";
@@ -75,7 +75,7 @@ function bodyRow(row, frontIds, onHover) {
     },
     h("th", { scope: "row" }, h("a", { class: "mono", href: routeTo(["subnets", row.subnet_id]) }, shortId(row.subnet_id)),
       isOnFront && h("span", { class: "front-dot", title: "on the front" }, h("span", { class: "sr-only" }, " on the front"))),
-    h("td", { class: "number" }, percent(row.top1)),
+    h("td", { class: "number" }, share(row.top1, row.top1_interval)),
     h("td", null, splitText(row)),
     h("td", { class: "number" }, plainMs(latencyOf(row))),
     h("td", null, isNumber(latencyOf(row)) ? originBadge(row) : "no latency"),

@@ -83,6 +83,7 @@ function referenceOf(row) {
     measured_latency_ms: row.latency_ms,
     provenance: row.provenance,
     top1: row.top1_restricted ?? row.top1,
+    top1_interval: row.top1_restricted_interval ?? row.top1_interval ?? null,
     top1_all_classes: row.top1_all_classes,
     split: row.split ?? "test",
     num_images: row.num_images ?? null,

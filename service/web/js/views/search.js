@@ -45,7 +45,7 @@ function searchView({ study, signal }) {
   const about = h("div", { class: "stack" });
   const settings = h("div");
   const areas = curve({ label: "hypervolume over trials", xName: "trial", yName: "hypervolume, ms × nats", isStairs: true });
-  const tuning = curve({ label: "accuracy on the search split while fine-tuning", xName: "step", yName: "top1, search split", yText: (v, d) => percent(v, Math.max(0, d - 2)) });
+  const tuning = curve({ label: "accuracy on the search split while fine-tuning", xName: "step", yName: "accuracy, search split", yText: (v, d) => percent(v, Math.max(0, d - 2)) });
   const scatter = trialsChart();
   const tuningPanel = panel("Fine-tuning", tuning.node);
   const studyPanel = panel("Trials", scatter.node, { note: "latency predicted" });
@@ -106,7 +106,7 @@ function searchView({ study, signal }) {
     areas.update(merged.filter((t) => isNumber(t.hypervolume)).map((t) => [t.number, t.hypervolume]));
     scatter.update({ trials: merged, budgetMs: search.budget_ms });
     const tuned = log.finetune.filter((f) => isNumber(f.top1_search));
-    tuning.update(tuned.map((f) => [f.step, f.top1_search]));
+    tuning.update(tuned.map((f) => [f.step, f.accuracy_search ?? f.top1_search]));
     tuningPanel.hidden = tuned.length < 2;
     areaPanel.hidden = studyPanel.hidden = !merged.length && isOver;
     show(steps, stepList(log.steps, { isRead: connection === "ended" }));
@@ -118,7 +118,7 @@ function searchView({ study, signal }) {
     const wanted = search.progress?.trials_wanted ?? log.wanted;
     return [
       figure("budget", milliseconds(search.budget_ms), h("a", { href: routeTo(["devices", search.device]) }, search.device)),
-      figure("best by KL", best ? percent(best.top1_search) : "–", best ? `search split, KL ${best.kl.toFixed(3)}, ${milliseconds(best.predicted_latency_ms)} predicted` : "nothing scored yet"),
+      figure("best by KL", best ? percent(best.top1_search) : "–", best ? `top1 of ${best.num_images ?? "–"} search images, KL ${best.kl.toFixed(3)}, ${milliseconds(best.predicted_latency_ms)} predicted` : "nothing scored yet"),
       figure("subnets scored", `${scored}${wanted >= scored ? ` of ${wanted}` : ""}`, `${proposed} proposed${wanted < scored ? `, ${wanted} asked for` : ""}`),
       figure("feasible", proposed ? percent(feasible / proposed, 0) : "–", "of proposals, by prediction"),
     ];

@@ -5,7 +5,7 @@ import { get, pathOf } from "../core/api.js";
 import { blockTimes } from "../core/block-times.js";
 import { copyButton } from "../core/copy.js";
 import { h } from "../core/dom.js";
-import { classesText, count, isNumber, milliseconds, moment, percent, shortId, whole } from "../core/figures.js";
+import { classesText, count, isNumber, milliseconds, moment, percent, share, shortId, whole } from "../core/figures.js";
 import { isRun, latencyOf, originOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
@@ -78,7 +78,7 @@ function figures(subnet, latency) {
   return h(
     "div",
     { class: "figures" },
-    figure("top1", percent(best?.value), best ? `${best.split} split, ${whole(best.num_images)} images${best.kind === "top1_derived" ? ", before fine-tuning" : ""}` : "never scored"),
+    figure("top1", share(best?.value, best?.interval), best ? `${best.split} split, ${whole(best.num_images)} images${best.kind === "top1_derived" ? ", before fine-tuning" : ""}` : "never scored"),
     figure(`latency on ${latency?.device ?? "any device"}`, milliseconds(latency && latencyOf(latency)), latency ? provenanceBadge(originOf(latency)) : "never priced"),
     figure("parameters", count(subnet.params), smaller(subnet.params, subnet.base.params)),
     figure("MACs", count(subnet.macs), smaller(subnet.macs, subnet.base.macs)),
@@ -117,7 +117,7 @@ function legend(times) {
 
 function scoreTable(scores) {
   if (!scores.length) return emptyNote("Never scored.", "nuwa evaluate BUNDLE --data PATH");
-  const value = (score) => (score.kind.startsWith("top") ? percent(score.value) : score.value.toPrecision(3));
+  const value = (score) => (score.kind.startsWith("top") ? share(score.value, score.interval) : score.value.toPrecision(3));
   return tableRoom("Scores", h("table", { class: "table table-lines" },
     h("thead", null, h("tr", null, ["score", "split", "images", "seed", "value"].map((name, k) => h("th", { scope: "col", class: k > 1 ? "number" : "" }, name)))),
     h("tbody", null, scores.map((score) => h("tr", null, h("th", { scope: "row" }, score.kind), h("td", null, score.split),
