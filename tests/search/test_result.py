@@ -17,6 +17,7 @@ from nuwa_search.search.result import (
     BasePart,
     Delivered,
     Fastest,
+    FrontPoint,
     Missed,
     SearchResult,
     SubnetPart,
@@ -71,7 +72,7 @@ def delivered(*, budget: Budget, front: Path | None = None, has_front: bool = Fa
         artifacts=Artifacts(here, here / "w", here / "o", None, here / "build.sh", here / "c", front),
         trials=COUNTS,
         repairs=1,
-        front=(TRIAL,) if has_front else None,
+        front=(FrontPoint(TRIAL, "s", "nuwa derive --subnet s"),) if has_front else None,
         seconds=SECONDS,
     )
 
@@ -123,6 +124,8 @@ def test_fronts_are_there_where_they_were_asked_for() -> None:
             "top1_search": 0.8,
             "top1_search_interval": list(wilson_interval(40, 50)),
             "num_images": 50,
+            "subnet_id": "s",
+            "derive_command": "nuwa derive --subnet s",
         }
     ]
     assert list(answer)[-2:] == ["front", "seconds"]
