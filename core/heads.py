@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from nuwa_search.core.vit import PlainViT
 
 POOLS: tuple[GlobalPool, ...] = ("token", "avg", "token_avg")
 """What a fitted head may read, simplest first: the class token, the mean of the patch tokens, or both."""
+OnImages = Callable[[int, int], None]
+"""Called with the images that passed through the base, and all that will."""
 RIDGE = 1e-2
 """Ridge relative to the mean diagonal of the features' Gram matrix."""
 
@@ -38,15 +40,23 @@ def restrict_head(model: PlainViT, classes: tuple[int, ...]) -> PlainViT:
     return with_head(model, model.head.weight.detach()[rows], model.head.bias.detach()[rows])
 
 
-@torch.inference_mode()
-def features_of(model: PlainViT, images: Tensor, preprocess: Preprocess) -> Tensor:
+def no_one(done: int, total: int) -> None:
+    """Watch nothing."""
+
+
+def features_of(model: PlainViT, images: Tensor, preprocess: Preprocess, *, on_images: OnImages = no_one) -> Tensor:
     """Run (N, 3, S, S) uint8 images up to the head: (N, head_in_features)."""
-    parts = [model.pool(model.forward_features(normalise(b, preprocess))) for b in torch.split(images, EVAL_BATCH)]
-    return torch.cat(parts)
+    return _all_features([model], images, preprocess, lambda done: on_images(done, len(images)))[0]
 
 
 def fit_head(
-    model: PlainViT, split: SplitTensors, preprocess: Preprocess, *, num_classes: int, metric: Metric = "top1"
+    model: PlainViT,
+    split: SplitTensors,
+    preprocess: Preprocess,
+    *,
+    num_classes: int,
+    metric: Metric = "top1",
+    on_images: OnImages = no_one,
 ) -> PlainViT:
     """Fit a head to frozen features by ridge regression on one-hot labels, then scale it to be calibrated.
 
@@ -59,8 +69,9 @@ def fit_head(
         preprocess: Of the base.
         num_classes: Outputs of the new head.
         metric: Which accuracy it is for: ``balanced`` lets every class weigh alike.
+        on_images: Who watches.
     """
-    features = features_of(model, split.images, preprocess).double()
+    features = features_of(model, split.images, preprocess, on_images=on_images).double()
     weight, bias = _ridge(features, split.labels, num_classes, metric=metric)
     return with_head(model, weight, bias)
 
@@ -73,6 +84,7 @@ def choose_head(
     *,
     num_classes: int,
     metric: Metric = "top1",
+    on_images: OnImages = no_one,
 ) -> PlainViT:
     """Fit a head on each kind of pooling to the training images and keep the one best on the search images.
 
@@ -86,9 +98,12 @@ def choose_head(
         preprocess: Of the base.
         num_classes: Outputs of the head.
         metric: Which accuracy it is for.
+        on_images: Who watches.
     """
     variants = [pooled_by(model, pool) for pool in pools_of(model.arch)]
-    seen, judged = (_all_features(variants, split.images, preprocess) for split in (train, search))
+    total = len(train) + len(search)
+    seen = _all_features(variants, train.images, preprocess, lambda done: on_images(done, total))
+    judged = _all_features(variants, search.images, preprocess, lambda done: on_images(len(train) + done, total))
     best: tuple[float, PlainViT] | None = None
     for variant, features, shown in zip(variants, seen, judged, strict=True):
         weight, bias = _ridge(features.double(), train.labels, num_classes, metric=metric)
@@ -99,6 +114,11 @@ def choose_head(
     if best is None:
         raise NuwaError("a base without a class token cannot pool by it", hint="report the base")
     return best[1]
+
+
+def batch_for(arch: Arch) -> int:
+    """Images that pass at once: ``EVAL_BATCH`` of up to 128 tokens, fewer of more, for memory's and progress's sake."""
+    return EVAL_BATCH if arch.num_tokens <= 128 else max(1, EVAL_BATCH * 64 // arch.num_tokens)
 
 
 def pools_of(arch: Arch) -> tuple[GlobalPool, ...]:
@@ -124,10 +144,15 @@ def pooled_by(model: PlainViT, pool: GlobalPool) -> PlainViT:
 
 
 @torch.inference_mode()
-def _all_features(variants: Sequence[PlainViT], images: Tensor, preprocess: Preprocess) -> list[Tensor]:
+def _all_features(
+    variants: Sequence[PlainViT], images: Tensor, preprocess: Preprocess, on_images: Callable[[int], None]
+) -> list[Tensor]:
     """Features of each variant, which differ in pooling only: the stream is computed once."""
     rows: list[list[Tensor]] = [[] for _ in variants]
-    for part in torch.split(images, EVAL_BATCH):
+    done = 0
+    for part in torch.split(images, batch_for(variants[0].arch)):
+        on_images(done)
+        done += len(part)
         stream = variants[0].forward_features(normalise(part, preprocess))
         for row, variant in zip(rows, variants, strict=True):
             row.append(variant.pool(stream))

@@ -8,7 +8,7 @@ from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.budget import require_statistic
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.heads import pools_of
+from nuwa_search.core.heads import OnImages, no_one, pools_of
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
@@ -106,15 +106,19 @@ def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | No
     return Sources(base, task, device)
 
 
-def decode_inputs(sources: Sources) -> Inputs:
+def decode_inputs(sources: Sources, *, on_images: OnImages = no_one) -> Inputs:
     """Decode the training and search images, and give the base its head for the task.
+
+    Args:
+        sources: What is decoded.
+        on_images: Who watches a head being fitted.
 
     Raises:
         NuwaError: If a file is not a readable image; it is named.
     """
     base, task = sources.base, sources.task
     tensors = task_tensors(task, base.preprocess)
-    return Inputs(base, task, sources.device, tensors, task_base(base, task, tensors))
+    return Inputs(base, task, sources.device, tensors, task_base(base, task, tensors, on_images=on_images))
 
 
 def task_begun_with(study: str, store: Store) -> TaskRecord | None:

@@ -22,7 +22,14 @@ from nuwa_search.service.workflow.event_log import log_of_search
 from nuwa_search.service.workflow.explain import explanation_of
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.hooks import Hooks
-from nuwa_search.service.workflow.inputs import Sources, decode_inputs, open_sources, record_inputs, task_begun_with
+from nuwa_search.service.workflow.inputs import (
+    Inputs,
+    Sources,
+    decode_inputs,
+    open_sources,
+    record_inputs,
+    task_begun_with,
+)
 from nuwa_search.service.workflow.reachable import require_reachable
 from nuwa_search.service.workflow.records import optuna_url
 from nuwa_search.service.workflow.same_device import require_study_of
@@ -117,7 +124,7 @@ def _searched(start: SearchStart) -> SearchOutcome:
             survey = survey_device(start, device)
         try:
             require_reachable(survey, start.sources)
-            run = SearchRun(**vars(start), inputs=decode_inputs(start.sources))
+            run = SearchRun(**vars(start), inputs=_decoded(start))
             for note in run.inputs.tensors.notes:
                 run.hooks.step(note)
             survey = with_teacher(survey, start, device, run.inputs.teacher.model)
@@ -125,6 +132,13 @@ def _searched(start: SearchStart) -> SearchOutcome:
         except BudgetTooSmallError as error:
             return SearchOutcome(_result(start, survey, _fastest(error)), None, error)
         return _delivered(run, survey, settled)
+
+
+def _decoded(start: SearchStart) -> Inputs:
+    """Decode the images and fit a head where one is needed, counted."""
+    with start.clock.phase("derive"):
+        count = start.hooks.count
+        return decode_inputs(start.sources, on_images=lambda done, total: count("head: images", done, total))
 
 
 def _delivered(run: SearchRun, survey: Survey, settled: Settled) -> SearchOutcome:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nuwa_search.core.base import ASSETS_DIR, Base
 from nuwa_search.core.dataset import Dataset, load_dataset
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.heads import choose_head, fit_head, restrict_head
+from nuwa_search.core.heads import OnImages, choose_head, fit_head, no_one, restrict_head
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
@@ -116,19 +116,21 @@ def open_task_again(
     return next((task for task in older if task.task_id == task_id), newest)
 
 
-def task_base(base: Base, task: Task, tensors: TaskTensors) -> TaskBase:
+def task_base(base: Base, task: Task, tensors: TaskTensors, *, on_images: OnImages = no_one) -> TaskBase:
     """Give the base a head for the task: its own rows, or one fitted on the training images."""
     if task.base_classes is not None:
         return TaskBase(restrict_head(base.model, task.base_classes), has_fitted_head=False)
-    return TaskBase(fitted_base(base, tensors, num_classes=task.num_classes), has_fitted_head=True)
+    return TaskBase(fitted_base(base, tensors, num_classes=task.num_classes, on_images=on_images), has_fitted_head=True)
 
 
-def fitted_base(base: Base, tensors: TaskTensors, *, num_classes: int) -> PlainViT:
+def fitted_base(base: Base, tensors: TaskTensors, *, num_classes: int, on_images: OnImages = no_one) -> PlainViT:
     """Give the base a head that is fitted to the training images, on the pooling it came with if it had a head."""
     train, search, preprocess, metric = tensors.train, tensors.search, base.preprocess, tensors.metric
     if base.has_head:
-        return fit_head(base.model, train, preprocess, num_classes=num_classes, metric=metric)
-    return choose_head(base.model, train, search, preprocess, num_classes=num_classes, metric=metric)
+        return fit_head(base.model, train, preprocess, num_classes=num_classes, metric=metric, on_images=on_images)
+    return choose_head(
+        base.model, train, search, preprocess, num_classes=num_classes, metric=metric, on_images=on_images
+    )
 
 
 def pick_split(splits: dict[str, ImageSet], wanted: str | None) -> tuple[str, ImageSet]:
