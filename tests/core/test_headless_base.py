@@ -46,7 +46,11 @@ def test_a_fitted_head_reads_where_the_classes_show(informative):
     bit, other = (first > first.median()).long(), (second > second.median()).long()
     labels = {"token": bit, "avg": other, "token_avg": 2 * bit + other}[informative]
     train, search = SplitTensors(images[:160], labels[:160]), SplitTensors(images[160:], labels[160:])
-    found = choose_head(model, train, search, PREPROCESS, num_classes=int(labels.max()) + 1)
+    told = []
+    found = choose_head(
+        model, train, search, PREPROCESS, num_classes=int(labels.max()) + 1, on_images=lambda *said: told.append(said)
+    )
+    assert told == [(0, 240), (160, 240)]  # a batch holds each split
     assert found.arch.global_pool == informative
     assert top1(logits_of(found, search.images, PREPROCESS), search.labels) > 0.55
 
