@@ -2,6 +2,7 @@
 # make test   everything that CI runs
 # make serve  the web page and the HTTP API over the database, with a worker
 # make bench  benchmark tables under benchmarks/results
+# make stand-in RUN="nuwa doctor lab-nano"   a board over SSH that is none
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -18,7 +19,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint types imports unit bench bench-cases bench-derive bench-emulator bench-latency bench-search bench-store bench-deploy bench-service clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-derive bench-emulator bench-latency bench-logs bench-search bench-store bench-deploy bench-service clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -62,6 +63,11 @@ imports: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# a board to try things on: RUN="nuwa doctor lab-nano", or no RUN to serve it until Ctrl-C
+STAND_IN_FLAGS ?=
+stand-in: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.stand_in $(STAND_IN_FLAGS) -- $(RUN)
+
 bench: bench-cases bench-emulator bench-derive bench-latency bench-store bench-deploy bench-search bench-service
 
 # what once was answered wrongly without a word, on commit 494cfc3 and now
@@ -77,6 +83,10 @@ bench-derive: $(VENV)/.installed-bench
 
 bench-latency: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.latency_cards
+
+# memory of reading a board's log and times file of 400 MB
+bench-logs: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.log_memory
 
 bench-search: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.search_bench

@@ -174,7 +174,7 @@ class TestStreams:
         failure, peak_mb = measured_memory(lambda: read_failure(path, returncode=1))
         assert (failure.kind, peak_mb < 2) == ("unknown", True)
 
-    def test_times_take_two_numbers_an_inference(self, tmp_path: Path) -> None:
+    def test_times_take_three_numbers_an_inference(self, tmp_path: Path) -> None:
         num = 50_000
         path = tmp_path / "times"
         with path.open("w") as file:

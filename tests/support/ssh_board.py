@@ -69,6 +69,7 @@ class SshBoard:
     root: Path
     version: str = "8.2.1"
     build_s: float = 184.708  # what the board's clock says of every engine build
+    listens_on: int = 0  # a port of its own choice for 0
     port: int = 0
     commands: list[str] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
@@ -106,7 +107,7 @@ class SshBoard:
 
     def install(self) -> None:
         for name in ("bin", "tmp", "faults", "keys", "home"):
-            (self.root / name).mkdir()
+            (self.root / name).mkdir(exist_ok=True)
         for name, line in TOOLS.items():
             write_tool(self.root / "bin" / name, f"#!/bin/sh\n{line}\n")
         # Named like the real one, so that its process is, too.
@@ -199,7 +200,12 @@ class SshBoard:
 
 def trust_as_user(board: SshBoard) -> None:
     """Let this user's own SSH settings reach the board, as `ssh-copy-id` and a first `ssh` would."""
-    folder = Path.home() / ".ssh"
+    trust_in(Path.home(), board)
+
+
+def trust_in(home: Path, board: SshBoard) -> None:
+    """The same for the SSH settings of a home folder."""
+    folder = home / ".ssh"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "id_ed25519").write_bytes((board.root / "keys" / "client").read_bytes())
     (folder / "id_ed25519").chmod(0o600)
@@ -262,7 +268,7 @@ async def _listen(board: SshBoard, host_key: asyncssh.SSHKey, authorized: Path) 
 
     return await asyncssh.listen(
         "127.0.0.1",
-        0,
+        board.listens_on,
         server_factory=Server,
         server_host_keys=[host_key],
         authorized_client_keys=str(authorized),

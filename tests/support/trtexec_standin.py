@@ -138,12 +138,27 @@ def build(options: dict[str, str]) -> None:
     info("[TRT] [MemUsageStats] Peak memory usage of TRT CPU/GPU memory allocators: CPU 113 MiB, GPU 1112 MiB")
     info(f"Engine built in {os.environ.get('STANDIN_BUILD_S', '184.708')} sec.")
     precision = "fp16" if "--fp16" in options or VERSION >= (11,) else "fp32"
+    if has_fault("build-other"):
+        model = other_model(model)
     if not has_fault("build-noengine"):
         head = f"{VERSION} {len(model)} {precision} {digest(model)}\n".encode()
         with open(options["--saveEngine"], "wb") as file:  # noqa: PTH123
             file.write(head + model)
     if "--timingCacheFile" in options:
         write(options["--timingCacheFile"], "cache")
+
+
+def other_model(model: bytes) -> bytes:
+    """Return a model of the same shapes with other weights: every matrix has its rows in the opposite order."""
+    sys.path.append(os.environ["STANDIN_PACKAGES"])
+    import onnx
+
+    found = onnx.load_model_from_string(model)
+    for tensor in found.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values[::-1].copy(), tensor.name))
+    return bytes(found.SerializeToString())
 
 
 def run(options: dict[str, str]) -> None:
