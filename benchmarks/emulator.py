@@ -72,6 +72,9 @@ def main() -> None:
     write(table.sort_values(["precision", "family", "timm_name"]), "emulator_lofo.csv", columns=SHOWN)
     for precision in ("fp16", "fp32"):
         say(f"jetson-nano, families left out, {precision}", of_precision(left_out, precision), calibration)
+    for is_open, what in ((False, "state"), (True, "leave open")):
+        part = [j for j in of_precision(left_out, "fp16") if j.sample.is_doubtful is is_open]
+        say(f"of these, rows whose sources {what} precision and resolution", part, calibration)
     print(f"Kendall tau {kendall_tau(of_precision(left_out, 'fp16')):.3f}, {len(fitted_names(NANO_PRIORS))} constants")
 
     models_out, as_7w = leave_models_out(labelled, ORIN_PRIORS), judge(unlabelled, ampere)
