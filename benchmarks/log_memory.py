@@ -13,7 +13,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,10 +39,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     if arguments.read:
-        begin = time.perf_counter()
         READERS[arguments.read](arguments.folder)
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
-        print(json.dumps({"peak_mb": peak_mb, "seconds": time.perf_counter() - begin}))
+        print(json.dumps({"peak_mb": peak_mb}))
         return
     with tempfile.TemporaryDirectory() as temporary:
         small, large = Path(temporary, "small"), Path(temporary, "large")
@@ -124,7 +122,6 @@ def line(name: str, small: Path, large: Path) -> dict[str, object]:
         "peak_mb": found["peak_mb"],
         "peak_of_a_small_file_mb": base["peak_mb"],
         "rise_mb": found["peak_mb"] - base["peak_mb"],
-        "seconds": found["seconds"],
     }
 
 
