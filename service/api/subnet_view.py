@@ -8,6 +8,7 @@ from nuwa_search.core.arch import EMPTY_BLOCK, Arch, dict_from_arch
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.proportion import interval_of_share
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, SAMPLE_NAME
 from nuwa_search.service.api.bundle_view import bundle_document, read_certificate
 from nuwa_search.service.api.context import with_moments
 from nuwa_search.service.api.lineage_view import lineage_steps
@@ -19,7 +20,7 @@ from nuwa_search.service.derive_command import derive_command
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.query import find_subnets
-from nuwa_search.store.records import JsonDict, SubnetRecord, TaskRecord
+from nuwa_search.store.records import BaseRecord, JsonDict, SubnetRecord, TaskRecord
 from nuwa_search.store.store import Store
 from nuwa_search.store.wanted import SubnetFilter
 
@@ -70,7 +71,7 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
         "certificates": certificates,
         "bundle": bundle,
         "commands": [
-            *_commands(record, latencies, certificates, stored["bundle_dir"]),
+            *_commands(record, latencies, certificates, stored["bundle_dir"], about=_about(base, task)),
             *_cut_again(record, store),
         ],
     }
@@ -160,8 +161,23 @@ def _cut_again(record: SubnetRecord, store: Store) -> list[dict[str, str]]:
     ]
 
 
+def _about(base: BaseRecord, task: TaskRecord) -> str:
+    """Name base, images and classes on a command line; what a search takes by itself is left out."""
+    words = [] if base.name == DEMO_BASE else ["--base", base.name]
+    if task.data not in (DEMO_DATA, SAMPLE_NAME) or (base.name != DEMO_BASE and task.data == DEMO_DATA):
+        words += ["--data", task.data]
+    if not any("," in name for name in task.classes):
+        words += ["--classes", ",".join(task.classes)]
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
 def _commands(
-    record: SubnetRecord, latencies: list[dict[str, Any]], certificates: list[dict[str, Any]], folder: str | None
+    record: SubnetRecord,
+    latencies: list[dict[str, Any]],
+    certificates: list[dict[str, Any]],
+    folder: str | None,
+    *,
+    about: str,
 ) -> list[dict[str, str]]:
     device = next((row["device"] for row in latencies if row["measured_latency_ms"] is not None), None)
     device = device or next((row["device"] for row in latencies), "jetson-nano")
@@ -179,5 +195,7 @@ def _commands(
         )
     if certificates:
         budget = f"{certificates[0]['budget_ms']:g}"
-        commands.append({"what": "search again", "command": f"nuwa-search --budget-ms {budget} --device {device}"})
+        commands.append(
+            {"what": "search again", "command": f"nuwa-search --budget-ms {budget} --device {device}{about}"}
+        )
     return commands

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from nuwa_search.core.source_name import PACKAGED_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE, SAMPLE_NAME
 from nuwa_search.deploy.bundle import Bundle
-from nuwa_search.service.workflow.sources import SAMPLE_NAME
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import Metric, metric_from_text
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, PIPELINE_VERSION
-from nuwa_search.core.source_name import PACKAGED_BASE
+from nuwa_search.core.source_name import PACKAGED_BASE, SAMPLE_NAME
 from nuwa_search.core.task import Task
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
-from nuwa_search.service.workflow.sources import SAMPLE_NAME, open_task
+from nuwa_search.service.workflow.sources import open_task
 from nuwa_search.store.records import SubnetRecord, TaskRecord
 from nuwa_search.store.store import Store
 

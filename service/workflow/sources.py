@@ -10,13 +10,11 @@ from nuwa_search.core.heads import OnImages, choose_head, fit_head, no_one, rest
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
-from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE, SAMPLE_NAME
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.task import Task, make_task
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
-
-SAMPLE_NAME = "cifar100-sample"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,9 @@ def test_subnet_tells_everything(client: TestClient, seeded: Seeded, store: Stor
     assert not files["arch.json"]["is_missing"]
     assert files["model.onnx"]["is_missing"]  # certified, and not there
     assert any("nuwa verify" in line["command"] for line in found["commands"])
+    (again,) = [line["command"] for line in found["commands"] if line["what"] == "search again"]
+    about = ["--base", BASE.name, "--data", found["task"]["data"], "--classes", ",".join(found["task"]["classes"])]
+    assert again.endswith(shlex.join(about))
     assert any(f"nuwa derive --subnet {found['subnet_id']} -o " in line["command"] for line in found["commands"])
 
 

@@ -316,8 +316,8 @@ def test_token_is_asked_for_once(browser: Browser, folder: Path, seeded: Seeded)
 def test_empty_database_says_which_command_fills_it(browser: Browser, tmp_path: Path) -> None:
     with serve_page(tmp_path / "empty.sqlite", roots=[tmp_path]) as server, watched_page(browser, server.url) as page:
         go(page, "front")
-        expect(page.get_by_text("nuwa-search --budget-ms 5.5")).to_be_visible()
+        expect(page.get_by_text("nuwa-search --budget-ms 30")).to_be_visible()
         go(page, "searches")
-        expect(page.get_by_text("nuwa-search --budget-ms 5.5")).to_be_visible()
+        expect(page.get_by_text("nuwa-search --budget-ms 30")).to_be_visible()
         go(page, "devices")
         expect(page.get_by_role("link", name="jetson-nano", exact=True)).to_be_visible()

@@ -41,7 +41,7 @@ function taskText({ task_id: id, classes, data, num_subnets: number }) {
 function nothingYet() {
   return emptyNote(
     "The database holds no subnets yet. A search fills it:",
-    "nuwa-search --budget-ms 5.5",
+    "nuwa-search --budget-ms 30",
     h("p", null, "or ", h("a", { href: routeTo(["searches", "new"]) }, "start a search from here"), "."),
   );
 }

@@ -22,7 +22,7 @@ export async function view({ query, signal }) {
     head("Searches", { tools: h("a", { class: "button button-main", href: routeTo(["searches", "new"]) }, "start a search") }),
     h("nav", { class: "chips", "aria-label": "State" }, STATES.map((name) =>
       h("a", { class: "chip", href: routeTo(["searches"], { state: name }), "aria-current": name === state ? "true" : null }, name || "all"))),
-    rows.length ? table(rows) : emptyNote(state ? `No search is ${state}.` : "No search yet. Start one from here, or with:", state ? "" : "nuwa-search --budget-ms 5.5"),
+    rows.length ? table(rows) : emptyNote(state ? `No search is ${state}.` : "No search yet. Start one from here, or with:", state ? "" : "nuwa-search --budget-ms 30"),
     (offset > 0 || next) && h("div", { class: "pager" },
       offset > 0 && h("a", { class: "button button-small", href: routeTo(["searches"], { state, offset: Math.max(0, offset - PAGE) }) }, "← newer"),
       next && h("a", { class: "button button-small", href: routeTo(["searches"], { state, offset: next }) }, "older →")),
