@@ -238,14 +238,12 @@ class Missed:
         verdict: On the last of them.
         trials: Proposals.
         repairs: Misses after which the search went on.
-        seconds: By phase.
         fastest: What is left by the corrected predictors, where nothing fits by them any more.
     """
 
     verdict: Verdict
     trials: TrialCounts
     repairs: int
-    seconds: Mapping[str, float]
     fastest: Fastest | None = None
 
     is_feasible = False
@@ -258,7 +256,6 @@ class Missed:
             "verdict_reason": self.verdict.reason,
             "trials": asdict(self.trials),
             "repairs": self.repairs,
-            "seconds": dict(self.seconds),
         }
 
 
@@ -274,7 +271,6 @@ class Delivered:
         trials: Proposals.
         repairs: Misses after which the search went on.
         front: Scored subnets that no other beats in both latency and KL; None where it was not asked for.
-        seconds: By phase.
     """
 
     kind: ShippedKind
@@ -284,7 +280,6 @@ class Delivered:
     trials: TrialCounts
     repairs: int
     front: tuple[FrontPoint, ...] | None
-    seconds: Mapping[str, float]
 
     @property
     def is_feasible(self) -> bool:
@@ -304,7 +299,7 @@ class Delivered:
         }
         if self.front is not None:
             values["front"] = [point.to_json() for point in self.front]
-        return values | {"seconds": dict(self.seconds)}
+        return values
 
 
 @dataclass(frozen=True)
@@ -321,6 +316,7 @@ class SearchResult:
         task: Images and classes.
         base: What was cut.
         ending: How it ended.
+        seconds: By stage, and in all.
         metric: By which accuracy head and winner were chosen.
     """
 
@@ -333,6 +329,7 @@ class SearchResult:
     task: TaskPart
     base: BasePart
     ending: Fastest | Missed | Delivered
+    seconds: Mapping[str, float]
     metric: Metric = "top1"
 
     def to_json(self) -> dict[str, Any]:
@@ -351,6 +348,7 @@ class SearchResult:
             "base": self.base.to_json(self.task.classes),
             "metric": self.metric,
             **self.ending.to_json(self.task.classes),
+            "seconds": dict(self.seconds),
         }
 
 

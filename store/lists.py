@@ -57,6 +57,8 @@ def query_studies(
 ) -> list[JsonDict]:
     """List searches, newest first, each with its settings and its answer (``result``, null while it runs).
 
+    ``seconds`` is what the answer says of its stages; null where there is no answer.
+
     Args:
         database: The store.
         device: Name or id of a device.
@@ -76,7 +78,8 @@ def query_studies(
         if base is not None:
             base = next((known.base_id for known in find_bases(connection, base)), base)
     wanted = {"device": device, "base": base, "classes": found}
-    return _rows(database, "v_studies", conditions, wanted, "created_at DESC", limit)
+    rows = _rows(database, "v_studies", conditions, wanted, "created_at DESC", limit)
+    return [row | {"seconds": (row["result"] or {}).get("seconds")} for row in rows]
 
 
 def query_certificates(

@@ -14,6 +14,7 @@ from nuwa_search.service.cli.query_view import (
     comparison_rows,
     show_budgets,
     show_comparison,
+    show_studies,
     show_subnets,
 )
 from nuwa_search.service.derive_command import COLUMN, with_budget_commands, with_derive_commands
@@ -65,6 +66,8 @@ def show_answer(answer: QueryAnswer, output: Output) -> None:
         show_subnets(answer.rows, output)
     elif is_for_people and answer.kind == "budgets":
         show_budgets(answer.rows, output)
+    elif is_for_people and answer.kind == "studies":
+        show_studies(answer.rows, output)
     elif is_for_people and answer.kind == "comparisons":
         show_comparison(answer.rows, output)
     elif is_for_people:

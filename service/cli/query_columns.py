@@ -9,7 +9,10 @@ SHOWN = {
         *("arch_id", "device", "latency_ms", "figure", "provenance", "low_ms", "high_ms", "samples", "subnet_id"),
         *("source_id", "created_at"),
     ),
-    "studies": ("study", "state", "device", "budget_ms", "base", "created_at", "finished_at", "seed", "predictor_id"),
+    "studies": (
+        *("study", "state", "device", "budget_ms", "seconds", "base", "created_at", "finished_at", "seed"),
+        "predictor_id",
+    ),
     "devices": (
         *("device", "kind", "runtime", "runtime_version", "precision", "power_mode", "num_lut_rows"),
         *("num_measurements", "predictor_id"),

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nuwa_search.search.stages import STAGES
 from nuwa_search.service.cli.figures import interval, milliseconds, share
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.picture import bar
+from nuwa_search.service.cli.query_columns import SHOWN
 from nuwa_search.service.derive_command import COLUMN as DERIVE_COMMAND
 from nuwa_search.store.budget import latency_of
 
@@ -34,6 +36,23 @@ def show_subnets(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
         for row in rows
     ]
     output.table(shown, may_drop=True)
+
+
+def show_studies(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
+    """Print searches for people, each with the stages that took its time."""
+    shown = [{**row, "seconds": stages_text(row["seconds"] or {})} for row in rows]
+    output.table(shown, columns=SHOWN["studies"], may_drop=True)
+
+
+def stages_text(seconds: Mapping[str, float]) -> str:
+    """Render where a search's time went: ``92 s: study 40, finetune 31, …``; empty where it is not known."""
+    if "total" not in seconds:
+        return ""
+    spent = {name: seconds[name] for name in STAGES if round(seconds.get(name, 0.0)) > 0}
+    longest = sorted(spent, key=lambda name: -spent[name])
+    return f"{seconds['total']:.0f} s" + (
+        f": {', '.join(f'{name} {spent[name]:.0f}' for name in longest)}" if longest else ""
+    )
 
 
 def budget_rows(answers: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -1,30 +1,31 @@
-"""Seconds per phase of a job."""
+"""Seconds of each stage of a search."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from nuwa_search.search.stages import STAGES
+
+OLDER_KEYS = {"derive": ("statistics",), "search": ("cuts", "study", "refine"), "deploy": ("export", "verify")}
+"""Sums of stages that answers gave before the stages had names; ``profile`` and ``finetune`` are both."""
 
 
-class PhaseClock:
-    """Adds up wall time by phase."""
+class StageClock:
+    """Adds up wall time by stage; a stage ends where the next one begins."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._begun = time.monotonic()
+        self._spent_s = dict.fromkeys(STAGES, 0.0)
+        self._begun_s = self._stage_s = time.monotonic()
+        self._stage = ""
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time of a block towards ``name``."""
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begun
+    def stage(self, name: str) -> None:
+        """Count the time from now on towards ``name``, which may come again."""
+        now_s = time.monotonic()
+        if self._stage:
+            self._spent_s[self._stage] += now_s - self._stage_s
+        self._stage, self._stage_s = name, now_s
 
-    def total(self) -> float:
-        """Seconds since the clock was made."""
-        return time.monotonic() - self._begun
-
-    def part(self, *names: str) -> dict[str, float]:
-        """Seconds of the named phases (0 for those that did not run) and the total, rounded to 10 ms."""
-        return {name: round(self.seconds.get(name, 0.0), 2) for name in names} | {"total": round(self.total(), 2)}
+    def seconds(self) -> dict[str, float]:
+        """Say what was spent so far, to 10 ms: by stage (0 for those that did not run), by older key, and in all."""
+        self.stage(self._stage)
+        older = {key: sum(self._spent_s[name] for name in names) for key, names in OLDER_KEYS.items()}
+        spent = {**self._spent_s, **older, "total": time.monotonic() - self._begun_s}
+        return {name: round(seconds, 2) for name, seconds in spent.items()}

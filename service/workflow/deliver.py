@@ -37,14 +37,13 @@ def deliver(
         What was delivered, and how accurate the base is on the same images.
     """
     repaired, shipped, proven = settled.repaired, finished.shipped, finished.proven
-    with run.clock.phase("deploy"):
-        run.hooks.stage("verify")
-        accuracy = test_accuracies(run.inputs, shipped)
-        shipment = dataclasses.replace(shipment_of(run, shipped), facts=_facts(run, accuracy))
-        bundle = _write(run, shipment, finished, survey.budget)
-        subnet = _subnet(settled, finished, accuracy)
-        _record(run, shipment, finished, accuracy, bundle)
-        _record_prediction(run, survey, settled, subnet)
+    run.hooks.stage("verify")
+    accuracy = test_accuracies(run.inputs, shipped)
+    shipment = dataclasses.replace(shipment_of(run, shipped), facts=_facts(run, accuracy))
+    bundle = _write(run, shipment, finished, survey.budget)
+    subnet = _subnet(settled, finished, accuracy)
+    _record(run, shipment, finished, accuracy, bundle)
+    _record_prediction(run, survey, settled, subnet)
     artifacts = artifacts_from_bundle(bundle)
     if run.request.explain:
         artifacts = _with_picture(run, settled, artifacts)
@@ -57,7 +56,6 @@ def deliver(
         trials=counts_from_study(study),
         repairs=repaired.num_repairs,
         front=_front(run, study) if run.request.pareto else None,
-        seconds=run.seconds,
     )
     return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted)
 

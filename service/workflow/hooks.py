@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
 from nuwa_search.search.trials import TrialReport
 
-STAGES = ("profile", "statistics", "cuts", "study", "refine", "finetune", "export", "verify")
-"""Of a search, in their order; a repair begins again with the study."""
-
 
 def _nothing(*_: object) -> None:
     return None
@@ -19,7 +16,7 @@ class Hooks:
     """Callbacks of a search; all may be left out.
 
     Args:
-        stage: A stage of a search begins; one of ``STAGES``.
+        stage: A stage of a search begins; one of ``nuwa_search.search.stages.STAGES``.
         step: A step is done; a sentence for people.
         count: Called with a label, things done, and things in all (None: not known).
         trial: A proposal was recorded.

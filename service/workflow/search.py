@@ -14,7 +14,7 @@ from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.request import SearchRequest, dict_from_request
 from nuwa_search.search.result import BasePart, Delivered, Fastest, Missed, SearchResult, TaskPart, counts_from_study
-from nuwa_search.service.workflow.clock import PhaseClock
+from nuwa_search.service.workflow.clock import StageClock
 from nuwa_search.service.workflow.deadline import deadline_in
 from nuwa_search.service.workflow.deliver import deliver
 from nuwa_search.service.workflow.devices import opened_device
@@ -79,6 +79,7 @@ def run_search(
         NoAnswerError: If the winner's export is not right.
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
+    clock = StageClock()
     check_bundle_dir(Path(request.bundle_dir), study=study)
     sources = open_sources(request, store, begun=task_begun_with(study, store) if resume else None)
     if resume:
@@ -97,10 +98,10 @@ def run_search(
     )
     log = log_of_search(store, study, wanted=request.trials)
     log.say("state", {"state": "running", "reason": ""})
-    watched = log.hooks(hooks)
+    watched = _timed(log.hooks(hooks), clock)
     for note in sources.notes:
         watched.step(note)
-    start = SearchStart(request, sources, store, claim, cache_dir, watched, PhaseClock())
+    start = SearchStart(request, sources, store, claim, cache_dir, watched, clock)
     with Heartbeat(store, claim):
         try:
             outcome = _searched(start)
@@ -119,11 +120,11 @@ def _searched(start: SearchStart) -> SearchOutcome:
     """Take every step, with the device open; what needs no image comes before any is decoded."""
     with opened_device(start.sources.device, seed=start.request.seed) as opened:
         device = judged_by(opened, start.request.budget_statistic)
-        with start.clock.phase("profile"):
-            start.hooks.stage("profile")
-            survey = survey_device(start, device)
+        start.hooks.stage("profile")
+        survey = survey_device(start, device)
         try:
             require_reachable(survey, start.sources)
+            start.hooks.stage("statistics")
             run = SearchRun(**vars(start), inputs=_decoded(start))
             for note in run.inputs.tensors.notes:
                 run.hooks.step(note)
@@ -149,7 +150,6 @@ def _delivered(run: SearchRun, survey: Survey, settled: Settled) -> SearchOutcom
             verdict=repaired.verdict,
             trials=counts_from_study(settled.study),
             repairs=repaired.num_repairs,
-            seconds=run.seconds,
             fastest=None if repaired.too_small is None else _fastest(repaired.too_small),
         )
         no_subnet = _no_answer(run, f"no subnet keeps its budget when measured: {repaired.reason}", missed.verdict)
@@ -166,19 +166,27 @@ def _delivered(run: SearchRun, survey: Survey, settled: Settled) -> SearchOutcom
     )
 
 
+def _timed(hooks: Hooks, clock: StageClock) -> Hooks:
+    """Time every stage that is told."""
+
+    def stage(name: str) -> None:
+        clock.stage(name)
+        hooks.stage(name)
+
+    return dataclasses.replace(hooks, stage=stage)
+
+
 def _finder(run: SearchRun, device: Device, survey: Survey) -> Finder:
     """Gather the statistics of the base on the training images, and start the clock of the time limit."""
     inputs = run.inputs
-    with run.clock.phase("derive"):
-        deriver = Deriver(
-            inputs.teacher.model,
-            inputs.tensors.train,
-            inputs.base.preprocess,
-            cache=Cache(run.cache_dir / "derive"),
-            options=OPTIONS,
-        )
-        run.hooks.stage("statistics")
-        deriver.prepare(on_images=lambda what, done, total: run.hooks.count(f"{what}: images", done, total))
+    deriver = Deriver(
+        inputs.teacher.model,
+        inputs.tensors.train,
+        inputs.base.preprocess,
+        cache=Cache(run.cache_dir / "derive"),
+        options=OPTIONS,
+    )
+    deriver.prepare(on_images=lambda what, done, total: run.hooks.count(f"{what}: images", done, total))
     run.hooks.step(f"statistics of {len(inputs.task.train)} training images: every cut is a solve away")
     return Finder(
         request=run.request,
@@ -212,6 +220,7 @@ def _result(run: SearchStart, survey: Survey, ending: Fastest | Missed | Deliver
         task=_task_part(run.inputs if isinstance(run, SearchRun) else run.sources),
         base=BasePart(base.name, base.arch, survey.base_measurement),
         ending=ending,
+        seconds=run.seconds,
         metric=run.request.metric,
     )
 

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nuwa_search.search.request import SearchRequest
-from nuwa_search.service.workflow.clock import PhaseClock
+from nuwa_search.service.workflow.clock import StageClock
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs, Sources
 from nuwa_search.store.records import Claim
 from nuwa_search.store.store import Store
-
-PHASES = ("profile", "derive", "search", "finetune", "deploy")
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class SearchStart:
         claim: On the study.
         cache_dir: For statistics, libraries and checkpoints.
         hooks: Who watches.
-        clock: Seconds by phase.
+        clock: Seconds by stage.
     """
 
     request: SearchRequest
@@ -33,12 +31,12 @@ class SearchStart:
     claim: Claim
     cache_dir: Path
     hooks: Hooks
-    clock: PhaseClock
+    clock: StageClock
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds by phase so far, and in all."""
-        return self.clock.part(*PHASES)
+        """Seconds by stage so far, and in all."""
+        return self.clock.seconds()
 
 
 @dataclass(frozen=True)

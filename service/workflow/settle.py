@@ -71,26 +71,22 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
     finished: list[FinishedWinner] = []
 
     def search(promises: Promises[LatencyPredictor]) -> Winner | None:
-        with run.clock.phase("search"):
-            winner = rounds.search(promises)
-            if rounds.study is not None:
-                recorder.finish(rounds.study)
+        winner = rounds.search(promises)
+        if rounds.study is not None:
+            recorder.finish(rounds.study)
         return winner
 
     def measure(winner: Winner) -> Measurement:
-        with run.clock.phase("search"):
-            measurement = finder.measure(winner.model)
+        measurement = finder.measure(winner.model)
         _say_found(run, winner, measurement)
         return measurement
 
     def finish(winner: Winner, _: Promises[LatencyPredictor]) -> FinishedWinner:
-        with run.clock.phase("finetune"):
-            run.hooks.stage("finetune")
-            # the small alternative takes part once: it does not change with what a miss corrects
-            shipped = choose_shipped(winner, finder, cache_dir=run.cache_dir, has_small_model=not finished)
-        with run.clock.phase("deploy"):
-            run.hooks.stage("export")
-            proven = prove(shipment_of(run, shipped), device=finder.device, search=run.inputs.tensors.search)
+        run.hooks.stage("finetune")
+        # the small alternative takes part once: it does not change with what a miss corrects
+        shipped = choose_shipped(winner, finder, cache_dir=run.cache_dir, has_small_model=not finished)
+        run.hooks.stage("export")
+        proven = prove(shipment_of(run, shipped), device=finder.device, search=run.inputs.tensors.search)
         finished.append(FinishedWinner(shipped, proven))
         return finished[-1]
 

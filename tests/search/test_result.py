@@ -60,6 +60,7 @@ def result(ending: Fastest | Missed | Delivered, *, accuracies: BaseAccuracies |
         task=TaskPart("images", ("bus", "van"), 10, 5, 6, None, True),
         base=BasePart("default", ARCH, MEASURED, accuracies),
         ending=ending,
+        seconds=SECONDS,
     )
 
 
@@ -73,7 +74,6 @@ def delivered(*, budget: Budget, front: Path | None = None, has_front: bool = Fa
         trials=COUNTS,
         repairs=1,
         front=(FrontPoint(TRIAL, "s", "nuwa derive --subnet s"),) if has_front else None,
-        seconds=SECONDS,
     )
 
 
@@ -141,17 +141,17 @@ def test_a_delivered_subnet_that_missed_says_which_limit() -> None:
 
 def test_where_nothing_fits_the_fastest_is_named() -> None:
     answer = document(result(Fastest(ARCH, 6.0)))
-    assert list(answer) == [*HEAD, "fastest"]
+    assert list(answer) == [*HEAD, "fastest", "seconds"]
     assert answer["feasible"] is False
     assert answer["fastest"] == {"arch_id": ARCH.arch_id, "predicted_latency_ms": 6.0}
     assert "top1_restricted" not in answer["base"]  # the test split was not opened
 
 
 def test_where_every_winner_missed_the_limit_is_named_and_nothing_is_shipped() -> None:
-    answer = document(result(Missed(Budget(4.5).check(MEASURED), COUNTS, 2, SECONDS)))
+    answer = document(result(Missed(Budget(4.5).check(MEASURED), COUNTS, 2)))
     assert list(answer) == [*HEAD, "verdict", "verdict_reason", "trials", "repairs", "seconds"]
     assert answer["feasible"] is False
     assert answer["verdict"] == "missed (emulated)"
     assert "over the budget of 4.5 ms" in answer["verdict_reason"]
-    ended = document(result(Missed(Budget(4.5).check(MEASURED), COUNTS, 2, SECONDS, Fastest(ARCH, 6.0))))
+    ended = document(result(Missed(Budget(4.5).check(MEASURED), COUNTS, 2, Fastest(ARCH, 6.0))))
     assert ended["fastest"]["predicted_latency_ms"] == 6.0

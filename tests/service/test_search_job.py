@@ -103,6 +103,8 @@ def test_the_whole_way(job: Job, toy_base: Path) -> None:
     assert winner["predicted_latency_ms"] == pytest.approx(subnet["predicted_latency_ms"])
     assert (winner["top1"], winner["split"]) == (subnet["top1"], "test")
     assert studies[0]["state"] == "done"
+    assert studies[0]["seconds"] == answer["seconds"]
+    assert all(answer["seconds"][stage] > 0 for stage in ("statistics", "cuts", "study", "finetune", "verify"))
     assert answer["front"]
     for point in answer["front"]:  # named by the net that was scored, as the database has it
         row = next(row for row in rows if row["subnet_id"] == point["subnet_id"])
