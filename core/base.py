@@ -11,6 +11,7 @@ from torch import nn
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base_folder import model_from_folder, read_held_out, read_hub_config
 from nuwa_search.core.class_names import checked_names, distinct_names
+from nuwa_search.core.counting import count
 from nuwa_search.core.demo_base import IMG_SIZE, demo_base_model
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import plain_from_timm, require_vit_name
@@ -127,6 +128,7 @@ def _from_timm(name: str) -> Base:
     if not timm_name.startswith(HUB_PREFIX):
         require_vit_name(timm_name)
     try:
+        count(f"loading {timm_name}", 0, None)  # from the Hub, where it is not in its cache
         model = timm.create_model(timm_name, pretrained=not is_random)
     except (OSError, ConnectionError) as error:
         raise OutsideError(

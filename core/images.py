@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nuwa_search.core.counting import counted
 from nuwa_search.core.decode_image import decode_image
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fit_image import fit_image, fit_image_first
@@ -148,7 +149,7 @@ def pixels_and_turns(images: ImageSet, preprocess: Preprocess) -> tuple[npt.NDAr
     out = np.empty((len(images), 3, size, size), dtype=np.uint8)
     is_first = preprocess.pipeline == FIRST_PIPELINE
     num_turned = 0
-    for i, item in enumerate(images.encoded):
+    for i, item in enumerate(counted("reading images", images.encoded)):
         try:
             decoded = decode_image(_bytes_of(item), is_first_pipeline=is_first)
         except ValueError as error:

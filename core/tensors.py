@@ -1,10 +1,12 @@
 """Images of a split as tensors, and a model's logits and accuracy over them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from nuwa_search.core.counting import counted
 from nuwa_search.core.images import ImageSet, Preprocess, pixels_and_turns
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.task import Task
@@ -83,8 +85,12 @@ def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
 @torch.inference_mode()
 def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch: int = EVAL_BATCH) -> Tensor:
     """Run (N, 3, S, S) uint8 images through ``model`` in batches: (N, num_classes) float32."""
-    parts = [model(normalise(part, preprocess)).float() for part in torch.split(images, batch)]
-    return torch.cat(parts)
+    return torch.cat([model(normalise(part, preprocess)).float() for part in image_batches(images, batch)])
+
+
+def image_batches(images: Tensor, batch: int = EVAL_BATCH) -> Iterator[Tensor]:
+    """Split images (N, …) into batches that go through a network, and count them."""
+    return counted("images through the network", torch.split(images, batch), sizes=len)
 
 
 def top1(logits: Tensor, labels: Tensor) -> float:

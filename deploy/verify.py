@@ -13,7 +13,7 @@ from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.runtime import FloatArray, Images, Runtime, Session
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.tensors import image_batches, normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.runtimes.batches import run_batches
@@ -158,7 +158,7 @@ def verify_session(
 ) -> Agreement:
     """Compare something that is loaded already, such as an engine, with ``model`` on decoded images."""
     with torch.inference_mode():
-        expected = torch.cat([model(normalise(part, preprocess)) for part in torch.split(images, 64)]).float().numpy()
+        expected = torch.cat([model(normalise(part, preprocess)) for part in image_batches(images, 64)]).float().numpy()
     found = logits_of_session(session, images, preprocess, input_kind=input_kind)
     return compare_logits(found, expected, check=check, runtime=runtime)
 

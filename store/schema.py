@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
+from nuwa_search.core.counting import count
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.database import POSTGRES_SCHEMA, Database
 from nuwa_search.store.failures import is_busy
@@ -14,6 +15,7 @@ from nuwa_search.store.revisions import HEAD, REVISIONS, VERSION_TABLE
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.runtime.migration import MigrationInfo
 
 # Any fixed number: processes that open an empty database at once wait for the one that creates it.
 _UPGRADE_LOCK = 0x6E757761
@@ -103,7 +105,15 @@ def alembic_config(connection: Connection) -> "Config":
     folder = str(Path(__file__).parent / "migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.attributes["connection"] = connection
+    config.attributes["on_version"] = _count_version
     return config
+
+
+def _count_version(*, step: "MigrationInfo", **_: object) -> None:
+    """Tell how far an upgrade is: a large database takes minutes."""
+    revision = step.up_revision_id
+    if revision in REVISIONS:
+        count("schema versions", REVISIONS.index(revision) + 1, len(REVISIONS))
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from nuwa_search.core.budget_statistic import SUSTAINED_S, BudgetStatistic
+from nuwa_search.core.counting import count
 from nuwa_search.core.device import Device, DeviceSpec, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import CompiledModel, RunsModels
@@ -118,6 +119,7 @@ def sustain(
     begin = clock()
     found: dict[int, list[Measurement]] = {}
     while (at := clock() - begin) < seconds:
+        count("seconds kept busy", int(at), int(seconds))
         found.setdefault(int(at / seconds * num_bins), []).append(device.measure(model, protocol=protocol))
     bins = []
     for index, inside in sorted(found.items()):

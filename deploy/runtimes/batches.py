@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nuwa_search.core.counting import counted
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import FloatArray, Images, Session
 
@@ -18,7 +19,8 @@ def run_batches(session: Session, images: Images) -> FloatArray:
         raise NuwaError("there are no images to run")
     batch = session.input_shape[0]
     out = []
-    for start in range(0, len(images), batch):
+    starts = range(0, len(images), batch)
+    for start in counted("images through the graph", starts, sizes=lambda start: min(batch, len(images) - start)):
         part = images[start : start + batch]
         filled = np.concatenate([part, np.repeat(part[:1], batch - len(part), axis=0)])
         out.append(session.run(np.ascontiguousarray(filled))[: len(part)])

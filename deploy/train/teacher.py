@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nuwa_search.core.counting import counted
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors
 from nuwa_search.core.vit import PlainViT
@@ -98,7 +99,8 @@ class Teacher:
         was_training = model.training
         model.to(device).eval()
         logits, features = [], []
-        for indices in torch.split(torch.arange(len(train), device=device), EVAL_BATCH):
+        batches = torch.split(torch.arange(len(train), device=device), EVAL_BATCH)
+        for indices in counted("images through the teacher", batches, sizes=len):
             with autocast(device, precision):
                 pooled = model.pool(model.forward_features(render(train.images, view, indices, preprocess)))
                 logits.append(model.head(pooled).float())

@@ -7,15 +7,28 @@ from typing import Any
 
 import click
 
+from nuwa_search.core.counting import counts_to
 from nuwa_search.core.settings import file_settings, unknown_env_names
 from nuwa_search.service.cli.flags import known_settings
+from nuwa_search.service.cli.progress import progress_of
 
 OTHER_NAMES = ("NUWA_CONFIG", "NUWA_HOST", "NUWA_PORT", "NUWA_TOKEN", "NUWA_TOKEN_FILE")
 """Variables that are read and stand in no settings file."""
 
 
 class NuwaCommand(click.Command):
-    """A command whose options fall back to ``./nuwa.toml`` and the user's settings file."""
+    """A command whose options fall back to ``./nuwa.toml`` and the user's settings file, and that is never silent long.
+
+    What counts inside it is shown on stderr (``core.counting``), and silence is broken by the command's name. Commands
+    that serve others (``is_service``) have a log instead.
+    """
+
+    is_service = False
+
+    def invoke(self, ctx: click.Context) -> Any:
+        said = ctx.params.get("quiet") or ctx.params.get("no_progress")
+        with progress_of(ctx, enabled=not (said or self.is_service)) as line, counts_to(line.count):
+            return super().invoke(ctx)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -29,6 +42,12 @@ class NuwaCommand(click.Command):
                 if name not in OTHER_NAMES:
                     print(f"warning: environment variable {name} is not a setting", file=sys.stderr)
         return super().make_context(info_name, args, parent, **extra)
+
+
+class ServiceCommand(NuwaCommand):
+    """A command that runs until it is stopped and tells what it does in a log."""
+
+    is_service = True
 
 
 def _config_path(args: Sequence[str]) -> Path | None:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.cli.progress import current_line
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
@@ -17,4 +18,5 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise NuwaError(f"{question} There is no terminal to ask on", hint="add -y to say yes")
-    return bool(click.confirm(question, err=True))
+    with current_line().silence():
+        return bool(click.confirm(question, err=True))

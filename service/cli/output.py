@@ -8,6 +8,7 @@ from typing import Any
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.service.cli.pasted import complete_commands
+from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.cli.table_file import Rows, check_ending, delimited, json_text, write_rows
 from nuwa_search.service.cli.terminal import print_table
 
@@ -67,6 +68,7 @@ class Output:
         if self.path is not None:
             write_rows(self.path, rows, names, document={"rows": list(rows)})
             return
+        current_line().end()
         if self.csv or not self.is_terminal:
             self._write(delimited(rows, names, "," if self.csv else "\t"))
             return
@@ -77,6 +79,7 @@ class Output:
     def note(self, message: str) -> None:
         """Say something beside the answer, on stderr."""
         if not self.quiet:
+            current_line().clear()
             print(complete_commands(message), file=sys.stderr, flush=True)
 
     def warn(self, message: str) -> None:
@@ -84,6 +87,7 @@ class Output:
         self.note(f"warning: {message}")
 
     def _write(self, text: str) -> None:
+        current_line().end()
         if self.path is None:
             if sys.stdout is not None:  # None when the caller closed it
                 sys.stdout.write(text)

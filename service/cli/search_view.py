@@ -43,12 +43,12 @@ class SearchWatch:
     def hooks(self) -> Hooks:
         """Return the callbacks."""
         return Hooks(
-            stage=self._line.stage, step=self._line.step, count=self._count, trial=self._trial, finetune=self._finetune
+            stage=self._line.stage,
+            step=self._line.step,
+            count=self._line.count,
+            trial=self._trial,
+            finetune=self._finetune,
         )
-
-    def _count(self, label: str, done: int, total: int | None) -> None:
-        of = f"/{total}" if total else ""
-        self._line.show("  ".join(filter(None, [f"{label} {done}{of}", self._pace.left(label, done, total)])))
 
     def _trial(self, trial: TrialReport) -> None:
         self._proposed += 1
@@ -61,19 +61,15 @@ class SearchWatch:
             latency = milliseconds(self._best.predicted_latency_ms)
             of = f"{percent(self._best.top1_search)} of {self._best.num_images} search images"
             parts.append(f"best: KL {self._best.kl:.3f}, {of}, {latency}")
-        parts.append(self._pace.left("trial", self._scored, self._trials))
-        self._line.show("  ".join(filter(None, parts)))
+        self._line.show("  ".join(parts), left_s=self._pace.left_s("trial", self._scored, self._trials))
 
     def _finetune(self, state: FinetuneProgress) -> None:
         parts = [f"fine-tuning {state.step}/{state.steps}"]
         if "loss" in state.losses:
             parts.append(f"loss {state.losses['loss']:.3f}")
-        parts += [
-            f"best {state.best.score.said} on search",
-            self._pace.left("fine-tuning", state.step, state.steps),
-            state.event,
-        ]
-        self._line.show("  ".join(filter(None, parts)))
+        parts += [f"best {state.best.score.said} on search", state.event]
+        left_s = self._pace.left_s("fine-tuning", state.step, state.steps)
+        self._line.show("  ".join(filter(None, parts)), left_s=left_s)
 
 
 def announce(request: SearchRequest, *, study: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Verdict
 from nuwa_search.core.cache import Cache
+from nuwa_search.core.counting import counts_to
 from nuwa_search.core.device import Device
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.measuring.sustained import judged_by
@@ -102,7 +103,7 @@ def run_search(
     for note in sources.notes:
         watched.step(note)
     start = SearchStart(request, sources, store, claim, cache_dir, watched, clock)
-    with Heartbeat(store, claim):
+    with Heartbeat(store, claim), counts_to(watched.count):
         try:
             outcome = _searched(start)
         except BaseException as error:
@@ -137,9 +138,8 @@ def _searched(start: SearchStart) -> SearchOutcome:
 
 def _decoded(start: SearchStart) -> Inputs:
     """Decode the images and fit a head where one is needed, counted."""
-    with start.clock.phase("derive"):
-        count = start.hooks.count
-        return decode_inputs(start.sources, on_images=lambda done, total: count("head: images", done, total))
+    count = start.hooks.count
+    return decode_inputs(start.sources, on_images=lambda done, total: count("head: images", done, total))
 
 
 def _delivered(run: SearchRun, survey: Survey, settled: Settled) -> SearchOutcome:

@@ -1,8 +1,27 @@
 """Nobody waits in the dark: off a terminal there is a line at least every so often, and it names the stage."""
 
+import itertools
+import sys
 import time
+from types import SimpleNamespace
 
-from nuwa_search.service.cli.progress import PLAIN_INTERVAL_S, SILENCE_S, Pace, ProgressLine, time_left
+import click
+import pytest
+
+from nuwa_search.core.counting import count, counted, counts_to
+from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.confirm import confirmed
+from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.main import COMMANDS, cli, run
+from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.progress import (
+    PLAIN_INTERVAL_S,
+    SILENCE_S,
+    Pace,
+    ProgressLine,
+    current_line,
+    time_left,
+)
 
 
 def test_the_limits_are_those_of_the_contract():
@@ -43,13 +62,108 @@ def test_quiet_is_quiet(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_time_left_is_never_none_while_it_goes_on(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that stands until it is moved."""
+    moment = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def test_time_left_is_of_this_run_of_a_step(now):
     pace = Pace()
-    assert pace.left("cuts", 0, 10) == ""
-    now[0] = 100.0
-    assert pace.left("cuts", 5, 10) == "1 min 40 s left"
-    now[0] = 100.1
-    assert pace.left("cuts", 10, 10) == ""
+    assert pace.left_s("cuts", 0, 10) is None
+    now[0] += 100.0
+    assert pace.left_s("cuts", 5, 10) == 100.0
+    now[0] += 100.0
+    assert pace.left_s("cuts", 10, 10) is None
+    now[0] += 1000.0  # others go on, and then the step comes again
+    assert pace.left_s("cuts", 5, 10) is None
+    now[0] += 20.0
+    assert pace.left_s("cuts", 7, 10) == 30.0
     assert time_left(0.01) == "1 s left"
+
+
+def test_a_time_left_that_has_passed_is_not_repeated(now, capsys):
+    """`0 s left` stood for twelve seconds."""
+    line = ProgressLine(enabled=True)
+    line.stage("refine")
+    line.count("finalists", 1, 8)
+    now[0] += 30.0
+    line.count("finalists", 7, 8)
+    for _ in range(3):
+        now[0] += 10.0
+        line.beat()
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "refine: begins",
+        "finalists 7/8  5 s left",
+        "refine: going on for 40 s  finalists 7/8  longer than expected",
+        "refine: going on for 50 s  finalists 7/8  longer than expected",
+        "refine: going on for 1 min 0 s  finalists 7/8  longer than expected",
+    ]
+    line.count("finalists", 8, 8)
+    now[0] += 10.0
+    line.beat()
+    assert capsys.readouterr().err.splitlines()[-1] == "refine: going on for 1 min 10 s"  # done, and not said again
+
+
+def test_lines_of_a_counting_loop_come_every_five_to_fifteen_seconds(now, capsys):
+    line = ProgressLine(enabled=True)
+    spoken = [now[0]]
+    with counts_to(line.count):
+        for _ in counted("images", range(40)):
+            now[0] += 3.0
+            line.beat()
+            if capsys.readouterr().err:
+                spoken.append(now[0])
+    gaps = [after - before for before, after in itertools.pairwise(spoken)]
+    assert len(gaps) > 10
+    assert min(gaps) >= PLAIN_INTERVAL_S
+    assert max(gaps) <= 15
+
+
+def test_what_is_quick_says_nothing(capsys):
+    with ProgressLine(enabled=True) as line, counts_to(line.count):
+        list(counted("images", range(40)))
+    assert capsys.readouterr().err == ""
+
+
+def probe(callback):
+    """A command of ours around ``callback``."""
+    return click.command("probe", cls=NuwaCommand)(with_flags()(callback))
+
+
+def test_every_command_has_a_line_that_counts_and_ends_with_the_answer(now, capsys):
+    def callback(**values):
+        for _ in counted("images", range(3)):
+            now[0] += 6.0
+        output_from_flags(values).text("answer")
+        now[0] += 60.0
+        count("images", 1, 9)
+        current_line().beat()
+
+    assert run(probe(callback), [], prog_name="probe") == 0
+    told = capsys.readouterr()
+    assert told.out == "answer\n"
+    assert told.err.splitlines() == ["images 1/3", "images 2/3  6 s left", "images 3/3"]
+    assert run(probe(callback), ["--no-progress"], prog_name="probe") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_is_said_while_somebody_is_asked(now, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+
+    def answer(_question, **_more):
+        now[0] += 60.0
+        current_line().beat()
+        return True
+
+    monkeypatch.setattr(click, "confirm", answer)
+    assert run(probe(lambda **_: confirmed("Remove it?", yes=False) and None), [], prog_name="probe") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_commands_that_serve_others_have_a_log_instead():
+    services = {name for name in COMMANDS if getattr(cli.get_command(None, name), "is_service", False)}
+    assert services == {"serve", "worker"}

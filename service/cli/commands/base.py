@@ -11,7 +11,7 @@ from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.commands.evaluate import command as evaluate_command
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.cli.progress import ProgressLine
+from nuwa_search.service.cli.progress import current_line
 
 INTERRUPTED = 130
 
@@ -80,26 +80,26 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
     from nuwa_search.service.workflow.base_train import train_base_from
 
     folder = Path(values["output"]).expanduser()
-    with ProgressLine(enabled=output.shows_progress) as line:
-        try:
-            answer = train_base_from(
-                values["data"],
-                label_column=values["label_column"],
-                timm_name=model,
-                model_args=dict(_parse_arg(text) for text in model_args),
-                pretrained=pretrained,
-                steps=values["steps"],
-                batch_size=values["batch_size"],
-                minutes=values["minutes"],
-                seed=values["seed"],
-                folder=folder,
-                resume=values["resume"],
-                progress=SearchWatch(line, trials=0).hooks().finetune,
-            )
-        except KeyboardInterrupt:
-            line.clear()
-            output.note("\ninterrupted; a checkpoint is saved. Run the same command with --resume to go on")
-            return INTERRUPTED
+    line = current_line()
+    try:
+        answer = train_base_from(
+            values["data"],
+            label_column=values["label_column"],
+            timm_name=model,
+            model_args=dict(_parse_arg(text) for text in model_args),
+            pretrained=pretrained,
+            steps=values["steps"],
+            batch_size=values["batch_size"],
+            minutes=values["minutes"],
+            seed=values["seed"],
+            folder=folder,
+            resume=values["resume"],
+            progress=SearchWatch(line, trials=0).hooks().finetune,
+        )
+    except KeyboardInterrupt:
+        line.end()
+        output.note("\ninterrupted; a checkpoint is saved. Run the same command with --resume to go on")
+        return INTERRUPTED
     for note in answer["notes"]:
         output.note(note)
     if output.json:
@@ -122,13 +122,12 @@ def import_(file: str, **values: Any) -> int:
     output = output_from_flags(values, use_path=False)
     if values["output"] is None:
         raise NuwaError("an import needs a folder", hint="nuwa base import FILE.onnx -o DIR")
-    with ProgressLine(enabled=output.shows_progress) as line:
-        line.step("reading the graph")
-        from nuwa_search.deploy.train.import_base import dict_from_imported, import_onnx_base
+    current_line().step("reading the graph")
+    from nuwa_search.deploy.train.import_base import dict_from_imported, import_onnx_base
 
-        imported = import_onnx_base(
-            Path(file).expanduser(), Path(values["output"]).expanduser(), img_size=values["img_size"]
-        )
+    imported = import_onnx_base(
+        Path(file).expanduser(), Path(values["output"]).expanduser(), img_size=values["img_size"]
+    )
     if output.json:
         output.document({"schema": "nuwa.base-import/1", **dict_from_imported(imported)})
         return 0

@@ -12,7 +12,7 @@ from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.cli.progress import ProgressLine
+from nuwa_search.service.cli.progress import current_line
 
 INTERRUPTED = 130
 # command-line name: field of FinetuneRequest
@@ -73,7 +73,8 @@ def command(folder: Path, **values: Any) -> int:
 
     context = click.get_current_context()
     named = {FIELDS[n] for n in FIELDS if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
-    with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
+    line = current_line()
+    with database(values) as store:
         try:
             answer = finetune_bundle(
                 folder,
@@ -85,7 +86,7 @@ def command(folder: Path, **values: Any) -> int:
                 hooks=SearchWatch(line, trials=0).hooks(),
             )
         except KeyboardInterrupt:
-            line.clear()
+            line.end()
             words = ["nuwa", "finetune", str(folder)]
             go_on = command_to_go_on(words, leave_out=["resume"], add=["--resume"])
             output.note(f"\ninterrupted; a checkpoint is saved. To go on:\n  {go_on}")

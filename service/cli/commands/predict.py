@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
+from nuwa_search.core.counting import count
 from nuwa_search.core.device import device_json
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import interval
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.cli.progress import ProgressLine
 from nuwa_search.service.workflow.devices import find_device
 
 
@@ -24,7 +24,7 @@ def command(arch: str, **values: Any) -> None:
     command that measures them.
     """
     output = output_from_flags(values)
-    with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
+    with database(values) as store:
         spec = find_device(values["device"], store)
         from nuwa_search.service.workflow.device_predictor import base_arch_for, board_interval, find_device_predictor
         from nuwa_search.service.workflow.models import arch_from_text
@@ -36,7 +36,7 @@ def command(arch: str, **values: Any) -> None:
             spec,
             base,
             predictor_id=values["predictor"],
-            progress=lambda label, done, total: line.show(f"{label} {done}/{total or '?'}"),
+            progress=count,
         )
     found = start.predictor.predict([wanted])
     value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))

@@ -14,7 +14,7 @@ from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.cli.progress import Pace, ProgressLine, time_left
+from nuwa_search.service.cli.progress import ProgressLine, counted_text, current_line
 from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def command(device: str, **values: Any) -> int:
     output = output_from_flags(values, use_path=False)
     if values["output"]:
         _check_output(values)
-    with database(values) as store, ProgressLine(enabled=output.shows_progress) as line:
+    line = current_line()
+    with database(values) as store:
         spec = find_device(device, store)
         if values["from"]:
             find_device(values["from"], store)
@@ -61,7 +62,7 @@ def command(device: str, **values: Any) -> int:
         try:
             answer = profile_device(store, spec, base, values, settings, progress, output)
         except KeyboardInterrupt:
-            line.clear()
+            line.end()
             go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
             output.note(f"\ninterrupted; everything measured is saved. To go on:\n  {go_on}")
             return INTERRUPTED
@@ -91,16 +92,12 @@ def _check_output(values: Mapping[str, Any]) -> None:
 
 def _progress(line: ProgressLine, minutes: float | None) -> "Progress":
     """Show each count with the time left: to the end of the whole profile where it may take so many minutes."""
-    pace, begun_s = Pace(), time.monotonic()
+    if minutes is None:
+        return line.count
+    ends_s = time.monotonic() + 60 * minutes
 
     def show(label: str, done: int, total: int | None) -> None:
-        if minutes is None:
-            left = pace.left(label, done, total)
-        else:
-            left = time_left(begun_s + 60 * minutes - time.monotonic())
-            left = f"about {left}" if left else "soon done"
-        counted = f"{label} {done}/{total}" if total else f"{label} {done} rows"
-        line.show("  ".join(filter(None, (counted, left))))
+        line.show(counted_text(label, done, total), left_s=ends_s - time.monotonic())
 
     return show
 

@@ -18,7 +18,7 @@ from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import SEARCH_FLAGS, with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
-from nuwa_search.service.cli.progress import ProgressLine
+from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.cli.request_flags import fields_from_flags, fields_given, settings_left_out
 from nuwa_search.service.workflow.devices import find_device
 
@@ -86,28 +86,28 @@ def _stored_request(
 
 
 def _run(request: SearchRequest, study: str, store: "Store", values: Mapping[str, Any], output: Output) -> int:
-    with ProgressLine(enabled=output.shows_progress) as line:
-        line.step(f"study {study}: loading")
-        from nuwa_search.service.cli.search_view import SearchWatch, announce, show_answer
-        from nuwa_search.service.workflow.search import run_search
+    line = current_line()
+    line.step(f"study {study}: loading")
+    from nuwa_search.service.cli.search_view import SearchWatch, announce, show_answer
+    from nuwa_search.service.workflow.search import run_search
 
-        line.step(announce(request, study=study))
-        try:
-            outcome = run_search(
-                request,
-                store=store,
-                study=study,
-                resume=values["resume"],
-                cache_dir=Path(values["cache_dir"] or default_cache_dir()),
-                hooks=SearchWatch(line, trials=request.trials).hooks(),
-            )
-        except KeyboardInterrupt:
-            line.clear()
-            if store.search(study) is None:
-                output.note("\ninterrupted before the search began: there is nothing to resume")
-            else:
-                output.note(f"\ninterrupted; everything is saved. To go on:\n  {resume_line(study, values)}")
-            return INTERRUPTED
+    line.step(announce(request, study=study))
+    try:
+        outcome = run_search(
+            request,
+            store=store,
+            study=study,
+            resume=values["resume"],
+            cache_dir=Path(values["cache_dir"] or default_cache_dir()),
+            hooks=SearchWatch(line, trials=request.trials).hooks(),
+        )
+    except KeyboardInterrupt:
+        line.end()
+        if store.search(study) is None:
+            output.note("\ninterrupted before the search began: there is nothing to resume")
+        else:
+            output.note(f"\ninterrupted; everything is saved. To go on:\n  {resume_line(study, values)}")
+        return INTERRUPTED
     show_answer(outcome.result.to_json(), output, base_arch=outcome.base_arch)
     if values["explain"] and outcome.explanation:
         output.note(outcome.explanation)

@@ -12,7 +12,7 @@ import click
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.interrupts import end_like_ctrl_c
 from nuwa_search.core.settings import default_db_url
-from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.command import ServiceCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
@@ -28,7 +28,7 @@ SHUTDOWN_S = 3
 """For requests to end when the service stops; event streams end by themselves, and clients come back."""
 
 
-@click.command("serve", cls=NuwaCommand)
+@click.command("serve", cls=ServiceCommand)
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from nuwa_search.core.settings import default_cache_dir
-from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.command import ServiceCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
@@ -20,7 +20,7 @@ from nuwa_search.service.cli.service_log import log_to_stderr
 PARENT_POLL_S = 2.0
 
 
-@click.command("worker", cls=NuwaCommand)
+@click.command("worker", cls=ServiceCommand)
 @click.option("--once", is_flag=True, help="End when the queue is empty.")
 @click.option("--max-jobs", type=click.IntRange(min=1), metavar="N", help="End after so many jobs.")
 @click.option("--parent-pid", type=int, hidden=True, help="End when this process has gone.")
