@@ -118,7 +118,12 @@ class MeasurementMethods(Database):
         return measurement_id
 
     def measurements(
-        self, device_id: str, *, protocol_id: str | None = None, onnx_hash: str | None = None
+        self,
+        device_id: str,
+        *,
+        protocol_id: str | None = None,
+        onnx_hash: str | None = None,
+        arch_id: str | None = None,
     ) -> tuple[MeasurementRecord, ...]:
         """Read the measurements on a device, oldest first; archs come without gaps.
 
@@ -126,6 +131,7 @@ class MeasurementMethods(Database):
             device_id: The device.
             protocol_id: Only those under this protocol.
             onnx_hash: Only those of this ONNX file.
+            arch_id: Only those of this shape, without gaps.
         """
         query = (
             select(
@@ -151,6 +157,8 @@ class MeasurementMethods(Database):
             query = query.where(ProtocolRow.protocol_id == protocol_id)
         if onnx_hash is not None:
             query = query.where(MeasurementRow.onnx_hash == onnx_hash)
+        if arch_id is not None:
+            query = query.where(ArchRow.arch_id == arch_id)
         with self.read() as connection:
             return tuple(
                 MeasurementRecord(

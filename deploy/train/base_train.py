@@ -17,6 +17,7 @@ from nuwa_search.core.from_timm import plain_from_timm
 from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.tensors import SplitTensors, split_tensors
+from nuwa_search.core.whole_folder import whole_folder
 from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig, ModelArgs
 from nuwa_search.deploy.train.base_job import BaseJob
 from nuwa_search.deploy.train.batches import plan_batches
@@ -117,8 +118,9 @@ def train_base(
         outcome = run_job(job, settings, setup)
     model.load_state_dict(outcome.tensors)
     if processes.is_first:
-        write_base(model.cpu(), folder, model_args=args, preprocess=preprocess, labels=images.label_names)
-        write_hashes(folder, split.hashes)
+        with whole_folder(folder) as fresh:
+            write_base(model.cpu(), fresh, model_args=args, preprocess=preprocess, labels=images.label_names)
+            write_hashes(fresh, split.hashes)
     return BaseTrainResult(folder, outcome.best.score, len(split.train), len(split.search), outcome)
 
 

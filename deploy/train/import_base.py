@@ -9,6 +9,7 @@ from timm.models import save_for_hf
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_onnx import vit_from_onnx
 from nuwa_search.core.vit_at_size import vit_at_size
+from nuwa_search.core.whole_folder import whole_folder
 from nuwa_search.deploy.train.to_timm import timm_args, timm_from_plain
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -66,19 +67,20 @@ def import_onnx_base(
     found = vit_from_onnx(path)
     size = found.graph_size if img_size is None else img_size
     vit = vit_at_size(found.model, size, name=str(path))
-    save_for_hf(
-        timm_from_plain(vit, num_classes=0),
-        folder,
-        model_args={**timm_args(vit.arch), "num_classes": 0},
-        safe_serialization=True,
-        data_config={
-            "input_size": (3, size, size),
-            "mean": mean,
-            "std": std,
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-        },
-    )
+    with whole_folder(folder) as fresh:
+        save_for_hf(
+            timm_from_plain(vit, num_classes=0),
+            fresh,
+            model_args={**timm_args(vit.arch), "num_classes": 0},
+            safe_serialization=True,
+            data_config={
+                "input_size": (3, size, size),
+                "mean": mean,
+                "std": std,
+                "interpolation": "bicubic",
+                "crop_pct": 1.0,
+            },
+        )
     params = sum(value.numel() for name, value in vit.state_dict().items() if not name.startswith("head."))
     is_resampled = found.model.arch.img_size != found.graph_size
     return ImportedBase(

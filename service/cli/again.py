@@ -31,6 +31,8 @@ def command_to_go_on(words: Sequence[str], *, leave_out: Sequence[str] = (), add
         flag = max(parameter.opts, key=len)
         if parameter.is_flag:
             line.append(flag)
+        elif parameter.multiple:
+            line += [word for value in context.params[name] for word in (flag, _text(name, value))]
         else:
             line += [flag, _text(name, context.params[name])]
     return shlex.join([*line, *add])

@@ -104,7 +104,7 @@ def run(command: click.Command, argv: Sequence[str] | None, *, prog_name: str) -
         _print_error("interrupted", "")
         return EXIT_INTERRUPTED
     except KeyboardInterrupt as error:
-        _print_error(str(error) or "interrupted", "")
+        _print_error(str(error) or "interrupted; nothing is left half written", "run the same command again")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -117,13 +117,12 @@ def _known_measurement(arch: Arch, start: SearchStart, budget: Budget) -> Measur
     previous, spec = start.claim.previous, start.sources.device
     if previous is None:
         return None
-    for record in start.store.measurements(spec.device_id):
-        is_of_base = record.arch is not None and record.arch.arch_id == arch.arch_id
+    for record in start.store.measurements(spec.device_id, arch_id=arch.compact().arch_id):
         is_profile = "role" in record.measurement.state  # repeats of a profile have their own use
         is_alike = dataclasses.replace(record.measurement.protocol, clocks_pinned=None) == PROTOCOL
         is_ours = record.subnet_id is None and record.created_at >= previous.created_at
         can_judge = budget.can_judge(record.measurement.latency_ms)
-        if is_of_base and is_alike and is_ours and can_judge and not is_profile:
+        if is_alike and is_ours and can_judge and not is_profile:
             return record.measurement
     return None
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.commands.evaluate import command as evaluate_command
 from nuwa_search.service.cli.flags import with_flags
@@ -98,7 +99,8 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
         )
     except KeyboardInterrupt:
         line.end()
-        output.note("\ninterrupted; a checkpoint is saved. Run the same command with --resume to go on")
+        go_on = command_to_go_on(["nuwa", "base", "train"], leave_out=["resume"], add=["--resume"])
+        output.note(f"\ninterrupted; what was trained is saved. To go on:\n  {go_on}")
         return INTERRUPTED
     for note in answer["notes"]:
         output.note(note)

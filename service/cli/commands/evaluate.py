@@ -14,6 +14,7 @@ from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import percent, share
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
@@ -57,9 +58,11 @@ def command(model: str, **values: Any) -> int:
     try:
         answer = evaluate(request) if values["device"] is None else _on_device(request, values, output)
     except KeyboardInterrupt:
-        if values["device"] is not None:
-            go_on = command_to_go_on(["nuwa", "evaluate", model])
-            output.note(f"\ninterrupted; every answer that came is kept. To go on:\n  {go_on}")
+        if values["device"] is None:
+            raise
+        current_line().end()
+        go_on = command_to_go_on(["nuwa", "evaluate", model])
+        output.note(f"\ninterrupted; every answer that came is kept. To go on:\n  {go_on}")
         return INTERRUPTED
     _show(answer, output)
     agreement = answer.get("agreement")
