@@ -65,6 +65,21 @@ def decode_image(data: bytes, *, is_first_pipeline: bool = False) -> Decoded:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
+def check_header(data: bytes) -> None:
+    """Read what a file says of itself, and none of its pixels.
+
+    Raises:
+        ValueError: If no format that Pillow knows begins like this, or the picture is too large.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _require_size(image)
+    except UnidentifiedImageError as error:
+        raise ValueError("it is of no format that Pillow knows") from error
+    except Exception as error:  # as above
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
 def _require_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"it has {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from nuwa_search.core.counting import counted
-from nuwa_search.core.decode_image import decode_image
+from nuwa_search.core.decode_image import check_header, decode_image
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fit_image import fit_image, fit_image_first
 from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
@@ -94,6 +94,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.encoded)
 
+    def name_of(self, place: int) -> str:
+        """Name an image for messages: its path, or its place in its file."""
+        item = self.encoded[place]
+        return str(item) if isinstance(item, Path) else f"image {place} of {self.origin}"
+
     def take(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> "ImageSet":
         """Return the images at ``indices``, in that order."""
         chosen = [int(i) for i in indices]
@@ -123,7 +128,8 @@ class ImageSet:
     @cached_property
     def hashes(self) -> tuple[str, ...]:
         """Identify each image by the SHA-256 of its file (16 hex digits)."""
-        return tuple(hashlib.sha256(_bytes_of(item)).hexdigest()[:16] for item in self.encoded)
+        files = counted("reading files", self.encoded)
+        return tuple(hashlib.sha256(_bytes_of(item)).hexdigest()[:16] for item in files)
 
     @cached_property
     def content_hash(self) -> str:
@@ -153,11 +159,25 @@ def pixels_and_turns(images: ImageSet, preprocess: Preprocess) -> tuple[npt.NDAr
         try:
             decoded = decode_image(_bytes_of(item), is_first_pipeline=is_first)
         except ValueError as error:
-            where = str(item) if isinstance(item, Path) else f"image {i} of {images.origin}"
+            where = images.name_of(i)
             raise NuwaError(f"{where} is not a readable image: {error}", hint="remove or replace that file") from error
         out[i] = crop(decoded.rgb, preprocess).transpose(2, 0, 1)
         num_turned += decoded.is_turned
     return out, num_turned
+
+
+def unreadable_images(images: ImageSet) -> list[str]:
+    """Name the images whose header no reader of pictures knows, or tells of too many pixels; none is decoded.
+
+    A file that breaks off behind its header is found when it is decoded.
+    """
+    found = []
+    for place, item in enumerate(counted("reading headers", images.encoded)):
+        try:
+            check_header(_bytes_of(item))
+        except (ValueError, NuwaError):
+            found.append(images.name_of(place))
+    return found
 
 
 def crop(rgb: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.uint8]:

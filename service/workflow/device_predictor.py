@@ -69,6 +69,25 @@ def find_device_predictor(
     Raises:
         NuwaError: If a pinned predictor is of another device, or a real device was not profiled yet.
     """
+    known = find_known_predictor(store, spec, base, predictor_id=predictor_id)
+    if known is not None:
+        return known
+    if spec.kind != "emulated":
+        raise NuwaError(
+            f"device {spec.name} has no latency predictor for this base yet",
+            hint=f"measure its table first: nuwa profile {spec.name} --base BASE",
+        )
+    return run_profile(store, spec, base, settings=ProfileSettings(num_heldout=30), progress=progress)
+
+
+def find_known_predictor(
+    store: Store, spec: DeviceSpec, base: Arch, *, predictor_id: str | None = None
+) -> DevicePredictor | None:
+    """Find the predictor of ``spec`` for subnets of ``base``; None where none was fitted yet.
+
+    Raises:
+        NuwaError: If a pinned predictor is of another device.
+    """
     if predictor_id is not None:
         record = store.load_predictor(predictor_id)
         require_predictor_of(spec, record, store)
@@ -76,12 +95,7 @@ def find_device_predictor(
     for record in store.predictors(spec.device_id):
         if record.content.get("base_arch_id") == base.arch_id:
             return _from_record(record, spec)
-    if spec.kind != "emulated":
-        raise NuwaError(
-            f"device {spec.name} has no latency predictor for this base yet",
-            hint=f"measure its table first: nuwa profile {spec.name} --base BASE",
-        )
-    return run_profile(store, spec, base, settings=ProfileSettings(num_heldout=30), progress=progress)
+    return None
 
 
 def run_profile(

@@ -12,6 +12,7 @@ import pytest
 
 from nuwa_search.service.cli.commands.search import command as search_command
 from nuwa_search.service.cli.main import COMMANDS, cli, run
+from tests.support.no_plan import NO_PLAN
 from tests.support.toy_base import write_toy_base
 from tests.support.toy_images import write_colours
 
@@ -60,7 +61,8 @@ def test_the_story_of_the_readme(
         if program == "nuwa-search" and "--dry-run" in args:
             with monkeypatch.context() as patched:
                 patched.setattr("nuwa_search.service.cli.commands.search.require_demo", lambda *_, **__: None)
-                patched.setattr("nuwa_search.service.workflow.check_request.check_request", lambda *_, **__: ())
+                planned = "nuwa_search.service.workflow.search_plan.plan_search"
+                patched.setattr(planned, lambda *_, **__: NO_PLAN)
                 assert run(search_command, args, prog_name=program) == 0, capsys.readouterr().err
         elif program == "nuwa-search":
             assert run(search_command, args, prog_name=program) == 0, capsys.readouterr().err

@@ -21,6 +21,7 @@ from nuwa_search.service.cli.flags import flag_from_option
 from nuwa_search.service.cli.main import run
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
+from tests.support.no_plan import NO_PLAN
 from tests.support.page_store import seed_page_store
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -100,7 +101,7 @@ def client(store: Store, tmp_path: Path) -> TestClient:
 def resume(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> "Resume":
-    monkeypatch.setattr("nuwa_search.service.workflow.check_request.check_request", lambda *_args, **_more: ())
+    monkeypatch.setattr("nuwa_search.service.workflow.search_plan.plan_search", lambda *_args, **_more: NO_PLAN)
     monkeypatch.chdir(tmp_path)
     return Resume(capsys)
 

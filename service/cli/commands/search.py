@@ -11,7 +11,7 @@ from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.interrupts import end_like_ctrl_c
 from nuwa_search.core.settings import default_cache_dir, without_secret
-from nuwa_search.search.request import SearchRequest, dict_from_request, request_from_dict
+from nuwa_search.search.request import SearchRequest, request_from_dict
 from nuwa_search.search.resume import resumed_request
 from nuwa_search.search.study_name import check_study, new_study
 from nuwa_search.service.cli.command import NuwaCommand
@@ -48,10 +48,10 @@ def command(ctx: click.Context, /, **values: Any) -> int:
         find_device(request.device, store)
         require_demo(request.base, data=request.data)
         if values["dry_run"]:
-            from nuwa_search.service.workflow.check_request import check_request
+            from nuwa_search.service.cli.plan_view import show_plan
+            from nuwa_search.service.workflow.search_plan import plan_search
 
-            notes = check_request(request, store, study=study)
-            _show_plan(request, study, notes, output)
+            show_plan(plan_search(request, store, study=study), request, study, output)
             return 0
         return _run(request, study, store, values, output)
 
@@ -124,13 +124,3 @@ def resume_line(study: str, values: Mapping[str, Any]) -> str:
     if values["cache_dir"]:
         words += ["--cache-dir", values["cache_dir"]]
     return shlex.join(words)
-
-
-def _show_plan(request: SearchRequest, study: str, notes: tuple[str, ...], output: Output) -> None:
-    plan = {"schema": "nuwa.search-plan/1", "study": study, **dict_from_request(request)}
-    for note in notes:
-        output.note(note)
-    if output.json:
-        output.document({**plan, "notes": list(notes)})
-    else:
-        output.table([{"setting": k, "value": v} for k, v in plan.items() if k != "schema"])

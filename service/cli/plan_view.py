@@ -1,0 +1,55 @@
+"""What a dry run of a search shows."""
+
+from collections.abc import Mapping
+
+from nuwa_search.search.request import SearchRequest, dict_from_request
+from nuwa_search.search.stages import STAGES
+from nuwa_search.service.cli.figures import interval, milliseconds
+from nuwa_search.service.cli.output import Output
+from nuwa_search.service.cli.progress import time_text
+from nuwa_search.service.workflow.search_plan import BaseLatency, SearchPlan
+from nuwa_search.service.workflow.time_estimate import TimeEstimate
+
+FEW_CLASSES = 12
+"""Up to so many classes each has its number of images on the terminal; of more, the least and the most are shown."""
+
+
+def show_plan(plan: SearchPlan, request: SearchRequest, study: str, output: Output) -> None:
+    """Print the `nuwa.search-plan/1` document, or the options and what would come of them as rows."""
+    options = dict_from_request(request)
+    for note in plan.notes:
+        output.note(note)
+    if output.json:
+        output.document({"schema": "nuwa.search-plan/1", "study": study, **options, **plan.to_json()})
+        return
+    head = "fitted to your classes: the base does not know them" if plan.head_fitted else "the base's own rows"
+    rows = {"study": study, **options}
+    rows |= {f"{split} images": _counts(counts) for split, counts in plan.num_images.items()}
+    rows |= {"head": head, "base's latency": _latency(plan.base_latency, request), "time": _time(plan.time)}
+    output.table([{"setting": name, "value": value} for name, value in rows.items()])
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    if len(counts) <= FEW_CLASSES:
+        return f"{total}: {', '.join(f'{name} {number}' for name, number in counts.items())}"
+    return f"{total}: {min(counts.values())} to {max(counts.values())} in each of {len(counts)} classes"
+
+
+def _latency(found: BaseLatency | None, request: SearchRequest) -> str:
+    if found is None:
+        return f"not known: nuwa profile {request.device} --base {request.base}"
+    ends = found.predicted_interval_ms
+    how = "by the emulator on its graph" if ends is None else f"({interval(ends)}) by the stored latency predictor"
+    rest = "" if found.budget_binds else f"; it meets {request.budget_ms:g} ms already"
+    return f"{milliseconds(found.predicted_latency_ms)} predicted {how}{rest}"
+
+
+def _time(found: TimeEstimate) -> str:
+    """Render the estimate: ``about 3 min 20 s: study 80 s, …; from 16 timed images``."""
+    total = found.seconds["total"]
+    stages = [f"{stage} {value:.0f} s" for stage in STAGES if (value := found.seconds[stage])]
+    known = f"about {time_text(total)}" if total is not None else "not known in all"
+    of = f"{found.num_searches} earlier searches" if found.num_searches else ""
+    timed = f"{found.num_decoded} timed images" if found.num_decoded else ""
+    return f"{known}: {', '.join(stages)}; from {' and '.join(filter(None, (of, timed)))}"

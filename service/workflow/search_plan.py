@@ -1,0 +1,112 @@
+"""What a search would do, told without doing it: images, head, what is left out, the base's latency and the time."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from nuwa_search.core.device import PROTOCOL, DeviceSpec
+from nuwa_search.core.images import ImageSet, unreadable_images
+from nuwa_search.core.task import Task
+from nuwa_search.search.request import SearchRequest
+from nuwa_search.service.workflow.check_request import check_request
+from nuwa_search.service.workflow.device_predictor import exporter_of, find_known_predictor
+from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.service.workflow.inputs import Sources
+from nuwa_search.service.workflow.time_estimate import TimeEstimate, estimate_time
+from nuwa_search.store.store import Store
+
+
+@dataclass(frozen=True)
+class BaseLatency:
+    """The base's latency with the task's head, as far as it is known without measuring.
+
+    Args:
+        predicted_latency_ms: On the device.
+        predicted_interval_ms: Lower and upper end; None where the emulator was asked directly.
+        source: A stored latency predictor, or the emulator on the base's exported graph.
+        predictor_id: Of the stored one.
+        budget_binds: Whether it is more than the budget.
+    """
+
+    predicted_latency_ms: float
+    predicted_interval_ms: tuple[float, float] | None
+    source: Literal["latency predictor", "emulator"]
+    predictor_id: str | None
+    budget_binds: bool
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search would do.
+
+    Args:
+        num_images: By split (train, search, test) and class.
+        head_fitted: Whether a head will be fitted, because the base does not know the classes.
+        notes: What is left out or would be refused, in sentences.
+        base_latency: None where the device was not profiled for this base and cannot be emulated.
+        time: How long it would take.
+    """
+
+    num_images: Mapping[str, Mapping[str, int]]
+    head_fitted: bool
+    notes: tuple[str, ...]
+    base_latency: BaseLatency | None
+    time: TimeEstimate
+
+    def to_json(self) -> dict[str, Any]:
+        """Render what `nuwa.search-plan/1` adds to the options."""
+        return {
+            "num_images": {split: dict(counts) for split, counts in self.num_images.items()},
+            "head_fitted": self.head_fitted,
+            "notes": list(self.notes),
+            "base_latency": None if self.base_latency is None else asdict(self.base_latency),
+            **self.time.to_json(),
+        }
+
+
+def plan_search(request: SearchRequest, store: Store, *, study: str) -> SearchPlan:
+    """Check a request and tell what would come of it; at most ``MAX_DECODED`` images are decoded.
+
+    Raises:
+        NuwaError: If a search would refuse it before it began.
+    """
+    sources = check_request(request, store, study=study)
+    task = sources.task
+    splits = {"train": task.train, "search": task.search, "test": task.test}
+    unreadable = tuple(name for images in splits.values() for name in unreadable_images(images))
+    return SearchPlan(
+        num_images={name: _by_class(images, task) for name, images in splits.items()},
+        head_fitted=sources.has_fitted_head,
+        notes=(*sources.notes, *_unreadable_note(unreadable)),
+        base_latency=_base_latency(request, sources, store),
+        time=estimate_time(request, sources, store, bad=frozenset(unreadable)),
+    )
+
+
+def _by_class(images: ImageSet, task: Task) -> dict[str, int]:
+    return dict(zip(task.class_names, (int(count) for count in images.counts()), strict=True))
+
+
+def _unreadable_note(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (f"images whose first bytes are those of no image, at which a search would stop: {len(names)} ({names[0]})",)
+
+
+def _base_latency(request: SearchRequest, sources: Sources, store: Store) -> BaseLatency | None:
+    """Predict by what is stored for this base, else ask the emulator; a real device is not touched."""
+    spec, arch = sources.device, sources.teacher_archs[0]
+    known = find_known_predictor(store, spec, sources.base.arch, predictor_id=request.predictor_id)
+    if known is not None:
+        found = known.predictor.predict([arch])
+        value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))
+        return BaseLatency(value, (low, high), "latency predictor", known.predictor_id, value > request.budget_ms)
+    if spec.kind != "emulated":
+        return None
+    value = _emulated_ms(spec, sources)
+    return BaseLatency(value, None, "emulator", None, value > request.budget_ms)
+
+
+def _emulated_ms(spec: DeviceSpec, sources: Sources) -> float:
+    with opened_device(spec) as device:
+        return device.measure(exporter_of(spec)(sources.teacher_archs[0]), protocol=PROTOCOL).latency_ms.median

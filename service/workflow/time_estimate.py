@@ -1,0 +1,220 @@
+"""How long a search would take: by earlier searches on this machine, else by a few images through the base."""
+
+import math
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from nuwa_search.core.images import ImageSet
+from nuwa_search.core.tensors import normalise, split_tensors
+from nuwa_search.search.finalists import REFINE_IMAGES
+from nuwa_search.search.library import NUM_IMAGES as LIBRARY_IMAGES
+from nuwa_search.search.library import library_archs
+from nuwa_search.search.request import SearchRequest, request_from_dict
+from nuwa_search.search.scorer import NUM_IMAGES as SCORER_IMAGES
+from nuwa_search.search.space import space_from_base
+from nuwa_search.search.stages import STAGES
+from nuwa_search.service.workflow.device_predictor import find_known_predictor
+from nuwa_search.service.workflow.inputs import Sources
+from nuwa_search.service.workflow.tune import DEFAULT_STEPS
+from nuwa_search.store.records import SearchRecord
+from nuwa_search.store.store import Store
+
+MAX_DECODED = 32
+"""Images that a dry run decodes at most."""
+TIMED_IMAGES = 16
+"""Of them, timed through the base once it is warm."""
+BATCH_SIZE = 64
+"""Of fine-tuning (``FinetuneConfig``), where epochs become steps."""
+PASSES: Mapping[str, float] = {
+    "profile": 1.0,
+    "statistics": 1.0,
+    "cuts": 1.0,
+    "study": 1.0,
+    "refine": 1.0,
+    "finetune": 1.0,
+    "export": 1.0,
+    "verify": 1.0,
+}
+PROFILE_S = 0.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the time of each stage grows with.
+
+    Args:
+        num_train: Images.
+        num_search: Images.
+        num_test: Images.
+        trials: Subnets to score.
+        steps: Of fine-tuning; 0 without one.
+    """
+
+    num_train: int
+    num_search: int
+    num_test: int
+    trials: int
+    steps: int
+
+    def of(self, stage: str, *, num_cuts: int) -> float:
+        """Return the size of a stage: images, or images times subnets, or steps."""
+        return {
+            "profile": 1.0,
+            "statistics": self.num_train,
+            "cuts": num_cuts * min(LIBRARY_IMAGES, self.num_search),
+            "study": self.trials * min(SCORER_IMAGES, self.num_search),
+            "refine": min(REFINE_IMAGES, self.num_train),
+            "finetune": self.steps,
+            "export": 1.0,
+            "verify": self.num_test,
+        }[stage]
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """How long a search would take, and how that was found.
+
+    Args:
+        seconds: By stage, and in ``total``; None where a stage cannot be told, as the profile of a board.
+        source: ``earlier searches``, ``timed images``, or both.
+        num_searches: Earlier ones that were read.
+        num_decoded: Images that were decoded for it.
+    """
+
+    seconds: Mapping[str, float | None]
+    source: str
+    num_searches: int
+    num_decoded: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Render the plan's part about time."""
+        return {
+            "seconds": dict(self.seconds),
+            "seconds_from": self.source,
+            "num_searches_read": self.num_searches,
+            "num_images_decoded": self.num_decoded,
+        }
+
+
+def estimate_time(
+    request: SearchRequest, sources: Sources, store: Store, *, bad: frozenset[str] = frozenset()
+) -> TimeEstimate:
+    """Estimate the seconds of each stage; what earlier searches do not tell, a few timed images do.
+
+    Args:
+        request: What is wanted.
+        sources: Base, images and device.
+        store: The database.
+        bad: Images, by name, that cannot be read.
+    """
+    task = sources.task
+    num_cuts = len(library_archs(space_from_base(sources.teacher_archs[0])))
+    sizes = Sizes(len(task.train), len(task.search), len(task.test), request.trials, _steps(request, len(task.train)))
+    known = find_known_predictor(store, sources.device, sources.base.arch, predictor_id=request.predictor_id)
+    earlier = [found for record in store.searches() if (found := _spent(record, sources.base.base_id)) is not None]
+    rates = _rates(earlier, num_cuts=num_cuts, is_profiled=known is not None)
+    wanted = [stage for stage in STAGES if sizes.of(stage, num_cuts=num_cuts)]
+    missing = [stage for stage in wanted if stage not in rates]
+    seconds: dict[str, float | None] = dict.fromkeys(STAGES, 0.0)
+    seconds |= {stage: rates[stage] * sizes.of(stage, num_cuts=num_cuts) for stage in wanted if stage in rates}
+    num_decoded = 0
+    if missing:
+        pace = _timed(sources, task.train, bad)
+        num_decoded = pace.num_decoded
+        seconds |= {stage: pace.seconds(stage, sizes, num_cuts=num_cuts) for stage in missing}
+        if "profile" in missing and known is None:
+            seconds["profile"] = PROFILE_S if sources.device.kind == "emulated" else None
+    told = [value for value in seconds.values() if value is not None]
+    used = [name for name, is_used in (("earlier searches", rates), ("timed images", num_decoded)) if is_used]
+    rounded = {stage: None if value is None else round(value, 1) for stage, value in seconds.items()}
+    return TimeEstimate(
+        rounded | {"total": round(sum(told), 1) if len(told) == len(seconds) else None},
+        " and ".join(used),
+        len(earlier),
+        num_decoded,
+    )
+
+
+def _steps(request: SearchRequest, num_train: int) -> int:
+    """Count the fine-tuning's steps, as ``tune.finetune_config`` chooses them."""
+    if not request.finetune:
+        return 0
+    if request.finetune_steps is None and request.finetune_epochs is not None:
+        return math.ceil(request.finetune_epochs * num_train / BATCH_SIZE)
+    return request.finetune_steps or DEFAULT_STEPS
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What an earlier search of this base took on this machine."""
+
+    sizes: Sizes
+    seconds: Mapping[str, float]
+
+
+def _spent(record: SearchRecord, base_id: str) -> _Spent | None:
+    """Read an earlier search; None of another base or machine, or of a version that timed no stages."""
+    result = record.result or {}
+    seconds, task = result.get("seconds") or {}, result.get("task") or {}
+    is_ours = record.base_id == base_id and record.owner_host == socket.gethostname()
+    if not is_ours or any(stage not in seconds for stage in STAGES):
+        return None
+    request = request_from_dict(record.settings)
+    trials = (result.get("trials") or {}).get("scored", 0)
+    num_train = task["num_train"]
+    sizes = Sizes(num_train, task["num_search"], task["num_test"], trials, _steps(request, num_train))
+    return _Spent(sizes, seconds)
+
+
+def _rates(earlier: list[_Spent], *, num_cuts: int, is_profiled: bool) -> dict[str, float]:
+    """Seconds per size of each stage: of the slowest earlier search, since the others may have found things cached.
+
+    Where the device is profiled already, what is left of that stage is the base's measurement: that of the quickest.
+    """
+    rates: dict[str, float] = {}
+    for stage in STAGES:
+        each = [
+            one.seconds[stage] / size
+            for one in earlier
+            if one.seconds[stage] > 0 and (size := one.sizes.of(stage, num_cuts=num_cuts))
+        ]
+        if each:
+            rates[stage] = min(each) if stage == "profile" and is_profiled else max(each)
+    return rates
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Seconds to decode an image, and to take it through the base."""
+
+    decode_s: float
+    pass_s: float
+    num_decoded: int
+
+    def seconds(self, stage: str, sizes: Sizes, *, num_cuts: int) -> float:
+        passed = PASSES[stage] * sizes.of(stage, num_cuts=num_cuts) * self.pass_s
+        decoded = {"statistics": sizes.num_train + sizes.num_search, "verify": sizes.num_test}.get(stage, 0)
+        return passed + decoded * self.decode_s
+
+
+@torch.inference_mode()
+def _timed(sources: Sources, images: ImageSet, bad: frozenset[str]) -> _Pace:
+    """Decode a few images spread over the training split and take them through the base, twice: the first warms up."""
+    readable = [place for place in range(len(images)) if images.name_of(place) not in bad]
+    spread = np.unique(np.linspace(0, len(readable) - 1, min(TIMED_IMAGES, len(readable))).astype(int))
+    few = images.take([readable[k] for k in spread])
+    preprocess = sources.base.preprocess
+    begun_s = time.perf_counter()
+    pixels = split_tensors(few, preprocess).images
+    decoded_s = time.perf_counter()
+    values = normalise(pixels, preprocess)
+    sources.base.model(values)
+    warm_s = time.perf_counter()
+    sources.base.model(values)
+    return _Pace((decoded_s - begun_s) / len(few), (time.perf_counter() - warm_s) / len(few), len(few))
