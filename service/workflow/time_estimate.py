@@ -22,6 +22,7 @@ from nuwa_search.search.stages import STAGES
 from nuwa_search.service.workflow.device_predictor import find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
 from nuwa_search.service.workflow.tune import DEFAULT_STEPS
+from nuwa_search.service.workflow.winner import OPTIONS
 from nuwa_search.store.records import SearchRecord
 from nuwa_search.store.store import Store
 
@@ -33,7 +34,7 @@ BATCH_SIZE = 64
 """Of fine-tuning (``FinetuneConfig``), where epochs become steps."""
 PASSES: Mapping[str, float] = {
     "profile": 50,
-    "statistics": 2.5,
+    "statistics": 4,
     "cuts": 0.26,
     "study": 0.28,
     "refine": 23,
@@ -70,7 +71,7 @@ class Sizes:
         """Return the size of a stage: images, or images times subnets, or steps."""
         return {
             "profile": 1.0,
-            "statistics": self.num_train,
+            "statistics": min(OPTIONS.num_images, self.num_train) + min(OPTIONS.sensitivity_images, self.num_train),
             "cuts": num_cuts * min(LIBRARY_IMAGES, self.num_search),
             "study": self.trials * min(SCORER_IMAGES, self.num_search),
             "refine": min(REFINE_IMAGES, self.num_train),
