@@ -128,7 +128,15 @@ class Deriver:
         aim = Wide(plan.model, copy.deepcopy(wide), to_subnet)
         count = self.options.refine_images
         images = spread_evenly(self.train, count if max_images is None else min(count, max_images))
-        refine(subnet, aim, arch=arch, split=images, preprocess=self.preprocess, ridge=self.options.refine_ridge)
+        refine(
+            subnet,
+            aim,
+            arch=arch,
+            split=images,
+            preprocess=self.preprocess,
+            ridge=self.options.refine_ridge,
+            tokens=self.options.moment_tokens,
+        )
         return subnet
 
     def _derive_once(self, arch: Arch) -> PlainViT:

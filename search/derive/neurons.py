@@ -24,6 +24,10 @@ CANDIDATES = 4
 """Candidates looked at per neuron removed; a neuron outside them is dearer than all of these."""
 
 
+COMPACT_AT = 0.85
+"""Share of rows still alive at which the matrices are copied without the dead ones: copies cost as much as updates."""
+
+
 @dataclass(frozen=True)
 class NeuronSolver:
     """Everything a block's MLP needs to be cut to any width.
@@ -124,25 +128,32 @@ def surgeon_order(total: Tensor, weight: Tensor, *, step: int = SURGEON_STEP) ->
     inverse = torch.cholesky_inverse(steady_cholesky(total))
     current = torch.cat([weight, weight.new_zeros(len(weight), 1)], dim=1)
     left = torch.arange(len(total), device=total.device)
+    alive = torch.ones(len(left), dtype=torch.bool, device=left.device)
     removed: list[Tensor] = []
-    while len(left) > 1:
-        chosen = _cheapest(inverse, current, min(step, len(left) - 1))
+    num_left = len(left)
+    while num_left > 1:
+        if num_left <= COMPACT_AT * len(left):
+            stay = alive.nonzero()[:, 0]
+            inverse, current, left, alive = inverse[stay][:, stay], current[:, stay], left[stay], alive[stay]
+        chosen = _cheapest(inverse, current, alive, min(step, num_left - 1))
         removed.append(left[chosen])
-        keep = torch.ones(len(left), dtype=torch.bool, device=left.device)
-        keep[chosen] = False
-        stay = keep.nonzero()[:, 0]
-        pivot = inverse[chosen][:, chosen]
-        bridge = torch.linalg.solve(pivot, inverse[chosen][:, stay])
-        current = current[:, stay] - current[:, chosen] @ bridge
-        inverse = inverse[stay][:, stay] - inverse[stay][:, chosen] @ bridge
-        left = left[stay]
+        bridge = torch.linalg.solve(inverse[chosen][:, chosen], inverse[chosen])
+        current.addmm_(current[:, chosen], bridge, alpha=-1)
+        inverse.addmm_(inverse[:, chosen], bridge, alpha=-1)
+        alive[chosen] = False
+        num_left -= len(chosen)
     return torch.cat(removed).flip(0)
 
 
-def _cheapest(inverse: Tensor, current: Tensor, count: int) -> Tensor:
-    """Pick ``count`` neurons one after another, with exact updates among the cheapest candidates: places, in order."""
+def _cheapest(inverse: Tensor, current: Tensor, alive: Tensor, count: int) -> Tensor:
+    """Pick ``count`` neurons one after another, with exact updates among the cheapest candidates: places, in order.
+
+    Those no longer ``alive`` have rows that are zero but for rounding, and are not looked at.
+    """
     cost = current[:, :-1].square().sum(dim=0) / inverse.diagonal()[:-1]
-    candidates = cost.argsort(stable=True)[: CANDIDATES * count]
+    cost = torch.where(alive[:-1], cost, torch.inf)
+    num_open = int(alive[:-1].sum())
+    candidates = cost.argsort(stable=True)[: min(CANDIDATES * count, num_open)]
     small, weight = inverse[candidates][:, candidates].clone(), current[:, candidates].clone()
     open_ = torch.ones(len(candidates), dtype=torch.bool, device=candidates.device)
     picked = []

@@ -36,6 +36,10 @@ class DeriveOptions:
         refine_ridge: Ridge of the second pass, relative like ``ridge``, towards the first solution.
         purify_steps: Steps of self-knowledge purification of the MLPs; 0 leaves it out.
         purify_decay: Weight decay of its keep-rate logit, which alone pulls neurons out.
+        moment_tokens: Patch tokens per image that second moments are taken from, drawn anew for each image; 0 takes
+            all. Prefix tokens are always taken.
+        ranking_error: Images of the statistics are enough once a bootstrap over them would keep other neurons for at
+            most this share of the better half; 0 takes all ``num_images``.
     """
 
     svd: AttentionBasis = "data"
@@ -51,12 +55,19 @@ class DeriveOptions:
     refine_ridge: float = 1e-1
     purify_steps: int = 0
     purify_decay: float = 0.05
+    moment_tokens: int = 0
+    ranking_error: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.ridge > 0 and self.refine_ridge > 0):
             raise NuwaError(f"derivation needs ridges > 0, found {self.ridge} and {self.refine_ridge}")
         if self.num_images < 1 or self.refine_images < 1 or self.purify_steps < 0:
             raise NuwaError("derivation needs at least one image for its statistics and steps >= 0")
+        if self.moment_tokens < 0 or not 0 <= self.ranking_error < 1:
+            raise NuwaError(
+                "derivation needs tokens >= 0 and a ranking error from 0 to below 1, "
+                f"found {self.moment_tokens} and {self.ranking_error}"
+            )
 
     @property
     def canonical(self) -> str:

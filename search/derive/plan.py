@@ -23,7 +23,14 @@ from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.purify import learn_masks, purified
 from nuwa_search.search.derive.rotation import principal_axes
 from nuwa_search.search.derive.sensitivity import Sensitivity, collect_sensitivity, indifferent
-from nuwa_search.search.derive.statistics import Moments, collect_moments, spread_evenly
+from nuwa_search.search.derive.statistics import (
+    ALL,
+    Moments,
+    Sampling,
+    classes_in_turn,
+    collect_moments,
+    spread_evenly,
+)
 from nuwa_search.search.derive.storage import images_key, model_key, stored_moments, stored_sensitivity, stored_solvers
 
 OnImages = Callable[[str, int, int], None]
@@ -77,7 +84,9 @@ def make_plan(
         masks = learn_masks(model, train, preprocess, steps=options.purify_steps, decay=options.purify_decay)
         model = purified(model, masks)
     reach = options.reach if options.depth_correction and options.least_squares else 0
-    few, many = spread_evenly(train, options.sensitivity_images), spread_evenly(train, options.num_images)
+    sampling = Sampling(options.moment_tokens, options.ranking_error)
+    few = spread_evenly(train, options.sensitivity_images)
+    many = (classes_in_turn if options.ranking_error else spread_evenly)(train, options.num_images)
     key: tuple[str, ...] = ("", "")
     if cache is not None:
         key = (DERIVATION, model_key(model), images_key(few, preprocess))
@@ -88,12 +97,19 @@ def make_plan(
         )
     sense = _moved(sense, next(model.parameters()).device)
     if cache is not None:
-        key = (*key, images_key(many, preprocess), f"{bool(options.sensitivity_images)} {reach}")
+        told_reach = f"{bool(options.sensitivity_images)} {reach}"
+        key = (*key, images_key(many, preprocess), told_reach if sampling == ALL else f"{told_reach} {sampling}")
     moments = stored_moments(
         cache,
         key,
         lambda: collect_moments(
-            model, many, preprocess, token_weights=sense.tokens, reach=reach, on_images=told("statistics")
+            model,
+            many,
+            preprocess,
+            token_weights=sense.tokens,
+            reach=reach,
+            sampling=sampling,
+            on_images=told("statistics"),
         ),
     ).to(next(model.parameters()).device)
     key = (*key, f"{options.ranking} {options.ridge!r}")

@@ -20,7 +20,8 @@ from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.forward import Branch, branches_of, moment, with_one
 from nuwa_search.search.derive.linalg import solve_towards
-from nuwa_search.search.derive.statistics import STATISTICS_TOKENS
+from nuwa_search.search.derive.statistics import SAMPLING_SEED, STATISTICS_TOKENS
+from nuwa_search.search.derive.token_sample import TokenSample, sample_tokens
 
 MAX_TOKENS = 65_000
 """Tokens whose streams are held at once: 1000 images of 65 tokens, 330 of 197 (200 MB per net at width 768)."""
@@ -45,7 +46,14 @@ class Wide:
 
 @torch.no_grad()
 def refine(
-    subnet: PlainViT, wide: Wide, *, arch: Arch, split: SplitTensors, preprocess: Preprocess, ridge: float
+    subnet: PlainViT,
+    wide: Wide,
+    *,
+    arch: Arch,
+    split: SplitTensors,
+    preprocess: Preprocess,
+    ridge: float,
+    tokens: int = 0,
 ) -> None:
     """Change ``subnet``'s readers, writers and head in place.
 
@@ -56,11 +64,13 @@ def refine(
         split: Images of the task; those that fit ``MAX_TOKENS`` are used.
         preprocess: Of the base.
         ridge: Towards the present weights, relative to the mean diagonal of each Gram matrix.
+        tokens: Patch tokens per image that the solves see, drawn anew for each; 0 takes all.
     """
     device = next(wide.base.parameters()).device
     images = split.images[: max(1, MAX_TOKENS // arch.num_tokens)]
     parts = torch.split(images, max(1, STATISTICS_TOKENS // arch.num_tokens))
     inputs = [normalise(part.to(device), preprocess) for part in parts]
+    samples = _samples(parts, arch, tokens=tokens, device=device)
     mine, theirs = [subnet.embed(x) for x in inputs], [wide.base.embed(x) for x in inputs]
     kept, ahead = _kept(subnet, arch), list(branches_of(wide.base))
     starts = [index for index, _ in kept]
@@ -68,14 +78,30 @@ def refine(
         kept, branches_of(wide.subnet), [*starts[1:], 2 * len(arch.blocks)], strict=True
     ):
         theirs = _advance(theirs, ahead, index)
-        _fit(branch.reader, mine, theirs, branch.norm, aim.read, ridge)
+        _fit(branch.reader, mine, theirs, branch.norm, aim.read, ridge, samples)
         theirs = _advance(theirs, ahead, until)
         targets = theirs if wide.to_subnet is None else [x @ wide.to_subnet.T for x in theirs]
         wanted = [target - x for target, x in zip(targets, mine, strict=True)]
-        _fit(branch.writer, mine, wanted, branch.regressors, lambda x: x, ridge)
+        _fit(branch.writer, mine, wanted, branch.regressors, lambda x: x, ridge, samples)
         mine = [x + branch.writer(branch.regressors(x)) for x in mine]
     theirs = _advance(theirs, ahead, 2 * len(arch.blocks))
     _fit(subnet.head, mine, theirs, subnet.pool, lambda x: wide.base.head(wide.base.pool(x)), ridge)
+
+
+def _samples(parts: Sequence[Tensor], arch: Arch, *, tokens: int, device: torch.device) -> list[TokenSample]:
+    """Draw tokens for each chunk of images; the same for all branches, which read the same streams."""
+    generator = torch.Generator().manual_seed(SAMPLING_SEED)
+    return [
+        sample_tokens(
+            len(part),
+            num_prefix=arch.num_prefix_tokens,
+            num_patches=arch.num_patches,
+            count=tokens,
+            generator=generator,
+            device=device,
+        )
+        for part in parts
+    ]
 
 
 def _kept(subnet: PlainViT, arch: Arch) -> list[tuple[int, Branch]]:
@@ -99,17 +125,26 @@ def _fit(
     reads: Callable[[Tensor], Tensor],
     wants: Callable[[Tensor], Tensor],
     ridge: float,
+    samples: Sequence[TokenSample] = (),
 ) -> None:
-    """Solve ``layer(reads(mine)) ≈ wants(theirs)`` over all chunks, towards its present weights."""
+    """Solve ``layer(reads(mine)) ≈ wants(theirs)`` over all chunks, towards its present weights.
+
+    With ``samples`` (one per chunk) ``mine`` and ``theirs`` are streams, and ``wants`` speaks of each token alone.
+    """
     size = layer.in_features + 1
     gram = torch.zeros(size, size, dtype=torch.float64, device=layer.weight.device)
     cross = torch.zeros(layer.out_features, size, dtype=torch.float64, device=layer.weight.device)
     count = 0
-    for x, y in zip(mine, theirs, strict=True):
-        rows = with_one(reads(x))
+    for k, (x, y) in enumerate(zip(mine, theirs, strict=True)):
+        read, seen = reads(x), y
+        count += read.shape[:-1].numel()
+        if samples and samples[k].places is not None:
+            root = samples[k].roots[:, None]
+            rows, wanted = with_one(samples[k].pick(read)) * root, wants(samples[k].pick(seen)) * root
+        else:
+            rows, wanted = with_one(read), wants(seen)
         gram += moment(rows, rows)
-        cross += moment(wants(y), rows)
-        count += rows.shape[:-1].numel()
+        cross += moment(wanted, rows)
     prior = layer.weight.double()
     has_bias = "bias" in dict(layer.named_parameters())
     if has_bias:

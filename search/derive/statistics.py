@@ -1,7 +1,7 @@
 """What a task's images look like inside the base: moments, streamed in one pass."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import Attention, PlainViT
 from nuwa_search.search.derive.forward import Branch, branches_of, context_of, hidden_of, moment, with_one
+from nuwa_search.search.derive.ranking_error import RankingError
+from nuwa_search.search.derive.token_sample import TokenSample, sample_tokens
 
 STATISTICS_TOKENS = 3900
 """Tokens per step, which bounds memory: 60 images of 65 tokens, 19 of 197 (47 MB of hidden activations of a
@@ -17,6 +19,29 @@ DeiT-B block)."""
 
 DOUBLE_SIZE = 1025
 """Largest Gram matrix summed in float64: above, twice the memory would buy digits the ridge hides."""
+
+
+SAMPLING_SEED = 0
+"""Of the tokens drawn: statistics belong to base and images, not to a search."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What statistics look at.
+
+    Args:
+        tokens: Patch tokens per image that second moments are taken from, beside the prefix tokens; 0 takes all.
+        ranking_error: Images are enough once the ranking of neurons is this sure (``RankingError``); 0 takes all.
+        least_images: Images that are taken before that is asked.
+    """
+
+    tokens: int = 0
+    ranking_error: float = 0.0
+    least_images: int = 64
+
+
+ALL = Sampling()
+"""All images and all tokens."""
 
 
 @dataclass
@@ -65,15 +90,20 @@ class Moments:
         stream: E[u uᵀ] (C, C) of the stream before each norm, centred if the norm centres and scaled to unit
             mean square, averaged over all norms.
         second: Reads ``gram`` and ``ahead`` of the MLPs, by branch index, where they were left in the cache.
+        num_images: Images they were taken from.
+        ranking_error: Share of the better half of the neurons that other images would not keep, as a bootstrap says.
     """
 
     branches: dict[int, BranchMoments] = field(default_factory=dict)
     stream: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     second: Callable[[], dict[int, tuple[Tensor, Tensor]]] | None = None
+    num_images: int = 0
+    ranking_error: float = 0.0
 
     def to(self, device: torch.device) -> "Moments":
         """Move everything."""
-        return Moments({i: m.to(device) for i, m in self.branches.items()}, self.stream.to(device), self.second)
+        moved = {i: m.to(device) for i, m in self.branches.items()}
+        return replace(self, branches=moved, stream=self.stream.to(device))
 
     def read_second(self) -> None:
         """Bring the MLPs' matrices into memory, if they are not there."""
@@ -88,13 +118,22 @@ def spread_evenly(split: SplitTensors, count: int) -> SplitTensors:
     """Take at most ``count`` images, as evenly over the classes as they come; deterministic."""
     if len(split) <= count:
         return split
-    order = torch.argsort(split.labels, stable=True)
+    return split.take(_in_turn(split.labels)[:count].sort().values)
+
+
+def classes_in_turn(split: SplitTensors, count: int) -> SplitTensors:
+    """Take at most ``count`` images in such an order that the classes are even in every leading part."""
+    return split.take(_in_turn(split.labels)[:count])
+
+
+def _in_turn(labels: Tensor) -> Tensor:
+    order = torch.argsort(labels, stable=True)
     rank = torch.empty_like(order)
     start = 0
-    for size in torch.bincount(split.labels).tolist():
+    for size in torch.bincount(labels).tolist():
         rank[order[start : start + size]] = torch.arange(size)
         start += size
-    return split.take(torch.argsort(rank, stable=True)[:count].sort().values)
+    return torch.argsort(rank, stable=True)
 
 
 def unit_stream(x: Tensor, *, centred: bool) -> Tensor:
@@ -112,6 +151,7 @@ def collect_moments(
     *,
     token_weights: Tensor,
     reach: int,
+    sampling: Sampling = ALL,
     on_images: Callable[[int, int], None] | None = None,
 ) -> Moments:
     """Stream ``split`` through ``model``; memory does not grow with the number of images.
@@ -122,42 +162,93 @@ def collect_moments(
         preprocess: Of the base.
         token_weights: (2L, N) weight of each position at each branch, mean 1.
         reach: How many following branches ``ahead`` covers.
+        sampling: Which tokens are looked at, and when the images are enough.
         on_images: Called with (images done, images in all).
     """
     arch, device = model.arch, next(model.parameters()).device
-    centred = arch.norm == "layernorm"
-    branches = list(branches_of(model))
-    roots = token_weights.sqrt().float().to(device)[:, None, :, None]
-    sums = {b.index: _zero_moments(b, model, reach) for b in branches}
-    stream = torch.zeros(arch.embed_dim, arch.embed_dim, dtype=torch.float64, device=device)
-    done = 0
+    sums = _Sums(model, token_weights=token_weights, reach=reach)
+    generator = torch.Generator().manual_seed(SAMPLING_SEED)
+    done, error = 0, RankingError()
     for part in torch.split(split.images, max(1, STATISTICS_TOKENS // arch.num_tokens)):
-        x = model.embed(normalise(part.to(device), preprocess))
-        recent: list[tuple[BranchMoments, Tensor, Tensor]] = []
-        for branch in branches:
-            unit = unit_stream(x, centred=centred)
-            stream += moment(unit, unit)
-            mine, root = sums[branch.index], roots[branch.index]
-            read = _read(branch, x, mine, root)
-            output = branch.writer(read)
-            rows = with_one(read) * root
-            mine.gram += moment(rows, rows)
-            mine.output += output.sum(dim=0).double()
-            for step, (theirs, their_rows, their_root) in enumerate(reversed(recent)):
-                theirs.ahead[step] += moment(their_rows, output * their_root)
-            recent = [*recent, (mine, rows, root)][-reach:] if reach else []
-            x = x + output
-        unit = unit_stream(x, centred=centred)
-        stream += moment(unit, unit)
+        tokens = sample_tokens(
+            len(part),
+            num_prefix=arch.num_prefix_tokens,
+            num_patches=arch.num_patches,
+            count=sampling.tokens,
+            generator=generator,
+            device=device,
+        )
+        sums.add(model.embed(normalise(part.to(device), preprocess)), tokens, error)
         done += len(part)
         if on_images is not None:
             on_images(done, len(split))
-    for mine in sums.values():
-        mine.output /= len(split)
-        for total in (mine.gram, mine.ahead, mine.query, mine.key):
-            total /= len(split) * arch.num_tokens
-    kept = {index: mine.to(torch.float32) for index, mine in sums.items()}
-    return Moments(kept, stream / stream.diagonal().mean().clamp_min(1e-12))
+        if sampling.ranking_error and done >= sampling.least_images and error.value() <= sampling.ranking_error:
+            break
+    return sums.means(done, ranking_error=error.value())
+
+
+class _Sums:
+    """Running sums over images, branch by branch."""
+
+    def __init__(self, model: PlainViT, *, token_weights: Tensor, reach: int) -> None:
+        dim, device = model.arch.embed_dim, next(model.parameters()).device
+        self._model, self._reach = model, reach
+        self._centred = model.arch.norm == "layernorm"
+        self._branches = list(branches_of(model))
+        self._roots = token_weights.sqrt().float().to(device)
+        self._moments = {b.index: _zero_moments(b, model, reach) for b in self._branches}
+        self._stream = torch.zeros(dim, dim, dtype=torch.float64, device=device)
+
+    def add(self, x: Tensor, tokens: TokenSample, error: RankingError) -> None:
+        """Run the residual stream (B, N, C) through the model, adding up what each branch reads and writes."""
+        recent: list[tuple[BranchMoments, Tensor, Tensor]] = []
+        flat = torch.ones_like(self._roots[0])
+        for branch in self._branches:
+            self._add_stream(x, tokens.roots_with(flat), tokens)
+            mine, roots = self._moments[branch.index], self._roots[branch.index]
+            read = _read(branch, x, mine, roots[None, None, :, None])
+            output = branch.writer(read)
+            root = tokens.roots_with(roots)
+            rows = with_one(tokens.pick(read)) * root
+            _add_moment(mine.gram, rows, rows)
+            if mine.is_mlp:
+                error.add(branch.index, rows[..., :-1].square().sum(dim=(0, 1)) * _energies(branch))
+            mine.output += output.sum(dim=0).double()
+            seen = tokens.pick(output)
+            for step, (theirs, their_rows, their_root) in enumerate(reversed(recent)):
+                _add_moment(theirs.ahead[step], their_rows, seen * their_root)
+            recent = [*recent, (mine, rows, root)][-self._reach :] if self._reach else []
+            x = x + output
+        self._add_stream(x, tokens.roots_with(flat), tokens)
+
+    def _add_stream(self, x: Tensor, root: Tensor, tokens: TokenSample) -> None:
+        unit = unit_stream(tokens.pick(x), centred=self._centred)
+        if tokens.places is not None:
+            unit = unit * root
+        self._stream += moment(unit, unit)
+
+    def means(self, num_images: int, *, ranking_error: float) -> Moments:
+        """Divide by what was summed over."""
+        for mine in self._moments.values():
+            mine.output /= num_images
+            for total in (mine.gram, mine.ahead, mine.query, mine.key):
+                total /= num_images * self._model.arch.num_tokens
+        kept = {index: mine.to(torch.float32) for index, mine in self._moments.items()}
+        stream = self._stream / self._stream.diagonal().mean().clamp_min(1e-12)
+        return Moments(kept, stream, num_images=num_images, ranking_error=ranking_error)
+
+
+def _add_moment(total: Tensor, x: Tensor, y: Tensor) -> None:
+    """Add the sum of x yᵀ over all leading axes to ``total`` (K, J), in its own precision."""
+    if total.dtype == torch.float32:  # in one pass: at these sizes the copies cost more than the product
+        total.addmm_(x.flatten(0, -2).T, y.flatten(0, -2))
+    else:
+        total += moment(x, y)
+
+
+def _energies(branch: Branch) -> Tensor:
+    """Squared norm (e,) of what each hidden neuron writes."""
+    return branch.writer.weight.square().sum(dim=0)
 
 
 def _zero_moments(branch: Branch, model: PlainViT, reach: int) -> BranchMoments:

@@ -7,6 +7,7 @@ statistics, and another budget or device reuses everything.
 import hashlib
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from nuwa_search.core.cache import Cache, content_key
@@ -64,14 +65,16 @@ def stored_moments(cache: Cache | None, key: tuple[str, ...], build: Callable[[]
         parts = cache.get("moments-mlp", name, lambda: _second_of(build()))
         return {i: (parts[f"{i}.gram"], parts[f"{i}.ahead"]) for i in {int(part.split(".")[0]) for part in parts}}
 
-    return Moments(branches, found["stream"], second)
+    images, error = found["taken"].tolist() if "taken" in found else (0.0, 0.0)  # older entries did not say
+    return Moments(branches, found["stream"], second, int(images), error)
 
 
 def _first_of(moments: Moments) -> dict[str, Tensor]:
     parts = {f"{i}.{name}": getattr(m, name) for i, m in moments.branches.items() for name in MOMENT_FIELDS}
     for name in _second_of(moments):
         parts[name] = parts[name].new_empty([0] * parts[name].ndim)
-    return {**parts, "stream": moments.stream}
+    taken = torch.tensor([moments.num_images, moments.ranking_error], dtype=torch.float64)
+    return {**parts, "stream": moments.stream, "taken": taken}
 
 
 def _second_of(moments: Moments) -> dict[str, Tensor]:

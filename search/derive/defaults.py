@@ -1,0 +1,29 @@
+"""Which options a base is cut with where nobody says otherwise: large images are looked at in part."""
+
+import dataclasses
+
+from nuwa_search.core.arch import Arch
+from nuwa_search.search.derive.options import DeriveOptions
+
+FEW_TOKENS = 128
+"""Tokens of an image up to which all are looked at, in all images: the bases trained here have 65, and keep the
+statistics, ids and scores that they had. A ViT at 224 pixels has 197 (patch 16) or 257 (patch 14)."""
+
+SAMPLED = DeriveOptions(moment_tokens=64, ranking_error=0.01, sensitivity_images=64)
+"""For larger images; docs/derivation.md tells what it costs in KL. Sensitivity sees as many tokens in 64 such images as
+in 256 of 65 tokens."""
+
+
+def is_small(base: Arch) -> bool:
+    """Whether an image has so few tokens that nothing is gained by looking at a part."""
+    return base.num_tokens <= FEW_TOKENS
+
+
+def options_for(base: Arch) -> DeriveOptions:
+    """Choose how subnets of ``base`` are cut: its number of tokens per image decides."""
+    return DeriveOptions() if is_small(base) else SAMPLED
+
+
+def refined_options(options: DeriveOptions) -> DeriveOptions:
+    """Return the options of a winner: solved once more on its own activations."""
+    return dataclasses.replace(options, refine=True)
