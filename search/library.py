@@ -1,18 +1,23 @@
 """The library: every block of the base replaced alone, the whole net derived and scored.
 
 The idea is Puzzle's (arXiv 2411.19146). The residual stream before the first changed block is that of the base,
-so it is kept and only the rest of the net is run for each replacement.
+so it is kept and only the rest of the net is run for each replacement. Beside each KL the change of every image's
+logits is kept: of those, whole nets are predicted (``nuwa_search.predictors.accuracy.changes``). Images are added until
+a bootstrap over them says that the order of the cuts is sure enough.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.predictors.accuracy.features import Floats
 from nuwa_search.search.precision import scoring_context
 from nuwa_search.search.scorer import SubnetDeriver, SubnetScore, TeacherScorer
 from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
@@ -21,7 +26,13 @@ SHARES = (0.25, 0.5)
 """Shares of a block's width that are measured; between them the cost is interpolated."""
 
 NUM_IMAGES = 128
-"""Search images per row: the library starts the search, whole subnets on more images then correct it."""
+"""Search images per row at most: the library starts the search, whole subnets on more images then correct it."""
+FIRST_IMAGES = 32
+"""Search images that every row is scored on before it is asked whether more are needed; and added where they are."""
+ORDER_ERROR = 0.05
+"""Share of pairs of cuts whose order may be another on other images, by the bootstrap: above, images are added."""
+NUM_RESAMPLES = 20
+"""Bootstrap resamples of the images."""
 
 KEPT_STREAMS = 3
 """Streams kept: where a branch goes, derivation also changes the writer before it, a block or so earlier."""
@@ -29,10 +40,17 @@ KEPT_STREAMS = 3
 
 @dataclass(frozen=True)
 class LibraryRow:
-    """One single replacement: the whole arch with it, and its score."""
+    """One single replacement: the whole arch with it, and its score.
+
+    Args:
+        arch: The base with one change.
+        score: On the library's images.
+        change: (B, C) what it does to the base's logits, centred over the classes; None in libraries of before.
+    """
 
     arch: Arch
     score: SubnetScore
+    change: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,12 @@ class Library:
     def kls(self) -> list[float]:
         """KL in nats, one per row."""
         return [row.score.kl for row in self.rows]
+
+    @property
+    def order_error(self) -> float:
+        """Share of pairs of cuts whose order another draw of as many images would turn; 0 where images are not kept."""
+        kls = np.array([row.score.kls for row in self.rows])
+        return order_error(kls) if kls.ndim == 2 and kls.size else 0.0
 
 
 def library_archs(space: SearchSpace) -> list[Arch]:
@@ -94,26 +118,80 @@ def build_library(
         deriver: Cuts the nets.
         scorer: Scores them on the search split.
         teacher: What the deriver cuts from; its stream is reused up to the first block that differs.
-        num_images: Images per row, the first of the scorer's.
-        on_row: Called with (rows done, rows in all).
+        num_images: Images per row at most, the first of the scorer's.
+        on_row: Called with (rows done, rows in all), again from the start where images are added.
         should_stop: Asked before every row; the library is then short, and usable.
     """
     archs = library_archs(space)
-    streams = _Streams(teacher, scorer.inputs[:num_images])
-    rows = []
-    for done, arch in enumerate(archs):
+    count = min(num_images, len(scorer.inputs))
+    logits: list[Tensor] = []
+    own: list[Tensor] = []
+    for first in range(0, count, FIRST_IMAGES):
+        images = scorer.inputs[first : min(count, first + FIRST_IMAGES)]
+        more = _run_all(archs, images, deriver=deriver, teacher=teacher, on_row=on_row, should_stop=should_stop)
+        if first and len(more) < len(archs):
+            break  # out of time: all rows on fewer images serve better than some rows on more
+        logits = [torch.cat(pair) for pair in zip(logits, more, strict=True)] if first else more
+        with torch.inference_mode(), scoring_context():
+            own.append(teacher(images).float())
+        kls = np.array([scorer.score_logits(row).kls for row in logits])
+        if len(more) < len(archs) or order_error(kls) <= ORDER_ERROR:
+            break
+    # From the teacher in the same arithmetic: its rounding is common to all rows, and would add up with them.
+    rows = [
+        LibraryRow(arch, scorer.score_logits(row), _centred(row - torch.cat(own)))
+        for arch, row in zip(archs, logits, strict=False)  # short where it was stopped
+    ]
+    return Library(base=space.base, rows=tuple(rows))
+
+
+def _centred(change: Tensor) -> Tensor:
+    """Take off the mean over the classes, which no probability depends on: (B, C)."""
+    return change - change.mean(dim=1, keepdim=True)
+
+
+def _run_all(
+    archs: list[Arch],
+    images: Tensor,
+    *,
+    deriver: SubnetDeriver,
+    teacher: PlainViT,
+    on_row: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> list[Tensor]:
+    """Derive every arch and run it on ``images`` (B, 3, S, S): its logits (B, C); fewer where it is stopped."""
+    streams = Streams(teacher, images)
+    logits: list[Tensor] = []
+    for arch in archs:
         if should_stop is not None and should_stop():
             break
         model = deriver.derive(arch)  # may need gradients for its statistics
         with torch.inference_mode(), scoring_context():
-            logits = streams.run(model)
-        rows.append(LibraryRow(arch, scorer.score_logits(logits)))
+            logits.append(streams.run(model))
         if on_row is not None:
-            on_row(done + 1, len(archs))
-    return Library(base=space.base, rows=tuple(rows))
+            on_row(len(logits), len(archs))
+    return logits
 
 
-class _Streams:
+def order_error(kls: Floats, *, seed: int = 0) -> float:
+    """Share of pairs of rows that are ordered otherwise by their means over resampled images.
+
+    Args:
+        kls: (rows, images).
+        seed: Of the resamples (bootstrap, Efron, 1979).
+    """
+    if len(kls) < 2:
+        return 0.0
+    rng = np.random.default_rng(seed)
+    whole, num_images = kls.mean(axis=1), kls.shape[1]
+    taus = [
+        float(stats.kendalltau(whole, kls[:, rng.integers(0, num_images, num_images)].mean(axis=1)).statistic)
+        for _ in range(NUM_RESAMPLES)
+    ]
+    return (1.0 - float(np.nanmean(taus))) / 2.0 if not np.isnan(taus).all() else 0.0
+
+
+class Streams:
     """The teacher's residual stream before the last few blocks, moved forward as changes move to later ones."""
 
     def __init__(self, teacher: PlainViT, inputs: Tensor) -> None:

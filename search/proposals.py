@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.predictors.accuracy import KLPredictor
 from nuwa_search.search.feasible import Floats, Limits
 from nuwa_search.search.space import Genome, SearchSpace
 
@@ -25,6 +25,14 @@ EXPLORATION = (0.0, 1.0, 2.0, 4.0)
 """Standard deviations of log KL taken off the mean, in turn, from exploiting to exploring. With less, studies end in
 rows of near-duplicates: against (0, 0.5, 1), the least KL of 54 subnets fell by 1 to 5 % in four studies of two
 budgets and two seeds, scored by a predictor fitted to 459 real scores."""
+
+
+class Hope(Protocol):
+    """What proposals are ranked by: the accuracy predictor, or whole nets added up from changed logits."""
+
+    def predict_log(self, archs: Sequence[Arch]) -> tuple[Floats, Floats]:
+        """Predict mean and standard deviation of log KL: two (num_archs,)."""
+        ...
 
 
 class Guide:
@@ -48,7 +56,7 @@ class Guide:
 
     def propose(
         self,
-        accuracy: KLPredictor,
+        accuracy: Hope,
         *,
         parents: Sequence[Arch],
         known: AbstractSet[Arch],
@@ -69,23 +77,46 @@ class Guide:
         Returns:
             An arch that fits, or None when none unknown was found.
         """
+        weight = EXPLORATION[turn % len(EXPLORATION)]
+        best = self.best(accuracy, parents=parents, known=known, rng=rng, band_ms=band_ms, weight=weight)
+        return best[0] if best else None
+
+    def best(
+        self,
+        accuracy: Hope,
+        *,
+        parents: Sequence[Arch],
+        known: AbstractSet[Arch],
+        rng: np.random.Generator,
+        band_ms: tuple[float, float] | None = None,
+        weight: float = 0.0,
+        rounds: int = ROUNDS,
+    ) -> list[Arch]:
+        """List unknown archs that fit, the most hopeful first: at most ``POPULATION``.
+
+        Args:
+            accuracy: Says what to hope for.
+            parents: Good archs to move from.
+            known: Archs not to propose again.
+            rng: Of the moves.
+            band_ms: Look only among archs whose upper latency is within.
+            weight: Standard deviations of log KL taken off the mean.
+            rounds: Of mutation, repair and selection.
+        """
         if self._pool is None:
             fits = self._budget.fits(self._candidates)
             self._pool = [arch for arch, inside in zip(self._candidates, fits, strict=True) if inside]
         pool = self._open(self._pool, known, band_ms)
-        weight = EXPLORATION[turn % len(EXPLORATION)]
-        if self.is_whole:
-            return _most_hopeful(pool, accuracy, weight)
-        start = [arch for arch in parents if self._space.contains(arch)]
         best = _rank(pool, accuracy, weight)[:POPULATION]
-        if not start and not best:
-            return None
+        start = [arch for arch in parents if self._space.contains(arch)]
+        if self.is_whole or not (start or best):
+            return best
         population = [*start, *best]
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             children = self._open(self._children(population, rng), {*known, *best}, band_ms)
             best = _rank([*best, *children], accuracy, weight)[:POPULATION]
             population = [*start, *best[: POPULATION // 4]]
-        return best[0] if best else None
+        return best
 
     def cut_to_fit(self, arch: Arch, rng: np.random.Generator, *, max_steps: int = 400) -> Arch | None:
         """Narrow random widths of ``arch`` until it fits; None if it never does."""
@@ -184,17 +215,13 @@ def _block_masks(space: SearchSpace, count: int, rng: np.random.Generator) -> np
     return np.asarray(chosen[:, [names.index(owner) for owner in owners]])
 
 
-def _rank(archs: Sequence[Arch], accuracy: KLPredictor, weight: float) -> list[Arch]:
+def _rank(archs: Sequence[Arch], accuracy: Hope, weight: float) -> list[Arch]:
     if not archs:
         return []
     order = np.argsort(_hope(archs, accuracy, weight), kind="stable")
     return [archs[int(k)] for k in order]
 
 
-def _most_hopeful(archs: Sequence[Arch], accuracy: KLPredictor, weight: float) -> Arch | None:
-    return archs[int(np.argmin(_hope(archs, accuracy, weight)))] if archs else None
-
-
-def _hope(archs: Sequence[Arch], accuracy: KLPredictor, weight: float) -> Floats:
+def _hope(archs: Sequence[Arch], accuracy: Hope, weight: float) -> Floats:
     mean, sd = accuracy.predict_log(archs)
     return mean - weight * sd

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.predictors.accuracy import AdditivePrior, KLPredictor
+from nuwa_search.predictors.accuracy import AdditivePrior, ChangeModel, KLPredictor
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.front import front_indices
 from nuwa_search.search.proposals import Guide
@@ -50,13 +50,14 @@ class Proposer:
         prior: AdditivePrior,
         fronts: Sequence[AdditiveFront],
         seeds: Sequence[Seed],
+        changes: ChangeModel | None = None,
     ) -> None:
         self._space = space
         self._budget = budget
         self._config = config
         self._log = log
         self._seeds = deque(seeds)
-        self._accuracy = KLPredictor(prior)
+        self._accuracy = KLPredictor(prior, changes=changes)
         self._num_fitted = 0
         self._edges_ms: list[float] = []
         extra = [arch for front in fronts for arch in fitting_points(front, budget, at_most=FRONT_POINTS)[1]]

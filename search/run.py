@@ -10,6 +10,7 @@ import numpy as np
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy import flat_prior, prior_from_library
 from nuwa_search.predictors.contract import Predictor
+from nuwa_search.search.explore import Explorer
 from nuwa_search.search.feasible import Limits, MemoryLimit, require_feasible
 from nuwa_search.search.front import front_indices
 from nuwa_search.search.library import Library
@@ -39,6 +40,7 @@ def run_study(
     config: StudyConfig,
     library: Library | None = None,
     seeds: Sequence[Seed] | None = None,
+    explorer: Explorer | None = None,
     memory: MemoryLimit | None = None,
     storage_url: str | None = None,
     study_name: str = "study",
@@ -57,6 +59,7 @@ def run_study(
         config: How long and how.
         library: Scores of single replacements; without it the accuracy predictor starts from nothing.
         seeds: First trials; None computes them from library and latency predictor, ``()`` is none.
+        explorer: Finds nets worth scoring before the first trial, and predicts whole nets from changed logits.
         memory: Second hard limit.
         storage_url: SQLAlchemy URL of the storage; None keeps the study in memory.
         study_name: Its name there.
@@ -79,7 +82,13 @@ def run_study(
         fronts = additive_fronts(space, prior=prior, latency=latency) if library is not None else []
         if seeds is None:
             seeds = make_seeds(space, prior=prior, fronts=fronts, budget=budget, config=config)
-        proposer = Proposer(space, budget=budget, config=config, log=log, prior=prior, fronts=fronts, seeds=seeds)
+            if explorer is not None:
+                found = explorer.seeds(budget=budget, fronts=fronts, prior=prior, should_stop=should_stop or _never)
+                seeds = [*found, *seeds]
+        changes = None if explorer is None else explorer.model
+        proposer = Proposer(
+            space, budget=budget, config=config, log=log, prior=prior, fronts=fronts, seeds=seeds, changes=changes
+        )
         with Workers(deriver, scorer, num_workers=config.num_workers) as workers:
             loop = _Loop(budget, config, log, proposer, workers, on_trial or _ignore)
             stopped = loop.go(should_stop or _never)

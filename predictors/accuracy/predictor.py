@@ -8,6 +8,7 @@ from scipy import stats
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.accuracy.changes import ChangeModel
 from nuwa_search.predictors.accuracy.features import KL_FLOOR, Featuriser, Floats, directions, gaps, summaries
 from nuwa_search.predictors.accuracy.gaussian import GaussianFit, KernelInputs, fit_gaussian
 from nuwa_search.predictors.accuracy.prior import AdditivePrior
@@ -46,12 +47,15 @@ class KLPredictor:
     Args:
         prior: Costs of single replacements.
         coverage: Nominal coverage of the interval, a fraction.
+        changes: Predicts whole nets from changed logits; the mean is then the log of its KL in place of the sum of KLs,
+            which cannot tell cuts that add up from cuts that cancel. None where only KLs were kept.
     """
 
-    def __init__(self, prior: AdditivePrior, *, coverage: float = 0.9) -> None:
+    def __init__(self, prior: AdditivePrior, *, coverage: float = 0.9, changes: ChangeModel | None = None) -> None:
         if not 0 < coverage < 1:
             raise NuwaError(f"an interval needs a coverage between 0 and 1, found {coverage}")
         self._prior = prior
+        self._changes = changes
         self._featuriser = Featuriser(prior)
         self._coverage = coverage
         self._fit: GaussianFit | None = None
@@ -88,7 +92,7 @@ class KLPredictor:
         floors = np.repeat((*SUMMARY_SPREADS, *GAP_SPREADS, ROOT_SPREAD), (1,) * 8 + (roots.shape[1],))
         self._spread = np.maximum(features.std(axis=0), floors)
         clipped = np.clip(kls, 0.0, self._ceiling)
-        targets = np.log(clipped + KL_FLOOR) - summaries(roots)[:, 0]
+        targets = np.log(clipped + KL_FLOOR) - self._mean(archs, roots)
         self._fit = fit_gaussian(self._inputs(features, roots), targets, prior_scale=PRIOR_SD**2)
         self._widening = 1.0
         if len(archs) >= MIN_CALIBRATION:
@@ -115,11 +119,17 @@ class KLPredictor:
     def predict_log(self, archs: Sequence[Arch]) -> tuple[Floats, Floats]:
         """Predict mean and standard deviation of log(KL + floor): two (num_archs,)."""
         roots = self._featuriser.branch_roots(archs)
-        mean = summaries(roots)[:, 0]
+        mean = self._mean(archs, roots)
         if self._fit is None:
             return mean, np.full(len(mean), PRIOR_SD)
         residual, sd = self._fit.predict(self._inputs(self._features(archs, roots), roots))
         return mean + residual, sd * self._widening
+
+    def _mean(self, archs: Sequence[Arch], roots: Floats) -> Floats:
+        """Log KL before any whole net is known: (num_archs,)."""
+        if self._changes is None:
+            return np.asarray(summaries(roots)[:, 0])
+        return np.asarray(np.log(np.minimum(self._changes.kl(archs), self._ceiling) + KL_FLOOR))
 
     def _features(self, archs: Sequence[Arch], roots: Floats) -> Floats:
         return np.hstack([summaries(roots), gaps(archs), roots])

@@ -1,77 +1,26 @@
-import copy
+import contextlib
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
-from nuwa_search.core.arch import Arch, BlockSpec
-from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import SplitTensors
-from nuwa_search.core.vit import PlainViT
-from nuwa_search.search.library import _Streams, build_library, library_archs
-from nuwa_search.search.scorer import TeacherScorer
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.search import library as library_module
+from nuwa_search.search import scorer as scorer_module
+from nuwa_search.search.library import Streams, build_library, library_archs, order_error
 from nuwa_search.search.space import space_from_base
-
-BASE = Arch(
-    blocks=(BlockSpec(2, 16, 16, 64),) * 3, embed_dim=32, num_classes=4, img_size=16, patch_size=8, global_pool="avg"
-)
-
-
-class SlicingDeriver:
-    """Keeps leading heads, channels and neurons of the model; other blocks keep their very tensors."""
-
-    def __init__(self, model: PlainViT, *, touch_stem: bool = False) -> None:
-        self.model = model
-        self.touch_stem = touch_stem
-
-    def derive(self, arch: Arch) -> PlainViT:
-        out = PlainViT(arch).eval()
-        state = copy.deepcopy(self.model.state_dict())
-        place = 0
-        for i, (spec, full) in enumerate(zip(arch.blocks, self.model.arch.blocks, strict=True)):
-            if spec.is_empty:
-                continue
-            for name in out.blocks[place].state_dict():
-                state[f"new.{place}.{name}"] = self._cut(state[f"blocks.{i}.{name}"], name, spec, full)
-            place += 1
-        state = {k: v for k, v in state.items() if not k.startswith("blocks.")}
-        state = {k.replace("new.", "blocks."): v for k, v in state.items()}
-        if self.touch_stem:
-            state["pos_embed"] = state["pos_embed"] + 0.01
-        out.load_state_dict(state)
-        return out
-
-    def _cut(self, value, name, spec, full):
-        if name.startswith("attn.qkv"):
-            q, k, v = value.split([full.num_heads * full.qk_dim] * 2 + [full.num_heads * full.v_dim])
-            parts = [
-                p.unflatten(0, (full.num_heads, -1))[: spec.num_heads, :width].flatten(0, 1)
-                for p, width in ((q, spec.qk_dim), (k, spec.qk_dim), (v, spec.v_dim))
-            ]
-            return torch.cat(parts)
-        if name == "attn.proj.weight":
-            return value.unflatten(1, (full.num_heads, -1))[:, : spec.num_heads, : spec.v_dim].flatten(1)
-        if name.startswith("mlp.fc1"):
-            return value[: spec.mlp_width]
-        if name == "mlp.fc2.weight":
-            return value[:, : spec.mlp_width]
-        return value
+from tests.support.sliced_vit import BASE, SlicingDeriver, make_scorer, make_teacher
 
 
 @pytest.fixture(scope="module")
 def teacher():
-    torch.manual_seed(0)
-    model = PlainViT(BASE).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model
+    return make_teacher()
 
 
 @pytest.fixture(scope="module")
 def scorer(teacher):
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=generator)
-    return TeacherScorer(teacher, SplitTensors(images, torch.arange(40) % 4), Preprocess(img_size=16), num_images=24)
+    return make_scorer(teacher)
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +57,12 @@ def test_blocks_before_the_change_are_not_run_again(space, teacher, scorer, monk
     for i, block in enumerate(teacher.blocks):
         monkeypatch.setattr(block, "forward", _counted(block.forward, calls, i))
     build_library(space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher)
-    assert calls == [0, 1]  # the teacher's stream is moved forward once, block by block
+    assert calls[:2] == [0, 1]  # the teacher's stream is moved forward once, block by block
+    assert calls[2:] == [0, 1, 2]  # and the teacher is run whole once, for what changes are taken from
 
 
 def test_streams_are_found_again_after_going_back(teacher, scorer):
-    streams = _Streams(teacher, scorer.inputs)
+    streams = Streams(teacher, scorer.inputs)
     deriver = SlicingDeriver(teacher)
     for i in (2, 1, 2, 0, 2, 0):
         blocks = [BlockSpec(2, 16, 16, 32) if k == i else full for k, full in enumerate(BASE.blocks)]
@@ -137,3 +87,45 @@ def test_a_stopped_library_is_short_and_usable(space, teacher, scorer):
     )  # fmt: skip
     assert len(library.rows) == 4
     assert seen[-1] == (4, len(library_archs(space)))
+
+
+def test_images_are_added_until_the_order_of_the_cuts_is_sure(space, teacher, scorer, monkeypatch):
+    monkeypatch.setattr(library_module, "FIRST_IMAGES", 8)
+    monkeypatch.setattr(library_module, "scoring_context", contextlib.nullcontext)  # rounding is not the matter here
+    monkeypatch.setattr(scorer_module, "scoring_context", contextlib.nullcontext)
+    deriver = SlicingDeriver(teacher)
+
+    def images_at(error):
+        monkeypatch.setattr(library_module, "ORDER_ERROR", error)
+        made = build_library(space, deriver=deriver, scorer=scorer, teacher=teacher)
+        assert len({row.score.num_images for row in made.rows}) == 1
+        return made.rows[0].score.num_images, made
+
+    assert images_at(1.0)[0] == 8
+    num_images, whole = images_at(-1.0)
+    assert num_images == 24
+    for row in whole.rows[:4]:  # scored in three parts as in one
+        assert row.score.kl == pytest.approx(scorer.score(deriver.derive(row.arch)).kl, rel=1e-4, abs=1e-7)
+        again = scorer.score_logits(scorer.log_targets + row.change)  # the change says all that the score says
+        assert again.kl == pytest.approx(row.score.kl, rel=1e-4, abs=1e-7)
+
+
+def test_a_library_out_of_time_keeps_all_rows_on_fewer_images(space, teacher, scorer, monkeypatch):
+    monkeypatch.setattr(library_module, "FIRST_IMAGES", 8)
+    monkeypatch.setattr(library_module, "ORDER_ERROR", -1.0)
+    calls = []
+    num_rows = len(library_archs(space))
+    library = build_library(
+        space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher,
+        on_row=lambda *_: calls.append(1), should_stop=lambda: len(calls) >= num_rows + 2,
+    )  # fmt: skip
+    assert len(library.rows) == num_rows
+    assert {row.score.num_images for row in library.rows} == {8}
+
+
+def test_the_order_is_as_unsure_as_images_differ():
+    apart = np.arange(1.0, 7.0)[:, None] * np.ones((6, 16))
+    assert order_error(apart) == pytest.approx(0, abs=1e-12)
+    noise = np.random.default_rng(0).standard_normal((6, 16))
+    assert order_error(noise) > 0.1
+    assert order_error(noise[:1]) == 0

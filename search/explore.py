@@ -1,0 +1,182 @@
+"""Find the nets worth scoring: thousands predicted from changed logits, a few really run, and expanded there again.
+
+Source of the expansion: logits of whole nets as sums of the changes of single cuts; as in sequential quadratic
+programming, the sum is taken again at the best net found, where the changes of further cuts are measured on that net.
+Nets are run on the library's few images; what is found becomes the first trials of the study, which scores them on all.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.predictors.accuracy import AdditivePrior, ChangeModel, singles_from_library
+from nuwa_search.predictors.accuracy.changes import Changes, Move, kl_rows, num_different
+from nuwa_search.predictors.accuracy.features import KL_FLOOR, Floats
+from nuwa_search.search.feasible import Limits
+from nuwa_search.search.library import Library, Streams
+from nuwa_search.search.precision import scoring_context
+from nuwa_search.search.proposals import Guide
+from nuwa_search.search.scorer import SubnetDeriver, TeacherScorer
+from nuwa_search.search.seeds import MIN_DIFFERENT_BLOCKS, AdditiveFront, Seed, fitting_points
+from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
+
+MAX_ROUNDS = 3
+"""Expansions at most; each costs about as many short runs as the library has rows of two fields."""
+NETS_PER_ROUND = 6
+"""Predicted winners that are really run per round, unlike each other: the sum is off by a third at deep cuts."""
+WALK_ROUNDS = 12
+"""Rounds of mutation and selection per round, each of a population's children: about two thousand nets."""
+MAX_SEEDS = 8
+"""Nets that are handed to the study, best first."""
+FRONT_POINTS = 400
+"""Knapsack solutions of each additive front that a walk starts from."""
+LEAST_GAIN = 0.02
+"""Share of the best KL by which a net must be predicted to be better, to be run: less is within the sum's error."""
+EXPLORE_STREAM = 2_000_003
+"""Sets the walks' random stream apart from those of seeds and proposals."""
+MOVED_FIELDS = ("num_heads", "mlp_width")
+"""Widths whose neighbours are measured at each expansion; those of single heads follow by the net's one factor."""
+
+
+class Explorer:
+    """Runs nets that are predicted to win, and learns from each.
+
+    Args:
+        space: What may be proposed.
+        deriver: Cuts the nets.
+        scorer: Its first images are those of the library.
+        library: Whole, with changed logits.
+        seed: Of the walks.
+    """
+
+    def __init__(
+        self, space: SearchSpace, *, deriver: SubnetDeriver, scorer: TeacherScorer, library: Library, seed: int = 0
+    ) -> None:
+        changes = [row.change.numpy() for row in library.rows if row.change is not None]
+        self._space, self._deriver, self._seed = space, deriver, seed
+        self._inputs = scorer.inputs[: len(changes[0])]
+        targets = scorer.log_targets[: len(changes[0])].numpy()
+        self.model = ChangeModel(singles_from_library(space.base, library.archs, changes), targets)
+        self._logits: dict[Arch, Changes] = {}
+        self._expanded: set[Arch] = set()
+
+    @property
+    def num_run(self) -> int:
+        """Nets that were really run."""
+        return len(self._logits)
+
+    def predict_log(self, archs: Sequence[Arch]) -> tuple[Floats, Floats]:
+        """Predict log KL by the expansions so far; they say nothing about their own error."""
+        mean = np.log(self.model.kl(archs) + KL_FLOOR)
+        return mean, np.zeros(len(mean))
+
+    def seeds(
+        self,
+        *,
+        budget: Limits,
+        fronts: Sequence[AdditiveFront],
+        prior: AdditivePrior,
+        should_stop: Callable[[], bool],
+        on_net: Callable[[int], None] | None = None,
+    ) -> list[Seed]:
+        """Explore until no net is predicted to win, and list the best nets that were run.
+
+        Args:
+            budget: What must fit.
+            fronts: Where walks start.
+            prior: What the library promises of a seed.
+            should_stop: Asked before every net.
+            on_net: Called with the number of nets run.
+        """
+        extra = [arch for front in fronts for arch in fitting_points(front, budget, at_most=FRONT_POINTS)[1]]
+        guide = Guide(self._space, budget, extra=extra)
+        for turn in range(MAX_ROUNDS + 1):
+            fresh = self._promising(guide, budget, turn)
+            for arch in fresh:
+                if should_stop():
+                    break
+                self._run(arch)
+                if on_net is not None:
+                    on_net(self.num_run)
+            ranked = self._ranked(budget)
+            if should_stop() or not fresh or not ranked or turn == MAX_ROUNDS or ranked[0] in self._expanded:
+                break
+            self._expand(ranked[0], should_stop)
+        return [Seed(arch, "seed", prior.additive(arch)) for arch in self._ranked(budget)[:MAX_SEEDS]]
+
+    def _promising(self, guide: Guide, budget: Limits, turn: int) -> list[Arch]:
+        """List nets that are predicted to beat the best that was run, different from each other."""
+        ranked = self._ranked(budget)
+        rng = np.random.default_rng([self._seed, EXPLORE_STREAM, turn])
+        found = guide.best(self, parents=ranked[:NETS_PER_ROUND], known=set(self._logits), rng=rng, rounds=WALK_ROUNDS)
+        if not found:
+            return []
+        if ranked:
+            limit = (1 - LEAST_GAIN) * self._kl(ranked[0])
+            found = [arch for arch, kl in zip(found, self.model.kl(found), strict=True) if kl < limit]
+        taken: list[Arch] = []
+        for arch in found:
+            if all(num_different(arch, other) >= MIN_DIFFERENT_BLOCKS for other in taken):
+                taken.append(arch)
+        return taken[:NETS_PER_ROUND]
+
+    def _ranked(self, budget: Limits) -> list[Arch]:
+        """List nets that were run and fit, least KL first."""
+        archs = list(self._logits)
+        fitting = [arch for arch, fits in zip(archs, budget.fits(archs), strict=True) if fits]
+        return sorted(fitting, key=self._kl)
+
+    def _kl(self, arch: Arch) -> float:
+        return float(kl_rows(self.model.log_targets, self._logits[arch]).mean())
+
+    def _run(self, arch: Arch) -> PlainViT:
+        model = self._deriver.derive(arch)
+        with torch.inference_mode(), scoring_context():
+            logits = model(self._inputs).float().numpy()
+        self._logits[arch] = logits
+        self.model.add(arch, logits, {})
+        return model
+
+    def _expand(self, arch: Arch, should_stop: Callable[[], bool]) -> None:
+        """Measure what single moves change of a net's logits."""
+        streams = Streams(self._deriver.derive(arch), self._inputs)
+        own, moves = self._logits[arch], dict[Move, Changes]()
+        for move in moves_of(self._space, arch):
+            if should_stop():
+                break
+            i, spec = move
+            moved = self._space.make([*arch.blocks[:i], spec, *arch.blocks[i + 1 :]], embed_dim=arch.embed_dim)
+            if not self._space.has_attention(moved):
+                continue
+            model = self._deriver.derive(moved)
+            with torch.inference_mode(), scoring_context():
+                moves[move] = streams.run(model).numpy() - own
+        self._expanded.add(arch)
+        self.model.add(arch, own, moves)
+
+
+def moves_of(space: SearchSpace, arch: Arch) -> Iterator[Move]:
+    """List blocks of ``arch`` one step narrower or wider in heads or MLP, a branch gone or back."""
+    for i, (now, choices) in enumerate(zip(arch.blocks, space.blocks, strict=True)):
+        for spec in sorted({*_steps(now, choices)} - {now}):
+            yield i, spec
+
+
+def _steps(now: BlockSpec, choices: BlockChoices) -> Iterator[BlockSpec]:
+    values = dict(zip(BLOCK_FIELDS, (now.num_heads, now.qk_dim, now.v_dim, now.mlp_width), strict=True))
+    for name in MOVED_FIELDS:
+        options: tuple[int, ...] = getattr(choices, name)
+        place = options.index(values[name])
+        for value in {options[max(0, place - 1)], options[min(len(options) - 1, place + 1)]}:
+            yield _spec(values | {name: value}, choices)
+
+
+def _spec(values: dict[str, int], choices: BlockChoices) -> BlockSpec:
+    """Build a block; attention that comes back has whole heads, and one that goes has none."""
+    if not values["num_heads"]:
+        return BlockSpec(0, 0, 0, values["mlp_width"])
+    qk, v = values["qk_dim"] or choices.qk_dim[-1], values["v_dim"] or choices.v_dim[-1]
+    return BlockSpec(values["num_heads"], qk, v, values["mlp_width"])

@@ -1,0 +1,109 @@
+"""Nets predicted from changed logits, run and expanded again."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+from nuwa_search.predictors.accuracy import prior_from_library
+from nuwa_search.search import explore, library
+from nuwa_search.search import scorer as scorer_module
+from nuwa_search.search.explore import MAX_SEEDS, Explorer, moves_of
+from nuwa_search.search.feasible import Limits
+from nuwa_search.search.library import build_library
+from nuwa_search.search.run import run_study
+from nuwa_search.search.seeds import additive_fronts
+from nuwa_search.search.space import space_from_base
+from nuwa_search.search.trials import StudyConfig
+from tests.support.sliced_vit import BASE, SlicingDeriver, make_scorer, make_teacher
+
+BUDGET_MS = 1.1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_precision():
+    """Rounding to bf16 is not the matter here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (explore, library, scorer_module):
+            patch.setattr(module, "scoring_context", contextlib.nullcontext)
+        yield
+
+
+@pytest.fixture(scope="module")
+def parts(single_precision):
+    teacher = make_teacher()
+    scorer, deriver = make_scorer(teacher), SlicingDeriver(teacher)
+    space = space_from_base(BASE, mlp_steps=4, dim_steps=2)
+    return space, deriver, scorer, build_library(space, deriver=deriver, scorer=scorer, teacher=teacher)
+
+
+def explored(parts, latency, *, should_stop=lambda: False):
+    space, deriver, scorer, rows = parts
+    explorer = Explorer(space, deriver=deriver, scorer=scorer, library=rows, seed=3)
+    prior = prior_from_library(space.base, rows.archs, rows.kls)
+    fronts = additive_fronts(space, prior=prior, latency=latency)
+    budget = Limits(latency, BUDGET_MS)
+    return explorer, explorer.seeds(budget=budget, fronts=fronts, prior=prior, should_stop=should_stop)
+
+
+def test_seeds_fit_were_run_and_come_best_first(parts, latency):
+    space, deriver, scorer, _ = parts
+    assert latency.ms(BASE) > BUDGET_MS
+    explorer, seeds = explored(parts, latency)
+    assert 1 <= len(seeds) <= MAX_SEEDS
+    archs = [seed.arch for seed in seeds]
+    assert Limits(latency, BUDGET_MS).fits(archs).all()
+    assert all(space.contains(arch) for arch in archs)
+    kls = [scorer.score(deriver.derive(arch)).kl for arch in archs]
+    assert kls == sorted(kls)
+    np.testing.assert_allclose(explorer.model.kl(archs), kls, rtol=1e-4)  # nets that were run are known exactly
+    assert [seed.arch for seed in explored(parts, latency)[1]] == archs
+
+
+def test_moves_at_the_best_net_were_measured_there(parts, latency):
+    space, deriver, scorer, _ = parts
+    explorer, _ = explored(parts, latency)
+    expanded = [anchor for anchor in explorer.model.anchors if anchor.moves]
+    assert expanded
+    anchor = expanded[0]
+    for (i, spec), change in list(anchor.moves.items())[:6]:
+        blocks = [*anchor.arch.blocks[:i], spec, *anchor.arch.blocks[i + 1 :]]
+        with torch.inference_mode():
+            logits = deriver.derive(space.make(blocks))(scorer.inputs)
+        np.testing.assert_allclose(anchor.logits + change, logits.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_moves_are_one_step_and_bring_branches_back(parts):
+    space = parts[0]
+    gone = space.make([type(BASE.blocks[0])(0, 0, 0, 64), *BASE.blocks[1:]])
+    moves = dict.fromkeys(moves_of(space, gone))
+    assert (0, type(BASE.blocks[0])(1, 16, 16, 64)) in moves
+    assert all(spec != gone.blocks[i] for i, spec in moves)
+    assert all(space.contains(space.make([*gone.blocks[:i], s, *gone.blocks[i + 1 :]])) for i, s in moves if i)
+
+
+def test_out_of_time_what_was_run_is_what_there_is(parts, latency):
+    calls = []
+    explorer, seeds = explored(parts, latency, should_stop=lambda: len(calls) >= 2 or bool(calls.append(1)))
+    assert len(seeds) == explorer.num_run == 2
+
+
+def test_a_study_begins_with_what_was_explored(parts, latency):
+    space, deriver, scorer, rows = parts
+    explorer, seeds = explored(parts, latency)
+    again = Explorer(space, deriver=deriver, scorer=scorer, library=rows, seed=3)
+    result = run_study(
+        space,
+        deriver=deriver,
+        scorer=scorer,
+        latency=latency,
+        budget_ms=BUDGET_MS,
+        config=StudyConfig(trials=len(seeds) + 2, seed=3),
+        library=rows,
+        explorer=again,
+    )
+    assert [trial.arch for trial in result.trials][: len(seeds)] == [seed.arch for seed in seeds]
+    assert result.best is not None
+    assert result.best.kl <= min(trial.kl for trial in result.trials[: len(seeds)])
+    assert again.num_run == explorer.num_run
