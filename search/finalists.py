@@ -25,6 +25,10 @@ LEAST_DIFFERENCES = (4, 2, 1)
 REFINE_IMAGES = 256
 """Training images for finalists, a quarter of the winner's: the order of subnets is much the same, in a quarter of
 the time."""
+LARGE_FINALISTS = 3
+LARGE_REFINE_IMAGES = 96
+"""The same for images of more than ``FEW_TOKENS`` tokens: they hold more tokens than 256 of 65, and the winner gets all
+that fit ``refine.MAX_TOKENS``."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,15 @@ class _Refiner:
     """Derives refined subnets from fewer images than the winner will get."""
 
     deriver: Deriver
+    max_images: int
 
     def derive(self, arch: Arch) -> PlainViT:
-        return self.deriver.derive_refined(arch, max_images=REFINE_IMAGES)
+        return self.deriver.derive_refined(arch, max_images=self.max_images)
 
 
-def refiner_of(deriver: Deriver) -> SubnetDeriver:
-    """Return a deriver that refines quickly."""
-    return _Refiner(deriver)
+def refiner_of(deriver: Deriver, *, max_images: int = REFINE_IMAGES) -> SubnetDeriver:
+    """Return a deriver that refines quickly, on at most ``max_images`` training images."""
+    return _Refiner(deriver, max_images)
 
 
 def pick_finalists(result: StudyResult, *, count: int = NUM_FINALISTS) -> list[TrialReport]:

@@ -15,6 +15,7 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.precision import scoring_context
 
 NUM_IMAGES = 256
@@ -22,6 +23,11 @@ NUM_IMAGES = 256
 
 FIRST_IMAGES = 128
 """Images after which a hopeless subnet is given up."""
+
+LARGE_IMAGES = 96
+LARGE_FIRST_IMAGES = 48
+"""The same for images of more than ``FEW_TOKENS`` tokens, each of which costs as much as three to four small ones; the
+study's order decides which few are refined, and those are compared image by image."""
 
 
 class SubnetDeriver(Protocol):
@@ -74,7 +80,8 @@ class TeacherScorer:
         teacher: Base with the task's head.
         search: The search split; never the test split.
         preprocess: Of the base.
-        num_images: Images per score, spread evenly over the classes; all if there are fewer.
+        num_images: Images per score, spread evenly over the classes; all if there are fewer. None is ``NUM_IMAGES``,
+            or ``LARGE_IMAGES`` where an image has many tokens.
         seed: Of the choice.
         metric: Which accuracy the scores are for: ``balanced`` lets every class weigh alike in the KL.
     """
@@ -85,12 +92,15 @@ class TeacherScorer:
         search: SplitTensors,
         preprocess: Preprocess,
         *,
-        num_images: int = NUM_IMAGES,
+        num_images: int | None = None,
         seed: int = 0,
         metric: Metric = "top1",
     ) -> None:
         if len(search) == 0:
             raise NuwaError("the search split is empty", hint="give the task more images")
+        self.num_first = FIRST_IMAGES if is_small(teacher.arch) else LARGE_FIRST_IMAGES
+        if num_images is None:
+            num_images = NUM_IMAGES if is_small(teacher.arch) else LARGE_IMAGES
         picked = search.take(spread_evenly(search.labels, num_images, seed=seed))
         self._inputs = normalise(picked.images, preprocess)
         self._labels = picked.labels
@@ -103,7 +113,7 @@ class TeacherScorer:
         return self._inputs
 
     def score(self, model: PlainViT, *, give_up_above: float | None = None) -> SubnetScore:
-        first = min(FIRST_IMAGES, len(self._labels))
+        first = min(self.num_first, len(self._labels))
         with torch.inference_mode(), scoring_context():
             head = model(self._inputs[:first]).float()
             started = self.score_logits(head)
@@ -114,13 +124,18 @@ class TeacherScorer:
             rest = model(self._inputs[first:]).float()
         return self.score_logits(torch.cat([head, rest]))
 
+    @property
+    def log_targets(self) -> Tensor:
+        """The teacher's log probabilities (B, C), in the order images are scored in."""
+        return self._log_targets
+
     def score_logits(self, logits: Tensor) -> SubnetScore:
         """Score logits (B, num_classes) of the first B images."""
         n = len(logits)
         labels = self._labels[:n]
         rows = _kl_rows(self._log_targets[:n], logits)
         kls = rows * image_weights(labels, self._metric)
-        first = rows[:FIRST_IMAGES] * image_weights(labels[:FIRST_IMAGES], self._metric)
+        first = rows[: self.num_first] * image_weights(labels[: self.num_first], self._metric)
         top1 = float((logits.argmax(dim=1) == labels).double().mean())
         return SubnetScore(float(kls.mean()), float(first.mean()), top1, n, kls=tuple(kls.tolist()))
 

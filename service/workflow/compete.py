@@ -6,13 +6,14 @@ from pathlib import Path
 
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.derive.defaults import refined_options
 from nuwa_search.search.scorer import TeacherScorer
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.records import record_derived, record_tuned, subnet_id_of
 from nuwa_search.service.workflow.small_rival import small_rival
 from nuwa_search.service.workflow.study_rounds import Winner
 from nuwa_search.service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
-from nuwa_search.service.workflow.winner import OPTIONS, REFINED, Entrant, Shipped, score_on
+from nuwa_search.service.workflow.winner import Entrant, Shipped, score_on
 from nuwa_search.store.records import ScoreRecord
 
 
@@ -33,15 +34,16 @@ def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small
     if arch != winner.arch:
         derived = finder.deriver.derive_refined(arch)
     hooks.step(f"refined: {score_on(derived, inputs).said} on the search split, untrained")
-    entrants = [Entrant("subnet", arch, derived, subnet_id_of(arch, inputs, REFINED), dataclasses.asdict(REFINED))]
+    refined = refined_options(finder.deriver.options)
+    entrants = [Entrant("subnet", arch, derived, subnet_id_of(arch, inputs, refined), dataclasses.asdict(refined))]
     if rival is not None:
         entrants.append(Entrant("small-model", rival.arch, rival.model, rival.subnet_id, rival.derivation))
     shipped, tuned = _compete(entrants, finder, teacher=teacher, cache_dir=cache_dir)
     base = inputs.teacher.model
     base_fits = finder.budget.check(finder.base_measurement).is_met
     if base_fits and score_on(base, inputs).accuracy > tuned.score.accuracy:
-        identity = subnet_id_of(base.arch, inputs, OPTIONS)
-        derivation = dataclasses.asdict(OPTIONS)
+        identity = subnet_id_of(base.arch, inputs, finder.deriver.options)
+        derivation = dataclasses.asdict(finder.deriver.options)
         record_derived(finder.store, inputs, base.arch, identity, study=finder.study_name, derivation=derivation)
         _record_score(base, identity, finder)
         return Shipped(base.arch, base, base, "base", identity, derivation)

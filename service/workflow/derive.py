@@ -17,11 +17,12 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
+from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.placement import place_blocks
-from nuwa_search.search.scorer import FIRST_IMAGES, TeacherScorer
+from nuwa_search.search.scorer import TeacherScorer
 from nuwa_search.service.workflow.net import placed_arch_from_text
 from nuwa_search.service.workflow.record_steps import DerivedSubnet, record_derivation
 from nuwa_search.service.workflow.reopen import Moved, Split, open_origin
@@ -101,7 +102,7 @@ def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path
     answer, _ = _derive(
         _placed(asked, ground.teacher.arch),
         ground,
-        options=DeriveOptions(),
+        options=options_for(ground.teacher.arch),
         stored=None,
         store=store,
         folder=folder,
@@ -219,7 +220,12 @@ def _scored(model: PlainViT, ground: Ground, stored: SearchScore | None) -> Sear
     search, preprocess = ground.tensors.search, ground.base.preprocess
     seed = ground.split.seed if stored is None else stored.seed
     scorer = TeacherScorer(ground.teacher, search, preprocess, seed=seed, metric=ground.task.metric)
-    was_given_up = stored is not None and stored.num_images == FIRST_IMAGES < len(scorer.inputs)
+    if stored is not None and stored.num_images > len(scorer.inputs):  # by a version that took more of large images
+        num_images = stored.num_images
+        scorer = TeacherScorer(
+            ground.teacher, search, preprocess, num_images=num_images, seed=seed, metric=ground.task.metric
+        )
+    was_given_up = stored is not None and stored.num_images == scorer.num_first < len(scorer.inputs)
     score = scorer.score(model, give_up_above=-1.0 if was_given_up else None)
     found = SearchScore(score.kl, score.top1, score.num_images, score.num_images, seed)
     if stored is None or stored.num_images_top1 in (None, score.num_images):

@@ -11,7 +11,10 @@ from nuwa_search.core.counting import counts_to
 from nuwa_search.core.device import Device
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.measuring.sustained import judged_by
+from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.derive.statistics import Moments
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.request import SearchRequest, dict_from_request
 from nuwa_search.search.result import BasePart, Delivered, Fastest, Missed, SearchResult, TaskPart, counts_from_study
@@ -39,7 +42,6 @@ from nuwa_search.service.workflow.search_run import SearchRun, SearchStart
 from nuwa_search.service.workflow.settle import Settled, settle
 from nuwa_search.service.workflow.ship import check_bundle_dir
 from nuwa_search.service.workflow.survey import Survey, survey_device, with_teacher
-from nuwa_search.service.workflow.winner import OPTIONS
 from nuwa_search.store.heartbeat import Heartbeat
 from nuwa_search.store.records import SearchState
 from nuwa_search.store.store import Store
@@ -184,10 +186,10 @@ def _finder(run: SearchRun, device: Device, survey: Survey) -> Finder:
         inputs.tensors.train,
         inputs.base.preprocess,
         cache=Cache(run.cache_dir / "derive"),
-        options=OPTIONS,
+        options=options_for(inputs.teacher.model.arch),
     )
-    deriver.prepare(on_images=lambda what, done, total: run.hooks.count(f"{what}: images", done, total))
-    run.hooks.step(f"statistics of {len(inputs.task.train)} training images: every cut is a solve away")
+    plan = deriver.prepare(on_images=lambda what, done, total: run.hooks.count(f"{what}: images", done, total))
+    run.hooks.step(_said_of_statistics(deriver.options, plan.moments, num_train=len(inputs.task.train)))
     return Finder(
         request=run.request,
         inputs=inputs,
@@ -201,6 +203,16 @@ def _finder(run: SearchRun, device: Device, survey: Survey) -> Finder:
         study_name=run.claim.study,
         storage_url=optuna_url(run.store),
         deadline=deadline_in(run.request.timeout_s),
+    )
+
+
+def _said_of_statistics(options: DeriveOptions, moments: Moments, *, num_train: int) -> str:
+    """Say what the statistics looked at, and how sure the ranking of neurons is where that decided it."""
+    if not options.moment_tokens:
+        return f"statistics of {num_train} training images: every cut is a solve away"
+    return (
+        f"statistics of {moments.num_images} of {num_train} training images, {options.moment_tokens} patches each: "
+        f"every cut is a solve away; other images would keep {100 * moments.ranking_error:.1f} % other neurons"
     )
 
 

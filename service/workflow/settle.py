@@ -18,7 +18,7 @@ from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.ship import Proven, Shipment, prove
 from nuwa_search.service.workflow.study_rounds import StudyRounds, Winner
 from nuwa_search.service.workflow.survey import Survey
-from nuwa_search.service.workflow.winner import OPTIONS, Shipped
+from nuwa_search.service.workflow.winner import Shipped
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
         BudgetTooSmallError: If nothing in the space fits.
         NoAnswerError: If the export is not right.
     """
-    recorder = _recorder(run, survey)
+    recorder = _recorder(run, finder, survey)
 
     def on_trial(trial: TrialReport) -> None:
         recorder.add(trial)
@@ -112,7 +112,7 @@ def shipment_of(run: SearchRun, shipped: Shipped) -> Shipment:
     )
 
 
-def _recorder(run: SearchRun, survey: Survey) -> TrialRecorder:
+def _recorder(run: SearchRun, finder: Finder, survey: Survey) -> TrialRecorder:
     def write(scored: Sequence[TrialReport]) -> None:
         record_trials(
             run.store,
@@ -121,7 +121,7 @@ def _recorder(run: SearchRun, survey: Survey) -> TrialRecorder:
             study=run.claim.study,
             predictor_id=survey.start.predictor_id,
             provenance=survey.start.predictor.subject.provenance,
-            options=OPTIONS,
+            options=finder.deriver.options,
             seed=run.request.seed,
         )
 

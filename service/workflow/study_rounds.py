@@ -7,9 +7,20 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.search.derive.defaults import is_small
+from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.explore import Explorer
 from nuwa_search.search.feasible import BudgetTooSmallError
-from nuwa_search.search.finalists import pick_finalists, rank_finalists, refiner_of
-from nuwa_search.search.library import Library
+from nuwa_search.search.finalists import (
+    LARGE_FINALISTS,
+    LARGE_REFINE_IMAGES,
+    NUM_FINALISTS,
+    REFINE_IMAGES,
+    pick_finalists,
+    rank_finalists,
+    refiner_of,
+)
+from nuwa_search.search.library import Library, library_archs
 from nuwa_search.search.repair import Promises
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetScore, TeacherScorer
@@ -74,6 +85,7 @@ class StudyRounds:
         self._num_rounds = 0
         self._refined: dict[Arch, SubnetScore] = {}
         self._library: Library | None = None
+        self._explorer: Explorer | None = None
         self.study: StudyResult | None = None
 
     @property
@@ -103,6 +115,7 @@ class StudyRounds:
                 hooks=finder.hooks,
                 should_stop=ends.part(LIBRARY_SHARE).is_over,
             )
+            self._explorer = self._explorer_of(self._library)
         finder.hooks.stage("study")
         try:
             self.study = self._study(promises, ends=ends)
@@ -111,14 +124,25 @@ class StudyRounds:
         self._num_rounds += 1
         return self._best_refined(self.study)
 
+    def _explorer_of(self, library: Library) -> Explorer | None:
+        """Explore where the library is whole and one budget is asked for; the whole front is the sampler's work."""
+        is_whole = bool(library.rows) and all(row.change is not None for row in library.rows)
+        if self._finder.request.pareto or not is_whole or len(library.rows) < len(library_archs(self.space)):
+            return None
+        finder = self._finder
+        return Explorer(
+            self.space, deriver=finder.deriver, scorer=self._scorer, library=library, seed=finder.request.seed
+        )
+
     def _best_refined(self, study: StudyResult) -> Winner | None:
         if study.best is None:
             return None
         finder = self._finder
         finder.hooks.stage("refine")
+        few = is_small(finder.inputs.teacher.model.arch)
         finalists = rank_finalists(
-            pick_finalists(study),
-            refiner=refiner_of(finder.deriver),
+            pick_finalists(study, count=NUM_FINALISTS if few else LARGE_FINALISTS),
+            refiner=refiner_of(finder.deriver, max_images=REFINE_IMAGES if few else LARGE_REFINE_IMAGES),
             scorer=self._scorer,
             known=self._refined,
             should_stop=finder.deadline.part(FINALISTS_SHARE).is_over,
@@ -150,6 +174,7 @@ class StudyRounds:
             budget_ms=budget.median_limit_ms(promises.tail),
             config=config,
             library=self.library,
+            explorer=self._explorer,
             memory=memory_limit(budget, promises),
             storage_url=finder.storage_url,
             study_name=finder.study_name,
@@ -158,6 +183,12 @@ class StudyRounds:
                 "task": inputs.task.task_id,
                 "device": inputs.device.device_id,
                 "budget_ms": f"{request.budget_ms:g}",
-            },
+            }
+            | _told_derivation(finder.deriver.options),
             on_trial=self._on_trial,
         )
+
+
+def _told_derivation(options: DeriveOptions) -> dict[str, str]:
+    """Name the derivation where it is not that of the first version: scores of two derivations are not to be mixed."""
+    return {} if options == DeriveOptions() else {"derivation": options.canonical}

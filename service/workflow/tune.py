@@ -14,6 +14,7 @@ from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
 from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.judge import Judgement, judge, pick_candidates
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
@@ -27,6 +28,12 @@ from nuwa_search.service.workflow.winner import score_on
 
 DEFAULT_STEPS = 200
 """Steps of 64 images where none are asked for: one to two minutes for the package's base on two cores."""
+LARGE_STEPS = 100
+LARGE_BATCH = 32
+LARGE_VIEWS = 2
+"""The same for images of more than ``FEW_TOKENS`` tokens: 100 steps of 32 images of 257 tokens are as many tokens as
+200 of 64 images of 65. The teacher's outputs are kept view by view; with two it sees each image twice, not up to eight
+times, which would cost more than the student's own steps."""
 SHORT_STEPS = 40
 """Steps of the last rung of a competition: a fifth of a full run is meant to tell the good from the bad."""
 JUDGE_SHARE = 0.5
@@ -55,7 +62,7 @@ ALPHA_OF_FITTED_HEAD = 0.5
 
 
 def finetune_config(
-    *, steps: int | None, epochs: float | None, num_train: int, seed: int, has_fitted_head: bool
+    *, steps: int | None, epochs: float | None, num_train: int, seed: int, has_fitted_head: bool, is_large: bool = False
 ) -> FinetuneConfig:
     """Choose the settings: steps if given, else epochs, else the defaults.
 
@@ -66,9 +73,11 @@ def finetune_config(
     defaults = FinetuneConfig(seed=seed, alpha=1.0, temperature=4.0, mixup=0.8, cutmix=1.0, views=8)
     if has_fitted_head:
         defaults = dataclasses.replace(defaults, alpha=ALPHA_OF_FITTED_HEAD)
+    if is_large:
+        defaults = dataclasses.replace(defaults, batch_size=LARGE_BATCH, views=LARGE_VIEWS)
     if steps is None and epochs is not None:
         steps = math.ceil(epochs * num_train / defaults.batch_size)
-    return of_length(defaults, steps or DEFAULT_STEPS)
+    return of_length(defaults, steps or (LARGE_STEPS if is_large else DEFAULT_STEPS))
 
 
 def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
@@ -79,6 +88,7 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
         num_train=len(inputs.tensors.train),
         seed=request.seed,
         has_fitted_head=inputs.teacher.has_fitted_head,
+        is_large=not is_small(inputs.teacher.model.arch),
     )
 
 

@@ -1,6 +1,5 @@
 """What is shipped, and how accurate it is on the test split."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,14 +10,8 @@ from nuwa_search.core.class_scores import ClassScores, class_scores, none_thresh
 from nuwa_search.core.tensors import logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.score import SplitScore, score_split
-from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.result import ShippedKind
 from nuwa_search.service.workflow.inputs import Inputs
-
-OPTIONS = DeriveOptions()
-"""Of every derivation in a search; part of each subnet's id."""
-REFINED = dataclasses.replace(OPTIONS, refine=True)
-"""Of the winner: solved once more on its own activations, which takes too long to do for every candidate."""
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,25 @@
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.search.scorer import FIRST_IMAGES, TeacherScorer, spread_evenly
 
+SMALL = Arch(blocks=(), embed_dim=8, num_classes=5, img_size=2, patch_size=1)
+LARGE = dataclasses.replace(SMALL, img_size=224, patch_size=14)
+
 
 class Table(nn.Module):
     """Logits looked up by the image's first pixel; counts the images it saw."""
 
-    def __init__(self, logits):
+    def __init__(self, logits, arch=SMALL):
         super().__init__()
-        self.logits, self.seen = logits, 0
+        self.logits, self.seen, self.arch = logits, 0, arch
 
     def forward(self, x):
         self.seen += len(x)
@@ -89,3 +95,13 @@ def test_every_prefix_of_the_choice_is_balanced():
 def test_an_empty_search_split_is_refused(teacher):
     with pytest.raises(NuwaError, match="empty"):
         TeacherScorer(teacher, split_of(0, 5), PREPROCESS)
+
+
+def test_images_of_many_tokens_are_scored_in_smaller_numbers():
+    logits = torch.randn(256, 5, generator=torch.Generator().manual_seed(0))
+    small, large = (TeacherScorer(Table(logits, arch), split_of(250, 5), PREPROCESS) for arch in (SMALL, LARGE))
+    student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
+    assert len(small.inputs) == 250
+    assert torch.equal(large.inputs, small.inputs[: len(large.inputs)])  # the same images first, whatever the number
+    assert small.score(student, give_up_above=0.0).num_images == FIRST_IMAGES
+    assert large.score(student, give_up_above=0.0).num_images < FIRST_IMAGES
