@@ -7,6 +7,7 @@ from nuwa_search.core.budget import Budget
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts
+from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.result import (
     Artifacts,
     BaseAccuracies,
@@ -24,7 +25,7 @@ from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.settle import FinishedWinner, Settled, shipment_of
 from nuwa_search.service.workflow.ship import Shipment, write, write_unexported
 from nuwa_search.service.workflow.survey import Survey
-from nuwa_search.service.workflow.winner import OPTIONS, Accuracies, test_accuracies
+from nuwa_search.service.workflow.winner import Accuracies, test_accuracies
 from nuwa_search.store.records import PredictedLatency
 
 
@@ -62,7 +63,8 @@ def deliver(
 
 def _front(run: SearchRun, study: StudyResult) -> tuple[FrontPoint, ...]:
     """Name each point of the front by the net that was scored, with the command that cuts it again."""
-    ids = [subnet_id_of(trial.arch, run.inputs, OPTIONS) for trial in study.front]
+    options = options_for(run.inputs.teacher.model.arch)
+    ids = [subnet_id_of(trial.arch, run.inputs, options) for trial in study.front]
     db = run.store.command_url
     return tuple(
         FrontPoint(trial, identity, derive_command(identity, db=db))
