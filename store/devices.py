@@ -1,5 +1,6 @@
 """Devices, their states and measuring protocols in the database."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +13,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.clock import utc_now
 from nuwa_search.store.database import Database
 from nuwa_search.store.records import DeviceRecord
-from nuwa_search.store.rows import need_pk, upsert
+from nuwa_search.store.rows import find_pks, need_pk, upsert
 from nuwa_search.store.tables import DeviceRow, DeviceStateRow, ProtocolRow
 
 
@@ -32,7 +33,14 @@ def device_pk_of(connection: Connection, device_id: str) -> int:
 
 
 def insert_device(connection: Connection, spec: DeviceSpec) -> int:
-    """Store a spec where it is new and return its key."""
+    """Store a spec where it is new or says more than the stored one, and return its key."""
+    content = asdict(spec)
+    known = connection.execute(
+        select(DeviceRow.pk, DeviceRow.spec).where(DeviceRow.device_id == spec.device_id)
+    ).first()
+    # A profile comes here with every figure that it takes, and nearly always with what is stored.
+    if known is not None and known.spec == json.loads(json.dumps(content)):
+        return int(known.pk)
     values = {
         "device_id": spec.device_id,
         "name": device_label(spec),
@@ -42,7 +50,7 @@ def insert_device(connection: Connection, spec: DeviceSpec) -> int:
         "precision": spec.precision,
         "batch": spec.batch,
         "power_mode": spec.power_mode,
-        "spec": asdict(spec),
+        "spec": content,
         "is_listed": False,
         "created_at": utc_now(),
     }
@@ -52,9 +60,12 @@ def insert_device(connection: Connection, spec: DeviceSpec) -> int:
 
 def insert_protocol(connection: Connection, protocol: MeasureProtocol) -> int:
     """Store a protocol where it is new and return its key."""
-    values = {"protocol_id": protocol.protocol_id, "content": asdict(protocol)}
-    upsert(connection, ProtocolRow, [values], key=["protocol_id"])
-    return need_pk(connection, ProtocolRow.pk, ProtocolRow.protocol_id, protocol.protocol_id, noun="protocol")
+    identity = protocol.protocol_id
+    known = find_pks(connection, ProtocolRow.pk, ProtocolRow.protocol_id, [identity])
+    if identity in known:
+        return known[identity]
+    upsert(connection, ProtocolRow, [{"protocol_id": identity, "content": asdict(protocol)}], key=["protocol_id"])
+    return need_pk(connection, ProtocolRow.pk, ProtocolRow.protocol_id, identity, noun="protocol")
 
 
 class DeviceMethods(Database):

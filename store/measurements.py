@@ -114,7 +114,8 @@ class MeasurementMethods(Database):
                     latency_ms=measurement.latency_ms.median,
                     provenance=measurement.provenance,
                 )
-        mend_fronts(self)
+        if subnet_pk is not None:  # what is of no subnet is on no front
+            mend_fronts(self)
         return measurement_id
 
     def measurements(
