@@ -60,8 +60,11 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
+# Two processes with a thread each: with two each they would wait for each other. The files come in the order of
+# tests/conftest.py, the slow ones first.
+unit: export OMP_NUM_THREADS := 1
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # a board to try things on: RUN="nuwa doctor lab-nano", or no RUN to serve it until Ctrl-C
 STAND_IN_FLAGS ?=
