@@ -2,12 +2,18 @@
 
 import io
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 89_478_485
 """Of one file, before it is decoded: where Pillow begins to warn of decompression bombs (a quarter of a GB as RGB)."""
+
+FORMATS = (
+    *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP"),
+)
+"""What is decoded: pictures made of pixels, by decoders inside this process. Pillow would start Ghostscript for EPS."""
 
 PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 """Pillow's 8-bit modes, as timm's loaders convert them: transparency is dropped, not blended."""
@@ -50,7 +56,7 @@ def decode_image(data: bytes, *, is_first_pipeline: bool = False) -> Decoded:
         ValueError: If the file is no image, is damaged, too large, or of a mode whose range is unknown.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
             _require_size(image)
             turn = None if is_first_pipeline else _turn_of(image)
             image.load()
@@ -58,7 +64,7 @@ def decode_image(data: bytes, *, is_first_pipeline: bool = False) -> Decoded:
                 return Decoded(_rgb_of(image).transpose(turn), is_turned=True)
             return Decoded(_rgb_of(image), is_turned=turn is not None)
     except UnidentifiedImageError as error:
-        raise ValueError("it is of no format that Pillow knows") from error
+        raise ValueError("it is of no format that is decoded here") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(str(error) or type(error).__name__) from error
     except Exception as error:  # Pillow's readers of rare formats let struct.error, KeyError and others through
@@ -72,12 +78,19 @@ def check_header(data: bytes) -> None:
         ValueError: If no format that Pillow knows begins like this, or the picture is too large.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
             _require_size(image)
     except UnidentifiedImageError as error:
         raise ValueError("it is of no format that Pillow knows") from error
     except Exception as error:  # as above
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    """List those of ``FORMATS`` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _require_size(image: Image.Image) -> None:

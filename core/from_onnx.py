@@ -22,14 +22,17 @@ from torch.nn import functional as F
 from nuwa_search.core.arch import Activation
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.from_roles import VitFacts, plain_from_roles, with_positions
+from nuwa_search.core.onnx_file import load_weights_beside, parse_onnx, read_onnx_bytes
 from nuwa_search.core.positions import resampled_positions
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_names import roles_from_names
 
-MAX_BYTES = 4_000_000_000
-"""A ViT-g in FP32 has 4.5 GB; protobuf itself ends at 2 GB in one file."""
 AGREEMENT = 1e-3
 """Largest relative error of features between the graph and the plain ViT; the same function in FP32 has about 1e-6."""
+_MAX_CHAIN = 16
+"""Operators between a constant and what reads it; exporters write two."""
+_MAX_SCOPES = 10_000
+"""Characters of a node's scopes, which Python's parser reads; the longest seen have some hundreds."""
 SCOPES = "pkg.torch.onnx.name_scopes"
 _ACTS: tuple[tuple[str, Activation], ...] = (
     ("Erf", "gelu"),
@@ -72,6 +75,16 @@ def vit_from_onnx(path: Path) -> ImportedViT:
         NoAnswerError: If features of the ViT found do not agree with the graph's.
     """
     model = _read(path)
+    try:
+        return _found_in(model, path)
+    except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:  # parts that do not fit
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise NuwaError(
+            f"{path} holds no plain ViT: its tensors do not fit together: {said[:300]}", hint="export it again"
+        ) from error
+
+
+def _found_in(model: onnx.ModelProto, path: Path) -> ImportedViT:
     graph = _Graph(model)
     named = graph.named_tensors()
     roles, strange = roles_from_names(named)
@@ -100,18 +113,11 @@ def vit_from_onnx(path: Path) -> ImportedViT:
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise NuwaError(f"{path} is larger than {MAX_BYTES / 1e9:g} GB", hint="export a smaller model")
-        return onnx.load(path)
-    except FileNotFoundError as error:
-        raise NuwaError(f"there is no file {path}", hint="nuwa base import FILE.onnx -o DIR") from error
-    except (OSError, ValueError, MemoryError) as error:
-        raise NuwaError(f"{path} cannot be read as ONNX: {error}", hint="export it again") from error
-    except Exception as error:  # protobuf's DecodeError, whose module differs between its implementations
-        if type(error).__name__ != "DecodeError":
-            raise
-        raise NuwaError(f"{path} cannot be read as ONNX: {error}", hint="export it again") from error
+    if not path.exists():
+        raise NuwaError(f"there is no file {path}", hint="nuwa base import FILE.onnx -o DIR")
+    model = parse_onnx(read_onnx_bytes(path), origin=str(path))
+    load_weights_beside(model, path)
+    return model
 
 
 @dataclass(frozen=True)
@@ -151,16 +157,18 @@ class _Graph:
 
     def value(self, name: str) -> np.ndarray | None:
         """Constant by name, through Identity, Transpose and Cast of constants; None where it is computed."""
-        if name in self.constants:
-            return np.asarray(numpy_helper.to_array(self.constants[name]))
-        node = self.maker.get(name)
-        if node is None or node.op_type not in ("Identity", "Transpose", "Cast"):
-            return None
-        inner = self.value(node.input[0])
-        if inner is None or node.op_type != "Transpose":
-            return inner
-        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
-        return inner.transpose(perm)
+        turns: list[NodeProto] = []
+        while name not in self.constants:
+            node = self.maker.get(name)
+            if node is None or node.op_type not in ("Identity", "Transpose", "Cast") or len(turns) > _MAX_CHAIN:
+                return None
+            turns.append(node)
+            name = node.input[0]
+        found = np.asarray(numpy_helper.to_array(self.constants[name]))
+        for node in reversed(turns):
+            if node.op_type == "Transpose":
+                found = found.transpose(next((list(a.ints) for a in node.attribute if a.name == "perm"), None))
+        return found
 
     def named_tensors(self) -> dict[str, Tensor]:
         """Tensors by the name of the parameter they were: linear weights turned to (out, in)."""
@@ -234,8 +242,9 @@ def _scope(node: NodeProto) -> str | None:
     scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), None)
     if scopes is not None:
         try:
-            path = [part for part in ast.literal_eval(scopes) if isinstance(part, str)]
-        except (ValueError, SyntaxError):
+            read = ast.literal_eval(scopes) if len(scopes) <= _MAX_SCOPES else ()
+            path = [part for part in read if isinstance(part, str)]
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # what Python's parser raises
             return None
         return path[-2] if len(path) > 1 else None
     head, slash, _ = node.name.rpartition("/")
@@ -311,7 +320,8 @@ def _run(graph: _Graph, images: Tensor, wanted: Iterable[str], *, name: str) -> 
         return list(session.run(None, {feed.name: images.numpy()}))
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         raise NuwaError(
-            f"ONNX Runtime cannot run {name}: {str(error).splitlines()[0]}", hint="export it again"
+            f"ONNX Runtime cannot run {name}: {(str(error).splitlines() or [type(error).__name__])[0]}",
+            hint="export it again",
         ) from error
 
 

@@ -4,18 +4,24 @@ Only the files are read (config.json, weights, preprocessor_config.json); transf
 Sources: configuration and modelling files of transformers 5.24 for each of these model types.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from nuwa_search.core import checked
 from nuwa_search.core.arch import Activation, GlobalPool
+from nuwa_search.core.class_names import MAX_INDEX_DIGITS
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_roles import VitFacts, plain_from_roles
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_names import roles_from_names
 
+MAX_SIZE = 2**20
+"""Of a whole number in a config: the sizes of a net are far smaller."""
+MAX_LABEL = 1000
+"""Characters of a label; the longest of ImageNet's comma lists has 130."""
 _EPS = {"vit": 1e-12, "deit": 1e-12, "vit_mae": 1e-12, "dinov2": 1e-6, "dinov2_with_registers": 1e-6}
 """``layer_norm_eps`` of each supported ``model_type`` where its config leaves it out."""
 _ACTS: dict[str, Activation] = {
@@ -78,7 +84,7 @@ def vit_from_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tenso
     if config.get("use_swiglu_ffn"):
         raise _refuse(name, "its MLPs are gated (SwiGLU)")
     act = config.get("hidden_act", "gelu")
-    if act not in _ACTS:
+    if not isinstance(act, str) or act not in _ACTS:
         raise _refuse(name, f"its activation is {act!r}")
     kept = {key: value for key, value in tensors.items() if not _is_other(key)}
     roles, strange = roles_from_names(kept)
@@ -111,9 +117,9 @@ def _pool(kind: str) -> GlobalPool:
 
 def _whole(config: Mapping[str, Any], key: str, name: str) -> int:
     value = config.get(key)
-    if isinstance(value, Sequence) and len(set(value)) == 1 and not isinstance(value, str):
+    if isinstance(value, list | tuple) and value and all(side == value[0] for side in value):
         value = value[0]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_SIZE:
         raise _refuse(name, f"its config gives {key} as {value!r}, wanted one whole number")
     return value
 
@@ -155,12 +161,19 @@ def _labels(config: Mapping[str, Any], count: int, name: str) -> tuple[str, ...]
     if not isinstance(given, Mapping):
         return tuple(f"class_{k}" for k in range(count))
     try:
-        labels = {int(key): str(value) for key, value in given.items()}
-    except ValueError as error:
-        raise _refuse(name, f"its id2label has a key that is no whole number ({error})") from error
+        labels = {_index(key): checked.text(value, "a label", max_length=MAX_LABEL) for key, value in given.items()}
+    except (ValueError, NuwaError) as error:
+        raise _refuse(name, f"its id2label numbers no labels: {error}") from error
     if set(labels) != set(range(count)):
         raise NuwaError(
             f"base {name!r} has {count} outputs, but id2label names {len(labels)} others",
             hint="id2label needs one name for each output, numbered from 0",
         )
     return tuple(labels[k] for k in range(count))
+
+
+def _index(key: object) -> int:
+    """Read the number of an output, which JSON writes as text."""
+    if isinstance(key, bool) or not isinstance(key, int | str) or len(str(key)) > MAX_INDEX_DIGITS:
+        raise ValueError(f"{checked.shown(key)} is no whole number")
+    return int(key)

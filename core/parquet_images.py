@@ -1,10 +1,10 @@
 """Labelled images in Parquet files, as the Hugging Face image feature lays them out."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nuwa_search.core.class_names import checked_names
+from nuwa_search.core.documents import MAX_LIST_BYTES, json_from_text
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.split_words import rest_of_name, splits_named
@@ -22,6 +23,9 @@ LABEL_COLUMNS = ("label", "fine_label")
 IMAGE_COLUMNS = ("image", "img")
 UNLABELLED = -1
 """What the Hub's data sets write where a label is kept secret."""
+_AGAIN = "fetch or copy the file again"
+MAX_ROWS = 20_000_000
+"""Of one file; ImageNet-21k has 14 million images in all."""
 MAX_CLASSES = 100_000
 """Of labels that are bare numbers, whose largest says how many classes there are; ImageNet's largest has 21 843."""
 
@@ -96,7 +100,7 @@ def _is_unlabelled(files: Iterable[Path], label_column: str | None) -> bool:
     """Whether all labels are missing or -1."""
     for file in files:
         with _named_errors(file):
-            parquet = pq.ParquetFile(file)
+            parquet = _opened(file)
             column = _column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
             values = parquet.read(columns=[column])[column]
         if values.null_count == len(values):
@@ -114,7 +118,19 @@ def _named_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise NuwaError(f"Parquet file {file} cannot be read: {error}", hint="fetch or copy the file again") from error
+        raise NuwaError(f"Parquet file {file} cannot be read: {error}", hint=_AGAIN) from error
+
+
+def _opened(file: Path) -> pq.ParquetFile:
+    """Open a file; sizes in its footer are held against limits before memory is taken for them.
+
+    Raises:
+        NuwaError: If it says that it holds more rows than any data set.
+    """
+    parquet = pq.ParquetFile(file, thrift_string_size_limit=MAX_LIST_BYTES, thrift_container_size_limit=MAX_ROWS)
+    if not 0 <= parquet.metadata.num_rows <= MAX_ROWS:
+        raise NuwaError(f"Parquet file {file} says that it holds {parquet.metadata.num_rows} rows", hint=_AGAIN)
+    return parquet
 
 
 def read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
@@ -128,7 +144,7 @@ def read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
     names: tuple[str, ...] = ()
     for file in files:
         with _named_errors(file):
-            parquet = pq.ParquetFile(file)
+            parquet = _opened(file)
             image_column = _column(file, parquet.schema_arrow, IMAGE_COLUMNS, None, "image")
             chosen = _column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
             table = parquet.read(columns=[image_column, chosen])
@@ -203,11 +219,22 @@ def _labels(
 
 
 def _class_label_names(file: Path, schema: pa.Schema, column: str) -> tuple[str, ...]:
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        names = features[column]["names"]
-    except (KeyError, TypeError, ValueError):
+    """Read the class names that the Hub keeps beside the columns; none where it keeps none.
+
+    Raises:
+        NuwaError: If what is kept there cannot be read, or its names are none.
+    """
+    kept = (schema.metadata or {}).get(b"huggingface")
+    if kept is None:
         return ()
+    values: Any = json_from_text(
+        kept, what=f"the Hub's description inside {file}", hint=_AGAIN, max_bytes=MAX_LIST_BYTES
+    )
+    for key in ("info", "features", column, "names"):
+        values = values.get(key) if isinstance(values, dict) else None
+    if values is None:
+        return ()
+    names = values
     return checked_names(names, where=str(file))
 
 
@@ -217,7 +244,7 @@ def _image_bytes(file: Path, column: pa.ChunkedArray) -> list[bytes | Path]:
         data = value.get("bytes") if isinstance(value, dict) else value
         if isinstance(data, bytes):
             out.append(data)
-        elif isinstance(value, dict) and value.get("path"):
+        elif isinstance(value, dict) and isinstance(value.get("path"), str) and value["path"]:
             out.append(_path_beside(file, value["path"]))
         else:
             raise NuwaError(

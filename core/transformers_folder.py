@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nuwa_search.core import checked
+from nuwa_search.core.arch import MAX_SIDE
 from nuwa_search.core.checkpoint_files import find_weights, read_checkpoint
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
@@ -70,13 +72,13 @@ def timm_config_from_preprocessor(told: Mapping[str, Any], *, where: str) -> tup
     """
     for step in ("do_resize", "do_rescale", "do_normalize"):
         if told.get(step, True) is not True:
-            raise NuwaError(f"{where} says {step} {told[step]!r}, and a base needs that step", hint=_HINT)
+            raise NuwaError(f"{where} says {step} {checked.shown(told[step])}, and a base needs that step", hint=_HINT)
     factor = told.get("rescale_factor", _UNIT)
     if not isinstance(factor, int | float) or abs(factor - _UNIT) > 1e-6:
-        raise NuwaError(f"{where} scales pixels by {factor!r}, wanted 1/255", hint=_HINT)
+        raise NuwaError(f"{where} scales pixels by {checked.shown(factor)}, wanted 1/255", hint=_HINT)
     resample = told.get("resample", 2)
-    if isinstance(resample, bool) or resample not in _RESAMPLING:
-        raise NuwaError(f"{where} resamples by {resample!r}, known: {sorted(_RESAMPLING)}", hint=_HINT)
+    if isinstance(resample, bool) or not isinstance(resample, int) or resample not in _RESAMPLING:
+        raise NuwaError(f"{where} resamples by {checked.shown(resample)}, known: {sorted(_RESAMPLING)}", hint=_HINT)
     size, crop = told.get("size"), told.get("crop_size")
     scaled, is_short = _side(size, where)
     if told.get("do_center_crop", False):
@@ -110,6 +112,12 @@ def _side(size: Any, where: str) -> tuple[int, bool]:
             values, is_short = [size.get("height"), size.get("width")], False
     else:
         values, is_short = [size], False
-    if len(set(values)) != 1 or not isinstance(values[0], int) or isinstance(values[0], bool) or values[0] < 1:
-        raise NuwaError(f"{where} gives the size {size!r}, wanted one square of whole pixels", hint=_HINT)
-    return values[0], is_short
+    whole = [v for v in values if isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= MAX_SIDE]
+    if len(whole) < len(values) or len(set(whole)) != 1:
+        raise NuwaError(f"{where} gives the size {_shown(size)}, wanted one square of whole pixels", hint=_HINT)
+    return whole[0], is_short
+
+
+def _shown(size: Any) -> str:
+    """Render a size for a message, cut short."""
+    return repr(size)[:100] if isinstance(size, Mapping) and len(size) < 8 else checked.shown(size)

@@ -139,8 +139,9 @@ def certificate_from_dict(values: Mapping[str, Any]) -> Certificate:
     Raises:
         NuwaError: If it is of another schema, lacks a part, or was changed since it was written.
     """
+    checked.mapping(values, "certificate")
     if values.get("schema") != SCHEMA:
-        raise NuwaError(f"certificate has schema {values.get('schema')!r}, wanted {SCHEMA!r}")
+        raise NuwaError(f"certificate has schema {checked.shown(values.get('schema'))}, wanted {SCHEMA!r}")
     rest = {k: v for k, v in values.items() if k != "certificate_hash"}
     if _hash(rest) != values.get("certificate_hash"):
         raise NuwaError(

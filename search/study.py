@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -39,6 +40,9 @@ POPULATION_SIZE = 20
 
 OPEN_ATTEMPTS = 20
 """At making Optuna's tables: it has ten, and each attempt finds at least one more of them made."""
+
+SAME_ERRORS = 3
+"""Of one text at making them: a table that another process makes is there at the next attempt, a fault stays."""
 
 _PENALISED = ("nsga2", "nsga3", "gp")
 """Samplers that learn from complete trials only and so must be told of infeasible ones as complete and bad."""
@@ -292,11 +296,13 @@ def _open_storage(url: str, engine_kwargs: dict[str, Any]) -> optuna.storages.RD
     Two processes that come to a new database together both make them, and the slower one fails on what
     the faster has made: it looks again, and finds it.
     """
+    told: Counter[str] = Counter()
     for attempt in range(1, OPEN_ATTEMPTS):
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs)
         except DATABASE_ERRORS as error:
-            if not is_already_made(error):
+            told[str(error)] += 1
+            if not is_already_made(error) or told[str(error)] > SAME_ERRORS:
                 raise
         time.sleep(0.05 * attempt)
     return optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs)
@@ -307,6 +313,6 @@ def _storage_errors(where: str) -> Iterator[None]:
     """Turn what goes wrong outside (server gone, disk full, file locked) into our error."""
     try:
         yield
-    except (*DATABASE_ERRORS, OptunaError) as error:
+    except (*DATABASE_ERRORS, OptunaError, ValueError, TypeError, LookupError) as error:  # the last: of stored values
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OutsideError(f"{where} failed: {first}", hint="check the database, then run the command again") from error

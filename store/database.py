@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.interrupts import interrupt_deferred
-from nuwa_search.store.failures import driver_errors
+from nuwa_search.store.failures import driver_errors, value_errors
 
 # How long a writer waits for another one. Our longest write (a batch of scores) takes well under a
 # second, so half a minute only passes when a process hangs inside a transaction.
@@ -130,10 +130,10 @@ class Database:
         """Open a transaction that only reads.
 
         Raises:
-            NuwaError: If the file is not a database.
+            NuwaError: If the file is not a database, or holds values that are none of its columns'.
             OutsideError: If the server or disk fails.
         """
-        with driver_errors(self.shown_url), self.engine.begin() as connection:
+        with value_errors(self.shown_url), driver_errors(self.shown_url), self.engine.begin() as connection:
             yield connection
 
     @contextmanager

@@ -23,6 +23,10 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 WARMUP_RUNS = 3  # the first runs allocate
+MAX_TEXT_BYTES = 8 * 2**20  # of one of the bundle's own files of text
+MAX_SIDE = 16384  # of the images that a model takes
+MAX_BATCH = 4096
+RESAMPLING = {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}
 MAX_PIXELS = 89478485  # of one file: where Pillow begins to warn of decompression bombs
 MAX_ASPECT = 16  # of a picture that is scaled as a whole
 MAX_SUPPORT = 4  # pixels that a filter may see on either side, and one more
@@ -39,7 +43,13 @@ class OnnxModel:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise ValueError(f"{path.name} cannot be loaded: {first_line(error)}") from error
+        if len(self.session.get_inputs()) != 1:
+            raise ValueError(f"{path.name} takes {len(self.session.get_inputs())} inputs, wanted one of images")
         image = self.session.get_inputs()[0]
         self.name = image.name
         self.shape = tuple(image.shape)
@@ -48,7 +58,10 @@ class OnnxModel:
 
     def run(self, images: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         """Map one batch to logits (B, num_classes)."""
-        logits: np.ndarray[Any, Any] = self.session.run(None, {self.name: images})[0]
+        try:
+            logits: np.ndarray[Any, Any] = self.session.run(None, {self.name: images})[0]
+        except Exception as error:  # as above
+            raise ValueError("the model cannot be run: " + first_line(error)) from error
         return logits
 
 
@@ -59,10 +72,11 @@ def main() -> int:
     if not paths:
         sys.stderr.write("no images in " + " ".join(args.images) + "\n")
         return 2
-    labels = (HERE / "labels.txt").read_text(encoding="utf-8").split("\n")
-    preprocess = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
+    labels = read_text(HERE / "labels.txt").split("\n")
+    preprocess = read_preprocess(HERE / "preprocess.json")
     none_below = none_threshold()
     model = load_model(args)
+    check_shape(model.shape, preprocess["img_size"])
     results = []
     batch = model.shape[0]
     for start in range(0, len(paths), batch):
@@ -74,6 +88,8 @@ def main() -> int:
             sys.stderr.write(f"not a readable image: {names}: {error}\n")
             return 2
         logits, latencies_ms = timed_run(model, given, args.repeat, is_first=start == 0)
+        if logits.ndim != 2 or not 1 <= logits.shape[1] <= len(labels):
+            raise ValueError(f"the model answers with {logits.shape}, and labels.txt names {len(labels)} classes")
         for k, path in enumerate(part):
             answer = describe(logits[k], labels, args.top, none_below)
             timing = {"preprocess_ms": preprocess_ms / len(part), "latency_ms": statistics.median(latencies_ms)}
@@ -119,6 +135,63 @@ def load_model(args: argparse.Namespace) -> Any:
     if args.engine is None:
         return OnnxModel(HERE / "model.onnx", args.threads)
     return importlib.import_module("run_engine").EngineModel(Path(args.engine), HERE / "certificate.json")
+
+
+def read_text(path: Path) -> str:
+    """Read one of the bundle's files of text, of bounded size."""
+    size = path.stat().st_size
+    if size > MAX_TEXT_BYTES:
+        raise ValueError(f"{path.name} has {size} bytes, at most {MAX_TEXT_BYTES} are read")
+    return path.read_text(encoding="utf-8")
+
+
+def read_object(path: Path) -> "dict[str, Any]":
+    """Read one of the bundle's JSON files."""
+    try:
+        values = json.loads(read_text(path))
+    except RecursionError as error:
+        raise ValueError(path.name + " is nested too deep") from error
+    if not isinstance(values, dict):
+        raise ValueError(path.name + " holds no object")
+    return values
+
+
+def read_preprocess(path: Path) -> "dict[str, Any]":
+    """Read how images are made; what no pipeline has is refused, before a size in it takes memory."""
+    told = read_object(path)
+    side, pct = told.get("img_size"), told.get("crop_pct")
+    if not is_number(side) or not 1 <= side <= MAX_SIDE or side != int(side):
+        raise ValueError(f"{path.name} gives img_size as {str(side)[:40]}")
+    if not is_number(pct) or not 0.1 <= pct <= 10:
+        raise ValueError(f"{path.name} gives crop_pct as {str(pct)[:40]}")
+    if told.get("interpolation") not in RESAMPLING:
+        raise ValueError(path.name + " names no interpolation that Pillow has")
+    for name in ("mean", "std"):
+        values = told.get(name)
+        if not isinstance(values, list) or len(values) != 3 or not all(is_number(v) and 0 <= v <= 1 for v in values):
+            raise ValueError(f"{path.name} gives no {name} of three channels")
+    if not all(told["std"]):
+        raise ValueError(path.name + " gives a std of zero")
+    if told.get("pipeline", 1) not in (1, 2):
+        raise ValueError(f"{path.name} is of pipeline {str(told['pipeline'])[:40]}, which this program does not know")
+    return told
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e18
+
+
+def check_shape(shape: "tuple[Any, ...]", side: int) -> None:
+    """Refuse a model that does not take batches of the images that preprocess.json makes."""
+    is_fixed = len(shape) == 4 and all(isinstance(size, int) and size > 0 for size in shape)
+    if not is_fixed or shape[0] > MAX_BATCH or tuple(shape[1:]) != (3, side, side):
+        raise ValueError(f"the model takes {shape}, and preprocess.json makes images (3, {side}, {side})")
+
+
+def first_line(error: Exception) -> str:
+    """Cut a message of another program short."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def prepare(paths: "list[Path]", preprocess: "dict[str, Any]", model: Any) -> "tuple[np.ndarray[Any, Any], float]":
@@ -252,8 +325,9 @@ def none_threshold() -> "float | None":
     path = HERE / "certificate.json"
     if not path.exists():
         return None
-    value = json.loads(path.read_text(encoding="utf-8")).get("facts", {}).get("none_below")
-    return float(value) if isinstance(value, (int, float)) else None
+    facts = read_object(path).get("facts")
+    value = facts.get("none_below") if isinstance(facts, dict) else None
+    return float(value) if is_number(value) else None
 
 
 def describe(
@@ -298,10 +372,16 @@ def report(results: "list[dict[str, Any]]", model: Any, args: argparse.Namespace
     )
 
 
-if __name__ == "__main__":
+def start() -> Any:
+    """Run, and say what is wrong in a sentence; returns the exit code."""
     try:
-        sys.exit(main())
+        return main()
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f"error: {error}\nhint: the bundle may be damaged; `nuwa verify` says which file")
+        return f"error: {error}\nhint: the bundle may be damaged; `nuwa verify` says which file"
+
+
+if __name__ == "__main__":
+    sys.exit(start())

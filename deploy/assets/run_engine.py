@@ -14,6 +14,26 @@ import numpy as np
 HOST_TO_DEVICE, DEVICE_TO_HOST = 1, 2  # cudaMemcpyKind of the CUDA runtime API
 
 
+INPUT_KINDS = ("normalised", "unit", "uint8")
+MAX_BYTES = 8 * 2**20  # of a certificate
+
+
+def read_input_kind(path: Path) -> str:
+    """Read from the certificate what the model takes; normalised images where there is none."""
+    if not path.exists():
+        return "normalised"
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, at most {MAX_BYTES} are read")
+    try:
+        certificate = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(path.name + " is nested too deep") from error
+    kind = certificate.get("input", "normalised") if isinstance(certificate, dict) else None
+    if kind not in INPUT_KINDS:
+        raise ValueError(f"{path.name} says that the model takes {str(kind)[:40]}")
+    return str(kind)
+
+
 class EngineModel:
     """An engine with one input and one output, in the shape that run.py uses."""
 
@@ -31,8 +51,7 @@ class EngineModel:
         self.has_names = hasattr(self.engine, "num_io_tensors")
         self.shape, in_type = self.describe(tensorrt, "images")
         self.out_shape, _ = self.describe(tensorrt, "logits")
-        certificate = json.loads(certificate_path.read_text(encoding="utf-8")) if certificate_path.exists() else {}
-        self.input_kind = certificate.get("input", "normalised")
+        self.input_kind = read_input_kind(certificate_path)
         self.in_type = in_type
         self.device_in = self.allocate(int(np.prod(self.shape)) * np.dtype(in_type).itemsize)
         self.device_out = self.allocate(int(np.prod(self.out_shape)) * 4)

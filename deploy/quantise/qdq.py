@@ -79,18 +79,24 @@ class Int8Quantiser:
         entry.key, entry.value = _PREPARED
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, "int8.onnx")
-            quantize_static(
-                source,
-                target,
-                _Reader(self._calibration, _batch_of(self._exported)),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["Gemm"],
-                nodes_to_quantize=[node.name for node in _block_gemms(self._exported)],
-                per_channel=True,
-                activation_type=QuantType.QInt8 if self._is_tensorrt else QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                extra_options=extra,
-            )
+            try:
+                quantize_static(
+                    source,
+                    target,
+                    _Reader(self._calibration, _batch_of(self._exported)),
+                    quant_format=QuantFormat.QDQ,
+                    op_types_to_quantize=["Gemm"],
+                    nodes_to_quantize=[node.name for node in _block_gemms(self._exported)],
+                    per_channel=True,
+                    activation_type=QuantType.QInt8 if self._is_tensorrt else QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    extra_options=extra,
+                )
+            except Exception as error:  # whatever its parts raise at a graph that is not one of ours
+                said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise NuwaError(
+                    f"ONNX Runtime's quantiser cannot take this graph: {said[:300]}", hint="export it with nuwa export"
+                ) from error
             quantised = onnx.load(target)
         del quantised.graph.value_info[:]  # shapes follow from static inputs
         _keep_metadata(quantised, self._exported)
@@ -130,7 +136,11 @@ def _check_graph(exported: onnx.ModelProto, calibration: Images) -> None:
         )
     if any(t.data_type == onnx.TensorProto.FLOAT16 for t in exported.graph.initializer):
         raise NuwaError("INT8 is made from an fp32 graph, found fp16", hint="export with precision fp32")
+    if len(exported.graph.input) != 1 or _batch_of(exported) < 1:
+        raise NuwaError("INT8 is made from a graph of one input with fixed sizes", hint="export it with nuwa export")
     shape = [d.dim_value for d in exported.graph.input[0].type.tensor_type.shape.dim]
+    if not np.isfinite(calibration).all():
+        raise NuwaError("images for INT8 calibration hold values that are no finite numbers")
     if len(calibration) == 0 or len(calibration) % shape[0] or list(calibration.shape[1:]) != shape[1:]:
         raise NuwaError(
             f"images for INT8 calibration have shape {calibration.shape}, wanted some batches of {tuple(shape)}"
@@ -138,7 +148,8 @@ def _check_graph(exported: onnx.ModelProto, calibration: Images) -> None:
 
 
 def _batch_of(exported: onnx.ModelProto) -> int:
-    return int(exported.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
+    sizes = exported.graph.input[0].type.tensor_type.shape.dim
+    return int(sizes[0].dim_value) if sizes else 0
 
 
 def _block_of(node: onnx.NodeProto) -> int:

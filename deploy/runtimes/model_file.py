@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no type hints
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.onnx_file import damaged, parse_onnx, read_onnx_bytes
 from nuwa_search.core.runtime import Images
+
+__all__ = ["damaged", "parse_model", "read_model_bytes", "require_batch", "static_input_shape"]
 
 
 def read_model_bytes(model: bytes | Path) -> bytes:
@@ -15,34 +17,16 @@ def read_model_bytes(model: bytes | Path) -> bytes:
     Raises:
         NuwaError: If the file cannot be read.
     """
-    if isinstance(model, bytes):
-        return model
-    try:
-        return model.read_bytes()
-    except OSError as error:
-        raise NuwaError(
-            f"no ONNX model at {model}: {error.strerror or error}", hint="`nuwa export DIR` writes one"
-        ) from error
+    return model if isinstance(model, bytes) else read_onnx_bytes(model)
 
 
 def parse_model(data: bytes, *, origin: str = "the ONNX model") -> onnx.ModelProto:
-    """Parse a model.
+    """Parse a model and look it over.
 
     Raises:
-        NuwaError: If the bytes are not an ONNX model.
+        NuwaError: If the bytes are no ONNX model, or one whose sizes, types or weights contradict each other.
     """
-    try:
-        model = onnx.load_model_from_string(data)
-    except DecodeError as error:
-        raise damaged(origin, str(error)) from error
-    if not model.graph.output:
-        raise damaged(origin, "it has no graph")
-    return model
-
-
-def damaged(origin: str, reason: str) -> NuwaError:
-    """Build the error for a model that cannot be read."""
-    return NuwaError(f"{origin} cannot be read: {reason}", hint="export it again, or copy the file again")
+    return parse_onnx(data, origin=origin)
 
 
 def static_input_shape(shape: list[int | str | None], *, name: str) -> tuple[int, int, int, int]:

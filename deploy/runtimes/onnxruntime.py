@@ -10,7 +10,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import FloatArray, Images
-from nuwa_search.deploy.runtimes.model_file import damaged, read_model_bytes, require_batch, static_input_shape
+from nuwa_search.deploy.runtimes.model_file import (
+    damaged,
+    parse_model,
+    read_model_bytes,
+    require_batch,
+    static_input_shape,
+)
 
 Optimisation = Literal["all", "extended", "basic", "none"]
 
@@ -63,6 +69,8 @@ class OnnxRuntime:
         options.graph_optimization_level = _LEVELS[self.optimisation]
         options.log_severity_level = _LOG_ERRORS_ONLY
         origin = str(model) if isinstance(model, Path) else "the ONNX model"
+        if isinstance(model, Path):  # bytes were looked over where they were read, or are ours
+            parse_model(data, origin=origin)
         try:
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph) as error:

@@ -14,12 +14,16 @@ import torch
 
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.onnx_file import load_weights_beside, parse_onnx, read_onnx_bytes
 from nuwa_search.core.peak_memory import BYTES_PER_MB
 from nuwa_search.deploy.tensorrt.bindings import bindings_version, load_tensorrt
 from nuwa_search.deploy.tensorrt.engine_info import EngineInfo, sha256_of_file, write_engine_info
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.refusals import check_precision, check_version
 from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
+
+MAX_CACHE_BYTES = 256 * 2**20
+"""Of a timing cache; one with every tactic of a few hundred nets has some ten MB."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def build_engine(
     trt = load_tensorrt()
     gpu = find_local_gpu()
     version = bindings_version(trt)
-    model = onnx.load(onnx_path)
+    model = parse_onnx(read_onnx_bytes(onnx_path), origin=str(onnx_path))
+    load_weights_beside(model, onnx_path)
     check_version(version, compute_capability=gpu.compute_capability)
     check_precision(precision, compute_capability=gpu.compute_capability)
     check_operators(model, version=str(version))
@@ -117,7 +122,7 @@ def _build_plan(trt: ModuleType, model: onnx.ModelProto, *, workspace_mb: int, t
 def _attach_timing_cache(config: Any, path: Path | None) -> None:
     if path is None:
         return
-    stored = path.read_bytes() if path.is_file() else b""
+    stored = path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_CACHE_BYTES else b""
     if stored and config.set_timing_cache(config.create_timing_cache(stored), False):
         return
     # A cache of another GPU or version is refused by TensorRT; start anew rather than fail.

@@ -11,7 +11,9 @@ import torch
 from timm.models import save_for_hf
 from torch import nn
 
+from nuwa_search.core import checked
 from nuwa_search.core.base import Base
+from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_timm import plain_from_timm
 from nuwa_search.core.images import ImageSet, Preprocess
@@ -36,6 +38,8 @@ TIMED_IMAGES = 16
 """Scored while timing, where scores do not matter."""
 TIME_SHARE = 0.9
 """Of the minutes that the steps may take; evaluations and writing take the rest."""
+MAX_STEPS = 10**9
+"""Of one run: at a thousand steps a second, eleven days."""
 PLAN_FILE = "plan.json"
 """Beside the checkpoint: the steps a time limit came to, which a resumed run must keep."""
 
@@ -173,6 +177,19 @@ def write_base(
     )
 
 
+def read_planned_steps(path: Path) -> int:
+    """Read the steps that a time limit came to.
+
+    Raises:
+        NuwaError: If the file holds no such number.
+    """
+    hint = f"remove {path.parent} to start the run again"
+    try:
+        return checked.integer(read_object(path, what="plan of a run").get("steps"), "steps", low=1, high=MAX_STEPS)
+    except NuwaError as error:
+        raise NuwaError(f"plan of a run {path} cannot be read: {error.message}", hint=hint) from error
+
+
 def _on_device(images: ImageSet, preprocess: Preprocess, device: torch.device) -> SplitTensors:
     split = split_tensors(images, preprocess)
     return SplitTensors(split.images.to(device), split.labels.to(device))
@@ -185,7 +202,7 @@ def _fit_into_minutes(
         return settings
     plan = None if setup.checkpoint_dir is None else setup.checkpoint_dir / PLAN_FILE
     if setup.resume and plan is not None and plan.exists():
-        return dataclasses.replace(settings, steps=int(json.loads(plan.read_text())["steps"]))
+        return dataclasses.replace(settings, steps=read_planned_steps(plan))
     before = {k: v.detach().clone() for k, v in model.state_dict().items()}
     seconds = []
     few = SplitTensors(data.search.images[:TIMED_IMAGES], data.search.labels[:TIMED_IMAGES])

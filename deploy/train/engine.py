@@ -145,7 +145,7 @@ class _Loop:
         if self.setup.resume and self.setup.checkpoint_dir is not None:
             found = load_checkpoint(self.setup.checkpoint_dir)
         if found is not None:
-            if found.values["identity"] != self.identity:
+            if found.values.get("identity") != self.identity:
                 raise NuwaError(
                     f"the checkpoint in {self.setup.checkpoint_dir} is of another run "
                     "(student, teacher, images, settings or precision differ)",

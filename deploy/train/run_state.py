@@ -1,11 +1,14 @@
 """Everything that changes while a run goes, as one value that can be saved, put back and gone on from."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.train.checkpoint import Checkpoint
 from nuwa_search.deploy.train.optimiser import make_optimiser, make_schedule, set_lr
 from nuwa_search.deploy.train.outcome import Rollback, ScoredWeights
@@ -89,7 +92,26 @@ class RunState:
         return Checkpoint(_copied(tensors), record)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to a captured state."""
+        """Go back to a captured state.
+
+        Raises:
+            NuwaError: If it is of another model, or its record is damaged.
+        """
+        told = {f.name: checkpoint.values[f.name] for f in dataclasses.fields(_Record) if f.name in checkpoint.values}
+        record = record_from_dict(_Record, told, where="checkpoint")
+        try:
+            self._restore_tensors(checkpoint)
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise NuwaError(
+                f"the checkpoint is of another run: {said[:300]}", hint="remove its folder to start the run again"
+            ) from error
+        self.step, self.lr_factor, self.seconds = record.step, record.lr_factor, record.seconds
+        self.history = list(record.history)
+        self.curve = {name: list(values) for name, values in record.curve.items()}
+        self.rollbacks = list(record.rollbacks)
+
+    def _restore_tensors(self, checkpoint: Checkpoint) -> None:
         device = next(self.model.parameters()).device
         self.model.load_state_dict(_under("model.", checkpoint.tensors))
         self.best_tensors = {k: v.to(device, copy=True) for k, v in _under("best.", checkpoint.tensors).items()}
@@ -101,19 +123,18 @@ class RunState:
             state.setdefault(int(index), {})[key] = value.clone()
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
-        values = checkpoint.values
-        self.step, self.lr_factor, self.seconds = values["step"], values["lr_factor"], values["seconds"]
-        self.history = [_evaluation(e) for e in values["history"]]
-        self.curve = {k: list(v) for k, v in values["curve"].items()}
-        self.rollbacks = [Rollback(**r) for r in values["rollbacks"]]
 
 
-def _evaluation(values: dict[str, Any]) -> ScoredWeights:
-    score = dict(values["score"])
-    if score.get("balanced_interval") is not None:
-        low, high = score["balanced_interval"]
-        score["balanced_interval"] = (low, high)
-    return ScoredWeights(**{**values, "score": SplitScore(**score)})
+@dataclass(frozen=True)
+class _Record:
+    """What a checkpoint says besides tensors, as it lies in its file."""
+
+    step: int
+    lr_factor: float
+    seconds: float
+    history: tuple[ScoredWeights, ...]
+    curve: Mapping[str, tuple[float, ...]]
+    rollbacks: tuple[Rollback, ...]
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

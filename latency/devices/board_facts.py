@@ -85,7 +85,7 @@ def read_board_facts(transport: Transport, *, trtexec: str | None = None, sysroo
     path = find_trtexec(transport, preferred=trtexec)
     version = read_version(transport, path)
     state = read_board_state(transport, sysroot=sysroot)
-    total = re.search(r"MemTotal:\s*(\d+)", _read_file(transport, f"{sysroot}/proc/meminfo"))
+    total = re.search(r"MemTotal:\s*([0-9]{1,15})\b", _read_file(transport, f"{sysroot}/proc/meminfo"))
     return BoardFacts(
         trtexec=path,
         version=version,

@@ -4,9 +4,11 @@ Everything is read as an ordinary user from files and tools that JetPack has; wh
 left out of the state, never guessed.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nuwa_search.core import checked
 from nuwa_search.core.errors import OutsideError
 from nuwa_search.core.transport import Transport
 
@@ -104,6 +106,11 @@ _FIXED_KEYS = (
 )
 
 _READ_TIMEOUT_S = 30.0
+_MAX_CHARACTERS = 1_000_000
+"""Of a state; a board's has some hundreds."""
+_NUMBERS = ("gpu_min_hz", "gpu_max_hz", "gpu_cur_hz", "power_in_mw", "mem_available_kb", "other_trtexec")
+"""Values that are computed with."""
+_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
 @dataclass(frozen=True)
@@ -183,8 +190,14 @@ def read_board_state(transport: Transport, *, sysroot: str = "") -> BoardState:
     result = transport.run(["sh", "-c", _SCRIPT, "sh", sysroot], timeout_s=_READ_TIMEOUT_S)
     if result.returncode:
         raise OutsideError(f"cannot read the state of {transport.address}: {result.output.strip()}")
+    if len(result.stdout) > _MAX_CHARACTERS:
+        raise OutsideError(f"{transport.address} answers with {len(result.stdout)} characters where a state was asked")
     pairs = (line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
-    return BoardState({key: value.strip() for key, value in pairs})
+    values = {key: value.strip() for key, value in pairs}
+    for key in _NUMBERS:
+        if key in values and not _NUMBER.fullmatch(values[key]):
+            raise OutsideError(f"{transport.address} says {key} is {checked.shown(values[key])}, wanted a whole number")
+    return BoardState(values)
 
 
 def changes_between(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from onnx import AttributeProto, ModelProto, NodeProto
+from onnx import AttributeProto, ModelProto, NodeProto, defs
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.emulator.shapes import SHAPE_READERS, Shape, infer_shapes
+
+_STANDARD = ("", "ai.onnx")
 
 AttrValue = int | float | str | tuple[int, ...] | tuple[float, ...]
 
@@ -76,7 +78,7 @@ def graph_from_model(model: ModelProto) -> Graph:
             static shape.
     """
     for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in _STANDARD:
             raise NuwaError(
                 f"the graph holds {node.domain}::{node.op_type}, which TensorRT's ONNX parser does not know",
                 hint="export with standard ONNX operators only",
@@ -86,6 +88,7 @@ def graph_from_model(model: ModelProto) -> Graph:
                 f"the graph holds control flow ({node.op_type} {node.name!r}), whose time cannot be told beforehand",
                 hint="export a traced model with static shapes",
             )
+    _check_arity(model)
     shapes = infer_shapes(model)
     initializers = {t.name: math.prod(t.dims) for t in model.graph.initializer}
     inputs = tuple(i.name for i in model.graph.input if i.name not in initializers)
@@ -104,8 +107,37 @@ def graph_from_model(model: ModelProto) -> Graph:
         inputs=inputs,
         outputs=tuple(o.name for o in model.graph.output),
         num_weights=sum(n for n in initializers.values() if n > 1),
-        opset=max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1),
+        opset=max((o.version for o in model.opset_import if o.domain in _STANDARD), default=1),
     )
+
+
+def _check_arity(model: ModelProto) -> None:
+    """Refuse operators with fewer or more tensors than ONNX gives them; what reads them takes theirs for granted.
+
+    Raises:
+        NuwaError: With the first such operator.
+    """
+    opset = max((o.version for o in model.opset_import if o.domain in _STANDARD), default=1)
+    for node in model.graph.node:
+        if not defs.has(node.op_type):
+            raise NuwaError(
+                f"no ONNX operator is called {node.op_type!r}", hint="export with standard ONNX operators only"
+            )
+        try:
+            schema = defs.get_schema(node.op_type, opset, "")
+        except defs.SchemaError as error:
+            raise NuwaError(
+                f"opset {opset} has no operator {node.op_type} ({node.name!r})", hint="export the model again"
+            ) from error
+        for what, names, low, high in (
+            ("inputs", node.input, schema.min_input, schema.max_input),
+            ("outputs", node.output, schema.min_output, schema.max_output),
+        ):
+            if not low <= len(names) <= high or not all(names[:low]):
+                raise NuwaError(
+                    f"{node.op_type} {node.name!r} has {len([n for n in names if n])} {what}, wanted {low} to {high}",
+                    hint="export the model again",
+                )
 
 
 def _op_from_node(node: NodeProto, index: int) -> Op:
@@ -119,7 +151,7 @@ def _op_from_node(node: NodeProto, index: int) -> Op:
             case AttributeProto.FLOAT:
                 attrs[attribute.name] = attribute.f
             case AttributeProto.STRING:
-                attrs[attribute.name] = attribute.s.decode()
+                attrs[attribute.name] = attribute.s.decode(errors="replace")
             case _:
                 pass
     return Op(

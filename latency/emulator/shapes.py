@@ -9,12 +9,30 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.onnx_file import INFERENCE_REFUSALS
+
 Shape = tuple[int, ...]
 
 # Initializers up to this many elements keep their values: shapes, axes and scalars are read from them.
 SMALL_TENSOR_ELEMENTS = 1024
 # Operators whose answer is known once shapes are known: the engine builder folds them away.
 SHAPE_READERS = frozenset({"Shape", "Size"})
+
+
+# Operators that shape arithmetic is written in, none of which makes more of its inputs than a product of two.
+_ARITHMETIC = frozenset(
+    {
+        *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Concat", "Constant", "CumSum", "Div", "Equal", "Floor"),
+        *("Flatten", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less"),
+        *("LessOrEqual", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pow"),
+        *("Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round"),
+        *("ScatterElements", "ScatterND", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "TopK"),
+        *("Transpose", "Trilu", "Unsqueeze", "Where", "Xor"),
+    }
+)
+# Those whose answer's size stands in their inputs' values.
+_GROWING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
 
 
 def is_small(tensor: TensorProto) -> bool:
@@ -62,7 +80,12 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
             light.graph.initializer.append(tensor)
         elif tensor.name not in declared:  # takes part as an input, so that no bytes are copied
             light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    inferred = shape_inference.infer_shapes(light, data_prop=True).graph
+    try:
+        inferred = shape_inference.infer_shapes(light, data_prop=True).graph
+    except INFERENCE_REFUSALS as error:
+        raise NuwaError(
+            f"the sizes in the graph contradict each other: {_first_line(error)}", hint="export the model again"
+        ) from error
     types: dict[str, TypeProto] = {}
     for source in (model.graph.value_info, inferred.input, inferred.value_info, inferred.output):
         for info in source:
@@ -71,8 +94,17 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
             if shape is not None:
                 shapes[info.name] = shape
     if any(name and name not in shapes for node in model.graph.node for name in node.output):
-        _Folder(model, shapes=shapes, types=types, small=small).walk()
+        try:
+            _Folder(model, shapes=shapes, types=types, small=small).walk()
+        except RecursionError as error:
+            raise NuwaError(
+                "sizes in the graph hang on a chain of hundreds of operators", hint="run onnxsim on the file first"
+            ) from error
     return shapes
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _static_shape(tensor_type: TypeProto) -> Shape | None:
@@ -80,6 +112,33 @@ def _static_shape(tensor_type: TypeProto) -> Shape | None:
         return None
     dims = tensor_type.tensor_type.shape.dim
     return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
+
+
+def _stays_small(node: NodeProto, feeds: Mapping[str, NDArray[np.generic] | None]) -> bool:
+    """Whether the answer of a node on these values is as small as shape arithmetic is."""
+    values = [np.asarray(feeds[name]) for name in node.input if name]
+    if any(value.size > SMALL_TENSOR_ELEMENTS for value in values):
+        return False
+    if node.op_type not in _GROWING:
+        shapes = [value.shape for value in values]
+        rank = max((len(shape) for shape in shapes), default=0)
+        sides = zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True)
+        is_bounded = math.prod(max(side) for side in sides) <= SMALL_TENSOR_ELEMENTS**2  # as broadcasting has it
+        return node.op_type in _ARITHMETIC and is_bounded
+    numbers = [value.ravel().tolist() for value in values]
+    if any(isinstance(n, bool | str) or not math.isfinite(n) for some in numbers[1:] or numbers for n in some):
+        return False
+    match node.op_type:
+        case "ConstantOfShape":
+            return math.prod(numbers[0]) <= SMALL_TENSOR_ELEMENTS
+        case "Expand" if len(numbers) == 2:
+            return values[0].size * math.prod(numbers[1]) <= SMALL_TENSOR_ELEMENTS
+        case "Tile" if len(numbers) == 2:
+            return values[0].size * math.prod(numbers[1]) <= SMALL_TENSOR_ELEMENTS
+        case "Range" if [len(some) for some in numbers] == [1, 1, 1]:
+            (start,), (stop,), (step,) = numbers
+            return bool(math.isfinite(start) and step) and abs(stop - start) <= SMALL_TENSOR_ELEMENTS * abs(step)
+    return False
 
 
 class _Folder:
@@ -117,12 +176,12 @@ class _Folder:
             else:
                 return
         opset = {o.domain: o.version for o in self.model.opset_import}.get(node.domain, 1)
-        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
         try:
+            schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
             found = shape_inference.infer_node_outputs(
                 schema, node, value_types, data, opset_imports=list(self.model.opset_import)
             )
-        except onnx.shape_inference.InferenceError:
+        except INFERENCE_REFUSALS:
             return  # the caller names the tensor that has no size
         for name, tensor_type in found.items():
             shape = _static_shape(tensor_type)
@@ -145,7 +204,7 @@ class _Folder:
 
     def _fold(self, node: NodeProto) -> None:
         if node.op_type in SHAPE_READERS:
-            shape = self.shapes.get(node.input[0])
+            shape = self.shapes.get(node.input[0]) if node.input else None
             if shape is None:
                 return
             begin = next((a.i for a in node.attribute if a.name == "start"), 0)
@@ -156,13 +215,13 @@ class _Folder:
         feeds = {name: self._value(name) for name in node.input if name}
         if any(value is None for value in feeds.values()):
             return
-        if math.prod(self.shapes.get(node.output[0], ())) > SMALL_TENSOR_ELEMENTS:
+        if math.prod(self.shapes.get(node.output[0], ())) > SMALL_TENSOR_ELEMENTS or not _stays_small(node, feeds):
             return
-        if node.op_type == "ConstantOfShape":  # its size is in its input's values
-            wanted = feeds[node.input[0]]
-            if wanted is None or math.prod(np.ravel(wanted).tolist()) > SMALL_TENSOR_ELEMENTS:
-                return
-        answers = ReferenceEvaluator(node).run(None, feeds)
+        try:
+            with np.errstate(all="ignore"):
+                answers = ReferenceEvaluator(node).run(None, feeds)
+        except Exception:  # whatever NumPy raises at values that do not fit: the caller names what has no size
+            return
         for name, answer in zip(node.output, answers, strict=True):
             self.values[name] = np.asarray(answer)
             self.shapes.setdefault(name, tuple(np.shape(answer)))

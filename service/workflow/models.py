@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx.external_data_helper import load_external_data_for_model
 
 from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.core.base import load_base
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.documents import read_json
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.onnx_file import load_weights_beside
 from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.deploy.bundle import is_bundle, read_bundle
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
@@ -110,7 +110,7 @@ def onnx_from_text(text: str, store: Store, spec: DeviceSpec) -> onnx.ModelProto
             raise NuwaError(f"there is no ONNX file at {text}", hint=_NAMES_OF_MODELS)
         model = parse_model(read_model_bytes(path), origin=str(path))
         if spec.kind != "emulated":  # which needs shapes only
-            _load_weights_beside(model, path)
+            load_weights_beside(model, path)
         return model
     if path.is_dir() and is_bundle(path):
         exported = read_bundle(path).onnx_path
@@ -151,21 +151,6 @@ def measured_source(text: str, graph: onnx.ModelProto, store: Store) -> Measured
 
 def _hash_graph(graph: onnx.ModelProto) -> str:
     return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
-
-
-def _load_weights_beside(model: onnx.ModelProto, path: Path) -> None:
-    """Read weights that an exporter put into files of their own.
-
-    Raises:
-        NuwaError: If such a file is missing or outside the model's folder.
-    """
-    try:
-        load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise NuwaError(
-            f"the weights of {path} lie in another file, which cannot be read: {error}",
-            hint="copy the .data file beside the model, or export it in one file",
-        ) from error
 
 
 def fix_free_batch(model: onnx.ModelProto, batch: int) -> list[str]:

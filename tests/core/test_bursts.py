@@ -110,3 +110,10 @@ def test_statistics_by_hand():
 def test_impossible_samples_are_refused(samples):
     with pytest.raises(NuwaError):
         stats_from_samples(np.array(samples))
+
+
+def test_a_clock_that_stands_still_divides_by_nothing():
+    """A thread's clock does, over a model of a few microseconds."""
+    protocol = MeasureProtocol(warmup_ms=0, min_duration_ms=0.01, min_repetitions=3)
+    timed = timed_run(lambda: None, lambda: None, protocol=protocol, clock=lambda: 1.0)
+    assert np.isfinite(timed.samples_ms(nominal_ms=1.0)).all()

@@ -1,11 +1,11 @@
 """``nuwa base``: train, evaluate and list base ViTs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nuwa_search.core.documents import json_from_text
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
@@ -147,6 +147,6 @@ def _parse_arg(text: str) -> tuple[str, Any]:
     if not equals:
         raise NuwaError(f"wanted NAME=VALUE for --model-arg, found {text!r}", hint="such as --model-arg img_size=64")
     try:
-        return name, json.loads(value)
-    except ValueError:
+        return name, json_from_text(value, what="the value of --model-arg")
+    except NuwaError:  # a word, such as avg
         return name, value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nuwa_search.core.documents import read_text
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.interrupts import end_like_ctrl_c
 from nuwa_search.core.settings import default_db_url
@@ -21,6 +22,8 @@ from nuwa_search.service.cli.service_log import log_to_stderr
 if TYPE_CHECKING:
     from nuwa_search.service.api.settings import ServiceSettings
 
+MAX_TOKEN_BYTES = 64 * 1024
+"""Of its file; a token has some dozens of characters."""
 MIN_TOKEN_LENGTH = 16
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 BACKLOG = 2048  # uvicorn's own
@@ -150,10 +153,7 @@ def _token(path: str | None) -> str | None:
         where = "NUWA_TOKEN"
     else:
         where = f"token file {path}"
-        try:
-            token = Path(path).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise NuwaError(f"{where} cannot be read: {error}") from error
+        token = read_text(Path(path).expanduser(), what="token file", max_bytes=MAX_TOKEN_BYTES).strip()
     if token is None:
         return None
     if len(token) < MIN_TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or set(token) & set(' ;,"\\'):
