@@ -15,7 +15,7 @@ from nuwa_search.core.counting import count
 from nuwa_search.core.demo_base import IMG_SIZE, demo_base_model
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import plain_from_timm, require_vit_name
-from nuwa_search.core.hub_folder import HUB_PREFIX, transformers_snapshot
+from nuwa_search.core.hub_base import HUB_PREFIX, fetched_folder
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.preprocess_config import preprocess_from_config
@@ -93,8 +93,8 @@ def _loaded(name: str) -> Base:
     folder = Path(name).expanduser()
     if name.startswith((".", "/", "~")) or (folder / "config.json").exists():
         return _from_folder(folder, name)
-    if name.startswith(HUB_PREFIX) and (snapshot := transformers_snapshot(name.removeprefix(HUB_PREFIX))) is not None:
-        return _from_folder(snapshot, name)
+    if name.startswith(HUB_PREFIX):
+        return _from_folder(fetched_folder(name), name)
     return _from_timm(name)
 
 

@@ -73,14 +73,25 @@ def size_of_checkpoint(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _shards(path: Path) -> dict[str, Path]:
-    """Read an index: the file of each tensor."""
+def files_of_index(path: Path) -> dict[str, list[str]]:
+    """Read an index: names of the tensors in each file, whether the files are there or not.
+
+    Raises:
+        NuwaError: If it cannot be read, or a file in it is no plain name.
+    """
     index = read_object(path, what="index of weights", max_bytes=MAX_LIST_BYTES)
+    files: dict[str, list[str]] = {}
     try:
-        listed = checked.mapping(index.get("weight_map"), "weight_map")
-        places = {name: path.with_name(checked.file_name(file, f"weight_map: {name}")) for name, file in listed.items()}
+        for name, file in checked.mapping(index.get("weight_map"), "weight_map").items():
+            files.setdefault(checked.file_name(file, f"weight_map: {name}"), []).append(name)
     except NuwaError as error:
         raise NuwaError(f"index of weights {path} cannot be read: {error.message}") from error
+    return files
+
+
+def _shards(path: Path) -> dict[str, Path]:
+    """Read an index: the file of each tensor."""
+    places = {name: path.with_name(file) for file, names in files_of_index(path).items() for name in names}
     for file in sorted(set(places.values())):
         if not file.is_file() or file.name.endswith(INDEX_SUFFIX):
             raise NuwaError(

@@ -22,6 +22,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nuwa_search.core import checked
 from nuwa_search.core.arch import dict_from_arch
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.interrupts import interrupt_deferred
@@ -41,6 +42,8 @@ POPULATION_SIZE = 20
 OPEN_ATTEMPTS = 20
 """At making Optuna's tables: it has ten, and each attempt finds at least one more of them made."""
 
+STORED_VALUES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""What Optuna raises at values in its tables that it did not write."""
 SAME_ERRORS = 3
 """Of one text at making them: a table that another process makes is there at the next attempt, a fault stays."""
 
@@ -203,11 +206,15 @@ def stored_trials(url: str, study_name: str) -> list[StoredTrial]:
             trials = optuna.load_study(study_name=study_name, storage=storage).get_trials(deepcopy=False)
         finally:
             _close_storage(storage)
-    return [
-        StoredTrial(trial.number, trial.user_attrs[ARCH_ATTR], trial.user_attrs[REPORT_ATTR])
-        for trial in trials
-        if _is_reported(trial)
-    ]
+        return [_stored_trial(trial) for trial in trials if _is_reported(trial)]
+
+
+def _stored_trial(trial: FrozenTrial) -> StoredTrial:
+    """Take out what this program wrote beside a trial."""
+    where = f"trial {trial.number}"
+    report = checked.mapping(trial.user_attrs[REPORT_ATTR], f"the report of {where}")
+    checked.text(checked.field(report, "state", where=where), f"the state of {where}")
+    return StoredTrial(trial.number, checked.text(trial.user_attrs.get(ARCH_ATTR), f"the arch of {where}"), {**report})
 
 
 def _is_reported(trial: FrozenTrial) -> bool:
@@ -313,6 +320,6 @@ def _storage_errors(where: str) -> Iterator[None]:
     """Turn what goes wrong outside (server gone, disk full, file locked) into our error."""
     try:
         yield
-    except (*DATABASE_ERRORS, OptunaError, ValueError, TypeError, LookupError) as error:  # the last: of stored values
+    except (*DATABASE_ERRORS, OptunaError, *STORED_VALUES) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OutsideError(f"{where} failed: {first}", hint="check the database, then run the command again") from error

@@ -97,7 +97,7 @@ def value_errors(shown_url: str) -> Iterator[None]:
     """Raise ``NuwaError`` where a stored value is none of its column: a database is a file that others can write."""
     try:
         yield
-    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise NuwaError(
             f"the database {shown_url} holds a value that cannot be read: {said[:200]}",

@@ -172,7 +172,14 @@ def _check_sizes(ops: list[Op], shapes: Mapping[str, Shape], *, inputs: tuple[st
             )
     for op in ops:
         for name in (*op.inputs, *op.outputs):
-            if name and name not in constants and name not in shapes:
+            if not name or name in constants:
+                continue
+            if any(size < 1 for size in shapes.get(name, ())):
+                raise NuwaError(
+                    f"tensor {name!r} at {op.op_type} {op.name!r} is {list(shapes[name])}: it holds nothing to compute",
+                    hint="export with static shapes of at least 1",
+                )
+            if name not in shapes:
                 raise NuwaError(
                     f"the size of tensor {name!r} at {op.op_type} {op.name!r} cannot be told from the graph",
                     hint="export with static shapes, or run onnxsim on the file first",

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.decode_image import decode_image
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess, pixels
 
@@ -110,6 +111,21 @@ def test_corrupt_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "cat" / "1.png").write_bytes(b"no image")
     with pytest.raises(NuwaError, match=r"cat/1\.png is not a readable image"):
         pixels(load_dataset(tmp_path).splits["all"], Preprocess(img_size=8))
+
+
+def test_only_pictures_of_pixels_are_decoded() -> None:
+    """Pillow would hand a PostScript file to another program."""
+    with pytest.raises(ValueError, match="no format that is decoded here"):
+        decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+
+
+@pytest.mark.parametrize("kept", [b"{", b'{"info": NaN}', b'{"info": {"features": {"label": {"names": [1, 2]}}}}'])
+def test_class_names_that_the_hub_kept_are_read_or_refused(kept: bytes, tmp_path: Path) -> None:
+    """Not left out without a word, with numbers in their place."""
+    table = pa.table({"image": [{"bytes": png(0), "path": None}] * 2, "label": [0, 1]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": kept}), tmp_path / "a.parquet")
+    with pytest.raises(NuwaError, match=r"description inside|no list of texts"):
+        load_dataset(tmp_path / "a.parquet")
 
 
 def test_unknown_label_column_suggests(tmp_path: Path) -> None:

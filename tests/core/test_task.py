@@ -152,5 +152,13 @@ def test_class_lists(tmp_path: Path) -> None:
     for empty in ("", " , "):
         with pytest.raises(NuwaError, match="empty"):
             parse_classes(empty)
-    with pytest.raises(NuwaError, match="cannot be read"):
+    with pytest.raises(NuwaError, match=r"class file nothing\.txt is missing"):
         parse_classes("@nothing.txt")
+
+
+@pytest.mark.parametrize("name", ["x" * 1001, "a\0b", "\x1b[2J"])
+def test_what_is_no_name_of_a_class_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text(f"bus\n{name}\n")
+    with pytest.raises(NuwaError, match="class"):
+        parse_classes(f"@{path}")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from nuwa_search.core.tensors import normalise
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.write_bundle import write_bundle
 from tests.deploy.bundle_parts import LABELS, PREPROCESS, make_parts, png
+from tests.support.bundle_programs import program_at
 
 ALLOWED_IMPORTS = {"numpy", "PIL", "onnxruntime", "tensorrt"}
 
@@ -101,6 +103,36 @@ def test_wrong_use_ends_with_2(bundle: Bundle, tmp_path: Path) -> None:
         assert done.returncode == 2, arguments
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("preprocess.json", {"img_size": 10**9}, "img_size as 1000000000"),
+        ("preprocess.json", {"img_size": 32}, "preprocess.json makes images (3, 32, 32)"),
+        ("preprocess.json", {"crop_pct": 0}, "crop_pct as 0"),
+        ("preprocess.json", {"mean": [0.5]}, "no mean of three channels"),
+        ("preprocess.json", {"interpolation": ["bicubic"]}, "no interpolation"),
+        ("labels.txt", "one", "names 1 classes"),
+        ("model.onnx", "no model", "model.onnx cannot be loaded"),
+        ("certificate.json", "[]", "certificate.json holds no object"),
+        ("certificate.json", "[" * 5000, "nested too deep"),
+    ],
+)
+def test_a_damaged_bundle_is_named_and_takes_no_memory(
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    change: dict[str, Any] | str,
+    said: str,
+) -> None:
+    folder = tmp_path / "b"
+    shutil.copytree(bundle.dir, folder)
+    path = folder / name
+    path.write_text(change if isinstance(change, str) else json.dumps({**json.loads(path.read_text()), **change}))
+    monkeypatch.setattr(sys, "argv", ["run.py", str(folder / "samples" / "bus.png")])
+    assert said in str(program_at(folder / "run.py").start())
 
 
 HIDE = """

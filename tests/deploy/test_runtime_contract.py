@@ -52,6 +52,28 @@ def test_the_graph_that_cuda_times_computes_the_module() -> None:
         graph.run(images.numpy()[:1])
 
 
+def test_cuda_says_which_graphs_it_times() -> None:
+    """Not as an error of some operator: a second input, or one of a type that pixels have not."""
+    model = onnx_from_vit(lively_model(FAMILIES["token"]), opset=17, batch=1)
+    second = onnx.ModelProto()
+    second.CopyFrom(model)
+    second.graph.input.append(onnx.helper.make_tensor_value_info("mask", onnx.TensorProto.FLOAT, [1, 4]))
+    with pytest.raises(NuwaError, match=r"has 2 inputs \(images, mask\), and device cuda times graphs of one"):
+        TorchGraph(second, dtype=torch.float32, device="cuda")
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    with pytest.raises(NuwaError, match="is DOUBLE, and device cuda takes FLOAT, FLOAT16, UINT8"):
+        TorchGraph(model, dtype=torch.float32, device="cuda")
+
+
+def test_an_operator_in_a_form_that_cuda_has_not_is_named() -> None:
+    model = onnx_from_vit(lively_model(FAMILIES["token"]), opset=17, batch=1)
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    del conv.attribute[:]
+    graph = TorchGraph(model, dtype=torch.float32, device="cpu")
+    with pytest.raises(NuwaError, match=f"cannot run Conv '{conv.name}' as this graph writes it"):
+        graph.run(np.zeros(graph.input_shape, dtype=np.float32))
+
+
 class TestRuntimeContract:
     @pytest.mark.parametrize("opset", [13, 20])
     @pytest.mark.parametrize(

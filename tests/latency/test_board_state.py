@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nuwa_search.core.errors import OutsideError
 from nuwa_search.latency.devices.board_state import BoardState, read_board_state
 from nuwa_search.latency.transport.local import LocalTransport
 
@@ -60,6 +61,12 @@ def test_what_is_no_number_is_no_power(tmp_path: Path) -> None:
     state = read_files(tmp_path, {**files, "/proc/loadavg": "0.25 0 0 1/2 3\n"})
     assert state.power_in_mw is None
     assert state.values["load_1min"] == "0.25"  # the rest of the state is read all the same
+
+
+def test_a_clock_that_is_no_number_is_the_boards_fault(tmp_path: Path) -> None:
+    gpu = "/sys/devices/gpu.0/devfreq/57000000.gpu"
+    with pytest.raises(OutsideError, match="gpu_cur_hz is '9e8', wanted a whole number"):
+        read_files(tmp_path, {f"{gpu}/cur_freq": "9e8\n"})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.tensors import split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig
-from nuwa_search.deploy.train.base_train import train_base
+from nuwa_search.deploy.train.base_train import read_planned_steps, train_base
 from nuwa_search.deploy.train.held_out import hold_out
 from nuwa_search.deploy.train.recipe import AugmentConfig
 from nuwa_search.deploy.train.score import score_split
@@ -90,6 +90,13 @@ def test_minutes_shorten_the_run_and_a_resumed_one_keeps_its_length(tmp_path):
     steps = json.loads((tmp_path / "run" / "plan.json").read_text())["steps"]
     again = train(tmp_path / "a", config=config, checkpoint_dir=tmp_path / "run", resume=True).outcome
     assert again.resumed_from in (steps, first.steps)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"steps": 1e999}', '{"steps": 0}', '{"steps": true}', '{"steps": 2.5}'])
+def test_a_damaged_plan_is_refused_by_name(text, tmp_path):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(NuwaError, match=r"plan of a run .*cannot be read"):
+        read_planned_steps(tmp_path / "plan.json")
 
 
 def test_a_base_of_ours_can_be_trained_on(tmp_path):

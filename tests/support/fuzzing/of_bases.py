@@ -10,7 +10,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from nuwa_search.core.base import load_base
-from nuwa_search.core.base_folder import facts_of_folder
+from nuwa_search.core.base_folder import facts_of_folder, read_held_out
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.checkpoint_files import read_checkpoint
 from nuwa_search.core.weights import read_tensors
@@ -51,7 +51,7 @@ def base_readers(folder: Path) -> list[Reader]:
     return [
         Reader("base: config.json", base / "config.json", mutated_json, load),
         Reader("base: config.json, listed", base / "config.json", mutated_json, lambda: facts_of_folder(base)),
-        Reader("base: search_split.json", base / "search_split.json", mutated_json, load, share=0.5),
+        Reader("base: search_split.json", base / "search_split.json", mutated_json, lambda: read_held_out(base)),
         Reader("base: weights", base / "model.safetensors", mutated_safetensors, load),
         Reader("training: state", run / "state.json", mutated_json, resumed),
         Reader("training: tensors", tensors, mutated_safetensors, resumed),

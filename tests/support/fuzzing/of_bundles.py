@@ -1,11 +1,9 @@
 """Readers of arch files and bundles, and the programs inside a bundle."""
 
 import hashlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from nuwa_search.core.arch import Arch, BlockSpec, dict_from_arch
@@ -16,6 +14,7 @@ from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
 from nuwa_search.deploy.write_bundle import write_bundle
 from nuwa_search.service.workflow.models import arch_from_file
 from tests.deploy.bundle_parts import make_parts
+from tests.support.bundle_programs import program_at
 from tests.support.fuzzing.mutations import mutated_bytes, mutated_json, mutated_onnx, mutated_safetensors, mutated_text
 from tests.support.fuzzing.reader import Reader, RefusedError
 
@@ -73,7 +72,7 @@ def _hashed(values: dict[str, Any]) -> dict[str, Any]:
 def program_readers(folder: Path) -> list[Reader]:
     """Run the bundle's run.py on its own files, and read what run_engine.py reads."""
     bundle = write_bundle(folder / "bundle", make_parts()).dir
-    run, engine = _module(bundle / "run.py"), _module(bundle / "run_engine.py")
+    run, engine = program_at(bundle / "run.py"), program_at(bundle / "run_engine.py")
     picture = bundle / "samples" / "bus.png"
 
     def classify() -> None:
@@ -99,12 +98,3 @@ def program_readers(folder: Path) -> list[Reader]:
         Reader("run.py: picture", picture, mutated_bytes, classify),
         Reader("run_engine.py: certificate.json", bundle / "certificate.json", mutated_json, input_kind),
     ]
-
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"fuzzed_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -32,7 +32,7 @@ def store_readers(folder: Path) -> list[Reader]:
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
         connection.close()
-        readers.append(Reader(f"database: {what}", path, mutate, _asking(path), share=0.5))
+        readers.append(Reader(f"database: {what}", path, mutate, _asking(path), share=0.1))
     return readers
 
 
