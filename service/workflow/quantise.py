@@ -91,7 +91,8 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
         max_loss: Largest loss of top1 on the search split (fraction).
 
     Returns:
-        The `nuwa.export/1` answer without its schema, with ``accepted`` and ``int8``.
+        The `nuwa.export/1` answer without its schema, with ``accepted``, ``int8`` and ``notes``: what was left out of
+        the images, in sentences.
 
     Raises:
         NuwaError: If the device has no INT8, or the images are not of the bundle's classes.
@@ -105,7 +106,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
         request = dataclasses.replace(request, spec=dataclasses.replace(request.spec, precision="fp16"))
     bundle = read_bundle(folder)
     parts = parts_from_bundle(bundle)
-    tensors = _tensors_of(bundle, images)
+    tensors, notes = _tensors_of(bundle, images)
     some = tensors.search.images[:VERIFY_IMAGES]
     plain = write_graph(bundle, parts, request, some)
     agreements = compare_graph(parts.model, plain, request.spec, images=some, preprocess=parts.preprocess)
@@ -140,10 +141,11 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
         "onnx_mb": round(graph.ByteSize() / 1e6, 3),
         "plain_onnx_mb": round(plain.ByteSize() / 1e6, 3),
         "int8": dict_from_int8_facts(facts),
+        "notes": list(notes),
     }
 
 
-def _tensors_of(bundle: Bundle, images: Int8Images) -> TaskTensors:
+def _tensors_of(bundle: Bundle, images: Int8Images) -> tuple[TaskTensors, tuple[str, ...]]:
     source = source_of(bundle, base=images.base, data=images.data, label_column=images.label_column)
     base = load_base(source.base, img_size=bundle.preprocess.img_size).with_pipeline(bundle.preprocess.pipeline)
     if base.preprocess != bundle.preprocess:
@@ -159,7 +161,8 @@ def _tensors_of(bundle: Bundle, images: Int8Images) -> TaskTensors:
         seed=images.seed,
         metric=bundle.facts.metric,
     )
-    return task_tensors(task, bundle.preprocess)
+    tensors = task_tensors(task, bundle.preprocess)
+    return tensors, (*task.notes, *tensors.notes)
 
 
 def _quantised(

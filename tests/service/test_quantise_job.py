@@ -114,10 +114,15 @@ def test_int8_that_is_not_faster_is_left(export: Any, bundle_dir: Path, monkeypa
     assert verify_bundle(read_bundle(bundle_dir)).is_good
 
 
-def test_int8_that_loses_too_much_is_left(export: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_that_loses_too_much_is_left(
+    export: Any, monkeypatch: pytest.MonkeyPatch, toy_images: Path, tmp_path: Path
+) -> None:
     stand_in(monkeypatch, plain=10.0, int8=1.0)
     monkeypatch.setattr(quantise, "quantise_mixed", lambda *_, **__: None)
-    answer = export("--device", "host", "--precision", "int8")
+    images = shutil.copytree(toy_images, tmp_path / "images")
+    (images / "train" / "van").mkdir()
+    answer = export("--device", "host", "--precision", "int8", "--data", str(images))
+    assert answer["notes"] == ["class folders without images are ignored: van"]
     assert not answer["accepted"]
     assert "loss of at most 1.0 points" in answer["reason"]
     assert answer["int8"]["top1_search"] is None

@@ -84,12 +84,14 @@ def command(folder: Path, **values: Any) -> None:
             answer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
         else:
             answer = export_bundle(folder, request)
+    for note in answer.get("notes", ()):
+        output.note(note)
     with said_not_raised(output.note), database(values) as store:
         record_reexport(store, folder)
     if output.json:
         output.document({"schema": "nuwa.export/1", **answer})
     else:
-        output.table([{key: value for key, value in answer.items() if key != "int8"}])
+        output.table([{key: value for key, value in answer.items() if key not in ("int8", "notes")}])
     written = read_bundle(folder).certificate
     if written is not None and written.check is not None and not written.check.is_met:
         raise missed_budget(f"the export for {spec.name} misses its budget", written.check)
