@@ -117,7 +117,7 @@ def _is_unlabelled(files: Iterable[Path], label_column: str | None) -> bool:
 def _named_errors(file: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: names and texts
         raise NuwaError(f"Parquet file {file} cannot be read: {error}", hint=_AGAIN) from error
 
 
@@ -148,12 +148,15 @@ def read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
             image_column = _column(file, parquet.schema_arrow, IMAGE_COLUMNS, None, "image")
             chosen = _column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
             table = parquet.read(columns=[image_column, chosen])
-        mine = _class_label_names(file, parquet.schema_arrow, chosen)
+            mine = _class_label_names(file, parquet.schema_arrow, chosen)
+            for column in table.columns:
+                column.validate(full=True)  # texts are UTF-8, lengths are those of their bytes
+            pictures = _image_bytes(file, table[image_column])
         if columns and mine != names:
             raise NuwaError(f"{file} names other classes than {files[0]}", hint="files of one split must agree")
         names = mine
         columns.append(_checked_labels(file, table, chosen))
-        encoded += _image_bytes(file, table[image_column])
+        encoded += pictures
     if not encoded:
         raise NuwaError(
             f"no images in {files[0].parent}", hint="an image folder has one folder of .png or .jpg files per class"

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.onnx_file import damaged, parse_onnx, read_onnx_bytes
 from nuwa_search.core.runtime import Images
 
-__all__ = ["damaged", "parse_model", "read_model_bytes", "require_batch", "static_input_shape"]
+__all__ = ["constant_values", "damaged", "parse_model", "read_model_bytes", "require_batch", "static_input_shape"]
 
 
 def read_model_bytes(model: bytes | Path) -> bytes:
@@ -27,6 +30,20 @@ def parse_model(data: bytes, *, origin: str = "the ONNX model") -> onnx.ModelPro
         NuwaError: If the bytes are no ONNX model, or one whose sizes, types or weights contradict each other.
     """
     return parse_onnx(data, origin=origin)
+
+
+def constant_values(tensor: onnx.TensorProto) -> npt.NDArray[np.generic]:
+    """Read the values of a constant.
+
+    Raises:
+        NuwaError: If the model holds its shape alone, or values of a kind that NumPy has not.
+    """
+    try:
+        return np.array(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, KeyError) as error:
+        raise NuwaError(
+            f"constant {tensor.name!r} of the model cannot be read: {str(error)[:200]}", hint="export the model again"
+        ) from error
 
 
 def static_input_shape(shape: list[int | str | None], *, name: str) -> tuple[int, int, int, int]:

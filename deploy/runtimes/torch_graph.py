@@ -2,15 +2,13 @@
 
 import onnx
 import torch
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from torch import Tensor
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import FloatArray, Images
-from nuwa_search.deploy.runtimes.model_file import require_batch, static_input_shape
-from nuwa_search.deploy.runtimes.torch_ops import OPS
-
-_INPUTS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8)
+from nuwa_search.deploy.runtimes.model_file import constant_values, require_batch, static_input_shape
+from nuwa_search.deploy.runtimes.torch_ops import OPS, only_input, output_of, run_node
 
 
 class TorchGraph:
@@ -30,7 +28,7 @@ class TorchGraph:
         if unknown:
             raise NuwaError(f"device {device} has no operator {', '.join(unknown)}", hint="measure it on --device host")
         self._dtype, self._device, self._graph = dtype, device, model.graph
-        image = _only_input(model.graph, device=device)
+        image = only_input(model.graph, where=f"device {device}")
         self._input_name = image.name
         kind = image.type.tensor_type
         self._is_uint8 = kind.elem_type == TensorProto.UINT8
@@ -51,17 +49,8 @@ class TorchGraph:
         """Run the graph on a tensor that is there already; returns the first output in the graph's type."""
         values = {**self._constants, self._input_name: pixels}
         for node, options in zip(self._graph.node, self._attrs, strict=True):
-            try:
-                out = OPS[node.op_type]([values[name] for name in node.input], options)
-                values.update(zip(node.output, [out] if isinstance(out, Tensor) else out, strict=True))
-            except (torch.OutOfMemoryError, torch.AcceleratorError):
-                raise  # of the device, not of the graph
-            except (LookupError, TypeError, ValueError, RuntimeError) as error:
-                raise NuwaError(
-                    f"device {self._device} cannot run {node.op_type} {node.name!r} as this graph writes it: {error}",
-                    hint="measure it on --device host",
-                ) from error
-        return values[self._graph.output[0].name]
+            run_node(node, values, options, where=f"device {self._device}")
+        return output_of(self._graph, values, where=f"device {self._device}")
 
     @torch.inference_mode()
     def run(self, images: Images) -> FloatArray:
@@ -71,31 +60,6 @@ class TorchGraph:
         return logits
 
     def _constant(self, tensor: onnx.TensorProto) -> Tensor:
-        value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        value = torch.from_numpy(constant_values(tensor))
         # Shapes and axes stay on the CPU, where torch wants them.
         return value.to(self._device, self._dtype) if value.is_floating_point() else value
-
-
-def _only_input(graph: onnx.GraphProto, *, device: str) -> onnx.ValueInfoProto:
-    """Return the images that go in.
-
-    Raises:
-        NuwaError: If nothing or more goes in, or numbers that are neither floats nor bytes.
-    """
-    constants = {tensor.name for tensor in graph.initializer}
-    given = [value for value in graph.input if value.name not in constants]
-    if len(given) != 1:
-        names = ", ".join(value.name for value in given[:6])
-        raise NuwaError(
-            f"the model has {len(given)} inputs ({names}), and device {device} times graphs of one, of images",
-            hint="measure it on --device host, which feeds any number of inputs",
-        )
-    kind = given[0].type.tensor_type.elem_type
-    if kind not in _INPUTS:
-        name = TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else str(kind)
-        raise NuwaError(
-            f"input {given[0].name!r} of the model is {name}, and device {device} takes "
-            f"{', '.join(TensorProto.DataType.Name(known) for known in _INPUTS)}",
-            hint="export it with FLOAT input, or measure it on --device host",
-        )
-    return given[0]

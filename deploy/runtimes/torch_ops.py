@@ -3,14 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import onnx
 import torch
 from onnx import TensorProto
 from torch import Tensor
 from torch.nn import functional as F
 
+from nuwa_search.core.errors import NuwaError
+
 Attrs = Mapping[str, Any]
 Op = Callable[[Sequence[Tensor], Attrs], Tensor | Sequence[Tensor]]
 
+_INPUTS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8)
 _TYPES = {TensorProto.FLOAT: torch.float32, TensorProto.FLOAT16: torch.float16, TensorProto.UINT8: torch.uint8}
 
 
@@ -73,3 +77,59 @@ OPS: Mapping[str, Op] = {
     "Tanh": lambda i, _: torch.tanh(i[0]),
     "Transpose": lambda i, a: i[0].permute(*a["perm"]),
 }
+
+
+def run_node(node: onnx.NodeProto, values: dict[str, Tensor], attrs: Attrs, *, where: str) -> None:
+    """Compute one operator and add its outputs to ``values``.
+
+    Raises:
+        NuwaError: If its inputs or attributes are none that exported ViTs have.
+    """
+    try:
+        out = OPS[node.op_type]([values[name] for name in node.input], attrs)
+        values.update(zip(node.output, [out] if isinstance(out, Tensor) else out, strict=True))
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise  # of the device, not of the graph
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise NuwaError(
+            f"{where} cannot run {node.op_type} {node.name!r} as this graph writes it: {said[:300]}",
+            hint="measure it on --device host",
+        ) from error
+
+
+def output_of(graph: onnx.GraphProto, values: Mapping[str, Tensor], *, where: str) -> Tensor:
+    """Return the graph's first output.
+
+    Raises:
+        NuwaError: If no operator gives it.
+    """
+    name = graph.output[0].name
+    if name not in values:
+        raise NuwaError(f"{where} cannot run the model: no operator gives its output {name!r}")
+    return values[name]
+
+
+def only_input(graph: onnx.GraphProto, *, where: str) -> onnx.ValueInfoProto:
+    """Return the images that go in.
+
+    Raises:
+        NuwaError: If nothing or more goes in, or numbers that are neither floats nor bytes.
+    """
+    constants = {tensor.name for tensor in graph.initializer}
+    given = [value for value in graph.input if value.name not in constants]
+    if len(given) != 1:
+        names = ", ".join(value.name for value in given[:6])
+        raise NuwaError(
+            f"the model has {len(given)} inputs ({names}), and {where} times graphs of one, of images",
+            hint="measure it on --device host, which feeds any number of inputs",
+        )
+    kind = given[0].type.tensor_type.elem_type
+    if kind not in _INPUTS:
+        name = TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else str(kind)
+        raise NuwaError(
+            f"input {given[0].name!r} of the model is {name}, and {where} takes "
+            f"{', '.join(TensorProto.DataType.Name(known) for known in _INPUTS)}",
+            hint="export it with FLOAT input, or measure it on --device host",
+        )
+    return given[0]

@@ -5,13 +5,19 @@ from pathlib import Path
 
 import onnx
 import torch
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from torch import Tensor
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import FloatArray, Images
-from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes, require_batch, static_input_shape
-from nuwa_search.deploy.runtimes.torch_ops import OPS
+from nuwa_search.deploy.runtimes.model_file import (
+    constant_values,
+    parse_model,
+    read_model_bytes,
+    require_batch,
+    static_input_shape,
+)
+from nuwa_search.deploy.runtimes.torch_ops import OPS, only_input, output_of, run_node
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class TorchSession:
             )
         self._runtime = runtime
         self._graph = model.graph
-        (image,) = model.graph.input
+        image = only_input(model.graph, where="the torch runtime")
         kind = image.type.tensor_type
         self._dtype = "uint8" if kind.elem_type == TensorProto.UINT8 else "float32"
         self._input_name = image.name
@@ -75,14 +81,14 @@ class TorchSession:
         values = dict(self._constants)
         values[self._input_name] = torch.from_numpy(images).to(self._runtime.device)
         for node, attrs in zip(self._graph.node, self._attrs, strict=True):
-            out = OPS[node.op_type]([values[name] for name in node.input], attrs)
-            for name, value in zip(node.output, [out] if isinstance(out, Tensor) else out, strict=True):
-                values[name] = self._rounded(value)
-        logits: FloatArray = values[self._graph.output[0].name].float().cpu().numpy()
+            run_node(node, values, attrs, where="the torch runtime")
+            for name in node.output:
+                values[name] = self._rounded(values[name])
+        logits: FloatArray = output_of(self._graph, values, where="the torch runtime").float().cpu().numpy()
         return logits
 
     def _constant(self, tensor: onnx.TensorProto) -> Tensor:
-        value = torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(self._runtime.device)
+        value = torch.from_numpy(constant_values(tensor)).to(self._runtime.device)
         return self._rounded(value) if value.is_floating_point() else value
 
     def _rounded(self, value: Tensor) -> Tensor:

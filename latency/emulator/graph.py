@@ -172,14 +172,14 @@ def _check_sizes(ops: list[Op], shapes: Mapping[str, Shape], *, inputs: tuple[st
             )
     for op in ops:
         for name in (*op.inputs, *op.outputs):
-            if not name or name in constants:
-                continue
-            if any(size < 1 for size in shapes.get(name, ())):
+            shape = shapes.get(name, ())
+            is_constant = not name or name in constants
+            if any(size < 1 for size in shape) and not (is_constant and len(shape) < 2):  # lists may be empty: no axes
                 raise NuwaError(
-                    f"tensor {name!r} at {op.op_type} {op.name!r} is {list(shapes[name])}: it holds nothing to compute",
+                    f"tensor {name!r} at {op.op_type} {op.name!r} is {list(shape)}: it holds nothing to compute",
                     hint="export with static shapes of at least 1",
                 )
-            if name not in shapes:
+            if not is_constant and name not in shapes:
                 raise NuwaError(
                     f"the size of tensor {name!r} at {op.op_type} {op.name!r} cannot be told from the graph",
                     hint="export with static shapes, or run onnxsim on the file first",
