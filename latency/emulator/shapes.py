@@ -70,6 +70,8 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     arithmetic that it cannot follow, the constants are folded here and the rest is walked node by node.
     """
     light = skeleton(model)
+    for output in light.graph.output:  # what a file says of them is not preferred to what its operators give
+        output.type.tensor_type.ClearField("shape")
     declared = {i.name for i in model.graph.input}
     shapes: dict[str, Shape] = {}
     small: dict[str, TensorProto] = {}
@@ -87,7 +89,7 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
             f"the sizes in the graph contradict each other: {_first_line(error)}", hint="export the model again"
         ) from error
     types: dict[str, TypeProto] = {}
-    for source in (model.graph.value_info, inferred.input, inferred.value_info, inferred.output):
+    for source in (model.graph.output, model.graph.value_info, inferred.input, inferred.value_info, inferred.output):
         for info in source:
             types[info.name] = info.type
             shape = _static_shape(info.type)
