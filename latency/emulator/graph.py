@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from onnx import AttributeProto, ModelProto, NodeProto, defs
 
@@ -119,25 +120,30 @@ def _check_arity(model: ModelProto) -> None:
     """
     opset = max((o.version for o in model.opset_import if o.domain in _STANDARD), default=1)
     for node in model.graph.node:
-        if not defs.has(node.op_type):
-            raise NuwaError(
-                f"no ONNX operator is called {node.op_type!r}", hint="export with standard ONNX operators only"
-            )
-        try:
-            schema = defs.get_schema(node.op_type, opset, "")
-        except defs.SchemaError as error:
-            raise NuwaError(
-                f"opset {opset} has no operator {node.op_type} ({node.name!r})", hint="export the model again"
-            ) from error
-        for what, names, low, high in (
-            ("inputs", node.input, schema.min_input, schema.max_input),
-            ("outputs", node.output, schema.min_output, schema.max_output),
+        for what, names, (low, high) in zip(
+            ("inputs", "outputs"), (node.input, node.output), _arity(node.op_type, opset), strict=True
         ):
             if not low <= len(names) <= high or not all(names[:low]):
                 raise NuwaError(
                     f"{node.op_type} {node.name!r} has {len([n for n in names if n])} {what}, wanted {low} to {high}",
                     hint="export the model again",
                 )
+
+
+@cache
+def _arity(op_type: str, opset: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Fewest and most inputs, and outputs, of an operator.
+
+    Raises:
+        NuwaError: If ONNX has none of that name in that opset.
+    """
+    if not defs.has(op_type):
+        raise NuwaError(f"no ONNX operator is called {op_type!r}", hint="export with standard ONNX operators only")
+    try:
+        schema = defs.get_schema(op_type, opset, "")
+    except defs.SchemaError as error:
+        raise NuwaError(f"opset {opset} has no operator {op_type}", hint="export the model again") from error
+    return (schema.min_input, schema.max_input), (schema.min_output, schema.max_output)
 
 
 def _op_from_node(node: NodeProto, index: int) -> Op:
