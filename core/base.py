@@ -10,6 +10,7 @@ from torch import nn
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base_folder import model_from_folder, read_held_out, read_hub_config
+from nuwa_search.core.base_identity import identify_base
 from nuwa_search.core.class_names import checked_names, distinct_names
 from nuwa_search.core.counting import count
 from nuwa_search.core.demo_base import IMG_SIZE, demo_base_model
@@ -39,7 +40,7 @@ class Base:
         model: In FP32 and evaluation mode.
         label_names: One name per output; empty where it came without a classifier.
         preprocess: How its images are made.
-        base_id: Hash of its arch and tensors.
+        weights_id: Hash of its arch and tensors.
         search_hashes: ``ImageSet.hashes`` of images held out when it was trained; empty when unknown.
     """
 
@@ -47,12 +48,17 @@ class Base:
     model: PlainViT
     label_names: tuple[str, ...]
     preprocess: Preprocess
-    base_id: str
+    weights_id: str
     search_hashes: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def arch(self) -> Arch:
         return self.model.arch
+
+    @property
+    def base_id(self) -> str:
+        """Identify its weights with its preprocessing: what scores of its subnets are about."""
+        return identify_base(self.weights_id, self.preprocess)
 
     @property
     def has_head(self) -> bool:

@@ -1,6 +1,7 @@
 """An arch id taken as a net: it must stand for one, since a shape forgets which blocks of which base are gone."""
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.base_identity import weights_of
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.service.derive_command import derive_command
 from nuwa_search.service.workflow.models import arch_from_text, is_arch_id
@@ -25,9 +26,9 @@ def placed_arch_from_text(text: str, store: Store, *, base_id: str) -> Arch:
     if not is_arch_id(text):
         return arch_from_text(text, store)
     nets = find_nets(store, text)
-    if len({(net.base_id, net.kept_blocks) for net in nets}) > 1:
+    if len({(weights_of(net.base_id), net.kept_blocks) for net in nets}) > 1:
         raise _ambiguous(text, nets, store)
-    if nets and nets[0].base_id == base_id:
+    if nets and weights_of(nets[0].base_id) == weights_of(base_id):
         return store.load_subnet(nets[0].subnet_id).arch
     return store.load_arch(text)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nuwa_search.core.base import Base, load_base
+from nuwa_search.core.base_identity import said_difference
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import Metric, metric_from_text
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, PIPELINE_VERSION
@@ -83,7 +84,7 @@ def open_origin(identity: str, *, store: Store, moved: Moved) -> Origin:
     record = store.load_subnet(identity)
     task = store.load_task(record.task_id)
     options = options_of(record, task, store)
-    base = _open_base(record, store, moved).with_pipeline(task.pipeline)
+    base = _open_base(record, task.pipeline, store=store, moved=moved)
     opened, split = _open_task(record, task, base, store=store, moved=moved)
     return Origin(record, options, base, opened, split)
 
@@ -123,7 +124,7 @@ def options_of(record: SubnetRecord, task: TaskRecord, store: Store) -> DeriveOp
     return options
 
 
-def _open_base(record: SubnetRecord, store: Store, moved: Moved) -> Base:
+def _open_base(record: SubnetRecord, pipeline: int, *, store: Store, moved: Moved) -> Base:
     names = store.names_of_base(record.base_id) if moved.base is None else (moved.base,)
     wanted = f"subnet {record.subnet_id} was cut from base {record.base_id}"
     hint = f"name what holds it: nuwa derive --subnet {record.subnet_id} --base FOLDER"
@@ -131,13 +132,14 @@ def _open_base(record: SubnetRecord, store: Store, moved: Moved) -> Base:
     problems: list[NuwaError] = []
     for name in names:  # it may have been called by several, and be left under one of them
         try:
-            base = load_base(name, img_size=img_size)
+            base = load_base(name, img_size=img_size).with_pipeline(pipeline)
         except NuwaError as error:
             problems.append(type(error)(f"{wanted}, and {name!r} cannot be opened: {error.message}", hint=hint))
             continue
         if base.base_id == record.base_id:
             return base
-        problems.append(NuwaError(f"{wanted}, and {name!r} holds base {base.base_id} now", hint=hint))
+        told = said_difference(record.base_id, base.base_id)
+        problems.append(NuwaError(f"{wanted}, and {name!r} holds base {base.base_id} now: {told}", hint=hint))
     raise problems[0]
 
 

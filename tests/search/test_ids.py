@@ -8,6 +8,7 @@ import pytest
 
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec, arch_from_dict, dict_from_arch
 from nuwa_search.core.base import load_base
+from nuwa_search.core.base_identity import weights_of
 from nuwa_search.core.identity import hashed_values, later_defaults
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.pipeline import FIRST_PIPELINE
@@ -91,6 +92,25 @@ def test_task_and_base_ids_are_those_of_494cfc3() -> None:
     assert task("a", "b").task_id == "75c0f73ef583d1fe"
     assert task("b", "a").task_id == "a23f1b0c737b809f"
     assert load_base().base_id == "e6ccd7e1de4bc0b51ab5"
+
+
+def test_other_mean_or_crop_makes_another_base_and_so_another_subnet() -> None:
+    base = load_base()
+    about = base.preprocess
+    others = [
+        dataclasses.replace(about, mean=(0.5, 0.5, 0.5)),
+        dataclasses.replace(about, std=(0.5, 0.5, 0.5)),
+        dataclasses.replace(about, crop_pct=0.9),
+        dataclasses.replace(about, crop_pct=0.9, crop_mode="squash"),
+        dataclasses.replace(about, interpolation="bilinear"),
+    ]
+    bases = [base, *(dataclasses.replace(base, preprocess=other) for other in others)]
+    ids = [b.base_id for b in bases]
+    assert len(set(ids)) == len(ids)
+    assert {weights_of(identity) for identity in ids} == {"e6ccd7e1de4bc0b51ab5"}
+    assert len({subnet_id(ARCHS["whole"], identity, "task-0", OPTIONS["plain"]) for identity in ids}) == len(ids)
+    # as 494cfc3 made images, and so in its databases, it is named by its weights alone
+    assert {b.with_pipeline(FIRST_PIPELINE).base_id for b in bases} == {"e6ccd7e1de4bc0b51ab5"}
 
 
 def test_another_preprocessing_makes_another_task_and_so_another_subnet() -> None:

@@ -194,6 +194,13 @@ def test_what_is_not_what_it_was_is_named(
     assert home.derive("--subnet", identity, *out, "--data", str(tmp_path / "moved")) == 2
     assert "train" in capsys.readouterr().err.split("other images than")[1]
 
+    config = home.base / "config.json"
+    as_it_was = config.read_text()
+    config.write_text(as_it_was.replace("0.5", "0.4"))
+    assert home.derive("--subnet", identity, *out, "--data", str(searched.images)) == 2
+    assert "its weights are the same, and images are made otherwise" in capsys.readouterr().err
+    config.write_text(as_it_was)
+
     (home.base / "model.safetensors").unlink()
     assert home.derive("--subnet", identity, *out, "--data", str(searched.images)) == 2
     assert "--base FOLDER" in capsys.readouterr().err
