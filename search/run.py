@@ -81,10 +81,11 @@ def run_study(
     try:
         fronts = additive_fronts(space, prior=prior, latency=latency) if library is not None else []
         if seeds is None:
-            seeds = make_seeds(space, prior=prior, fronts=fronts, budget=budget, config=config)
+            made = make_seeds(space, prior=prior, fronts=fronts, budget=budget, config=config)
             if explorer is not None:
                 found = explorer.seeds(budget=budget, fronts=fronts, prior=prior, should_stop=should_stop or _never)
-                seeds = [*found, *seeds]
+                made = [*found, *made]
+            seeds = [*(Seed(arch, "seed", None) for arch in config.first), *made]
         changes = None if explorer is None else explorer.model
         proposer = Proposer(
             space, budget=budget, config=config, log=log, prior=prior, fronts=fronts, seeds=seeds, changes=changes

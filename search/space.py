@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -168,7 +168,11 @@ class SearchSpace:
         values[EMBED_PARAM] = arch.embed_dim
         return {name: values[name] for name in self.params}
 
-    def arch_from_params(self, values: dict[str, int]) -> Arch:
+    def has_params(self, values: Mapping[str, int]) -> bool:
+        """Whether named values decode to an arch of this space: another version's may have had other choices."""
+        return all(values.get(name) in choices for name, choices in self.params.items())
+
+    def arch_from_params(self, values: Mapping[str, int]) -> Arch:
         """Decode named values.
 
         Raises:

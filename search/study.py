@@ -214,7 +214,12 @@ def _stored_trial(trial: FrozenTrial) -> StoredTrial:
     where = f"trial {trial.number}"
     report = checked.mapping(trial.user_attrs[REPORT_ATTR], f"the report of {where}")
     checked.text(checked.field(report, "state", where=where), f"the state of {where}")
-    return StoredTrial(trial.number, checked.text(trial.user_attrs.get(ARCH_ATTR), f"the arch of {where}"), {**report})
+    arch_id = checked.text(trial.user_attrs.get(ARCH_ATTR), f"the arch of {where}")
+    return StoredTrial(trial.number, arch_id, {**report}, _params(trial))
+
+
+def _params(trial: FrozenTrial) -> dict[str, int]:
+    return {name: int(value) for name, value in trial.params.items()}
 
 
 def _is_reported(trial: FrozenTrial) -> bool:
@@ -276,7 +281,7 @@ def _report_from_stored(trial: FrozenTrial, space: SearchSpace) -> TrialReport:
     low, high = about.pop("predicted_interval_ms")
     return TrialReport(
         number=trial.number,
-        arch=space.arch_from_params({name: int(value) for name, value in trial.params.items()}),
+        arch=space.arch_from_params(_params(trial)),
         predicted_interval_ms=(low, high),
         **about,
     )

@@ -1,5 +1,6 @@
 """What a study is asked for, and what it reports, as values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ class StudyConfig:
         repair: Whether a sampler's infeasible proposal is cut down to the budget and tried.
         prune: Whether hopeless subnets are given up after the first images.
         max_proposals_per_trial: Proposals per scored subnet after which the search space counts as exhausted.
+        first: Archs that are tried before the seeds.
     """
 
     trials: int = 60
@@ -44,6 +46,7 @@ class StudyConfig:
     repair: bool = True
     prune: bool = True
     max_proposals_per_trial: int = 50
+    first: tuple[Arch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,13 @@ class StoredTrial:
         number: Of the Optuna trial.
         arch_id: Of the arch that was proposed.
         report: The other fields of its ``TrialReport``, as JSON.
+        params: Values of the search space by name; they say which blocks are gone.
     """
 
     number: int
     arch_id: str
     report: dict[str, Any]
+    params: Mapping[str, int]
 
 
 @dataclass(frozen=True)

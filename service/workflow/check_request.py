@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.inputs import Sources, open_sources
+from nuwa_search.service.workflow.moved_on import require_origin
 from nuwa_search.service.workflow.same_device import require_predictor_of
 from nuwa_search.service.workflow.ship import check_bundle_dir
 from nuwa_search.store.store import Store
@@ -16,6 +17,7 @@ def check_request(request: SearchRequest, store: Store, *, study: str) -> Source
         NuwaError: If a name is unknown, a file is missing or corrupt, the predictor is of another device, or the
             bundle's folder cannot be written.
     """
+    require_origin(request, store)
     check_bundle_dir(Path(request.bundle_dir), study=study)
     sources = open_sources(request, store)
     if request.predictor_id is not None:

@@ -35,7 +35,7 @@ def require_study_of(spec: DeviceSpec, study: str, store: Store) -> None:
         raise NuwaError(
             f"study {study!r} was priced by {device_label(found)}, and this program has another version of the "
             "emulator: its latencies and new ones are never compared",
-            hint=f"nuwa profile {spec.name}, and search again under another --study; what was found can be read",
+            hint=f"nuwa-search --study {study} --resume goes on from what it scored, as another study",
         )
 
 

@@ -34,6 +34,7 @@ from nuwa_search.service.workflow.inputs import (
     record_inputs,
     task_begun_with,
 )
+from nuwa_search.service.workflow.moved_on import require_origin
 from nuwa_search.service.workflow.reachable import require_reachable
 from nuwa_search.service.workflow.records import optuna_url
 from nuwa_search.service.workflow.same_device import require_study_of
@@ -84,9 +85,11 @@ def run_search(
     """
     clock = StageClock()
     check_bundle_dir(Path(request.bundle_dir), study=study)
-    sources = open_sources(request, store, begun=task_begun_with(study, store) if resume else None)
-    if resume:
-        require_sources_of(sources, study, store)
+    require_origin(request, store)
+    origin = study if resume else request.from_study
+    sources = open_sources(request, store, begun=None if origin is None else task_begun_with(origin, store))
+    if origin is not None:
+        require_sources_of(sources, origin, store)
     require_study_of(sources.device, study, store)
     record_inputs(sources, store, label_column=request.label_column, seed=request.seed)
     claim = store.start_search(

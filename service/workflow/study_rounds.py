@@ -25,7 +25,8 @@ from nuwa_search.search.repair import Promises
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetScore, TeacherScorer
 from nuwa_search.search.space import space_from_base
-from nuwa_search.search.trials import StudyConfig, StudyResult, TrialReport
+from nuwa_search.search.study import stored_trials
+from nuwa_search.search.trials import EVALUATED, StudyConfig, StudyResult, TrialReport
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.library import cached_library
@@ -82,6 +83,7 @@ class StudyRounds:
             seed=finder.request.seed,
             metric=inputs.task.metric,
         )
+        self._first = self._scored_before(finder.request.from_study)
         self._num_rounds = 0
         self._refined: dict[Arch, SubnetScore] = {}
         self._library: Library | None = None
@@ -134,6 +136,17 @@ class StudyRounds:
             self.space, deriver=finder.deriver, scorer=self._scorer, library=library, seed=finder.request.seed
         )
 
+    def _scored_before(self, study: str | None) -> tuple[Arch, ...]:
+        """List what the study that this one goes on from scored; what this search space lacks is said."""
+        if study is None or self._finder.storage_url is None:
+            return ()
+        scored = [t for t in stored_trials(self._finder.storage_url, study) if t.report["state"] in EVALUATED]
+        archs = [self.space.arch_from_params(t.params) for t in scored if self.space.has_params(t.params)]
+        self._finder.hooks.step(
+            f"study {study} scored {len(scored)} subnets, {len(archs)} of this space: they come first"
+        )
+        return tuple(archs)
+
     def _best_refined(self, study: StudyResult) -> Winner | None:
         if study.best is None:
             return None
@@ -165,6 +178,7 @@ class StudyRounds:
             seed=request.seed,
             pareto=request.pareto,
             num_workers=request.workers,
+            first=self._first,
         )
         return run_study(
             self.space,

@@ -23,7 +23,7 @@ from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
-from tests.support.old_emulator import take_for_present_emulator
+from tests.support.lend_profile import lend_profile
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 SHIPPED = "7de5e9e52ae999bc"
@@ -109,7 +109,12 @@ def test_the_shipped_net_is_cut_again_as_its_bundle_has_it(
 
 @pytest.mark.slow
 def test_a_study_left_by_it_goes_on_with_its_own_images_and_preprocessing(
-    old_db: str, tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
+    old_db: str,
+    tmp_path: Path,
+    toy_base: Path,
+    toy_images: Path,
+    profiled_db: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     connection = sqlite3.connect(old_db)
     (text, before) = connection.execute(
@@ -122,20 +127,27 @@ def test_a_study_left_by_it_goes_on_with_its_own_images_and_preprocessing(
         connection.execute("UPDATE nuwa_searches SET settings = ? WHERE study = 'left'", (json.dumps(settings | here),))
     connection.close()
     line = ["--study", "left", "--resume", "--db", old_db, "--cache-dir", str(tmp_path / "c"), "--json", "-q"]
-    assert run(command, line, prog_name="nuwa-search") == 2
-    assert "another version of the emulator" in capsys.readouterr().err
-    take_for_present_emulator(Path(old_db))
+    lend_profile(profiled_db, Path(old_db))
+    older = ["query", "--device", "jetson-nano@emulator-1", "--db", old_db, "--json"]
+    assert run(cli, older, prog_name="nuwa") == 0
+    as_it_was = document(capsys)["rows"]
+    assert len(as_it_was) == 6
     assert run(command, line, prog_name="nuwa-search") == 0
     answer = document(capsys)
     assert answer["trials"]["scored"] == 8
     with open_store(old_db) as store:
-        record = store.search("left")
+        left, record = store.search("left"), store.search("left-emulator-2")
+        assert left is not None
         assert record is not None
-        assert (record.state, record.task_id) == ("done", before)
+        assert (left.state, record.state, record.task_id) == ("interrupted", "done", before)
         assert store.load_task(before).source == {"label_column": None, "seed": 3, "split_rule": 1}
-        rows = find_subnets(store, SubnetFilter(task_id=before))
-    assert sorted(row["trial_number"] for row in rows if row["trial_number"] is not None) == list(range(8))
+        rows = find_subnets(store, SubnetFilter(task_id=before, device="jetson-nano"))
+    assert len(rows) >= 8
     assert {row["pipeline"] for row in rows} == {FIRST_PIPELINE}
+    assert {row["device_id"] for row in rows} == {record.device_id} != {left.device_id}
+    assert run(cli, older, prog_name="nuwa") == 0
+    latencies = {row["subnet_id"]: row["predicted_latency_ms"] for row in document(capsys)["rows"]}
+    assert latencies == {row["subnet_id"]: row["predicted_latency_ms"] for row in as_it_was}
 
 
 @pytest.mark.slow

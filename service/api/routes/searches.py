@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.request import dict_from_request, request_from_dict
 from nuwa_search.service.api.answers import EventRows, StateName, StudyAnswer, StudyRows, TrialRows
 from nuwa_search.service.api.context import MAX_PAGE, LongPageOf, PageOf, SettingsOf, StoreOf, Word
 from nuwa_search.service.api.hypervolume import with_hypervolume
@@ -13,6 +14,7 @@ from nuwa_search.service.api.queueing import enqueue
 from nuwa_search.service.api.search_request import NewSearch, SearchChanges, request_from_client, resumed_from_client
 from nuwa_search.service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
 from nuwa_search.service.api.study_view import events_document, study_document, study_row
+from nuwa_search.service.workflow.moved_on import moved_on
 from nuwa_search.store.records import JobRecord
 from nuwa_search.store.store import Store
 from nuwa_search.store.studies import StudyRecord, find_studies, find_study
@@ -105,11 +107,17 @@ def resume_search(
     study: StudyName, response: Response, store: StoreOf, settings: SettingsOf, changes: SearchChanges | None = None
 ) -> dict[str, Any]:
     """Queue a search that stopped, to go on as it was started; how long it runs may be changed."""
+    moved = moved_on(study, store)
+    if moved is not None and moved.is_begun:
+        study = moved.study
     record = need_study(study, store)
     request = resumed_from_client(changes, record, store, settings)
     if record.is_alive or record.state == "queued":
         raise HttpError(409, f"search {study!r} is {record.state}", hint="cancel it first")
-    enqueue(store, settings, "search", {"request": request, "resume": True}, study=study)
+    is_new = moved is not None and not moved.is_begun
+    if moved is not None and is_new:
+        study, request = moved.study, dict_from_request(moved.begin(request_from_dict(request)))
+    enqueue(store, settings, "search", {"request": request, "resume": not is_new}, study=study)
     return _accepted(study, store, response)
 
 

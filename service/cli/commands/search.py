@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,10 @@ def command(ctx: click.Context, /, **values: Any) -> int:
     """
     output = output_from_flags(values, use_path=False)
     end_like_ctrl_c()
-    new = None if values["resume"] else _new_request(ctx, values)  # told before the database is opened
+    new = None if values["resume"] else _new_start(ctx, values)  # told before the database is opened
     with database(values) as store:
-        request, study = new or _stored_request(ctx, values, store, output)
+        start = new or _stored_start(ctx, values, store, output)
+        request, study = start.request, start.study
         find_device(request.device, store)
         require_demo(request.base, data=request.data)
         if values["dry_run"]:
@@ -53,39 +55,55 @@ def command(ctx: click.Context, /, **values: Any) -> int:
 
             show_plan(plan_search(request, store, study=study), request, study, output)
             return 0
-        return _run(request, study, store, values, output)
+        return _run(start, store, values, output)
 
 
-def _new_request(ctx: click.Context, values: Mapping[str, Any]) -> tuple[SearchRequest, str]:
+@dataclass(frozen=True)
+class _Start:
+    """What is run: a study by name, new or stored."""
+
+    request: SearchRequest
+    study: str
+    resume: bool
+
+
+def _new_start(ctx: click.Context, values: Mapping[str, Any]) -> _Start:
     if values["budget_ms"] is None:
         raise click.MissingParameter(ctx=ctx, param_hint="--budget-ms", param_type="option")
     named = values["study"]
     study = check_study(named) if named is not None else new_study(values["device"], values["budget_ms"])
     fields = fields_from_flags({**values, "output": values["output"] or f"runs/{study}"})
-    return SearchRequest(**fields), study
+    return _Start(SearchRequest(**fields), study, resume=False)
 
 
-def _stored_request(
-    ctx: click.Context, values: Mapping[str, Any], store: "Store", output: Output
-) -> tuple[SearchRequest, str]:
+def _stored_start(ctx: click.Context, values: Mapping[str, Any], store: "Store", output: Output) -> _Start:
     """Read the request of the study to resume, changed where the command line says so and that may be changed."""
     study = values["study"]
     if study is None:
         unfinished = [s.study for s in store.searches() if s.state in ("interrupted", "failed", "running")]
         hint = f"--study {unfinished[0]}" if unfinished else "nuwa query studies lists them"
         raise NuwaError("--resume needs the name of the study", hint=hint)
-    record = store.search(study)
+    from nuwa_search.service.workflow.moved_on import moved_on
+
+    moved = moved_on(study, store)
+    if moved is not None:
+        output.note(moved.note)
+        study = moved.study
+    record = moved.origin if moved is not None and not moved.is_begun else store.search(study)
     if record is None:
         raise NuwaError(f"there is no study {study!r} to resume", hint="nuwa query studies lists them")
     stored = request_from_dict(record.settings)
     given = fields_given(ctx, values)
-    request = resumed_request(stored, given, study=study, predictor_id=record.predictor_id)
+    request = resumed_request(stored, given, study=record.study, predictor_id=record.predictor_id)
     for line in settings_left_out(ctx, values, request):
         output.note(line)
-    return request, study
+    if moved is not None and not moved.is_begun:
+        return _Start(moved.begin(request), study, resume=False)
+    return _Start(request, study, resume=True)
 
 
-def _run(request: SearchRequest, study: str, store: "Store", values: Mapping[str, Any], output: Output) -> int:
+def _run(start: _Start, store: "Store", values: Mapping[str, Any], output: Output) -> int:
+    request, study = start.request, start.study
     line = current_line()
     line.step(f"study {study}: loading")
     from nuwa_search.service.cli.search_view import SearchWatch, announce, show_answer
@@ -97,7 +115,7 @@ def _run(request: SearchRequest, study: str, store: "Store", values: Mapping[str
             request,
             store=store,
             study=study,
-            resume=values["resume"],
+            resume=start.resume,
             cache_dir=Path(values["cache_dir"] or default_cache_dir()),
             hooks=SearchWatch(line, trials=request.trials).hooks(),
         )
