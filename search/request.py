@@ -69,7 +69,7 @@ class SearchRequest:
         empty="the newest, or one fitted now", label="latency predictor")] = None
     from_study: Annotated[str | None, Option("text",
         "Score first what this study scored, with its splits and preprocessing.", "STUDY", empty="nothing",
-        is_for_clients=False, label="goes on from")] = None
+        label="goes on from")] = None
     judge: Annotated[int, Option("count", "Subnets that compete in short fine-tunings; 1 takes the best by KL.",
         client_most=100, label="short fine-tunings")] = 1
     small_model_steps: Annotated[int | None, Option("count",

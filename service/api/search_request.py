@@ -16,6 +16,7 @@ from nuwa_search.service.api.request_model import StrictBody, model_from_options
 from nuwa_search.service.api.roots import base_from_client, data_from_client, path_inside
 from nuwa_search.service.api.settings import ServiceSettings
 from nuwa_search.service.workflow.devices import find_device
+from nuwa_search.service.workflow.moved_on import require_origin
 from nuwa_search.store.store import Store
 from nuwa_search.store.studies import StudyRecord
 
@@ -61,12 +62,15 @@ def request_from_client(wanted: NewSearch, store: Store, settings: ServiceSettin
     study = wanted.study or new_study(said["device"], said["budget_ms"])
     said["output"] = said["output"] or study
     fields = fields_from_client(said, store, settings)
+    where = "body.data"
     try:
-        return study, dict_from_request(SearchRequest(**fields))
+        request = SearchRequest(**fields)
+        where = "body.from_study"
+        require_origin(request, store)
+        return study, dict_from_request(request)
     except NuwaError as error:
-        raise HttpError(
-            422, error.message, hint=error.hint, errors=[FieldProblem(where="body.data", what=error.message)]
-        ) from error
+        problem = FieldProblem(where=where, what=error.message)
+        raise HttpError(422, error.message, hint=error.hint, errors=[problem]) from error
 
 
 def resumed_from_client(
