@@ -42,7 +42,7 @@ INFERENCE_REFUSALS = (
 )
 """What ONNX's checker and shape inference raise at a graph that is none."""
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
-_BITS = {
+_BITS: dict[int, int] = {
     **dict.fromkeys((_T.FLOAT, _T.INT32, _T.UINT32), 32),
     **dict.fromkeys((_T.DOUBLE, _T.INT64, _T.UINT64, _T.COMPLEX64), 64),
     **dict.fromkeys((_T.FLOAT16, _T.BFLOAT16, _T.INT16, _T.UINT16), 16),
@@ -52,7 +52,7 @@ _BITS = {
     _T.COMPLEX128: 128,
 }
 """Bits of one element in ``raw_data``, where they are known here."""
-_FIELD_OF = {
+_FIELD_OF: dict[int, str] = {
     **dict.fromkeys((_T.FLOAT, _T.COMPLEX64), "float_data"),
     **dict.fromkeys((_T.DOUBLE, _T.COMPLEX128), "double_data"),
     **dict.fromkeys((_T.UINT32, _T.UINT64), "uint64_data"),

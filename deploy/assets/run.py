@@ -159,7 +159,7 @@ def read_object(path: Path) -> "dict[str, Any]":
 def read_preprocess(path: Path) -> "dict[str, Any]":
     """Read how images are made; what no pipeline has is refused, before a size in it takes memory."""
     told = read_object(path)
-    side, pct = told.get("img_size"), told.get("crop_pct")
+    side, pct = told.get("img_size"), told.get("crop_pct")  # type: Any, Any
     if not is_number(side) or not 1 <= side <= MAX_SIDE or side != int(side):
         raise ValueError(f"{path.name} gives img_size as {str(side)[:40]}")
     if not is_number(pct) or not 0.1 <= pct <= 10:
@@ -326,7 +326,7 @@ def none_threshold() -> "float | None":
     if not path.exists():
         return None
     facts = read_object(path).get("facts")
-    value = facts.get("none_below") if isinstance(facts, dict) else None
+    value = facts.get("none_below") if isinstance(facts, dict) else None  # type: Any
     return float(value) if is_number(value) else None
 
 

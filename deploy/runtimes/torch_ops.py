@@ -117,7 +117,7 @@ def only_input(graph: onnx.GraphProto, *, where: str) -> onnx.ValueInfoProto:
         NuwaError: If nothing or more goes in, or numbers that are neither floats nor bytes.
     """
     constants = {tensor.name for tensor in graph.initializer}
-    given = [value for value in graph.input if value.name not in constants]
+    given: list[onnx.ValueInfoProto] = [value for value in graph.input if value.name not in constants]
     if len(given) != 1:
         names = ", ".join(value.name for value in given[:6])
         raise NuwaError(

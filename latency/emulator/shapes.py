@@ -132,11 +132,11 @@ def _stays_small(node: NodeProto, feeds: Mapping[str, NDArray[np.generic] | None
         return False
     match node.op_type:
         case "ConstantOfShape":
-            return math.prod(numbers[0]) <= SMALL_TENSOR_ELEMENTS
+            return bool(math.prod(numbers[0]) <= SMALL_TENSOR_ELEMENTS)
         case "Expand" if len(numbers) == 2:
-            return values[0].size * math.prod(numbers[1]) <= SMALL_TENSOR_ELEMENTS
+            return bool(values[0].size * math.prod(numbers[1]) <= SMALL_TENSOR_ELEMENTS)
         case "Tile" if len(numbers) == 2:
-            return values[0].size * math.prod(numbers[1]) <= SMALL_TENSOR_ELEMENTS
+            return bool(values[0].size * math.prod(numbers[1]) <= SMALL_TENSOR_ELEMENTS)
         case "Range" if [len(some) for some in numbers] == [1, 1, 1]:
             (start,), (stop,), (step,) = numbers
             return bool(math.isfinite(start) and step) and abs(stop - start) <= SMALL_TENSOR_ELEMENTS * abs(step)
