@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.base import Base
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.tensors import normalise, split_tensors
-from nuwa_search.search.finalists import REFINE_IMAGES
+from nuwa_search.search.derive.defaults import is_small, options_for
+from nuwa_search.search.finalists import LARGE_REFINE_IMAGES, REFINE_IMAGES
 from nuwa_search.search.library import NUM_IMAGES as LIBRARY_IMAGES
 from nuwa_search.search.library import library_archs
 from nuwa_search.search.request import SearchRequest, request_from_dict
+from nuwa_search.search.scorer import LARGE_IMAGES as LARGE_SCORER_IMAGES
 from nuwa_search.search.scorer import NUM_IMAGES as SCORER_IMAGES
 from nuwa_search.search.space import space_from_base
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.workflow.device_predictor import find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
 from nuwa_search.service.workflow.tune import DEFAULT_STEPS
-from nuwa_search.service.workflow.winner import OPTIONS
 from nuwa_search.store.records import SearchRecord
 from nuwa_search.store.store import Store
 
@@ -59,6 +62,7 @@ class Sizes:
         num_test: Images.
         trials: Subnets to score.
         steps: Of fine-tuning; 0 without one.
+        base: Large images are looked at in part.
     """
 
     num_train: int
@@ -66,19 +70,24 @@ class Sizes:
     num_test: int
     trials: int
     steps: int
+    base: Arch
 
     def of(self, stage: str, *, num_cuts: int) -> float:
         """Return the size of a stage: images, or images times subnets, or steps."""
-        return {
+        options, small = options_for(self.base), is_small(self.base)
+        sensitivity = min(options.sensitivity_images, self.num_train)
+        scored, refined = (SCORER_IMAGES, REFINE_IMAGES) if small else (LARGE_SCORER_IMAGES, LARGE_REFINE_IMAGES)
+        sizes: dict[str, float] = {
             "profile": 1.0,
-            "statistics": min(OPTIONS.num_images, self.num_train) + min(OPTIONS.sensitivity_images, self.num_train),
+            "statistics": min(options.num_images, self.num_train) + sensitivity,
             "cuts": num_cuts * min(LIBRARY_IMAGES, self.num_search),
-            "study": self.trials * min(SCORER_IMAGES, self.num_search),
-            "refine": min(REFINE_IMAGES, self.num_train),
+            "study": self.trials * min(scored, self.num_search),
+            "refine": min(refined, self.num_train),
             "finetune": self.steps,
             "export": 1.0,
             "verify": self.num_test,
-        }[stage]
+        }
+        return sizes[stage]
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,10 @@ def estimate_time(
     """
     task = sources.task
     num_cuts = len(library_archs(space_from_base(sources.teacher_archs[0])))
-    sizes = Sizes(len(task.train), len(task.search), len(task.test), request.trials, _steps(request, len(task.train)))
+    base, steps = sources.base.arch, _steps(request, len(task.train))
+    sizes = Sizes(len(task.train), len(task.search), len(task.test), request.trials, steps, base)
     known = find_known_predictor(store, sources.device, sources.base.arch, predictor_id=request.predictor_id)
-    earlier = [found for record in store.searches() if (found := _spent(record, sources.base.base_id)) is not None]
+    earlier = [found for record in store.searches() if (found := _spent(record, sources.base)) is not None]
     rates = _rates(earlier, num_cuts=num_cuts, is_profiled=known is not None)
     wanted = [stage for stage in STAGES if sizes.of(stage, num_cuts=num_cuts)]
     missing = [stage for stage in wanted if stage not in rates]
@@ -163,17 +173,17 @@ class _Spent:
     seconds: Mapping[str, float]
 
 
-def _spent(record: SearchRecord, base_id: str) -> _Spent | None:
+def _spent(record: SearchRecord, base: Base) -> _Spent | None:
     """Read an earlier search; None of another base or machine, or of a version that timed no stages."""
     result = record.result or {}
     seconds, task = result.get("seconds") or {}, result.get("task") or {}
-    is_ours = record.base_id == base_id and record.owner_host == socket.gethostname()
+    is_ours = record.base_id == base.base_id and record.owner_host == socket.gethostname()
     if not is_ours or any(stage not in seconds for stage in STAGES):
         return None
     request = request_from_dict(record.settings)
     trials = (result.get("trials") or {}).get("scored", 0)
     num_train = task["num_train"]
-    sizes = Sizes(num_train, task["num_search"], task["num_test"], trials, _steps(request, num_train))
+    sizes = Sizes(num_train, task["num_search"], task["num_test"], trials, _steps(request, num_train), base.arch)
     return _Spent(sizes, seconds)
 
 
