@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import time
-from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -20,6 +18,7 @@ from nuwa_search.latency.emulator.boards import BOARDS, JETSON_NANO, Fitted
 from nuwa_search.latency.emulator.constants import load_calibration
 from nuwa_search.latency.emulator.shapes import stripped_model
 from nuwa_search.latency.emulator.timeline import emulate
+from tests.support.least_seconds import least_seconds
 from tests.support.onnx_graphs import GraphWriter, conv_model, qdq_model, vit_model
 
 NANO = EMULATED_SPECS["jetson-nano"]
@@ -215,16 +214,6 @@ def test_unknown_boards_are_answered_with_the_known_ones() -> None:
     assert "jetson-nano" in error.value.hint
     renamed = dataclasses.replace(NANO, name="my-board", options=(("board", "jetson-nano"),))
     assert EmulatedDevice(renamed).measure(conv_model()).latency_ms.median > 0
-
-
-def least_seconds(work: Callable[[], object]) -> float:
-    """Processor seconds of ``work``, the least of seven runs."""
-    spent = []
-    for _ in range(7):
-        start = time.process_time()
-        work()
-        spent.append(time.process_time() - start)
-    return min(spent)
 
 
 def test_weights_are_not_read_and_a_vit_is_priced_quickly() -> None:

@@ -183,7 +183,7 @@ class TestConnection:
         with pytest.raises(ConnectionFailedError, match=r"no connection to nano@127\.0\.0\.1:1"):
             transport.run(["true"], timeout_s=1)
         transport.close()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30  # a try may take two seconds; the rest is for busy machines
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_minutes_shorten_the_run_and_a_resumed_one_keeps_its_length(tmp_path):
     config = dataclasses.replace(CONFIG, steps=10**6, eval_every=10**6, minutes=1 / 60)
     first = train(tmp_path / "a", config=config, checkpoint_dir=tmp_path / "run").outcome
     assert 1 <= first.steps < 10**5
-    assert first.seconds < 10
+    assert first.seconds < 60  # asked for one; a busy machine overshoots, and all steps would take hours
     steps = json.loads((tmp_path / "run" / "plan.json").read_text())["steps"]
     again = train(tmp_path / "a", config=config, checkpoint_dir=tmp_path / "run", resume=True).outcome
     assert again.resumed_from in (steps, first.steps)
