@@ -34,6 +34,12 @@ from tests.support.store_values import (
 
 
 class TestDevices:
+    def test_what_is_told_anew_of_a_device_replaces_what_was(self, store: Store) -> None:
+        for note in ("on the bench", "on the bench", "on the line"):
+            store.record_device(dataclasses.replace(BOARD, note=note))
+        (found,) = store.devices()
+        assert found.spec == dataclasses.replace(BOARD, note="on the line")
+
     def test_spec_comes_back_whole(self, store: Store) -> None:
         store.record_device(BOARD)
         store.record_device(BOARD)
@@ -155,7 +161,10 @@ class TestSubnets:
         record_basics(store)
         store.record_subnets([subnet(0), subnet(1)])
         store.record_subnets([subnet(1)])
-        assert store.load_base(BASE.base_id) == BASE
+        base = store.load_base(BASE.base_id)
+        assert list(base.info["called"]) == [BASE.name]
+        assert dataclasses.replace(base, info=BASE.info) == BASE
+        assert base.info.items() >= BASE.info.items()
         assert store.load_task(TASK.task_id) == TASK
         assert store.load_subnet("subnet-1").arch == cut(1)
         assert store.load_arch(cut(1).arch_id) == cut(1).compact()
