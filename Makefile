@@ -19,7 +19,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-search bench-store bench-deploy bench-service clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-store bench-deploy bench-service clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -96,6 +96,11 @@ bench-latency: $(VENV)/.installed-dev
 bench-logs: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.log_memory
 
+# ONNX Runtime and OpenVINO on this CPU, five subnets in one run
+bench-openvino: export OMP_NUM_THREADS := 1
+bench-openvino: $(VENV)/.installed-openvino
+	$(BIN)/python -m benchmarks.openvino_table
+
 bench-search: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.search_bench
 
@@ -116,6 +121,10 @@ bench-deploy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.deploy_export speed -o benchmarks/results/deploy_export_speed.csv
 	$(BIN)/python -m benchmarks.deploy_quantise int8 -o benchmarks/results/deploy_quantise.csv
 	$(BIN)/python -m benchmarks.deploy_quantise steps -o benchmarks/results/deploy_steps.csv
+
+$(VENV)/.installed-openvino: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[openvino]'
+	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-serve: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve]'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:  # reading a spec must stay fast: `nuwa device ls` loads this module
     import onnx
 
-DeviceKind = Literal["emulated", "host", "cuda", "ssh"]
+DeviceKind = Literal["emulated", "host", "openvino", "cuda", "ssh"]
 Provenance = Literal["measured", "emulated", "transferred"]
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -21,7 +21,7 @@ class DeviceSpec:
     Args:
         name: Name in the registry, such as ``jetson-nano``.
         kind: How it is reached.
-        runtime: ``tensorrt``, ``onnxruntime`` or ``torch``.
+        runtime: ``tensorrt``, ``onnxruntime``, ``openvino`` or ``torch``.
         runtime_version: Version whose behaviour is measured or emulated; empty when not known yet.
         precision: Precision that the engine is built with.
         batch: Images per inference.

@@ -1,8 +1,8 @@
-"""Any graph on ONNX Runtime's CPU provider, fed with one fixed random value per input."""
+"""Any graph on a CPU runtime, fed with one fixed random value per input; types are spelt as ONNX Runtime does."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,20 @@ _INTEGERS = {
 _PIXELS = "tensor(uint8)"
 
 
-def random_feeds(session: onnxruntime.InferenceSession, *, seed: int) -> Feeds:
+class InputPort(Protocol):
+    """An input as ONNX Runtime tells it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def shape(self) -> Sequence[object]: ...
+
+
+def drawn_feeds(inputs: Iterable[InputPort], *, seed: int) -> Feeds:
     """Draw a value for every input in the type that it has.
 
     Floats are standard normal, bytes are pixels; other integers are 0, which is an index into anything.
@@ -38,10 +51,10 @@ def random_feeds(session: onnxruntime.InferenceSession, *, seed: int) -> Feeds:
         NuwaError: If an input has an open size or a type that NumPy has no values of.
     """
     rng = np.random.default_rng(seed)
-    return {value.name: _drawn(value, rng) for value in session.get_inputs()}
+    return {value.name: _drawn(value, rng) for value in inputs}
 
 
-def _drawn(value: Any, rng: np.random.Generator) -> npt.NDArray[Any]:
+def _drawn(value: InputPort, rng: np.random.Generator) -> npt.NDArray[Any]:
     shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
     if any(size < 1 for size in shape):
         raise NuwaError(
@@ -87,7 +100,10 @@ def feed_warnings(session: onnxruntime.InferenceSession) -> tuple[str, ...]:
     said = []
     if "tensor(float16)" in kinds.values():
         said.append("FP16 graph: ONNX Runtime's CPU provider runs most of it in FP32 between casts")
-    zeros = [name for name, kind in kinds.items() if kind in _INTEGERS]
-    if zeros:
-        said.append(f"input {', '.join(zeros)} was fed with zeros")
-    return tuple(said)
+    return (*said, *zeros_warning(session.get_inputs()))
+
+
+def zeros_warning(inputs: Iterable[InputPort]) -> tuple[str, ...]:
+    """Say which inputs were fed with zeros."""
+    zeros = [value.name for value in inputs if value.type in _INTEGERS]
+    return (f"input {', '.join(zeros)} was fed with zeros",) if zeros else ()

@@ -1,4 +1,4 @@
-"""ONNX Runtime on this CPU."""
+"""ONNX Runtime or OpenVINO on this CPU."""
 
 import os
 import time
@@ -16,9 +16,8 @@ from nuwa_search.core.measuring.bursts import Clock, Run, time_inferences, timed
 from nuwa_search.core.measuring.memory import watch_memory
 from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
-from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
-from nuwa_search.deploy.runtimes.ort_feeds import feed_warnings, random_feeds, run_with
 from nuwa_search.latency.devices.compiled_session import CompiledSession, compiled_session
+from nuwa_search.latency.devices.cpu_graph import load_session, open_graph
 from nuwa_search.latency.devices.host_facts import affinity_of, load_average, threads_of
 
 # A ViT with the same kinds of operators as what is measured and weights beyond the first-level cache:
@@ -35,7 +34,7 @@ class HostDevice:
     """Times ONNX models on this CPU; drift of the machine is divided out by a reference model.
 
     Args:
-        spec: Threads and affinity are in its options.
+        spec: Its runtime is what runs; threads and affinity are in its options.
         seed: Of the random image.
     """
 
@@ -55,7 +54,7 @@ class HostDevice:
         """Time ``model``; see ``nuwa_search.core.device.Device``.
 
         Raises:
-            NuwaError: If ONNX Runtime cannot take the model or its batch is not the device's.
+            NuwaError: If the runtime cannot take the model or its batch is not the device's.
         """
         protocol = protocol or PROTOCOL
         load_before = load_average()
@@ -91,21 +90,21 @@ class HostDevice:
 
     def compiled(self, model: "onnx.ModelProto") -> CompiledSession:
         """Load ``model`` as it is timed; see ``nuwa_search.core.runtime.RunsModels``."""
-        runtime, content = OnnxRuntime(threads=threads_of(self._spec)), model.SerializeToString()
-        return compiled_session(runtime.load(content), content, runtime=f"{runtime.name} {runtime.version}")
+        content = model.SerializeToString()
+        session, runtime = load_session(content, spec=self._spec)
+        return compiled_session(session, content, runtime=runtime)
 
     def _loaded(self, content: bytes) -> tuple[Run, tuple[str, ...]]:
         """Load a model; return a function that runs it once on fixed random values, and what to know of these."""
-        session = OnnxRuntime(threads=threads_of(self._spec)).open(content)
-        feeds = random_feeds(session, seed=self._seed)
-        for name, value in feeds.items():
+        graph = open_graph(content, spec=self._spec, seed=self._seed)
+        for name, value in graph.feeds.items():
             if value.shape and value.shape[0] != self._spec.batch:
                 raise NuwaError(
                     f"{self._spec.name} runs batch {self._spec.batch}, and input {name!r} of the model takes "
                     f"{value.shape[0]}",
                     hint=f"export the model with batch {self._spec.batch}",
                 )
-        return run_with(session, feeds), feed_warnings(session)
+        return graph.run, graph.warnings
 
     def _warm_reference(self, protocol: MeasureProtocol) -> Run:
         if self._reference is None:

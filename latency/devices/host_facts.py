@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 from nuwa_search.core.device import DeviceSpec
@@ -28,6 +29,21 @@ def host_spec(*, name: str = "host", threads: int = 1, affinity: tuple[int, ...]
         opset=17,  # the first with LayerNormalization, which ONNX Runtime fuses and times as one kernel
         options=(("affinity", cores), ("cpu", cpu_model()), ("threads", str(threads))),
         note=f"ONNX Runtime on this CPU, {threads} thread" + ("s" if threads != 1 else ""),
+    )
+
+
+def openvino_spec() -> DeviceSpec | None:
+    """Describe OpenVINO on this CPU, in everything but the runtime as ``host`` is; None where it is not installed."""
+    version = installed_version("openvino")
+    if version is None:
+        return None
+    return replace(
+        host_spec(),
+        name="openvino",
+        kind="openvino",
+        runtime="openvino",
+        runtime_version=version,
+        note="OpenVINO on this CPU, 1 thread",
     )
 
 

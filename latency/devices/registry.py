@@ -11,14 +11,19 @@ from nuwa_search.core.emulator import EMULATOR_VERSION, device_label, is_outdate
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
-from nuwa_search.latency.devices.host_facts import host_spec
+from nuwa_search.latency.devices.host_facts import host_spec, openvino_spec
 
 CUDA_NAME = "cuda"
+OPENVINO_NAME = "openvino"
+_HINT = "nuwa device ls lists all, nuwa device add adds one"
 
 
 def builtin_specs() -> dict[str, DeviceSpec]:
-    """List emulated boards, the host, and the CUDA GPU where torch is loaded already and sees one."""
+    """List emulated boards, the host, OpenVINO where installed, and a CUDA GPU where torch is loaded and sees one."""
     found = {**EMULATED_SPECS, "host": host_spec()}
+    openvino = openvino_spec()
+    if openvino is not None:
+        found[OPENVINO_NAME] = openvino
     cuda = _loaded_cuda_spec()
     return {**found, CUDA_NAME: cuda} if cuda is not None else found
 
@@ -31,7 +36,7 @@ def device_spec(name: str, *, extra: Mapping[str, DeviceSpec] | None = None) -> 
         extra: Devices that users added.
 
     Raises:
-        NuwaError: If no device has that name, or ``cuda`` is asked for where there is none.
+        NuwaError: If no device has that name, or ``cuda`` or ``openvino`` is asked for where there is none.
     """
     known = {**builtin_specs(), **(extra or {})}
     if name in known:
@@ -40,10 +45,14 @@ def device_spec(name: str, *, extra: Mapping[str, DeviceSpec] | None = None) -> 
         from nuwa_search.latency.devices.cuda import cuda_spec  # loads torch, which nothing else here needs
 
         return cuda_spec()
+    if name == OPENVINO_NAME:
+        raise NuwaError(
+            "device openvino was asked for, and OpenVINO is not installed", hint="pip install 'nuwa-search[openvino]'"
+        )
     plain, version = split_label(name)
     if version is not None and plain in known:
         raise outdated(name, plain)
-    raise unknown_name("device", name, [*known, CUDA_NAME], hint="nuwa device ls lists all, nuwa device add adds one")
+    raise unknown_name("device", name, [*known, CUDA_NAME, OPENVINO_NAME], hint=_HINT)
 
 
 def outdated(label: str, name: str) -> NuwaError:
@@ -70,6 +79,7 @@ def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False)
     openers: dict[DeviceKind, Callable[[DeviceSpec, int], Device]] = {
         "emulated": _open_emulated,
         "host": _open_host,
+        "openvino": _open_host,
         "cuda": _open_cuda,
         "ssh": lambda spec, _: _open_ssh(spec, keeps_engines=keeps_engines),
     }

@@ -151,7 +151,7 @@ def agreement_on_device(
     Raises:
         OutsideError: If the device failed.
     """
-    if device.spec.kind not in ("ssh", "cuda"):
+    if device.spec.kind not in ("ssh", "cuda", "openvino"):
         return ()
     few = images[:NUM_COMPARED] if device.spec.kind == "ssh" else images
     return (logits_on_device(device, graph, model=model, images=few, preprocess=preprocess).agreement,)

@@ -42,7 +42,7 @@ def test_devices_of_users_are_found():
 def test_naming_devices_loads_no_torch_and_no_runtime():
     code = (
         "import sys; from nuwa_search.latency.devices.registry import builtin_specs; builtin_specs(); "
-        "print([m for m in ('torch', 'timm', 'onnxruntime', 'pandas', 'scipy') if m in sys.modules])"
+        "print([m for m in ('torch', 'timm', 'onnxruntime', 'openvino', 'pandas', 'scipy') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -19,6 +19,7 @@ PACKAGES = (
     "optuna",
     "onnx",
     "onnxruntime",
+    "openvino",
     "sqlalchemy",
     "pandas",
     "numpy",
