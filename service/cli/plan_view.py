@@ -50,6 +50,7 @@ def _time(found: TimeEstimate) -> str:
     total = found.seconds["total"]
     stages = [f"{stage} {value:.0f} s" for stage in STAGES if (value := found.seconds[stage])]
     known = f"about {time_text(total)}" if total is not None else "not known in all"
-    of = f"{found.num_searches} earlier searches" if found.num_searches else ""
+    earlier = "search" if found.num_searches == 1 else "searches"
+    of = f"{found.num_searches} earlier {earlier}" if found.num_searches else ""
     timed = f"{found.num_decoded} timed images" if found.num_decoded else ""
     return f"{known}: {', '.join(stages)}; from {' and '.join(filter(None, (of, timed)))}"

@@ -190,7 +190,8 @@ def _spent(record: SearchRecord, base: Base) -> _Spent | None:
 def _rates(earlier: list[_Spent], *, num_cuts: int, is_profiled: bool) -> dict[str, float]:
     """Seconds per size of each stage: of the slowest earlier search, since the others may have found things cached.
 
-    Where the device is profiled already, what is left of that stage is the base's measurement: that of the quickest.
+    Where the device is profiled already, what is left of that stage is to export and measure the base: as long as the
+    quickest took, and no longer than exporting and measuring a winner.
     """
     rates: dict[str, float] = {}
     for stage in STAGES:
@@ -201,6 +202,8 @@ def _rates(earlier: list[_Spent], *, num_cuts: int, is_profiled: bool) -> dict[s
         ]
         if each:
             rates[stage] = min(each) if stage == "profile" and is_profiled else max(each)
+    if is_profiled and "profile" in rates:
+        rates["profile"] = min(rates["profile"], rates.get("export", rates["profile"]))
     return rates
 
 

@@ -105,7 +105,7 @@ def test_earlier_searches_on_this_machine_tell_the_time_and_nothing_is_decoded(
     with open_store(dry_run.db) as store:
         sources = open_sources(dry_run.request, store)
         record_inputs(sources, store, label_column=None, seed=0)
-        for study, factor in (("cold", 1.0), ("cached", 0.1)):
+        for study, factor in (("cold", 1.0), ("cached", 0.9)):
             claim = store.start_search(
                 study,
                 device_id=find_device("jetson-nano", store).device_id,
@@ -121,10 +121,10 @@ def test_earlier_searches_on_this_machine_tell_the_time_and_nothing_is_decoded(
     assert answer["seconds_from"] == "earlier searches"
     assert answer["num_searches_read"] == 2
     assert answer["num_images_decoded"] == len(decoded) == 0
-    # the slowest counts, scaled; the device is profiled, so of that stage the quickest counts
+    # the slowest counts, scaled; the device is profiled, so that stage takes no longer than an export
     assert answer["seconds"] == {
-        "profile": 0.3, "statistics": 7.2, "cuts": 10.0, "study": 12.0, "refine": 5.0, "finetune": 4.0, "export": 2.0,
-        "verify": 6.0, "total": 46.5,
+        "profile": 2.0, "statistics": 7.2, "cuts": 10.0, "study": 12.0, "refine": 5.0, "finetune": 4.0, "export": 2.0,
+        "verify": 6.0, "total": 48.2,
     }  # fmt: skip
     answer, _ = dry_run("--no-finetune")
     assert answer["seconds"]["finetune"] == 0.0

@@ -29,13 +29,13 @@ def ls(**values: Any) -> None:
 
     Folders of other models, and a base whose package is not installed, are left out with a word.
     """
+    output = output_from_flags(values)
     from nuwa_search.core.base import ASSETS_DIR
     from nuwa_search.core.base_folder import facts_of_folder
     from nuwa_search.core.checkpoint_files import WEIGHT_FILES, find_weights, size_of_checkpoint
     from nuwa_search.core.demo_base import demo_base_facts
     from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
 
-    output = output_from_flags(values)
     folders = [(PACKAGED_BASE, ASSETS_DIR / "base")]
     configs = (p.parent for p in Path().glob("*/config.json"))
     here = sorted(p for p in configs if any((p / name).is_file() for name in WEIGHT_FILES))
