@@ -13,7 +13,7 @@ import torch
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.accuracy import AdditivePrior, ChangeModel, singles_from_library
-from nuwa_search.predictors.accuracy.changes import Changes, Move, kl_rows, num_different
+from nuwa_search.predictors.accuracy.changes import Changes, Move, num_different
 from nuwa_search.predictors.accuracy.features import KL_FLOOR, Floats
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.library import Library, Streams
@@ -59,7 +59,8 @@ class Explorer:
         self._space, self._deriver, self._seed = space, deriver, seed
         self._inputs = scorer.inputs[: len(changes[0])]
         targets = scorer.log_targets[: len(changes[0])].numpy()
-        self.model = ChangeModel(singles_from_library(space.base, library.archs, changes), targets)
+        weights = scorer.weights_of(len(changes[0])).numpy()
+        self.model = ChangeModel(singles_from_library(space.base, library.archs, changes), targets, weights)
         self._logits: dict[Arch, Changes] = {}
         self._expanded: set[Arch] = set()
 
@@ -130,7 +131,7 @@ class Explorer:
         return sorted(fitting, key=self._kl)
 
     def _kl(self, arch: Arch) -> float:
-        return float(kl_rows(self.model.log_targets, self._logits[arch]).mean())
+        return float(self.model.kl_of(self._logits[arch]))
 
     def _run(self, arch: Arch) -> PlainViT:
         model = self._deriver.derive(arch)

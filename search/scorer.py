@@ -129,6 +129,10 @@ class TeacherScorer:
         """The teacher's log probabilities (B, C), in the order images are scored in."""
         return self._log_targets
 
+    def weights_of(self, count: int) -> Tensor:
+        """Say what each of the first ``count`` images weighs in their mean KL: (count,), mean 1."""
+        return image_weights(self._labels[:count], self._metric)
+
     def score_logits(self, logits: Tensor) -> SubnetScore:
         """Score logits (B, num_classes) of the first B images."""
         n = len(logits)

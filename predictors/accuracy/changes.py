@@ -120,10 +120,12 @@ class ChangeModel:
     Args:
         singles: Of the base.
         log_targets: (B, C) the base's log probabilities of the same images.
+        weights: (B,) what each image weighs in the mean; None where all weigh alike.
     """
 
-    def __init__(self, singles: SingleChanges, log_targets: Changes) -> None:
+    def __init__(self, singles: SingleChanges, log_targets: Changes, weights: Floats | None = None) -> None:
         self.singles = singles
+        self.weights = np.ones(len(log_targets)) if weights is None else weights
         self.log_targets = log_targets
         self.anchors: list[Anchor] = [Anchor(singles.base, log_targets)]
 
@@ -144,7 +146,11 @@ class ChangeModel:
 
     def kl(self, archs: Sequence[Arch]) -> Floats:
         """Predict KL(base ‖ net) in nats of each arch: (n,)."""
-        return np.asarray(kl_rows(self.log_targets, self.logits(archs)).mean(axis=1), np.float64)
+        return self.kl_of(self.logits(archs))
+
+    def kl_of(self, logits: Changes) -> Floats:
+        """KL(base ‖ net) in nats of logits (..., B, C): (...,)."""
+        return np.asarray((kl_rows(self.log_targets, logits) * self.weights).mean(axis=-1), np.float64)
 
     def _logits(self, arch: Arch) -> Changes:
         anchor = self._nearest(arch)
