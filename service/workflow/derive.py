@@ -93,7 +93,7 @@ def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path
     Raises:
         NuwaError: If the arch does not fit in the base, or its id stands for several nets.
     """
-    base = load_base(request.base, img_size=request.img_size)
+    base = load_base(request.base, img_size=request.img_size, cache_dir=cache_dir)
     asked = placed_arch_from_text(arch, store, base_id=base.base_id)
     task = open_task(
         base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed

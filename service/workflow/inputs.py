@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
@@ -70,7 +71,9 @@ class Inputs(Sources):
         return (*self.task.notes, *self.tensors.notes)
 
 
-def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | None = None) -> Sources:
+def open_sources(
+    request: SearchRequest, store: Store, *, begun: TaskRecord | None = None, cache_dir: Path | None = None
+) -> Sources:
     """Open the base, the device and the images' index that a request names; no image is decoded.
 
     Args:
@@ -78,13 +81,14 @@ def open_sources(request: SearchRequest, store: Store, *, begun: TaskRecord | No
         store: The database.
         begun: Task that a study began with: images are divided and made as they were then, so that what it scored
             and what it will score can be compared. None divides and makes them as this version does.
+        cache_dir: Where the default base is kept once it was read; None for the user's cache folder.
 
     Raises:
         NuwaError: If a name is unknown, a file is missing or corrupt, or a resumed study was begun on other images.
     """
     device = find_device(request.device, store)
     require_statistic(request.budget_statistic, device)
-    base = load_base(request.base, img_size=request.img_size)
+    base = load_base(request.base, img_size=request.img_size, cache_dir=cache_dir)
     split_rule = SPLIT_RULE
     if begun is not None:
         base = base.with_pipeline(begun.pipeline)

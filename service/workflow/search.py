@@ -87,7 +87,8 @@ def run_search(
     check_bundle_dir(Path(request.bundle_dir), study=study)
     require_origin(request, store)
     origin = study if resume else request.from_study
-    sources = open_sources(request, store, begun=None if origin is None else task_begun_with(origin, store))
+    begun = None if origin is None else task_begun_with(origin, store)
+    sources = open_sources(request, store, begun=begun, cache_dir=cache_dir)
     if origin is not None:
         require_sources_of(sources, origin, store)
     require_study_of(sources.device, study, store)
