@@ -12,6 +12,7 @@ import pytest
 from nuwa_search.core.arch import EMPTY_BLOCK
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.search import run as study_loop
 from nuwa_search.search.scorer import FIRST_IMAGES
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
@@ -62,7 +63,10 @@ def searched(tmp_path_factory: pytest.TempPathFactory, profiled_db: Path) -> Sea
     shutil.copy(profiled_db, found.db)
     write_toy_base(found.base)
     write_colours(found.images, CLASSES, num_train=NUM_TRAIN)
-    assert found.search("--study", "toy", "--seed", "3") == 0
+    with pytest.MonkeyPatch.context() as patch:  # some net is given up: each that is no better than those before
+        patch.setattr(study_loop, "HOPELESS_FACTOR", 1.0)
+        patch.setattr(study_loop, "HOPELESS_MARGIN", 0.0)
+        assert found.search("--study", "toy", "--seed", "3") == 0
     return found
 
 
@@ -79,8 +83,8 @@ def picked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     shipped = [row for row in rows if row["bundle_dir"] is not None]
     assert min(len(given_up), len(gaps), len(shipped)) >= 1
     chosen = {row["subnet_id"]: row for row in (*shipped, *trials[:2], trials[-1], given_up[0], gaps[0])}
-    assert len(chosen) >= 5
-    return list(chosen.values())
+    others = [row for row in trials if row["subnet_id"] not in chosen]  # one net may be several of these
+    return [*chosen.values(), *others[: max(0, 5 - len(chosen))]]
 
 
 @pytest.mark.slow
