@@ -62,6 +62,15 @@ _FIELD_OF: dict[int, str] = {
 """Where typed values lie (``onnx.proto``); everything else in ``int32_data``."""
 
 
+_A = AttributeProto
+_KIND_OF: dict[str, int] = {
+    **{"f": _A.FLOAT, "i": _A.INT, "s": _A.STRING, "t": _A.TENSOR, "g": _A.GRAPH, "tp": _A.TYPE_PROTO},
+    **{"floats": _A.FLOATS, "ints": _A.INTS, "strings": _A.STRINGS, "tensors": _A.TENSORS, "graphs": _A.GRAPHS},
+    **{"sparse_tensor": _A.SPARSE_TENSOR, "sparse_tensors": _A.SPARSE_TENSORS, "type_protos": _A.TYPE_PROTOS},
+}
+"""Type of an attribute by the field that holds its value; zeros may be left out of a file."""
+
+
 def parse_onnx(data: bytes, *, origin: str) -> ModelProto:
     """Parse a model and look it over; weights that lie in other files are not read.
 
@@ -274,6 +283,9 @@ def _check_node(node: NodeProto) -> None:
         where = f"{attribute.name!r} of {node.op_type} {node.name!r}"
         if attribute.type not in AttributeProto.AttributeType.values():
             raise _FaultError(f"{where} is of no known type")
+        kinds = {_KIND_OF[field.name] for field, _ in attribute.ListFields() if field.name in _KIND_OF}
+        if kinds - {attribute.type}:
+            raise _FaultError(f"{where} holds a value of another type than its own")
         for tensor in (*((attribute.t,) if attribute.HasField("t") else ()), *attribute.tensors):
             _check_tensor(tensor, where)
 

@@ -50,6 +50,7 @@ def expanded(model: onnx.ModelProto) -> None:
         (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", -7), "a side of -7"),
         (lambda m: setattr(m.opset_import[0], "version", 2**40), "opset"),
         (lambda m: m.graph.node.append(m.graph.node[0]), "made twice"),
+        (lambda m: m.graph.node[0].attribute.add(name="transB", type=onnx.AttributeProto.FLOAT, i=1), "another type"),
         (nested, "deep"),
         (expanded, "at most 2147483648 are computed"),
     ],
