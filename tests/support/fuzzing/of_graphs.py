@@ -13,7 +13,7 @@ from nuwa_search.core.onnx_file import load_weights_beside, parse_onnx, read_onn
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.quantise.qdq import Int8Quantiser
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
-from nuwa_search.deploy.runtimes.ort_feeds import random_feeds, run_with
+from nuwa_search.deploy.runtimes.ort_feeds import drawn_feeds, run_with
 from nuwa_search.deploy.runtimes.torch_graph import TorchGraph
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision
@@ -41,7 +41,7 @@ def graph_readers(folder: Path) -> list[Reader]:
 
     def run_on_host() -> None:
         session = OnnxRuntime().open(parsed("host").SerializeToString())
-        run_with(session, random_feeds(session, seed=0))()
+        run_with(session, drawn_feeds(session.get_inputs(), seed=0))()
 
     def run_on_torch() -> None:  # as device cuda does, on the CPU
         graph = TorchGraph(parsed("cuda"), dtype=torch.float32, device="cpu")
