@@ -39,8 +39,8 @@ def load_dataset(source: str | Path, *, label_column: str | None = None) -> Data
         NuwaError: If the source does not exist, holds no images, allows two readings, or a file is corrupt.
         OutsideError: If the Hub cannot be reached.
     """
-    path = pinned_path(DATA_PACKAGE) if source == DEMO_DATA else Path(source).expanduser()
-    if not path.exists():
+    path = local_root(source)
+    if path is None:
         if str(source).startswith((".", "/", "~")):
             raise NuwaError(f"no data at {source}", hint="--data takes an image folder, a Parquet file or folder")
         path = _from_hub(str(source))
@@ -49,6 +49,12 @@ def load_dataset(source: str | Path, *, label_column: str | None = None) -> Data
     files = sorted(f for f in path.rglob("*.parquet") if not any(p.startswith(".") for p in f.relative_to(path).parts))
     splits, notes = read_parquet_folder(path, files, label_column) if files else read_image_folder(path)
     return Dataset(splits, notes)
+
+
+def local_root(source: str | Path) -> Path | None:
+    """Return the folder or file that a source means on this machine; None where there is none, as of the Hub's."""
+    path = pinned_path(DATA_PACKAGE) if source == DEMO_DATA else Path(source).expanduser()
+    return path if path.exists() else None
 
 
 def _from_hub(name: str) -> Path:

@@ -14,6 +14,7 @@ from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.search.lost_images import LostImages
 from nuwa_search.search.trials import StudyResult, TrialReport
 
 SCHEMA = "nuwa.search/1"
@@ -271,6 +272,7 @@ class Delivered:
         trials: Proposals.
         repairs: Misses after which the search went on.
         front: Scored subnets that no other beats in both latency and KL; None where it was not asked for.
+        lost: Test images that the base had right and what is shipped has wrong.
     """
 
     kind: ShippedKind
@@ -280,6 +282,7 @@ class Delivered:
     trials: TrialCounts
     repairs: int
     front: tuple[FrontPoint, ...] | None
+    lost: LostImages
 
     @property
     def is_feasible(self) -> bool:
@@ -296,6 +299,7 @@ class Delivered:
             "artifacts": self.artifacts.to_json(),
             "trials": asdict(self.trials),
             "repairs": self.repairs,
+            "lost_images": self.lost.to_json(),
         }
         if self.front is not None:
             values["front"] = [point.to_json() for point in self.front]

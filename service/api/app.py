@@ -11,7 +11,7 @@ from nuwa_search.service.api.metrics import Metrics
 from nuwa_search.service.api.page import install_page
 from nuwa_search.service.api.problems import PROBLEM_RESPONSES, install_problem_handlers
 from nuwa_search.service.api.request_log import RequestLog
-from nuwa_search.service.api.routes import about, bundles, devices, health, profiles, searches, subnets, tables
+from nuwa_search.service.api.routes import about, bundles, devices, health, lost, profiles, searches, subnets, tables
 from nuwa_search.service.api.settings import ServiceSettings
 from nuwa_search.service.api.stream import EventStreams
 from nuwa_search.store.store import Store

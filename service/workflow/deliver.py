@@ -57,6 +57,7 @@ def deliver(
         trials=counts_from_study(study),
         repairs=repaired.num_repairs,
         front=_front(run, study) if run.request.pareto else None,
+        lost=accuracy.lost,
     )
     return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted)
 

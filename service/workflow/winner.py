@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.class_scores import ClassScores, class_scores, none_threshold
 from nuwa_search.core.tensors import logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.score import SplitScore, score_split
+from nuwa_search.search.lost_images import LostImages
 from nuwa_search.search.result import ShippedKind
 from nuwa_search.service.workflow.inputs import Inputs
+from nuwa_search.service.workflow.lost import lost_images
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Accuracies:
         restricted: Of the base with the task's head.
         derived: Of what is shipped, before fine-tuning.
         shipped: And after.
+        lost: What the base had right and what is shipped has wrong.
         none_below: Probability below which an answer is none of the classes, from the search split.
     """
 
@@ -41,6 +45,7 @@ class Accuracies:
     restricted: ClassScores
     derived: ClassScores
     shipped: ClassScores
+    lost: LostImages
     none_below: float | None = None
 
 
@@ -70,19 +75,20 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     base, task = inputs.base, inputs.task
     test = split_tensors(task.test, base.preprocess)
 
-    def score(model: PlainViT) -> ClassScores:
-        return class_scores(logits_of(model, test.images, base.preprocess), test.labels)
+    def logits(model: PlainViT) -> Tensor:
+        return logits_of(model, test.images, base.preprocess)
 
     all_classes = None
     if task.base_classes is not None:
-        logits = logits_of(base.model, test.images, base.preprocess)
-        all_classes = class_scores(logits, torch.tensor(task.base_classes)[test.labels])
+        all_classes = class_scores(logits(base.model), torch.tensor(task.base_classes)[test.labels])
+    theirs, ours = logits(inputs.teacher.model), logits(shipped.model)
     search = inputs.tensors.search
     return Accuracies(
         all_classes=all_classes,
-        restricted=score(inputs.teacher.model),
-        derived=score(shipped.derived),
-        shipped=score(shipped.model),
+        restricted=class_scores(theirs, test.labels),
+        derived=class_scores(logits(shipped.derived), test.labels),
+        shipped=class_scores(ours, test.labels),
+        lost=lost_images(task.test, theirs, ours, data=task.data),
         none_below=none_threshold(logits_of(shipped.model, search.images, base.preprocess), search.labels),
     )
 

@@ -11,6 +11,7 @@ from nuwa_search.core.budget import Budget
 from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.search.lost_images import LostImage, LostImages
 from nuwa_search.search.result import (
     Artifacts,
     BaseAccuracies,
@@ -67,6 +68,7 @@ def result(ending: Fastest | Missed | Delivered, *, accuracies: BaseAccuracies |
 def delivered(*, budget: Budget, front: Path | None = None, has_front: bool = False) -> Delivered:
     here = Path("b")
     return Delivered(
+        lost=LostImages(3, 1, (LostImage("test/bus/1.png", "0f", "bus", "bus", "van", 0.75),)),
         kind="subnet",
         verdict=budget.check(MEASURED),
         subnet=SubnetPart(ARCH, "s", 4.9, (4.8, 5.0), MEASURED, RIGHT, RIGHT),
