@@ -21,6 +21,11 @@ def derive_command(subnet_id: str, *, db: str) -> str:
     return shlex.join(["nuwa", "derive", "--subnet", subnet_id, "-o", f"subnet-{subnet_id}", "--db", db])
 
 
+def on_database(*words: str, db: str) -> str:
+    """Write a command that works on this database, as it is pasted into a shell."""
+    return shlex.join([*words, "--db", db])
+
+
 def with_derive_commands(rows: Sequence[Mapping[str, Any]], store: "Store") -> list[dict[str, Any]]:
     """Add the command to rows that have a ``subnet_id``, as their last column."""
     db = store.command_url

@@ -39,7 +39,7 @@ def create_app(store: Store, settings: ServiceSettings) -> FastAPI:
     metrics = Metrics()
     app.state.store, app.state.settings, app.state.metrics = store, settings, metrics
     app.state.streams = EventStreams(settings, metrics)
-    for router in (about, devices, tables, bundles, subnets, searches, profiles):
+    for router in (about, devices, tables, bundles, subnets, searches, lost, profiles):
         app.include_router(router.router, prefix=PREFIX, responses=PROBLEM_RESPONSES)
     app.include_router(health.router, responses=PROBLEM_RESPONSES)
     install_page(app)

@@ -36,6 +36,7 @@ def options_document(store: Store, settings: ServiceSettings) -> dict[str, Any]:
     profiled = {name for name, spec in specs.items() if store.predictors(spec.device_id)}
     return {
         "schema": "nuwa.options/1",
+        "db": store.command_url,
         "devices": [
             device_json(spec) | {"kind": spec.kind, "is_profiled": name in profiled, "note": spec.note}
             for name, spec in specs.items()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nuwa_search.service.api.context import moment
+from nuwa_search.service.derive_command import on_database
 from nuwa_search.store.records import Event, JobRecord
 from nuwa_search.store.store import Store
 from nuwa_search.store.studies import StudyRecord
@@ -52,7 +53,10 @@ def study_document(record: StudyRecord, store: Store) -> dict[str, Any]:
         "can_cancel": has_job,
         "can_resume": not is_alive and not has_job,  # a job whose worker died is taken up by the next worker anyway
         "commands": [
-            {"what": "go on with it", "command": shlex.join(["nuwa-search", "--study", record.study, "--resume"])}
+            {
+                "what": "go on with it",
+                "command": on_database("nuwa-search", "--study", record.study, "--resume", db=store.command_url),
+            }
         ],
         "optuna": {"study": record.study, "command": shlex.join(["optuna-dashboard", store.shown_url])},
     }

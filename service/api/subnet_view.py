@@ -16,7 +16,7 @@ from nuwa_search.service.api.predictions import latency_by_block
 from nuwa_search.service.api.problems import not_found
 from nuwa_search.service.api.roots import is_inside
 from nuwa_search.service.api.settings import ServiceSettings
-from nuwa_search.service.derive_command import derive_command
+from nuwa_search.service.derive_command import derive_command, on_database
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.query import find_subnets
@@ -71,7 +71,9 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
         "certificates": certificates,
         "bundle": bundle,
         "commands": [
-            *_commands(record, latencies, certificates, stored["bundle_dir"], about=_about(base, task)),
+            *_commands(
+                record, latencies, certificates, stored["bundle_dir"], about=_about(base, task), db=store.command_url
+            ),
             *_cut_again(record, store),
         ],
     }
@@ -178,24 +180,25 @@ def _commands(
     folder: str | None,
     *,
     about: str,
+    db: str,
 ) -> list[dict[str, str]]:
     device = next((row["device"] for row in latencies if row["measured_latency_ms"] is not None), None)
     device = device or next((row["device"] for row in latencies), "jetson-nano")
     commands = []
     if folder is not None:
-        place = shlex.quote(folder)
         commands += [
             {"what": "run it on a picture", "command": f"python {shlex.quote(f'{folder}/run.py')} IMAGE"},
-            {"what": "check it", "command": f"nuwa verify {place} --device {device}"},
-            {"what": "measure its latency", "command": f"nuwa measure {place} --device {device}"},
+            {"what": "check it", "command": on_database("nuwa", "verify", folder, "--device", device, db=db)},
+            {
+                "what": "measure its latency",
+                "command": on_database("nuwa", "measure", folder, "--device", device, db=db),
+            },
         ]
     else:
-        commands.append(
-            {"what": "predict its latency", "command": f"nuwa predict {record.arch.arch_id} --device {device}"}
-        )
+        predict = on_database("nuwa", "predict", record.arch.arch_id, "--device", device, db=db)
+        commands.append({"what": "predict its latency", "command": predict})
     if certificates:
         budget = f"{certificates[0]['budget_ms']:g}"
-        commands.append(
-            {"what": "search again", "command": f"nuwa-search --budget-ms {budget} --device {device}{about}"}
-        )
+        again = f"nuwa-search --budget-ms {budget} --device {device}{about} --db {shlex.quote(db)}"
+        commands.append({"what": "search again", "command": again})
     return commands

@@ -87,8 +87,13 @@ def document(value: SearchResult) -> dict[str, Any]:
 def test_a_delivered_subnet_is_the_document_of_the_contract() -> None:
     answer = document(result(delivered(budget=Budget(5.0)), accuracies=BaseAccuracies(None, RIGHT)))
     assert list(answer) == [
-        *HEAD, "shipped", "verdict", "verdict_reason", "subnet", "artifacts", "trials", "repairs", "seconds"
+        *HEAD, "shipped", "verdict", "verdict_reason", "subnet", "artifacts", "trials", "repairs", "lost_images",
+        "seconds",
     ]  # fmt: skip
+    assert answer["lost_images"]["num_lost"] == 3
+    assert answer["lost_images"]["images"][0] == {
+        **{"file": "test/bus/1.png", "hash": "0f", "label": "bus", "base": "bus", "winner": "van", "confidence": 0.75},
+    }
     assert list(answer["subnet"]) == SUBNET
     assert list(answer["artifacts"]) == ["dir", "weights", "onnx", "engine", "build", "certificate"]
     assert list(answer["base"]) == [

@@ -1,5 +1,6 @@
 /** Shows the view that the address names, and keeps to it when the address changes. */
 
+import { learnDatabase } from "./core/database.js";
 import { h, show } from "./core/dom.js";
 import { parseRoute } from "./core/route.js";
 import { themeButton } from "./core/theme.js";
@@ -34,7 +35,7 @@ async function go() {
   try {
     const load = VIEWS[path[0]];
     if (!load) throw new Error(`there is no view called ${path[0]}`);
-    const { view } = await load(path);
+    const [{ view }] = await Promise.all([load(path), learnDatabase()]);
     const made = await view({ path, query, signal: stop.signal });
     if (stop.signal.aborted) return undefined;
     current.update = made.update ?? null;

@@ -2,9 +2,11 @@
 
 import { h } from "../core/dom.js";
 import { copyButton } from "../core/copy.js";
+import { onDatabase } from "../core/database.js";
 
 /** One line of a command with a button that copies it. */
-export function commandLine(command, what = "") {
+export function commandLine(given, what = "") {
+  const command = onDatabase(given);
   return h(
     "div",
     { class: "command" },

@@ -46,12 +46,12 @@ export async function view({ path, signal }) {
       h("div", { class: "stack" },
         certificates.length
           ? certificates.map(({ row, part }) => panel("Certificate", part.node, { note: moment(row.created_at) }))
-          : panel("Certificate", emptyNote("Nothing was proven of this subnet yet. A bundle gets a certificate when it is exported and measured:", "nuwa export BUNDLE --device jetson-nano")),
+          : panel("Certificate", emptyNote("Nothing was proven of this subnet yet. A bundle gets a certificate when it is exported and measured:", exportCommand(subnet, latency))),
         panel("Bundle", bundlePart(subnet.bundle))),
       h("div", { class: "stack" },
         panel("Commands", subnet.commands.map((line) => commandLine(line.command, line.what))),
-        panel("Scores", scoreTable(subnet.scores)),
-        panel("Latencies", latencyTable(subnet.latencies)),
+        panel("Scores", scoreTable(subnet)),
+        panel("Latencies", latencyTable(subnet.latencies, subnet.arch_id)),
         panel("Lineage", lineage(subnet))),
     ),
   );
@@ -115,8 +115,17 @@ function legend(times) {
   return h("span", { class: "legend-inline" }, marks.map(([kind, text]) => h("span", { class: "nowrap" }, h("span", { class: `swatch swatch-${kind}` }), text)));
 }
 
-function scoreTable(scores) {
-  if (!scores.length) return emptyNote("Never scored.", "nuwa evaluate BUNDLE --data PATH");
+/** The command that cuts it again; there is none for a net that was trained, not cut. */
+function cutCommand(subnet) {
+  return subnet.commands.find(({ command }) => command.startsWith("nuwa derive"))?.command ?? "";
+}
+
+function exportCommand(subnet, latency) {
+  return subnet.bundle?.dir && !subnet.bundle.is_missing ? `nuwa export ${subnet.bundle.dir} --device ${latency?.device ?? "jetson-nano"}` : cutCommand(subnet);
+}
+
+function scoreTable({ scores, commands }) {
+  if (!scores.length) return emptyNote("Never scored. Cutting it again scores it:", cutCommand({ commands }));
   const value = (score) => (score.kind.startsWith("top") ? share(score.value, score.interval) : score.value.toPrecision(3));
   return tableRoom("Scores", h("table", { class: "table table-lines" },
     h("thead", null, h("tr", null, ["score", "split", "images", "seed", "value"].map((name, k) => h("th", { scope: "col", class: k > 1 ? "number" : "" }, name)))),
@@ -124,8 +133,8 @@ function scoreTable(scores) {
       h("td", { class: "number" }, whole(score.num_images)), h("td", { class: "number" }, score.seed), h("td", { class: "number" }, value(score)))))));
 }
 
-function latencyTable(latencies) {
-  if (!latencies.length) return emptyNote("No latency on any device.", "nuwa predict ARCH --device jetson-nano");
+function latencyTable(latencies, archId) {
+  if (!latencies.length) return emptyNote("No latency on any device.", `nuwa predict ${archId} --device jetson-nano`);
   return tableRoom("Latencies", h("table", { class: "table table-lines" },
     h("thead", null, h("tr", null, ["device", "latency, ms", "from", "predicted, ms"].map((name, k) => h("th", { scope: "col", class: k % 2 ? "number" : "" }, name)))),
     h("tbody", null, latencies.map((row) => h("tr", null,
