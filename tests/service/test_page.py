@@ -11,6 +11,7 @@ pytest.importorskip("playwright", reason="needs playwright")
 
 from playwright.sync_api import Browser, Page, Route, expect
 
+from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
@@ -77,7 +78,12 @@ def test_front_shows_points_stars_and_what_the_budget_buys(page: Page, folder: P
     expect(page.locator(".chart-host .mark-star")).to_have_count(1)
     expect(page.locator(".infeasible")).to_be_visible()
     expect(page.get_by_test_id("readout")).to_contain_text(f"{100 * seeded.winner_top1:.1f}\u00a0%")
-    expect(page.get_by_test_id("readout")).to_contain_text(f"base: {100 * BASE_TOP1:.1f}\u00a0% on the test split")
+    low, high = wilson_interval(round(250 * BASE_TOP1), 250)
+    interval = f"({100 * low:.1f}–{100 * high:.1f}, 250 images)"
+    expect(page.get_by_test_id("readout")).to_contain_text(
+        f"base: {100 * BASE_TOP1:.1f}\u00a0% {interval} on the test split"
+    )
+    assert page.locator(".error-bar").count() > 1  # of the front's points, and of the base
     expect(page.get_by_test_id("readout").locator(".command code")).to_contain_text("nuwa derive --subnet ")
     rows = page.locator("tr.is-front")
     assert rows.count() > 0
