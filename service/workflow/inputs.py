@@ -149,6 +149,7 @@ def record_source(base: Base, task: Task, store: Store, *, label_column: str | N
     """
     store.record_base(BaseRecord(base.base_id, base.name, base.arch, {"num_labels": len(base.label_names)}))
     splits = {"train": task.train, "search": task.search, "test": task.test}
+    source = {"label_column": label_column, "seed": seed, "split_rule": task.split_rule}  # as rows of before have it
     store.record_task(
         TaskRecord(
             task_id=task.task_id,
@@ -159,6 +160,6 @@ def record_source(base: Base, task: Task, store: Store, *, label_column: str | N
             # the database has no "unknown" here: classes the base does not know count as seen, to be safe
             search_split_seen_by_base=task.search_split_seen_by_base is not False,
             pipeline=task.pipeline,
-            source={"label_column": label_column, "seed": seed, "split_rule": task.split_rule, "metric": task.metric},
+            source=source | ({} if task.metric == "top1" else {"metric": task.metric}),
         )
     )

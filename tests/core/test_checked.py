@@ -97,6 +97,8 @@ def test_records_come_back_as_they_were():
 def test_no_statistic_of_a_latency_may_be_anything_else_than_a_number(value):
     stats = dict.fromkeys([f.name for f in dataclasses.fields(LatencyStats)], 1.0)
     for name in stats:
+        if (name, value) == ("sustained", None):  # where no load was kept up, there is no such level
+            continue
         with pytest.raises(NuwaError, match=name):
             record_from_dict(LatencyStats, {**stats, name: value}, where="latency_ms")
 

@@ -146,7 +146,7 @@ def test_a_missing_class_file_is_told_before_anything_is_loaded(tmp_path: Path) 
     assert {line["args"][0] for line in lines} >= {"search", "evaluate", "derive", "query"}  # type: ignore[index]
     for answer in run_lines(lines, COMPUTES | SERVES, tmp_path):
         assert answer["code"] == 2, answer
-        assert "class file nothing.txt cannot be read" in str(answer["err"])
+        assert "class file nothing.txt is missing" in str(answer["err"])
 
 
 def test_a_mistyped_device_is_told_by_the_registry_alone(tmp_path: Path) -> None:
