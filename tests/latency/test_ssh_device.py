@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -359,7 +360,14 @@ class TestConnection:
 
     def test_an_interrupt_ends_what_runs_on_the_board(self, rig: Rig) -> None:
         rig.board.fault("measure-hang", 1)
-        interrupt = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+
+        def interrupt_the_run() -> None:
+            while rig.board.num_commands(MEASURE) == 0:  # where a signal comes between two steps is another question
+                time.sleep(0.05)
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        interrupt = threading.Thread(target=interrupt_the_run)
         interrupt.start()
         with pytest.raises(KeyboardInterrupt):
             rig.measure()
