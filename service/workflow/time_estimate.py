@@ -1,6 +1,5 @@
 """How long a search would take: by earlier searches on this machine, else by a few images through the base."""
 
-import math
 import socket
 import time
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from nuwa_search.search.space import space_from_base
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.workflow.device_predictor import find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
-from nuwa_search.service.workflow.tune import DEFAULT_STEPS
+from nuwa_search.service.workflow.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS
 from nuwa_search.store.records import SearchRecord
 from nuwa_search.store.store import Store
 
@@ -61,7 +60,7 @@ class Sizes:
         num_search: Images.
         num_test: Images.
         trials: Subnets to score.
-        steps: Of fine-tuning; 0 without one.
+        steps: Of fine-tuning, of ``BATCH_SIZE`` images; 0 without one.
         base: Large images are looked at in part.
     """
 
@@ -69,7 +68,7 @@ class Sizes:
     num_search: int
     num_test: int
     trials: int
-    steps: int
+    steps: float
     base: Arch
 
     def of(self, stage: str, *, num_cuts: int) -> float:
@@ -129,7 +128,7 @@ def estimate_time(
     """
     task = sources.task
     num_cuts = len(library_archs(space_from_base(sources.teacher_archs[0])))
-    base, steps = sources.base.arch, _steps(request, len(task.train))
+    base, steps = sources.base.arch, _steps(request, len(task.train), sources.base.arch)
     sizes = Sizes(len(task.train), len(task.search), len(task.test), request.trials, steps, base)
     known = find_known_predictor(store, sources.device, sources.base.arch, predictor_id=request.predictor_id)
     earlier = [found for record in store.searches() if (found := _spent(record, sources.base)) is not None]
@@ -156,13 +155,15 @@ def estimate_time(
     )
 
 
-def _steps(request: SearchRequest, num_train: int) -> int:
-    """Count the fine-tuning's steps, as ``tune.finetune_config`` chooses them."""
+def _steps(request: SearchRequest, num_train: int, base: Arch) -> float:
+    """Count the fine-tuning's steps, as ``tune.finetune_config`` chooses them, in steps of ``BATCH_SIZE`` images."""
     if not request.finetune:
         return 0
     if request.finetune_steps is None and request.finetune_epochs is not None:
-        return math.ceil(request.finetune_epochs * num_train / BATCH_SIZE)
-    return request.finetune_steps or DEFAULT_STEPS
+        return request.finetune_epochs * num_train / BATCH_SIZE
+    if is_small(base):
+        return request.finetune_steps or DEFAULT_STEPS
+    return (request.finetune_steps or LARGE_STEPS) * LARGE_BATCH / BATCH_SIZE
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,9 @@ def _spent(record: SearchRecord, base: Base) -> _Spent | None:
     request = request_from_dict(record.settings)
     trials = (result.get("trials") or {}).get("scored", 0)
     num_train = task["num_train"]
-    sizes = Sizes(num_train, task["num_search"], task["num_test"], trials, _steps(request, num_train), base.arch)
+    sizes = Sizes(
+        num_train, task["num_search"], task["num_test"], trials, _steps(request, num_train, base.arch), base.arch
+    )
     return _Spent(sizes, seconds)
 
 
