@@ -336,6 +336,14 @@ class TestLoad:
             rig.device().sustained(make_model(), seconds=600, protocol=PROTOCOL)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let SIGINT interrupt, also where the tests were started in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class TestConnection:
     @pytest.mark.parametrize("step", STEPS)
     def test_lost_at_any_step_the_figure_is_right_or_there_is_none(self, rig: Rig, step: str) -> None:
@@ -358,7 +366,7 @@ class TestConnection:
         assert rig.board.num_commands(step) == 2
         assert rig.board.children == set()  # the hung run was ended on the board
 
-    def test_an_interrupt_ends_what_runs_on_the_board(self, rig: Rig) -> None:
+    def test_an_interrupt_ends_what_runs_on_the_board(self, rig: Rig, ctrl_c: None) -> None:
         rig.board.fault("measure-hang", 1)
 
         def interrupt_the_run() -> None:
