@@ -18,6 +18,7 @@ from torch import Tensor
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.accuracy.features import Floats
+from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.precision import scoring_context
 from nuwa_search.search.scorer import SubnetDeriver, SubnetScore, TeacherScorer
 from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
@@ -108,6 +109,7 @@ def build_library(
     scorer: TeacherScorer,
     teacher: PlainViT,
     num_images: int = NUM_IMAGES,
+    first_images: int | None = None,
     on_row: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Library:
@@ -119,15 +121,18 @@ def build_library(
         scorer: Scores them on the search split.
         teacher: What the deriver cuts from; its stream is reused up to the first block that differs.
         num_images: Images per row at most, the first of the scorer's.
+        first_images: Images after which more are taken only if the order of the rows needs them; None is
+            ``FIRST_IMAGES`` where an image has many tokens, else all: small images cost little.
         on_row: Called with (rows done, rows in all), again from the start where images are added.
         should_stop: Asked before every row; the library is then short, and usable.
     """
     archs = library_archs(space)
     count = min(num_images, len(scorer.inputs))
+    step = first_images or (num_images if is_small(space.base) else FIRST_IMAGES)
     logits: list[Tensor] = []
     own: list[Tensor] = []
-    for first in range(0, count, FIRST_IMAGES):
-        images = scorer.inputs[first : min(count, first + FIRST_IMAGES)]
+    for first in range(0, count, step):
+        images = scorer.inputs[first : min(count, first + step)]
         more = _run_all(archs, images, deriver=deriver, teacher=teacher, on_row=on_row, should_stop=should_stop)
         if first and len(more) < len(archs):
             break  # out of time: all rows on fewer images serve better than some rows on more

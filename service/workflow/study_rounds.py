@@ -127,9 +127,15 @@ class StudyRounds:
         return self._best_refined(self.study)
 
     def _explorer_of(self, library: Library) -> Explorer | None:
-        """Explore where the library is whole and one budget is asked for; the whole front is the sampler's work."""
+        """Explore where images are large, the library is whole and one budget is asked for.
+
+        The whole front is the sampler's work. Small images cost so little that really scored nets serve better:
+        docs/search.md has the comparison.
+        """
         is_whole = bool(library.rows) and all(row.change is not None for row in library.rows)
-        if self._finder.request.pareto or not is_whole or len(library.rows) < len(library_archs(self.space)):
+        if is_small(self.space.base) or self._finder.request.pareto:
+            return None
+        if not is_whole or len(library.rows) < len(library_archs(self.space)):
             return None
         finder = self._finder
         return Explorer(

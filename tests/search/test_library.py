@@ -90,14 +90,13 @@ def test_a_stopped_library_is_short_and_usable(space, teacher, scorer):
 
 
 def test_images_are_added_until_the_order_of_the_cuts_is_sure(space, teacher, scorer, monkeypatch):
-    monkeypatch.setattr(library_module, "FIRST_IMAGES", 8)
     monkeypatch.setattr(library_module, "scoring_context", contextlib.nullcontext)  # rounding is not the matter here
     monkeypatch.setattr(scorer_module, "scoring_context", contextlib.nullcontext)
     deriver = SlicingDeriver(teacher)
 
     def images_at(error):
         monkeypatch.setattr(library_module, "ORDER_ERROR", error)
-        made = build_library(space, deriver=deriver, scorer=scorer, teacher=teacher)
+        made = build_library(space, deriver=deriver, scorer=scorer, teacher=teacher, first_images=8)
         assert len({row.score.num_images for row in made.rows}) == 1
         return made.rows[0].score.num_images, made
 
@@ -111,12 +110,11 @@ def test_images_are_added_until_the_order_of_the_cuts_is_sure(space, teacher, sc
 
 
 def test_a_library_out_of_time_keeps_all_rows_on_fewer_images(space, teacher, scorer, monkeypatch):
-    monkeypatch.setattr(library_module, "FIRST_IMAGES", 8)
     monkeypatch.setattr(library_module, "ORDER_ERROR", -1.0)
     calls = []
     num_rows = len(library_archs(space))
     library = build_library(
-        space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher,
+        space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher, first_images=8,
         on_row=lambda *_: calls.append(1), should_stop=lambda: len(calls) >= num_rows + 2,
     )  # fmt: skip
     assert len(library.rows) == num_rows
