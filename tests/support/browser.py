@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 30_000
 _EXPECTED = "Failed to load resource"
 """What Chromium itself says of an answer that is an error; tests ask for some on purpose."""
 
@@ -35,6 +35,7 @@ def watched_page(browser: Browser, url: str, *, width: int = 1280, height: int =
 
     context = browser.new_context(base_url=url, viewport={"width": width, "height": height}, **more)
     context.set_default_timeout(TIMEOUT_MS)
+    expect.set_options(timeout=TIMEOUT_MS)  # assertions have a deadline of their own, of 5 s
     page = context.new_page()
     page.on("console", hear)
     page.on("pageerror", lambda error: complaints.append(str(error)))
