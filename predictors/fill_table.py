@@ -1,17 +1,17 @@
 """Fill a latency table: a coarse grid first, then the rows whose time is least certain."""
 
 import itertools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.latency.table.axes import Axes, attn_keys, coarse, contexts_in, farthest_first, mlp_keys
-from nuwa_search.latency.table.build import Progress, measure_rows
+from nuwa_search.latency.table.build import measure_rows
 from nuwa_search.latency.table.chain import frame_of
 from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.timer import ArchTimer, Notebook
 from nuwa_search.latency.table.unit import BlockContext, BlockKey, UnitKey, stem_of
+from nuwa_search.latency.table.watch import Progress, Watch
 from nuwa_search.predictors.latency.background import Background
 from nuwa_search.predictors.latency.choose_rows import next_rows
 from nuwa_search.predictors.latency.unit_times import Branch
@@ -52,9 +52,7 @@ def fill_table(
     notebook: Notebook,
     background: Background,
     relative_sd: float,
-    deadline: float | None = None,
-    progress: Progress | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    watch: Watch | None = None,
 ) -> list[TableRow]:
     """Measure what ``notebook`` lacks of the plan, most useful rows first.
 
@@ -65,15 +63,16 @@ def fill_table(
         notebook: What is known, and where new rows go.
         background: What keeps the device busy, as probed.
         relative_sd: Standard error of one measurement relative to its value.
-        deadline: Value of ``clock`` to stop at; a handful of rows of each kind is measured all
-            the same.
-        progress: Called with a label, rows in the table and None, since what is uncertain shows on the way.
-        clock: Seconds.
+        watch: Who is told (rows in the table and None in all, since what is uncertain shows on the way), and when to
+            stop; a handful of rows of each kind is measured all the same. None for nobody and never.
 
     Returns:
         The new rows.
     """
-    filler = _Filler(plan, base, timer, notebook, background, relative_sd, _counted(progress, notebook), clock)
+    watch = watch or Watch()
+    counted = replace(watch, progress=_counted(watch.progress, notebook))
+    filler = _Filler(plan, base, timer, notebook, background, relative_sd, counted)
+    deadline = watch.deadline
     added = filler.measure([stem_of(arch) for arch in _stem_archs(base, plan)], deadline=None)
     groups = contexts_in(base, plan.axes)
     for contexts in groups:
@@ -109,8 +108,7 @@ class _Filler:
     notebook: Notebook
     background: Background
     relative_sd: float
-    progress: Progress | None
-    clock: Callable[[], float]
+    watch: Watch
 
     def measure(
         self, keys: Sequence[UnitKey], *, deadline: float | None, behind: BlockSpec | None = None
@@ -122,9 +120,7 @@ class _Filler:
             frame=frame_of(self.base),
             relative_sd=self.relative_sd,
             background=behind,
-            deadline=deadline,
-            progress=self.progress,
-            clock=self.clock,
+            watch=self.watch.until(deadline),
         )
 
     def both(self, keys: Sequence[BlockKey], *, alone_every: int, deadline: float | None = None) -> list[TableRow]:
@@ -144,7 +140,7 @@ class _Filler:
         added: list[TableRow] = []
         every = {"attn": attn_keys(self.plan.axes, contexts), "mlp": mlp_keys(self.plan.axes, contexts)}
         open_kinds = set(every)
-        while open_kinds and (deadline is None or self.clock() < deadline):
+        while open_kinds and not self.watch.until(deadline).is_over:
             for kind in sorted(open_kinds):
                 rows = self.notebook.rows()
                 inside = dict.fromkeys(every[kind])

@@ -1,8 +1,7 @@
 """Profile a device: fill its latency table, measure a few whole nets, fit, and report."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.device import Device, DeviceSpec, MeasureProtocol
 from nuwa_search.latency.table.axes import axes_of
-from nuwa_search.latency.table.build import Progress
 from nuwa_search.latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
+from nuwa_search.latency.table.watch import Watch
 from nuwa_search.predictors.fill_table import TablePlan, fill_table
 from nuwa_search.predictors.latency.background import find_background
 from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
@@ -100,9 +99,7 @@ def profile(
     reopen: Callable[[int], Device] | None = None,
     protocol: MeasureProtocol | None = None,
     settings: ProfileSettings | None = None,
-    progress: Progress | None = None,
-    on_first: Callable[[float], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    watch: Watch | None = None,
 ) -> ProfileResult:
     """Measure what is not known yet about subnets of ``base`` on ``device``, and fit a predictor.
 
@@ -117,73 +114,41 @@ def profile(
             on real devices, whose offset a new connection does not change, one session does all.
         protocol: How to measure; None for the device's own.
         settings: How much; None for the defaults.
-        progress: Called with a label, steps done and steps in all (None: not known).
-        on_first: See ``ArchTimer``.
-        clock: Seconds; what a deadline is held against.
+        watch: Who is told, and the clock that the minutes of ``settings`` are held against; None for nobody.
 
     Raises:
         NuwaError: If the device cannot take such nets.
         OutsideError: If the device failed; everything measured before is in the notebook.
     """
-    begun = clock()
-    settings = settings or ProfileSettings()
+    watch, settings = watch or Watch(), settings or ProfileSettings()
+    begun = watch.clock()
     is_emulated = device.spec.provenance == "emulated"
-    minutes = minutes_of(settings, device.spec)
-    repeats = settings.repeats or (_EMULATED_REPEATS if is_emulated else _REAL_REPEATS)
     notebook = notebook if notebook is not None else MemoryNotebook()
     keeps = ("reference", "probe") if is_emulated else ("reference", "probe", "chain")
     timer = ArchTimer(
-        device, export=export, protocol=protocol, notebook=notebook, keeps=keeps, on_first=on_first, clock=clock
+        device,
+        export=export,
+        protocol=protocol,
+        notebook=notebook,
+        keeps=keeps,
+        on_first=watch.on_first,
+        clock=watch.clock,
     )
-    sessions = {"fit": [timer], "heldout": [timer]}
+    sessions = _Sessions((timer,), (timer,))
     if reopen is not None and is_emulated:
         opened = [ArchTimer(reopen(k), export=export, protocol=protocol) for k in range(2 * settings.num_sessions)]
-        sessions = {"fit": opened[::2], "heldout": opened[1::2]}
+        sessions = _Sessions(tuple(opened[::2]), tuple(opened[1::2]))
     relative_sd = _repeatability(timer, base, notebook)
-    fit_archs, heldout_archs = _choose_models(base, settings)
-    deadlines = _deadlines(begun, minutes)
+    ends = _deadlines(begun, minutes_of(settings, device.spec))
     rows_before = len(notebook.rows())
-    axes = axes_of(base, embed_dims=settings.embed_dims)
-    background = find_background(
-        timer,
-        base=base,
-        smallest=BlockSpec(axes.num_heads[0], axes.qk_dims[0], axes.v_dims[0], axes.mlp_widths[0]),
-        relative_sd=relative_sd,
-    )
-    fill_table(
-        TablePlan(axes, max_rows=settings.max_rows),
-        base=base,
-        timer=timer,
-        notebook=notebook,
-        background=background,
-        relative_sd=relative_sd,
-        deadline=deadlines["table"],
-        progress=progress,
-        clock=clock,
-    )
-    wanted = (
-        ("fit", fit_archs, repeats),
-        ("heldout", heldout_archs, settings.heldout_repeats or max(2, repeats)),
-    )
-    fitted, heldout = (
-        measure_models(
-            archs,
-            role=role,
-            sessions=sessions[role],
-            notebook=notebook,
-            repeats=count,
-            deadline=deadlines[role],
-            progress=progress,
-            clock=clock,
-        )
-        for role, archs, count in wanted
-    )
+    _fill(base, timer, notebook, settings=settings, relative_sd=relative_sd, watch=watch.until(ends["table"]))
+    fitted, heldout = _measure_nets(base, sessions, notebook, settings=settings, ends=ends, watch=watch)
     predictor = LatencyPredictor(
         notebook.rows(),
         subject=subject_of(device.spec, protocol_id=protocol.protocol_id if protocol else ""),
         coverage=settings.coverage,
         noise_sd=_mean_noise(fitted) if is_emulated else 0.0,
-        common_sd=_noise(fitted) / math.sqrt(len(sessions["fit"])) if is_emulated else 0.0,
+        common_sd=_noise(fitted) / math.sqrt(len(sessions.fit)) if is_emulated else 0.0,
     ).fit([m.arch for m in fitted], [m.mean_ms for m in fitted])
     card = report_card(
         predictor,
@@ -197,11 +162,70 @@ def profile(
         report=card,
         rows_added=len(notebook.rows()) - rows_before,
         models_measured=len(fitted),
-        measurements=sum(t.num_measured for t in {timer, *sessions["fit"], *sessions["heldout"]}),
+        measurements=sum(t.num_measured for t in {timer, *sessions.fit, *sessions.heldout}),
         heldout=tuple((m.arch, m.mean_ms) for m in heldout),
         relative_sd=relative_sd,
-        seconds=clock() - begun,
+        seconds=watch.clock() - begun,
     )
+
+
+@dataclass(frozen=True)
+class _Sessions:
+    """Where whole nets are measured: those fitted to, and those held out."""
+
+    fit: tuple[ArchTimer, ...]
+    heldout: tuple[ArchTimer, ...]
+
+
+def _fill(
+    base: Arch,
+    timer: ArchTimer,
+    notebook: Notebook,
+    *,
+    settings: ProfileSettings,
+    relative_sd: float,
+    watch: Watch,
+) -> None:
+    """Probe what keeps the device busy, and fill the table of subnets of ``base``."""
+    axes = axes_of(base, embed_dims=settings.embed_dims)
+    smallest = BlockSpec(axes.num_heads[0], axes.qk_dims[0], axes.v_dims[0], axes.mlp_widths[0])
+    background = find_background(timer, base=base, smallest=smallest, relative_sd=relative_sd)
+    fill_table(
+        TablePlan(axes, max_rows=settings.max_rows),
+        base=base,
+        timer=timer,
+        notebook=notebook,
+        background=background,
+        relative_sd=relative_sd,
+        watch=watch,
+    )
+
+
+def _measure_nets(
+    base: Arch,
+    sessions: _Sessions,
+    notebook: Notebook,
+    *,
+    settings: ProfileSettings,
+    ends: Mapping[str, float | None],
+    watch: Watch,
+) -> tuple[list[ModelTimes], list[ModelTimes]]:
+    """Measure whole nets to fit to, then nets that are held out."""
+    fit_archs, heldout_archs = _choose_models(base, settings)
+    is_emulated = sessions.fit[0].device.spec.provenance == "emulated"
+    repeats = settings.repeats or (_EMULATED_REPEATS if is_emulated else _REAL_REPEATS)
+    fitted = measure_models(
+        fit_archs, role="fit", sessions=sessions.fit, notebook=notebook, repeats=repeats, watch=watch.until(ends["fit"])
+    )
+    heldout = measure_models(
+        heldout_archs,
+        role="heldout",
+        sessions=sessions.heldout,
+        notebook=notebook,
+        repeats=settings.heldout_repeats or max(2, repeats),
+        watch=watch.until(ends["heldout"]),
+    )
+    return fitted, heldout
 
 
 def minutes_of(settings: ProfileSettings, spec: DeviceSpec) -> float | None:

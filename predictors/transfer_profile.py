@@ -1,15 +1,13 @@
 """Profile a device by transfer: ten nets measured, another device's predictor scaled to them."""
 
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.device import Device, MeasureProtocol
-from nuwa_search.latency.table.build import Progress
 from nuwa_search.latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
+from nuwa_search.latency.table.watch import Watch
 from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
 from nuwa_search.predictors.latency.transfer import (
     MAX_MEASUREMENTS,
@@ -40,6 +38,21 @@ class TransferResult:
     models_measured: int
 
 
+@dataclass(frozen=True)
+class TransferSettings:
+    """What a transfer measures.
+
+    Args:
+        embed_dims: Widths of the residual stream that subnets may be cut to.
+        num_models: Nets to measure, 3 to 10.
+        seed: Of the choice of nets.
+    """
+
+    embed_dims: tuple[int, ...] = ()
+    num_models: int = MAX_MEASUREMENTS
+    seed: int = 0
+
+
 def profile_by_transfer(
     device: Device,
     base: Arch,
@@ -48,13 +61,8 @@ def profile_by_transfer(
     export: Export,
     notebook: Notebook | None = None,
     protocol: MeasureProtocol | None = None,
-    embed_dims: Sequence[int] = (),
-    num_models: int = MAX_MEASUREMENTS,
-    seed: int = 0,
-    progress: Progress | None = None,
-    on_first: Callable[[float], None] | None = None,
-    deadline: float | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    settings: TransferSettings | None = None,
+    watch: Watch | None = None,
 ) -> TransferResult:
     """Measure a few subnets of ``base`` on ``device`` and scale ``source`` to them.
 
@@ -65,28 +73,23 @@ def profile_by_transfer(
         export: Makes the ONNX model of an arch as the new device takes it.
         notebook: What is known, and where new figures go; None for a fresh one in memory.
         protocol: How to measure; None for the device's own.
-        embed_dims: Widths of the residual stream that subnets may be cut to.
-        num_models: Nets to measure, 3 to 10.
-        seed: Of the choice of nets.
-        progress: Called with a label, steps done and steps in all.
-        on_first: See ``ArchTimer``.
-        deadline: Value of ``clock`` after which only the nets that a transfer cannot do without are measured.
-        clock: Seconds.
+        settings: Which nets, and how many; None for the defaults.
+        watch: Who is told, and when only the nets that a transfer cannot do without are measured; None for nobody and
+            never.
 
     Raises:
         NuwaError: If ``source`` lacks rows for such nets, or the device cannot take them.
         OutsideError: If the device failed; what was measured is in the notebook.
     """
-    pool = sample_archs(base, np.random.default_rng(seed), _POOL, embed_dims=embed_dims)
+    settings, watch = settings or TransferSettings(), watch or Watch()
+    pool = sample_archs(base, np.random.default_rng(settings.seed), _POOL, embed_dims=settings.embed_dims)
     measured = measure_models(
-        choose_nets(source, pool, count=num_models),
+        choose_nets(source, pool, count=settings.num_models),
         role="fit",
-        sessions=[ArchTimer(device, export=export, protocol=protocol, on_first=on_first, clock=clock)],
+        sessions=[ArchTimer(device, export=export, protocol=protocol, on_first=watch.on_first, clock=watch.clock)],
         notebook=notebook if notebook is not None else MemoryNotebook(),
         repeats=1,
-        deadline=deadline,
-        progress=progress,
-        clock=clock,
+        watch=watch,
     )
     archs, latencies_ms = [m.arch for m in measured], [m.mean_ms for m in measured]
     subject = subject_of(device.spec, protocol_id=protocol.protocol_id if protocol else "")

@@ -1,12 +1,11 @@
 """Measure whole nets, several times each, spread over sessions."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.latency.table.build import Progress
 from nuwa_search.latency.table.timer import ArchTimer, Notebook
+from nuwa_search.latency.table.watch import Watch
 from nuwa_search.predictors.latency.predictor import MIN_MODELS
 
 
@@ -30,9 +29,7 @@ def measure_models(
     sessions: Sequence[ArchTimer],
     notebook: Notebook,
     repeats: int,
-    deadline: float | None = None,
-    progress: Progress | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    watch: Watch | None = None,
 ) -> list[ModelTimes]:
     """Measure what ``notebook`` lacks of ``archs``; repeats of a net lie a whole round apart.
 
@@ -42,14 +39,13 @@ def measure_models(
         sessions: Each repeat of a net is taken in another, as far as there are enough.
         notebook: What is known, and where new figures go.
         repeats: Measurements per net.
-        deadline: Value of ``clock`` after which only the first ``MIN_MODELS`` nets are still
-            measured, once.
-        progress: Called with a label, measurements done and measurements in all.
-        clock: Seconds.
+        watch: Who is told, and when only the first ``MIN_MODELS`` nets are still measured, once; None for nobody and
+            never.
 
     Returns:
         Nets that were measured at least once, in the order of ``archs``.
     """
+    watch = watch or Watch()
     found: dict[str, list[float]] = {arch.arch_id: [] for arch in archs}
     for arch, measurement in notebook.models():
         known = found.get(arch.arch_id)
@@ -60,7 +56,7 @@ def measure_models(
     for round_number in range(repeats):
         # Every second round runs backwards: a drift of the device then hits all nets alike.
         for index, arch in enumerate(archs if round_number % 2 == 0 else tuple(reversed(archs))):
-            is_late = deadline is not None and clock() >= deadline
+            is_late = watch.is_over
             if len(found[arch.arch_id]) > round_number or (is_late and (round_number or index >= MIN_MODELS)):
                 continue
             # One session further each round: the repeats of a net share no session's offset.
@@ -71,6 +67,5 @@ def measure_models(
             if len(found[arch.arch_id]) >= repeats:
                 session.release(arch)
             done += 1
-            if progress is not None:
-                progress(f"whole models ({role})", done, total)
+            watch.tell(f"whole models ({role})", done, total)
     return [ModelTimes(arch, tuple(found[arch.arch_id])) for arch in archs if found[arch.arch_id]]

@@ -1,7 +1,6 @@
 """Measure the rows that a latency table lacks, one by one."""
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.device import Measurement, Provenance
@@ -9,8 +8,7 @@ from nuwa_search.latency.table.chain import chain_for, slope
 from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.timer import ArchTimer, Notebook
 from nuwa_search.latency.table.unit import UnitKey
-
-Progress = Callable[[str, int, int | None], None]
+from nuwa_search.latency.table.watch import Watch
 
 
 def measure_row(
@@ -57,9 +55,7 @@ def measure_rows(
     frame: Arch,
     relative_sd: float,
     background: BlockSpec | None = None,
-    deadline: float | None = None,
-    progress: Progress | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    watch: Watch | None = None,
 ) -> list[TableRow]:
     """Measure the rows that ``notebook`` lacks, in the order given, and keep each at once.
 
@@ -72,9 +68,7 @@ def measure_rows(
         frame: A net without blocks.
         relative_sd: Standard error of one measurement relative to its value.
         background: See ``measure_row``.
-        deadline: Value of ``clock`` after which no further row is begun; None for no limit.
-        progress: Called with a label, rows done and rows in all.
-        clock: Seconds.
+        watch: Who is told, and when no further row is begun; None for nobody and never.
 
     Returns:
         The new rows.
@@ -82,14 +76,14 @@ def measure_rows(
     have = {row.key for row in notebook.rows()}
     wanted = [key for key in dict.fromkeys(keys) if key not in have]
     added: list[TableRow] = []
+    watch = watch or Watch()
     for index, key in enumerate(wanted):
-        if deadline is not None and clock() >= deadline:
+        if watch.is_over:
             break
         row = measure_row(key, timer=timer, frame=frame, relative_sd=relative_sd, background=background)
         notebook.add_row(row)
         added.append(row)
-        if progress is not None:
-            progress("latency table", index + 1, len(wanted))
+        watch.tell("latency table", index + 1, len(wanted))
     return added
 
 

@@ -20,6 +20,7 @@ from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.latency.devices.registry import open_device
 from nuwa_search.latency.table.kit import KitResults, import_kit
 from nuwa_search.latency.table.timer import Export
+from nuwa_search.latency.table.watch import Watch
 from nuwa_search.predictors.kit_plan import plan_kit, rows_of
 from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
 from nuwa_search.predictors.profile import ProfileResult, ProfileSettings, profile
@@ -120,9 +121,7 @@ def run_profile(
             reopen=lambda session: session_of(spec, session),
             protocol=protocol,
             settings=settings,
-            progress=progress,
-            on_first=on_first,
-            clock=clock,
+            watch=Watch(progress=progress, on_first=on_first, clock=clock),
         )
         _clear(device)
     predictor = result.predictor
@@ -168,10 +167,12 @@ def transfer_profile(
             export=exporter_of(spec),
             notebook=StoreNotebook(store, device=spec, protocol=PROTOCOL),
             protocol=PROTOCOL,
-            progress=progress,
-            on_first=on_first,
-            deadline=None if minutes is None else begun + 60 * minutes,
-            clock=clock,
+            watch=Watch(
+                progress=progress,
+                on_first=on_first,
+                deadline=None if minutes is None else begun + 60 * minutes,
+                clock=clock,
+            ),
         )
         _clear(device)
     return _saved(store, spec, base, result.predictor, report={"transferred_from": source.name}), result

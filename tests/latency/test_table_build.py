@@ -9,6 +9,7 @@ from nuwa_search.latency.table.chain import frame_of
 from nuwa_search.latency.table.row import dict_from_row, row_from_dict, table_id
 from nuwa_search.latency.table.timer import ArchTimer, MemoryNotebook
 from nuwa_search.latency.table.unit import context_of, stem_of
+from nuwa_search.latency.table.watch import Watch
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
 
 KEYS = [stem_of(BASE), *mlp_keys(axes_of(BASE), [context_of(BASE)])[::8]]
@@ -52,12 +53,12 @@ def test_a_killed_run_loses_nothing_and_repeats_nothing():
 
 
 def test_no_row_is_begun_after_the_deadline():
-    assert measured(ClosedFormDevice(Formula()), MemoryNotebook(), deadline=time.monotonic() - 1) == []
+    assert measured(ClosedFormDevice(Formula()), MemoryNotebook(), watch=Watch(deadline=time.monotonic() - 1)) == []
 
 
 def test_progress_counts_rows():
     seen = []
-    measured(ClosedFormDevice(Formula()), MemoryNotebook(), progress=lambda *step: seen.append(step))
+    measured(ClosedFormDevice(Formula()), MemoryNotebook(), watch=Watch(progress=lambda *step: seen.append(step)))
     assert seen[-1] == ("latency table", len(KEYS), len(KEYS))
 
 

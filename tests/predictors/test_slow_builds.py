@@ -12,6 +12,7 @@ from nuwa_search.core.documents import json_from_text
 from nuwa_search.core.errors import OutsideError
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
 from nuwa_search.latency.table.timer import MemoryNotebook
+from nuwa_search.latency.table.watch import Watch
 from nuwa_search.predictors.profile import ProfileSettings, profile
 from nuwa_search.predictors.profile_plan import least_plan
 from nuwa_search.predictors.transfer_profile import profile_by_transfer
@@ -81,8 +82,7 @@ def run(board: Board, *, minutes: float, told: list[float] | None = None) -> Non
         export=export,
         notebook=board.notebook,
         settings=dataclasses.replace(SMALL, minutes=minutes),
-        on_first=None if told is None else told.append,
-        clock=board.clock,
+        watch=Watch(on_first=None if told is None else told.append, clock=board.clock),
     )
 
 
@@ -103,7 +103,13 @@ def test_what_it_raises_ends_the_profile_with_the_first_net_kept() -> None:
         raise OutsideError(f"{seconds:g} s is too long")
 
     with pytest.raises(OutsideError, match="245 s"):
-        profile(SlowDevice(board), BASE, export=export, notebook=board.notebook, on_first=refuse, clock=board.clock)
+        profile(
+            SlowDevice(board),
+            BASE,
+            export=export,
+            notebook=board.notebook,
+            watch=Watch(on_first=refuse, clock=board.clock),
+        )
     assert len(board.builds) == 1
     assert board.notebook.models()
 
@@ -158,6 +164,6 @@ def test_a_transfer_keeps_one_engine_at_a_time_and_builds_at_most_ten() -> None:
     source = profile(ClosedFormDevice(Formula()), BASE, export=export, settings=SMALL).predictor
     board = Board()
     result = profile_by_transfer(
-        SlowDevice(board), BASE, source=source, export=export, notebook=board.notebook, clock=board.clock
+        SlowDevice(board), BASE, source=source, export=export, notebook=board.notebook, watch=Watch(clock=board.clock)
     )
     assert (result.models_measured, len(board.builds), board.most_kept, board.engines) == (10, 10, 1, set())
