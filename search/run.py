@@ -2,24 +2,23 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import numpy as np
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy import flat_prior, prior_from_library
-from nuwa_search.predictors.contract import Predictor
-from nuwa_search.search.explore import Explorer
-from nuwa_search.search.feasible import Limits, MemoryLimit, require_feasible
+from nuwa_search.search.feasible import Limits, require_feasible
 from nuwa_search.search.front import front_indices
-from nuwa_search.search.library import Library
+from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.proposer import Proposal, Proposer
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
 from nuwa_search.search.seeds import Seed, additive_fronts, make_seeds
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.study import StudyLog
-from nuwa_search.search.trials import StopReason, StudyConfig, StudyResult, TrialReport
+from nuwa_search.search.study_place import StudyPlace
+from nuwa_search.search.trials import StopReason, StudyConfig, StudyHooks, StudyResult, TrialReport
 from nuwa_search.search.workers import Evaluation, Workers, first_done
 
 MIN_SCORED_TO_PRUNE = 8
@@ -35,18 +34,11 @@ def run_study(
     *,
     deriver: SubnetDeriver,
     scorer: Scorer,
-    latency: Predictor,
-    budget_ms: float | None,
+    limits: Limits,
     config: StudyConfig,
-    library: Library | None = None,
-    seeds: Sequence[Seed] | None = None,
-    explorer: Explorer | None = None,
-    memory: MemoryLimit | None = None,
-    storage_url: str | None = None,
-    study_name: str = "study",
-    identity: Mapping[str, str] | None = None,
-    on_trial: Callable[[TrialReport], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    guidance: Guidance | None = None,
+    place: StudyPlace | None = None,
+    hooks: StudyHooks | None = None,
 ) -> StudyResult:
     """Search ``space`` for the arch of least KL to the teacher within the budget; goes on where a stored study stopped.
 
@@ -54,46 +46,40 @@ def run_study(
         space: What may be proposed.
         deriver: Turns an arch into a subnet.
         scorer: Scores a subnet on the search split.
-        latency: Predicts milliseconds; the budget is held against the upper end.
-        budget_ms: Hard limit; None only with ``config.pareto``.
+        limits: What a subnet must fit by prediction; without a latency budget only with ``config.pareto``.
         config: How long and how.
-        library: Scores of single replacements; without it the accuracy predictor starts from nothing.
-        seeds: First trials; None computes them from library and latency predictor, ``()`` is none.
-        explorer: Finds nets worth scoring before the first trial, and predicts whole nets from changed logits.
-        memory: Second hard limit.
-        storage_url: SQLAlchemy URL of the storage; None keeps the study in memory.
-        study_name: Its name there.
-        identity: What a resumed study must agree on (base, task, device, …).
-        on_trial: Called after each recorded proposal.
-        should_stop: Asked before each proposal.
+        guidance: What leads it; None for its trials alone.
+        place: Where it is kept, and what it is about; None keeps it in memory.
+        hooks: Who is told of each recorded proposal, and who may end it.
 
     Raises:
         BudgetTooSmallError: If not even the fastest arch fits.
         NuwaError: If the stored study is about something else, or every subnet fails.
         OutsideError: If the storage fails.
     """
-    if budget_ms is None and not config.pareto:
+    guidance, place, hooks = guidance or Guidance(), place or StudyPlace(), hooks or StudyHooks()
+    library, seeds, explorer = guidance.library, guidance.seeds, guidance.explorer
+    if limits.budget_ms is None and not config.pareto:
         raise NuwaError("a study needs a budget, or the whole front", hint="give --budget-ms, or --pareto")
-    budget = Limits(latency, budget_ms, memory=memory)
-    require_feasible(space, budget)
+    require_feasible(space, limits)
     prior = flat_prior(space.base) if library is None else prior_from_library(space.base, library.archs, library.kls)
-    log = StudyLog(space, config=config, study_name=study_name, storage_url=storage_url, identity=identity)
+    log = StudyLog(space, config=config, place=place)
     try:
-        fronts = additive_fronts(space, prior=prior, latency=latency) if library is not None else []
+        fronts = additive_fronts(space, prior=prior, latency=limits.latency) if library is not None else []
         if seeds is None:
-            made = make_seeds(space, prior=prior, fronts=fronts, budget=budget, config=config)
+            made = make_seeds(space, prior=prior, fronts=fronts, budget=limits, config=config)
             if explorer is not None:
-                found = explorer.seeds(budget=budget, fronts=fronts, prior=prior, should_stop=should_stop or _never)
+                found = explorer.seeds(budget=limits, fronts=fronts, prior=prior, should_stop=hooks.should_stop)
                 made = [*found, *made]
             seeds = [*(Seed(arch, "seed", None) for arch in config.first), *made]
         changes = None if explorer is None else explorer.model
         proposer = Proposer(
-            space, budget=budget, config=config, log=log, prior=prior, fronts=fronts, seeds=seeds, changes=changes
+            space, budget=limits, config=config, log=log, prior=prior, fronts=fronts, seeds=seeds, changes=changes
         )
         with Workers(deriver, scorer, num_workers=config.num_workers) as workers:
-            loop = _Loop(budget, config, log, proposer, workers, on_trial or _ignore)
-            stopped = loop.go(should_stop or _never)
-        return summarise(study_name, log.trials, budget=budget, stopped=stopped, seconds=loop.seconds)
+            loop = _Loop(limits, config, log, proposer, workers, hooks.on_trial)
+            stopped = loop.go(hooks.should_stop)
+        return summarise(place.study_name, log.trials, budget=limits, stopped=stopped, seconds=loop.seconds)
     finally:
         log.close()
 
@@ -233,11 +219,3 @@ def summarise(
     front = tuple(fitting[k] for k in front_indices(times, kls))
     best = fitting[int(np.argmin(kls))] if fitting else None
     return StudyResult(study_name, tuple(trials), tuple(fitting), best, front, stopped, seconds)
-
-
-def _ignore(_: TrialReport) -> None:
-    return None
-
-
-def _never() -> bool:
-    return False

@@ -30,6 +30,7 @@ from nuwa_search.core.suggest import unknown_name
 from nuwa_search.search.samplers import SAMPLERS
 from nuwa_search.search.scorer import FIRST_IMAGES
 from nuwa_search.search.space import SearchSpace
+from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import StoredTrial, StudyConfig, TrialReport
 from nuwa_search.store.failures import DATABASE_ERRORS, is_already_made
 
@@ -57,24 +58,14 @@ class StudyLog:
     Args:
         space: Its search space.
         config: Sampler, seed and number of objectives.
-        study_name: Name in the storage.
-        storage_url: SQLAlchemy URL; None keeps the study in memory.
-        identity: What a resumed study must agree on, beside space and objectives (base, task, device).
+        place: Where it is kept, and what a resumed study must agree on.
 
     Raises:
         NuwaError: If the stored study is about something else, or the sampler is unknown or not installed.
         OutsideError: If the storage cannot be opened.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        config: StudyConfig,
-        study_name: str,
-        storage_url: str | None = None,
-        identity: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, space: SearchSpace, *, config: StudyConfig, place: StudyPlace) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space
         self._config = config
@@ -86,8 +77,8 @@ class StudyLog:
         self._storage: optuna.storages.RDBStorage | None = None
         self._stored: optuna.Study | None = None
         self.trials: list[TrialReport] = []
-        if storage_url is not None:
-            self._open(storage_url, study_name, _identity(space, config, identity or {}))
+        if place.storage_url is not None:
+            self._open(place.storage_url, place.study_name, _identity(space, config, place.identity))
 
     def _open(self, url: str, study_name: str, identity: dict[str, str]) -> None:
         with interrupt_deferred(is_breakable=True), _storage_errors(url):

@@ -1,6 +1,6 @@
 """What a study is asked for, and what it reports, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -85,6 +85,27 @@ class TrialReport:
     def is_evaluation(self) -> bool:
         """Whether images were spent on it."""
         return self.state in EVALUATED
+
+
+def _ignore(_: TrialReport) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class StudyHooks:
+    """Who watches a study.
+
+    Args:
+        on_trial: Called after each recorded proposal.
+        should_stop: Asked before each proposal.
+    """
+
+    on_trial: Callable[[TrialReport], None] = _ignore
+    should_stop: Callable[[], bool] = _never
 
 
 @dataclass(frozen=True)

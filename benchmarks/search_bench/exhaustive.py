@@ -9,6 +9,7 @@ from benchmarks.search_bench.tables import Row, versions
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.feasible import Limits
+from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.library import build_library
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetScore
@@ -83,11 +84,9 @@ def exhaustive_table(places: Places, *, device_name: str, task_name: str, seeds:
                     space,
                     deriver=(looked := Looked(task.teacher, scores)),
                     scorer=looked,
-                    latency=device.predictor,
-                    budget_ms=budget_ms,
+                    limits=Limits(device.predictor, budget_ms),
                     config=_config(seed, trials=EVALUATIONS - spent, is_ours=is_ours),
-                    library=library if is_ours else None,
-                    seeds=None if is_ours else (),
+                    guidance=Guidance(library) if is_ours else Guidance(seeds=()),
                 )
                 paid = [t.arch for t in result.trials if t.is_evaluation]
                 ranks = [place[arch] for arch in paid if arch in place]

@@ -19,8 +19,9 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import spread_evenly
-from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.feasible import BudgetTooSmallError, Limits
 from nuwa_search.search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
+from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.run import run_study
 from nuwa_search.search.trials import StudyConfig, StudyResult
 
@@ -128,11 +129,9 @@ def study_of(
         task.space,
         deriver=task.deriver,
         scorer=task.scorer,
-        latency=device.predictor,
-        budget_ms=budget_ms,
+        limits=Limits(device.predictor, budget_ms),
         config=config,
-        library=task.library if has_library else None,
-        seeds=None if has_library else (),
+        guidance=Guidance(task.library) if has_library else Guidance(seeds=()),
     )
 
 

@@ -7,6 +7,8 @@ import torch
 
 from benchmarks.search_bench.setting import Places, open_bench_device, open_task
 from benchmarks.search_bench.tables import Row, versions
+from nuwa_search.search.feasible import Limits
+from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.run import run_study
 from nuwa_search.search.trials import StudyConfig
 
@@ -24,10 +26,9 @@ def speed_table(places: Places, *, device_name: str, task_name: str, share: floa
         task.space,
         deriver=task.deriver,
         scorer=task.scorer,
-        latency=device.predictor,
-        budget_ms=share * device.base_ms,
+        limits=Limits(device.predictor, share * device.base_ms),
         config=StudyConfig(trials=TRIALS),
-        library=task.library,
+        guidance=Guidance(task.library),
     )
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     evaluating = sum(t.seconds for t in result.trials)

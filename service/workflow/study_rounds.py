@@ -10,7 +10,7 @@ from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.explore import Explorer
-from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.feasible import BudgetTooSmallError, Limits
 from nuwa_search.search.finalists import (
     LARGE_FINALISTS,
     LARGE_REFINE_IMAGES,
@@ -20,13 +20,15 @@ from nuwa_search.search.finalists import (
     rank_finalists,
     refiner_of,
 )
+from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.library import Library, library_archs
 from nuwa_search.search.repair import Promises
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetScore, TeacherScorer
 from nuwa_search.search.space import space_from_base
 from nuwa_search.search.study import stored_trials
-from nuwa_search.search.trials import EVALUATED, StudyConfig, StudyResult, TrialReport
+from nuwa_search.search.study_place import StudyPlace
+from nuwa_search.search.trials import EVALUATED, StudyConfig, StudyHooks, StudyResult, TrialReport
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.library import cached_library
@@ -175,7 +177,7 @@ class StudyRounds:
 
     def _study(self, promises: Promises[LatencyPredictor], *, ends: Deadline) -> StudyResult:
         finder = self._finder
-        request, inputs, budget = finder.request, finder.inputs, finder.budget
+        request, budget = finder.request, finder.budget
         left_s = ends.left_s()
         config = StudyConfig(
             trials=request.trials + self._num_rounds * EXTRA_TRIALS,
@@ -190,23 +192,24 @@ class StudyRounds:
             self.space,
             deriver=finder.deriver,
             scorer=self._scorer,
-            latency=promises.latency,
-            budget_ms=budget.median_limit_ms(promises.tail),
+            limits=Limits(
+                promises.latency, budget.median_limit_ms(promises.tail), memory=memory_limit(budget, promises)
+            ),
             config=config,
-            library=self.library,
-            explorer=self._explorer,
-            memory=memory_limit(budget, promises),
-            storage_url=finder.storage_url,
-            study_name=finder.study_name,
-            identity={
-                "base": inputs.base.base_id,
-                "task": inputs.task.task_id,
-                "device": inputs.device.device_id,
-                "budget_ms": f"{request.budget_ms:g}",
-            }
-            | _told_derivation(finder.deriver.options),
-            on_trial=self._on_trial,
+            guidance=Guidance(library=self.library, explorer=self._explorer),
+            place=StudyPlace(finder.study_name, finder.storage_url, identity=self._identity()),
+            hooks=StudyHooks(on_trial=self._on_trial),
         )
+
+    def _identity(self) -> dict[str, str]:
+        """Name what a study of this name must be about to go on."""
+        finder = self._finder
+        return {
+            "base": finder.inputs.base.base_id,
+            "task": finder.inputs.task.task_id,
+            "device": finder.inputs.device.device_id,
+            "budget_ms": f"{finder.request.budget_ms:g}",
+        } | _told_derivation(finder.deriver.options)
 
 
 def _told_derivation(options: DeriveOptions) -> dict[str, str]:

@@ -8,6 +8,7 @@ from nuwa_search.predictors.accuracy import prior_from_library
 from nuwa_search.search.explain import explain
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.front import front_indices, hypervolume
+from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.library import Library, LibraryRow, library_archs
 from nuwa_search.search.picture import draw_front
 from nuwa_search.search.run import run_study, summarise
@@ -23,8 +24,8 @@ def setting(make_space, make_deriver, make_scorer, latency, kl_of):
     library = Library(space.base, tuple(LibraryRow(a, SubnetScore(kl_of(a, space.base), 0, 0, 1)) for a in archs))
     prior = prior_from_library(space.base, library.archs, library.kls)
     result = run_study(
-        space, deriver=make_deriver(), scorer=make_scorer(space.base), latency=latency, budget_ms=2.8,
-        config=StudyConfig(trials=25), library=library,
+        space, deriver=make_deriver(), scorer=make_scorer(space.base), limits=Limits(latency, 2.8),
+        config=StudyConfig(trials=25), guidance=Guidance(library),
     )  # fmt: skip
     return space, prior, result
 

@@ -11,6 +11,7 @@ from nuwa_search.search import explore, library
 from nuwa_search.search import scorer as scorer_module
 from nuwa_search.search.explore import MAX_SEEDS, Explorer, moves_of
 from nuwa_search.search.feasible import Limits
+from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.library import build_library
 from nuwa_search.search.run import run_study
 from nuwa_search.search.seeds import additive_fronts
@@ -97,11 +98,9 @@ def test_a_study_begins_with_what_was_explored(parts, latency):
         space,
         deriver=deriver,
         scorer=scorer,
-        latency=latency,
-        budget_ms=BUDGET_MS,
+        limits=Limits(latency, BUDGET_MS),
         config=StudyConfig(trials=len(seeds) + 2, seed=3),
-        library=rows,
-        explorer=again,
+        guidance=Guidance(library=rows, explorer=again),
     )
     assert [trial.arch for trial in result.trials][: len(seeds)] == [seed.arch for seed in seeds]
     assert result.best is not None

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 
+from nuwa_search.search.feasible import Limits
 from nuwa_search.search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetScore
@@ -11,7 +12,7 @@ from nuwa_search.search.trials import StudyConfig
 
 def study_of(space, deriver, scorer, latency, trials=25):
     return run_study(
-        space, deriver=deriver, scorer=scorer, latency=latency, budget_ms=2.8, config=StudyConfig(trials=trials)
+        space, deriver=deriver, scorer=scorer, limits=Limits(latency, 2.8), config=StudyConfig(trials=trials)
     )
 
 

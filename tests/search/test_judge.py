@@ -4,6 +4,7 @@ import time
 import pytest
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.feasible import Limits
 from nuwa_search.search.judge import Candidate, Distilled, Rung, cost_of, judge, pick_candidates, plan_rungs
 from nuwa_search.search.run import run_study
 from nuwa_search.search.run_cost import RunCost
@@ -84,7 +85,7 @@ def test_no_candidates_are_refused():
 def test_candidates_of_a_study_are_its_best_and_differ(make_space, make_deriver, make_scorer, latency):
     space = make_space(4)
     result = run_study(
-        space, deriver=make_deriver(), scorer=make_scorer(space.base), latency=latency, budget_ms=2.8,
+        space, deriver=make_deriver(), scorer=make_scorer(space.base), limits=Limits(latency, 2.8),
         config=StudyConfig(trials=20),
     )  # fmt: skip
     picked = pick_candidates(result, deriver=make_deriver(), count=4)

@@ -9,9 +9,10 @@ from nuwa_search.core.cost import count_params
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.memory import MemoryEstimate
-from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit, smallest_arch
+from nuwa_search.search.feasible import BudgetTooSmallError, Limits, MemoryLimit, smallest_arch
 from nuwa_search.search.repair import Promises, search_and_repair
 from nuwa_search.search.run import run_study
+from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import StudyConfig
 
 SPEC = DeviceSpec("bench", "host", "onnxruntime", "1.0", "fp32")
@@ -55,9 +56,9 @@ def search(make_space, make_deriver, make_scorer, tmp_path):
         calls.append(promises)
         memory = promises.memory and MemoryLimit(budget.max_memory_mb, promises.memory.predict_mb)
         best = run_study(
-            space, deriver=make_deriver(), scorer=scorer, latency=promises.latency,
-            budget_ms=budget.median_limit_ms(promises.tail), memory=memory,
-            config=StudyConfig(trials=10 + 6 * len(calls)), storage_url=f"sqlite:///{tmp_path}/s.db",
+            space, deriver=make_deriver(), scorer=scorer,
+            limits=Limits(promises.latency, budget.median_limit_ms(promises.tail), memory=memory),
+            config=StudyConfig(trials=10 + 6 * len(calls)), place=StudyPlace(storage_url=f"sqlite:///{tmp_path}/s.db"),
         ).best  # fmt: skip
         return best and Net(best.arch)
 

@@ -9,12 +9,14 @@ import pytest
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.cost import count_params
 from nuwa_search.core.errors import NuwaError, OutsideError
-from nuwa_search.search.feasible import BudgetTooSmallError, MemoryLimit, fastest_arch, smallest_arch
+from nuwa_search.search.feasible import BudgetTooSmallError, Limits, MemoryLimit, fastest_arch, smallest_arch
+from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.library import Library, LibraryRow, library_archs
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetScore
 from nuwa_search.search.study import StudyLog, stored_trials
-from nuwa_search.search.trials import StudyConfig
+from nuwa_search.search.study_place import StudyPlace
+from nuwa_search.search.trials import StudyConfig, StudyHooks
 
 
 def library_of(space, kl_of):
@@ -26,14 +28,15 @@ def library_of(space, kl_of):
 def study(make_space, make_deriver, make_scorer, latency, kl_of):
     """Run a study on fakes; returns (result, archs that were paid for)."""
 
-    def run(space=None, budget_ms=2.4, with_library=True, latency=latency, **kwargs):
+    def run(space=None, budget_ms=2.4, with_library=True, latency=latency, memory=None, seeds=None, **kwargs):
         space = space or make_space()
         config = kwargs.pop("config", None) or StudyConfig(**{k: kwargs.pop(k) for k in list(kwargs) if k in FIELDS})
         scorer = make_scorer(space.base)
         library = library_of(space, kl_of) if with_library else None
+        hooks = StudyHooks(**{k: kwargs.pop(k) for k in ("on_trial", "should_stop") if k in kwargs})
         result = run_study(
-            space, deriver=make_deriver(), scorer=scorer, latency=latency, budget_ms=budget_ms,
-            config=config, library=library, **kwargs,
+            space, deriver=make_deriver(), scorer=scorer, limits=Limits(latency, budget_ms, memory=memory),
+            config=config, guidance=Guidance(library, seeds), place=StudyPlace(**kwargs), hooks=hooks,
         )  # fmt: skip
         return result, scorer.scored
 
@@ -134,7 +137,7 @@ def test_many_come_to_a_new_database_at_once(make_space, tmp_path):
     def open_new(k, folder):
         together.wait()
         log = StudyLog(
-            make_space(), config=StudyConfig(), study_name=f"study {k}", storage_url=f"sqlite:///{folder}/new.sqlite"
+            make_space(), config=StudyConfig(), place=StudyPlace(f"study {k}", f"sqlite:///{folder}/new.sqlite")
         )
         log.close()
         return log.trials

@@ -1,7 +1,9 @@
 import pytest
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.feasible import Limits
 from nuwa_search.search.run import run_study
+from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import StudyConfig
 from nuwa_search.search.workers import evaluate
 
@@ -36,7 +38,7 @@ def test_failed_trials_are_recorded_and_not_tried_again(make_space, make_deriver
         RuntimeError("singular"), fails_on=lambda arch: arch.blocks[0].mlp_width == 32, inner=make_deriver()
     )
     result = run_study(
-        space, deriver=deriver, scorer=make_scorer(space.base), latency=latency, budget_ms=2.4,
+        space, deriver=deriver, scorer=make_scorer(space.base), limits=Limits(latency, 2.4),
         config=StudyConfig(trials=15),
     )  # fmt: skip
     failed = [t.arch for t in result.trials if t.state == "failed"]
@@ -48,8 +50,8 @@ def test_a_study_in_which_everything_fails_ends(make_space, make_scorer, latency
     space = make_space()
     with pytest.raises(NuwaError, match="in a row"):
         run_study(
-            space, deriver=Failing(RuntimeError("singular")), scorer=make_scorer(space.base), latency=latency,
-            budget_ms=2.4, config=StudyConfig(trials=30),
+            space, deriver=Failing(RuntimeError("singular")), scorer=make_scorer(space.base),
+            limits=Limits(latency, 2.4), config=StudyConfig(trials=30),
         )  # fmt: skip
 
 
@@ -59,8 +61,8 @@ def test_several_processes_score_one_study(make_space, make_deriver, make_scorer
 
     def run(trials, workers):
         return run_study(
-            space, deriver=make_deriver(), scorer=make_scorer(space.base), latency=latency, budget_ms=2.8,
-            config=StudyConfig(trials=trials, num_workers=workers), storage_url=url,
+            space, deriver=make_deriver(), scorer=make_scorer(space.base), limits=Limits(latency, 2.8),
+            config=StudyConfig(trials=trials, num_workers=workers), place=StudyPlace(storage_url=url),
         )  # fmt: skip
 
     result = run(12, 2)
