@@ -117,10 +117,10 @@ bench-deploy: export OMP_NUM_THREADS := 1
 bench-deploy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.deploy_distil gain --data $(DEPLOY_DATA) -o benchmarks/results/deploy_distil.csv
 	$(BIN)/python -m benchmarks.deploy_distil speed -o benchmarks/results/deploy_train_speed.csv
-	$(BIN)/python -m benchmarks.deploy_export agree -o benchmarks/results/deploy_export_agreement.csv
+	$(BIN)/python -m benchmarks.deploy_export agree --data $(DEPLOY_DATA) -o benchmarks/results/deploy_export_agreement.csv
 	$(BIN)/python -m benchmarks.deploy_export speed -o benchmarks/results/deploy_export_speed.csv
-	$(BIN)/python -m benchmarks.deploy_quantise int8 -o benchmarks/results/deploy_quantise.csv
-	$(BIN)/python -m benchmarks.deploy_quantise steps -o benchmarks/results/deploy_steps.csv
+	$(BIN)/python -m benchmarks.deploy_quantise int8 --data $(DEPLOY_DATA) -o benchmarks/results/deploy_quantise.csv
+	$(BIN)/python -m benchmarks.deploy_quantise steps --data $(DEPLOY_DATA) -o benchmarks/results/deploy_steps.csv
 
 $(VENV)/.installed-openvino: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[openvino]'

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 
 INSTALL = "pip install 'nuwa-search[demo]'"
 """What a person types; in a clone that is not installed yet: ``pip install -e '.[demo]'``."""
@@ -58,14 +58,15 @@ def require_demo(base: str, *, data: str | None = None, needs_images: bool = Tru
 
     Args:
         base: As the user named it.
-        data: As the user named it; None with the default base means its images.
+        data: As the user named it; None means these images, with the default base and with the packaged one.
         needs_images: Whether the job reads any.
 
     Raises:
         NuwaError: With the command that installs them.
     """
     wanted = [BASE_PACKAGE] * (base == DEMO_BASE)
-    wanted += [DATA_PACKAGE] * (needs_images and (data == DEMO_DATA or (data is None and base == DEMO_BASE)))
+    reads_these = data == DEMO_DATA or (data is None and base in (DEMO_BASE, PACKAGED_BASE))
+    wanted += [DATA_PACKAGE] * (needs_images and reads_these)
     missing = [package for package in wanted if not _lies_at(package)]
     if missing:
         raise _missing(*missing)

@@ -10,7 +10,7 @@ DEMO_BASE = "vit_s14_focus"
 DEMO_DATA = "simulated-textiles"
 """Its images: simulated textile textures in three classes, inside the package ``conformal-clip-data``."""
 SAMPLE_NAME = "cifar100-sample"
-"""What tasks on the packaged images are called in the database."""
+"""What tasks on the images are called that once shipped beside the packaged base; bundles and rows still name them."""
 _RESERVED = (PACKAGED_BASE, DEMO_BASE, DEMO_DATA)
 RANDOM_PREFIX = "random:"
 """Before a timm name: untrained weights."""

@@ -8,7 +8,7 @@ from nuwa_search.core.arch import EMPTY_BLOCK, Arch, dict_from_arch
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.proportion import interval_of_share
-from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, SAMPLE_NAME
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 from nuwa_search.service.api.bundle_view import bundle_document, read_certificate
 from nuwa_search.service.api.context import with_moments
 from nuwa_search.service.api.lineage_view import lineage_steps
@@ -166,7 +166,7 @@ def _cut_again(record: SubnetRecord, store: Store) -> list[dict[str, str]]:
 def _about(base: BaseRecord, task: TaskRecord) -> str:
     """Name base, images and classes on a command line; what a search takes by itself is left out."""
     words = [] if base.name == DEMO_BASE else ["--base", base.name]
-    if task.data not in (DEMO_DATA, SAMPLE_NAME) or (base.name != DEMO_BASE and task.data == DEMO_DATA):
+    if task.data != DEMO_DATA or base.name not in (DEMO_BASE, PACKAGED_BASE):
         words += ["--data", task.data]
     if not any("," in name for name in task.classes):
         words += ["--classes", ",".join(task.classes)]

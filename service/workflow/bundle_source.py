@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nuwa_search.core.source_name import PACKAGED_BASE, SAMPLE_NAME
+from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.deploy.bundle import Bundle
 
 
@@ -12,7 +12,7 @@ class Source:
 
     Args:
         base: Name or folder.
-        data: Images; None for the package's sample.
+        data: Images; None for those that go with the base.
         label_column: Of Parquet files; None tries the usual ones.
     """
 
@@ -26,6 +26,6 @@ def source_of(bundle: Bundle, *, base: str | None, data: str | None, label_colum
     facts = bundle.facts
     known_base, known_data = facts.base, facts.data
     chosen = base or known_base or PACKAGED_BASE
-    if data is None and known_data is not None and chosen == (known_base or chosen) and known_data != SAMPLE_NAME:
+    if data is None and known_data is not None and chosen == (known_base or chosen):
         return Source(chosen, known_data, label_column or facts.label_column)
     return Source(chosen, data, label_column)

@@ -16,7 +16,6 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
 from nuwa_search.core.metric import Metric
-from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors, topk, turned_note
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
@@ -143,7 +142,7 @@ def pick(request: EvaluateRequest, *, may_fit: bool = False) -> Picked:
     if bundle is not None:
         source = source_of(bundle, base=None, data=data, label_column=label_column)
         data, label_column = source.data, source.label_column
-    _, found = open_splits(data, label_column=label_column, base=PACKAGED_BASE if bundle is not None else model)
+    _, found = open_splits(data, label_column=label_column, base=model)
     splits = found.splits
     if is_own_data and split is None and not {"test", "val"} & set(splits):
         raise NuwaError(

@@ -9,7 +9,6 @@ from nuwa_search.core.base_identity import said_difference
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import Metric, metric_from_text
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, PIPELINE_VERSION
-from nuwa_search.core.source_name import PACKAGED_BASE, SAMPLE_NAME
 from nuwa_search.core.task import Task
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
@@ -144,7 +143,7 @@ def _open_base(record: SubnetRecord, pipeline: int, *, store: Store, moved: Move
 
 
 def _open_task(record: SubnetRecord, task: TaskRecord, base: Base, *, store: Store, moved: Moved) -> tuple[Task, Split]:
-    data = moved.data or (None if task.data == SAMPLE_NAME and base.name == PACKAGED_BASE else task.data)
+    data = moved.data or task.data
     hint = f"name where they are now: nuwa derive --subnet {record.subnet_id} --data PATH"
     found: Task | None = None
     for split in _ways_to_split(record, task, store, moved):

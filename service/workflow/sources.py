@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from nuwa_search.core.base import ASSETS_DIR, Base
+from nuwa_search.core.base import Base
 from nuwa_search.core.dataset import Dataset, load_dataset
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import OnImages, choose_head, fit_head, no_one, restrict_head
@@ -31,17 +31,20 @@ class TaskBase:
 
 
 def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, Dataset]:
-    """Read the named data; a base that comes with images has its own where none is named.
+    """Read the named data; with the default and the packaged base the simulated textiles where none is named.
 
     Raises:
-        NuwaError: If the base is the user's own and no data is named.
+        NuwaError: If the base is the user's own and no data is named, or the data shipped in an earlier version.
     """
-    if data is None and base == DEMO_BASE:
+    if data is None and base in (DEMO_BASE, PACKAGED_BASE):
         data = DEMO_DATA
     if data is None:
-        if base != PACKAGED_BASE:
-            raise NuwaError(f"base {base!r} needs images: --data is missing", hint="name them with --data PATH")
-        return SAMPLE_NAME, load_dataset(ASSETS_DIR / "sample")
+        raise NuwaError(f"base {base!r} needs images: --data is missing", hint="name them with --data PATH")
+    if data == SAMPLE_NAME:
+        raise NuwaError(
+            f"the images {SAMPLE_NAME!r} shipped with earlier versions and no longer do",
+            hint="name CIFAR-100, as a Parquet folder with the column fine_label, or images of your own: --data PATH",
+        )
     return data, load_dataset(data, label_column=label_column)
 
 

@@ -9,6 +9,7 @@ from nuwa_search.core.base import ASSETS_DIR, load_base
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.heads import fit_head, restrict_head
+from nuwa_search.core.images import ImageSet
 from nuwa_search.core.task import make_task
 from nuwa_search.core.tensors import logits_of, split_tensors, top1
 
@@ -20,11 +21,14 @@ def base_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_restricted_head_is_the_bases_argmax_over_the_classes() -> None:
+@pytest.fixture(scope="module")
+def cifar100(shared: Path) -> dict[str, ImageSet]:
+    return load_dataset(shared / "data" / "cifar100").splits
+
+
+def test_restricted_head_is_the_bases_argmax_over_the_classes(cifar100: dict[str, ImageSet]) -> None:
     base = load_base()
-    task = make_task(
-        load_dataset(ASSETS_DIR / "sample").splits, data="d", base_labels=base.label_names, classes=["8", "90"]
-    )
+    task = make_task(cifar100, data="d", base_labels=base.label_names, classes=["8", "90"])
     test = split_tensors(task.test, base.preprocess)
     assert task.base_classes == (8, 90)
     small = restrict_head(base.model, task.base_classes)
@@ -34,11 +38,9 @@ def test_restricted_head_is_the_bases_argmax_over_the_classes() -> None:
     assert top1(logits_of(small, test.images, base.preprocess), test.labels) > 0.9
 
 
-def test_fitted_head_separates_new_classes() -> None:
+def test_fitted_head_separates_new_classes(cifar100: dict[str, ImageSet]) -> None:
     base = load_base()
-    task = make_task(
-        load_dataset(ASSETS_DIR / "sample").splits, data="d", base_labels=("a", "b"), classes=["8", "13", "90"]
-    )
+    task = make_task(cifar100, data="d", base_labels=("a", "b"), classes=["8", "13", "90"])
     assert task.base_classes is None
     few = split_tensors(task.train.take(range(0, len(task.train), 4)), base.preprocess)
     model = fit_head(base.model, few, base.preprocess, num_classes=3)

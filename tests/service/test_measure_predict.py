@@ -51,14 +51,22 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path, capsys: pytest.Capture
     assert "net.onnx" in capsys.readouterr().err
 
 
-def test_base_evaluates_as_its_card_says(capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer(capsys, "evaluate", "default", "--classes", "bicycle,bus,motorcycle,pickup_truck,train")
+def test_base_knows_cifar100_as_its_card_says(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vehicles = ["--classes", "bicycle,bus,motorcycle,pickup_truck,train"]
+    about = ("default", "--data", str(shared / "data" / "cifar100"), *vehicles)
+    found = answer(capsys, "evaluate", *about)
     assert (found["head"], found["split"], found["num_images"], found["top5"]) == ("restricted", "test", 250, None)
     assert found["top1"] == pytest.approx(0.876, abs=0.005)
-    whole = answer(
-        capsys, "evaluate", "default", "--classes", "bicycle,bus,motorcycle,pickup_truck,train", "--head", "all"
-    )
+    whole = answer(capsys, "evaluate", *about, "--head", "all")
     assert (whole["head"], whole["top1"]) == ("all", pytest.approx(0.728, abs=0.005))
+
+
+def test_images_that_no_longer_ship_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """No other images stand in for them without a word."""
+    assert run(cli, ["evaluate", "default", "--data", "cifar100-sample"], prog_name="nuwa") == 2
+    told = capsys.readouterr().err
+    assert "'cifar100-sample' shipped with earlier versions" in told
+    assert "--data PATH" in told
 
 
 def test_a_base_that_does_not_know_the_classes_gets_the_head_of_a_search(
