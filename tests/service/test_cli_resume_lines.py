@@ -8,6 +8,7 @@ import pytest
 
 from nuwa_search.service.cli.commands.search import command as search_command
 from nuwa_search.service.cli.main import cli, run
+from tests.support.toy_images import write_colours
 
 
 def nuwa(*args: str) -> int:
@@ -98,8 +99,9 @@ def test_a_dry_run_checks_what_a_search_starts_from(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    write_colours(tmp_path / "images", ("bus", "train"), num_train=8)
     (tmp_path / "notes.txt").write_text("mine")
-    line = ["--budget-ms", "5", "--base", "default", "--dry-run", "--db", "a.sqlite", *args]
+    line = ["--budget-ms", "5", "--base", "default", "--data", "images", "--dry-run", "--db", "a.sqlite", *args]
     assert run(search_command, line, prog_name="nuwa-search") == 2
     captured = capsys.readouterr()
     assert message in captured.err
