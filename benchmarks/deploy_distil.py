@@ -24,7 +24,7 @@ from nuwa_search.core.cost import count_macs
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.task import make_task
-from nuwa_search.core.tensors import SplitTensors, normalise, split_tensors, task_tensors
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, normalise, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import finetune
@@ -81,10 +81,8 @@ def measure_gain(options: argparse.Namespace) -> None:
             seed, recipe = int(str(key["seed"])), str(key["recipe"])
             result = finetune(
                 student,
+                tensors,
                 teacher=None if recipe == LABELS else teacher,
-                train=tensors.train,
-                search=tensors.search,
-                preprocess=base.preprocess,
                 config=_config_of(recipe, steps=options.steps, seed=seed),
             )
             row = {
@@ -197,10 +195,8 @@ def _engine_speed(
     ticks: list[float] = []
     finetune(
         student,
+        TaskTensors(train, SplitTensors(train.images[:5], torch.arange(5)), load_base().preprocess),
         teacher=teacher,
-        train=train,
-        search=SplitTensors(train.images[:5], torch.arange(5)),
-        preprocess=load_base().preprocess,
         config=config,
         progress=lambda report: ticks.append(time.process_time()) if report.losses else None,
     )

@@ -126,10 +126,8 @@ def measure_steps(options: argparse.Namespace) -> None:
     config = finetune_config(steps=FINETUNE_STEPS, epochs=None, num_train=0, seed=SEED, has_fitted_head=False)
     tuned = finetune(
         derived,
+        ground.tensors,
         teacher=Teacher(ground.teacher),
-        train=ground.tensors.train,
-        search=ground.tensors.search,
-        preprocess=ground.base.preprocess,
         config=dataclasses.replace(config, views=2),
     ).student
     with tempfile.TemporaryDirectory() as folder:

@@ -20,15 +20,7 @@ def make_tune(teacher: Teacher | None, tensors: TaskTensors, *, config: Finetune
     full = config or FinetuneConfig()
 
     def tune(student: PlainViT, steps: int) -> Distilled:
-        result = finetune(
-            student,
-            teacher=teacher,
-            train=tensors.train,
-            search=tensors.search,
-            preprocess=tensors.preprocess,
-            config=of_length(full, steps),
-            metric=tensors.metric,
-        )
+        result = finetune(student, tensors, teacher=teacher, config=of_length(full, steps))
         return Distilled(result.student, result.after.top1, result.after.loss, result.after)
 
     return tune

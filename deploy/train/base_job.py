@@ -6,9 +6,9 @@ import math
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 
+from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import mix_targets, render
-from nuwa_search.deploy.train.distil_job import DistilData
 from nuwa_search.deploy.train.engine import TrainSetup
 from nuwa_search.deploy.train.losses import smooth_targets
 from nuwa_search.deploy.train.recipe import Recipe
@@ -28,7 +28,9 @@ class BaseJob:
         setup: Of the run.
     """
 
-    def __init__(self, model: nn.Module, data: DistilData, num_classes: int, recipe: Recipe, setup: TrainSetup) -> None:
+    def __init__(
+        self, model: nn.Module, data: TaskTensors, num_classes: int, recipe: Recipe, setup: TrainSetup
+    ) -> None:
         self.model = self.module = model
         self.data, self.recipe, self.setup = data, recipe, setup
         self.chance_loss = math.log(num_classes)

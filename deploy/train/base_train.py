@@ -18,12 +18,11 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_timm import plain_from_timm
 from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.suggest import unknown_name
-from nuwa_search.core.tensors import SplitTensors, split_tensors
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors
 from nuwa_search.core.whole_folder import whole_folder
 from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig, ModelArgs
 from nuwa_search.deploy.train.base_job import BaseJob
 from nuwa_search.deploy.train.batches import plan_batches
-from nuwa_search.deploy.train.distil_job import DistilData
 from nuwa_search.deploy.train.engine import TrainSetup, run_job
 from nuwa_search.deploy.train.hardware import pick_device, pick_precision
 from nuwa_search.deploy.train.held_out import hold_out, write_hashes
@@ -106,7 +105,7 @@ def train_base(
         model.to(device)
         split = hold_out(images, settings.held_out, seed=settings.seed)
         train, search = (_on_device(part, preprocess, device) for part in (split.train, split.search))
-        data = DistilData(train, search, preprocess)
+        data = TaskTensors(train, search, preprocess)
         setup = TrainSetup(
             plan=plan_batches(settings, num_images=len(split.train), processes=processes.count),
             device=device,
@@ -196,7 +195,7 @@ def _on_device(images: ImageSet, preprocess: Preprocess, device: torch.device) -
 
 
 def _fit_into_minutes(
-    model: nn.Module, data: DistilData, settings: BaseTrainConfig, setup: TrainSetup, num_classes: int
+    model: nn.Module, data: TaskTensors, settings: BaseTrainConfig, setup: TrainSetup, num_classes: int
 ) -> BaseTrainConfig:
     if settings.minutes is None:
         return settings
@@ -206,7 +205,7 @@ def _fit_into_minutes(
     before = {k: v.detach().clone() for k, v in model.state_dict().items()}
     seconds = []
     few = SplitTensors(data.search.images[:TIMED_IMAGES], data.search.labels[:TIMED_IMAGES])
-    timed = DistilData(data.train, few, data.preprocess)
+    timed = TaskTensors(data.train, few, data.preprocess)
     for _ in range(2):  # the first warms up
         trial = dataclasses.replace(settings, steps=TIMED_STEPS, eval_every=TIMED_STEPS)
         bare = dataclasses.replace(setup, checkpoint_dir=None, resume=False, progress=None)

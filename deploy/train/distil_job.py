@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import features_of
 from nuwa_search.core.image_weights import image_weights
-from nuwa_search.core.images import Preprocess
-from nuwa_search.core.metric import Metric
-from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import mix_targets, render
@@ -28,16 +26,6 @@ from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
 
 FEATURE_FIT_IMAGES = 1024
 """Images the feature map is fitted on; several times the width of the nets served here."""
-
-
-@dataclass(frozen=True)
-class DistilData:
-    """Splits on the accelerator, how their pixels become input, and which accuracy counts."""
-
-    train: SplitTensors
-    search: SplitTensors
-    preprocess: Preprocess
-    metric: Metric = "top1"
 
 
 @dataclass(frozen=True)
@@ -62,7 +50,7 @@ class DistilJob:
     """
 
     def __init__(
-        self, student: PlainViT, teacher: Teacher | None, data: DistilData, config: FinetuneConfig, setup: TrainSetup
+        self, student: PlainViT, teacher: Teacher | None, data: TaskTensors, config: FinetuneConfig, setup: TrainSetup
     ) -> None:
         self.model: nn.Module = student
         self.config, self.data, self.setup, self.teacher = config, data, setup, teacher

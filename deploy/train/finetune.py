@@ -1,5 +1,6 @@
 """Fine-tune a subnet on its task, with the base as teacher."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +8,11 @@ from pathlib import Path
 import torch
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.images import Preprocess
-from nuwa_search.core.metric import Metric
-from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.batches import plan_batches
 from nuwa_search.deploy.train.config import FinetuneConfig
-from nuwa_search.deploy.train.distil_job import DistilData, DistilJob, detached_copy
+from nuwa_search.deploy.train.distil_job import DistilJob, detached_copy
 from nuwa_search.deploy.train.engine import TrainSetup, run_job
 from nuwa_search.deploy.train.hardware import pick_device, pick_precision
 from nuwa_search.deploy.train.outcome import Progress, TrainOutcome
@@ -52,16 +51,13 @@ class FinetuneResult:
 
 def finetune(
     student: PlainViT,
+    data: TaskTensors,
     *,
     teacher: Teacher | None,
-    train: SplitTensors,
-    search: SplitTensors,
-    preprocess: Preprocess,
     config: FinetuneConfig | None = None,
     progress: Callable[[Progress], None] | None = None,
     checkpoint_dir: Path | None = None,
     resume: bool = False,
-    metric: Metric = "top1",
 ) -> FinetuneResult:
     """Fine-tune ``student`` and return the best weights by the search split.
 
@@ -72,28 +68,26 @@ def finetune(
 
     Args:
         student: Of the task's classes.
+        data: Its train split is trained on, its search split chooses the weights. Where its metric is ``balanced``,
+            every class weighs alike in that choice and in the loss.
         teacher: Shared by all students of a task; None trains on labels alone.
-        train: Trained on.
-        search: Scored on; chooses the weights.
-        preprocess: Of the base, student and teacher alike.
         config: None for the defaults.
         progress: Called with where the run stands.
         checkpoint_dir: Where checkpoints go, at each evaluation and on Ctrl-C; None for none.
         resume: Go on from the checkpoint there; from the start where there is none.
-        metric: Which accuracy chooses the weights; ``balanced`` lets every class weigh alike in the loss too.
 
     Raises:
         NuwaError: If labels, teacher, checkpoint or settings do not fit the student.
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
     settings = config or FinetuneConfig()
-    _require_labels(student, train, search)
+    _require_labels(student, data)
     if resume and checkpoint_dir is None:
         raise NuwaError("resuming needs the folder of the checkpoint", hint="give checkpoint_dir")
     processes = join_processes()
     device = pick_device(settings.accelerator, local_rank=processes.local_rank)
     setup = TrainSetup(
-        plan=plan_batches(settings, num_images=len(train), processes=processes.count),
+        plan=plan_batches(settings, num_images=len(data.train), processes=processes.count),
         device=device,
         precision=pick_precision(settings.precision, device),
         processes=processes,
@@ -101,9 +95,8 @@ def finetune(
         resume=resume,
         progress=progress,
     )
-    data = DistilData(_on(train, device), _on(search, device), preprocess, metric)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        job = DistilJob(detached_copy(student, device), teacher, data, settings, setup)
+        job = DistilJob(detached_copy(student, device), teacher, _on(data, device), settings, setup)
         job.prepare()
         outcome = run_job(job, settings, setup)
         tuned = PlainViT(student.arch)
@@ -111,12 +104,16 @@ def finetune(
     return FinetuneResult(tuned.eval(), outcome.history[0].score, outcome.best.score, outcome)
 
 
-def _on(split: SplitTensors, device: torch.device) -> SplitTensors:
-    return SplitTensors(split.images.to(device), split.labels.to(device))
+def _on(data: TaskTensors, device: torch.device) -> TaskTensors:
+    train, search = (
+        dataclasses.replace(split, images=split.images.to(device), labels=split.labels.to(device))
+        for split in (data.train, data.search)
+    )
+    return dataclasses.replace(data, train=train, search=search)
 
 
-def _require_labels(student: PlainViT, train: SplitTensors, search: SplitTensors) -> None:
-    for name, split in (("train", train), ("search", search)):
+def _require_labels(student: PlainViT, data: TaskTensors) -> None:
+    for name, split in (("train", data.train), ("search", data.search)):
         if len(split) == 0:
             raise NuwaError(f"the {name} split holds no images")
         if int(split.labels.max()) >= student.arch.num_classes or int(split.labels.min()) < 0:

@@ -3,12 +3,14 @@
 import dataclasses
 import shutil
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.cache import content_key
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.json_fields import JsonFields
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import Task
@@ -23,11 +25,12 @@ from nuwa_search.deploy.train.processes import join_processes
 from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
-from nuwa_search.deploy.write_bundle import parts_from_bundle, write_bundle
+from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa_search.service.workflow.bundle_source import source_of
 from nuwa_search.service.workflow.export import certified_budget
 from nuwa_search.service.workflow.finetune_request import (
     FinetuneRequest,
+    TeacherKind,
     resumed_request,
     save_request,
     with_absolute_paths,
@@ -39,6 +42,72 @@ from nuwa_search.service.workflow.tune import finetune_config
 from nuwa_search.store.store import Store
 
 
+@dataclass(frozen=True, kw_only=True)
+class FinetuneAnswer(JsonFields):
+    """What fine-tuning a bundle came to: the `nuwa.finetune/1` answer without its schema.
+
+    Args:
+        dir: The bundle.
+        teacher: ``base`` or ``tuned``.
+        steps: Really made.
+        top1_search_before: On the search split, before.
+        top1_search: And after.
+        top1_search_before_interval: 95 %.
+        top1_search_interval: 95 %.
+        num_images: Of the search split.
+        metric: By which accuracy the weights were chosen.
+        accuracy_search_before: By that metric.
+        accuracy_search: By that metric.
+        resumed_from: Step of the checkpoint that was gone on from; None without one.
+        seconds: Of the run.
+        weights: Hash of the new weights.
+    """
+
+    dir: Path
+    teacher: TeacherKind
+    steps: int
+    top1_search_before: float
+    top1_search: float
+    top1_search_before_interval: list[float] | None
+    top1_search_interval: list[float] | None
+    num_images: int
+    metric: Metric
+    accuracy_search_before: float
+    accuracy_search: float
+    resumed_from: int | None
+    seconds: float
+    weights: str
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A fine-tuning as it is about to begin.
+
+    Args:
+        folder: The bundle's.
+        bundle: As it is.
+        parts: Of it, with the student.
+        request: With base and images named.
+        note: Where the request is kept for ``--resume``.
+        task: Its images, still encoded.
+        tensors: Decoded.
+        config: Of the student's training.
+        teacher: Who teaches.
+        checkpoint_dir: Of this student, task and teacher.
+    """
+
+    folder: Path
+    bundle: Bundle
+    parts: BundleParts
+    request: FinetuneRequest
+    note: Path
+    task: Task
+    tensors: TaskTensors
+    config: FinetuneConfig
+    teacher: Teacher
+    checkpoint_dir: Path
+
+
 def finetune_bundle(
     folder: Path,
     request: FinetuneRequest,
@@ -48,7 +117,7 @@ def finetune_bundle(
     store: Store,
     cache_dir: Path,
     hooks: Hooks,
-) -> dict[str, Any]:
+) -> FinetuneAnswer:
     """Fine-tune a bundle with its base as teacher, write it back, and record it where its subnet is known.
 
     A run that was interrupted or killed is taken up with ``resume``, with the settings it was started with.
@@ -63,14 +132,48 @@ def finetune_bundle(
         cache_dir: Where checkpoints and the teacher's outputs lie.
         hooks: Who watches.
 
-    Returns:
-        The `nuwa.finetune/1` answer without its schema.
-
     Raises:
         NuwaError: If the data lacks classes of the bundle, the base was made for other images, or there is
             nothing to resume.
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
+    run = _begin(folder, request, resume=resume, named=named, cache_dir=cache_dir, hooks=hooks)
+    result = finetune(
+        run.parts.model,
+        run.tensors,
+        teacher=run.teacher,
+        config=run.config,
+        progress=hooks.finetune,
+        checkpoint_dir=run.checkpoint_dir,
+        resume=resume,
+    )
+    if join_processes().is_first:
+        _write(run, result)
+        with said_not_raised(hooks.step):
+            record_retuned(store, folder, run.task, run.config, result)
+    num_images = len(run.task.search)
+    return FinetuneAnswer(
+        dir=folder,
+        teacher=run.request.teacher,
+        steps=result.outcome.steps,
+        top1_search_before=result.before.top1,
+        top1_search=result.after.top1,
+        top1_search_before_interval=interval_of_share(result.before.top1, num_images),
+        top1_search_interval=interval_of_share(result.after.top1, num_images),
+        num_images=num_images,
+        metric=run.task.metric,
+        accuracy_search_before=result.before.accuracy,
+        accuracy_search=result.after.accuracy,
+        resumed_from=result.outcome.resumed_from,
+        seconds=round(result.seconds, 1),
+        weights=hash_tensors(result.student.state_dict()),
+    )
+
+
+def _begin(
+    folder: Path, request: FinetuneRequest, *, resume: bool, named: Collection[str], cache_dir: Path, hooks: Hooks
+) -> _Run:
+    """Open the bundle, its images and its teacher; what was asked for is written down for ``--resume``."""
     bundle = read_bundle(folder)
     parts = parts_from_bundle(bundle)
     begun_from = hash_tensors(parts.model.state_dict())
@@ -80,10 +183,9 @@ def finetune_bundle(
     else:
         source = source_of(bundle, base=request.base, data=request.data, label_column=request.label_column)
         chosen = with_absolute_paths(dataclasses.replace(request, **vars(source)))
-    base_name = chosen.base or PACKAGED_BASE
-    is_first = join_processes().is_first
-    if is_first:
+    if join_processes().is_first:
         save_request(note, chosen)
+    base_name = chosen.base or PACKAGED_BASE
     loaded = load_base(base_name, img_size=bundle.preprocess.img_size).with_pipeline(bundle.preprocess.pipeline)
     if loaded.preprocess != bundle.preprocess:
         raise NuwaError(f"base {base_name!r} takes other images than bundle {folder}", hint="name its base: --base")
@@ -111,53 +213,26 @@ def finetune_bundle(
         config, relation_scale=chosen.relation_scale, accumulate=chosen.accumulate, compile=chosen.compile
     )
     teacher = _teacher(headed.model, chosen, tensors, config, cache_dir=cache_dir, hooks=hooks)
-    run_dir = cache_dir / "finetune" / content_key(begun_from, task.task_id, str(config), teacher.teacher_id)
-    result = finetune(
-        parts.model,
-        teacher=teacher,
-        train=tensors.train,
-        search=tensors.search,
-        preprocess=loaded.preprocess,
-        config=config,
-        progress=hooks.finetune,
-        checkpoint_dir=run_dir,
-        resume=resume,
-        metric=task.metric,
+    run_key = content_key(begun_from, task.task_id, str(config), teacher.teacher_id)
+    return _Run(folder, bundle, parts, chosen, note, task, tensors, config, teacher, cache_dir / "finetune" / run_key)
+
+
+def _write(run: _Run, result: FinetuneResult) -> None:
+    """Write the bundle with its new weights, and drop what the run was kept with."""
+    # The export is of the old weights: without it nothing in the bundle contradicts anything else.
+    fresh = dataclasses.replace(
+        run.parts,
+        model=result.student,
+        exported=None,
+        certificate=None,
+        engine=None,
+        build_line=None,
+        int8=None,
+        facts=_facts_after(run.bundle, run.request, run.task, result),
     )
-    if is_first:
-        facts = _facts_after(bundle, chosen, task, result)
-        # The export is of the old weights: without it nothing in the bundle contradicts anything else.
-        fresh = dataclasses.replace(
-            parts,
-            model=result.student,
-            exported=None,
-            certificate=None,
-            engine=None,
-            build_line=None,
-            int8=None,
-            facts=facts,
-        )
-        write_bundle(folder, fresh, replace=True)
-        note.unlink(missing_ok=True)
-        shutil.rmtree(run_dir, ignore_errors=True)
-        with said_not_raised(hooks.step):
-            record_retuned(store, folder, task, config, result)
-    return {
-        "dir": str(folder),
-        "teacher": chosen.teacher,
-        "steps": result.outcome.steps,
-        "top1_search_before": result.before.top1,
-        "top1_search": result.after.top1,
-        "top1_search_before_interval": interval_of_share(result.before.top1, len(task.search)),
-        "top1_search_interval": interval_of_share(result.after.top1, len(task.search)),
-        "num_images": len(task.search),
-        "metric": task.metric,
-        "accuracy_search_before": result.before.accuracy,
-        "accuracy_search": result.after.accuracy,
-        "resumed_from": result.outcome.resumed_from,
-        "seconds": round(result.seconds, 1),
-        "weights": hash_tensors(result.student.state_dict()),
-    }
+    write_bundle(run.folder, fresh, replace=True)
+    run.note.unlink(missing_ok=True)
+    shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
 
 
 def _teacher(
@@ -175,13 +250,10 @@ def _teacher(
     own = of_length(FinetuneConfig(seed=request.seed), config.steps)
     return tuned_teacher(
         model,
-        train=tensors.train,
-        search=tensors.search,
-        preprocess=tensors.preprocess,
+        tensors,
         config=own,
         cache_dir=cache_dir / "teacher",
         progress=hooks.finetune,
-        metric=tensors.metric,
     )
 
 

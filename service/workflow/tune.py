@@ -158,15 +158,12 @@ def tune(
     """
     result = finetune(
         model,
+        inputs.tensors,
         teacher=teacher,
-        train=inputs.tensors.train,
-        search=inputs.tensors.search,
-        preprocess=inputs.base.preprocess,
         config=config,
         progress=hooks.finetune,
         checkpoint_dir=checkpoint_dir / _run_key(model, config),
         resume=True,
-        metric=inputs.task.metric,
     )
     return Tuned(result.student, result.after, result, config)
 

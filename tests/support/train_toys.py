@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.tensors import SplitTensors, TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
@@ -58,10 +58,8 @@ def run(config: FinetuneConfig = CONFIG, *, with_teacher: bool = True, **kwargs)
     """Fine-tune the toy student on the toy task."""
     return finetune(
         make_vit(seed=1),
+        TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS),
         teacher=Teacher(make_vit(seed=2, num_heads=4)) if with_teacher else None,
-        train=make_split(48),
-        search=make_split(24, seed=9),
-        preprocess=PREPROCESS,
         config=config,
         **kwargs,
     )

@@ -94,8 +94,8 @@ def command(folder: Path, **values: Any) -> int:
     if not join_processes().is_first:
         return 0  # one answer for all processes of torchrun
     if output.json:
-        output.document({"schema": "nuwa.finetune/1", **answer})
+        output.document({"schema": "nuwa.finetune/1", **answer.to_json()})
     else:
-        output.table([answer])
+        output.table([answer.to_json()])
         output.note(f"next: nuwa export {folder} --device jetson-nano")
     return 0

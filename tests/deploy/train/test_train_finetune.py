@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.score import score_split
@@ -19,6 +20,7 @@ from nuwa_search.deploy.train.teacher import Teacher
 from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit, run
 
 ROOT = Path(__file__).parents[3]
+SMALL = TaskTensors(make_split(48), make_split(9), PREPROCESS)
 SCRIPT = ROOT / "tests" / "support" / "train_toys.py"
 
 
@@ -63,7 +65,7 @@ def test_it_learns_and_says_how():
 def test_the_given_student_and_the_random_state_are_left_alone():
     student, before = make_vit(seed=1), make_vit(seed=1).state_dict()
     state = torch.get_rng_state()
-    finetune(student, teacher=None, train=make_split(48), search=make_split(9), preprocess=PREPROCESS, config=CONFIG)
+    finetune(student, SMALL, teacher=None, config=CONFIG)
     assert_same(student.state_dict(), before)
     assert torch.equal(torch.get_rng_state(), state)
     assert not student.training
@@ -80,7 +82,7 @@ def test_the_untuned_student_is_kept_where_training_only_harms():
     tuned = run(dataclasses.replace(CONFIG, steps=60, eval_every=60)).student
     wrong = dataclasses.replace(train, labels=(train.labels + 1) % 3)
     search = make_split(24, seed=9)
-    result = finetune(tuned, teacher=None, train=wrong, search=search, preprocess=PREPROCESS, config=CONFIG)
+    result = finetune(tuned, TaskTensors(wrong, search, PREPROCESS), teacher=None, config=CONFIG)
     assert not result.is_changed
     assert result.after == result.before
     assert_same(weights(result), tuned.state_dict())
@@ -197,25 +199,23 @@ def test_a_student_that_is_not_finite_is_refused():
     student = make_vit(seed=1)
     with torch.no_grad():
         student.head.bias[0] = float("nan")
-    data = {"train": make_split(48), "search": make_split(9), "preprocess": PREPROCESS, "config": CONFIG}
     with pytest.raises(NuwaError, match="cannot be trained"):
-        finetune(student, teacher=None, **data)
+        finetune(student, SMALL, teacher=None, config=CONFIG)
 
 
 def test_what_does_not_fit_together_is_refused():
-    data = {"train": make_split(48), "search": make_split(9), "preprocess": PREPROCESS}
     from nuwa_search.core.heads import restrict_head
 
     with pytest.raises(NuwaError, match="its teacher 2"):
-        finetune(make_vit(), teacher=Teacher(restrict_head(make_vit(), (0, 1))), **data, config=CONFIG)
+        finetune(make_vit(), SMALL, teacher=Teacher(restrict_head(make_vit(), (0, 1))), config=CONFIG)
     with pytest.raises(NuwaError, match="labels"):
-        finetune(restrict_head(make_vit(), (0, 1)), teacher=None, **data, config=CONFIG)
+        finetune(restrict_head(make_vit(), (0, 1)), SMALL, teacher=None, config=CONFIG)
     headless, related = Teacher(make_vit(num_heads=0, width=0)), dataclasses.replace(CONFIG, relation_scale=1.0)
     with pytest.raises(NuwaError, match="needs attention"):
-        finetune(make_vit(), teacher=headless, **data, config=related)
+        finetune(make_vit(), SMALL, teacher=headless, config=related)
     if not torch.cuda.is_available():
         with pytest.raises(NuwaError, match="no CUDA"):
-            finetune(make_vit(), teacher=None, **data, config=FinetuneConfig(accelerator="cuda"))
+            finetune(make_vit(), SMALL, teacher=None, config=FinetuneConfig(accelerator="cuda"))
 
 
 def test_it_runs_outside_the_main_thread():

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 
+from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.recipe import AugmentConfig
@@ -80,9 +81,9 @@ def test_a_key_tells_apart_all_that_changes_pixels():
 def test_students_of_one_teacher_share_its_outputs():
     teacher = Teacher(make_vit(seed=2))
     calls = count_forwards(teacher.model)
-    data = {"train": make_split(48), "search": make_split(24, seed=9), "preprocess": PREPROCESS, "config": CONFIG}
+    data = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS)
     for seed in (1, 3):
-        finetune(make_vit(seed=seed), teacher=teacher, **data)
+        finetune(make_vit(seed=seed), data, teacher=teacher, config=CONFIG)
     assert len(calls) == CONFIG.views
     assert run().after.top1 > 0
 
@@ -90,11 +91,11 @@ def test_students_of_one_teacher_share_its_outputs():
 def test_a_tuned_teacher_is_better_and_made_once(tmp_path, monkeypatch):
     config = dataclasses.replace(CONFIG, steps=60, eval_every=60)
     base, search = make_vit(seed=2, num_heads=4), make_split(24, seed=9)
-    data = {"train": make_split(48), "search": search, "preprocess": PREPROCESS, "config": config}
-    first = tuned_teacher(base, **data, cache_dir=tmp_path)
+    data = TaskTensors(make_split(48), search, PREPROCESS)
+    first = tuned_teacher(base, data, config=config, cache_dir=tmp_path)
     assert score_split(first.model, search, PREPROCESS).beats(score_split(base, search, PREPROCESS))
     monkeypatch.setattr("nuwa_search.deploy.train.tuned_teacher.finetune", lambda *_, **__: 1 / 0)
-    again = tuned_teacher(base, **data, cache_dir=tmp_path)
+    again = tuned_teacher(base, data, config=config, cache_dir=tmp_path)
     assert again.teacher_id == first.teacher_id
     with pytest.raises(ZeroDivisionError):
-        tuned_teacher(make_vit(seed=3), **data, cache_dir=tmp_path)
+        tuned_teacher(make_vit(seed=3), data, config=config, cache_dir=tmp_path)
