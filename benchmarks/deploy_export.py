@@ -35,6 +35,7 @@ from nuwa_search.core.task import Task, make_task
 from nuwa_search.core.tensors import SplitTensors, normalise, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.runtimes.batches import run_batches
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
@@ -90,7 +91,7 @@ def measure_agreement(options: argparse.Namespace) -> None:
         given = normalise(test.images, base.preprocess)
         expected = reference(given)
         for opset in OPSETS:
-            exported = onnx_from_vit(plain, opset=opset, batch=50, stream_scale=scale).SerializeToString()
+            exported = onnx_from_vit(plain, GraphOptions(opset=opset, batch=50), stream_scale=scale).SerializeToString()
             fp32 = run_batches(OnnxRuntime().load(exported), given.numpy())
             fp16 = run_batches(TorchRuntime(rounding=torch.float16).load(exported), given.numpy())
             row = {
@@ -167,7 +168,7 @@ def measure_speed(options: argparse.Namespace) -> None:
         model = VisionTransformer(global_pool="avg", **args).eval()
         plain = plain_from_timm(model, name=name)
         image = torch.randn(1, 3, args["img_size"], args["img_size"])
-        ours = _session_run(onnx_from_vit(plain, opset=SPEED_OPSET).SerializeToString(), image)
+        ours = _session_run(onnx_from_vit(plain, GraphOptions(opset=SPEED_OPSET)).SerializeToString(), image)
         for rival, make in _rivals(model, image).items():
             if has_row(options.output, {"subnet": name, "rival": rival}):
                 continue

@@ -8,11 +8,25 @@ import numpy.typing as npt
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet
+from nuwa_search.core.pipeline import SPLIT_RULE
 
 Mask = npt.NDArray[np.bool_]
 
 SEARCH_FRACTION = 0.2
 TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Division:
+    """How images are divided.
+
+    Args:
+        rule: Version of the rule; an earlier one divides as it did.
+        seed: Of rule 1, which divided by chance; rule 2 divides by image hashes.
+    """
+
+    rule: int = SPLIT_RULE
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nuwa_search.core.class_names import match_outputs, resolve_classes
-from nuwa_search.core.divide import chosen_images, divide, divide_by_seed
+from nuwa_search.core.divide import Division, chosen_images, divide, divide_by_seed
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.metric import Metric
@@ -67,9 +67,8 @@ def make_task(
     base_labels: Sequence[str],
     classes: Sequence[str | int] | None = None,
     held_out: frozenset[str] = frozenset(),
-    seed: int = 0,
+    division: Division | None = None,
     pipeline: int = PIPELINE_VERSION,
-    split_rule: int = SPLIT_RULE,
     notes: Sequence[str] = (),
 ) -> Task:
     """Choose classes and split images into train, search and test, class by class.
@@ -82,17 +81,17 @@ def make_task(
         base_labels: Label names of the base, to find its outputs for these classes.
         classes: Names or indices in the data set's labels; None for all.
         held_out: Hashes of images the base has not seen in training.
-        seed: Of rule 1, which divided by chance; rule 2 divides by image hashes.
+        division: By which rule; None for today's.
         pipeline: Version of the preprocessing (``Preprocess.pipeline``).
-        split_rule: An earlier version divides as it did.
         notes: What reading the data left out, to be said with what this leaves out.
 
     Raises:
         NuwaError: If a class is unknown or has too few images for its splits, or the rule is from a newer version.
     """
-    if split_rule > SPLIT_RULE:
+    division = division or Division()
+    if division.rule > SPLIT_RULE:
         raise NuwaError(
-            f"the images of {data} were split by rule {split_rule}, and this nuwa-search knows up to {SPLIT_RULE}",
+            f"the images of {data} were split by rule {division.rule}, and this nuwa-search knows up to {SPLIT_RULE}",
             hint="pip install --upgrade nuwa-search",
         )
     source = splits.get("train") or splits.get(WHOLE)
@@ -106,8 +105,8 @@ def make_task(
             said.append(f"classes of {data} that have no images to train on are left out: {missing}")
     chosen = resolve_classes(classes, source.label_names)
     images = chosen_images(splits, source, chosen, held_out=held_out, data=data)
-    is_first = split_rule == FIRST_SPLIT_RULE
-    divided = divide_by_seed(images, data=data, seed=seed) if is_first else divide(images, data=data)
+    is_first = division.rule == FIRST_SPLIT_RULE
+    divided = divide_by_seed(images, data=data, seed=division.seed) if is_first else divide(images, data=data)
     base_classes = match_outputs(source.label_names, chosen, base_labels)
     return Task(
         data=data,
@@ -118,6 +117,6 @@ def make_task(
         test=divided.test,
         search_split_seen_by_base=None if base_classes is None else not divided.is_search_unseen,
         pipeline=pipeline,
-        split_rule=split_rule,
+        split_rule=division.rule,
         notes=(*said, *divided.notes),
     )

@@ -9,12 +9,12 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from nuwa_search import __version__
-from nuwa_search.core.arch import Arch, BlockSpec, dict_from_arch
+from nuwa_search.core.arch import Arch, dict_from_arch
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.deploy.export.attention import write_attention
-from nuwa_search.deploy.export.folded import FoldedBlock, FoldedViT, is_stream_centred
+from nuwa_search.deploy.export.folded import FoldedViT, is_stream_centred
 from nuwa_search.deploy.export.layers import write_centring, write_mlp, write_norm
 from nuwa_search.deploy.export.opsets import LAYER_NORM_OPSET, MAX_OPSET, MIN_OPSET
 from nuwa_search.deploy.export.pool import pooled_tokens, write_pool
@@ -99,8 +99,8 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
     )
     trim_at = _last_attention(arch) if options.trim_tokens else None
     joint = options.joint_qkv or options.opset >= LAYER_NORM_OPSET
-    for i, (block, folded) in enumerate(zip(arch.blocks, vit.blocks, strict=True)):
-        stream = _write_block(g, stream, arch, vit, i, block=block, folded=folded, is_trimmed=i == trim_at, joint=joint)
+    for i in range(len(arch.blocks)):
+        stream = _write_block(g, stream, arch, vit, i, is_trimmed=i == trim_at, joint=joint)
     g.linear(write_pool(g, stream, arch, vit), vit.head_weight, vit.head_bias, "head")
     if dtype is np.float16:
         g.node("Cast", ["head"], "head.fp32", to=TensorProto.FLOAT)
@@ -122,12 +122,10 @@ def _write_block(
     vit: FoldedViT,
     index: int,
     *,
-    block: BlockSpec,
-    folded: FoldedBlock,
     is_trimmed: bool,
     joint: bool,
 ) -> Stream:
-    name = f"blocks.{index}"
+    name, block, folded = f"blocks.{index}", arch.blocks[index], vit.blocks[index]
     x = stream
     if folded.attn is not None:
         normed = x.with_name(write_norm(g, x.name, arch, f"{name}.norm1", stream_scale=vit.stream_scale))

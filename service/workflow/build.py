@@ -14,6 +14,7 @@ from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
 from nuwa_search.deploy.verify import Agreement, input_kind_of
@@ -88,12 +89,14 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
         graph_path, engine = Path(temporary, "model.onnx"), Path(temporary, "model.engine")
         graph = onnx_from_vit(
             parts.model,
-            opset=TYPED_OPSET,
-            precision=precision,
-            batch=request.spec.batch,
-            input_kind=input_kind,  # run.py reads it from the certificate
-            preprocess=parts.preprocess,
-            labels=parts.labels,
+            GraphOptions(
+                opset=TYPED_OPSET,
+                precision=precision,
+                batch=request.spec.batch,
+                input_kind=input_kind,
+                preprocess=parts.preprocess,
+                labels=parts.labels,
+            ),
             stream_scale=stream_scale_from_images(parts.model, images, parts.preprocess),
         )
         onnx.save(graph, graph_path)

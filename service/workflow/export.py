@@ -17,7 +17,7 @@ from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import CertifiedBudget
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
-from nuwa_search.deploy.export.graph import InputKind
+from nuwa_search.deploy.export.graph import GraphOptions, InputKind
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.quantise.facts import Int8Facts
 from nuwa_search.deploy.tensorrt.operators import check_operators
@@ -101,16 +101,18 @@ def write_graph(
         )
     graph = onnx_from_vit(
         parts.model,
-        opset=spec.opset,
-        precision=graph_precision(spec),
-        batch=spec.batch,
-        input_kind=request.input_kind,
-        preprocess=parts.preprocess,
-        labels=parts.labels,
+        GraphOptions(
+            opset=spec.opset,
+            precision=graph_precision(spec),
+            batch=spec.batch,
+            input_kind=request.input_kind,
+            preprocess=parts.preprocess,
+            labels=parts.labels,
+            metadata={"subnet_id": bundle.subnet_id, "arch_id": parts.arch.arch_id},
+            trim_tokens=request.trim_tokens,
+            joint_qkv=joint_qkv,
+        ),
         stream_scale=stream_scale_from_images(parts.model, images, parts.preprocess),
-        metadata={"subnet_id": bundle.subnet_id, "arch_id": parts.arch.arch_id},
-        trim_tokens=request.trim_tokens,
-        joint_qkv=joint_qkv,
     )
     if spec.runtime == "tensorrt":
         check_operators(graph, version=spec.runtime_version)

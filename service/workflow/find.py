@@ -9,6 +9,7 @@ from nuwa_search.core.cache import Cache
 from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, Measurement
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.request import SearchRequest
@@ -42,4 +43,4 @@ class Finder:
 
 def exported(model: PlainViT, spec: DeviceSpec) -> onnx.ModelProto:
     """Export ``model`` as the device takes it."""
-    return onnx_from_vit(model, opset=spec.opset, precision=graph_precision(spec), batch=spec.batch)
+    return onnx_from_vit(model, GraphOptions(opset=spec.opset, precision=graph_precision(spec), batch=spec.batch))

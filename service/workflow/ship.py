@@ -24,6 +24,7 @@ from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts
 from nuwa_search.deploy.certificate import Certificate, DeviceAccuracy
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
@@ -90,13 +91,15 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
     spec = device.spec
     model = onnx_from_vit(
         shipment.model,
-        opset=spec.opset,
-        precision=graph_precision(spec),
-        batch=spec.batch,
-        preprocess=shipment.preprocess,
-        labels=shipment.task.class_names,
+        GraphOptions(
+            opset=spec.opset,
+            precision=graph_precision(spec),
+            batch=spec.batch,
+            preprocess=shipment.preprocess,
+            labels=shipment.task.class_names,
+            metadata={"subnet_id": shipment.subnet_id, "arch_id": shipment.arch.arch_id},
+        ),
         stream_scale=stream_scale_from_images(shipment.model, search.images[:VERIFY_IMAGES], shipment.preprocess),
-        metadata={"subnet_id": shipment.subnet_id, "arch_id": shipment.arch.arch_id},
     )
     if spec.runtime == "tensorrt":
         check_operators(model, version=spec.runtime_version)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.base import Base
 from nuwa_search.core.dataset import Dataset, load_dataset
+from nuwa_search.core.divide import Division
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import OnImages, choose_head, fit_head, no_one, restrict_head
 from nuwa_search.core.images import ImageSet
@@ -66,9 +67,8 @@ def open_task(
         base_labels=base.label_names,
         classes=classes,
         held_out=base.search_hashes,
-        seed=seed,
+        division=Division(split_rule, seed),
         pipeline=base.preprocess.pipeline,
-        split_rule=split_rule,
         notes=found.notes,
     )
     return dataclasses.replace(task, metric=metric)

@@ -12,6 +12,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import pooled_by, restrict_head, with_head
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.memory import MemoryEstimate
@@ -106,7 +107,7 @@ def _measured(model: PlainViT, start: SearchStart, device: Device, budget: Budge
     known = _known_measurement(model.arch, start, budget)
     if known is not None:
         return known
-    graph = onnx_from_vit(model, opset=spec.opset, precision=graph_precision(spec), batch=spec.batch)
+    graph = onnx_from_vit(model, GraphOptions(opset=spec.opset, precision=graph_precision(spec), batch=spec.batch))
     measurement = device.measure(graph, protocol=PROTOCOL)
     start.store.save_measurement(measurement, arch=model.arch)
     return measurement

@@ -11,6 +11,7 @@ from nuwa_search.core.counting import count, counted, counts_to
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, logits_of, split_tensors
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.verify import verify_fp16
 from nuwa_search.store.store import open_store
 from tests.support.toy_base import write_toy_base
@@ -45,7 +46,7 @@ def test_every_loop_over_images_counts_them(tmp_path: Path) -> None:
         logits_of(base.model, many.images, base.preprocess)
         assert told == [("images through the network", n, EVAL_BATCH + 2) for n in (EVAL_BATCH, EVAL_BATCH + 2)]
         told.clear()
-        graph = onnx_from_vit(base.model, opset=13, batch=2)
+        graph = onnx_from_vit(base.model, GraphOptions(opset=13, batch=2))
         verify_fp16(base.model, graph, split.images[:3], base.preprocess)
         assert [each for each in told if "graph" in each[0]] == [(told[-1][0], 2, 3), (told[-1][0], 3, 3)]
 

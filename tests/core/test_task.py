@@ -5,6 +5,7 @@ import pytest
 
 from nuwa_search.core.class_list import parse_classes
 from nuwa_search.core.class_names import resolve_classes
+from nuwa_search.core.divide import Division
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.task import make_task
@@ -60,7 +61,7 @@ def test_held_out_images_become_the_search_split() -> None:
 @pytest.mark.parametrize("names", [("train", "test"), ("all",)])
 def test_splits_come_from_the_images_and_not_from_a_seed(names: tuple[str, ...]) -> None:
     splits = {name: images(10, start=k) for k, name in enumerate(names)}
-    tasks = [make_task(splits, data="d", base_labels=NAMES, seed=s) for s in (0, 1)]
+    tasks = [make_task(splits, data="d", base_labels=NAMES, division=Division(seed=s)) for s in (0, 1)]
     assert tasks[0].task_id == tasks[1].task_id
     shuffled = {name: found.take(np.random.default_rng(0).permutation(30)) for name, found in splits.items()}
     again = make_task(shuffled, data="d", base_labels=NAMES)
@@ -73,7 +74,7 @@ def test_splits_come_from_the_images_and_not_from_a_seed(names: tuple[str, ...])
 
 def test_rule_1_divides_by_seed_as_it_did() -> None:
     splits = {"all": images(10)}
-    found = [make_task(splits, data="d", base_labels=NAMES, seed=s, split_rule=1, pipeline=1) for s in (0, 0, 1)]
+    found = [make_task(splits, data="d", base_labels=NAMES, division=Division(1, s), pipeline=1) for s in (0, 0, 1)]
     assert found[0].task_id == found[1].task_id != found[2].task_id
     assert found[0].task_id == "f4e635a7ced86acb"  # what commit 494cfc3 says
 

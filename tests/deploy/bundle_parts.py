@@ -21,7 +21,7 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
-from nuwa_search.deploy.export.graph import InputKind
+from nuwa_search.deploy.export.graph import GraphOptions, InputKind
 from nuwa_search.deploy.tensorrt.trtexec import build_line
 from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.write_bundle import BundleParts
@@ -81,7 +81,9 @@ def make_certificate(arch: Arch, *, median: float = 28.0, budget_ms: float | Non
 
 def make_parts(*, model: PlainViT | None = None, batch: int = 1, input_kind: InputKind = "normalised") -> BundleParts:
     chosen = model or lively_model(FAMILIES["token"])
-    exported = onnx_from_vit(chosen, batch=batch, labels=LABELS, preprocess=PREPROCESS, input_kind=input_kind)
+    exported = onnx_from_vit(
+        chosen, GraphOptions(batch=batch, labels=LABELS, preprocess=PREPROCESS, input_kind=input_kind)
+    )
     line = build_line("model.onnx", "model.engine", version="8.2.1", precision="fp16", workspace_mb=512)
     return BundleParts(
         model=chosen,

@@ -13,6 +13,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.deploy.export.from_arch import chain_arch, onnx_from_arch
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.tensorrt.operator_lists import parser_operators
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.version import trt_version_from_text
@@ -43,7 +44,7 @@ def test_newer_opsets_use_their_operators() -> None:
 @pytest.mark.parametrize("opset", [13, 20])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_random_weights_give_the_same_graph(family: str, opset: int) -> None:
-    trained = onnx_from_vit(lively_model(FAMILIES[family]), opset=opset, batch=2)
+    trained = onnx_from_vit(lively_model(FAMILIES[family]), GraphOptions(opset=opset, batch=2))
     random = onnx_from_arch(FAMILIES[family], opset=opset, batch=2)
     bare = onnx_from_arch(FAMILIES[family], opset=opset, batch=2, has_weights=False)
     assert list(trained.graph.node) == list(random.graph.node) == list(bare.graph.node)
@@ -56,7 +57,9 @@ def test_names_shapes_and_metadata() -> None:
     labels = tuple("abcdefg")
     preprocess = Preprocess(24, crop_pct=0.9)
     model = lively_model(arch)
-    exported = onnx_from_vit(model, batch=3, labels=labels, preprocess=preprocess, metadata={"task": "letters"})
+    exported = onnx_from_vit(
+        model, GraphOptions(batch=3, labels=labels, preprocess=preprocess, metadata={"task": "letters"})
+    )
     (image,), (logits,) = exported.graph.input, exported.graph.output
     assert (image.name, logits.name) == ("images", "logits")
     assert [d.dim_value for d in image.type.tensor_type.shape.dim] == [3, 3, 24, 24]
@@ -70,7 +73,7 @@ def test_names_shapes_and_metadata() -> None:
 
 
 def test_half_precision_graph_is_half_inside_and_float_outside() -> None:
-    exported = onnx_from_vit(lively_model(FAMILIES["token"]), precision="fp16")
+    exported = onnx_from_vit(lively_model(FAMILIES["token"]), GraphOptions(precision="fp16"))
     onnx.checker.check_model(exported, full_check=True)
     kinds = {t.data_type for t in exported.graph.initializer}
     assert kinds == {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
@@ -110,7 +113,7 @@ def test_weights_are_seeded_and_finite() -> None:
 )
 def test_refusals_name_the_cause(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(NuwaError, match=said):
-        onnx_from_vit(lively_model(FAMILIES["no_blocks"]), **wrong)
+        onnx_from_vit(lively_model(FAMILIES["no_blocks"]), GraphOptions(**wrong))
 
 
 def test_an_export_for_a_latency_table_takes_milliseconds() -> None:

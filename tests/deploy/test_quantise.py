@@ -14,6 +14,7 @@ from nuwa_search.core.device import Device, DeviceSpec, Measurement, MeasureProt
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.quantise.decision import decide_int8
 from nuwa_search.deploy.quantise.mixed import MixedModel, quantise_mixed
 from nuwa_search.deploy.quantise.qdq import Int8Quantiser
@@ -32,7 +33,7 @@ RUNTIME = OnnxRuntime()
 
 
 def export(model: PlainViT | None = None) -> onnx.ModelProto:
-    return onnx_from_vit(model or lively_model(ARCH), opset=20, batch=4)
+    return onnx_from_vit(model or lively_model(ARCH), GraphOptions(opset=20, batch=4))
 
 
 def logits(model: onnx.ModelProto) -> np.ndarray:
@@ -183,8 +184,12 @@ def test_boards_without_int8_are_refused_with_the_reason(compute_capability: str
 @pytest.mark.parametrize(
     ("exported", "calibration", "said"),
     [
-        (onnx_from_vit(lively_model(ARCH), opset=13, batch=4), CALIBRATION, "head by head"),
-        (onnx_from_vit(lively_model(ARCH), opset=20, batch=4, precision="fp16"), CALIBRATION, "found fp16"),
+        (onnx_from_vit(lively_model(ARCH), GraphOptions(opset=13, batch=4)), CALIBRATION, "head by head"),
+        (
+            onnx_from_vit(lively_model(ARCH), GraphOptions(opset=20, batch=4, precision="fp16")),
+            CALIBRATION,
+            "found fp16",
+        ),
         (export(), CALIBRATION[:6], "some batches"),
         (export(), CALIBRATION[:0], "some batches"),
         (export(), CALIBRATION[..., :12], "some batches"),

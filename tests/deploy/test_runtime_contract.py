@@ -12,6 +12,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.runtime import Runtime, Session
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.runtimes.engine_session import EngineSession
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from nuwa_search.deploy.runtimes.torch_graph import TorchGraph
@@ -43,7 +44,7 @@ def test_the_graph_that_cuda_times_computes_the_module() -> None:
     """On the CPU here; the same code runs on the GPU."""
     model = lively_model(FAMILIES["registers_avg"])
     images = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
-    graph = TorchGraph(onnx_from_vit(model, opset=17, batch=2), dtype=torch.float32, device="cpu")
+    graph = TorchGraph(onnx_from_vit(model, GraphOptions(opset=17, batch=2)), dtype=torch.float32, device="cpu")
     with torch.inference_mode():
         expected = model(images).numpy()
     assert graph.input_shape == (2, 3, 24, 24)
@@ -54,7 +55,7 @@ def test_the_graph_that_cuda_times_computes_the_module() -> None:
 
 def test_cuda_says_which_graphs_it_times() -> None:
     """Not as an error of some operator: a second input, or one of a type that pixels have not."""
-    model = onnx_from_vit(lively_model(FAMILIES["token"]), opset=17, batch=1)
+    model = onnx_from_vit(lively_model(FAMILIES["token"]), GraphOptions(opset=17, batch=1))
     second = onnx.ModelProto()
     second.CopyFrom(model)
     second.graph.input.append(onnx.helper.make_tensor_value_info("mask", onnx.TensorProto.FLOAT, [1, 4]))
@@ -66,7 +67,7 @@ def test_cuda_says_which_graphs_it_times() -> None:
 
 
 def test_an_operator_in_a_form_that_cuda_has_not_is_named() -> None:
-    model = onnx_from_vit(lively_model(FAMILIES["token"]), opset=17, batch=1)
+    model = onnx_from_vit(lively_model(FAMILIES["token"]), GraphOptions(opset=17, batch=1))
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
     del conv.attribute[:]
     graph = TorchGraph(model, dtype=torch.float32, device="cpu")
@@ -84,7 +85,7 @@ class TestRuntimeContract:
         images = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
         with torch.inference_mode():
             expected = model(images).numpy()
-        session = runtime.load(onnx_from_vit(model, opset=opset, batch=2).SerializeToString())
+        session = runtime.load(onnx_from_vit(model, GraphOptions(opset=opset, batch=2)).SerializeToString())
         found = session.run(images.numpy())
         assert found.dtype == np.float32
         assert np.abs(found - expected).max() <= 1e-4
@@ -97,21 +98,27 @@ class TestRuntimeContract:
         assert (runtime.load(path).run(images) == runtime.load(data).run(images)).all()
 
     def test_it_says_what_it_takes(self, runtime: Runtime) -> None:
-        session = runtime.load(onnx_from_vit(lively_model(FAMILIES["token"]), batch=4).SerializeToString())
+        session = runtime.load(
+            onnx_from_vit(lively_model(FAMILIES["token"]), GraphOptions(batch=4)).SerializeToString()
+        )
         assert session.input_shape == (4, 3, 24, 24)
         assert runtime.name
         assert runtime.version[0].isdigit()
 
     def test_uint8_input(self, runtime: Runtime) -> None:
         preprocess = Preprocess(24)
-        exported = onnx_from_vit(lively_model(FAMILIES["token"]), input_kind="uint8", preprocess=preprocess)
+        exported = onnx_from_vit(
+            lively_model(FAMILIES["token"]), GraphOptions(input_kind="uint8", preprocess=preprocess)
+        )
         session = runtime.load(exported.SerializeToString())
         assert np.isfinite(session.run(np.zeros((1, 3, 24, 24), dtype=np.uint8))).all()
         with pytest.raises(NuwaError, match="uint8 images"):
             session.run(np.zeros((1, 3, 24, 24), dtype=np.float32))
 
     def test_wrong_batch_is_refused(self, runtime: Runtime) -> None:
-        session = runtime.load(onnx_from_vit(lively_model(FAMILIES["token"]), batch=4).SerializeToString())
+        session = runtime.load(
+            onnx_from_vit(lively_model(FAMILIES["token"]), GraphOptions(batch=4)).SerializeToString()
+        )
         with pytest.raises(NuwaError, match="found float32"):
             session.run(np.zeros((3, 3, 24, 24), dtype=np.float32))
 
@@ -142,7 +149,7 @@ class RunnerOnTorch:
 
 def test_an_engine_is_verified_like_any_other_session() -> None:
     model = lively_model(FAMILIES["token"])
-    runner = RunnerOnTorch(onnx_from_vit(model, batch=4).SerializeToString())
+    runner = RunnerOnTorch(onnx_from_vit(model, GraphOptions(batch=4)).SerializeToString())
     session: Session = EngineSession(runner, input_shape=(4, 3, 24, 24))
     images = torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     kwargs = {"input_kind": "normalised", "check": "fp32", "runtime": "tensorrt 10.3"}

@@ -12,6 +12,7 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.verify import compare_logits, verify_fp16, verify_onnx
 from tests.deploy.export_families import FAMILIES, lively_model
@@ -53,7 +54,7 @@ def test_nothing_to_compare_is_an_error() -> None:
 @pytest.mark.parametrize("batch", [1, 16])
 def test_an_export_agrees_on_images(kind: str, batch: int) -> None:
     model = lively_model(FAMILIES["token"])
-    exported = onnx_from_vit(model, batch=batch, input_kind=kind, preprocess=PREPROCESS)
+    exported = onnx_from_vit(model, GraphOptions(batch=batch, input_kind=kind, preprocess=PREPROCESS))
     result = verify_onnx(model, exported, IMAGES, PREPROCESS)
     assert result.is_met
     assert result.num_images == 40
@@ -74,7 +75,7 @@ def test_one_changed_weight_is_found() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_keeps_predictions(family: str, precision: str, opset: int) -> None:
     model = lively_model(FAMILIES[family])
-    exported = onnx_from_vit(model, opset=opset, batch=50, precision=precision)
+    exported = onnx_from_vit(model, GraphOptions(opset=opset, batch=50, precision=precision))
     result = verify_fp16(model, exported, MANY_IMAGES, PREPROCESS)
     assert result.is_met, result
     assert result.min_cosine > 0.999
@@ -85,9 +86,9 @@ def test_streams_of_large_norm_do_not_overflow_half_precision(act: str) -> None:
     model = lively_model(dataclasses.replace(DEEP, act=act), gain=300.0)
     scale = stream_scale_from_images(model, IMAGES, PREPROCESS)
     assert scale < 0.25
-    safe = verify_fp16(model, onnx_from_vit(model, batch=8, stream_scale=scale), IMAGES, PREPROCESS)
+    safe = verify_fp16(model, onnx_from_vit(model, GraphOptions(batch=8), stream_scale=scale), IMAGES, PREPROCESS)
     assert safe.is_met, safe
-    naive = verify_fp16(model, onnx_from_vit(model, batch=8, stream_scale=1.0), IMAGES, PREPROCESS)
+    naive = verify_fp16(model, onnx_from_vit(model, GraphOptions(batch=8), stream_scale=1.0), IMAGES, PREPROCESS)
     assert not naive.is_met  # squares beyond 65504: this is what the scale is for
 
 
@@ -97,7 +98,7 @@ def test_small_streams_are_not_scaled_down() -> None:
 
 def test_half_precision_graph_is_checked_as_written() -> None:
     model = lively_model(FAMILIES["token"])
-    exported = onnx_from_vit(model, precision="fp16", batch=8)
+    exported = onnx_from_vit(model, GraphOptions(precision="fp16", batch=8))
     assert {t.data_type for t in exported.graph.initializer} >= {onnx.TensorProto.FLOAT16}
     on_ort = verify_onnx(model, exported, IMAGES, PREPROCESS, check="fp16")
     assert on_ort.is_met

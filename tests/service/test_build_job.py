@@ -15,6 +15,7 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.tensorrt import builder
 from nuwa_search.deploy.tensorrt.builder import LocalGpu
 from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
@@ -85,7 +86,7 @@ def test_graphs_carry_the_types_that_a_release_goes_by(version: str, kind: str) 
     assert weight.data_type == getattr(onnx.TensorProto, kind)
     model = PlainViT(arch).eval()
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
-    exported = onnx_from_vit(model, precision=graph_precision(spec))
+    exported = onnx_from_vit(model, GraphOptions(precision=graph_precision(spec)))
     agreements = compare_graph(model, exported, spec, images=images, preprocess=Preprocess(16))
     assert [a.check for a in agreements] == (["fp16", "fp16"] if kind == "FLOAT16" else ["fp32", "fp16"])
 

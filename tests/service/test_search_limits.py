@@ -14,6 +14,7 @@ from nuwa_search.core.base import load_base
 from nuwa_search.core.cost import count_params
 from nuwa_search.core.device import Measurement, MeasureProtocol
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.latency.devices.emulated import EmulatedDevice
 from nuwa_search.search.feasible import smallest_arch
 from nuwa_search.search.space import space_from_base
@@ -43,7 +44,7 @@ class Bench:
         self.base_mb: float = measured["peak_memory_mb"]
         self.base_ms: float = measured["latency_ms"]["p50"]
         loaded = load_base(str(base))
-        self.base_weights = num_weights(onnx_from_vit(loaded.model, opset=13))
+        self.base_weights = num_weights(onnx_from_vit(loaded.model, GraphOptions(opset=13)))
         least = count_params(smallest_arch(space_from_base(loaded.arch)))
         self.most_saved_mb = (count_params(loaded.arch) - least) * 2 / 2**20  # fp16
 

@@ -77,22 +77,24 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
     output = output_from_flags(values, use_path=False)
     if values["data"] is None or values["output"] is None:
         raise NuwaError("training needs images and a folder", hint="nuwa base train --data PATH -o DIR")
+    from nuwa_search.deploy.train.base_config import BaseDesign
     from nuwa_search.service.cli.search_view import SearchWatch
-    from nuwa_search.service.workflow.base_train import train_base_from
+    from nuwa_search.service.workflow.base_train import BaseTrainRequest, train_base_from
 
     folder = Path(values["output"]).expanduser()
     line = current_line()
     try:
+        design = BaseDesign(model, pretrained=pretrained, model_args=dict(_parse_arg(text) for text in model_args))
         answer = train_base_from(
-            values["data"],
-            label_column=values["label_column"],
-            timm_name=model,
-            model_args=dict(_parse_arg(text) for text in model_args),
-            pretrained=pretrained,
-            steps=values["steps"],
-            batch_size=values["batch_size"],
-            minutes=values["minutes"],
-            seed=values["seed"],
+            BaseTrainRequest(
+                values["data"],
+                design,
+                label_column=values["label_column"],
+                steps=values["steps"],
+                batch_size=values["batch_size"],
+                minutes=values["minutes"],
+                seed=values["seed"],
+            ),
             folder=folder,
             resume=values["resume"],
             progress=SearchWatch(line, trials=0).hooks().finetune,
@@ -102,12 +104,12 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
         go_on = command_to_go_on(["nuwa", "base", "train"], leave_out=["resume"], add=["--resume"])
         output.note(f"\ninterrupted; what was trained is saved. To go on:\n  {go_on}")
         return INTERRUPTED
-    for note in answer["notes"]:
+    for note in answer.notes:
         output.note(note)
     if output.json:
-        output.document({"schema": "nuwa.base-train/1", **answer})
+        output.document({"schema": "nuwa.base-train/1", **answer.to_json()})
     else:
-        output.table([{name: value for name, value in answer.items() if name != "notes"}])
+        output.table([{name: value for name, value in answer.to_json().items() if name != "notes"}])
     return 0
 
 
