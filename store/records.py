@@ -223,6 +223,29 @@ class CertificateRecord:
 
 
 @dataclass(frozen=True)
+class SearchTerms:
+    """What a search is started with.
+
+    Args:
+        device_id: A recorded device.
+        budget_ms: The budget in milliseconds.
+        seed: Of everything random.
+        settings: Everything else that decides the outcome.
+        base_id: A recorded base.
+        task_id: A recorded task.
+        predictor_id: A saved latency predictor that the search starts from.
+    """
+
+    device_id: str
+    budget_ms: float
+    seed: int = 0
+    settings: JsonDict = field(default_factory=dict)
+    base_id: str | None = None
+    task_id: str | None = None
+    predictor_id: str | None = None
+
+
+@dataclass(frozen=True)
 class SearchRecord:
     """A search as it stands in the database; ``result`` is its ``nuwa.search/1`` answer."""
 

@@ -14,7 +14,7 @@ from nuwa_search.store.clock import utc_now
 from nuwa_search.store.database import Database
 from nuwa_search.store.devices import device_pk_of
 from nuwa_search.store.owners import is_owner_alive
-from nuwa_search.store.records import Claim, JsonDict, SearchRecord, SearchState
+from nuwa_search.store.records import Claim, JsonDict, SearchRecord, SearchState, SearchTerms
 from nuwa_search.store.rows import optional_pk
 from nuwa_search.store.tables import BaseNetRow, DeviceRow, PredictorRow, SearchRow, TaskRow
 
@@ -81,30 +81,12 @@ def _require_same(previous: SearchRecord | None, **ids: str | None) -> None:
 class SearchMethods(Database):
     """The store's methods about searches."""
 
-    def start_search(
-        self,
-        study: str,
-        *,
-        device_id: str,
-        budget_ms: float,
-        seed: int,
-        settings: JsonDict,
-        base_id: str | None = None,
-        task_id: str | None = None,
-        predictor_id: str | None = None,
-        resume: bool = True,
-    ) -> Claim:
+    def start_search(self, study: str, terms: SearchTerms, *, resume: bool = True) -> Claim:
         """Claim a study for this process, new or left by an earlier run; exactly one process can.
 
         Args:
             study: Its name.
-            device_id: A recorded device.
-            budget_ms: The budget in milliseconds.
-            seed: Seed of the search.
-            settings: Everything else that decides the outcome.
-            base_id: A recorded base.
-            task_id: A recorded task.
-            predictor_id: A saved latency predictor that the search starts from.
+            terms: What it is started with.
             resume: Whether a study that an earlier run left may be continued.
 
         Returns:
@@ -132,18 +114,18 @@ class SearchMethods(Database):
                     f"study {study!r} exists already and is {previous.state}",
                     hint=f"continue it with --study {study} --resume, or choose another name with --study",
                 )
-            _require_same(previous, base_id=base_id, task_id=task_id)
+            _require_same(previous, base_id=terms.base_id, task_id=terms.task_id)
             values = {
                 "state": "running",
-                "budget_ms": budget_ms,
-                "seed": seed,
-                "device_pk": device_pk_of(connection, device_id),
-                "base_pk": optional_pk(connection, BaseNetRow.pk, BaseNetRow.base_id, base_id, noun="base"),
-                "task_pk": optional_pk(connection, TaskRow.pk, TaskRow.task_id, task_id, noun="task"),
+                "budget_ms": terms.budget_ms,
+                "seed": terms.seed,
+                "device_pk": device_pk_of(connection, terms.device_id),
+                "base_pk": optional_pk(connection, BaseNetRow.pk, BaseNetRow.base_id, terms.base_id, noun="base"),
+                "task_pk": optional_pk(connection, TaskRow.pk, TaskRow.task_id, terms.task_id, noun="task"),
                 "predictor_pk": optional_pk(
-                    connection, PredictorRow.pk, PredictorRow.predictor_id, predictor_id, noun="latency predictor"
+                    connection, PredictorRow.pk, PredictorRow.predictor_id, terms.predictor_id, noun="latency predictor"
                 ),
-                "settings": settings,
+                "settings": terms.settings,
                 "owner_host": socket.gethostname(),
                 "owner_pid": os.getpid(),
                 "owner_token": token,

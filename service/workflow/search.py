@@ -44,7 +44,7 @@ from nuwa_search.service.workflow.settle import Settled, settle
 from nuwa_search.service.workflow.ship import check_bundle_dir
 from nuwa_search.service.workflow.survey import Survey, survey_device, with_teacher
 from nuwa_search.store.heartbeat import Heartbeat
-from nuwa_search.store.records import SearchState
+from nuwa_search.store.records import SearchState, SearchTerms
 from nuwa_search.store.store import Store
 
 
@@ -95,12 +95,14 @@ def run_search(
     record_inputs(sources, store, label_column=request.label_column, seed=request.seed)
     claim = store.start_search(
         study,
-        device_id=sources.device.device_id,
-        budget_ms=request.budget_ms,
-        seed=request.seed,
-        settings=dict_from_request(request),
-        base_id=sources.base.base_id,
-        task_id=sources.task.task_id,
+        SearchTerms(
+            device_id=sources.device.device_id,
+            budget_ms=request.budget_ms,
+            seed=request.seed,
+            settings=dict_from_request(request),
+            base_id=sources.base.base_id,
+            task_id=sources.task.task_id,
+        ),
         resume=resume,
     )
     log = log_of_search(store, study, wanted=request.trials)

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from nuwa_search.search.request import request_from_dict
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
 from tests.support.page_store import STUDY, seed_page_store
@@ -46,7 +47,9 @@ def play(store: Store, *, pause_s: float = 0.0) -> None:
     assert claim is not None
     study, asked = str(claim.job.study), claim.job.settings["request"]
     (device_id,) = {record.spec.device_id for record in store.devices()}
-    search = store.start_search(study, device_id=device_id, budget_ms=asked["budget_ms"], seed=0, settings=asked)
+    search = store.start_search(
+        study, SearchTerms(device_id=device_id, budget_ms=asked["budget_ms"], seed=0, settings=asked)
+    )
     store.add_event(study, "state", {"state": "running", "reason": ""})
     for number in range(TRIALS):
         store.add_event(study, "trial", {"number": number, "scored": number + 1, "wanted": TRIALS})
@@ -152,7 +155,7 @@ def test_search_from_the_command_line_is_resumed_if_its_paths_are_ours(
 ) -> None:
     (device_id,) = {record.spec.device_id for record in store.devices()}
     settings = {"budget_ms": 5.0, "bundle_dir": str(tmp_path / bundle) if bundle else ""}
-    search = store.start_search("mine", device_id=device_id, budget_ms=5.0, seed=0, settings=settings)
+    search = store.start_search("mine", SearchTerms(device_id=device_id, budget_ms=5.0, seed=0, settings=settings))
     cancelled = client.post("/api/v1/searches/mine/cancel")
     assert cancelled.status_code == 409
     assert "Ctrl-C" in cancelled.json()["hint"]
@@ -229,7 +232,9 @@ def test_state_follows_whichever_ended_last(client: TestClient, store: Store) ->
     failed = client.get("/api/v1/searches/mine").json()
     assert (failed["state"], failed["problem"]["message"]) == ("failed", "no base there")
     (device_id,) = {record.spec.device_id for record in store.devices()}
-    search = store.start_search("mine", device_id=device_id, budget_ms=5.5, seed=0, settings=failed["settings"])
+    search = store.start_search(
+        "mine", SearchTerms(device_id=device_id, budget_ms=5.5, seed=0, settings=failed["settings"])
+    )
     assert state() == "running"  # taken up on the command line
     store.finish_search(search, "infeasible", result={"schema": "nuwa.search/1"})
     assert state() == "infeasible"

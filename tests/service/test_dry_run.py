@@ -16,6 +16,7 @@ from nuwa_search.service.cli.main import run
 from nuwa_search.service.workflow import time_estimate
 from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.service.workflow.inputs import open_sources, record_inputs
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import open_store
 
 
@@ -108,11 +109,13 @@ def test_earlier_searches_on_this_machine_tell_the_time_and_nothing_is_decoded(
         for study, factor in (("cold", 1.0), ("cached", 0.9)):
             claim = store.start_search(
                 study,
-                device_id=find_device("jetson-nano", store).device_id,
-                budget_ms=50.0,
-                seed=0,
-                settings=dict_from_request(dry_run.request),
-                base_id=load_base(dry_run.request.base).base_id,
+                SearchTerms(
+                    device_id=find_device("jetson-nano", store).device_id,
+                    budget_ms=50.0,
+                    seed=0,
+                    settings=dict_from_request(dry_run.request),
+                    base_id=load_base(dry_run.request.base).base_id,
+                ),
             )
             task = {"num_train": 72, "num_search": 18, "num_test": 30}
             seconds = {stage: factor * value for stage, value in spent.items()}

@@ -5,6 +5,7 @@ from pathlib import Path
 import optuna
 
 from nuwa_search.service.workflow.event_log import log_of_search
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import open_store
 from tests.support.store_values import NANO, record_basics
 
@@ -15,7 +16,7 @@ def test_what_a_killed_run_did_not_tell_is_told_by_the_next(tmp_path: Path) -> N
     url = f"sqlite:///{tmp_path}/nuwa.sqlite"
     with open_store(url) as store:
         record_basics(store)
-        store.start_search("mine", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={})
+        store.start_search("mine", SearchTerms(device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}))
         log_of_search(store, "mine", wanted=4)
         assert store.trials("mine") == []
         storage = optuna.storages.RDBStorage(url)

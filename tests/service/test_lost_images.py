@@ -18,6 +18,7 @@ from nuwa_search.core.images import ImageSet
 from nuwa_search.search.lost_images import MAX_KEPT, LostImages
 from nuwa_search.service.cli.main import cli
 from nuwa_search.service.workflow.lost import lost_images
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
 from tests.support.page_store import BUDGET_MS, seed_page_store
@@ -60,7 +61,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def client_for(store: Store, root: Path, lost: LostImages, data: str) -> TestClient:
     settings = {"budget_ms": BUDGET_MS, "device": NANO.name, "base": "default", "trials": 1, "data": data}
-    claim = store.start_search("mine", device_id=NANO.device_id, budget_ms=BUDGET_MS, seed=0, settings=settings)
+    claim = store.start_search(
+        "mine", SearchTerms(device_id=NANO.device_id, budget_ms=BUDGET_MS, seed=0, settings=settings)
+    )
     store.finish_search(claim, "done", result={"schema": "nuwa.search/1", "lost_images": lost.to_json()})
     return client_of(store, root)
 

@@ -11,7 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.search.request import SearchRequest, dict_from_request
 from nuwa_search.service.workflow.moved_on import moved_on, require_origin
 from nuwa_search.service.workflow.same_device import require_predictor_of, require_study_of
-from nuwa_search.store.records import PredictorRecord, SearchState
+from nuwa_search.store.records import PredictorRecord, SearchState, SearchTerms
 from nuwa_search.store.store import open_store
 from tests.support.store_values import BASE, NANO, TASK, record_basics
 
@@ -36,12 +36,14 @@ def test_a_study_of_another_emulator_is_not_gone_on_with(tmp_path: Path) -> None
         for study, spec in (("old", OLDER), ("new", NANO)):
             claim = store.start_search(
                 study,
-                device_id=spec.device_id,
-                budget_ms=5.0,
-                seed=0,
-                settings={},
-                base_id=BASE.base_id,
-                task_id=TASK.task_id,
+                SearchTerms(
+                    device_id=spec.device_id,
+                    budget_ms=5.0,
+                    seed=0,
+                    settings={},
+                    base_id=BASE.base_id,
+                    task_id=TASK.task_id,
+                ),
                 resume=False,
             )
             store.finish_search(claim, "interrupted")
@@ -57,7 +59,9 @@ def test_a_study_of_another_emulator_goes_on_under_another_name(tmp_path: Path) 
 
     def start(study: str, spec: DeviceSpec, *, wanted: SearchRequest, state: SearchState) -> None:
         claim = store.start_search(
-            study, device_id=spec.device_id, budget_ms=5.0, seed=0, settings=dict_from_request(wanted), resume=True
+            study,
+            SearchTerms(device_id=spec.device_id, budget_ms=5.0, seed=0, settings=dict_from_request(wanted)),
+            resume=True,
         )
         store.finish_search(claim, state)
 

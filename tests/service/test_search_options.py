@@ -19,6 +19,7 @@ from nuwa_search.service.api.request_model import model_from_options
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.flags import flag_from_option
 from nuwa_search.service.cli.main import run
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
 from tests.support.no_plan import NO_PLAN
@@ -87,7 +88,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         seed_page_store(opened, tmp_path, num_subnets=3)
         (device_id,) = {record.spec.device_id for record in opened.devices()}
         settings = STORED | {"bundle_dir": str(tmp_path.resolve() / "mine")}
-        search = opened.start_search("mine", device_id=device_id, budget_ms=5.5, seed=3, settings=settings)
+        search = opened.start_search("mine", SearchTerms(device_id=device_id, budget_ms=5.5, seed=3, settings=settings))
         opened.finish_search(search, "interrupted")
         yield opened
 
@@ -208,7 +209,7 @@ def test_a_client_changes_what_may_change_and_repeats_the_rest(client: TestClien
 def test_settings_of_a_later_version_are_named(client: TestClient, store: Store, resume: Resume) -> None:
     (device_id,) = {record.spec.device_id for record in store.devices()}
     later = STORED | {"bundle_dir": "b", "colour": "red"}
-    search = store.start_search("later", device_id=device_id, budget_ms=5.5, seed=3, settings=later)
+    search = store.start_search("later", SearchTerms(device_id=device_id, budget_ms=5.5, seed=3, settings=later))
     store.finish_search(search, "interrupted")
     _, err = resume("--study", "later", code=2)
     assert "stored with colour, which this version does not know" in err

@@ -15,7 +15,7 @@ import pytest
 from nuwa_search.deploy.bundle import is_bundle
 from nuwa_search.service.cli.commands.worker import _stop_on_sigterm
 from nuwa_search.store.lists import query_certificates
-from nuwa_search.store.records import JobRecord
+from nuwa_search.store.records import JobRecord, SearchTerms
 from nuwa_search.store.store import Store, open_store
 from tests.support.toy_jobs import (
     assert_done_once,
@@ -114,7 +114,7 @@ def test_cancelled_search_stops_within_seconds_and_goes_on_when_resumed(
 def test_end_that_could_not_be_told_is_not_searched_again(store: Store, tmp_path: Path, request_of: Any) -> None:
     queue_search(store, "mine", request_of())
     (device,) = {record.spec.device_id for record in store.devices()}
-    claim = store.start_search("mine", device_id=device, budget_ms=1.5, seed=0, settings={})
+    claim = store.start_search("mine", SearchTerms(device_id=device, budget_ms=1.5, seed=0, settings={}))
     store.finish_search(claim, "done", result={"schema": "nuwa.search/1"})  # and then its worker died
     assert work(store, tmp_path) == 1
     (job,) = store.jobs(study="mine")

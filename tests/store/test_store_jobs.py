@@ -12,7 +12,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.clock import utc_now
 from nuwa_search.store.jobs import MAX_DEATHS
 from nuwa_search.store.owners import LEASE_S
-from nuwa_search.store.records import CertificateRecord, EngineRecord, ExportRecord, FinetuneRecord
+from nuwa_search.store.records import CertificateRecord, EngineRecord, ExportRecord, FinetuneRecord, SearchTerms
 from nuwa_search.store.store import Store, open_store
 from nuwa_search.store.tables import CertificateRow, EngineRow, FinetuningRow, JobRow, WorkerRow
 from tests.support.store_values import NANO, record_basics, subnet
@@ -157,7 +157,7 @@ def test_cancelling(store: Store) -> None:
 def test_events_of_a_job_and_of_its_search_are_one_story(store: Store) -> None:
     record_basics(store)
     job = store.add_job("search", {}, study="mine")
-    store.start_search("mine", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={})
+    store.start_search("mine", SearchTerms(device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}))
     store.add_event("mine", "step", {"text": "one"})
     store.add_job_event(job.job_id, "step", {"text": "two"})
     assert [event.kind for event in store.events("mine")] == ["state", "step", "step"]
@@ -202,7 +202,7 @@ def test_trials_are_read_from_the_events(store: Store) -> None:
     record_basics(store)
     assert store.trials("mine") == []
     for study in ("mine", "other"):
-        store.start_search(study, device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={})
+        store.start_search(study, SearchTerms(device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}))
     for number in (1, 0):  # the second was caught up with later
         kl = 0.5 - 0.1 * number
         told = {"number": number, "arch_id": f"arch-{number}", "state": "scored", "kl": kl, "scored": 1, "wanted": 9}

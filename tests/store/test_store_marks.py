@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nuwa_search.store.marks import find_base_marks
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import open_store
 from tests.support.store_values import BASE, NANO, OTHER_TASK, TASK, record_basics
 
@@ -22,12 +23,14 @@ def test_newest_search_gives_the_base_and_the_newest_small_model_stays(tmp_path:
         for study, task, result in answers:
             claim = store.start_search(
                 study,
-                device_id=NANO.device_id,
-                budget_ms=5.0,
-                seed=0,
-                settings={},
-                base_id=BASE.base_id,
-                task_id=task.task_id,
+                SearchTerms(
+                    device_id=NANO.device_id,
+                    budget_ms=5.0,
+                    seed=0,
+                    settings={},
+                    base_id=BASE.base_id,
+                    task_id=task.task_id,
+                ),
             )
             store.finish_search(claim, "done", result=result)
         base, small = sorted(find_base_marks(store, task_id=TASK.task_id), key=lambda mark: mark["kind"])

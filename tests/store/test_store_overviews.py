@@ -6,7 +6,7 @@ from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.lut_rows import count_lut_rows, find_lut_rows
 from nuwa_search.store.marks import count_subnets, find_base_marks, find_tasks
 from nuwa_search.store.query import find_subnets
-from nuwa_search.store.records import EngineRecord, ExportRecord, FinetuneRecord, LutEntry
+from nuwa_search.store.records import EngineRecord, ExportRecord, FinetuneRecord, LutEntry, SearchTerms
 from nuwa_search.store.store import Store
 from nuwa_search.store.studies import find_studies, find_study
 from nuwa_search.store.wanted import SubnetFilter
@@ -30,7 +30,8 @@ def test_searches_and_queued_ones_are_one_list(store: Store) -> None:
     asked = {"budget_ms": 5.0, "device": NANO.name, "base": "default", "classes": ["bus"]}
     store.add_job("search", {"request": asked, "resume": False}, study="queued")
     claim = store.start_search(
-        "typed", device_id=NANO.device_id, budget_ms=4.0, seed=1, settings={"budget_ms": 4.0}, task_id=TASK.task_id
+        "typed",
+        SearchTerms(device_id=NANO.device_id, budget_ms=4.0, seed=1, settings={"budget_ms": 4.0}, task_id=TASK.task_id),
     )
     assert [(s.study, s.state, s.is_alive) for s in find_studies(store, limit=10)] == [
         ("typed", "running", True),
@@ -50,7 +51,9 @@ def test_searches_and_queued_ones_are_one_list(store: Store) -> None:
 
 def test_a_resumed_search_shows_what_its_newest_job_does(store: Store) -> None:
     record_basics(store)
-    claim = store.start_search("mine", device_id=NANO.device_id, budget_ms=4.0, seed=1, settings={"trials": 6})
+    claim = store.start_search(
+        "mine", SearchTerms(device_id=NANO.device_id, budget_ms=4.0, seed=1, settings={"trials": 6})
+    )
     store.finish_search(claim, "interrupted")
     job = store.add_job("search", {"request": {"trials": 9, "device": NANO.name}, "resume": True}, study="mine")
     found = find_study(store, "mine")
@@ -106,7 +109,7 @@ def test_tasks_and_subnets_are_counted_per_device(store: Store) -> None:
 
 def test_trials_know_their_subnets_by_number(store: Store) -> None:
     record_basics(store)
-    store.start_search("study", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={})
+    store.start_search("study", SearchTerms(device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}))
     store.record_subnets([subnet(0, study="study"), subnet(1, study="study"), subnet(2)])
     assert store.subnet_ids_of_trials("study") == {0: "subnet-0", 1: "subnet-1"}
     assert store.subnet_ids_of_trials("none") == {}
@@ -116,7 +119,7 @@ def test_marks_of_a_base_come_from_the_newest_search(store: Store) -> None:
     record_basics(store)
     about = {"base_id": BASE.base_id, "task_id": TASK.task_id, "device_id": NANO.device_id}
     for study, latency_ms in (("one", 11.0), ("two", 12.0)):
-        claim = store.start_search(study, budget_ms=5.0, seed=0, settings={}, **about)
+        claim = store.start_search(study, SearchTerms(budget_ms=5.0, seed=0, settings={}, **about))
         store.finish_search(claim, "done", result={"base": {"latency_ms": latency_ms, "top1_restricted": 0.9}})
     (mark,) = find_base_marks(store, device=NANO.name, base=BASE.name, task_id=TASK.task_id)
     assert (mark["study"], mark["latency_ms"], mark["top1_restricted"]) == ("two", 12.0, 0.9)

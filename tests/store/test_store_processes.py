@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.database import Database
-from nuwa_search.store.records import LutEntry
+from nuwa_search.store.records import LutEntry, SearchTerms
 from nuwa_search.store.store import Store, open_store
 from nuwa_search.store.tables import LutEntryRow, ScoreRow
 from tests.support.store_values import NANO, PROTOCOL, prediction, record_basics, subnet, top1
@@ -42,7 +42,7 @@ def start_study(url: str, go: Event, answers: "multiprocessing.Queue[str]", all_
     with open_store(url) as store:
         go.wait(30)
         try:
-            store.start_search("study", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={})
+            store.start_search("study", SearchTerms(device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}))
         except NuwaError as error:
             answers.put(f"refused {error.exit_code}")
         else:

@@ -16,7 +16,7 @@ from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.frames import query_sql, query_subnets
 from nuwa_search.store.lists import query_studies
 from nuwa_search.store.query import find_subnets
-from nuwa_search.store.records import JsonDict
+from nuwa_search.store.records import JsonDict, SearchTerms
 from nuwa_search.store.sort_orders import SORTS
 from nuwa_search.store.store import Store
 from nuwa_search.store.subnet_columns import COLUMNS
@@ -250,7 +250,9 @@ def test_a_name_that_came_to_mean_other_weights_mixes_nothing(store: Store) -> N
 def test_a_base_keeps_its_first_name_and_is_found_by_all(store: Store) -> None:
     record_basics(store)
     store.record_subnets([subnet(0)])
-    store.start_search("study", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}, base_id=BASE.base_id)
+    store.start_search(
+        "study", SearchTerms(device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}, base_id=BASE.base_id)
+    )
     store.record_base(replace(BASE, name="/elsewhere/base"))
     store.record_base(BASE)
     assert store.load_base(BASE.base_id).name == BASE.name

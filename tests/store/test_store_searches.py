@@ -17,7 +17,7 @@ from nuwa_search.store.events import insert_event
 from nuwa_search.store.heartbeat import Heartbeat
 from nuwa_search.store.lists import query_studies
 from nuwa_search.store.owners import LEASE_S
-from nuwa_search.store.records import Claim
+from nuwa_search.store.records import Claim, SearchTerms
 from nuwa_search.store.store import Store
 from nuwa_search.store.tables import SearchRow
 from tests.support.store_values import BASE, NANO, TASK, record_basics
@@ -26,13 +26,15 @@ from tests.support.store_values import BASE, NANO, TASK, record_basics
 def start(store: Store, study: str = "study", *, resume: bool = True, seed: int = 0) -> Claim:
     return store.start_search(
         study,
-        device_id=NANO.device_id,
-        budget_ms=5.0,
-        seed=seed,
-        settings={"trials": 10},
-        base_id=BASE.base_id,
-        task_id=TASK.task_id,
-        predictor_id="predictor-0",
+        SearchTerms(
+            device_id=NANO.device_id,
+            budget_ms=5.0,
+            seed=seed,
+            settings={"trials": 10},
+            base_id=BASE.base_id,
+            task_id=TASK.task_id,
+            predictor_id="predictor-0",
+        ),
         resume=resume,
     )
 
@@ -132,12 +134,14 @@ def test_heart_beats_in_the_background_and_notices_a_takeover(store: Store) -> N
 
 def test_search_on_unknown_things_is_refused_and_leaves_nothing(store: Store) -> None:
     with pytest.raises(NuwaError, match="no base 'nothing'"):
-        store.start_search("study", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}, base_id="nothing")
+        store.start_search(
+            "study", SearchTerms(device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}, base_id="nothing")
+        )
     assert store.searches() == ()
 
 
 def test_predictor_can_be_named_later(store: Store) -> None:
-    claim = store.start_search("study", device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={})
+    claim = store.start_search("study", SearchTerms(device_id=NANO.device_id, budget_ms=5.0, seed=0, settings={}))
     store.set_search_predictor(claim, "predictor-0")
     search = store.search("study")
     assert search is not None

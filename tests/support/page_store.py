@@ -19,6 +19,7 @@ from nuwa_search.store.records import (
     PredictedLatency,
     PredictorRecord,
     ScoreRecord,
+    SearchTerms,
     SubnetRecord,
     TaskRecord,
 )
@@ -62,12 +63,14 @@ def seed_page_store(store: Store, folder: Path, *, num_subnets: int = 40) -> See
     _record_table(store)
     claim = store.start_search(
         STUDY,
-        device_id=NANO.device_id,
-        budget_ms=BUDGET_MS,
-        seed=0,
-        settings={"budget_ms": BUDGET_MS, "device": NANO.name, "base": "default", "trials": num_subnets},
-        base_id=BASE.base_id,
-        task_id=VEHICLES.task_id,
+        SearchTerms(
+            device_id=NANO.device_id,
+            budget_ms=BUDGET_MS,
+            seed=0,
+            settings={"budget_ms": BUDGET_MS, "device": NANO.name, "base": "default", "trials": num_subnets},
+            base_id=BASE.base_id,
+            task_id=VEHICLES.task_id,
+        ),
     )
     for number in range(num_subnets + 5):
         _record_scored(store, number, VEHICLES if number < num_subnets else CATS)

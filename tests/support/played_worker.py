@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import Store
 from tests.support.page_store import BASE, VEHICLES
 from tests.support.store_values import NANO
@@ -31,12 +32,14 @@ def play_search(
     wanted = job.job.settings["request"]
     claim = store.start_search(
         study,
-        device_id=NANO.device_id,
-        budget_ms=wanted["budget_ms"],
-        seed=wanted["seed"],
-        settings=wanted,
-        base_id=BASE.base_id,
-        task_id=VEHICLES.task_id,
+        SearchTerms(
+            device_id=NANO.device_id,
+            budget_ms=wanted["budget_ms"],
+            seed=wanted["seed"],
+            settings=wanted,
+            base_id=BASE.base_id,
+            task_id=VEHICLES.task_id,
+        ),
     )
 
     def say(kind: str, **payload: object) -> None:

@@ -10,21 +10,19 @@ from nuwa_search.service.api.context import (
     Milliseconds,
     PageOf,
     SettingsOf,
-    Share,
     StoreOf,
     Word,
     classes_from_text,
 )
+from nuwa_search.service.api.subnet_query import SubnetQueryOf
 from nuwa_search.service.api.subnet_view import subnet_document
 from nuwa_search.service.cli.table_file import delimited
 from nuwa_search.service.derive_command import with_budget_commands, with_derive_commands
 from nuwa_search.store.budget import explain_budget
 from nuwa_search.store.marks import find_base_marks, find_tasks
 from nuwa_search.store.query import find_subnets
-from nuwa_search.store.wanted import SubnetFilter
 
 router = APIRouter(tags=["subnets"])
-Sort = Literal["top1", "latency", "macs", "params", "newest"]
 
 
 @router.get(
@@ -33,29 +31,12 @@ Sort = Literal["top1", "latency", "macs", "params", "newest"]
 def list_subnets(
     store: StoreOf,
     page: PageOf,
-    device: Annotated[Word | None, Query(description="Name or id of a device")] = None,
-    max_ms: Milliseconds | None = None,
-    min_top1: Share | None = None,
-    classes: Annotated[ClassList | None, Query(description="Exactly these, as a,b,c")] = None,
-    task_id: Word | None = None,
-    base: Annotated[Word | None, Query(description="Name or id of a base")] = None,
-    measured_only: bool = False,
-    pareto: bool = False,
-    sort: Sort = "top1",
+    query: SubnetQueryOf,
     format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002 - the parameter's name
 ) -> Any:
     """List subnets, as `nuwa query` does; with `format=csv` as a table."""
-    wanted = SubnetFilter(
-        device=device,
-        max_ms=max_ms,
-        min_top1=min_top1,
-        classes=classes_from_text(classes),
-        task_id=task_id,
-        base=base,
-        measured_only=measured_only,
-    )
     end = page.offset + page.limit
-    found = find_subnets(store, wanted, pareto=pareto, sort=sort, limit=end + 1)
+    found = find_subnets(store, query.wanted, pareto=query.pareto, sort=query.sort, limit=end + 1)
     rows = with_derive_commands(found[page.offset : end], store)
     if format == "csv":
         names = list(rows[0]) if rows else ["subnet_id"]
