@@ -35,6 +35,7 @@ WANTED = {
     "source": "a name or a path",
     "folder": "a path",
     "classes": "names with commas, or @FILE",
+    "globs": "globs, repeated or with commas",
 }
 
 

@@ -85,6 +85,17 @@ class BudgetTooSmallError(NoAnswerError):
         self.upper_ms = upper_ms
         self.limit = limit
 
+    def told(self, message: str, *, hint: str) -> "BudgetTooSmallError":
+        """Say the same in other words."""
+        return BudgetTooSmallError(
+            message,
+            fastest=self.fastest,
+            predicted_latency_ms=self.predicted_latency_ms,
+            upper_ms=self.upper_ms,
+            limit=self.limit,
+            hint=hint,
+        )
+
 
 def fastest_arch(space: SearchSpace, latency: Predictor) -> Arch:
     """Find the arch with the lowest upper latency by descending one block at a time.

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+import re
 import types
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.source_name import absolute_path
 
-Kind = Literal["number", "count", "side", "whole", "choice", "switch", "text", "device", "source", "folder", "classes"]
+Kind = Literal[
+    "number", "count", "side", "whole", "choice", "switch", "text", "device", "source", "folder", "classes", "globs"
+]
 """A finite number above 0; an integer from 1; the side of a square image in pixels; an integer from 0; one of
 ``choices``; on or off; a word; a device; a name or path of a base or of images; a folder that is written; classes by
-name or index."""
+name or index; globs over names, whose flag may be repeated."""
+_SEPARATORS = re.compile(r"[,\s]+")
 OptionValue = str | int | float | bool | tuple[str, ...] | None
 
 
@@ -78,6 +82,11 @@ class Option:
         return f"{self.label[:1].upper()}{self.label[1:]}." if self.is_negated else self.help_line
 
     @property
+    def is_repeated(self) -> bool:
+        """Whether the flag may be given several times, each with one value or several with commas between."""
+        return self.kind == "globs"
+
+    @property
     def is_negated(self) -> bool:
         """Whether the flag turns off what is on."""
         return self.kind == "switch" and self.default is True
@@ -86,6 +95,10 @@ class Option:
         """Turn what the command line holds into the field's value: paths absolute, ``--no-…`` the other way round."""
         if self.is_negated:
             return not value
+        if self.is_repeated:
+            return tuple(
+                word for text in cast("Sequence[str]", value or ()) for word in _SEPARATORS.split(text) if word
+            )
         if value is not None and self.kind == "source":
             return absolute_path(str(value))
         if value is not None and self.kind == "folder":
@@ -96,7 +109,7 @@ class Option:
         """Say a value as it is given on the command line: ``with --trials 60``, ``without --no-deploy``."""
         if self.kind == "switch":
             return f"{'with' if bool(value) is not self.default else 'without'} --{self.flag}"
-        if value is None:
+        if value is None or (self.is_repeated and not value):
             return f"without --{self.flag}"
         if isinstance(value, list | tuple):
             return f"with --{self.flag} {','.join(str(part) for part in value)}"
@@ -115,6 +128,8 @@ class Option:
     def _holds(self, value: object) -> bool:
         if self.kind == "switch":
             return isinstance(value, bool)
+        if self.kind == "globs":
+            return isinstance(value, tuple) and all(isinstance(part, str) and part.isprintable() for part in value)
         if self.kind == "classes":
             return isinstance(value, tuple) and all(isinstance(part, str) for part in value)
         if self.kind == "number":
@@ -128,6 +143,7 @@ class Option:
 _WANTED = {
     "switch": "true or false",
     "classes": "names of classes",
+    "globs": "globs over names",
     "number": "a finite number above 0",
     "count": "a whole number of at least 1",
     "side": "a whole number of pixels",

@@ -17,6 +17,8 @@ MAX_SEED = 2**31 - 1
 """Of clients: what every generator of random numbers takes."""
 MAX_CLASSES = 1000
 """Of clients: ImageNet's; also what a request body holds."""
+MAX_GLOBS = 1000
+"""Of clients: a base has at most so many blocks (``core.arch.MAX_BLOCKS``)."""
 MAX_NUMBER = 10**9
 """Of clients, in milliseconds, megabytes and seconds: far beyond any device or day."""
 
@@ -54,6 +56,9 @@ class SearchRequest:
         client_most=MAX_NUMBER, label="memory at most", unit="MB")] = None
     metric: Annotated[Metric, Option("choice", "Accuracy that counts: images right, or mean recall over classes.",
         choices=METRICS, label="accuracy that counts")] = "top1"
+    keep: Annotated[tuple[str, ...], Option("globs", "Part of the base that is not cut; may be repeated.", "GLOB",
+        empty="nothing", client_least=0, client_most=MAX_GLOBS, label="parts to keep",
+        hint="globs such as blocks.3.attn, blocks.3, blocks.1?.*, with commas between")] = ()
     trials: Annotated[int, Option("count", "Subnets to score.", is_resumable=True,
         is_main=True)] = 60
     workers: Annotated[int, Option("count", "Processes that derive and score; with 1 a seed makes the same trials.",
@@ -95,6 +100,12 @@ class SearchRequest:
             raise NuwaError(
                 f"base {self.base!r} needs images: --data is missing",
                 hint="name an image folder, a Parquet file or folder, or a data set: --data PATH",
+            )
+        if self.keep and self.small_model_steps is not None:
+            raise NuwaError(
+                "--keep and --small-model were both given: a small model is pretrained from nothing, with no part of "
+                "the base in it",
+                hint="leave one of them out",
             )
 
 

@@ -322,6 +322,7 @@ class SearchResult:
         ending: How it ended.
         seconds: By stage, and in all.
         metric: By which accuracy head and winner were chosen.
+        kept: Parts of the base that were not to be cut.
     """
 
     study: str
@@ -335,6 +336,7 @@ class SearchResult:
     ending: Fastest | Missed | Delivered
     seconds: Mapping[str, float]
     metric: Metric = "top1"
+    kept: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Render the document."""
@@ -351,6 +353,7 @@ class SearchResult:
             "task": asdict(self.task) | {"classes": list(self.task.classes)},
             "base": self.base.to_json(self.task.classes),
             "metric": self.metric,
+            "kept": list(self.kept),
             **self.ending.to_json(self.task.classes),
             "seconds": dict(self.seconds),
         }

@@ -77,10 +77,23 @@ class SearchSpace:
     @cached_property
     def params(self) -> dict[str, tuple[int, ...]]:
         """Choices by readable name (``block03.mlp_width``, ``embed_dim``), those with a single one left out."""
-        named = {
+        return {name: choices for name, choices in self._named.items() if len(choices) > 1}
+
+    @cached_property
+    def _named(self) -> dict[str, tuple[int, ...]]:
+        return {
             block_param(i, name): getattr(block, name) for i, block in enumerate(self.blocks) for name in BLOCK_FIELDS
         } | {EMBED_PARAM: self.embed_dims}
-        return {name: choices for name, choices in named.items() if len(choices) > 1}
+
+    @property
+    def params_of_base(self) -> dict[str, int]:
+        """Name every width of the base, those without a choice too."""
+        blocks = {
+            block_param(i, name): int(getattr(block, name))
+            for i, block in enumerate(self.base.blocks)
+            for name in BLOCK_FIELDS
+        }
+        return blocks | {EMBED_PARAM: self.base.embed_dim}
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -169,8 +182,14 @@ class SearchSpace:
         return {name: values[name] for name in self.params}
 
     def has_params(self, values: Mapping[str, int]) -> bool:
-        """Whether named values decode to an arch of this space: another version's may have had other choices."""
-        return all(values.get(name) in choices for name, choices in self.params.items())
+        """Whether named values decode to an arch of this space: another version's may have had other choices.
+
+        Values of what has a single choice here may be left out; where they are given, they must be that one.
+        """
+        named = self._named
+        return self.params.keys() <= values.keys() and all(
+            value in named.get(name, ()) for name, value in values.items()
+        )
 
     def arch_from_params(self, values: Mapping[str, int]) -> Arch:
         """Decode named values.

@@ -10,6 +10,7 @@ _FORM_KINDS: dict[Kind, str] = {
     "source": "text",
     "folder": "text",
     "classes": "list",
+    "globs": "list",
     "side": "count",
 }
 """What the page draws; the other kinds go by their own name."""

@@ -38,7 +38,8 @@ def model_from_options(
         elif is_change or option.may_be_none or option.kind == "folder":
             fields[option.client_name] = (Annotated[kind | None, about], None)
         else:
-            fields[option.client_name] = (Annotated[kind, about], option.default)
+            default = list(option.default) if isinstance(option.default, tuple) else option.default
+            fields[option.client_name] = (Annotated[kind, about], default)
     return create_model(name, __base__=StrictBody, __doc__=doc, **fields)
 
 
@@ -49,6 +50,6 @@ def _type_of(option: Option) -> Any:
         return Annotated[int, Field(ge=int(option.kind != "whole"), le=option.client_most)]
     if option.kind == "choice":
         return Literal[option.choices]
-    if option.kind == "classes":
+    if option.kind in ("classes", "globs"):
         return Annotated[list[Word], Field(min_length=option.client_least, max_length=option.client_most)]
     return bool if option.kind == "switch" else Word

@@ -36,7 +36,10 @@ class NuwaCommand(click.Command):
         settings = file_settings(known_settings(), config_path=_config_path(args))
         names = {str(param.name) for param in self.params}
         values = {s.name.replace("-", "_"): s.value for s in settings.values()}
-        extra["default_map"] = {name: value for name, value in values.items() if name in names}
+        repeated = {str(param.name) for param in self.params if isinstance(param, click.Option) and param.multiple}
+        extra["default_map"] = {
+            name: [str(value)] if name in repeated else value for name, value in values.items() if name in names
+        }
         if "-q" not in args and "--quiet" not in args:
             for name in unknown_env_names(known_settings()):
                 if name not in OTHER_NAMES:

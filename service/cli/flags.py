@@ -66,6 +66,7 @@ class Flag:
     short: str | None = None
     metavar: str | None = None
     is_setting: bool = True
+    is_repeated: bool = False
 
 
 _COUNT = click.IntRange(min=1)
@@ -91,6 +92,7 @@ def flag_from_option(option: Option) -> Flag:
         default=option.default,
         short=option.short,
         metavar=option.metavar,
+        is_repeated=option.is_repeated,
     )
 
 
@@ -165,13 +167,14 @@ def with_flags(*names: str, defaults: dict[str, Any] | None = None, writes: bool
             flag = FLAGS[name]
             spellings = [f"--{flag.name}", *([flag.short] if flag.short else [])]
             default = (defaults or {}).get(name, False if flag.is_flag else flag.default)
-            shown = not flag.is_flag and default is not None
+            shown = not flag.is_flag and default not in (None, ())
             kind = {} if flag.is_flag else {"type": flag.type, "metavar": flag.metavar}
             click.option(
                 *spellings,
                 help=flag.help,
                 default=default,
                 is_flag=flag.is_flag,
+                multiple=flag.is_repeated,
                 envvar=env_name(flag.name) if flag.is_setting else None,
                 show_default=shown,
                 **kind,

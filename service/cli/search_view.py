@@ -76,10 +76,11 @@ def announce(request: SearchRequest, *, study: str) -> str:
     """Say what is about to happen."""
     classes = "all classes" if request.classes is None else f"{len(request.classes)} classes"
     images = request.data or (DEMO_DATA if request.base == DEMO_BASE else "the sample in the package")
+    kept = f", keeping {', '.join(request.keep)} whole" if request.keep else ""
     about = "".join(f"\n{_ABOUT[name]}" for name in (request.base, images) if name in _ABOUT)
     return (
         f"study {study}: base {request.base} to {request.budget_ms:g} ms on {request.device}, "
-        f"{classes} of {images}{about}"
+        f"{classes} of {images}{kept}{about}"
     )
 
 

@@ -13,6 +13,7 @@ from nuwa_search.core.heads import OnImages, no_one, pools_of
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
+from nuwa_search.search.keep import kept_parts
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.service.workflow.sources import TaskBase, open_task, task_base
@@ -89,6 +90,7 @@ def open_sources(
     device = find_device(request.device, store)
     require_statistic(request.budget_statistic, device)
     base = load_base(request.base, img_size=request.img_size, cache_dir=cache_dir)
+    kept_parts(base.arch, request.keep)  # a glob that names nothing is told before any image is looked at
     split_rule = SPLIT_RULE
     if begun is not None:
         base = base.with_pipeline(begun.pipeline)

@@ -16,6 +16,7 @@ from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
 from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.keep import kept_parts
 from nuwa_search.search.request import SearchRequest, dict_from_request
 from nuwa_search.search.result import BasePart, Delivered, Fastest, Missed, SearchResult, TaskPart, counts_from_study
 from nuwa_search.service.workflow.clock import StageClock
@@ -132,7 +133,7 @@ def _searched(start: SearchStart) -> SearchOutcome:
         start.hooks.stage("profile")
         survey = survey_device(start, device)
         try:
-            require_reachable(survey, start.sources)
+            require_reachable(survey, start.sources, keep=start.request.keep)
             start.hooks.stage("statistics")
             run = SearchRun(**vars(start), inputs=_decoded(start))
             for note in run.inputs.tensors.notes:
@@ -240,6 +241,7 @@ def _result(run: SearchStart, survey: Survey, ending: Fastest | Missed | Deliver
         ending=ending,
         seconds=run.seconds,
         metric=run.request.metric,
+        kept=kept_parts(base.arch, run.request.keep),
     )
 
 

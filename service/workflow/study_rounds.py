@@ -21,11 +21,11 @@ from nuwa_search.search.finalists import (
     refiner_of,
 )
 from nuwa_search.search.guidance import Guidance
+from nuwa_search.search.keep import search_space
 from nuwa_search.search.library import Library, library_archs
 from nuwa_search.search.repair import Promises
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetScore, TeacherScorer
-from nuwa_search.search.space import space_from_base
 from nuwa_search.search.study import stored_trials
 from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import EVALUATED, StudyConfig, StudyHooks, StudyResult, TrialReport
@@ -77,7 +77,7 @@ class StudyRounds:
         self._finder = finder
         self._on_trial = on_trial
         inputs = finder.inputs
-        self.space = space_from_base(inputs.teacher.model.arch)
+        self.space = search_space(inputs.teacher.model.arch, keep=finder.request.keep)
         self._scorer = TeacherScorer(
             inputs.teacher.model,
             inputs.tensors.search,
@@ -124,7 +124,9 @@ class StudyRounds:
         try:
             self.study = self._study(promises, ends=ends)
         except BudgetTooSmallError as error:
-            raise told_in_budget(error, finder.budget, tail=promises.tail) from error
+            raise told_in_budget(
+                error, finder.budget, promises=promises, base=self.space.base, keep=finder.request.keep
+            ) from error
         self._num_rounds += 1
         return self._best_refined(self.study)
 
@@ -149,7 +151,9 @@ class StudyRounds:
         if study is None or self._finder.storage_url is None:
             return ()
         scored = [t for t in stored_trials(self._finder.storage_url, study) if t.report["state"] in EVALUATED]
-        archs = [self.space.arch_from_params(t.params) for t in scored if self.space.has_params(t.params)]
+        whole = self.space.params_of_base  # of what that study kept whole, its trials do not speak
+        known = [values for trial in scored if self.space.has_params(values := whole | dict(trial.params))]
+        archs = [self.space.arch_from_params(values) for values in known]
         self._finder.hooks.step(
             f"study {study} scored {len(scored)} subnets, {len(archs)} of this space: they come first"
         )

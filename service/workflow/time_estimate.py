@@ -15,12 +15,12 @@ from nuwa_search.core.images import ImageSet
 from nuwa_search.core.tensors import normalise, split_tensors
 from nuwa_search.search.derive.defaults import is_small, options_for
 from nuwa_search.search.finalists import LARGE_REFINE_IMAGES, REFINE_IMAGES
+from nuwa_search.search.keep import search_space
 from nuwa_search.search.library import NUM_IMAGES as LIBRARY_IMAGES
 from nuwa_search.search.library import library_archs
 from nuwa_search.search.request import SearchRequest, request_from_dict
 from nuwa_search.search.scorer import LARGE_IMAGES as LARGE_SCORER_IMAGES
 from nuwa_search.search.scorer import NUM_IMAGES as SCORER_IMAGES
-from nuwa_search.search.space import space_from_base
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.workflow.device_predictor import find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
@@ -127,7 +127,7 @@ def estimate_time(
         bad: Images, by name, that cannot be read.
     """
     task = sources.task
-    num_cuts = len(library_archs(space_from_base(sources.teacher_archs[0])))
+    num_cuts = len(library_archs(search_space(sources.teacher_archs[0], keep=request.keep)))
     base, steps = sources.base.arch, _steps(request, len(task.train), sources.base.arch)
     sizes = Sizes(len(task.train), len(task.search), len(task.test), request.trials, steps, base)
     known = find_known_predictor(store, sources.device, sources.base.arch, predictor_id=request.predictor_id)

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from safetensors.numpy import load_file
 
-from nuwa_search.core.arch import arch_from_dict
+from nuwa_search.core.arch import BlockSpec, arch_from_dict
 from nuwa_search.core.cost import count_params
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
@@ -237,7 +237,11 @@ def test_a_folder_that_is_no_bundle_is_refused_at_once(job: Job) -> None:
 
 
 def test_without_deploying_the_weights_stay(job: Job) -> None:
-    answer = job.search("--budget-ms", f"{0.6 * job.base_ms():.3f}", "--no-deploy", "--no-finetune")
+    keep = ["--keep", "blocks.0.mlp", "--keep", "blocks.2"]
+    answer = job.search("--budget-ms", f"{0.85 * job.base_ms():.3f}", "--no-deploy", "--no-finetune", *keep)
+    assert answer["kept"] == ["blocks.0.mlp", "blocks.2.attn", "blocks.2.mlp"]
+    first, _, last = arch_from_dict(answer["subnet"]["arch"]).blocks
+    assert (first.mlp_width, last) == (192, BlockSpec(3, 16, 16, 192))
     files = answer["artifacts"]
     assert Path(files["weights"]).exists()
     assert files["onnx"] is files["certificate"] is None

@@ -30,22 +30,22 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 @dataclass(frozen=True)
 class Wider(SearchRequest):
-    keep: Annotated[str | None, Option("text", "Blocks that stay.", "GLOB", is_resumable=True)] = None
+    tint: Annotated[str | None, Option("text", "Colour of images.", "WORD", is_resumable=True)] = None
 
 
 def test_one_more_field_is_one_more_option_everywhere() -> None:
     options = options_of(Wider)
-    flag = flag_from_option(options["keep"])
-    assert (flag.name, flag.help, flag.metavar) == ("keep", "Blocks that stay.", "GLOB")
+    flag = flag_from_option(options["tint"])
+    assert (flag.name, flag.help, flag.metavar) == ("tint", "Colour of images.", "WORD")
     body = model_from_options("Wider", options, doc="", is_change=False)
-    assert body.model_validate({"budget_ms": 5, "keep": "blocks.0"}).model_dump()["keep"] == "blocks.0"
+    assert body.model_validate({"budget_ms": 5, "tint": "red"}).model_dump()["tint"] == "red"
     change = model_from_options("WiderChanges", options, doc="", is_change=True)
-    assert change.model_validate({"keep": "blocks.0"}).model_dump(exclude_none=True) == {"keep": "blocks.0"}
-    (field,) = [f for f in form_fields(options, choices={}, hints={}) if f["name"] == "keep"]
-    assert (field["label"], field["kind"], field["hint"]) == ("keep", "text", "Blocks that stay")
+    assert change.model_validate({"tint": "red"}).model_dump(exclude_none=True) == {"tint": "red"}
+    (field,) = [f for f in form_fields(options, choices={}, hints={}) if f["name"] == "tint"]
+    assert (field["label"], field["kind"], field["hint"]) == ("tint", "text", "Colour of images")
     table = runpy.run_path(str(DOCS / "make_options.py"))["make_options"](options)
-    assert "| `--keep` | `keep` | Blocks that stay. |" in table
-    assert dict_from_request(Wider(budget_ms=5.0, keep="blocks.0"))["keep"] == "blocks.0"
+    assert "| `--tint` | `tint` | Colour of images. |" in table
+    assert dict_from_request(Wider(budget_ms=5.0, tint="red"))["tint"] == "red"
 
 
 def test_what_clients_may_not_set_they_are_not_offered() -> None:
@@ -139,6 +139,7 @@ class Resume:
         (["--sampler", "tpe"], "--sampler"),
         (["--judge", "2"], "--judge"),
         (["--pareto"], "--pareto"),
+        (["--keep", "blocks.0"], "--keep"),
         (["--seed", "4"], "--seed"),
     ],
 )

@@ -12,6 +12,7 @@ from nuwa_search.core import tensors
 from nuwa_search.core.base import load_base
 from nuwa_search.core.images import ImageSet
 from nuwa_search.search.feasible import fastest_arch
+from nuwa_search.search.keep import search_space
 from nuwa_search.search.space import space_from_base
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import run
@@ -85,6 +86,44 @@ def test_classes_the_base_does_not_know_are_refused_as_early(search: Search, tmp
     assert code == 1
     assert answer["task"]["head_fitted"] is True
     assert answer["fastest"]["predicted_latency_ms"] > 0.001
+
+
+def _reachable_ms(search: Search, *keep: str) -> float:
+    """The least budget that a space reaches, by the profile's predictor."""
+    with open_store(search.db) as store:
+        base = load_base(str(search.base))
+        predictor = find_device_predictor(store, find_device("jetson-nano", store), base.arch).predictor
+    fastest = fastest_arch(search_space(base.arch, keep=keep), predictor)
+    return float(predictor.predict([fastest]).upper[0])
+
+
+@pytest.mark.usefixtures("closed_images")
+def test_kept_parts_that_stand_in_the_way_are_told(search: Search) -> None:
+    free_ms, kept_ms = _reachable_ms(search), _reachable_ms(search, "blocks.1", "*.attn")
+    assert kept_ms > 1.2 * free_ms
+    between = f"{0.5 * (free_ms + kept_ms):.4f}"
+    keep = ["--keep", "blocks.1,*.attn"]
+    code, answer, told = search.run("--budget-ms", between, *keep)
+    assert code == 1
+    assert answer["kept"] == ["blocks.0.attn", "blocks.1.attn", "blocks.1.mlp", "blocks.2.attn"]
+    assert "--keep blocks.1 *.attn stands in the way: without it the fastest is predicted at" in told
+    assert "hint: keep fewer parts, or give a budget of at least" in told
+    code, _, told = search.run("--budget-ms", f"{0.5 * free_ms:.4f}", *keep)
+    assert code == 1
+    assert "without --keep blocks.1 *.attn nothing would fit either" in told
+
+
+@pytest.mark.usefixtures("closed_images")
+def test_a_glob_that_names_nothing_is_refused_before_an_image_is_decoded(
+    search: Search, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ([], ["--dry-run"]):
+        args = [*search.args, "--budget-ms", "50", "--keep", "blocks.7", *more]
+        assert run(command, args, prog_name="nuwa-search") == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "error: --keep blocks.7: no part of the base is called so" in captured.err
+        assert "hint: its parts: embed, blocks.0 … blocks.2, blocks.0.attn … blocks.2.attn" in captured.err
 
 
 def test_a_resumed_search_adds_no_measurement_of_the_base(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
