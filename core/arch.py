@@ -105,6 +105,9 @@ class Arch:
         pre_norm: Whether a norm stands before the first block (CLIP style).
         final_norm: Where the last norm stands, relative to pooling.
         act: Activation of the MLPs.
+        rope_dim: Width of query and key per head that rotary positions were made for (``nuwa_search.core.rotary``),
+            a multiple of 4; 0 has none. Heads narrower than that keep some of its pairs of channels.
+        rope_temperature: Of the rotary positions.
     """
 
     blocks: tuple[BlockSpec, ...]
@@ -121,6 +124,8 @@ class Arch:
     pre_norm: bool = False
     final_norm: FinalNorm = "before_pool"
     act: Activation = "gelu"
+    rope_dim: int = 0
+    rope_temperature: float = 100.0
 
     def __post_init__(self) -> None:
         for name in ("embed_dim", "num_classes", "img_size", "patch_size", "in_chans"):
@@ -145,6 +150,19 @@ class Arch:
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
                 raise NuwaError(f"arch needs {name} among {get_args(kind)}, found {getattr(self, name)!r}", hint=_HINT)
+        self._check_rope()
+
+    def _check_rope(self) -> None:
+        checked.finite(self.rope_temperature, "arch: rope_temperature", above=1, high=1e6)
+        if self.rope_dim % 4 or not 0 <= self.rope_dim <= MAX_WIDTH:
+            raise NuwaError(f"arch needs rope_dim to be a multiple of 4 from 0, found {self.rope_dim}", hint=_HINT)
+        for block in self.blocks if self.rope_dim else ():
+            if block.qk_dim % 2 or block.qk_dim > self.rope_dim:
+                raise NuwaError(
+                    f"rotary positions turn pairs of channels: an even qk_dim up to {self.rope_dim} was wanted, "
+                    f"found {block.qk_dim}",
+                    hint=_HINT,
+                )
 
     @property
     def depth(self) -> int:
@@ -197,15 +215,15 @@ _LATER_OF_BLOCKS = later_defaults(BlockSpec, original=frozenset({"num_heads", "q
 
 
 def dict_from_arch(arch: Arch) -> dict[str, Any]:
-    """Turn an arch into plain JSON values."""
+    """Turn an arch into plain JSON values; later fields are left out where they are at their default, as in ids."""
     # by hand: `asdict` copies deeply and takes twenty times as long, and a profile asks ten thousand times
-    values = {name: getattr(arch, name) for name in _ARCH_FIELDS}
+    values = hashed_values({name: getattr(arch, name) for name in _ARCH_FIELDS}, _LATER_FIELDS)
     return values | {"blocks": [{name: getattr(b, name) for name in _BLOCK_FIELDS} for b in arch.blocks]}
 
 
 def hashed_from_arch(arch: Arch) -> dict[str, Any]:
     """Turn an arch into the plain JSON values that ids hash."""
-    values = hashed_values(dict_from_arch(arch), _LATER_FIELDS)
+    values = dict_from_arch(arch)
     return values | {"blocks": [hashed_values(block, _LATER_OF_BLOCKS) for block in values["blocks"]]}
 
 

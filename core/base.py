@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import timm
+import torch
 from torch import nn
 
 from nuwa_search.core.arch import Arch
@@ -15,7 +16,7 @@ from nuwa_search.core.class_names import checked_names, distinct_names
 from nuwa_search.core.counting import count
 from nuwa_search.core.demo_base import IMG_SIZE, demo_base_model
 from nuwa_search.core.errors import NuwaError, OutsideError
-from nuwa_search.core.from_timm import plain_from_timm, require_vit_name
+from nuwa_search.core.from_timm import known_vit_names, plain_from_timm, require_vit_name
 from nuwa_search.core.hub_base import HUB_PREFIX, fetched_folder
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
@@ -29,6 +30,8 @@ from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.core.weights import hash_tensors, require_finite
 
 ASSETS_DIR = Path(__file__).parent / "assets"
+RANDOM_SEED = 0
+"""Of the weights of ``random:NAME``: the same base, by its id too, whenever it is named."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class Base:
         return identify_base(self.weights_id, self.preprocess)
 
     @property
+    def is_random(self) -> bool:
+        """Whether its weights were never trained: it shows what devices do, and its accuracies mean nothing."""
+        return self.name.startswith(RANDOM_PREFIX)
+
+    @property
     def has_head(self) -> bool:
         """Whether it came with a classifier; without one its model ends in a stand-in of zeros."""
         return bool(self.label_names)
@@ -78,7 +86,7 @@ def load_base(name: str = PACKAGED_BASE, *, img_size: int | None = None, cache_d
             in timm's hub format (a name that
             starts with ``.``, ``/`` or ``~`` is always a path) or in transformers' layout, ``hf-hub:owner/model``,
             a timm model name (weights through the Hugging Face cache; ``HF_HUB_OFFLINE`` is honoured), or
-            ``random:NAME`` for a timm model with untrained weights (shapes and latency only).
+            ``random:NAME`` for a timm model with untrained weights by a fixed seed (shapes and latency only).
         img_size: Side of its images in pixels, to which its positions are resampled as timm does; None for its own.
         cache_dir: Where the ViT of ``vit_s14_focus`` is kept once it was read; None for the user's cache folder.
 
@@ -128,14 +136,12 @@ def _from_timm(name: str) -> Base:
     is_random = name.startswith(RANDOM_PREFIX)
     timm_name = name.removeprefix(RANDOM_PREFIX)
     if not timm_name.startswith(HUB_PREFIX) and not timm.is_model(timm_name):
-        raise unknown_name(
-            "base", timm_name, timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
-        )
+        raise unknown_name("base", timm_name, known_vit_names())
     if not timm_name.startswith(HUB_PREFIX):
         require_vit_name(timm_name)
     try:
         count(f"loading {timm_name}", 0, None)  # from the Hub, where it is not in its cache
-        model = timm.create_model(timm_name, pretrained=not is_random)
+        model = _random_model(timm_name) if is_random else timm.create_model(timm_name, pretrained=True)
     except (OSError, ConnectionError) as error:
         raise OutsideError(
             f"weights of base {timm_name!r} could not be fetched ({type(error).__name__})",
@@ -147,6 +153,14 @@ def _from_timm(name: str) -> Base:
             hint="nuwa base ls lists bases; a name that starts with ./ is a folder",
         ) from error
     return _base_of(model, name, None, frozenset())
+
+
+def _random_model(timm_name: str) -> nn.Module:
+    """Build a timm model as it is before training, always with the same weights; torch's random state stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        model: nn.Module = timm.create_model(timm_name, pretrained=False)
+    return model
 
 
 def _base_of(model: nn.Module, name: str, label_names: Any, search_hashes: frozenset[str]) -> Base:

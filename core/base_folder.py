@@ -17,7 +17,7 @@ from nuwa_search.core import checked
 from nuwa_search.core.checkpoint_files import WEIGHT_FILES, find_weights, read_checkpoint
 from nuwa_search.core.documents import MAX_LIST_BYTES, read_object
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.from_timm import require_vit_name
+from nuwa_search.core.from_timm import known_vit_names, require_vit_name
 from nuwa_search.core.from_transformers import is_transformers_config, require_known_type
 from nuwa_search.core.suggest import unknown_name
 
@@ -124,7 +124,7 @@ def model_from_folder(folder: Path) -> nn.Module:
     config = read_hub_config(folder)
     name = config["architecture"]
     if not timm.is_model(name):
-        raise unknown_name("architecture", name, timm.list_models(module="vision_transformer"))
+        raise unknown_name("architecture", name, known_vit_names())
     require_vit_name(name)
     path = find_weights(folder)
     tensors = read_checkpoint(path)

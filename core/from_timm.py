@@ -1,42 +1,51 @@
-"""Turn timm's VisionTransformer and its distilled sibling into a plain ViT, or refuse by name.
+"""Turn timm's VisionTransformer, its distilled sibling and its DINOv3 into a plain ViT, or refuse by name.
 
 LayerScale is folded into the projections, the position embeddings of prefix tokens into the tokens,
 and the two heads of a distilled DeiT into one over both tokens, so the plain module computes the same
 function with fewer parts.
 """
 
-from typing import get_args
-
 import timm
 import torch
-from timm.layers import GELU, Attention, GELUTanh, LayerScale, Mlp, PatchEmbed, QuickGELU
+from timm.layers import Attention, LayerScale, Mlp, PatchEmbed
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
 from timm.models.vision_transformer import Block as TimmBlock
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from nuwa_search.core.arch import Activation, Arch, BlockSpec, FinalNorm, GlobalPool
-from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.arch import Arch, BlockSpec, FinalNorm, GlobalPool
+from nuwa_search.core.from_eva import plain_from_eva, require_dinov3
 from nuwa_search.core.from_roles import NO_HEAD_CLASSES
+from nuwa_search.core.timm_parts import act_of, refused, scale_writer
 from nuwa_search.core.vit import PlainViT
 
-SUPPORTED = "timm's VisionTransformer and VisionTransformerDistilled with absolute positions"
-VIT_MODULES = ("vision_transformer", "deit")
-"""timm's files that define ``VisionTransformer`` and its distilled sibling."""
+VIT_MODULES = ("vision_transformer", "deit", "eva")
+"""timm's files that define ``VisionTransformer``, its distilled sibling, and ``Eva``, which DINOv3 is one of."""
 
 
 def require_vit_name(timm_name: str) -> None:
     """Refuse a timm model of another family before its weights are fetched.
 
     Raises:
-        NuwaError: If timm defines it outside its plain ViTs.
+        NuwaError: If timm defines it outside its plain ViTs, or as an ``Eva`` that is no DINOv3 with plain MLPs.
     """
     module = timm.model_entrypoint(timm_name).__module__.rpartition(".")[2]
     if module not in VIT_MODULES:
-        raise NuwaError(
-            f"base {timm_name!r} is not supported: timm has it in {module}, not among its plain ViTs",
-            hint=f"supported: {SUPPORTED}",
-        )
+        raise refused(timm_name, f"timm has it in {module}, not among its plain ViTs")
+    if module == "eva":
+        with torch.device("meta"):  # its file holds many families: what it is, is asked of the net itself
+            require_dinov3(timm.create_model(timm_name, pretrained=False), timm_name)
+
+
+def known_vit_names() -> list[str]:
+    """List the timm models that may be bases, by name alone."""
+    plain = timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
+    return plain + [name for name in timm.list_models("*dinov3*", module="eva") if not _is_gated(name)]
+
+
+def _is_gated(name: str) -> bool:
+    return "_plus_" in name or "_7b_" in name
 
 
 def plain_from_timm(model: nn.Module, *, name: str) -> PlainViT:
@@ -51,8 +60,10 @@ def plain_from_timm(model: nn.Module, *, name: str) -> PlainViT:
     Raises:
         NuwaError: If the model is no ViT of the supported kinds; the reason is named.
     """
+    if type(model) is Eva:
+        return plain_from_eva(model, name=name)
     if type(model) not in (VisionTransformer, VisionTransformerDistilled):
-        raise _refuse(name, f"it is a {type(model).__name__}")
+        raise refused(name, f"it is a {type(model).__name__}")
     vit: VisionTransformer = model
     _require_supported(vit, name)
     arch = _arch_of(vit, name)
@@ -61,56 +72,37 @@ def plain_from_timm(model: nn.Module, *, name: str) -> PlainViT:
     return plain.eval()
 
 
-def _refuse(name: str, reason: str) -> NuwaError:
-    return NuwaError(f"base {name!r} is not supported: {reason}", hint=f"supported: {SUPPORTED}")
-
-
 def _require_supported(model: VisionTransformer, name: str) -> None:
     if type(model.patch_embed) is not PatchEmbed:
-        raise _refuse(name, f"its stem is a {type(model.patch_embed).__name__}, wanted plain patches")
+        raise refused(name, f"its stem is a {type(model.patch_embed).__name__}, wanted plain patches")
     if type(model.patch_embed.norm) is not nn.Identity:
-        raise _refuse(name, "it normalises patch embeddings")
+        raise refused(name, "it normalises patch embeddings")
     if model.global_pool not in ("token", "avg") or model.attn_pool is not None or model.pool_include_prefix:
-        raise _refuse(name, f"it pools by {model.global_pool!r}")
+        raise refused(name, f"it pools by {model.global_pool!r}")
     if not isinstance(model.head, nn.Linear | nn.Identity):
-        raise _refuse(name, f"its head is a {type(model.head).__name__}")
+        raise refused(name, f"its head is a {type(model.head).__name__}")
     grid, patch = model.patch_embed.grid_size, model.patch_embed.patch_size
     if grid is None or grid[0] != grid[1] or patch[0] != patch[1]:
-        raise _refuse(name, f"its images or patches are not square (grid {grid}, patch {patch})")
+        raise refused(name, f"its images or patches are not square (grid {grid}, patch {patch})")
     for block in model.blocks:
         _require_supported_block(block, name)
 
 
 def _require_supported_block(block: TimmBlock, name: str) -> None:
     if type(block) is not TimmBlock:
-        raise _refuse(name, f"its blocks are {type(block).__name__}")
+        raise refused(name, f"its blocks are {type(block).__name__}")
     attn, mlp = block.attn, block.mlp
     if type(attn) is not Attention:
-        raise _refuse(name, f"its attention is {type(attn).__name__}")
+        raise refused(name, f"its attention is {type(attn).__name__}")
     if not isinstance(attn.q_norm, nn.Identity):
-        raise _refuse(name, "it normalises queries and keys (qk-norm)")
+        raise refused(name, "it normalises queries and keys (qk-norm)")
     if not isinstance(attn.norm, nn.Identity) or attn.gate is not None:
-        raise _refuse(name, "its attention output is normalised or gated")
+        raise refused(name, "its attention output is normalised or gated")
     if type(mlp) is not Mlp or not isinstance(mlp.norm, nn.Identity):
-        raise _refuse(name, f"its MLP is {type(mlp).__name__}, or normalised inside")
+        raise refused(name, f"its MLP is {type(mlp).__name__}, or normalised inside")
     for norm in (block.norm1, block.norm2):
         if not isinstance(norm, nn.LayerNorm):
-            raise _refuse(name, f"its norm is {type(norm).__name__}")
-
-
-def _act_of(mlp: Mlp, name: str) -> Activation:
-    act = mlp.act
-    if isinstance(act, nn.GELU | GELU):
-        kind: Activation = "gelu_tanh" if getattr(act, "approximate", "none") == "tanh" else "gelu"
-    elif isinstance(act, GELUTanh):
-        kind = "gelu_tanh"
-    elif isinstance(act, QuickGELU):
-        kind = "quick_gelu"
-    elif isinstance(act, nn.ReLU):
-        kind = "relu"
-    else:
-        raise _refuse(name, f"its activation is {type(act).__name__}, known: {', '.join(get_args(Activation))}")
-    return kind
+            raise refused(name, f"its norm is {type(norm).__name__}")
 
 
 def _arch_of(vit: VisionTransformer, name: str) -> Arch:
@@ -138,7 +130,7 @@ def _arch_of(vit: VisionTransformer, name: str) -> Arch:
         norm_eps=first.norm1.eps,
         pre_norm=isinstance(vit.norm_pre, nn.LayerNorm),
         final_norm=final,
-        act=_act_of(first.mlp, name),
+        act=act_of(first.mlp, name),
     )
 
 
@@ -165,11 +157,8 @@ def _tensors_of(vit: VisionTransformer, arch: Arch) -> dict[str, Tensor]:
                 if key in source:
                     out[key] = source[key]
         for writer, scale in (("attn.proj", block.ls1), ("mlp.fc2", block.ls2)):
-            key = f"blocks.{i}.{writer}"
-            gamma = scale.gamma.detach().float() if isinstance(scale, LayerScale) else torch.ones(arch.embed_dim)
-            weight = out[f"{key}.weight"]
-            out[f"{key}.weight"] = weight * gamma[:, None]
-            out[f"{key}.bias"] = out.get(f"{key}.bias", torch.zeros(arch.embed_dim)) * gamma
+            gamma = scale.gamma if isinstance(scale, LayerScale) else None
+            scale_writer(out, f"blocks.{i}.{writer}", gamma, width=arch.embed_dim)
         out.setdefault(f"blocks.{i}.mlp.fc1.bias", torch.zeros(arch.blocks[i].mlp_width))
     if not isinstance(vit.head, nn.Linear):
         out["head.weight"] = torch.zeros(NO_HEAD_CLASSES, arch.head_in_features)

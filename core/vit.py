@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.rotary import places_of, turned, turns, waves_of
 
 
 class QuickGELU(nn.Module):
@@ -34,6 +35,35 @@ def make_act(arch: Arch) -> nn.Module:
             return nn.ReLU()
 
 
+class Rotary(nn.Module):
+    """Turn queries and keys by the places of their tokens, as ``nuwa_search.core.rotary`` says.
+
+    Whole heads share the waves of the arch, which are no part of the state; heads that kept some of their pairs hold
+    theirs (H, qk_dim / 2, 2) among the tensors.
+    """
+
+    waves: Tensor
+    places: Tensor
+
+    def __init__(self, arch: Arch, block: BlockSpec) -> None:
+        super().__init__()
+        self.num_prefix = arch.num_prefix_tokens
+        self.is_whole = block.qk_dim == arch.rope_dim
+        # on the CPU also where a module is built without memory: nothing is loaded into what is no state
+        whole = waves_of(arch.rope_dim, arch.rope_temperature)
+        kept = whole if self.is_whole else whole[: block.qk_dim // 2].repeat(block.num_heads, 1, 1)
+        self.register_buffer("waves", kept, persistent=not self.is_whole)
+        self.register_buffer("places", places_of(arch.img_size // arch.patch_size), persistent=False)
+
+    def turns(self) -> tuple[Tensor, Tensor]:
+        """Cosines and sines ((H,) N, qk_dim) of all tokens, prefix tokens first; see ``turns``."""
+        return turns(self.waves, self.places, num_prefix=self.num_prefix)
+
+    def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = self.turns()
+        return turned(q, cos, sin), turned(k, cos, sin)
+
+
 class Attention(nn.Module):
     """Multi-head attention whose query/key width may differ from its value width."""
 
@@ -45,15 +75,18 @@ class Attention(nn.Module):
         qkv = block.num_heads * (2 * block.qk_dim + block.v_dim)
         self.qkv = nn.Linear(arch.embed_dim, qkv, bias=arch.qkv_bias)
         self.proj = nn.Linear(block.num_heads * block.v_dim, arch.embed_dim)
+        self.rotary = Rotary(arch, block) if arch.rope_dim else None
 
     def project_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map (B, N, C) to q, k of (B, H, N, qk_dim) and v of (B, H, N, v_dim)."""
+        """Map (B, N, C) to q, k of (B, H, N, qk_dim), turned if positions are rotary, and v of (B, H, N, v_dim)."""
         B, N, _ = x.shape
         H = self.num_heads
         q, k, v = self.qkv(x).split([H * self.qk_dim, H * self.qk_dim, H * self.v_dim], dim=-1)
         q = q.reshape(B, N, H, self.qk_dim).transpose(1, 2)
         k = k.reshape(B, N, H, self.qk_dim).transpose(1, 2)
         v = v.reshape(B, N, H, self.v_dim).transpose(1, 2)
+        if self.rotary is not None:
+            q, k = self.rotary(q, k)
         return q, k, v
 
     def forward(self, x: Tensor) -> Tensor:

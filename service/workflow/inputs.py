@@ -42,8 +42,8 @@ class Sources:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of the images is left out, in sentences."""
-        return self.task.notes
+        """What of the images is left out, and whether the base was never trained, in sentences."""
+        return (*random_note(self.base), *self.task.notes)
 
     @property
     def teacher_archs(self) -> tuple[Arch, ...]:
@@ -69,7 +69,15 @@ class Inputs(Sources):
     @property
     def notes(self) -> tuple[str, ...]:
         """What of the images was left out or turned, in sentences."""
-        return (*self.task.notes, *self.tensors.notes)
+        return (*random_note(self.base), *self.task.notes, *self.tensors.notes)
+
+
+def random_note(base: Base) -> tuple[str, ...]:
+    """Say that a base was never trained, where it was not."""
+    if not base.is_random:
+        return ()
+    said = f"RANDOM WEIGHTS: {base.name} was never trained. Latencies are those of its shape; accuracies mean nothing"
+    return (said,)
 
 
 def open_sources(
