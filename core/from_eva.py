@@ -3,6 +3,8 @@
 LayerScale is folded into the projections. Weights of rotary positions there are none: they are computed from the grid.
 """
 
+from typing import cast
+
 import torch
 from timm.layers import LayerNorm, Mlp, PatchEmbed
 from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
@@ -55,7 +57,7 @@ def require_dinov3(model: Eva, name: str) -> None:
 def _require_supported_block(block: nn.Module, name: str) -> None:
     if type(block) is not EvaBlock:
         raise refused(name, f"its blocks are {type(block).__name__}")
-    attn, mlp = block.attn, block.mlp
+    attn, mlp = cast(nn.Module, block.attn), block.mlp
     if type(mlp) is not Mlp:
         raise refused(name, f"its MLPs are gated ({type(mlp).__name__})")
     if not isinstance(mlp.norm, nn.Identity):

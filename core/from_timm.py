@@ -40,7 +40,7 @@ def require_vit_name(timm_name: str) -> None:
 
 def known_vit_names() -> list[str]:
     """List the timm models that may be bases, by name alone."""
-    plain = timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
+    plain: list[str] = timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
     return plain + [name for name in timm.list_models("*dinov3*", module="eva") if not _is_gated(name)]
 
 

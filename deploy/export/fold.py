@@ -1,16 +1,18 @@
 """Fold a trained plain ViT into the tensors of its graph; the function stays the same."""
 
 import numpy as np
+from torch import nn
 
-from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.vit import Block, PlainViT
 from nuwa_search.deploy.export.folded import (
     DEFAULT_STREAM_SCALE,
     FloatArray,
     FoldedAttention,
     FoldedBlock,
     FoldedMlp,
+    FoldedRotary,
     FoldedViT,
     act_scales,
     has_q_bias,
@@ -56,7 +58,7 @@ def fold_vit(
         pre_norm=_fold_pre_norm(arch, tensors, stream_scale),
         blocks=tuple(
             FoldedBlock(
-                _fold_attn(arch, block, tensors, f"blocks.{i}", stream_scale) if block.has_attn else None,
+                _fold_attn(model, i, tensors, stream_scale) if block.has_attn else None,
                 _fold_mlp(arch, tensors, f"blocks.{i}", stream_scale, scales) if block.has_mlp else None,
             )
             for i, block in enumerate(arch.blocks)
@@ -85,7 +87,9 @@ def _fold_pre_norm(arch: Arch, tensors: Tensors, scale: float) -> tuple[FloatArr
     return gain * np.float32(scale), shift * np.float32(scale) if arch.norm == "layernorm" else None
 
 
-def _fold_attn(arch: Arch, block: BlockSpec, tensors: Tensors, name: str, scale: float) -> FoldedAttention:
+def _fold_attn(model: PlainViT, index: int, tensors: Tensors, scale: float) -> FoldedAttention:
+    arch, block, name = model.arch, model.arch.blocks[index], f"blocks.{index}"
+    rotary = _fold_rotary(model.blocks[index])
     gain, shift = _norm(arch, tensors, f"{name}.norm1")
     qkv_weight = tensors[f"{name}.attn.qkv.weight"]
     bias = qkv_weight @ shift + tensors.get(f"{name}.attn.qkv.bias", np.float32(0.0))
@@ -102,7 +106,15 @@ def _fold_attn(arch: Arch, block: BlockSpec, tensors: Tensors, name: str, scale:
         v_weight=weight[2 * num_q :],
         proj_weight=_writer(proj_weight, centred, scale),
         proj_bias=_writer(proj_bias, centred, scale),
+        k_bias=bias[num_q : 2 * num_q] if has_q_bias(arch) and rotary is not None else None,
+        rotary=rotary,
     )
+
+
+def _fold_rotary(block: nn.Module) -> FoldedRotary | None:
+    if not isinstance(block, Block) or block.attn is None or block.attn.rotary is None:
+        return None
+    return FoldedRotary(*(table.detach().cpu().numpy() for table in block.attn.rotary.turns()))
 
 
 def _fold_mlp(arch: Arch, tensors: Tensors, name: str, scale: float, act_scale: tuple[float, float]) -> FoldedMlp:

@@ -22,11 +22,29 @@ _QUICK_GELU = 1.702  # OpenAI CLIP's x · sigmoid(1.702 x)
 
 
 @dataclass(frozen=True)
+class FoldedRotary:
+    """Tables of rotary positions, prefix tokens first; see ``nuwa_search.core.rotary.turns``.
+
+    Args:
+        cos: (N, qk_dim), or (H, N, qk_dim) where heads kept other pairs of channels.
+        sin: Likewise, of the swapped halves, negative in the first.
+    """
+
+    cos: FloatArray
+    sin: FloatArray
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether heads are whole, and so all turned alike."""
+        return self.cos.ndim == 2
+
+
+@dataclass(frozen=True)
 class FoldedAttention:
     """Weights (out, in) of one attention branch; norm, softmax scale and value bias are folded in.
 
-    The key bias is gone because softmax over keys does not see it; the value bias sits in
-    ``proj_bias`` because each row of attention sums to one.
+    The key bias is gone because softmax over keys does not see it, unless keys are turned by their places; the
+    value bias sits in ``proj_bias`` because each row of attention sums to one.
 
     Args:
         q_weight: (H · qk_dim, C), scaled by 1/sqrt(qk_dim).
@@ -35,6 +53,8 @@ class FoldedAttention:
         v_weight: (H · v_dim, C).
         proj_weight: (C, H · v_dim).
         proj_bias: (C,).
+        k_bias: (H · qk_dim,), only beside ``rotary``, and where queries have a bias.
+        rotary: Tables, where positions are rotary.
     """
 
     q_weight: FloatArray
@@ -43,6 +63,8 @@ class FoldedAttention:
     v_weight: FloatArray
     proj_weight: FloatArray
     proj_bias: FloatArray
+    k_bias: FloatArray | None = None
+    rotary: FoldedRotary | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from nuwa_search.deploy.export.folded import (
     FoldedAttention,
     FoldedBlock,
     FoldedMlp,
+    FoldedRotary,
     FoldedViT,
     has_q_bias,
 )
@@ -52,6 +53,8 @@ def _block(arch: Arch, block: BlockSpec, draw: "_Draws") -> FoldedBlock:
             v_weight=draw(num_v, c),
             proj_weight=draw(c, num_v),
             proj_bias=draw(c),
+            k_bias=draw(num_q) if has_q_bias(arch) and arch.rope_dim else None,
+            rotary=_rotary(arch, block, draw) if arch.rope_dim else None,
         )
     if block.has_mlp:
         mlp = FoldedMlp(
@@ -61,6 +64,12 @@ def _block(arch: Arch, block: BlockSpec, draw: "_Draws") -> FoldedBlock:
             fc2_bias=draw(c),
         )
     return FoldedBlock(attn, mlp)
+
+
+def _rotary(arch: Arch, block: BlockSpec, draw: "_Draws") -> FoldedRotary:
+    heads = (block.num_heads,) if block.qk_dim < arch.rope_dim else ()
+    shape = (*heads, arch.num_tokens, block.qk_dim)
+    return FoldedRotary(draw(*shape), draw(*shape))
 
 
 class _Draws:

@@ -72,6 +72,13 @@ class GraphWriter:
             self.constant(name, np.asarray(values, dtype=np.int64))
         return name
 
+    def shared(self, name: str, values: Array) -> str:
+        """Add a constant once; later calls with the same name share it."""
+        if name not in self._known:
+            self._known.add(name)
+            self.constant(name, values)
+        return name
+
     def ones(self, size: int) -> str:
         """Add a vector of ones once; later calls with the same size share it."""
         name = f"ones_{size}"

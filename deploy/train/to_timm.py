@@ -35,6 +35,7 @@ def timm_args(arch: Arch) -> dict[str, int | float | bool | str]:
         (arch.norm_eps != TIMM_NORM_EPS, f"the eps of its norms is {arch.norm_eps:g}"),
         (arch.final_norm == "none", "it has no final norm"),
         (arch.act != "gelu", f"its activation is {arch.act}"),
+        (arch.rope_dim > 0, "its positions are rotary"),
     ]
     for is_so, reason in reasons:
         if is_so:

@@ -58,7 +58,14 @@ def chain_for(key: UnitKey, *, frame: Arch, background: BlockSpec | None = None)
         )
         return Chain((arch,), (1,))
     context = key.context
-    around = replace(frame, embed_dim=context.embed_dim, norm=context.norm, act=context.act, qkv_bias=context.qkv_bias)
+    around = replace(
+        frame,
+        embed_dim=context.embed_dim,
+        norm=context.norm,
+        act=context.act,
+        qkv_bias=context.qkv_bias,
+        rope_dim=context.rope_dim,
+    )
     first = () if key.company == "alone" or background is None else (background,)
     # In busy company the background is there already, so the short chain may be that alone.
     lengths = CHAIN_LENGTHS if not first else (0, CHAIN_LENGTHS[1])

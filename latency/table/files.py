@@ -5,7 +5,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ _INTEGERS = (
     "in_chans",
     "num_prefix_tokens",
 )
+_LATER = ("rope_dim",)  # files of before have no such columns, and their rows the default
 _BOOLEANS = ("qkv_bias", "pre_norm")
 _TEXTS = ("kind", "company", "norm", "act", "global_pool", "final_norm")
-COLUMNS = (*_TEXTS[:2], *_INTEGERS, *_TEXTS[2:], *_BOOLEANS, "latency_ms", "sd_ms", "provenance", "stats")
+_FIRST_COLUMNS = (*_TEXTS[:2], *_INTEGERS, *_TEXTS[2:], *_BOOLEANS, "latency_ms", "sd_ms", "provenance", "stats")
+COLUMNS = (*_FIRST_COLUMNS, *_LATER)
 
 MAX_FILE_BYTES = 64 * 2**20
 """Of a table, unpacked: a row takes about 500 bytes, and the largest table here has some ten thousand."""
@@ -93,7 +95,7 @@ def _parquet_records(path: Path) -> list[dict[str, Any]]:
         names, metadata = file.schema_arrow.names, file.metadata
         groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
         unpacked = sum(group.total_byte_size for group in groups)
-        if sorted(names) != sorted(COLUMNS):
+        if len(set(names)) != len(names) or not _are_columns(names):
             raise NuwaError(f"{path} has other columns than a latency table: {checked.shown(names)}", hint=_WRITES_ONE)
         # what the footer promises is looked at before anything is unpacked: sizes in it set allocations
         if not (0 <= metadata.num_rows <= MAX_ROWS and 0 <= unpacked <= MAX_FILE_BYTES):
@@ -127,10 +129,11 @@ def _csv_text(records: Sequence[dict[str, Any]]) -> str:
 
 def _row(record: dict[str, Any], number: int, path: Path) -> TableRow:
     try:
-        if set(record) != set(COLUMNS):
+        if not _are_columns(record):
             raise NuwaError(f"columns {sorted(set(record) ^ set(COLUMNS), key=str)[:20]} are missing or unknown")
         kind = StemKey if record["kind"] == "stem" else BlockKey
-        names = (*_field_names(kind), "kind")
+        names = [*_field_names(kind), "kind"]
+        names = [name for name in names if name not in _LATER or record.get(name) not in (None, "")]
         stats = dict(checked.mapping(json_from_text(checked.text(record["stats"], "stats"), what="stats"), "stats"))
         if record["sd_ms"] not in (None, ""):
             stats["sd_ms"] = _number("sd_ms", record["sd_ms"])
@@ -146,6 +149,10 @@ def _row(record: dict[str, Any], number: int, path: Path) -> TableRow:
         raise NuwaError(f"{path}, row {number}: {error.message}", hint="export the table again") from error
 
 
+def _are_columns(names: Iterable[str]) -> bool:
+    return set(_FIRST_COLUMNS) <= set(names) <= set(COLUMNS)
+
+
 def _field_names(kind: type[StemKey] | type[BlockKey]) -> tuple[str, ...]:
     if kind is StemKey:
         return tuple(StemKey.__dataclass_fields__)
@@ -154,7 +161,7 @@ def _field_names(kind: type[StemKey] | type[BlockKey]) -> tuple[str, ...]:
 
 def _value(name: str, found: object) -> object:
     """Read a cell; in CSV every one is text, in Parquet each has its type."""
-    if name in _INTEGERS:
+    if name in _INTEGERS or name in _LATER:
         return int(found) if isinstance(found, str) and _INTEGER.fullmatch(found) else checked.integer(found, name)
     if name in _BOOLEANS:
         if str(found) not in ("True", "False"):

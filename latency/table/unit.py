@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 from nuwa_search.core import checked
-from nuwa_search.core.arch import MAX_SIDE, Activation, Arch, BlockSpec, FinalNorm, GlobalPool, NormKind
+from nuwa_search.core.arch import MAX_SIDE, MAX_WIDTH, Activation, Arch, BlockSpec, FinalNorm, GlobalPool, NormKind
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.identity import hashed_values, later_defaults
 from nuwa_search.core.records import record_from_dict
 
 # alone: a chain of the block and nothing else; busy: the same block behind enough other work that
@@ -29,6 +30,7 @@ class BlockContext:
         norm: Kind of the norms.
         act: Activation of the MLP.
         qkv_bias: Whether query, key and value have biases.
+        rope_dim: Width of a whole head whose queries and keys are turned by their places; 0 for none.
     """
 
     embed_dim: int
@@ -36,6 +38,10 @@ class BlockContext:
     norm: NormKind
     act: Activation
     qkv_bias: bool
+    rope_dim: int = 0
+
+
+_LATER_FIELDS = later_defaults(BlockContext, original=frozenset({"embed_dim", "num_tokens", "norm", "act", "qkv_bias"}))
 
 
 @dataclass(frozen=True, order=True)
@@ -80,7 +86,7 @@ UnitKey = BlockKey | StemKey
 
 def context_of(arch: Arch) -> BlockContext:
     """Read the context that all blocks of ``arch`` share."""
-    return BlockContext(arch.embed_dim, arch.num_tokens, arch.norm, arch.act, arch.qkv_bias)
+    return BlockContext(arch.embed_dim, arch.num_tokens, arch.norm, arch.act, arch.qkv_bias, arch.rope_dim)
 
 
 def stem_of(arch: Arch) -> StemKey:
@@ -110,10 +116,11 @@ def mlp_part(block: BlockSpec) -> BlockSpec:
 
 
 def dict_from_key(key: UnitKey) -> dict[str, Any]:
-    """Flatten a key to plain JSON values; ``kind`` comes first."""
+    """Flatten a key to plain JSON values; ``kind`` comes first, and what came later is left out at its default."""
     if isinstance(key, StemKey):
         return {"kind": "stem", **asdict(key)}
-    return {"kind": key.kind, "company": key.company, **asdict(key.block), **asdict(key.context)}
+    context = hashed_values(asdict(key.context), _LATER_FIELDS)  # rows of before are found by what they wrote
+    return {"kind": key.kind, "company": key.company, **asdict(key.block), **context}
 
 
 def key_from_dict(values: object) -> UnitKey:
@@ -134,6 +141,7 @@ def key_from_dict(values: object) -> UnitKey:
         context = record_from_dict(BlockContext, rest, where="block")
         for name in ("embed_dim", "num_tokens"):
             checked.integer(getattr(context, name), name, low=1, high=_MAX_SIZE)
+        checked.integer(context.rope_dim, "rope_dim", low=0, high=MAX_WIDTH)
         return BlockKey(BlockSpec(*widths), context, cast(Company, company))
     except NuwaError as error:
         raise NuwaError(f"not a row of a latency table: {error.message}") from error
@@ -155,4 +163,6 @@ def label_of(key: UnitKey) -> str:
     if block.has_mlp:
         parts.append(f"mlp {block.mlp_width}")
     place = f"width {context.embed_dim}, {context.num_tokens} tokens, {context.norm}"
+    if context.rope_dim and block.has_attn:
+        place += f", rotary {context.rope_dim}"
     return f"{' + '.join(parts)} at {place}" + (", busy" if key.company == "busy" else "")

@@ -152,6 +152,7 @@ class UnitTimes:
             arch.norm,
             arch.act,
             arch.qkv_bias,
+            arch.rope_dim,
         )
         found = self._contexts.get(key)
         if found is None:

@@ -37,12 +37,13 @@ class GroupKey:
     norm: str
     act: str
     qkv_bias: bool
+    rope_dim: int = 0
 
 
 def group_of(branch: Branch, context: BlockContext) -> GroupKey:
-    """Name the group of a branch in a context; the activation is no part of attention, nor biases of MLPs."""
+    """Name the group of a branch in a context; the activation is no part of attention, nor biases or turns of MLPs."""
     if branch == "attn":
-        return GroupKey(branch, context.num_tokens, context.norm, "", context.qkv_bias)
+        return GroupKey(branch, context.num_tokens, context.norm, "", context.qkv_bias, context.rope_dim)
     return GroupKey(branch, context.num_tokens, context.norm, context.act, False)
 
 

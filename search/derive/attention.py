@@ -2,7 +2,8 @@
 
 Source: NuWa (arXiv 2504.03118), step 2, which takes the SVD of the weight products alone. Deviations: key
 biases are left out (they add the same to every logit of a query, which softmax ignores), products may be
-weighed by the task's second moments, and heads are chosen too.
+weighed by the task's second moments, and heads are chosen too. Under rotary positions queries and keys lose pairs of
+channels instead (``pairs``).
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 from nuwa_search.core.vit import Attention
 from nuwa_search.search.derive.linalg import regularised, solve_positive, symmetric_roots
 from nuwa_search.search.derive.options import AttentionBasis, NeuronRanking
+from nuwa_search.search.derive.pairs import PairPlan, pair_plan, pairs_by_norm
 from nuwa_search.search.derive.statistics import BranchMoments
 
 
@@ -46,6 +48,8 @@ class Factors:
         out: (C, H, v): the output map that belongs to the new value channels.
         qk_energy: (H, q) squared singular values of the (weighed) QK product, falling.
         vo_energy: (H, v) squared singular values of the (weighed) VO product, falling.
+        pairs: Which pairs of query and key channels stay, where positions are rotary; ``query`` and ``key`` are then
+            not used.
     """
 
     query: Tensor
@@ -54,6 +58,7 @@ class Factors:
     out: Tensor
     qk_energy: Tensor
     vo_energy: Tensor
+    pairs: PairPlan | None = None
 
 
 def head_weights(attn: Attention) -> HeadWeights:
@@ -136,6 +141,15 @@ def factors_for(basis: AttentionBasis, weights: HeadWeights, moments: BranchMome
     if basis == "none":
         return channel_choice(weights)
     return factorise(weights, moments, metric_root) if basis == "data" else factorise(weights, None)
+
+
+def pairs_for(basis: AttentionBasis, weights: HeadWeights, moments: BranchMoments, *, ridge: float) -> PairPlan:
+    """Choose the pairs of turned channels by what ``basis`` names."""
+    if basis == "none":
+        return pairs_by_norm(weights.query, weights.key)
+    if basis == "data":
+        return pair_plan(moments.query, moments.key, ridge=ridge)
+    return pair_plan(weights.query @ weights.query.mT, weights.key @ weights.key.mT, ridge=ridge)
 
 
 def head_order(

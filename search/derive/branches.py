@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from nuwa_search.core.arch import BlockSpec
-from nuwa_search.core.vit import Attention, Mlp
+from nuwa_search.core.vit import Attention, Mlp, Rotary
 from nuwa_search.search.derive.attention import Factors, HeadWeights, head_weights
 from nuwa_search.search.derive.linalg import solve_towards
 from nuwa_search.search.derive.neurons import NeuronSolver
+from nuwa_search.search.derive.pairs import PairPlan, channels_of
 from nuwa_search.search.derive.statistics import BranchMoments
 
 Tensors = dict[str, Tensor]
@@ -43,7 +44,9 @@ def cut_attention(
     heads = sorted(plan.heads[: spec.num_heads])
     old_q, old_v = attn.qk_dim, attn.v_dim
     query, key, value = weights.query[heads], _with_key_bias(attn, weights)[heads], weights.value[heads]
-    if spec.qk_dim < old_q:
+    if spec.qk_dim < old_q and factors.pairs is not None:
+        query, key = _cut_pairs(factors.pairs, query, key, heads, spec.qk_dim)
+    elif spec.qk_dim < old_q:
         rows = slice(spec.qk_dim)
         scale = (spec.qk_dim / old_q) ** 0.5  # attention divides by sqrt(qk_dim), which has changed
         query = scale * (factors.query[heads, rows] @ query)
@@ -62,7 +65,27 @@ def cut_attention(
     tensors = {"qkv.weight": both[:, :-1], "proj.weight": projection[:, :-1], "proj.bias": projection[:, -1]}
     if attn.qkv.bias is not None:
         tensors["qkv.bias"] = both[:, -1]
+    if attn.rotary is not None:
+        tensors |= _cut_waves(attn.rotary, factors.pairs, heads, spec.qk_dim)
     return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+
+
+def _cut_pairs(pairs: PairPlan, query: Tensor, key: Tensor, heads: list[int], qk_dim: int) -> tuple[Tensor, Tensor]:
+    """Keep pairs of channels of queries and keys (heads, q, C+1), biases included: after turning they are no no-op."""
+    kept = pairs.kept(heads, qk_dim)
+    channels = channels_of(kept, query.shape[1])[..., None].expand(-1, -1, query.shape[2])
+    scale = (qk_dim / query.shape[1]) ** 0.5 * pairs.gains(heads, kept).repeat(1, 2)
+    return scale[..., None] * query.gather(1, channels), key.gather(1, channels)
+
+
+def _cut_waves(rotary: Rotary, pairs: PairPlan | None, heads: list[int], qk_dim: int) -> Tensors:
+    """Give the waves that are part of a net's state: none where heads are whole."""
+    whole = 2 * rotary.waves.shape[-2]
+    waves = rotary.waves.expand(max(heads) + 1, -1, -1) if rotary.waves.ndim == 2 else rotary.waves
+    if qk_dim == whole or pairs is None:
+        return {} if rotary.is_whole else {"rotary.waves": waves[heads]}
+    kept = pairs.kept(heads, qk_dim)[..., None].expand(-1, -1, 2)
+    return {"rotary.waves": waves[heads].gather(1, kept)}
 
 
 def _with_key_bias(attn: Attention, weights: HeadWeights) -> Tensor:

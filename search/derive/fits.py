@@ -25,7 +25,7 @@ def require_fits(arch: Arch, base: Arch) -> None:
     if arch.embed_dim > base.embed_dim:
         raise NuwaError(f"the arch has embed_dim {arch.embed_dim}, the base only {base.embed_dim}")
     same = ["num_classes", "img_size", "patch_size", "in_chans", "num_prefix_tokens", "global_pool"]
-    same += ["pre_norm", "final_norm", "act"]
+    same += ["pre_norm", "final_norm", "act", "rope_dim", "rope_temperature"]
     if is_rotated(arch, base):
         require_rotation(arch, base)
     else:

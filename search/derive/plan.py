@@ -1,6 +1,7 @@
 """All that is computed once per base and task before the first subnet is cut."""
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from nuwa_search.core.cache import Cache
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import Attention, Mlp, PlainViT
-from nuwa_search.search.derive.attention import factors_for, head_order, head_weights
+from nuwa_search.search.derive.attention import factors_for, head_order, head_weights, pairs_for
 from nuwa_search.search.derive.branches import AttentionPlan
 from nuwa_search.search.derive.forward import Branch, branches_of
 from nuwa_search.search.derive.identity import DERIVATION
@@ -172,4 +173,8 @@ def _plan_attention(
     weights, seen = head_weights(attn), moments.branches[branch.index]
     root = symmetric_roots(metric[branch.index])[0]
     order = head_order(weights, seen, root, ranking=options.ranking, ridge=options.ridge)
-    return AttentionPlan(factors_for(options.svd, weights, seen, root), tuple(order), seen)
+    factors = factors_for(options.svd, weights, seen, root)
+    if attn.rotary is not None:
+        pairs = pairs_for(options.svd, weights, seen, ridge=options.ridge)
+        factors = dataclasses.replace(factors, pairs=pairs)
+    return AttentionPlan(factors, tuple(order), seen)

@@ -262,7 +262,7 @@ def base_arch_for(arch: Arch, base: str | None) -> Arch:
 
 
 def _is_cut_from(arch: Arch, base: Arch) -> bool:
-    same = ("img_size", "patch_size", "in_chans", "num_prefix_tokens", "global_pool", "act")
+    same = ("img_size", "patch_size", "in_chans", "num_prefix_tokens", "global_pool", "act", "rope_dim")
     if any(getattr(arch, name) != getattr(base, name) for name in same) or arch.embed_dim > base.embed_dim:
         return False
     widest = base.blocks[0]

@@ -43,6 +43,8 @@ def test_arch_id_sees_every_field(field: str) -> None:
         "pre_norm": True,
         "final_norm": "after_pool",
         "act": "relu",
+        "rope_dim": 16,
+        "rope_temperature": 10.0,
     }
     assert make(**{field: other[field]}).arch_id != make().arch_id
 

@@ -16,6 +16,8 @@ _PLAIN = Arch(
     patch_size=8,
 )
 
+# DINOv3's positions: whole heads, and heads that kept some pairs of channels
+_ROTARY = dataclasses.replace(_PLAIN, rope_dim=16, blocks=(BlockSpec(2, 16, 8, 48), BlockSpec(3, 8, 16, 24)))
 FAMILIES: dict[str, Arch] = {
     "token": _PLAIN,
     "avg": dataclasses.replace(_PLAIN, global_pool="avg", final_norm="after_pool", num_prefix_tokens=0),
@@ -36,6 +38,8 @@ FAMILIES: dict[str, Arch] = {
     "relu": dataclasses.replace(_PLAIN, act="relu"),
     "dropped_branches": dataclasses.replace(_PLAIN, blocks=(BlockSpec(2, 8, 8, 0), BlockSpec(0, 0, 0, 32))),
     "dropped_blocks": dataclasses.replace(_PLAIN, blocks=(EMPTY_BLOCK, _PLAIN.blocks[0], EMPTY_BLOCK)),
+    "rotary": dataclasses.replace(_ROTARY, global_pool="avg", num_prefix_tokens=3),
+    "rotary_token": dataclasses.replace(_ROTARY, num_prefix_tokens=5, qkv_bias=False),
     "no_blocks": dataclasses.replace(_PLAIN, blocks=()),
 }
 
@@ -58,4 +62,7 @@ def lively_model(arch: Arch, *, seed: int = 0, gain: float = 1.0) -> PlainViT:
                 value.add_(1.0)
             if any(part in name for part in ("proj", "fc2", "tokens", "pos_embed")):
                 value.mul_(gain)
+        for name, value in model.named_buffers():
+            if name.endswith("waves") and value.ndim == 3:  # of heads that kept some pairs each
+                value.copy_(6.0 * torch.rand(value.shape, generator=generator))
     return model

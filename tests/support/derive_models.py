@@ -1,9 +1,12 @@
 """Small ViTs of every supported family, with weights far from their initial values."""
 
 import dataclasses
+from functools import partial
 
 import torch
+from timm.layers import LayerNorm
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 
 from nuwa_search.core.arch import Arch, BlockSpec
@@ -31,14 +34,26 @@ FAMILIES = {
     "pre_norm": {"pre_norm": True},
     "distilled": None,
     "token_avg": {"reg_tokens": 1, "no_embed_class": True},
+    "rotary": {"num_reg_tokens": 2, "qkv_bias": True},
+    "rotary_no_qkv_bias": {"num_reg_tokens": 1, "qkv_bias": False, "global_pool": "token"},
 }
+DINOV3 = {
+    "rope_type": "dinov3",
+    "rope_temperature": 100,
+    "rope_rotate_half": True,
+    "use_rot_pos_emb": True,
+    "use_abs_pos_emb": False,
+    "use_fc_norm": False,
+    "init_values": 0.3,
+    "norm_layer": partial(LayerNorm, eps=1e-5),
+}
+"""What timm's ``vit_small_patch16_dinov3`` sets beside its sizes, with a LayerScale that leaves the blocks a say."""
 PREPROCESS = Preprocess(img_size=16)
 
 
 def make_model(family: str, *, seed: int = 0) -> PlainViT:
     torch.manual_seed(seed)
-    extra = FAMILIES[family]
-    timm_model = VisionTransformerDistilled(**SHAPE) if extra is None else VisionTransformer(**SHAPE, **extra)
+    timm_model = _timm_model(family)
     with torch.no_grad():
         for name, value in timm_model.named_parameters():
             if value.ndim == 1 or "token" in name or "pos" in name:
@@ -47,6 +62,15 @@ def make_model(family: str, *, seed: int = 0) -> PlainViT:
                 value += torch.randn_like(value) / value[0].numel() ** 0.5
     plain = plain_from_timm(timm_model.eval(), name=family)
     return with_joined_pool(plain) if family == "token_avg" else plain
+
+
+def _timm_model(family: str) -> torch.nn.Module:
+    extra = FAMILIES[family]
+    if extra is None:
+        return VisionTransformerDistilled(**SHAPE)
+    if family.startswith("rotary"):
+        return Eva(**SHAPE, **DINOV3, **extra)
+    return VisionTransformer(**SHAPE, **extra)
 
 
 def with_joined_pool(model: PlainViT) -> PlainViT:
