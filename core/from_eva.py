@@ -3,7 +3,7 @@
 LayerScale is folded into the projections. Weights of rotary positions there are none: they are computed from the grid.
 """
 
-from typing import cast
+from typing import Any
 
 import torch
 from timm.layers import LayerNorm, Mlp, PatchEmbed
@@ -57,7 +57,8 @@ def require_dinov3(model: Eva, name: str) -> None:
 def _require_supported_block(block: nn.Module, name: str) -> None:
     if type(block) is not EvaBlock:
         raise refused(name, f"its blocks are {type(block).__name__}")
-    attn, mlp = cast(nn.Module, block.attn), block.mlp
+    parts: Any = block
+    attn, mlp = parts.attn, parts.mlp
     if type(mlp) is not Mlp:
         raise refused(name, f"its MLPs are gated ({type(mlp).__name__})")
     if not isinstance(mlp.norm, nn.Identity):
@@ -68,7 +69,7 @@ def _require_supported_block(block: nn.Module, name: str) -> None:
         raise refused(name, "it normalises queries and keys (qk-norm)")
     if not isinstance(attn.norm, nn.Identity) or attn.gate is not None:
         raise refused(name, "its attention output is normalised or gated")
-    for norm in (block.norm1, block.norm2):
+    for norm in (parts.norm1, parts.norm2):
         if not isinstance(norm, nn.LayerNorm):
             raise refused(name, f"its norm is {type(norm).__name__}")
 
