@@ -55,6 +55,14 @@ class ClassScores:
         )
 
     @property
+    def recall_intervals(self) -> tuple[Interval | None, ...]:
+        """95 % interval of each class's recall (Wilson); None for a class without images."""
+        return tuple(
+            wilson_interval(row[k], count) if count else None
+            for k, (row, count) in enumerate(zip(self.confusion, self._counts, strict=True))
+        )
+
+    @property
     def balanced_accuracy(self) -> float:
         """Mean recall over the classes that have images: every class counts alike, however few its images."""
         known = [value for value in self.recall if value is not None]
@@ -75,11 +83,16 @@ class ClassScores:
         return ClassScores(rows, self.is_right, tuple(sum(self.confusion[i]) for i in outputs))
 
     def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Render what stands beside a top1: balanced accuracy, recall by class, confusion."""
+        """Render what stands beside a top1: balanced accuracy, recall by class with its images, confusion."""
         return {
             "balanced_accuracy": self.balanced_accuracy,
             "balanced_accuracy_interval": list(self.balanced_interval),
             "recall": dict(zip(class_names, self.recall, strict=True)),
+            "recall_interval": {
+                name: None if ends is None else list(ends)
+                for name, ends in zip(class_names, self.recall_intervals, strict=True)
+            },
+            "num_images_by_class": dict(zip(class_names, self._counts, strict=True)),
             "confusion": {"classes": list(class_names), "counts": [list(row) for row in self.confusion]},
         }
 

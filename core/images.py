@@ -99,6 +99,14 @@ class ImageSet:
         item = self.encoded[place]
         return str(item) if isinstance(item, Path) else f"image {place} of {self.origin}"
 
+    def read(self, place: int) -> bytes:
+        """Return the file of an image.
+
+        Raises:
+            NuwaError: If it cannot be read.
+        """
+        return _bytes_of(self.encoded[place])
+
     def take(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> "ImageSet":
         """Return the images at ``indices``, in that order."""
         chosen = [int(i) for i in indices]

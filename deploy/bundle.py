@@ -15,6 +15,7 @@ from nuwa_search.core.weights import load_vit
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, facts_from_dict
 from nuwa_search.deploy.certificate import Certificate, certificate_from_dict
 from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.deploy.lost_names import LOST
 
 ARCH = "arch.json"
 WEIGHTS = "model.safetensors"
@@ -47,6 +48,7 @@ OWN_NAMES = (
     RUN,
     RUN_ENGINE,
     SAMPLES,
+    LOST,
     CERTIFICATE,
 )
 """What writing a bundle makes; anything else in a bundle's folder is the user's and is left alone."""

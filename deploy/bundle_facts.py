@@ -11,6 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.quantise.facts import Int8Facts, dict_from_int8_facts
+from nuwa_search.deploy.score_facts import ScoreFacts
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class BundleFacts:
         none_below: Probability of the likeliest label below which an image is none of the labels; calibrated on the
             search split.
         metric: Which accuracy its head and weights were chosen by; written only where it is not ``top1``.
+        scores: All that stands beside ``top1``: interval, images, recall by class, confusion.
+        base_scores: The same of the base with its head restricted to the classes.
         subnet_id: Identity of arch, base, task and derivation; kept here while there is no certificate.
         derivation: Settings of the derivation, where no search chose them.
         kl_to_teacher_derived: Nats on the search split before fine-tuning.
@@ -85,6 +88,8 @@ class BundleFacts:
     search_split_seen_by_base: bool | None = None
     none_below: float | None = None
     metric: Metric = "top1"
+    scores: ScoreFacts | None = None
+    base_scores: ScoreFacts | None = None
     subnet_id: str | None = None
     derivation: Mapping[str, object] | None = None
     kl_to_teacher_derived: float | None = None
@@ -103,7 +108,8 @@ class BundleFacts:
 
 NO_FACTS = BundleFacts()
 
-_SPECIAL = ("metric", "finetunes", "budget", "int8", "others")
+_SCORES = ("scores", "base_scores")
+_SPECIAL = ("metric", *_SCORES, "finetunes", "budget", "int8", "others")
 _PLAIN = tuple(f.name for f in fields(BundleFacts) if f.name not in _SPECIAL)
 _NULL_BESIDE = {
     "label_column": "task_id",
@@ -122,6 +128,10 @@ def dict_from_facts(facts: BundleFacts) -> dict[str, Any]:
             values[name] = dict(value) if isinstance(value, Mapping) else value
     if facts.metric != "top1":
         values["metric"] = facts.metric
+    for name in _SCORES:
+        scores: ScoreFacts | None = getattr(facts, name)
+        if scores is not None:
+            values[name] = scores.to_json()
     if facts.finetunes:
         values["finetunes"] = [asdict(one) for one in facts.finetunes]
     if facts.budget is not None:
@@ -143,7 +153,7 @@ def facts_from_dict(values: object) -> BundleFacts:
     try:
         found = checked.mapping(values, "they")
         budget = found.get("budget")
-        known = {name: found[name] for name in (*_PLAIN, "metric", "finetunes", "int8") if name in found}
+        known = {name: found[name] for name in (*_PLAIN, *_SCORES, "metric", "finetunes", "int8") if name in found}
         return replace(
             record_from_dict(BundleFacts, known, where="they"),
             budget=None if budget is None else _certified_budget(checked.mapping(budget, "budget")),

@@ -123,6 +123,7 @@ _DESCRIPTIONS = {
     "run.py": "classifies images",
     "run_engine.py": "the part of run.py that drives TensorRT",
     "samples": "images to try it on",
+    "lost_images": "test images that the base has right and this model wrong, small; `lost.json` lists them",
     "facts.json": "base, data and accuracies of before; an export moves them to its certificate",
     "certificate.json": "what was measured or emulated, under which protocol, and hashes",
 }

@@ -26,6 +26,7 @@ from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, dict_from_fac
 from nuwa_search.deploy.bundle_readme import readme_text
 from nuwa_search.deploy.certificate import Certificate, dict_from_certificate, with_files
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_folder
+from nuwa_search.deploy.lost_names import LOST
 from nuwa_search.deploy.tensorrt.engine_info import info_path
 from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, shell_line
 
@@ -49,6 +50,7 @@ class BundleParts:
         int8: An INT8 graph that nobody could measure here, to be tried on the device, and the arguments that
             build its engine there; None for none.
         samples: Encoded images with file names, to try the bundle on.
+        lost: Files with their names: which test images the base has right and this model wrong, small.
         facts: What is known about the model; kept in a file of its own until a certificate takes it over, so
             that a step which makes the certificate out of date does not lose it.
     """
@@ -63,6 +65,7 @@ class BundleParts:
     build_line: Sequence[str] | None = None
     int8: tuple[onnx.ModelProto | bytes, Sequence[str]] | None = None
     samples: Sequence[tuple[str, bytes]] = ()
+    lost: Sequence[tuple[str, bytes]] = ()
     facts: BundleFacts = NO_FACTS
 
 
@@ -72,8 +75,6 @@ def parts_from_bundle(bundle: Bundle) -> BundleParts:
     Raises:
         NuwaError: If weights are missing, damaged or of another arch.
     """
-    samples_dir = bundle.dir / names.SAMPLES
-    samples = sorted(samples_dir.iterdir()) if samples_dir.is_dir() else []
     return BundleParts(
         model=bundle.load_model(),
         arch=bundle.arch,
@@ -84,9 +85,15 @@ def parts_from_bundle(bundle: Bundle) -> BundleParts:
         engine=bundle.engine_path,
         build_line=_line_of(bundle.build_path) if bundle.build_path else None,
         int8=_int8_of(bundle),
-        samples=tuple((path.name, path.read_bytes()) for path in samples if path.is_file()),
+        samples=_files_in(bundle.dir / names.SAMPLES),
+        lost=_files_in(bundle.dir / LOST),
         facts=bundle.facts,
     )
+
+
+def _files_in(folder: Path) -> tuple[tuple[str, bytes], ...]:
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return tuple((path.name, path.read_bytes()) for path in found if path.is_file())
 
 
 def _line_of(script: Path) -> list[str]:
@@ -135,9 +142,9 @@ def _check_parts(parts: BundleParts) -> None:
         raise NuwaError(f"the certificate is of arch {parts.certificate.arch_id}, not of {parts.arch.arch_id}")
     if parts.certificate is not None and parts.exported is None:
         raise NuwaError("a certificate needs the exported model it is about")
-    for name, _ in parts.samples:
+    for name, _ in (*parts.samples, *parts.lost):
         if Path(name).name != name or name.startswith("."):
-            raise NuwaError(f"sample {name!r} is not a plain file name")
+            raise NuwaError(f"{name!r} is not a plain file name")
 
 
 def _check_target(folder: Path, *, replace: bool) -> None:
@@ -183,10 +190,11 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
         _write_script(folder / names.INT8_BUILD, line)
     if parts.facts != NO_FACTS and parts.certificate is None:
         _write_json(folder / names.FACTS, dict_from_facts(parts.facts))
-    if parts.samples:
-        (folder / names.SAMPLES).mkdir()
-    for name, data in parts.samples:
-        (folder / names.SAMPLES / name).write_bytes(data)
+    for below, files in ((names.SAMPLES, parts.samples), (LOST, parts.lost)):
+        if files:
+            (folder / below).mkdir()
+        for name, data in files:
+            (folder / below / name).write_bytes(data)
     readme = readme_text(parts.arch, parts.labels, parts.certificate, present={p.name for p in folder.iterdir()})
     (folder / names.README).write_text(readme, encoding="utf-8")
     if parts.certificate is not None:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from nuwa_search.core.device import Device, Measurement, MeasureProtocol
+from nuwa_search.core.metric import METRIC_NAMES, Metric
 from nuwa_search.deploy.quantise.mixed import MixedModel
 
 ROUNDS = 3
@@ -37,6 +38,7 @@ def decide_int8(
     device: Device,
     *,
     max_loss: float,
+    metric: Metric = "top1",
     int8_device: Device | None = None,
     protocol: MeasureProtocol | None = None,
 ) -> Int8Decision:
@@ -47,6 +49,7 @@ def decide_int8(
         quantised: What ``quantise_mixed`` found; None where accuracy ruled INT8 out.
         device: Where the model will run.
         max_loss: The limit that ``quantise_mixed`` kept, for the reason.
+        metric: Which accuracy it was about, for the reason.
         int8_device: The same board told to build INT8, where a device is of one precision; None where
             ``device`` runs any graph.
         protocol: How to measure; the device's own by default.
@@ -57,7 +60,7 @@ def decide_int8(
     """
     if quantised is None:
         before = device.measure(exported, protocol=protocol)
-        reason = f"no block can be INT8 with a loss of at most {100 * max_loss:.1f} points of top1"
+        reason = f"no block can be INT8 with a loss of at most {100 * max_loss:.1f} points of {METRIC_NAMES[metric]}"
         return Int8Decision(False, reason, before, None, None)
     other = int8_device or device
     pairs = [
@@ -67,8 +70,8 @@ def decide_int8(
     ratios = [after.latency_ms.median / before.latency_ms.median for before, after in pairs]
     ratio = float(np.median(ratios))
     before, after = pairs[-1]
-    loss = 100 * (quantised.top1_before - quantised.top1)
-    accuracy = f"{abs(loss):.1f} points of top1 {'gained' if loss < 0 else 'lost'}"
+    loss = 100 * quantised.loss
+    accuracy = f"{abs(loss):.1f} points of {METRIC_NAMES[quantised.metric]} {'gained' if loss < 0 else 'lost'}"
     said = f"{ratio:.2f}× the latency on {device.spec.name}, {accuracy}"
     if quantised.float_blocks:
         said += f", blocks {', '.join(map(str, quantised.float_blocks))} of the graph left in FP32"

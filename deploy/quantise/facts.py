@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from nuwa_search.core.metric import Metric
+
 
 @dataclass(frozen=True)
 class BlockFacts:
@@ -26,7 +28,7 @@ class Int8Facts:
     Args:
         accepted: Whether it was.
         reason: Why, or why not.
-        max_loss: Largest loss of top1 that was allowed (fraction).
+        max_loss: Largest loss of accuracy, by ``metric``, that was allowed (fraction).
         latency_ratio: INT8 over the plain graph; None where not both were measured.
         latency_ms: Median of the INT8 graph; None where it was not measured.
         plain_latency_ms: Median of the plain graph.
@@ -36,6 +38,9 @@ class Int8Facts:
         num_calibration: Training images that the ranges come from.
         float_blocks: Places of blocks that stayed in floating point.
         sensitivity: Of each block.
+        metric: Which accuracy was held against ``max_loss``.
+        balanced_search: Balanced accuracy (fraction) on the search split in INT8; None as ``top1_search``.
+        plain_balanced_search: The same of the plain graph.
     """
 
     accepted: bool
@@ -50,12 +55,20 @@ class Int8Facts:
     num_calibration: int
     float_blocks: tuple[int, ...] | None
     sensitivity: tuple[BlockFacts, ...] | None
+    metric: Metric = "top1"
+    balanced_search: float | None = None
+    plain_balanced_search: float | None = None
+
+
+_LATER: dict[str, object] = {"metric": "top1", "balanced_search": None, "plain_balanced_search": None}
+"""Fields that bundles of before do not have; written only where they say more than that."""
 
 
 def dict_from_int8_facts(facts: Int8Facts) -> dict[str, Any]:
     """Turn facts into JSON values."""
     blocks, found = facts.float_blocks, facts.sensitivity
-    return asdict(replace(facts, float_blocks=None, sensitivity=None)) | {
+    values = asdict(replace(facts, float_blocks=None, sensitivity=None)) | {
         "float_blocks": None if blocks is None else list(blocks),
         "sensitivity": None if found is None else [asdict(block) for block in found],
     }
+    return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}

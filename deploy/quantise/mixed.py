@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 
+from nuwa_search.core.class_scores import ClassScores, class_scores
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.runtime import FloatArray, Images, Runtime
 from nuwa_search.deploy.quantise.qdq import Int8Quantiser
 from nuwa_search.deploy.quantise.sensitivity import BlockSensitivity, block_sensitivities
@@ -23,16 +26,23 @@ class MixedModel:
     Args:
         model: The graph.
         float_blocks: Blocks left in FP32.
-        top1_before: Accuracy of the FP32 graph on the images it was chosen with (fraction).
-        top1: Its accuracy on the same images (fraction).
+        before: Scores of the FP32 graph on the images it was chosen with.
+        after: Its own on the same images.
         sensitivities: Per block, most sensitive first.
+        metric: Which accuracy was held against the limit.
     """
 
     model: onnx.ModelProto
     float_blocks: tuple[int, ...]
-    top1_before: float
-    top1: float
+    before: ClassScores
+    after: ClassScores
     sensitivities: tuple[BlockSensitivity, ...]
+    metric: Metric = "top1"
+
+    @property
+    def loss(self) -> float:
+        """What was lost of the accuracy that counts, a fraction; negative where it rose."""
+        return self.before.accuracy(self.metric) - self.after.accuracy(self.metric)
 
 
 def quantise_mixed(
@@ -43,6 +53,7 @@ def quantise_mixed(
     *,
     max_loss: float,
     runtime: Runtime,
+    metric: Metric = "top1",
 ) -> MixedModel | None:
     """Quantise as many blocks as accuracy allows.
 
@@ -54,8 +65,9 @@ def quantise_mixed(
         exported: FP32 graph.
         images: Network input (N, in_chans, S, S) of the search split, other than for INT8 calibration.
         labels: (N,) right outputs.
-        max_loss: Largest loss of top1 allowed, a fraction.
+        max_loss: Largest loss allowed of the accuracy that counts, a fraction.
         runtime: What runs the graphs.
+        metric: Which accuracy counts.
 
     Returns:
         None where no block can be quantised within ``max_loss``.
@@ -64,18 +76,18 @@ def quantise_mixed(
         NuwaError: If ``max_loss`` is negative.
     """
     if not max_loss >= 0:
-        raise NuwaError(f"the largest loss of top1 must be 0 or more, found {max_loss}")
+        raise NuwaError(f"the largest loss of accuracy must be 0 or more, found {max_loss}")
     reference = _logits(exported, images, runtime)
-    before = _top1(reference, labels)
+    before = _scores(reference, labels)
     some = slice(SENSITIVITY_IMAGES)
     ranked = block_sensitivities(quantiser, images[some], reference=reference[some], runtime=runtime)
     num_float = 0
     while num_float < len(ranked):
         left = tuple(sorted(s.block for s in ranked[:num_float]))
         mixed = quantiser.quantise(blocks=[b for b in quantiser.blocks if b not in left])
-        top1 = _top1(_logits(mixed, images, runtime), labels)
-        if before - top1 <= max_loss:
-            return MixedModel(mixed, left, before, top1, ranked)
+        found = MixedModel(mixed, left, before, _scores(_logits(mixed, images, runtime), labels), ranked, metric)
+        if found.loss <= max_loss:
+            return found
         num_float = max(1, 2 * num_float)
     return None
 
@@ -84,5 +96,5 @@ def _logits(model: onnx.ModelProto, images: Images, runtime: Runtime) -> FloatAr
     return run_batches(runtime.load(model.SerializeToString()), images)
 
 
-def _top1(logits: FloatArray, labels: npt.NDArray[np.int64]) -> float:
-    return float((logits.argmax(axis=1) == labels).mean())
+def _scores(logits: FloatArray, labels: npt.NDArray[np.int64]) -> ClassScores:
+    return class_scores(torch.from_numpy(logits), torch.from_numpy(labels))

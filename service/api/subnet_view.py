@@ -187,7 +187,10 @@ def _commands(
     commands = []
     if folder is not None:
         commands += [
-            {"what": "run it on a picture", "command": f"python {shlex.quote(f'{folder}/run.py')} IMAGE"},
+            {
+                "what": "run it on its sample images",
+                "command": shlex.join(["python", f"{folder}/run.py", f"{folder}/samples"]),
+            },
             {"what": "check it", "command": on_database("nuwa", "verify", folder, "--device", device, db=db)},
             {
                 "what": "measure its latency",

@@ -1,6 +1,7 @@
 """Profile a device: measure what its table lacks, read a kit's results, or transfer another device's predictor."""
 
 import math
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -126,6 +127,5 @@ def write_kit_files(folder: Path, base: Base, spec: DeviceSpec, output: Output) 
     nets = nets_of(plan_kit(base.arch), base=base.arch)
     files = write_kit(folder, nets, spec=spec, protocol=PROTOCOL, export=exporter_of(spec))
     output.text(f"{len(files)} ONNX files and one script in {folder}")
-    output.note(
-        f"copy it to the board, run the script there, copy it back, then: nuwa profile {spec.name} --import {folder}"
-    )
+    back = f"nuwa profile {spec.name} --import {shlex.quote(str(folder))}"
+    output.note(f"copy it to the board, run the script there, copy it back, then: {back}")

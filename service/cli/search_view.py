@@ -1,5 +1,6 @@
 """What a search shows: progress while it runs, base and winner side by side at the end."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import TrialReport
 from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, percent, predicted, share
 from nuwa_search.service.cli.output import Output
+from nuwa_search.service.cli.pasted import complete_commands
 from nuwa_search.service.cli.picture import cut_summary, picture
 from nuwa_search.service.cli.progress import Pace, ProgressLine
 from nuwa_search.service.workflow.hooks import Hooks
@@ -164,8 +166,17 @@ def last_lines(answer: Mapping[str, Any]) -> list[str]:
         lines.append(answer["verdict_reason"])
     if files["dir"]:
         lines.append(f"bundle: {files['dir']}")
-        lines.append(f"next: python {Path(files['dir']) / 'run.py'} IMAGE…   or   nuwa verify {files['dir']}")
+        lines.append(_next(files, device=answer["device"]["name"]))
     return lines
+
+
+def _next(files: Mapping[str, Any], *, device: str) -> str:
+    """Name the commands that go on from the bundle, as they run when pasted."""
+    folder = shlex.quote(str(files["dir"]))
+    if files["onnx"] is None:
+        return complete_commands(f"next: nuwa export {folder} --device {shlex.quote(device)}")
+    script, samples = (shlex.quote(str(Path(files["dir"]) / name)) for name in ("run.py", "samples"))
+    return complete_commands(f"next: python {script} {samples}   or   nuwa verify {folder}")
 
 
 def _accuracies(answer: Mapping[str, Any]) -> str:

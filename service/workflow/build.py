@@ -1,6 +1,7 @@
 """Build the engine of a bundle where that can be done here, else give the line that does on the board."""
 
 import dataclasses
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def build_engine_in(folder: Path, request: BuildRequest) -> dict[str, Any]:
     if certificate.device.runtime != "tensorrt":
         raise NuwaError(
             f"device {request.spec.name} runs {certificate.device.runtime}: there is no engine to build",
-            hint=f"the bundle runs as it is: python {folder}/run.py IMAGE",
+            hint="the bundle runs as it is: " + shlex.join(["python", str(folder / "run.py"), str(folder / "samples")]),
         )
     line = build_line(
         "model.onnx",
@@ -149,6 +150,6 @@ def _exported_for(bundle: Bundle, spec: DeviceSpec) -> Certificate:
         found = device_label(certificate.device) if certificate else "no device"
         raise NuwaError(
             f"bundle {bundle.dir} was exported for {found}, not for {spec.name}",
-            hint=f"nuwa export {bundle.dir} --device {spec.name}",
+            hint=f"nuwa export {shlex.quote(str(bundle.dir))} --device {spec.name}",
         )
     return certificate

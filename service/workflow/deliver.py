@@ -7,6 +7,7 @@ from nuwa_search.core.budget import Budget
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts
+from nuwa_search.deploy.score_facts import score_facts
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.result import (
     Artifacts,
@@ -20,6 +21,7 @@ from nuwa_search.search.result import (
 from nuwa_search.search.trials import StudyResult
 from nuwa_search.service.derive_command import derive_command
 from nuwa_search.service.workflow.explain import picture_of
+from nuwa_search.service.workflow.lost_files import lost_files
 from nuwa_search.service.workflow.records import record_bundle, record_shipment, subnet_id_of
 from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.settle import FinishedWinner, Settled, shipment_of
@@ -40,7 +42,11 @@ def deliver(
     repaired, shipped, proven = settled.repaired, finished.shipped, finished.proven
     run.hooks.stage("verify")
     accuracy = test_accuracies(run.inputs, shipped)
-    shipment = dataclasses.replace(shipment_of(run, shipped), facts=_facts(run, accuracy))
+    shipment = dataclasses.replace(
+        shipment_of(run, shipped),
+        facts=_facts(run, accuracy),
+        lost=lost_files(accuracy.lost, run.inputs.task.test),
+    )
     bundle = _write(run, shipment, finished, survey.budget)
     subnet = _subnet(settled, finished, accuracy)
     _record(run, shipment, finished, accuracy, bundle)
@@ -97,6 +103,8 @@ def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
         search_split_seen_by_base=task.search_split_seen_by_base,
         none_below=accuracy.none_below,
         metric=task.metric,
+        scores=score_facts(accuracy.shipped, task.class_names),
+        base_scores=score_facts(accuracy.restricted, task.class_names),
     )
 
 

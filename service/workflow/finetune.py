@@ -228,6 +228,7 @@ def _write(run: _Run, result: FinetuneResult) -> None:
         engine=None,
         build_line=None,
         int8=None,
+        lost=(),  # by the weights before
         facts=_facts_after(run.bundle, run.request, run.task, result),
     )
     write_bundle(run.folder, fresh, replace=True)
@@ -276,6 +277,7 @@ def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: F
         label_column=request.label_column,
         # the accuracy on the test split was that of the weights before; the split is not opened again for these
         top1=None,
+        scores=None,
         top1_before_finetune=facts.top1_before_finetune if facts.top1 is None else facts.top1,
         finetunes=(*facts.finetunes, done),
         budget=certified_budget(bundle),

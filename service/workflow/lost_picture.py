@@ -40,6 +40,15 @@ def lost_picture(data: str, *, file: str | None, image_hash: str, known: Sequenc
         content = _from_parquet(str(root), tuple(known), column).get(image_hash, b"")
     if not content:
         raise NuwaError(f"the image is not in {data} as it was", hint="put the images back as they were")
+    return small_picture(content)
+
+
+def small_picture(content: bytes) -> bytes:
+    """Make a small PNG of an image file.
+
+    Raises:
+        NuwaError: If it is no picture.
+    """
     try:
         picture = decode_image(content).rgb
     except ValueError as error:

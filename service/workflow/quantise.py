@@ -15,6 +15,7 @@ from nuwa_search.core.budget_statistic import BudgetStatistic
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.measuring.sustained import judged_by
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.quantise.decision import Int8Decision, decide_int8
@@ -41,7 +42,7 @@ from nuwa_search.service.workflow.sources import open_task_again
 CALIBRATION_IMAGES = 64
 """Training images for INT8 calibration: ranges of activations are minima and maxima, which settle quickly."""
 DEFAULT_MAX_LOSS = 0.01
-"""Largest loss of top1 on the search split: about what fine-tuning wins."""
+"""Largest loss of accuracy on the search split: about what fine-tuning wins."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
         folder: The bundle.
         request: Of the export in the device's own precision.
         images: Where images come from.
-        max_loss: Largest loss of top1 on the search split (fraction).
+        max_loss: Largest loss on the search split, of the accuracy that the model was chosen by (fraction).
 
     Returns:
         The `nuwa.export/1` answer without its schema, with ``accepted``, ``int8`` and ``notes``: what was left out of
@@ -101,7 +102,9 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     spec = dataclasses.replace(request.spec, precision="int8")
     check_int8(spec)
     if not max_loss >= 0:
-        raise NuwaError(f"the largest loss of top1 must be 0 or more, found {max_loss}", hint="such as --max-loss 0.01")
+        raise NuwaError(
+            f"the largest loss of accuracy must be 0 or more, found {max_loss}", hint="such as --max-loss 0.01"
+        )
     if request.spec.precision == "int8":  # a board that was added as an INT8 one
         request = dataclasses.replace(request, spec=dataclasses.replace(request.spec, precision="fp16"))
     bundle = read_bundle(folder)
@@ -113,10 +116,16 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     budget = budget_of(bundle, request)
     candidate = _quantised(bundle, parts, request, spec, tensors, max_loss=max_loss)
     decision = _decide(
-        plain, candidate, request, spec, max_loss=max_loss, statistic=budget.statistic if budget else None
+        plain,
+        candidate,
+        request,
+        spec,
+        max_loss=max_loss,
+        metric=tensors.metric,
+        statistic=budget.statistic if budget else None,
     )
     decision = dataclasses.replace(decision, reason=candidate.objection or decision.reason)
-    facts = _facts(parts.arch, candidate, decision, max_loss=max_loss, num_search=len(tensors.search))
+    facts = _facts(parts.arch, candidate, decision, max_loss=max_loss, tensors=tensors)
     is_accepted, graph = decision.is_accepted, plain
     if is_accepted and candidate.model is not None and candidate.agreement is not None:
         graph, agreements = candidate.model.model, (candidate.agreement,)
@@ -189,6 +198,7 @@ def _quantised(
         tensors.search.labels.numpy(),
         max_loss=max_loss,
         runtime=OnnxRuntime(),
+        metric=tensors.metric,
     )
     if mixed is None:
         return _Candidate(None, None, count)
@@ -205,6 +215,7 @@ def _decide(
     spec: DeviceSpec,
     *,
     max_loss: float,
+    metric: Metric,
     statistic: BudgetStatistic | None,
 ) -> Int8Decision:
     """Measure both graphs where the device can; a board is opened once per precision."""
@@ -216,10 +227,14 @@ def _decide(
         other = device
         if spec.kind != "host" and candidate.model is not None:
             other = judged_by(stack.enter_context(opened_device(spec, seed=request.seed)), statistic)
-        return decide_int8(plain, candidate.model, device, max_loss=max_loss, int8_device=other, protocol=PROTOCOL)
+        return decide_int8(
+            plain, candidate.model, device, max_loss=max_loss, metric=metric, int8_device=other, protocol=PROTOCOL
+        )
 
 
-def _facts(arch: Arch, candidate: _Candidate, decision: Int8Decision, *, max_loss: float, num_search: int) -> Int8Facts:
+def _facts(
+    arch: Arch, candidate: _Candidate, decision: Int8Decision, *, max_loss: float, tensors: TaskTensors
+) -> Int8Facts:
     """Tell the whole story; blocks are numbered as in the arch, not as in the graph without the empty ones."""
     places = [place for place, block in enumerate(arch.blocks) if not block.is_empty]
     mixed = candidate.model
@@ -230,9 +245,9 @@ def _facts(arch: Arch, candidate: _Candidate, decision: Int8Decision, *, max_los
         latency_ratio=decision.ratio,
         latency_ms=decision.after.latency_ms.median if decision.after else None,
         plain_latency_ms=decision.before.latency_ms.median,
-        top1_search=mixed.top1 if mixed else None,
-        plain_top1_search=mixed.top1_before if mixed else None,
-        num_search=num_search,
+        top1_search=mixed.after.top1 if mixed else None,
+        plain_top1_search=mixed.before.top1 if mixed else None,
+        num_search=len(tensors.search),
         num_calibration=candidate.num_calibration,
         float_blocks=tuple(places[block] for block in mixed.float_blocks) if mixed else None,
         sensitivity=tuple(
@@ -241,6 +256,9 @@ def _facts(arch: Arch, candidate: _Candidate, decision: Int8Decision, *, max_los
         )
         if mixed
         else None,
+        metric=tensors.metric,
+        balanced_search=mixed.after.balanced_accuracy if mixed else None,
+        plain_balanced_search=mixed.before.balanced_accuracy if mixed else None,
     )
 
 

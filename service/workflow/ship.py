@@ -58,6 +58,7 @@ class Shipment:
         task: Labels and sample images.
         preprocess: Of the base.
         facts: Accuracies with their split, base, data: for the certificate.
+        lost: Files that tell of the test images that were lost (``lost_files``).
     """
 
     model: PlainViT
@@ -66,6 +67,7 @@ class Shipment:
     task: Task
     preprocess: Preprocess
     facts: BundleFacts = NO_FACTS
+    lost: Sequence[tuple[str, bytes]] = ()
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ def write(folder: Path, shipment: Shipment, proven: Proven, *, spec: DeviceSpec,
         certificate=certificate,
         build_line=engine_line(spec),
         samples=sample_images(shipment.task.test),
+        lost=shipment.lost,
     )
     return write_bundle(folder, parts, replace=True)
 
@@ -181,6 +184,7 @@ def write_unexported(folder: Path, shipment: Shipment) -> Bundle:
         labels=shipment.task.class_names,
         preprocess=shipment.preprocess,
         samples=sample_images(shipment.task.test),
+        lost=shipment.lost,
         facts=dataclasses.replace(shipment.facts, subnet_id=shipment.subnet_id),
     )
     return write_bundle(folder, parts, replace=True)

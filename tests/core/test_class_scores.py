@@ -6,6 +6,7 @@ import torch
 
 from nuwa_search.core.class_scores import class_scores, none_threshold
 from nuwa_search.core.paired import bootstrap_interval, is_equal
+from nuwa_search.core.proportion import wilson_interval
 
 
 def answers(labels: list[int], said: list[int], num_classes: int = 3):
@@ -31,6 +32,8 @@ def test_counts_by_hand():
     shown = found.to_json(["a", "b", "c"])
     assert shown["recall"] == {"a": 0.5, "b": pytest.approx(2 / 3), "c": None}
     assert shown["confusion"]["counts"][1] == [0, 2, 1]
+    assert shown["num_images_by_class"] == {"a": 2, "b": 3, "c": 0}
+    assert shown["recall_interval"] == {"a": list(wilson_interval(1, 2)), "b": list(wilson_interval(2, 3)), "c": None}
 
 
 def test_answers_outside_the_classes_shown_are_wrong():

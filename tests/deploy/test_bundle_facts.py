@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from nuwa_search.core.budget import Budget
+from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts, CertifiedBudget, dict_from_facts, facts_from_dict
+from nuwa_search.deploy.score_facts import score_facts
 from nuwa_search.deploy.write_bundle import parts_from_bundle, write_bundle
 from tests.deploy.bundle_parts import make_parts
 
@@ -58,6 +60,25 @@ def test_old_facts_without_a_certificate_are_opened_and_written_as_they_were(tmp
     assert [one.top1_search for one in bundle.facts.finetunes] == [0.75]
     write_bundle(folder, parts_from_bundle(bundle), replace=True)
     assert json.loads((folder / "facts.json").read_text()) == old("facts.json")
+
+
+def test_scores_by_class_and_lost_images_survive_a_step_that_writes_the_bundle_again(tmp_path: Path) -> None:
+    names = ("bus", "van")
+    scores = score_facts(ClassScores(((4, 1), (0, 0)), (True,) * 4 + (False,)), names)
+    facts = BundleFacts(top1=0.8, split="test", scores=scores, base_scores=scores)
+    assert facts_from_dict(json.loads(json.dumps(dict_from_facts(facts)))) == facts
+    assert scores.recall == {"bus": 0.8, "van": None}
+    assert scores.confusion is not None
+    assert scores.confusion.counts == ((4, 1), (0, 0))
+    many = score_facts(ClassScores(((1,) + (0,) * 100,) * 101, (True,)), [str(k) for k in range(101)])
+    assert many.confusion is None
+    bare = dataclasses.replace(make_parts(), exported=None, certificate=None, build_line=None, facts=facts)
+    lost = (("00.png", b"picture"), ("lost.json", b"{}"))
+    bundle = write_bundle(tmp_path / "b", dataclasses.replace(bare, lost=lost))
+    again = parts_from_bundle(write_bundle(bundle.dir, parts_from_bundle(bundle), replace=True))
+    assert (again.lost, again.facts) == (lost, facts)
+    assert "`lost_images`" in (bundle.dir / "README.md").read_text()
+    assert not (write_bundle(bundle.dir, bare, replace=True).dir / "lost_images").exists()  # of other weights
 
 
 def test_facts_of_other_versions_are_kept() -> None:

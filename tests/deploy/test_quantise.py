@@ -10,15 +10,18 @@ import torch
 from onnx import TensorProto
 
 from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.device import Device, DeviceSpec, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.metric import Metric
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
+from nuwa_search.deploy.quantise import mixed
 from nuwa_search.deploy.quantise.decision import decide_int8
 from nuwa_search.deploy.quantise.mixed import MixedModel, quantise_mixed
 from nuwa_search.deploy.quantise.qdq import Int8Quantiser
-from nuwa_search.deploy.quantise.sensitivity import block_sensitivities
+from nuwa_search.deploy.quantise.sensitivity import BlockSensitivity, block_sensitivities
 from nuwa_search.deploy.runtimes.batches import run_batches
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from tests.deploy.bundle_parts import make_measurement
@@ -116,11 +119,11 @@ def test_the_fragile_block_is_found_and_left_in_float() -> None:
     assert ranked[0].block == 2
     assert ranked[0].relative_error > 5 * ranked[1].relative_error
     labels = reference.argmax(1).astype(np.int64)
-    mixed = quantise_mixed(quantiser, exported, IMAGES, labels, max_loss=0.15, runtime=RUNTIME)
-    assert mixed is not None
-    assert mixed.float_blocks == (2,)
-    assert mixed.top1_before == 1.0
-    assert mixed.top1 >= 0.85
+    found = quantise_mixed(quantiser, exported, IMAGES, labels, max_loss=0.15, runtime=RUNTIME)
+    assert found is not None
+    assert found.float_blocks == (2,)
+    assert found.before.top1 == 1.0
+    assert found.after.top1 >= 0.85
 
 
 def test_nothing_is_quantised_where_every_block_costs_too_much() -> None:
@@ -130,9 +133,35 @@ def test_nothing_is_quantised_where_every_block_costs_too_much() -> None:
     order = np.argsort(reference, axis=1)
     near_ties = order[:, -1].astype(np.int64)
     strict = quantise_mixed(quantiser, exported, IMAGES, near_ties, max_loss=0.0, runtime=RUNTIME)
-    assert strict is None or strict.top1 == strict.top1_before
+    assert strict is None or strict.loss <= 0
     with pytest.raises(NuwaError, match="0 or more"):
         quantise_mixed(quantiser, exported, IMAGES, near_ties, max_loss=float("nan"), runtime=RUNTIME)
+
+
+def right_of(share: float) -> ClassScores:
+    """Scores of 50 images of one class, so many of them right."""
+    right = round(50 * share)
+    return ClassScores(((right, 50 - right), (0, 0)), (True,) * right + (False,) * (50 - right))
+
+
+def test_a_rare_class_is_not_given_up_for_int8_where_classes_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """99 images of one class stay right, the only one of the other goes wrong: 1 % of top1, half of the balanced."""
+    labels = np.asarray([0] * 99 + [1], dtype=np.int64)
+    before, after = np.eye(2, dtype=np.float32)[labels], np.eye(2, dtype=np.float32)[np.zeros(100, dtype=np.int64)]
+    exported = export()
+    monkeypatch.setattr(mixed, "block_sensitivities", lambda *_, **__: (BlockSensitivity(0, 1.0, 0.99),))
+    monkeypatch.setattr(mixed, "_logits", lambda model, *_: before if model is exported else after)
+    quantiser = Int8Quantiser(exported, CALIBRATION, device=HOST)
+
+    def found(metric: Metric) -> MixedModel | None:
+        return quantise_mixed(quantiser, exported, IMAGES, labels, max_loss=0.02, runtime=RUNTIME, metric=metric)
+
+    by_top1 = found("top1")
+    assert by_top1 is not None
+    assert by_top1.loss == pytest.approx(0.01)
+    assert found("balanced") is None
+    told = decide_int8(exported, None, StandInDevice(10), max_loss=0.02, metric="balanced")
+    assert "2.0 points of balanced accuracy" in told.reason
 
 
 class StandInDevice:
@@ -159,8 +188,8 @@ def test_int8_is_used_only_where_every_round_is_faster(
     latencies_ms: tuple[float, ...], is_accepted: bool, ratio: float
 ) -> None:
     device: Device = StandInDevice(*latencies_ms)
-    mixed = MixedModel(export(), (2,), 0.9, 0.88, ())
-    decision = decide_int8(export(), mixed, device, max_loss=0.03)
+    found = MixedModel(export(), (2,), right_of(0.9), right_of(0.88), ())
+    decision = decide_int8(export(), found, device, max_loss=0.03)
     assert decision.is_accepted is is_accepted
     assert decision.ratio == pytest.approx(ratio)
     for words in ("faster", f"{ratio:.2f}×", "2.0 points", "blocks 2 of the graph left in FP32"):

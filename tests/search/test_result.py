@@ -45,7 +45,8 @@ SUBNET = [
     *("arch_id", "subnet_id", "arch", "params", "macs", "predicted_latency_ms", "predicted_interval_ms"),
     *("board_interval_ms", "measured_latency_ms", "measured_p95_ms", "measured_p99_ms", "measured_peak_memory_mb"),
     *("provenance", "top1_derived", "top1", "split", "top1_derived_interval", "top1_interval", "num_images"),
-    *("balanced_accuracy", "balanced_accuracy_interval", "recall", "confusion"),
+    *("balanced_accuracy", "balanced_accuracy_interval", "recall", "recall_interval"),
+    *("num_images_by_class", "confusion"),
 ]
 RIGHT = ClassScores(((4, 1), (1, 4)), (True,) * 4 + (False,) + (True,) * 4 + (False,))
 
@@ -99,11 +100,14 @@ def test_a_delivered_subnet_is_the_document_of_the_contract() -> None:
     assert list(answer["base"]) == [
         *("name", "arch_id", "params", "macs", "latency_ms", "provenance", "board_interval_ms", "top1_all_classes"),
         *("top1_restricted", "top1_all_classes_interval", "top1_restricted_interval", "num_images"),
-        *("balanced_accuracy", "balanced_accuracy_interval", "recall", "confusion"),
+        *("balanced_accuracy", "balanced_accuracy_interval", "recall", "recall_interval"),
+        *("num_images_by_class", "confusion"),
     ]
     assert answer["subnet"]["top1"] == 0.8
     assert answer["subnet"]["top1_interval"] == pytest.approx([0.490, 0.943], abs=1e-3)  # Wilson, 8 of 10
     assert answer["subnet"]["recall"] == {"bus": 0.8, "van": 0.8}
+    assert answer["subnet"]["num_images_by_class"] == {"bus": 5, "van": 5}
+    assert answer["subnet"]["recall_interval"]["bus"] == pytest.approx([0.376, 0.964], abs=1e-3)  # Wilson, 4 of 5
     assert answer["metric"] == "top1"
     assert list(answer["task"]) == [
         *("data", "classes", "num_train", "num_search", "num_test", "search_split_seen_by_base", "head_fitted"),

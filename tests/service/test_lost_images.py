@@ -1,7 +1,9 @@
 """Test images that a cut lost: which they are, and that the service shows them and no other file."""
 
 import io
+import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from nuwa_search.core.images import ImageSet
 from nuwa_search.search.lost_images import MAX_KEPT, LostImages
 from nuwa_search.service.cli.main import cli
 from nuwa_search.service.workflow.lost import lost_images
+from nuwa_search.service.workflow.lost_files import lost_files
 from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
@@ -59,12 +62,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def client_for(store: Store, root: Path, lost: LostImages, data: str) -> TestClient:
+def client_for(store: Store, root: Path, lost: LostImages, data: str, *, bundle: Path | None = None) -> TestClient:
     settings = {"budget_ms": BUDGET_MS, "device": NANO.name, "base": "default", "trials": 1, "data": data}
     claim = store.start_search(
         "mine", SearchTerms(device_id=NANO.device_id, budget_ms=BUDGET_MS, seed=0, settings=settings)
     )
-    store.finish_search(claim, "done", result={"schema": "nuwa.search/1", "lost_images": lost.to_json()})
+    store.finish_search(
+        claim,
+        "done",
+        result={"schema": "nuwa.search/1", "lost_images": lost.to_json(), "artifacts": {"dir": str(bundle)}},
+    )
     return client_of(store, root)
 
 
@@ -91,6 +98,28 @@ def test_the_service_shows_them_small_and_only_as_they_were(store: Store, tmp_pa
     assert client.get("/api/v1/searches/mine/lost/0.png").status_code == 404
     (folder / "test" / "bus" / "0.png").unlink()
     assert "not in" in client.get("/api/v1/searches/mine/lost/1.png").json()["detail"]
+
+
+def test_the_bundle_holds_their_list_and_pictures_which_the_service_falls_back_to(
+    store: Store, tmp_path: Path, folder: Path
+) -> None:
+    lost = compared(folder)
+    files = sorted((folder / "test" / "bus").iterdir())
+    made = dict(lost_files(lost, ImageSet(files, np.zeros(3, np.int64), NAMES, str(folder))))
+    assert sorted(made) == ["00.png", "01.png", "lost.json"]
+    listed = json.loads(made["lost.json"])
+    assert listed["images"][0] == {"picture": "00.png", **lost.to_json()["images"][0]}
+    assert Image.open(io.BytesIO(made["01.png"])).size == (58, 96)
+    assert lost_files(LostImages(0, 3, ()), ImageSet(files, np.zeros(3, np.int64), NAMES, "")) == ()
+    bundle = tmp_path / "bundle"
+    (bundle / "lost_images").mkdir(parents=True)
+    for name, content in made.items():
+        (bundle / "lost_images" / name).write_bytes(content)
+    shutil.rmtree(folder)
+    client = client_for(store, tmp_path, lost, str(folder), bundle=bundle)
+    assert client.get("/api/v1/searches/mine/lost/1.png").content == made["01.png"]
+    (bundle / "lost_images" / "lost.json").write_text('{"images": [{"hash": "another"}]}')
+    assert client.get("/api/v1/searches/mine/lost/0.png").status_code == 404
 
 
 def test_nothing_outside_the_data_or_the_roots_is_shown(store: Store, tmp_path: Path, folder: Path) -> None:

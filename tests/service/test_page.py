@@ -169,6 +169,13 @@ def test_subnet_says_what_was_kept_proven_and_is_missing(page: Page, seeded: See
     expect(page.locator(".badge-verdict")).to_have_text("met (emulated)")
     for text in ("predicted interval", "board interval", "latency emulated"):
         expect(page.get_by_text(text, exact=True)).to_be_visible()
+    scores = page.get_by_role("region", name="Accuracy by class", exact=True)
+    tram = scores.get_by_role("region", name=re.compile("^Recall")).get_by_role("row", name=re.compile("^tram 83"))
+    low, high = wilson_interval(63, 83)
+    expect(tram).to_contain_text(f"{100 * 63 / 83:.1f}\u00a0% ({100 * low:.1f}–{100 * high:.1f})")
+    expect(tram).to_contain_text(f"{100 * 69 / 83:.1f}\u00a0%")  # of the base
+    taken = scores.get_by_role("region", name=re.compile("^Confusion")).get_by_role("row", name=re.compile("^tram"))
+    expect(taken.get_by_role("cell")).to_have_text(["8", "12", "63"])
     missing = page.locator(".files li", has_text="model.onnx")
     expect(missing).to_contain_text("missing")
     expect(missing.locator("a")).to_have_count(0)

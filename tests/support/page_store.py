@@ -8,6 +8,7 @@ from typing import Any
 
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec, dict_from_arch
 from nuwa_search.core.budget import Budget
+from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.device import KernelTime, LatencyStats, Measurement
 from nuwa_search.deploy.certificate import Certificate, dict_from_certificate, with_files
@@ -33,6 +34,8 @@ CATS = TaskRecord("task-1", "cifar100", "hash", ("lion", "tiger"), {"test": {"nu
 STUDY = "vehicles-5ms"
 BUDGET_MS = 5.0
 BASE_MS, BASE_TOP1 = 11.9, 0.876
+BASE_SCORES = ClassScores(((80, 2, 2), (1, 70, 12), (2, 12, 69)), (True,) * 219 + (False,) * 31)
+WINNER_SCORES = ClassScores(((80, 2, 2), (1, 70, 12), (8, 12, 63)), (True,) * 213 + (False,) * 37)
 
 
 @dataclass(frozen=True)
@@ -194,12 +197,13 @@ def _answer(winner: SubnetRecord, ms: float, top1: float, bundle: Path) -> dict[
                  "num_test": 250, "search_split_seen_by_base": True},
         "base": {"name": BASE.name, "arch_id": base.arch_id, "params": count_params(base), "macs": count_macs(base),
                  "latency_ms": BASE_MS, "provenance": "emulated", "board_interval_ms": [8.5, 16.6],
-                 "top1_all_classes": 0.73, "top1_restricted": BASE_TOP1},
+                 "top1_all_classes": 0.73, "top1_restricted": BASE_TOP1, **BASE_SCORES.to_json(VEHICLES.classes)},
         "subnet": {"arch_id": arch.arch_id, "subnet_id": winner.subnet_id, "params": count_params(arch),
                    "macs": count_macs(arch), "predicted_latency_ms": 1.004 * ms,
                    "predicted_interval_ms": [ms, 1.01 * ms], "board_interval_ms": [0.72 * ms, 1.4 * ms],
                    "measured_latency_ms": ms, "measured_p95_ms": 1.008 * ms, "provenance": "emulated",
-                   "top1_derived": top1 - 0.03, "top1": top1, "split": "test"},
+                   "top1_derived": top1 - 0.03, "top1": top1, "split": "test", "num_images": 250,
+                   **WINNER_SCORES.to_json(VEHICLES.classes)},
         "artifacts": {"dir": str(bundle)},
         "trials": {"total": 50, "feasible": 44, "scored": 40, "failed": 0},
         "seconds": {"search": 40.0, "total": 90.0},

@@ -1,5 +1,6 @@
 """``nuwa base``: train, evaluate and list base ViTs."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def import_(file: str, **values: Any) -> int:
         return 0
     output.table([dict_from_imported(imported)])
     output.note("mean and deviation of its images are ImageNet's: the graph does not tell; see config.json")
-    output.note(f"next: nuwa-search --budget-ms 30 --base {imported.dir} --data PATH")
+    output.note(f"next: nuwa-search --budget-ms 30 --base {shlex.quote(str(imported.dir))} --data PATH")
     return 0
 
 

@@ -27,7 +27,7 @@ from nuwa_search.service.workflow.devices import find_device
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="Top1 that INT8 may lose on the search split (fraction).",
+    help="Top1 (or balanced accuracy, where it chose the model) that INT8 may lose on the search split (fraction).",
 )
 @click.option(
     "--input",

@@ -1,5 +1,6 @@
 """``nuwa finetune``: fine-tune a bundle's model with distillation from its base."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -97,5 +98,5 @@ def command(folder: Path, **values: Any) -> int:
         output.document({"schema": "nuwa.finetune/1", **answer.to_json()})
     else:
         output.table([answer.to_json()])
-        output.note(f"next: nuwa export {folder} --device jetson-nano")
+        output.note(f"next: nuwa export {shlex.quote(str(folder))} --device jetson-nano")
     return 0

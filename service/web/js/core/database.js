@@ -17,6 +17,7 @@ export function onDatabase(command) {
   return `${command} --db ${quoted(url)}`;
 }
 
-function quoted(text) {
+/** Write a word of a command as a shell takes it. */
+export function quoted(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 }

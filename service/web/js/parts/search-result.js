@@ -5,6 +5,7 @@ import { h } from "../core/dom.js";
 import { count, duration, interval, isNumber, milliseconds, share, whole } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { verdictBadge } from "./badges.js";
+import { classScores } from "./class-scores.js";
 import { lostImages } from "./lost-images.js";
 import { facts, tableRoom } from "./panel.js";
 
@@ -35,6 +36,7 @@ export function searchResult(result) {
     h("p", { class: "actions" },
       h("a", { class: "button button-main", href: routeTo(["subnets", subnet.subnet_id]) }, "open the winner"), " ",
       result.artifacts?.dir && h("a", { class: "button", href: apiUrl(pathOf("subnets", subnet.subnet_id, "bundle.zip")), download: true }, "download the bundle")),
+    classScores(subnet, base),
     lostImages(result.study, result.lost_images),
     facts([
       ["images", `${whole(task.num_train)} train, ${whole(task.num_search)} search, ${whole(task.num_test)} test${task.search_split_seen_by_base ? "; the base has seen the search split" : ""}`],

@@ -4,6 +4,7 @@ import { blocksChart } from "../chart/blocks.js";
 import { get, pathOf } from "../core/api.js";
 import { blockTimes } from "../core/block-times.js";
 import { copyButton } from "../core/copy.js";
+import { quoted } from "../core/database.js";
 import { h } from "../core/dom.js";
 import { classesText, count, isNumber, milliseconds, moment, percent, share, shortId, whole } from "../core/figures.js";
 import { isRun, latencyOf, originOf } from "../core/latency.js";
@@ -12,13 +13,16 @@ import { provenanceBadge } from "../parts/badges.js";
 import { blockTable } from "../parts/block-table.js";
 import { bundlePart } from "../parts/bundle.js";
 import { certificatePart } from "../parts/certificate.js";
+import { classScores } from "../parts/class-scores.js";
+import { lostImages } from "../parts/lost-images.js";
 import { commandLine, emptyNote } from "../parts/notes.js";
 import { facts, figure, head, panel, tableRoom } from "../parts/panel.js";
 
 /** Build the view. */
 export async function view({ path, signal }) {
   const subnet = await get(pathOf("subnets", path[1]), {}, { signal });
-  subnet.latencies = await withPrediction(subnet, signal);
+  const answer = await answerThatShipped(subnet, signal);
+  subnet.latencies = withPrediction(subnet, answer);
   const latency = subnet.latencies.find(isRun) ?? subnet.latencies[0] ?? null;
   const times = blockTimes({ latency, measurements: subnet.measurements, blocks: subnet.blocks });
   const picture = blocksChart({ blocks: subnet.blocks, times });
@@ -47,6 +51,7 @@ export async function view({ path, signal }) {
         certificates.length
           ? certificates.map(({ row, part }) => panel("Certificate", part.node, { note: moment(row.created_at) }))
           : panel("Certificate", emptyNote("Nothing was proven of this subnet yet. A bundle gets a certificate when it is exported and measured:", exportCommand(subnet, latency))),
+        byClass(subnet, answer),
         panel("Bundle", bundlePart(subnet.bundle))),
       h("div", { class: "stack" },
         panel("Commands", subnet.commands.map((line) => commandLine(line.command, line.what))),
@@ -58,14 +63,27 @@ export async function view({ path, signal }) {
   return { title: `Subnet ${shortId(subnet.subnet_id)}`, node };
 }
 
-/** A winner is predicted in the answer of its search; take that where no other prediction is stored. */
-async function withPrediction({ subnet_id: id, study, latencies }, signal) {
-  if (!study || !latencies.some((row) => isRun(row) && !row.predicted_interval_ms)) return latencies;
+/** The answer of the search that shipped this subnet; null where none did. */
+async function answerThatShipped({ subnet_id: id, study }, signal) {
+  if (!study) return null;
   const search = await get(pathOf("searches", study), {}, { signal }).catch((error) => (error.name === "AbortError" ? Promise.reject(error) : null));
-  const winner = search?.result?.subnet;
-  if (winner?.subnet_id !== id) return latencies;
-  const { predicted_latency_ms, predicted_interval_ms } = winner;
+  return search?.result?.subnet?.subnet_id === id ? search : null;
+}
+
+/** A winner is predicted in the answer of its search; take that where no other prediction is stored. */
+function withPrediction({ latencies }, search) {
+  if (!search) return latencies;
+  const { predicted_latency_ms, predicted_interval_ms } = search.result.subnet;
   return latencies.map((row) => (row.device_id === search.device_id && !row.predicted_interval_ms ? { ...row, predicted_latency_ms, predicted_interval_ms } : row));
+}
+
+/** Recall, confusion and lost images, of the bundle as it is now or else of the search that shipped it. */
+function byClass({ certificates }, search) {
+  const about = certificates.map((row) => row.certificate?.facts).find((found) => found?.scores);
+  const [winner, base] = about ? [about.scores, about.base_scores ?? null] : [search?.result.subnet, search?.result.base ?? null];
+  const parts = classScores(winner, base);
+  if (!parts) return null;
+  return panel("Accuracy by class", [parts, lostImages(search?.study, search?.result.lost_images)], { note: `test split, ${whole(winner.num_images)} images` });
 }
 
 function frontLink(subnet, latency) {
@@ -121,7 +139,7 @@ function cutCommand(subnet) {
 }
 
 function exportCommand(subnet, latency) {
-  return subnet.bundle?.dir && !subnet.bundle.is_missing ? `nuwa export ${subnet.bundle.dir} --device ${latency?.device ?? "jetson-nano"}` : cutCommand(subnet);
+  return subnet.bundle?.dir && !subnet.bundle.is_missing ? `nuwa export ${quoted(subnet.bundle.dir)} --device ${latency?.device ?? "jetson-nano"}` : cutCommand(subnet);
 }
 
 function scoreTable({ scores, commands }) {

@@ -1,0 +1,71 @@
+"""Scores of a model on the test split, as a bundle tells them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nuwa_search.core.class_scores import ClassScores
+from nuwa_search.core.records import record_from_dict
+
+MAX_CONFUSION_CLASSES = 100
+"""Of a confusion matrix in a certificate: a thousand classes would make it a file of millions of numbers."""
+
+
+@dataclass(frozen=True)
+class ConfusionFacts:
+    """Images by true class (row) and answer (column)."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class ScoreFacts:
+    """What stands beside a top1, under the names that the answer of a search has.
+
+    Args:
+        top1: Fraction.
+        top1_interval: 95 % interval of it.
+        num_images: Images of the split.
+        balanced_accuracy: Mean recall, a fraction.
+        balanced_accuracy_interval: 95 % interval of it.
+        recall: By class, fractions; None for a class without images.
+        recall_interval: 95 % interval of each.
+        num_images_by_class: Images of each.
+        confusion: None with more than ``MAX_CONFUSION_CLASSES`` classes.
+    """
+
+    top1: float
+    top1_interval: tuple[float, float]
+    num_images: int
+    balanced_accuracy: float
+    balanced_accuracy_interval: tuple[float, float]
+    recall: Mapping[str, float | None]
+    recall_interval: Mapping[str, tuple[float, float] | None]
+    num_images_by_class: Mapping[str, int]
+    confusion: ConfusionFacts | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Render them; tuples become lists, as they are read back."""
+        confusion = self.confusion
+        rest = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if name != "confusion"
+        }
+        intervals = {name: None if ends is None else list(ends) for name, ends in self.recall_interval.items()}
+        shown = confusion and {"classes": list(confusion.classes), "counts": [list(row) for row in confusion.counts]}
+        return rest | {"recall_interval": intervals, "confusion": shown}
+
+
+def score_facts(scores: ClassScores, class_names: Sequence[str]) -> ScoreFacts:
+    """Take over the scores of a model on the test split."""
+    values = {
+        "top1": scores.top1,
+        "top1_interval": list(scores.top1_interval),
+        "num_images": scores.num_images,
+        **scores.to_json(class_names),
+    }
+    if len(class_names) > MAX_CONFUSION_CLASSES:
+        del values["confusion"]
+    return record_from_dict(ScoreFacts, values, where="scores")
