@@ -14,11 +14,11 @@ from nuwa_search.search.front import front_indices
 from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.proposer import Proposal, Proposer
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
-from nuwa_search.search.seeds import Seed, additive_fronts, make_seeds
+from nuwa_search.search.seeds import Seed, fronts_of_limits, make_seeds
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.study import StudyLog
 from nuwa_search.search.study_place import StudyPlace
-from nuwa_search.search.trials import StopReason, StudyConfig, StudyHooks, StudyResult, TrialReport
+from nuwa_search.search.trials import DevicePrediction, StopReason, StudyConfig, StudyHooks, StudyResult, TrialReport
 from nuwa_search.search.workers import Evaluation, Workers, first_done
 
 MIN_SCORED_TO_PRUNE = 8
@@ -65,7 +65,7 @@ def run_study(
     prior = flat_prior(space.base) if library is None else prior_from_library(space.base, library.archs, library.kls)
     log = StudyLog(space, config=config, place=place)
     try:
-        fronts = additive_fronts(space, prior=prior, latency=limits.latency) if library is not None else []
+        fronts = fronts_of_limits(space, prior=prior, limits=limits) if library is not None else []
         if seeds is None:
             made = make_seeds(space, prior=prior, fronts=fronts, budget=limits, config=config)
             if explorer is not None:
@@ -165,7 +165,14 @@ class _Loop:
         excess = {name: float(values[0]) for name, values in over.items()}
         value, low, high = (float(x[0]) for x in (prediction.value, prediction.lower, prediction.upper))
         state, reason = self._proposer.verdict(proposal, excess, taken={p.arch for p, _ in self._in_flight.values()})
-        report = TrialReport(-1, proposal.arch, proposal.origin, state, value, (low, high), reason=reason)
+        elsewhere = tuple(
+            DevicePrediction(limit.device, float(there.value[0]), (float(there.lower[0]), float(there.upper[0])))
+            for limit in self._budget.others
+            for there in (limit.latency.predict([proposal.arch]),)
+        )
+        report = TrialReport(
+            -1, proposal.arch, proposal.origin, state, value, (low, high), reason=reason, elsewhere=elsewhere
+        )
         return report, excess
 
     def _collect(self) -> None:

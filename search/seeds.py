@@ -16,6 +16,7 @@ from nuwa_search.predictors.accuracy import AdditivePrior
 from nuwa_search.predictors.contract import Predictor
 from nuwa_search.search.feasible import Floats, Limits
 from nuwa_search.search.knapsack import Group, Ints, ParetoSums, solve
+from nuwa_search.search.mixed_latency import MixedLatency
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.trials import StudyConfig
 
@@ -91,6 +92,23 @@ def additive_fronts(space: SearchSpace, *, prior: AdditivePrior, latency: Predic
     return fronts
 
 
+def fronts_of_limits(space: SearchSpace, *, prior: AdditivePrior, limits: Limits) -> list[AdditiveFront]:
+    """Solve the knapsack for each device's times, and for all of them mixed as fractions of their limits.
+
+    What keeps every limit also keeps each device's and the mixed one (a surrogate constraint: Glover, Operations
+    Research 16(4), 1968), so the solutions of these knapsacks are where to look; those that keep every limit by
+    whole-net prediction become seeds.
+    """
+    fronts = additive_fronts(space, prior=prior, latency=limits.latency)
+    if not limits.others:
+        return fronts
+    by_device = limits.by_device
+    mixed = MixedLatency(tuple((one.latency, by_device[0].budget_ms / one.budget_ms) for one in by_device))
+    for latency in (*(one.latency for one in limits.others), mixed):
+        fronts += additive_fronts(space, prior=prior, latency=latency)
+    return fronts
+
+
 def _block_times(
     space: SearchSpace,
     items: Sequence[Sequence[BlockSpec]],
@@ -143,7 +161,7 @@ def knapsack_seeds(
         points, archs = fitting_points(front, budget)
         if not len(points):
             continue
-        upper = budget.latency.predict(archs).upper
+        upper = budget.upper_ms(archs)
         if budget.budget_ms is None or is_spread:
             targets = np.linspace(upper.max(), upper.min(), num_seeds)
         else:

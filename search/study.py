@@ -26,12 +26,13 @@ from nuwa_search.core import checked
 from nuwa_search.core.arch import dict_from_arch
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.interrupts import interrupt_deferred
+from nuwa_search.core.records import record_from_dict
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.search.samplers import SAMPLERS
 from nuwa_search.search.scorer import FIRST_IMAGES
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.study_place import StudyPlace
-from nuwa_search.search.trials import StoredTrial, StudyConfig, TrialReport
+from nuwa_search.search.trials import DevicePrediction, StoredTrial, StudyConfig, TrialReport
 from nuwa_search.store.failures import DATABASE_ERRORS, is_already_made
 
 IDENTITY_ATTR = "nuwa.identity"
@@ -250,6 +251,8 @@ def _frozen(
     about = dataclasses.asdict(report)
     for name in ("number", "arch"):  # the trial's own number and parameters say them
         del about[name]
+    if not report.elsewhere:  # as studies of one device have always been stored
+        del about["elsewhere"]
     return optuna.trial.create_trial(
         state=state,
         values=values,
@@ -270,10 +273,15 @@ def _annotate(trial: FrozenTrial, *, excess: Mapping[str, float], system_attrs: 
 def _report_from_stored(trial: FrozenTrial, space: SearchSpace) -> TrialReport:
     about = dict(trial.user_attrs[REPORT_ATTR])
     low, high = about.pop("predicted_interval_ms")
+    elsewhere = tuple(
+        record_from_dict(DevicePrediction, values, where=f"trial {trial.number}")
+        for values in about.pop("elsewhere", ())
+    )
     return TrialReport(
         number=trial.number,
         arch=space.arch_from_params(_params(trial)),
         predicted_interval_ms=(low, high),
+        elsewhere=elsewhere,
         **about,
     )
 

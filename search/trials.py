@@ -50,6 +50,21 @@ class StudyConfig:
 
 
 @dataclass(frozen=True)
+class DevicePrediction:
+    """What a further device is predicted to take.
+
+    Args:
+        device: Its name.
+        predicted_latency_ms: Point prediction.
+        predicted_interval_ms: Lower and upper end; its budget is held against the upper one.
+    """
+
+    device: str
+    predicted_latency_ms: float
+    predicted_interval_ms: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class TrialReport:
     """One proposal and what became of it.
 
@@ -66,6 +81,7 @@ class TrialReport:
         num_images: Search images seen.
         seconds: Deriving and scoring.
         reason: Why it was not scored; empty otherwise.
+        elsewhere: Predictions for further devices; none where one budget is asked for.
     """
 
     number: int
@@ -80,6 +96,7 @@ class TrialReport:
     num_images: int = 0
     seconds: float = 0.0
     reason: str = ""
+    elsewhere: tuple[DevicePrediction, ...] = ()
 
     @property
     def is_evaluation(self) -> bool:
