@@ -26,12 +26,16 @@ class VitFacts:
         norm_eps: Epsilon of its norms.
         act: Activation of its MLPs.
         pool: What its head reads.
+        rope_temperature: Of DINOv3's rotary positions; 0 where positions are tensors.
+        rope_img_size: Side of the images, in pixels, where positions are rotary: no tensor says it.
     """
 
     num_heads: int
     norm_eps: float
     act: Activation = "gelu"
     pool: GlobalPool = "token"
+    rope_temperature: float = 0.0
+    rope_img_size: int = 0
 
 
 @torch.no_grad()
@@ -52,7 +56,7 @@ def plain_from_roles(roles: Mapping[str, Tensor], facts: VitFacts, *, name: str)
     if not depth or missing:
         raise NuwaError(
             f"base {name!r} is no plain ViT: it has no {missing[0] if missing else 'transformer blocks'}",
-            hint="supported: ViT, DeiT and DINOv2 (with or without registers), in timm's or transformers' layout",
+            hint="supported: ViT, DeiT, DINOv2 (with or without registers) and DINOv3, in timm's or transformers' layout",
         )
     try:
         tensors, arch = _collect(roles, facts, depth)
@@ -72,6 +76,10 @@ def _collect(roles: Mapping[str, Tensor], facts: VitFacts, depth: int) -> tuple[
     dim = len(patch)
     if dim % facts.num_heads:
         raise ValueError(f"{facts.num_heads} heads do not divide a width of {dim}")
+    if facts.rope_temperature:
+        if "positions" in get:
+            raise ValueError("positions are rotary, and it has others too")
+        get["positions"] = torch.zeros(1, (facts.rope_img_size // patch.shape[-1]) ** 2, dim)
     prefix, positions = _tokens(get, dim)
     blocks = {i: _block(get, i, dim) for i in range(depth)}
     side = int(positions.shape[1] ** 0.5)
@@ -93,6 +101,8 @@ def _collect(roles: Mapping[str, Tensor], facts: VitFacts, depth: int) -> tuple[
         norm_eps=facts.norm_eps,
         final_norm="before_pool" if "norm.weight" in get else "none",
         act=facts.act,
+        rope_dim=head_dim if facts.rope_temperature else 0,
+        rope_temperature=facts.rope_temperature or 100.0,
     )
     tensors = {f"blocks.{i}.{key}": value for i, block in blocks.items() for key, value in block.items()}
     tensors |= {

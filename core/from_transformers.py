@@ -1,9 +1,10 @@
-"""Bases in transformers' layout: ViT, DeiT, MAE and DINOv2 (with or without registers), read by name and shape.
+"""Bases in transformers' layout: ViT, DeiT, MAE, DINOv2 (with or without registers) and DINOv3, by name and shape.
 
 Only the files are read (config.json, weights, preprocessor_config.json); transformers itself is not needed.
 Sources: configuration and modelling files of transformers 5.24 for each of these model types.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,14 @@ MAX_SIZE = 2**20
 """Of a whole number in a config: the sizes of a net are far smaller."""
 MAX_LABEL = 1000
 """Characters of a label; the longest of ImageNet's comma lists has 130."""
-_EPS = {"vit": 1e-12, "deit": 1e-12, "vit_mae": 1e-12, "dinov2": 1e-6, "dinov2_with_registers": 1e-6}
+_EPS = {
+    "vit": 1e-12,
+    "deit": 1e-12,
+    "vit_mae": 1e-12,
+    "dinov2": 1e-6,
+    "dinov2_with_registers": 1e-6,
+    "dinov3_vit": 1e-5,
+}
 """``layer_norm_eps`` of each supported ``model_type`` where its config leaves it out."""
 _ACTS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -81,7 +89,7 @@ def vit_from_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tenso
         NuwaError: If the model type is none of the supported ones, or the tensors contradict the config.
     """
     kind = require_known_type(config, name=name)
-    if config.get("use_swiglu_ffn"):
+    if config.get("use_swiglu_ffn") or config.get("use_gated_mlp"):
         raise _refuse(name, "its MLPs are gated (SwiGLU)")
     act = config.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in _ACTS:
@@ -93,6 +101,10 @@ def vit_from_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tenso
     if kind != "deit" and "dist" in roles:
         raise _refuse(name, "it has a distillation token")
     facts = VitFacts(_whole(config, "num_attention_heads", name), _eps(config, kind, name), _ACTS[act], _pool(kind))
+    if kind == "dinov3_vit":
+        facts = dataclasses.replace(
+            facts, rope_temperature=_temperature(config, name), rope_img_size=_whole(config, "image_size", name)
+        )
     model = plain_from_roles(roles, facts, name=name)
     _compare(config, model, name)
     has_head = "head.weight" in roles
@@ -109,6 +121,15 @@ def _refuse(name: str, reason: str) -> NuwaError:
 
 def _is_other(key: str) -> bool:
     return key.startswith(_OTHER_PARTS) or ".decoder." in key
+
+
+def _temperature(config: Mapping[str, Any], name: str) -> float:
+    """Read the temperature of rotary positions; transformers 5 nests it."""
+    nested = config.get("rope_parameters")
+    value = nested.get("rope_theta") if isinstance(nested, Mapping) else config.get("rope_theta", 100.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 < value <= MAX_SIZE:
+        raise _refuse(name, f"its config gives rope_theta as {value!r}")
+    return float(value)
 
 
 def _pool(kind: str) -> GlobalPool:

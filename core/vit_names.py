@@ -1,7 +1,7 @@
 """Names that libraries give to the tensors of one and the same plain ViT, read as roles.
 
 A role says what a tensor is: ``cls``, ``patch.weight``, ``blocks.3.q.bias``. Sources: timm 1.0
-(``vision_transformer.py``), transformers 4 checkpoints of ViT, DeiT, DINOv2 and DINOv2 with registers, and the
+(``vision_transformer.py``), transformers 4 checkpoints of ViT, DeiT, DINOv2 (with registers too) and DINOv3, and the
 names transformers 5 gives the same modules in memory.
 """
 
@@ -20,8 +20,8 @@ _BLOCK_PARTS = {
     "k": ("attention.attention.key", "attention.key", "attention.k_proj", "self_attn.k_proj"),
     "v": ("attention.attention.value", "attention.value", "attention.v_proj", "self_attn.v_proj"),
     "proj": ("attn.proj", "attention.output.dense", "attention.o_proj", "self_attn.out_proj"),
-    "fc1": ("mlp.fc1", "intermediate.dense"),
-    "fc2": ("mlp.fc2", "output.dense"),
+    "fc1": ("mlp.fc1", "intermediate.dense", "mlp.up_proj"),
+    "fc2": ("mlp.fc2", "output.dense", "mlp.down_proj"),
     "ls1": ("ls1", "layer_scale1"),
     "ls2": ("ls2", "layer_scale2"),
 }
@@ -32,8 +32,8 @@ _STEM = {
     "dist": ("dist_token", "distillation_token"),
     "registers": ("reg_token", "register_tokens"),
     "positions": ("pos_embed", "position_embeddings"),
-    "patch.weight": ("patch_embed.proj.weight", "patch_embeddings.projection.weight"),
-    "patch.bias": ("patch_embed.proj.bias", "patch_embeddings.projection.bias"),
+    "patch.weight": ("patch_embed.proj.weight", "patch_embeddings.projection.weight", "patch_embeddings.weight"),
+    "patch.bias": ("patch_embed.proj.bias", "patch_embeddings.projection.bias", "patch_embeddings.bias"),
     "norm.weight": ("norm.weight", "layernorm.weight"),
     "norm.bias": ("norm.bias", "layernorm.bias"),
     "head.weight": ("head.weight", "classifier.weight", "cls_classifier.weight"),

@@ -75,6 +75,11 @@ def test_outputs_are_those_of_transformers(kind, has_old_names, tmp_path):
         (transformers.Dinov2Config(**SMALL, mlp_ratio=2), transformers.Dinov2Model),
         (transformers.ViTConfig(**SMALL, **WIDE), transformers.ViTModel),
         (transformers.ViTMAEConfig(**SMALL, **WIDE), transformers.ViTMAEForPreTraining),
+        (transformers.DINOv3ViTConfig(**SMALL, **WIDE, num_register_tokens=3), transformers.DINOv3ViTModel),
+        (
+            transformers.DINOv3ViTConfig(**SMALL, **WIDE, key_bias=True, rope_theta=30.0, layerscale_value=0.3),
+            transformers.DINOv3ViTModel,
+        ),
     ],
 )
 def test_without_a_classifier_its_features_are_those_of_transformers(config, build, tmp_path):
@@ -111,6 +116,12 @@ def test_a_config_that_does_not_describe_its_weights_is_refused(change, said):
     model = random_model("vit")
     with pytest.raises(NuwaError, match=said):
         vit_from_transformers(model.config.to_dict() | change, model.state_dict(), name="b")
+
+
+def test_dinov3_with_gated_mlps_is_refused_by_name():
+    config = transformers.DINOv3ViTConfig(**SMALL, **WIDE, use_gated_mlp=True)
+    with pytest.raises(NuwaError, match="gated"):
+        vit_from_transformers(config.to_dict(), {}, name="b")
 
 
 def test_a_missing_or_strange_tensor_is_named():
