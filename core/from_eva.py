@@ -12,7 +12,7 @@ from timm.models.eva import Eva, EvaAttention, EvaBlock
 from torch import Tensor, nn
 
 from nuwa_search.core.arch import Arch, BlockSpec, FinalNorm
-from nuwa_search.core.from_roles import NO_HEAD_CLASSES
+from nuwa_search.core.pooling import NO_HEAD_CLASSES
 from nuwa_search.core.timm_parts import act_of, refused, scale_writer
 from nuwa_search.core.vit import PlainViT
 

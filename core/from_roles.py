@@ -10,11 +10,9 @@ from torch import Tensor
 
 from nuwa_search.core.arch import Activation, Arch, BlockSpec, GlobalPool
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.pooling import NO_HEAD_CLASSES
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_names import missing_roles
-
-NO_HEAD_CLASSES = 1
-"""Outputs of the stand-in head of a base without one: its features are all that is used."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def plain_from_roles(roles: Mapping[str, Tensor], facts: VitFacts, *, name: str)
     if not depth or missing:
         raise NuwaError(
             f"base {name!r} is no plain ViT: it has no {missing[0] if missing else 'transformer blocks'}",
-            hint="supported: ViT, DeiT, DINOv2 (with or without registers) and DINOv3, in timm's or transformers' layout",
+            hint="supported: ViT, DeiT, DINOv2 (with or without registers), DINOv3, in timm's or transformers' layout",
         )
     try:
         tensors, arch = _collect(roles, facts, depth)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nuwa_search.core.arch import Arch, BlockSpec, FinalNorm, GlobalPool
 from nuwa_search.core.from_eva import plain_from_eva, require_dinov3
-from nuwa_search.core.from_roles import NO_HEAD_CLASSES
+from nuwa_search.core.pooling import NO_HEAD_CLASSES
 from nuwa_search.core.timm_parts import act_of, refused, scale_writer
 from nuwa_search.core.vit import PlainViT
 

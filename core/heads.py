@@ -12,11 +12,10 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.metric import Metric
+from nuwa_search.core.pooling import HeadPool, pools_of
 from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
 
-POOLS: tuple[GlobalPool, ...] = ("token", "avg", "token_avg")
-"""What a fitted head may read, simplest first: the class token, the mean of the patch tokens, or both."""
 OnImages = Callable[[int, int], None]
 """Called with the images that passed through the base, and all that will."""
 RIDGE = 1e-2
@@ -84,6 +83,7 @@ def choose_head(
     *,
     num_classes: int,
     metric: Metric = "top1",
+    pool: HeadPool = "auto",
     on_images: OnImages = no_one,
 ) -> PlainViT:
     """Fit a head on each kind of pooling to the training images and keep the one best on the search images.
@@ -98,9 +98,13 @@ def choose_head(
         preprocess: Of the base.
         num_classes: Outputs of the head.
         metric: Which accuracy it is for.
+        pool: The one kind that is wanted; ``auto`` compares all that the base can.
         on_images: Who watches.
+
+    Raises:
+        NuwaError: If the base cannot pool as wanted.
     """
-    variants = [pooled_by(model, pool) for pool in pools_of(model.arch)]
+    variants = [pooled_by(model, kind) for kind in require_pools(model.arch, pool)]
     total = len(train) + len(search)
     seen = _all_features(variants, train.images, preprocess, lambda done: on_images(done, total))
     judged = _all_features(variants, search.images, preprocess, lambda done: on_images(len(train) + done, total))
@@ -112,22 +116,28 @@ def choose_head(
         if best is None or score > best[0]:
             best = score, with_head(variant, weight, bias)
     if best is None:
-        raise NuwaError("a base without a class token cannot pool by it", hint="report the base")
+        raise NuwaError("no head could be fitted", hint="report the base")
     return best[1]
+
+
+def require_pools(arch: Arch, wanted: HeadPool) -> tuple[GlobalPool, ...]:
+    """List the kinds of pooling that a fitted head is to be chosen among.
+
+    Raises:
+        NuwaError: If the base cannot pool as wanted.
+    """
+    found = pools_of(arch, wanted)
+    if not found:
+        raise NuwaError(
+            f"a head that reads {wanted} was wanted, and the base has no class token, or a norm after its pooling",
+            hint=f"give --pool one of auto, {', '.join(pools_of(arch))}",
+        )
+    return found
 
 
 def batch_for(arch: Arch) -> int:
     """Images that pass at once: ``EVAL_BATCH`` of up to 128 tokens, fewer of more, for memory's and progress's sake."""
     return EVAL_BATCH if arch.num_tokens <= 128 else max(1, EVAL_BATCH * 64 // arch.num_tokens)
-
-
-def pools_of(arch: Arch) -> tuple[GlobalPool, ...]:
-    """List the kinds of pooling that a fitted head may choose among, simplest first."""
-    return tuple(
-        pool
-        for pool in POOLS
-        if (pool == "avg" or arch.num_prefix_tokens) and (pool != "token_avg" or arch.final_norm != "after_pool")
-    )
 
 
 def pooled_by(model: PlainViT, pool: GlobalPool) -> PlainViT:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.pooling import read_by_head
 from nuwa_search.latency.table.axes import Axes, attn_keys, coarse, contexts_in, farthest_first, mlp_keys
 from nuwa_search.latency.table.build import measure_rows
 from nuwa_search.latency.table.chain import frame_of
@@ -73,7 +74,7 @@ def fill_table(
     counted = replace(watch, progress=_counted(watch.progress, notebook))
     filler = _Filler(plan, base, timer, notebook, background, relative_sd, counted)
     deadline = watch.deadline
-    added = filler.measure([stem_of(arch) for arch in _stem_archs(base, plan)], deadline=None)
+    added = filler.measure([stem_of(arch) for arch in stem_archs(base, plan)], deadline=None)
     groups = contexts_in(base, plan.axes)
     for contexts in groups:
         thin = coarse(plan.axes, per_axis=plan.per_axis, mlp=plan.mlp_points, embed=plan.embed_points)
@@ -155,8 +156,11 @@ class _Filler:
         return added
 
 
-def _stem_archs(base: Arch, plan: TablePlan) -> list[Arch]:
-    """Choose nets without blocks: the base's ends, fewer classes, and the cut embedding widths."""
+def stem_archs(base: Arch, plan: TablePlan) -> list[Arch]:
+    """Choose nets without blocks: the base's ends, fewer classes, and the cut embedding widths.
+
+    A base without a head has them for all that a fitted one may read.
+    """
     frame = frame_of(base)
     few = max(2, base.num_classes // 10)
     stems = [frame, replace(frame, num_classes=few)]
@@ -164,4 +168,4 @@ def _stem_archs(base: Arch, plan: TablePlan) -> list[Arch]:
     stems += [replace(frame, embed_dim=width, norm="rmsnorm") for width in widths]
     if widths:
         stems.append(replace(frame, embed_dim=widths[-1], norm="rmsnorm", num_classes=few))
-    return stems
+    return [replace(stem, global_pool=pool) for pool in read_by_head(base) for stem in stems]

@@ -12,6 +12,7 @@ import numpy as np
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.cost import block_macs
 from nuwa_search.core.device import Measurement
+from nuwa_search.core.pooling import read_by_head
 from nuwa_search.latency.table.axes import attn_keys, axes_of, coarse, contexts_in, farthest_first, mlp_keys
 from nuwa_search.latency.table.chain import CHAIN_LENGTHS, chain_for, frame_of, slope
 from nuwa_search.latency.table.row import TableRow
@@ -48,7 +49,7 @@ def plan_kit(base: Arch, *, embed_dims: Sequence[int] = (), seed: int = 0) -> Ki
         NuwaError: If there is nothing to cut in the base.
     """
     axes = coarse(axes_of(base, embed_dims=embed_dims), per_axis=4, mlp=16, embed=3)
-    keys: list[UnitKey] = [stem_of(base)]
+    keys: list[UnitKey] = [stem_of(replace(base, global_pool=pool)) for pool in read_by_head(base)]
     for contexts in contexts_in(base, axes):
         for every, count in ((attn_keys(axes, contexts), _NUM_ATTN), (mlp_keys(axes, contexts), _NUM_MLP)):
             chosen = farthest_first(every)[:count]

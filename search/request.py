@@ -9,6 +9,7 @@ from nuwa_search.core.arch import MAX_SIDE
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import METRICS, Metric
+from nuwa_search.core.pooling import HEAD_POOLS, HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
 from nuwa_search.search.option import Option, options_of
 from nuwa_search.search.samplers import SAMPLERS
@@ -56,6 +57,9 @@ class SearchRequest:
         client_most=MAX_NUMBER, label="memory at most", unit="MB")] = None
     metric: Annotated[Metric, Option("choice", "Accuracy that counts: images right, or mean recall over classes.",
         choices=METRICS, label="accuracy that counts")] = "top1"
+    pool: Annotated[HeadPool, Option("choice",
+        "What a fitted head reads of a base without one: class token, mean of the patches, both; auto compares.",
+        choices=HEAD_POOLS, label="a fitted head reads")] = "auto"
     keep: Annotated[tuple[str, ...], Option("globs", "Part of the base that is not cut; may be repeated.", "GLOB",
         empty="nothing", client_least=0, client_most=MAX_GLOBS, label="parts to keep",
         hint="globs such as blocks.3.attn, blocks.3, blocks.1?.*, with commas between")] = ()

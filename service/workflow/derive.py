@@ -10,6 +10,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.pooling import pool_of, pools_of
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors, top1
@@ -27,7 +28,7 @@ from nuwa_search.service.workflow.net import placed_arch_from_text
 from nuwa_search.service.workflow.record_steps import DerivedSubnet, record_derivation
 from nuwa_search.service.workflow.reopen import Moved, Split, open_origin
 from nuwa_search.service.workflow.ship import sample_images
-from nuwa_search.service.workflow.sources import open_task, task_base
+from nuwa_search.service.workflow.sources import open_task, random_note, task_base
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.search_scores import SearchScore, find_search_score
 from nuwa_search.store.store import Store
@@ -98,7 +99,7 @@ def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path
     task = open_task(
         base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed
     )
-    ground = _ground(base, task, Split(request.label_column, request.seed, task.split_rule))
+    ground = _ground(base, task, Split(request.label_column, request.seed, task.split_rule), asked)
     answer, _ = _derive(
         _placed(asked, ground.teacher.arch),
         ground,
@@ -133,7 +134,7 @@ def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, ca
     final = next((score for score in reversed(store.scores(identity)) if score.kind == "top1"), None)
     tunings = find_lineage(store, identity)["finetunings"]
     origin = open_origin(identity, store=store, moved=moved)
-    ground = _ground(origin.base, origin.task, origin.split)
+    ground = _ground(origin.base, origin.task, origin.split, origin.record.arch)
     answer, weights_hash = _derive(
         origin.record.arch,
         ground,
@@ -154,9 +155,11 @@ def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, ca
     }
 
 
-def _ground(base: Base, task: Task, split: Split) -> Ground:
+def _ground(base: Base, task: Task, split: Split, arch: Arch) -> Ground:
+    """Open what ``arch`` is cut from; a head that is fitted to a base without one reads what that of ``arch`` does."""
     tensors = task_tensors(task, base.preprocess)
-    return Ground(base, task, split, tensors, task_base(base, task, tensors).model)
+    pool = pool_of(arch) if pools_of(base.arch, pool_of(arch)) else "auto"  # another misfit is told by the arch's fit
+    return Ground(base, task, split, tensors, task_base(base, task, tensors, pool=pool).model)
 
 
 def _derive(
@@ -210,7 +213,7 @@ def _derive(
         "top1_search_interval": interval_of_share(score.top1, score.num_images_top1),
         "num_images": score.num_images,
         "dir": str(folder),
-        "notes": [*task.notes, *tensors.notes],
+        "notes": [*random_note(ground.base), *task.notes, *tensors.notes],
     }
     return answer, hash_tensors(model.state_dict())
 

@@ -11,6 +11,7 @@ from nuwa_search.core.cache import content_key
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
+from nuwa_search.core.pooling import pool_of
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import Task
@@ -37,7 +38,7 @@ from nuwa_search.service.workflow.finetune_request import (
 )
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.record_steps import record_retuned, said_not_raised
-from nuwa_search.service.workflow.sources import open_task_again, task_base
+from nuwa_search.service.workflow.sources import open_task_again, random_note, task_base
 from nuwa_search.service.workflow.tune import finetune_config
 from nuwa_search.store.store import Store
 
@@ -199,9 +200,9 @@ def _begin(
         metric=bundle.facts.metric,
     )
     tensors = task_tensors(task, loaded.preprocess)
-    for said in (*task.notes, *tensors.notes):
+    for said in (*random_note(loaded), *task.notes, *tensors.notes):
         hooks.step(said)
-    headed = task_base(loaded, task, tensors)
+    headed = task_base(loaded, task, tensors, pool=pool_of(bundle.arch))
     config = finetune_config(
         steps=chosen.steps,
         epochs=chosen.epochs,

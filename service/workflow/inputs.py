@@ -9,14 +9,15 @@ from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.budget import require_statistic
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.heads import OnImages, no_one, pools_of
+from nuwa_search.core.heads import OnImages, no_one, require_pools
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
+from nuwa_search.core.pooling import POOL_NAMES, HeadPool
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.search.keep import kept_parts
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.devices import find_device
-from nuwa_search.service.workflow.sources import TaskBase, open_task, task_base
+from nuwa_search.service.workflow.sources import TaskBase, open_task, random_note, task_base
 from nuwa_search.store.records import BaseRecord, TaskRecord
 from nuwa_search.store.store import Store
 
@@ -29,11 +30,13 @@ class Sources:
         base: As loaded, with its own head.
         task: Its three splits, still encoded.
         device: What the budget is about.
+        pool: What a head is to read that is fitted to a base without one.
     """
 
     base: Base
     task: Task
     device: DeviceSpec
+    pool: HeadPool
 
     @property
     def has_fitted_head(self) -> bool:
@@ -51,7 +54,7 @@ class Sources:
         arch = dataclasses.replace(self.base.model.arch, num_classes=self.task.num_classes)
         if self.base.has_head:
             return (arch,)
-        return tuple(dataclasses.replace(arch, global_pool=pool) for pool in pools_of(arch))
+        return tuple(dataclasses.replace(arch, global_pool=pool) for pool in require_pools(arch, self.pool))
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,22 @@ class Inputs(Sources):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of the images was left out or turned, in sentences."""
-        return (*random_note(self.base), *self.task.notes, *self.tensors.notes)
+        """What of the images was left out or turned, and what the head reads, in sentences."""
+        return (*random_note(self.base), *self.task.notes, *self.decoded_notes)
+
+    @property
+    def decoded_notes(self) -> tuple[str, ...]:
+        """What only the decoded images told, in sentences."""
+        return (*self.tensors.notes, *_head_note(self))
 
 
-def random_note(base: Base) -> tuple[str, ...]:
-    """Say that a base was never trained, where it was not."""
-    if not base.is_random:
+def _head_note(inputs: Inputs) -> tuple[str, ...]:
+    """Say what a fitted head reads, where the base came without one."""
+    if inputs.base.has_head:
         return ()
-    said = f"RANDOM WEIGHTS: {base.name} was never trained. Latencies are those of its shape; accuracies mean nothing"
-    return (said,)
+    arch = inputs.teacher.model.arch
+    why = "as --pool says" if inputs.pool != "auto" else "the best on the search split of what it could"
+    return (f"the fitted head reads {POOL_NAMES[arch.global_pool]}, {why}",)
 
 
 def open_sources(
@@ -117,7 +126,25 @@ def open_sources(
             f"the study was begun on other images than {task.data} holds (task {begun.task_id}, not {task.task_id})",
             hint="put the images back as they were, or start another study: leave --resume out and give a new --study",
         )
-    return Sources(base, task, device)
+    sources = Sources(base, task, device, request.pool)
+    _check_pool(sources)
+    return sources
+
+
+def _check_pool(sources: Sources) -> None:
+    """Refuse a pooling that the base cannot have, before any image is looked at.
+
+    Raises:
+        NuwaError: If it has a head of its own, or no such tokens.
+    """
+    if sources.pool != "auto" and sources.base.has_head:
+        raise NuwaError(
+            f"--pool {sources.pool} is for bases without a classifier, and {sources.base.name!r} has one, which reads "
+            f"{POOL_NAMES[sources.base.arch.global_pool]}",
+            hint="leave --pool out",
+        )
+    if not sources.base.has_head:
+        require_pools(sources.base.arch, sources.pool)
 
 
 def decode_inputs(sources: Sources, *, on_images: OnImages = no_one) -> Inputs:
@@ -132,7 +159,8 @@ def decode_inputs(sources: Sources, *, on_images: OnImages = no_one) -> Inputs:
     """
     base, task = sources.base, sources.task
     tensors = task_tensors(task, base.preprocess)
-    return Inputs(base, task, sources.device, tensors, task_base(base, task, tensors, on_images=on_images))
+    headed = task_base(base, task, tensors, pool=sources.pool, on_images=on_images)
+    return Inputs(base, task, sources.device, sources.pool, tensors, headed)
 
 
 def task_begun_with(study: str, store: Store) -> TaskRecord | None:

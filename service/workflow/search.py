@@ -136,7 +136,7 @@ def _searched(start: SearchStart) -> SearchOutcome:
             require_reachable(survey, start.sources, keep=start.request.keep)
             start.hooks.stage("statistics")
             run = SearchRun(**vars(start), inputs=_decoded(start))
-            for note in run.inputs.tensors.notes:
+            for note in run.inputs.decoded_notes:
                 run.hooks.step(note)
             survey = with_teacher(survey, start, device, run.inputs.teacher.model)
             settled = settle(run, _finder(run, device, survey), survey)

@@ -11,6 +11,7 @@ import numpy as np
 from nuwa_search.core.arch import Arch, hashed_from_arch
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.pooling import pool_of
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.core.vit import PlainViT
@@ -71,7 +72,8 @@ def small_rival(finder: Finder, *, steps: int, cache_dir: Path) -> SmallRival | 
     request, inputs = finder.request, finder.inputs
     task = _all_classes(request, inputs)
     tensors = task_tensors(task, inputs.base.preprocess)
-    teacher = Teacher(task_base(inputs.base, task, tensors).model, cache_dir=cache_dir / "teacher")
+    headed = task_base(inputs.base, task, tensors, pool=pool_of(inputs.teacher.model.arch))
+    teacher = Teacher(headed.model, cache_dir=cache_dir / "teacher")
 
     def fits(arch: Arch) -> bool:
         restricted = dataclasses.replace(arch, num_classes=inputs.task.num_classes)

@@ -11,6 +11,7 @@ from nuwa_search.core.heads import OnImages, choose_head, fit_head, no_one, rest
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
+from nuwa_search.core.pooling import HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE, SAMPLE_NAME
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.task import Task, make_task
@@ -117,20 +118,36 @@ def open_task_again(
     return next((task for task in older if task.task_id == task_id), newest)
 
 
-def task_base(base: Base, task: Task, tensors: TaskTensors, *, on_images: OnImages = no_one) -> TaskBase:
-    """Give the base a head for the task: its own rows, or one fitted on the training images."""
+def random_note(base: Base) -> tuple[str, ...]:
+    """Say that a base was never trained, where it was not."""
+    if not base.is_random:
+        return ()
+    said = f"RANDOM WEIGHTS: {base.name} was never trained. Latencies are those of its shape; accuracies mean nothing"
+    return (said,)
+
+
+def task_base(
+    base: Base, task: Task, tensors: TaskTensors, *, pool: HeadPool = "auto", on_images: OnImages = no_one
+) -> TaskBase:
+    """Give the base a head for the task: its own rows, or one fitted on the training images.
+
+    ``pool`` is what a fitted head reads where the base came without one.
+    """
     if task.base_classes is not None:
         return TaskBase(restrict_head(base.model, task.base_classes), has_fitted_head=False)
-    return TaskBase(fitted_base(base, tensors, num_classes=task.num_classes, on_images=on_images), has_fitted_head=True)
+    model = fitted_base(base, tensors, num_classes=task.num_classes, pool=pool, on_images=on_images)
+    return TaskBase(model, has_fitted_head=True)
 
 
-def fitted_base(base: Base, tensors: TaskTensors, *, num_classes: int, on_images: OnImages = no_one) -> PlainViT:
+def fitted_base(
+    base: Base, tensors: TaskTensors, *, num_classes: int, pool: HeadPool = "auto", on_images: OnImages = no_one
+) -> PlainViT:
     """Give the base a head that is fitted to the training images, on the pooling it came with if it had a head."""
     train, search, preprocess, metric = tensors.train, tensors.search, base.preprocess, tensors.metric
     if base.has_head:
         return fit_head(base.model, train, preprocess, num_classes=num_classes, metric=metric, on_images=on_images)
     return choose_head(
-        base.model, train, search, preprocess, num_classes=num_classes, metric=metric, on_images=on_images
+        base.model, train, search, preprocess, num_classes=num_classes, metric=metric, pool=pool, on_images=on_images
     )
 
 

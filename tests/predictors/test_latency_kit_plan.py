@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nuwa_search.core.arch import arch_from_dict
 from nuwa_search.core.cost import block_macs
+from nuwa_search.latency.table.axes import axes_of
+from nuwa_search.latency.table.unit import StemKey, stem_of
+from nuwa_search.predictors.fill_table import TablePlan, stem_archs
 from nuwa_search.predictors.kit_plan import background_like, nets_of, plan_kit, rows_of
 from nuwa_search.predictors.latency.predictor import LatencyPredictor, Subject
 from nuwa_search.predictors.report_card import errors_of
@@ -14,8 +18,6 @@ FORMULA = Formula(launch_attn=0.12, launch_mlp=0.06)
 
 
 def measured_nets(plan):
-    from dataclasses import replace
-
     device = ClosedFormDevice(FORMULA)
     out = []
     for arch, role in nets_of(plan, base=BASE):
@@ -33,6 +35,17 @@ def test_a_kit_is_enough_for_a_predictor():
     predictor.fit(plan.fit, [FORMULA.latency(arch) for arch in plan.fit])
     truth = np.array([FORMULA.latency(arch) for arch in plan.heldout])
     assert errors_of(predictor.predict(plan.heldout).value, truth).mape < 0.03
+
+
+def test_a_base_without_a_head_is_profiled_for_all_that_one_may_read():
+    headless = replace(BASE, num_classes=1, num_prefix_tokens=1)
+    kit = plan_kit(headless)
+    planned = [stem_of(arch) for arch in stem_archs(headless, TablePlan(axes_of(headless)))]
+    for keys in (kit.keys, planned):
+        assert {key.global_pool for key in keys if isinstance(key, StemKey)} == {"token", "avg", "token_avg"}
+    assert {key.global_pool for key in plan_kit(BASE).keys if isinstance(key, StemKey)} == {BASE.global_pool}
+    chains = [arch for arch, role in nets_of(kit, base=headless) if role == "chain"]
+    assert {stem_of(arch) for arch in chains if not arch.blocks} >= {k for k in kit.keys if isinstance(k, StemKey)}
 
 
 def test_rows_whose_chains_are_missing_are_left_out():

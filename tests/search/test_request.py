@@ -19,7 +19,7 @@ OLD = json.loads("""{"budget_ms": 5.5, "device": "jetson-nano", "base": "default
  "small_model_steps": null, "pareto": false, "explain": false, "finetune": true, "deploy": true, "seed": 3,
  "bundle_dir": "/home/me/runs/mine"}""")
 """Settings of a study as commit 494cfc3 stores them."""
-LATER = {"img_size": None, "metric": "top1", "from_study": None, "keep": []}
+LATER = {"img_size": None, "metric": "top1", "from_study": None, "keep": [], "pool": "auto"}
 """What that commit did by, without saying so."""
 
 
@@ -77,7 +77,7 @@ OTHERS: dict[str, Any] = {
     "workers": 2, "timeout_s": 9.0, "sampler": "tpe", "finetune_epochs": 1.0, "finetune_steps": 21,
     "predictor_id": "abc", "judge": 2, "small_model_steps": 7, "pareto": True,
     "explain": True, "finetune": False, "deploy": False, "seed": 4,
-    "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",),
+    "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",), "pool": "avg",
 }  # fmt: skip
 """Another value than OLD's for every option."""
 
