@@ -96,21 +96,21 @@ def measure_int8(options: argparse.Namespace) -> None:
             export_bundle(bundle, request)
             plain_test = ground.test_top1(bundle / "model.onnx")
             answer = quantise_bundle(bundle, request, images=Int8Images(PACKAGED_BASE), max_loss=MAX_LOSS)
-            facts = answer["int8"]
+            facts = answer.int8
             row = {
                 "subnet": name,
                 "macs": count_macs(arch),
-                "fp32_latency_ms": round(facts["plain_latency_ms"], 4),
-                "int8_latency_ms": _rounded(facts["latency_ms"]),
-                "latency_ratio": _rounded(facts["latency_ratio"]),
-                "fp32_search_top1": facts["plain_top1_search"],
-                "int8_search_top1": facts["top1_search"],
+                "fp32_latency_ms": round(facts.plain_latency_ms, 4),
+                "int8_latency_ms": _rounded(facts.latency_ms),
+                "latency_ratio": _rounded(facts.latency_ratio),
+                "fp32_search_top1": facts.plain_top1_search,
+                "int8_search_top1": facts.top1_search,
                 "fp32_test_top1": plain_test,
-                "int8_test_top1": ground.test_top1(bundle / "model.onnx") if answer["accepted"] else None,
-                "fp32_onnx_mb": answer["plain_onnx_mb"],
-                "int8_onnx_mb": answer["onnx_mb"] if answer["accepted"] else None,
-                "float_blocks": " ".join(map(str, facts["float_blocks"] or ())),
-                "accepted": answer["accepted"],
+                "int8_test_top1": ground.test_top1(bundle / "model.onnx") if answer.accepted else None,
+                "fp32_onnx_mb": answer.plain_onnx_mb,
+                "int8_onnx_mb": answer.onnx_mb if answer.accepted else None,
+                "float_blocks": " ".join(map(str, facts.float_blocks or ())),
+                "accepted": answer.accepted,
             }
         told = origin(runtime="onnxruntime", precision="fp32, int8", seed=SEED, protocol=MEASURED)
         append_row(options.output, row | told)

@@ -140,8 +140,8 @@ def card_line(predictor: LatencyPredictor, heldout: list[Arch], truth_ms: Array)
         "coverage": card.interval_coverage,
         "interval_width": card.interval_width,
         "block_sum_mape": card.block_sum.mape,
-        "macs_mape": card.macs.mape,
-        "operators_mape": card.operators.mape,
+        "macs_mape": card.baselines.macs.mape,
+        "operators_mape": card.baselines.operators.mape,
         "rows": len(predictor.rows),
         "predict_us": microseconds,
     }

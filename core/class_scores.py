@@ -1,13 +1,13 @@
 """How well a classifier does on labelled images: accuracy, recall of each class, confusion, each with its interval."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import mean_share_interval, wilson_interval
 
@@ -82,19 +82,36 @@ class ClassScores:
         rows = tuple(tuple(self.confusion[i][j] for j in outputs) for i in outputs)
         return ClassScores(rows, self.is_right, tuple(sum(self.confusion[i]) for i in outputs))
 
-    def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Render what stands beside a top1: balanced accuracy, recall by class with its images, confusion."""
-        return {
-            "balanced_accuracy": self.balanced_accuracy,
-            "balanced_accuracy_interval": list(self.balanced_interval),
-            "recall": dict(zip(class_names, self.recall, strict=True)),
-            "recall_interval": {
-                name: None if ends is None else list(ends)
-                for name, ends in zip(class_names, self.recall_intervals, strict=True)
-            },
-            "num_images_by_class": dict(zip(class_names, self._counts, strict=True)),
-            "confusion": {"classes": list(class_names), "counts": [list(row) for row in self.confusion]},
-        }
+    def of_classes(self, class_names: Sequence[str]) -> "NamedScores":
+        """Return what stands beside a top1 in answers, by the names of the classes."""
+        return NamedScores(
+            balanced_accuracy=self.balanced_accuracy,
+            balanced_accuracy_interval=self.balanced_interval,
+            recall=dict(zip(class_names, self.recall, strict=True)),
+            recall_interval=dict(zip(class_names, self.recall_intervals, strict=True)),
+            num_images_by_class=dict(zip(class_names, self._counts, strict=True)),
+            confusion=Confusion(tuple(class_names), self.confusion),
+        )
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images by class (row) and answer (column)."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedScores(JsonFields):
+    """What stands beside a top1: balanced accuracy, recall of each class with its images, both with 95 % intervals."""
+
+    balanced_accuracy: float
+    balanced_accuracy_interval: Interval
+    recall: Mapping[str, float | None]
+    recall_interval: Mapping[str, Interval | None]
+    num_images_by_class: Mapping[str, int]
+    confusion: Confusion
 
 
 KEPT_SHARE = 0.95

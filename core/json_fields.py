@@ -15,18 +15,21 @@ class JsonFields:
     Dataclasses inside become objects too, tuples lists and paths text; numbers and texts stay as they are.
     """
 
-    LEFT_OUT_AS_NONE: ClassVar[tuple[str, ...]] = ()
-    """Fields that a document lacks where they are None; the others are then null."""
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ()
+    """Fields that a document lacks where they are at their defaults."""
+    MERGED: ClassVar[tuple[str, ...]] = ()
+    """Fields whose own fields stand in the document in their place."""
 
     def to_json(self) -> dict[str, Any]:
         """Render the document."""
-        names = [field.name for field in dataclasses.fields(cast("DataclassInstance", self))]
-        values = {name: getattr(self, name) for name in names}
-        return {
-            name: _plain(value)
-            for name, value in values.items()
-            if value is not None or name not in self.LEFT_OUT_AS_NONE
-        }
+        document: dict[str, Any] = {}
+        for field in dataclasses.fields(cast("DataclassInstance", self)):
+            value = getattr(self, field.name)
+            if field.name in self.MERGED:
+                document |= cast("dict[str, Any]", _plain(value))
+            elif field.name not in self.LEFT_OUT or value != field.default:
+                document[field.name] = _plain(value)
+        return document
 
 
 def _plain(value: object) -> object:

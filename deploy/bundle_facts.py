@@ -10,7 +10,7 @@ from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.records import record_from_dict
-from nuwa_search.deploy.quantise.facts import Int8Facts, dict_from_int8_facts
+from nuwa_search.deploy.quantise.facts import Int8Facts
 from nuwa_search.deploy.score_facts import ScoreFacts
 
 
@@ -140,7 +140,7 @@ def dict_from_facts(facts: BundleFacts) -> dict[str, Any]:
         if budget.max_memory_mb is not None:
             values["budget"]["max_memory_mb"] = budget.max_memory_mb
     if facts.int8 is not None:
-        values["int8"] = dict_from_int8_facts(facts.int8)
+        values["int8"] = facts.int8.to_json()
     return {**values, **{name: value for name, value in facts.others.items() if name not in values}}
 
 

@@ -16,7 +16,7 @@ from nuwa_search.core.peak_memory import PEAK_MEMORY_COUNTS
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, budget_from_dict, dict_from_facts, facts_from_dict
 from nuwa_search.deploy.export.graph import InputKind
-from nuwa_search.deploy.verify import Agreement, dict_from_agreement
+from nuwa_search.deploy.verify import Agreement
 
 SCHEMA = "nuwa.certificate/1"
 MAX_OPSET = 1000
@@ -125,7 +125,7 @@ def dict_from_certificate(certificate: Certificate) -> dict[str, Any]:
         "state": dict(measured.state) if measured else {},
         "warnings": list(measured.warnings) if measured else [],
         "breakdown": [asdict(kernel) for kernel in measured.breakdown] if measured else [],
-        "agreement": [dict_from_agreement(a) for a in certificate.agreements],
+        "agreement": [a.to_json() for a in certificate.agreements],
         "facts": dict_from_facts(certificate.facts),
         "device_accuracy": asdict(certificate.device_accuracy) if certificate.device_accuracy else None,
         "files": dict(sorted(certificate.files.items())),

@@ -1,7 +1,7 @@
 """Compare an exported model with the PyTorch model it came from, on images."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.runtime import FloatArray, Images, Runtime, Session
 from nuwa_search.core.tensors import image_batches, normalise
 from nuwa_search.core.vit import PlainViT
@@ -35,7 +36,7 @@ predictions alone say little: a ViT whose FP16 LayerNorm overflowed on a board h
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(JsonFields):
     """How far two models' logits are apart on the same images.
 
     Args:
@@ -69,11 +70,10 @@ class Agreement:
         within = within and (self.cosine_limit is None or self.min_cosine >= self.cosine_limit)
         return within and self.argmax_agreement >= self.argmax_limit and np.isfinite(self.max_abs_error).item()
 
-
-def dict_from_agreement(agreement: Agreement) -> dict[str, Any]:
-    """Turn an agreement into JSON values; an infinite error becomes null, because JSON has no infinity."""
-    error = agreement.max_abs_error if math.isfinite(agreement.max_abs_error) else None
-    return {**asdict(agreement), "max_abs_error": error, "is_met": agreement.is_met}
+    def to_json(self) -> dict[str, Any]:
+        """Render it; an infinite error becomes null, because JSON has no infinity."""
+        error = self.max_abs_error if math.isfinite(self.max_abs_error) else None
+        return {**super().to_json(), "max_abs_error": error, "is_met": self.is_met}
 
 
 def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision, runtime: str) -> Agreement:

@@ -1,8 +1,8 @@
 """How good a latency predictor is, on nets it was never fitted to."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.predictors.contract import Prediction
 from nuwa_search.predictors.latency.baselines import predict_by_macs, predict_by_operators
 from nuwa_search.predictors.latency.conformal import normal_half_width
@@ -38,8 +39,16 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class ReportCard:
-    """The report of a profile.
+class Baselines:
+    """Errors of simpler predictors: latency proportional to MACs, and a sum of operators."""
+
+    macs: Errors
+    operators: Errors
+
+
+@dataclass(frozen=True)
+class ReportCard(JsonFields):
+    """The report of a profile, and the ``report`` part of ``nuwa.profile/1``.
 
     Args:
         num_heldout: Nets measured and never fitted to.
@@ -50,10 +59,11 @@ class ReportCard:
         nominal_coverage: What the interval promises.
         noise_floor_mape: Difference between two measurements of the same nets, relative; None where
             they were measured once.
-        macs: Errors of latency proportional to MACs.
-        operators: Errors of a sum of operators.
+        baselines: Of simpler predictors.
         block_sum: Errors of the plain sum of block rows.
     """
+
+    MERGED: ClassVar = ("errors",)
 
     num_heldout: int
     errors: Errors
@@ -62,23 +72,8 @@ class ReportCard:
     reference_sd: float
     nominal_coverage: float
     noise_floor_mape: float | None
-    macs: Errors
-    operators: Errors
+    baselines: Baselines
     block_sum: Errors
-
-    def to_dict(self) -> dict[str, Any]:
-        """Render as the ``report`` part of ``nuwa.profile/1``."""
-        return {
-            "num_heldout": self.num_heldout,
-            **asdict(self.errors),
-            "interval_coverage": self.interval_coverage,
-            "interval_width": self.interval_width,
-            "reference_sd": self.reference_sd,
-            "nominal_coverage": self.nominal_coverage,
-            "noise_floor_mape": self.noise_floor_mape,
-            "baselines": {"macs": asdict(self.macs), "operators": asdict(self.operators)},
-            "block_sum": asdict(self.block_sum),
-        }
 
 
 def errors_of(predicted: Array, measured: Array) -> Errors:
@@ -165,7 +160,9 @@ def report_card(
         reference_sd=reference_sd,
         nominal_coverage=predictor.coverage,
         noise_floor_mape=noise_floor_mape,
-        macs=errors_of(predict_by_macs(archs, fitted=predictor.models), measured_ms),
-        operators=errors_of(predict_by_operators(archs, rows=predictor.rows), measured_ms),
+        baselines=Baselines(
+            macs=errors_of(predict_by_macs(archs, fitted=predictor.models), measured_ms),
+            operators=errors_of(predict_by_operators(archs, rows=predictor.rows), measured_ms),
+        ),
         block_sum=errors_of(predictor.block_sums(archs), measured_ms),
     )

@@ -39,7 +39,7 @@ def plot_card(report: Mapping[str, Any], prediction: Prediction, measured_ms: Ar
     """Draw held-out nets with their intervals, and the band within 5 %.
 
     Args:
-        report: Its figures, as ``ReportCard.to_dict`` gives them, are written into the picture.
+        report: Its figures, as ``ReportCard.to_json`` gives them, are written into the picture.
         prediction: Of the held-out nets.
         measured_ms: Their latencies, (n,).
         path: A ``.png``, ``.svg`` or ``.pdf`` file.

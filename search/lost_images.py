@@ -1,8 +1,9 @@
 """Test images that the base had right and what is shipped has wrong: what the cut cost, to be looked at."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from nuwa_search.core.json_fields import JsonFields
 
 MAX_KEPT = 24
 """Of the images, the surest mistakes first: as many as people look through."""
@@ -30,7 +31,7 @@ class LostImage:
 
 
 @dataclass(frozen=True)
-class LostImages:
+class LostImages(JsonFields):
     """How many there are, how many the other way round, and the first of them.
 
     Args:
@@ -42,11 +43,3 @@ class LostImages:
     num_lost: int
     num_won: int
     images: Sequence[LostImage]
-
-    def to_json(self) -> dict[str, Any]:
-        """Render the ``lost_images`` part of an answer."""
-        return {
-            "num_lost": self.num_lost,
-            "num_won": self.num_won,
-            "images": [asdict(image) for image in self.images],
-        }

@@ -52,7 +52,7 @@ class BaseAccuracies:
             "top1_all_classes_interval": list(whole.top1_interval) if whole else None,
             "top1_restricted_interval": list(self.restricted.top1_interval),
             "num_images": self.restricted.num_images,
-            **self.restricted.to_json(class_names),
+            **self.restricted.of_classes(class_names).to_json(),
         }
 
 
@@ -130,7 +130,7 @@ class SubnetPart:
             "top1_derived_interval": list(self.derived.top1_interval),
             "top1_interval": list(self.scores.top1_interval),
             "num_images": self.scores.num_images,
-            **self.scores.to_json(class_names),
+            **self.scores.of_classes(class_names).to_json(),
         }
 
 

@@ -1,8 +1,9 @@
 """What a quantisation came to, as a bundle tells it."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 
 
@@ -22,7 +23,7 @@ class BlockFacts:
 
 
 @dataclass(frozen=True)
-class Int8Facts:
+class Int8Facts(JsonFields):
     """Whether INT8 was taken, and why.
 
     Args:
@@ -43,6 +44,8 @@ class Int8Facts:
         plain_balanced_search: The same of the plain graph.
     """
 
+    LEFT_OUT: ClassVar = ("metric", "balanced_search", "plain_balanced_search")  # bundles of before do not have them
+
     accepted: bool
     reason: str
     max_loss: float
@@ -58,17 +61,3 @@ class Int8Facts:
     metric: Metric = "top1"
     balanced_search: float | None = None
     plain_balanced_search: float | None = None
-
-
-_LATER: dict[str, object] = {"metric": "top1", "balanced_search": None, "plain_balanced_search": None}
-"""Fields that bundles of before do not have; written only where they say more than that."""
-
-
-def dict_from_int8_facts(facts: Int8Facts) -> dict[str, Any]:
-    """Turn facts into JSON values."""
-    blocks, found = facts.float_blocks, facts.sensitivity
-    values = asdict(replace(facts, float_blocks=None, sensitivity=None)) | {
-        "float_blocks": None if blocks is None else list(blocks),
-        "sensitivity": None if found is None else [asdict(block) for block in found],
-    }
-    return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}

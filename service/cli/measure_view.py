@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nuwa_search.core.device import Measurement, device_json
+from nuwa_search.core.device import KernelTime, LatencyStats, Measurement, Provenance, device_json
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.measuring.sustained import SustainedRun
 from nuwa_search.service.cli.figures import interval, milliseconds
 from nuwa_search.service.cli.output import Output
@@ -33,28 +35,51 @@ def show_sustained(run: SustainedRun, output: Output) -> None:
 FIGURES = ("median", "mean", "p50", "p90", "p95", "p99", "min", "max")
 
 
-def measurement_json(measurement: Measurement, *, measurement_id: str, onnx_hash: str) -> dict[str, Any]:
-    """Render the `nuwa.measure/1` answer.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasureAnswer(JsonFields):
+    """The `nuwa.measure/1` answer.
 
     Args:
-        measurement: What was measured.
+        schema: Of the document.
         measurement_id: Its row in the database.
         onnx_hash: SHA-256 of the graph that was measured.
+        device: Its part of the answer.
+        provenance: Measured or emulated.
+        latency_ms: Statistics.
+        samples: That they are of.
+        board_interval_ms: How far the emulator may be from a real board; None on a real device.
+        peak_memory_mb: None where it was not measured.
+        breakdown: By kernel; empty where the device tells none.
+        warnings: In sentences.
     """
-    board = measurement.board_interval_ms
-    return {
-        "schema": "nuwa.measure/1",
-        "measurement_id": measurement_id,
-        "onnx_hash": onnx_hash,
-        "device": device_json(measurement.device),
-        "provenance": measurement.provenance,
-        "latency_ms": dataclasses.asdict(measurement.latency_ms),
-        "samples": measurement.samples,
-        "board_interval_ms": None if board is None else list(board),
-        "peak_memory_mb": measurement.peak_memory_mb,
-        "breakdown": [dataclasses.asdict(kernel) for kernel in measurement.breakdown],
-        "warnings": list(measurement.warnings),
-    }
+
+    schema: str = "nuwa.measure/1"
+    measurement_id: str
+    onnx_hash: str
+    device: Mapping[str, object]
+    provenance: Provenance
+    latency_ms: LatencyStats
+    samples: int
+    board_interval_ms: tuple[float, float] | None
+    peak_memory_mb: float | None
+    breakdown: Sequence[KernelTime]
+    warnings: Sequence[str]
+
+
+def answer_of_measurement(measurement: Measurement, *, measurement_id: str, onnx_hash: str) -> MeasureAnswer:
+    """Tell what was measured."""
+    return MeasureAnswer(
+        measurement_id=measurement_id,
+        onnx_hash=onnx_hash,
+        device=device_json(measurement.device),
+        provenance=measurement.provenance,
+        latency_ms=measurement.latency_ms,
+        samples=measurement.samples,
+        board_interval_ms=measurement.board_interval_ms,
+        peak_memory_mb=measurement.peak_memory_mb,
+        breakdown=tuple(measurement.breakdown),
+        warnings=tuple(measurement.warnings),
+    )
 
 
 def show(measurement: Measurement, output: Output) -> None:

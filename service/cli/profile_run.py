@@ -33,7 +33,12 @@ from nuwa_search.service.workflow.first_day import (
     transfer_rest,
     transfer_source,
 )
-from nuwa_search.service.workflow.profile_answer import head_json, profile_json
+from nuwa_search.service.workflow.profile_answer import (
+    ProfileAnswer,
+    answer_of_kit,
+    answer_of_profile,
+    answer_of_transfer,
+)
 from nuwa_search.store.store import Store
 
 
@@ -45,7 +50,7 @@ def profile_device(
     settings: ProfileSettings,
     progress: Progress,
     output: Output,
-) -> dict[str, Any]:
+) -> ProfileAnswer:
     """Profile the way that the flags name, and return the `nuwa.profile/1` answer.
 
     A board over SSH takes its predictor from its emulated sibling unless ``--minutes`` says how long a table of its
@@ -53,7 +58,7 @@ def profile_device(
     """
     if values["import"]:
         start, found = kit_profile(store, spec, base.arch, folder=Path(values["import"]))
-        return head_json(start) | {"models_measured": len(found.models), "missing": list(found.missing)}
+        return answer_of_kit(start, found)
     is_board = spec.kind == "ssh"
     asker = _Asker(store, spec, values, output)
     if values["from"]:
@@ -67,7 +72,7 @@ def profile_device(
     else:
         on_first = asker.on_first(table_rest(store, spec, base.arch, settings=settings)) if is_board else None
         start = run_profile(store, spec, base.arch, settings=settings, progress=progress, on_first=on_first)
-        return profile_json(start)
+        return answer_of_profile(start)
     start, moved = transfer_profile(
         store,
         spec,
@@ -77,11 +82,7 @@ def profile_device(
         progress=progress,
         on_first=asker.on_first(transfer_rest(store, spec, base.arch, minutes=settings.minutes)) if is_board else None,
     )
-    return head_json(start) | {
-        "models_measured": moved.models_measured,
-        "transferred_from": source.name,
-        "curve": [vars(step) for step in moved.curve],
-    }
+    return answer_of_transfer(start, moved, source=source.name)
 
 
 @dataclass(frozen=True)

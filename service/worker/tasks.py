@@ -74,7 +74,7 @@ def _profile(claim: JobClaim, store: Store) -> Done:
     from nuwa_search.service.workflow.devices import find_device
     from nuwa_search.service.workflow.event_log import EventLog
     from nuwa_search.service.workflow.first_day import transfer_source
-    from nuwa_search.service.workflow.profile_answer import profile_json
+    from nuwa_search.service.workflow.profile_answer import answer_of_profile
 
     job = claim.job
     wanted = job.settings
@@ -87,4 +87,4 @@ def _profile(claim: JobClaim, store: Store) -> Done:
         start, _ = transfer_profile(store, spec, base.arch, source=source, progress=log.count)
     else:
         start = run_profile(store, spec, base.arch, settings=settings, progress=log.count)
-    return Done("done", profile_json(start), is_told=False)
+    return Done("done", answer_of_profile(start).to_json(), is_told=False)

@@ -5,13 +5,14 @@ import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import onnx
 
 from nuwa_search.core.device import DeviceSpec, Precision
 from nuwa_search.core.emulator import device_label, without_emulator
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
@@ -47,7 +48,42 @@ class BuildRequest:
         return self.workspace_mb or default_workspace_mb(self.spec.memory_mb)
 
 
-def build_engine_in(folder: Path, request: BuildRequest) -> dict[str, Any]:
+@dataclass(frozen=True)
+class EngineAgreement:
+    """How an engine compares with the weights: share of equal predictions, and the largest error of a logit."""
+
+    argmax: float
+    max_abs_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildAnswer(JsonFields):
+    """What a build came to: the `nuwa.build/1` answer without its schema.
+
+    Args:
+        dir: The bundle.
+        engine: What was built; None where it can be built on the device only.
+        build: Script that builds it there; None where it was built here.
+        line: Its command.
+        tensorrt: Version that built it; with what follows None where nothing was built here.
+        gpu: What it is bound to.
+        precision: What it computes in.
+        agreement: With the weights.
+    """
+
+    LEFT_OUT: ClassVar = ("tensorrt", "gpu", "precision", "agreement")
+
+    dir: Path
+    engine: Path | None
+    build: Path | None
+    line: str | None
+    tensorrt: str | None = None
+    gpu: str | None = None
+    precision: Precision | None = None
+    agreement: EngineAgreement | None = None
+
+
+def build_engine_in(folder: Path, request: BuildRequest) -> BuildAnswer:
     """Build an engine for this machine's GPU with TensorRT's Python API, or answer with the board's build line.
 
     Raises:
@@ -75,10 +111,10 @@ def build_engine_in(folder: Path, request: BuildRequest) -> dict[str, Any]:
     parts = parts_from_bundle(bundle)
     if list(parts.build_line or ()) != line:
         bundle = write_bundle(folder, dataclasses.replace(parts, build_line=line), replace=True)
-    return {"dir": str(folder), "engine": None, "build": str(bundle.build_path), "line": " ".join(line)}
+    return BuildAnswer(dir=folder, engine=None, build=bundle.build_path, line=" ".join(line))
 
 
-def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
+def _built_here(bundle: Bundle, request: BuildRequest) -> BuildAnswer:
     """Build, compare the engine with the weights, and put it into the bundle."""
     from nuwa_search.deploy.tensorrt.builder import build_engine
 
@@ -119,16 +155,16 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> dict[str, Any]:
                 hint="nuwa verify DIR tells whether the ONNX graph agrees; try --workspace-mb or another TensorRT",
             )
         written = write_bundle(bundle.dir, _with_engine(bundle, parts, engine, agreement), replace=True)
-    return {
-        "dir": str(bundle.dir),
-        "engine": str(written.engine_path),
-        "build": None,
-        "line": None,
-        "tensorrt": info.tensorrt_version,
-        "gpu": info.device_name,
-        "precision": precision,
-        "agreement": {"argmax": agreement.argmax_agreement, "max_abs_error": agreement.max_abs_error},
-    }
+    return BuildAnswer(
+        dir=bundle.dir,
+        engine=written.engine_path,
+        build=None,
+        line=None,
+        tensorrt=info.tensorrt_version,
+        gpu=info.device_name,
+        precision=precision,
+        agreement=EngineAgreement(agreement.argmax_agreement, agreement.max_abs_error),
+    )
 
 
 def _with_engine(bundle: Bundle, parts: BundleParts, engine: Path, agreement: Agreement) -> BundleParts:

@@ -4,12 +4,12 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.pooling import pool_of, pools_of
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.task import Task
@@ -59,6 +59,70 @@ class DeriveRequest:
     img_size: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class DeriveAnswer(JsonFields):
+    """A subnet that was cut: the `nuwa.derive/1` answer without its schema.
+
+    Args:
+        subnet_id: Arch, kept blocks, base, task and derivation.
+        arch_id: Shape only.
+        params: Weights.
+        macs: Multiply-accumulates of one image.
+        seconds: Of the cut.
+        kl_to_teacher: On the search split.
+        top1_search: On the search split.
+        top1_search_interval: 95 %.
+        num_images: That the KL was taken on.
+        dir: The bundle.
+        notes: What was left out of the images, in sentences.
+    """
+
+    subnet_id: str
+    arch_id: str
+    params: int
+    macs: int
+    seconds: float
+    kl_to_teacher: float
+    top1_search: float | None
+    top1_search_interval: list[float] | None
+    num_images: int
+    dir: Path
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredScore:
+    """What the database says of a subnet as it was cut."""
+
+    top1_search: float | None
+    kl_to_teacher: float
+    num_images: int
+
+
+@dataclass(frozen=True)
+class TunedScore:
+    """What the database says of weights that were trained further."""
+
+    top1: float
+    split: str
+    num_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedAgain(DeriveAnswer):
+    """A stored subnet that was cut again.
+
+    Args:
+        stored: What its row says; None where it was never scored.
+        is_same: Whether that was found again; None likewise.
+        top1_finetuned: Of weights that were trained further; None where there are none.
+    """
+
+    stored: StoredScore | None
+    is_same: bool | None
+    top1_finetuned: TunedScore | None
+
+
 @dataclass(frozen=True)
 class Ground:
     """Base and task, decoded: what subnets are cut from and scored on.
@@ -78,7 +142,7 @@ class Ground:
     teacher: PlainViT
 
 
-def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path, cache_dir: Path) -> dict[str, Any]:
+def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path, cache_dir: Path) -> DeriveAnswer:
     """Derive ``arch`` from a base for the named classes, write a bundle without an export, and record both.
 
     Args:
@@ -87,9 +151,6 @@ def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path
         store: The database.
         folder: The bundle.
         cache_dir: For statistics.
-
-    Returns:
-        The `nuwa.derive/1` answer without its schema.
 
     Raises:
         NuwaError: If the arch does not fit in the base, or its id stands for several nets.
@@ -112,7 +173,7 @@ def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path
     return answer
 
 
-def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, cache_dir: Path) -> dict[str, Any]:
+def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, cache_dir: Path) -> DerivedAgain:
     """Derive a stored subnet again, as it was before any fine-tuning, and write it as a bundle.
 
     Args:
@@ -121,11 +182,6 @@ def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, ca
         store: The database.
         folder: The bundle.
         cache_dir: For statistics.
-
-    Returns:
-        The `nuwa.derive/1` answer without its schema; ``stored`` is what its row says, ``is_same`` whether that was
-        found again, ``top1_finetuned`` the stored accuracy of weights that were trained further; each None where there
-        is none.
 
     Raises:
         NuwaError: If it is not stored, was not cut, or base or images are others now.
@@ -144,15 +200,13 @@ def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, ca
         folder=folder,
         cache_dir=cache_dir,
     )
-    return answer | {
-        "stored": None
-        if stored is None
-        else {"top1_search": stored.top1, "kl_to_teacher": stored.kl_to_teacher, "num_images": stored.num_images},
-        "is_same": None if stored is None else _is_same(answer, stored),
-        "top1_finetuned": None
-        if final is None or not tunings or tunings[-1]["weights_hash"] == weights_hash
-        else {"top1": final.value, "split": final.split, "num_images": final.num_images},
-    }
+    is_trained_further = final is not None and bool(tunings) and tunings[-1]["weights_hash"] != weights_hash
+    return DerivedAgain(
+        **vars(answer),
+        stored=StoredScore(stored.top1, stored.kl_to_teacher, stored.num_images) if stored else None,
+        is_same=_is_same(answer, stored) if stored else None,
+        top1_finetuned=TunedScore(final.value, final.split, final.num_images) if final and is_trained_further else None,
+    )
 
 
 def _ground(base: Base, task: Task, split: Split, arch: Arch) -> Ground:
@@ -171,7 +225,7 @@ def _derive(
     store: Store,
     folder: Path,
     cache_dir: Path,
-) -> tuple[dict[str, Any], str]:
+) -> tuple[DeriveAnswer, str]:
     """Cut, score, write and record; return the answer and the hash of the weights."""
     base, task, tensors = ground.base, ground.task, ground.tensors
     begun = time.monotonic()
@@ -202,19 +256,19 @@ def _derive(
         identity, arch, base, task, options, None if stored else score, split.label_column, split.seed, folder
     )
     record_derivation(store, made)
-    answer = {
-        "subnet_id": identity,
-        "arch_id": arch.arch_id,
-        "params": count_params(arch),
-        "macs": count_macs(arch),
-        "seconds": round(seconds, 2),
-        "kl_to_teacher": score.kl_to_teacher,
-        "top1_search": score.top1,
-        "top1_search_interval": interval_of_share(score.top1, score.num_images_top1),
-        "num_images": score.num_images,
-        "dir": str(folder),
-        "notes": [*random_note(ground.base), *task.notes, *tensors.notes],
-    }
+    answer = DeriveAnswer(
+        subnet_id=identity,
+        arch_id=arch.arch_id,
+        params=count_params(arch),
+        macs=count_macs(arch),
+        seconds=round(seconds, 2),
+        kl_to_teacher=score.kl_to_teacher,
+        top1_search=score.top1,
+        top1_search_interval=interval_of_share(score.top1, score.num_images_top1),
+        num_images=score.num_images,
+        dir=folder,
+        notes=(*random_note(ground.base), *task.notes, *tensors.notes),
+    )
     return answer, hash_tensors(model.state_dict())
 
 
@@ -238,10 +292,10 @@ def _scored(model: PlainViT, ground: Ground, stored: SearchScore | None) -> Sear
     return dataclasses.replace(found, top1=whole, num_images_top1=len(search))
 
 
-def _is_same(answer: dict[str, Any], stored: SearchScore) -> bool:
+def _is_same(answer: DeriveAnswer, stored: SearchScore) -> bool:
     """Whether a subnet that was cut again scores as it did."""
-    is_as_accurate = stored.top1 is None or answer["top1_search"] == stored.top1
-    is_as_close = abs(answer["kl_to_teacher"] - stored.kl_to_teacher) <= KL_TOLERANCE * max(stored.kl_to_teacher, 1e-4)
+    is_as_accurate = stored.top1 is None or answer.top1_search == stored.top1
+    is_as_close = abs(answer.kl_to_teacher - stored.kl_to_teacher) <= KL_TOLERANCE * max(stored.kl_to_teacher, 1e-4)
     return bool(is_as_accurate and is_as_close)
 
 

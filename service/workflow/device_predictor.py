@@ -134,7 +134,7 @@ def run_profile(
             "predictor": predictor.to_dict(),
             "relative_sd": result.relative_sd,
         },
-        report=result.report.to_dict() | {HELDOUT: heldout_json(predictor, result.heldout)},
+        report=result.report.to_json() | {HELDOUT: heldout_json(predictor, result.heldout)},
     )
     store.save_predictor(record)
     return DevicePredictor(spec, predictor, predictor.predictor_id, result, result.relative_sd)

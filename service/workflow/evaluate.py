@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor
 
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.class_names import match_outputs, resolve_classes
-from nuwa_search.core.class_scores import class_scores
+from nuwa_search.core.class_scores import Interval, NamedScores, class_scores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors, topk, turned_note
 from nuwa_search.core.vit import PlainViT
@@ -79,11 +80,44 @@ class Picked:
     metric: Metric = "top1"
 
 
-def evaluate(request: EvaluateRequest) -> dict[str, Any]:
-    """Evaluate the weights of a bundle or base; a base that does not know the classes gets a head, as in a search.
+@dataclass(frozen=True, kw_only=True)
+class Accuracy(JsonFields):
+    """How a model did on images of some classes.
 
-    Returns:
-        The `nuwa.evaluate/1` answer without its schema.
+    Args:
+        top1: Fraction right.
+        top5: Fraction whose class is among the five likeliest; None below six outputs.
+        num_images: It was asked about.
+        split: Their split.
+        classes: Theirs.
+        head: ``fitted``, ``restricted`` to the classes, or ``all`` of its outputs.
+        metric: Which accuracy counts.
+        top1_interval: 95 %.
+        scores: By class.
+    """
+
+    MERGED: ClassVar = ("scores",)
+
+    top1: float
+    top5: float | None
+    num_images: int
+    split: str
+    classes: tuple[str, ...]
+    head: Literal["fitted", "restricted", "all"]
+    metric: Metric
+    top1_interval: Interval
+    scores: NamedScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateAnswer(Accuracy):
+    """The `nuwa.evaluate/1` answer without its schema; ``notes`` say what of the data was left out."""
+
+    notes: tuple[str, ...]
+
+
+def evaluate(request: EvaluateRequest) -> EvaluateAnswer:
+    """Evaluate the weights of a bundle or base; a base that does not know the classes gets a head, as in a search.
 
     Raises:
         NuwaError: If a bundle has no output for a class of the images, its own images have no test split, or there are
@@ -97,25 +131,25 @@ def evaluate(request: EvaluateRequest) -> dict[str, Any]:
     else:
         wanted = torch.tensor(picked.outputs)[tensors.labels]
     logits = logits_of(network, tensors.images, picked.preprocess)
-    answer = accuracy_answer(logits, wanted, picked, is_restricted=request.is_restricted)
-    return answer | {"notes": [*picked.notes, *turned_note(tensors)]}
+    found = accuracy_of(logits, wanted, picked, is_restricted=request.is_restricted)
+    return EvaluateAnswer(**vars(found), notes=(*picked.notes, *turned_note(tensors)))
 
 
-def accuracy_answer(logits: Tensor, wanted: Tensor, picked: Picked, *, is_restricted: bool) -> dict[str, Any]:
-    """Make the accuracy's part of the answer from logits (N, outputs) and the outputs (N,) that are right."""
+def accuracy_of(logits: Tensor, wanted: Tensor, picked: Picked, *, is_restricted: bool) -> Accuracy:
+    """Compare logits (N, outputs) with the outputs (N,) that are right."""
     scores = class_scores(logits, wanted)
     shown = range(len(picked.images.label_names)) if is_restricted else picked.outputs
-    return {
-        "top1": scores.top1,
-        "top5": topk(logits, wanted),
-        "num_images": len(wanted),
-        "split": picked.split,
-        "classes": list(picked.images.label_names),
-        "head": "fitted" if picked.has_fitted_head else "restricted" if is_restricted else "all",
-        "metric": picked.metric,
-        "top1_interval": list(scores.top1_interval),
-        **scores.restricted_to(shown).to_json(picked.images.label_names),
-    }
+    return Accuracy(
+        top1=scores.top1,
+        top5=topk(logits, wanted),
+        num_images=len(wanted),
+        split=picked.split,
+        classes=picked.images.label_names,
+        head="fitted" if picked.has_fitted_head else "restricted" if is_restricted else "all",
+        metric=picked.metric,
+        top1_interval=scores.top1_interval,
+        scores=scores.restricted_to(shown).of_classes(picked.images.label_names),
+    )
 
 
 def pick(request: EvaluateRequest, *, may_fit: bool = False) -> Picked:

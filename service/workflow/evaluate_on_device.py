@@ -1,28 +1,52 @@
 """Accuracy of a bundle's compiled model on the device itself, image by image."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from nuwa_search.core.cache import content_key
-from nuwa_search.core.device import DeviceSpec, device_json
+from nuwa_search.core.device import DeviceSpec, Provenance, device_json
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
 from nuwa_search.core.tensors import split_tensors, turned_note
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
-from nuwa_search.deploy.verify import dict_from_agreement
+from nuwa_search.deploy.verify import Agreement
 from nuwa_search.service.workflow.device_answers import DeviceAnswers
 from nuwa_search.service.workflow.devices import opened_device
-from nuwa_search.service.workflow.evaluate import EvaluateRequest, accuracy_answer, pick
+from nuwa_search.service.workflow.evaluate import Accuracy, EvaluateRequest, accuracy_of, pick
 from nuwa_search.service.workflow.on_device import Say, check_runs_models, logits_on_device, predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceEvaluateAnswer(Accuracy):
+    """How a bundle's engine did on the device itself: the `nuwa.evaluate/1` answer without its schema.
+
+    Args:
+        device: Its part of the answer.
+        provenance: Always measured: an emulated device answers no image.
+        top1_pytorch: Of the weights on the same images.
+        agreement: Of the engine with the weights; its ``is_met`` is the verdict on the engine.
+        num_kept: Answers that an interrupted run had left.
+        notes: What of the data was left out, in sentences.
+        seconds: Of the run.
+    """
+
+    device: Mapping[str, object]
+    provenance: Provenance = "measured"
+    top1_pytorch: float
+    agreement: Agreement
+    num_kept: int
+    notes: tuple[str, ...]
+    seconds: float
 
 
 def evaluate_on_device(
     request: EvaluateRequest, *, spec: DeviceSpec, num_images: int, seed: int, cache_dir: Path, say: Say
-) -> dict[str, Any]:
+) -> DeviceEvaluateAnswer:
     """Run the engine of a bundle on images, compare it with PyTorch and count what is right.
 
     A run that was interrupted goes on: logits are kept image by image, with the engine they are of.
@@ -34,9 +58,6 @@ def evaluate_on_device(
         seed: Of the draw.
         cache_dir: Where single answers are kept until all are there.
         say: Takes one line of progress.
-
-    Returns:
-        The `nuwa.evaluate/1` answer without its schema; ``agreement["is_met"]`` is the verdict on the engine.
 
     Raises:
         NuwaError: If the device is emulated, or the model is no exported bundle.
@@ -81,14 +102,12 @@ def evaluate_on_device(
     wanted = torch.tensor(picked.outputs)[tensors.labels]
     if request.is_restricted:
         found, expected, wanted = found[:, list(picked.outputs)], expected[:, list(picked.outputs)], tensors.labels
-    on_pytorch = accuracy_answer(expected, wanted, picked, is_restricted=request.is_restricted)
-    return {
-        **accuracy_answer(found, wanted, picked, is_restricted=request.is_restricted),
-        "device": device_json(spec),
-        "provenance": "measured",
-        "top1_pytorch": on_pytorch["top1"],
-        "agreement": dict_from_agreement(given.agreement),
-        "num_kept": given.num_kept,
-        "notes": [*picked.notes, *turned_note(tensors)],
-        "seconds": seconds,
-    }
+    return DeviceEvaluateAnswer(
+        **vars(accuracy_of(found, wanted, picked, is_restricted=request.is_restricted)),
+        device=device_json(spec),
+        top1_pytorch=accuracy_of(expected, wanted, picked, is_restricted=request.is_restricted).top1,
+        agreement=given.agreement,
+        num_kept=given.num_kept,
+        notes=(*picked.notes, *turned_note(tensors)),
+        seconds=seconds,
+    )

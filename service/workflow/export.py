@@ -3,15 +3,15 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 from torch import Tensor
 
 from nuwa_search.core.budget import Budget, require_statistic
 from nuwa_search.core.budget_statistic import BudgetStatistic
-from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement
+from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement, Precision
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import CertifiedBudget
@@ -51,7 +51,34 @@ class ExportRequest:
     input_kind: InputKind = "normalised"
 
 
-def export_bundle(folder: Path, request: ExportRequest) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ExportAnswer(JsonFields):
+    """What an export came to: the `nuwa.export/1` answer without its schema.
+
+    Args:
+        dir: The bundle.
+        device: Its name.
+        precision: What the graph computes in.
+        opset: Of the graph.
+        verdict: Of the certificate.
+        verdict_reason: Which limit was exceeded, and by how much; empty where none was.
+        latency_ms: Measured median; None where it was not measured.
+        provenance: Of that figure.
+        build: Script that builds the engine on the device; None where there is none to build.
+    """
+
+    dir: Path
+    device: str
+    precision: Precision
+    opset: int
+    verdict: str
+    verdict_reason: str
+    latency_ms: float | None
+    provenance: str | None
+    build: Path | None
+
+
+def export_bundle(folder: Path, request: ExportRequest) -> ExportAnswer:
     """Write model.onnx, the build line and a certificate for a device into a bundle.
 
     Without training images at hand the comparison with PyTorch runs on the bundle's sample images, flipped
@@ -196,17 +223,17 @@ def write_export(folder: Path, parts: BundleParts, graph: onnx.ModelProto, certi
     )
 
 
-def export_answer(bundle: Bundle, certificate: Certificate) -> dict[str, Any]:
-    """Make the `nuwa.export/1` answer without its schema."""
+def export_answer(bundle: Bundle, certificate: Certificate) -> ExportAnswer:
+    """Tell what stands in the bundle and its certificate."""
     measured = certificate.measurement
-    return {
-        "dir": str(bundle.dir),
-        "device": certificate.device.name,
-        "precision": certificate.device.precision,
-        "opset": certificate.opset,
-        "verdict": certificate.verdict,
-        "verdict_reason": certificate.check.reason if certificate.check else "",
-        "latency_ms": measured.latency_ms.median if measured else None,
-        "provenance": certificate.provenance,
-        "build": str(bundle.build_path) if bundle.build_path else None,
-    }
+    return ExportAnswer(
+        dir=bundle.dir,
+        device=certificate.device.name,
+        precision=certificate.device.precision,
+        opset=certificate.opset,
+        verdict=certificate.verdict,
+        verdict_reason=certificate.check.reason if certificate.check else "",
+        latency_ms=measured.latency_ms.median if measured else None,
+        provenance=certificate.provenance,
+        build=bundle.build_path,
+    )

@@ -4,7 +4,6 @@ import dataclasses
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +18,7 @@ from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.quantise.decision import Int8Decision, decide_int8
-from nuwa_search.deploy.quantise.facts import BlockFacts, Int8Facts, dict_from_int8_facts
+from nuwa_search.deploy.quantise.facts import BlockFacts, Int8Facts
 from nuwa_search.deploy.quantise.mixed import MixedModel, quantise_mixed
 from nuwa_search.deploy.quantise.qdq import Int8Quantiser, check_int8
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
@@ -29,6 +28,7 @@ from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
 from nuwa_search.service.workflow.bundle_source import source_of
 from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.export import (
+    ExportAnswer,
     ExportRequest,
     budget_of,
     certify,
@@ -62,6 +62,27 @@ class Int8Images:
     seed: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Int8ExportAnswer(ExportAnswer):
+    """What an export in INT8 came to: the `nuwa.export/1` answer without its schema.
+
+    Args:
+        accepted: Whether INT8 was kept.
+        reason: Why, or why not.
+        onnx_mb: Of the graph that was kept.
+        plain_onnx_mb: Of the graph in floating point.
+        int8: How the two compare.
+        notes: What was left out of the images, in sentences.
+    """
+
+    accepted: bool
+    reason: str
+    onnx_mb: float
+    plain_onnx_mb: float
+    int8: Int8Facts
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class _Candidate:
     """A quantised graph and how it fared on search images; ``model`` is None where accuracy rules INT8 out."""
@@ -79,7 +100,7 @@ class _Candidate:
         return f"INT8 changes the prediction of {changed:.1f} % of {self.agreement.num_images} search images"
 
 
-def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images, max_loss: float) -> dict[str, Any]:
+def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images, max_loss: float) -> Int8ExportAnswer:
     """Export a bundle in INT8 if that loses little accuracy and is measured faster on the device; else as it is.
 
     Ranges come from training images, the accuracy from search images. Blocks that suffer most go back to
@@ -90,10 +111,6 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
         request: Of the export in the device's own precision.
         images: Where images come from.
         max_loss: Largest loss on the search split, of the accuracy that the model was chosen by (fraction).
-
-    Returns:
-        The `nuwa.export/1` answer without its schema, with ``accepted``, ``int8`` and ``notes``: what was left out of
-        the images, in sentences.
 
     Raises:
         NuwaError: If the device has no INT8, or the images are not of the bundle's classes.
@@ -143,15 +160,15 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     if candidate.model is not None and decision.after is None and line is not None:
         untried = (candidate.model.model, [_renamed(word) for word in line])
     written = write_export(folder, dataclasses.replace(parts, int8=untried), graph, certificate)
-    return {
-        **export_answer(written, certificate),
-        "accepted": is_accepted,
-        "reason": decision.reason,
-        "onnx_mb": round(graph.ByteSize() / 1e6, 3),
-        "plain_onnx_mb": round(plain.ByteSize() / 1e6, 3),
-        "int8": dict_from_int8_facts(facts),
-        "notes": list(notes),
-    }
+    return Int8ExportAnswer(
+        **vars(export_answer(written, certificate)),
+        accepted=is_accepted,
+        reason=decision.reason,
+        onnx_mb=round(graph.ByteSize() / 1e6, 3),
+        plain_onnx_mb=round(plain.ByteSize() / 1e6, 3),
+        int8=facts,
+        notes=notes,
+    )
 
 
 def _tensors_of(bundle: Bundle, images: Int8Images) -> tuple[TaskTensors, tuple[str, ...]]:

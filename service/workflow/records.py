@@ -12,7 +12,6 @@ from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_file
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult
-from nuwa_search.deploy.verify import dict_from_agreement
 from nuwa_search.deploy.write_bundle import parts_from_bundle
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
@@ -184,8 +183,7 @@ def record_export(store: Store, bundle: Bundle) -> None:
     onnx_hash = hash_file(bundle.onnx_path)
     # An engine's beside that of the graph it was built from, in the same precision.
     agreement: dict[str, Any] = {
-        f"{a.check} engine" if a.artifact_sha256 else a.check: dict_from_agreement(a)
-        for a in bundle.certificate.agreements
+        f"{a.check} engine" if a.artifact_sha256 else a.check: a.to_json() for a in bundle.certificate.agreements
     }
     store.record_export(
         ExportRecord(bundle.subnet_id, onnx_hash, str(bundle.onnx_path.absolute()), bundle.certificate.opset, agreement)

@@ -29,7 +29,7 @@ def test_counts_by_hand():
     assert found.is_right == (True, False, True, True, False)
     assert found.recall == (0.5, pytest.approx(2 / 3), None)
     assert found.balanced_accuracy == pytest.approx((0.5 + 2 / 3) / 2)
-    shown = found.to_json(["a", "b", "c"])
+    shown = found.of_classes(["a", "b", "c"]).to_json()
     assert shown["recall"] == {"a": 0.5, "b": pytest.approx(2 / 3), "c": None}
     assert shown["confusion"]["counts"][1] == [0, 2, 1]
     assert shown["num_images_by_class"] == {"a": 2, "b": 3, "c": 0}

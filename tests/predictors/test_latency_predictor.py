@@ -199,7 +199,7 @@ def test_coverage_allows_for_the_error_of_the_measured_figures(reference_sd):
 
 
 def test_report_of_a_profile_beats_both_baselines(launched):
-    report = launched.report.to_dict()
+    report = launched.report.to_json()
     assert report["num_heldout"] == SETTINGS.num_heldout
     assert report["mape"] < report["baselines"]["operators"]["mape"] < report["baselines"]["macs"]["mape"]
     assert 0 < report["noise_floor_mape"] < 0.01

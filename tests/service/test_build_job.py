@@ -122,7 +122,8 @@ def test_an_engine_is_built_from_typed_graphs_and_compared(
     answer_with(monkeypatch, bundle, sign=1.0)
     cache = tmp_path / "timing.cache"
     answer = build_engine_in(bundle.dir, BuildRequest(GPU, timing_cache=str(cache)))
-    assert answer["agreement"]["argmax"] == 1.0
+    assert answer.agreement is not None
+    assert answer.agreement.argmax == 1.0
     info = read_engine_info(bundle.dir / "model.engine")
     assert (info.precision, info.workspace_mb) == ("fp16", 512)
     assert cache.exists()

@@ -34,10 +34,11 @@ def command(folder: Path, **values: Any) -> None:
     answer = build_engine_in(folder, BuildRequest(spec, values["workspace_mb"], values["timing_cache"]))
     with said_not_raised(output.note), database(values) as store:
         record_built(store, folder)
+    row = answer.to_json()
     if output.json:
-        output.document({"schema": "nuwa.build/1", **answer})
-    elif answer["engine"]:
-        output.text(f"engine: {answer['engine']}", row=answer)
+        output.document({"schema": "nuwa.build/1", **row})
+    elif answer.line is None:
+        output.text(f"engine: {answer.engine}", row=row)
     else:
-        output.note(f"no engine can be built here for {spec.name}; run {answer['build']} on the device:")
-        output.text(answer["line"], row=answer)
+        output.note(f"no engine can be built here for {spec.name}; run {answer.build} on the device:")
+        output.text(answer.line, row=row)

@@ -1,7 +1,7 @@
 """``nuwa derive``: one subnet with weights, no search."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -17,6 +17,9 @@ from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import share
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
+
+if TYPE_CHECKING:
+    from nuwa_search.service.workflow.derive import DerivedAgain
 
 STORED_WITH_A_SUBNET = ("arch", "classes", "seed", "img_size")
 """Flags that are part of what a subnet id means."""
@@ -46,7 +49,13 @@ def command(**values: Any) -> None:
     if values["subnet"] is None:
         require_demo(values["base"], data=values["data"])
     from nuwa_search.deploy.bundle import is_bundle
-    from nuwa_search.service.workflow.derive import DeriveRequest, derive_arch, derive_subnet
+    from nuwa_search.service.workflow.derive import (
+        DeriveAnswer,
+        DerivedAgain,
+        DeriveRequest,
+        derive_arch,
+        derive_subnet,
+    )
     from nuwa_search.service.workflow.reopen import Moved
 
     folder = Path(values["output"]).expanduser()
@@ -62,17 +71,20 @@ def command(**values: Any) -> None:
                 data=data if "data" in named else None,
                 label_column=column if "label_column" in named else None,
             )
-            answer = derive_subnet(values["subnet"], moved, store=store, folder=folder, cache_dir=cache_dir)
+            answer: DeriveAnswer = derive_subnet(
+                values["subnet"], moved, store=store, folder=folder, cache_dir=cache_dir
+            )
         else:
             request = DeriveRequest(base, data, column, values["classes"], values["seed"], values["img_size"])
             answer = derive_arch(values["arch"], request, store=store, folder=folder, cache_dir=cache_dir)
-    _say_stored(answer, output)
-    for note in answer["notes"]:
+    if isinstance(answer, DerivedAgain):
+        _say_stored(answer, output)
+    for note in answer.notes:
         output.note(note)
     if output.json:
-        output.document({"schema": "nuwa.derive/1", **answer})
+        output.document({"schema": "nuwa.derive/1", **answer.to_json()})
     else:
-        output.table([{name: value for name, value in answer.items() if not isinstance(value, dict | list)}])
+        output.table([{name: value for name, value in answer.to_json().items() if not isinstance(value, dict | list)}])
 
 
 def _named_flags() -> set[str]:
@@ -81,21 +93,20 @@ def _named_flags() -> set[str]:
     return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
 
 
-def _say_stored(answer: dict[str, Any], output: Output) -> None:
+def _say_stored(answer: "DerivedAgain", output: Output) -> None:
     """Say how the weights that were cut stand to what the database says of the subnet."""
-    if answer.get("is_same") is False:
-        stored = answer["stored"]
+    stored, tuned = answer.stored, answer.top1_finetuned
+    if stored is not None and not answer.is_same:
         output.warn(
-            f"the database has top1 {_said(stored, 'top1_search')} and KL {stored['kl_to_teacher']:.5g} of "
-            f"{stored['num_images']} images: another processor or version gave this subnet slightly other weights"
+            f"the database has top1 {_said(stored.top1_search, stored.num_images)} and KL {stored.kl_to_teacher:.5g} "
+            f"of {stored.num_images} images: another processor or version gave this subnet slightly other weights"
         )
-    tuned = answer.get("top1_finetuned")
     if tuned is not None:
         output.note(
-            f"top1 {_said(tuned, 'top1')} on the {tuned['split']} split, which the database has of this subnet, is "
-            "of fine-tuned weights; these are as they were cut, and `nuwa finetune` trains them"
+            f"top1 {_said(tuned.top1, tuned.num_images)} on the {tuned.split} split, which the database has of this "
+            "subnet, is of fine-tuned weights; these are as they were cut, and `nuwa finetune` trains them"
         )
 
 
-def _said(values: dict[str, Any], name: str) -> str:
-    return share(values[name], interval_of_share(values[name], values["num_images"]))
+def _said(top1: float | None, num_images: int) -> str:
+    return share(top1, interval_of_share(top1, num_images))

@@ -18,7 +18,8 @@ from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
-    from nuwa_search.service.workflow.evaluate import EvaluateRequest
+    from nuwa_search.service.workflow.evaluate import EvaluateAnswer, EvaluateRequest
+    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
 
 
 INTERRUPTED = 130
@@ -45,6 +46,7 @@ def command(model: str, **values: Any) -> int:
         with database(values) as store:  # a mistyped device is told before anything heavy is loaded
             find_device(values["device"], store)
     from nuwa_search.service.workflow.evaluate import EvaluateRequest, evaluate
+    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
 
     request = EvaluateRequest(
         model,
@@ -56,7 +58,9 @@ def command(model: str, **values: Any) -> int:
         metric=values["metric"],
     )
     try:
-        answer = evaluate(request) if values["device"] is None else _on_device(request, values, output)
+        answer: EvaluateAnswer | DeviceEvaluateAnswer = (
+            evaluate(request) if values["device"] is None else _on_device(request, values, output)
+        )
     except KeyboardInterrupt:
         if values["device"] is None:
             raise
@@ -65,19 +69,19 @@ def command(model: str, **values: Any) -> int:
         output.note(f"\ninterrupted; every answer that came is kept. To go on:\n  {go_on}")
         return INTERRUPTED
     _show(answer, output)
-    agreement = answer.get("agreement")
-    if agreement is not None and not agreement["is_met"]:
+    agreement = answer.agreement if isinstance(answer, DeviceEvaluateAnswer) else None
+    if agreement is not None and not agreement.is_met:
         raise NoAnswerError(
-            f"the engine of {model} on {answer['device']['name']} does not agree with PyTorch: same prediction on "
-            f"{percent(agreement['argmax_agreement'])} of {agreement['num_images']} images, least cosine "
-            f"{agreement['min_cosine']:.3f}",
+            f"the engine of {model} on {values['device']} does not agree with PyTorch: same prediction on "
+            f"{percent(agreement.argmax_agreement)} of {agreement.num_images} images, least cosine "
+            f"{agreement.min_cosine:.3f}",
             hint="compare channel order, byte order and files: nuwa verify DIR; in FP16 an overflow shows like this "
             "too, so try a board registered with --precision fp32",
         )
     return 0
 
 
-def _on_device(request: "EvaluateRequest", values: Mapping[str, Any], output: Output) -> dict[str, Any]:
+def _on_device(request: "EvaluateRequest", values: Mapping[str, Any], output: Output) -> "DeviceEvaluateAnswer":
     from nuwa_search.service.workflow.evaluate_on_device import evaluate_on_device
     from nuwa_search.service.workflow.on_device import NUM_IMAGES
 
@@ -94,24 +98,28 @@ def _on_device(request: "EvaluateRequest", values: Mapping[str, Any], output: Ou
     )
 
 
-def _show(answer: Mapping[str, Any], output: Output) -> None:
-    for note in answer["notes"]:
+def _show(answer: "EvaluateAnswer | DeviceEvaluateAnswer", output: Output) -> None:
+    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
+
+    for note in answer.notes:
         output.note(note)
     if output.json:
-        output.document({"schema": "nuwa.evaluate/1", **answer})
+        output.document({"schema": "nuwa.evaluate/1", **answer.to_json()})
         return
-    low, high = answer["top1_interval"]
-    row = {
-        "top1": percent(answer["top1"]),
+    low, high = answer.top1_interval
+    row: dict[str, object] = {
+        "top1": percent(answer.top1),
         "95 %": f"{percent(low)} - {percent(high)}",
-        "top5": percent(answer["top5"]),
-        "balanced": share(answer["balanced_accuracy"], answer["balanced_accuracy_interval"]),
+        "top5": percent(answer.top5),
+        "balanced": share(answer.scores.balanced_accuracy, answer.scores.balanced_accuracy_interval),
+        "num_images": answer.num_images,
+        "split": answer.split,
+        "head": answer.head,
     }
-    row |= {k: answer[k] for k in ("num_images", "split", "head")}
-    if "agreement" in answer:
+    if isinstance(answer, DeviceEvaluateAnswer):
         row |= {
-            "on": answer["agreement"]["runtime"],
-            "same as PyTorch": percent(answer["agreement"]["argmax_agreement"]),
-            "PyTorch": percent(answer["top1_pytorch"]),
+            "on": answer.agreement.runtime,
+            "same as PyTorch": percent(answer.agreement.argmax_agreement),
+            "PyTorch": percent(answer.top1_pytorch),
         }
     output.table([row])

@@ -58,9 +58,9 @@ def command(folder: Path, **values: Any) -> None:
     with database(values) as store:
         spec = find_device(values["device"], store)
     from nuwa_search.deploy.bundle import read_bundle
-    from nuwa_search.service.workflow.export import ExportRequest, export_bundle
+    from nuwa_search.service.workflow.export import ExportAnswer, ExportRequest, export_bundle
     from nuwa_search.service.workflow.precision import spec_with_precision
-    from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
+    from nuwa_search.service.workflow.quantise import Int8ExportAnswer, Int8Images, quantise_bundle
     from nuwa_search.service.workflow.record_steps import record_reexport, said_not_raised
 
     is_int8 = values["precision"] == "int8"
@@ -81,17 +81,18 @@ def command(folder: Path, **values: Any) -> None:
     with board_line(spec, output, is_sustained=values["budget_statistic"] == "sustained"):
         if is_int8:
             images = Int8Images(values["base"], values["data"], values["label_column"], values["seed"])
-            answer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
+            answer: ExportAnswer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
         else:
             answer = export_bundle(folder, request)
-    for note in answer.get("notes", ()):
-        output.note(note)
+    if isinstance(answer, Int8ExportAnswer):
+        for note in answer.notes:
+            output.note(note)
     with said_not_raised(output.note), database(values) as store:
         record_reexport(store, folder)
     if output.json:
-        output.document({"schema": "nuwa.export/1", **answer})
+        output.document({"schema": "nuwa.export/1", **answer.to_json()})
     else:
-        output.table([{key: value for key, value in answer.items() if key not in ("int8", "notes")}])
+        output.table([{key: value for key, value in answer.to_json().items() if key not in ("int8", "notes")}])
     written = read_bundle(folder).certificate
     if written is not None and written.check is not None and not written.check.is_met:
         raise missed_budget(f"the export for {spec.name} misses its budget", written.check)

@@ -30,7 +30,7 @@ def command(model: str, **values: Any) -> None:
         if seconds is not None:
             require_statistic("sustained", spec)
         from nuwa_search.core.measuring.sustained import sustain
-        from nuwa_search.service.cli.measure_view import measurement_json, show, show_sustained
+        from nuwa_search.service.cli.measure_view import answer_of_measurement, show, show_sustained
         from nuwa_search.service.workflow.models import fix_free_batch, measured_source, onnx_from_text
 
         graph = onnx_from_text(model, store, spec)
@@ -53,7 +53,8 @@ def command(model: str, **values: Any) -> None:
             measurement, arch=source.arch, subnet_id=source.subnet_id, onnx_hash=source.onnx_hash
         )
     if output.json:
-        output.document(measurement_json(measurement, measurement_id=measurement_id, onnx_hash=source.onnx_hash))
+        answer = answer_of_measurement(measurement, measurement_id=measurement_id, onnx_hash=source.onnx_hash)
+        output.document(answer.to_json())
     else:
         show(measurement, output)
         output.note(f"stored: nuwa query latencies --model {source.onnx_hash}")

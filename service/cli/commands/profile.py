@@ -19,6 +19,7 @@ from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
     from nuwa_search.service.workflow.device_predictor import Progress
+    from nuwa_search.service.workflow.profile_answer import ProfileAnswer
 
 INTERRUPTED = 130
 
@@ -66,9 +67,9 @@ def command(device: str, **values: Any) -> int:
             go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
             output.note(f"\ninterrupted; everything measured is saved. To go on:\n  {go_on}")
             return INTERRUPTED
-        record = store.load_predictor(answer["predictor_id"])
+        record = store.load_predictor(answer.predictor_id)
     if output.json:
-        output.document(answer)
+        output.document(answer.to_json())
     else:
         output.table([{"figure": name, "value": value} for name, value in _rows(answer)])
     if values["output"]:
@@ -102,10 +103,11 @@ def _progress(line: ProgressLine, minutes: float | None) -> "Progress":
     return show
 
 
-def _rows(answer: dict[str, Any]) -> list[tuple[str, Any]]:
-    table, report = answer["table"], answer.get("report", {})
-    rows = [("table rows", f"{table['rows']} ({table['added']} new)"), ("whole models", answer["models_measured"])]
+def _rows(answer: "ProfileAnswer") -> list[tuple[str, Any]]:
+    table, report = answer.table, answer.report.to_json() if answer.report else {}
+    rows = [("table rows", f"{table.rows} ({table.added} new)"), ("whole models", answer.models_measured)]
     rows += [(name, value) for name, value in report.items() if not isinstance(value, dict)]
     rows += [(f"{name} {k}", v) for name, part in report.items() if isinstance(part, dict) for k, v in part.items()]
-    rows += [(name, answer[name]) for name in ("transferred_from", "curve", "missing", "seconds") if name in answer]
+    shown = answer.to_json()
+    rows += [(name, shown[name]) for name in ("transferred_from", "curve", "missing", "seconds") if name in shown]
     return rows

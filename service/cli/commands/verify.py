@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nuwa_search.core.device import Device, DeviceSpec
     from nuwa_search.deploy.verify import Agreement
     from nuwa_search.deploy.verify_bundle import BundleCheck
+    from nuwa_search.service.workflow.verify_answer import VerifyAnswer
 
 
 @click.command("verify", cls=NuwaCommand)
@@ -48,7 +49,7 @@ def command(folder: Path | None, **values: Any) -> None:
 
 def _verify(folder: Path, values: Mapping[str, Any], output: Output) -> None:
     named = _device(values)  # a mistyped one is told before anything heavy is loaded
-    from nuwa_search.deploy.verify import dict_from_agreement
+    from nuwa_search.service.workflow.verify_answer import answer_of_check
 
     check = _check(folder, output)
     measured = now = None
@@ -69,24 +70,11 @@ def _verify(folder: Path, values: Mapping[str, Any], output: Output) -> None:
             if check.agreements:  # the files could be read
                 check = dataclasses.replace(check, agreements=(*check.agreements, *_on_device(device, model, folder)))
         now = budget.check(measured) if budget else None
-    answer = {
-        "schema": "nuwa.verify/1",
-        "dir": str(folder),
-        "is_good": check.is_good,
-        "faults": list(check.faults),
-        "verdict": check.certificate.verdict,
-        "budget_ms": check.certificate.budget.ms if check.certificate.budget else None,
-        "verdict_now": now.word if now else None,
-        "verdict_reason": now.reason if now else "",
-        "notes": list(check.notes),
-        "agreement": [dict_from_agreement(a) for a in check.agreements],
-        "latency_ms": dataclasses.asdict(measured.latency_ms) if measured else None,
-        "provenance": measured.provenance if measured else None,
-    }
+    answer = answer_of_check(folder, check, measured=measured, now=now)
     if output.json:
-        output.document(answer)
+        output.document(answer.to_json())
     else:
-        output.table(_rows(check, answer))
+        output.table(_rows(answer))
     for note in check.notes:
         output.note(note)
     certificate = check.certificate
@@ -148,18 +136,16 @@ def _check(folder: Path, output: Output) -> "BundleCheck":
         raise NoAnswerError(f"bundle {folder} is not as it was certified: {error.message}", hint=error.hint) from error
 
 
-def _rows(check: "BundleCheck", answer: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = [{"check": "files", "result": "as certified" if not check.faults else "; ".join(check.faults)}]
+def _rows(answer: "VerifyAnswer") -> list[dict[str, str]]:
+    rows = [{"check": "files", "result": "; ".join(answer.faults) or "as certified"}]
     rows += [
         {
             "check": f"{a.check} against PyTorch",
             "result": f"argmax {100 * a.argmax_agreement:.1f} %, largest error {a.max_abs_error:.2g} ({a.runtime})",
         }
-        for a in check.agreements
+        for a in answer.agreement
     ]
-    rows.append({"check": "certificate", "result": f"{answer['verdict']}, budget {answer['budget_ms']} ms"})
-    if answer["latency_ms"]:
-        rows.append(
-            {"check": "latency now", "result": f"{answer['latency_ms']['median']:.2f} ms {answer['provenance']}"}
-        )
+    rows.append({"check": "certificate", "result": f"{answer.verdict}, budget {answer.budget_ms} ms"})
+    if answer.latency_ms is not None:
+        rows.append({"check": "latency now", "result": f"{answer.latency_ms.median:.2f} ms {answer.provenance}"})
     return rows
