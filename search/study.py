@@ -83,7 +83,7 @@ class StudyLog:
 
     def _open(self, url: str, study_name: str, identity: dict[str, str]) -> None:
         with interrupt_deferred(is_breakable=True), _storage_errors(url):
-            self._storage = _open_storage(url, _engine_kwargs(url))
+            self._storage = _open_storage(url)
             self._stored = optuna.create_study(
                 storage=self._storage, study_name=study_name, directions=self._directions, load_if_exists=True
             )
@@ -191,7 +191,7 @@ def stored_trials(url: str, study_name: str) -> list[StoredTrial]:
         OutsideError: If the storage fails.
     """
     with interrupt_deferred(is_breakable=True), _storage_errors(url):
-        storage = _open_storage(url, _engine_kwargs(url))
+        storage = _open_storage(url)
         try:
             if study_name not in optuna.get_all_study_names(storage):
                 return []
@@ -292,21 +292,18 @@ def _identity(space: SearchSpace, config: StudyConfig, given: Mapping[str, str])
     return {**given, "search space": digest, "objectives": "kl, latency" if config.pareto else "kl"}
 
 
-def _engine_kwargs(url: str) -> dict[str, Any]:
-    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-
-
 def _close_storage(storage: optuna.storages.RDBStorage) -> None:
     storage.remove_session()
     storage.engine.dispose()
 
 
-def _open_storage(url: str, engine_kwargs: dict[str, Any]) -> optuna.storages.RDBStorage:
+def _open_storage(url: str) -> optuna.storages.RDBStorage:
     """Open Optuna's storage; its tables are made on first use.
 
     Two processes that come to a new database together both make them, and the slower one fails on what
     the faster has made: it looks again, and finds it.
     """
+    engine_kwargs = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     told: Counter[str] = Counter()
     for attempt in range(1, OPEN_ATTEMPTS):
         try:

@@ -2,9 +2,11 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the name of the column is known without the database
+    from nuwa_search.store.budget import BudgetAnswer
     from nuwa_search.store.store import Store
 
 COLUMN = "derive_command"
@@ -32,11 +34,15 @@ def with_derive_commands(rows: Sequence[Mapping[str, Any]], store: "Store") -> l
     return [{**row, COLUMN: derive_command(row["subnet_id"], db=db)} for row in rows]
 
 
-def with_budget_commands(answers: Sequence[Mapping[str, Any]], store: "Store") -> list[dict[str, Any]]:
+def with_budget_commands(answers: Sequence["BudgetAnswer"], store: "Store") -> list["BudgetAnswer"]:
     """Add the command to every point that an explained budget names."""
-    found = []
-    for answer in answers:
-        points = {name: with_derive_commands(answer[name], store) for name in ("steps_up", "steps_down", "curve")}
-        best = answer["best"]
-        found.append({**answer, "best": None if best is None else with_derive_commands([best], store)[0], **points})
-    return found
+    return [
+        replace(
+            answer,
+            best=None if answer.best is None else with_derive_commands([answer.best], store)[0],
+            steps_up=tuple(with_derive_commands(answer.steps_up, store)),
+            steps_down=tuple(with_derive_commands(answer.steps_down, store)),
+            curve=tuple(with_derive_commands(answer.curve, store)),
+        )
+        for answer in answers
+    ]

@@ -89,7 +89,7 @@ def served_folder(subnet_id: str, store: Store, settings: ServiceSettings) -> Pa
     Raises:
         HttpError: 404 if it has none or it is gone, 409 if it lies outside the data roots.
     """
-    folder = find_lineage(store, subnet_id)["bundle_dir"]
+    folder = find_lineage(store, subnet_id).bundle_dir
     if folder is None:
         raise HttpError(404, f"no bundle of subnet {subnet_id!r} is known", hint="search, or `nuwa derive` one")
     path = Path(folder)

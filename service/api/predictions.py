@@ -1,6 +1,7 @@
 """What stored latency predictors say: of whole models, and block by block."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -74,11 +75,27 @@ def _predict(predictor: LatencyPredictor, arch: Arch) -> Prediction | None:
         return None
 
 
-def latency_by_block(stored: PredictorRecord, arch: Arch) -> dict[str, Any] | None:
-    """Split a prediction over the blocks of a positional arch; None where the predictor knows no such nets.
+@dataclass(frozen=True)
+class BlockLatency:
+    """Milliseconds of one block's branches, each as it was measured alone."""
 
-    Each branch counts as it was measured alone; ``overlap_ms`` is what is left to the prediction.
-    """
+    index: int
+    attn_ms: float
+    mlp_ms: float
+
+
+@dataclass(frozen=True)
+class LatencyByBlock:
+    """A prediction split over blocks; ``overlap_ms`` is what stem and branches leave to it."""
+
+    stem_ms: float
+    overlap_ms: float
+    predictor_id: str
+    blocks: tuple[BlockLatency, ...]
+
+
+def latency_by_block(stored: PredictorRecord, arch: Arch) -> LatencyByBlock | None:
+    """Split a prediction over the blocks of a positional arch; None where the predictor knows no such nets."""
     predictor = Rebuilt(stored).predictor()
     if predictor is None:
         return None
@@ -94,10 +111,6 @@ def latency_by_block(stored: PredictorRecord, arch: Arch) -> dict[str, Any] | No
         if not block.is_empty:
             attn_ms, mlp_ms = float(branches[2 * place]), float(branches[2 * place + 1])
             place += 1
-        blocks.append({"index": index, "attn_ms": attn_ms, "mlp_ms": mlp_ms})
-    return {
-        "stem_ms": stem_ms,
-        "overlap_ms": total_ms - stem_ms - float(branches.sum()),
-        "predictor_id": stored.predictor_id,
-        "blocks": blocks,
-    }
+        blocks.append(BlockLatency(index, attn_ms, mlp_ms))
+    overlap_ms = total_ms - stem_ms - float(branches.sum())
+    return LatencyByBlock(stem_ms, overlap_ms, stored.predictor_id, tuple(blocks))

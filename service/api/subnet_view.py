@@ -1,26 +1,29 @@
 """Everything about one subnet as one document."""
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from nuwa_search.core.arch import EMPTY_BLOCK, Arch, dict_from_arch
+from nuwa_search.core.arch import Arch, dict_from_arch
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 from nuwa_search.service.api.bundle_view import bundle_document, read_certificate
-from nuwa_search.service.api.context import with_moments
+from nuwa_search.service.api.context import moment
 from nuwa_search.service.api.lineage_view import lineage_steps
-from nuwa_search.service.api.predictions import latency_by_block
+from nuwa_search.service.api.predictions import LatencyByBlock, latency_by_block
 from nuwa_search.service.api.problems import not_found
 from nuwa_search.service.api.roots import is_inside
 from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.service.api.subnet_parts import CertificatePart, LatencyPart, block_parts
 from nuwa_search.service.derive_command import derive_command, on_database
-from nuwa_search.store.lineage import find_lineage
+from nuwa_search.store.lineage import LineageMeasurement, find_lineage
 from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.query import find_subnets
-from nuwa_search.store.records import BaseRecord, JsonDict, SubnetRecord, TaskRecord
+from nuwa_search.store.records import BaseRecord, SubnetRecord, TaskRecord
 from nuwa_search.store.store import Store
 from nuwa_search.store.wanted import SubnetFilter
 
@@ -38,7 +41,7 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
     base, task = store.load_base(record.base_id), store.load_task(record.task_id)
     stored = find_lineage(store, subnet_id)
     certificates = [_certificate(row, settings) for row in query_certificates(store, subnet_id=subnet_id)]
-    bundle = bundle_document(subnet_id, stored["bundle_dir"], settings)
+    bundle = bundle_document(subnet_id, stored.bundle_dir, settings)
     latencies = _latencies(record, store)
     return {
         "schema": "nuwa.subnet/1",
@@ -53,12 +56,12 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
             **_cost(base.arch),
             "arch": dict_from_arch(base.arch),
         },
-        "blocks": block_rows(record.arch, base.arch),
+        "blocks": [asdict(block) for block in block_parts(record.arch, base.arch)],
         "task": _task(task),
         "derivation": record.derivation,
         "study": record.study,
         "trial_number": record.trial_number,
-        "latencies": latencies,
+        "latencies": [asdict(latency) for latency in latencies],
         "scores": [
             {
                 **{"kind": s.kind, "split": s.split, "num_images": s.num_images, "seed": s.seed, "value": s.value},
@@ -66,13 +69,13 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
             }
             for s in store.scores(subnet_id)
         ],
-        "measurements": [_measurement(row) for row in stored["measurements"]],
-        "lineage": lineage_steps(record, base, task, stored, certificates),
-        "certificates": certificates,
+        "measurements": [_measurement(row) for row in stored.measurements],
+        "lineage": [asdict(step) for step in lineage_steps(record, base, task, stored, certificates)],
+        "certificates": [certificate.to_json() for certificate in certificates],
         "bundle": bundle,
         "commands": [
             *_commands(
-                record, latencies, certificates, stored["bundle_dir"], about=_about(base, task), db=store.command_url
+                record, latencies, certificates, stored.bundle_dir, about=_about(base, task), db=store.command_url
             ),
             *_cut_again(record, store),
         ],
@@ -81,25 +84,6 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
 
 def _cost(arch: Arch) -> dict[str, int]:
     return {"params": count_params(arch), "macs": count_macs(arch)}
-
-
-def block_rows(arch: Arch, base: Arch) -> list[dict[str, Any]]:
-    """Put each block of a positional arch beside the base's; shares are of widths, 0 to 1."""
-    rows = []
-    for index, theirs in enumerate(base.blocks):
-        mine = arch.blocks[index] if index < len(arch.blocks) else EMPTY_BLOCK
-        whole = theirs.num_heads * (theirs.qk_dim + theirs.v_dim)
-        rows.append(
-            {
-                "index": index,
-                "kept": not mine.is_empty,
-                **{name: getattr(mine, name) for name in ("num_heads", "qk_dim", "v_dim", "mlp_width")},
-                **{f"base_{name}": getattr(theirs, name) for name in ("num_heads", "qk_dim", "v_dim", "mlp_width")},
-                "attn_share": mine.num_heads * (mine.qk_dim + mine.v_dim) / whole if whole else 0.0,
-                "mlp_share": mine.mlp_width / theirs.mlp_width if theirs.mlp_width else 0.0,
-            }
-        )
-    return rows
 
 
 def _task(task: TaskRecord) -> dict[str, Any]:
@@ -112,22 +96,23 @@ def _task(task: TaskRecord) -> dict[str, Any]:
     }
 
 
-def _latencies(record: SubnetRecord, store: Store) -> list[dict[str, Any]]:
-    names = (
-        *("device", "device_id", "predicted_latency_ms", "predicted_interval_ms", "measured_latency_ms"),
-        *("provenance", "measurement_id", "predictor_id"),
-    )
+def _latencies(record: SubnetRecord, store: Store) -> list[LatencyPart]:
+    known = [field.name for field in fields(LatencyPart) if field.name != "by_block"]
     rows = find_subnets(store, SubnetFilter(subnet_ids=[record.subnet_id]))
     return [
-        {name: row[name] for name in names} | {"by_block": _by_block(record.arch, row, store)}
+        LatencyPart(
+            **{name: row[name] for name in known},
+            by_block=_by_block(record.arch, row["device_id"], row["predictor_id"], store=store),
+        )
         for row in rows
         if row["device_id"] is not None
     ]
 
 
-def _by_block(arch: Arch, row: JsonDict, store: Store) -> dict[str, Any] | None:
-    stored = store.predictors(row["device_id"])
-    own = [record for record in stored if record.predictor_id == row["predictor_id"]]
+def _by_block(arch: Arch, device_id: str, predictor_id: str | None, *, store: Store) -> LatencyByBlock | None:
+    """Split the latency by the predictor that predicted it, or by the device's newest."""
+    stored = store.predictors(device_id)
+    own = [record for record in stored if record.predictor_id == predictor_id]
     for record in (*own, *stored[:1]):
         found = latency_by_block(record, arch)
         if found is not None:
@@ -135,24 +120,30 @@ def _by_block(arch: Arch, row: JsonDict, store: Store) -> dict[str, Any] | None:
     return None
 
 
-def _measurement(row: JsonDict) -> dict[str, Any]:
-    values: dict[str, Any] = with_moments(row)
-    protocol = {"protocol_id": values.pop("protocol_id"), **values.pop("protocol")}
-    details: dict[str, Any] = values.pop("details")
-    return values | details | {"protocol": protocol}
+def _measurement(found: LineageMeasurement) -> dict[str, Any]:
+    """Render a measurement, what its row tells in detail beside the rest."""
+    return {
+        "measurement_id": found.measurement_id,
+        "device": found.device,
+        "device_id": found.device_id,
+        "provenance": found.provenance,
+        "samples": found.samples,
+        "created_at": moment(found.created_at),
+        **found.details,
+        "protocol": {"protocol_id": found.protocol_id, **found.protocol},
+    }
 
 
-def _certificate(row: JsonDict, settings: ServiceSettings) -> dict[str, Any]:
-    names = (
-        *("certificate_id", "verdict", "budget_ms", "measured_latency_ms", "provenance", "device", "measurement_id"),
-        *("created_at", "path"),
-    )
+def _certificate(row: Mapping[str, Any], settings: ServiceSettings) -> CertificatePart:
+    """Read the file of a listed certificate, where the service may show it."""
+    read_here = ("is_missing", "certificate")
     path = None if row["path"] is None else Path(row["path"])
     is_served = path is not None and is_inside(path, settings.roots)
-    return {name: row[name] for name in names} | {
-        "is_missing": path is None or not path.is_file(),
-        "certificate": read_certificate(path) if path is not None and is_served else None,
-    }
+    return CertificatePart(
+        **{field.name: row[field.name] for field in fields(CertificatePart) if field.name not in read_here},
+        is_missing=path is None or not path.is_file(),
+        certificate=read_certificate(path) if path is not None and is_served else None,
+    )
 
 
 def _cut_again(record: SubnetRecord, store: Store) -> list[dict[str, str]]:
@@ -175,15 +166,15 @@ def _about(base: BaseRecord, task: TaskRecord) -> str:
 
 def _commands(
     record: SubnetRecord,
-    latencies: list[dict[str, Any]],
-    certificates: list[dict[str, Any]],
+    latencies: list[LatencyPart],
+    certificates: list[CertificatePart],
     folder: str | None,
     *,
     about: str,
     db: str,
 ) -> list[dict[str, str]]:
-    device = next((row["device"] for row in latencies if row["measured_latency_ms"] is not None), None)
-    device = device or next((row["device"] for row in latencies), "jetson-nano")
+    device = next((row.device for row in latencies if row.measured_latency_ms is not None), None)
+    device = device or next((row.device for row in latencies), "jetson-nano")
     commands = []
     if folder is not None:
         commands += [
@@ -201,7 +192,7 @@ def _commands(
         predict = on_database("nuwa", "predict", record.arch.arch_id, "--device", device, db=db)
         commands.append({"what": "predict its latency", "command": predict})
     if certificates:
-        budget = f"{certificates[0]['budget_ms']:g}"
+        budget = f"{certificates[0].budget_ms:g}"
         again = f"nuwa-search --budget-ms {budget} --device {device}{about} --db {shlex.quote(db)}"
         commands.append({"what": "search again", "command": again})
     return commands

@@ -43,7 +43,7 @@ def ask(kind: str, store: Store, values: Mapping[str, Any]) -> QueryAnswer:
     if values["device"] is not None:
         _require_known(store, values["device"])
     if kind == "budgets":
-        rows = with_budget_commands(find_budgets(store, values), store)
+        rows = [answer.to_json() for answer in with_budget_commands(find_budgets(store, values), store)]
         flat = budget_rows(rows)
         return QueryAnswer(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
     rows = find_rows(kind, store, values)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nuwa_search.store.budget import explain_budget
+from nuwa_search.store.budget import BudgetAnswer, explain_budget
 from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.lists import query_certificates, query_devices, query_latencies, query_studies
 from nuwa_search.store.query import find_subnets
@@ -50,7 +50,7 @@ def find_rows(topic: str, store: Store, values: Mapping[str, Any]) -> Rows:
     return find_subnets(store, wanted, pareto=values["pareto"], sort=values["sort"] or "top1", limit=limit)
 
 
-def find_budgets(store: Store, values: Mapping[str, Any]) -> Rows:
+def find_budgets(store: Store, values: Mapping[str, Any]) -> list[BudgetAnswer]:
     """Explain a budget, for each device and task."""
     return explain_budget(
         store,

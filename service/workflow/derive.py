@@ -188,7 +188,7 @@ def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, ca
     """
     stored = find_search_score(store, identity)
     final = next((score for score in reversed(store.scores(identity)) if score.kind == "top1"), None)
-    tunings = find_lineage(store, identity)["finetunings"]
+    tunings = find_lineage(store, identity).finetunings
     origin = open_origin(identity, store=store, moved=moved)
     ground = _ground(origin.base, origin.task, origin.split, origin.record.arch)
     answer, weights_hash = _derive(
@@ -200,7 +200,7 @@ def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, ca
         folder=folder,
         cache_dir=cache_dir,
     )
-    is_trained_further = final is not None and bool(tunings) and tunings[-1]["weights_hash"] != weights_hash
+    is_trained_further = final is not None and bool(tunings) and tunings[-1].weights_hash != weights_hash
     return DerivedAgain(
         **vars(answer),
         stored=StoredScore(stored.top1, stored.kl_to_teacher, stored.num_images) if stored else None,

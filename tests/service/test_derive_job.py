@@ -68,7 +68,7 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
     assert row["subnet_id"] == answer["subnet_id"]
     assert row["measured_latency_ms"] > 0
     assert (row["split"], row["bundle_is_missing"]) == ("search", False)
-    assert [one["result"]["steps"] for one in lineage["finetunings"]] == [2]
-    assert [one["path"] for one in lineage["exports"]] == [str(bundle.dir / "model.onnx")]
-    assert ["trtexec" in one["command"] for one in lineage["engines"]] == [True]
-    assert [one["device"] for one in lineage["measurements"]] == ["jetson-nano"]
+    assert [one.result["steps"] for one in lineage.finetunings] == [2]
+    assert [one.path for one in lineage.exports] == [str(bundle.dir / "model.onnx")]
+    assert ["trtexec" in one.command for one in lineage.engines] == [True]
+    assert [one.device for one in lineage.measurements] == ["jetson-nano"]

@@ -111,7 +111,7 @@ def test_a_budget_is_explained(db: str, capsys: pytest.CaptureFixture[str]) -> N
     (found,) = answer(db, capsys, "--explain-budget", "--device", "jetson-nano", "--max-ms", "3.5")
     with open_store(db) as store:
         plain = explain_budget(store, device="jetson-nano", max_ms=3.5)
-        assert found == json.loads(json.dumps(with_budget_commands(plain, store)))[0]
+        assert found == json.loads(json.dumps(with_budget_commands(plain, store)[0].to_json()))
     assert ask(db, "--explain-budget", "--device", "jetson-nano", "--max-ms", "3.5", "--csv") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["step"], float(row["latency_ms"])) for row in rows] == [

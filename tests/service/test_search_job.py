@@ -152,14 +152,14 @@ def test_what_becomes_of_a_shipped_bundle_is_in_the_database(job: Job) -> None:
     assert run(cli, ["finetune", folder, *tune, *common], prog_name="nuwa") == 0
     with open_store(job.db) as store:
         kinds = {(score.kind, score.split) for score in store.scores(identity)}
-        assert len(find_lineage(store, identity)["finetunings"]) >= 1
+        assert len(find_lineage(store, identity).finetunings) >= 1
     assert {("top1_before_finetune", "test"), ("top1", "search")} <= kinds
     assert row()["split"] == "search", "the accuracy on the test split was that of other weights"
     assert certificates() == []
 
     assert run(cli, ["export", folder, "--device", "host", *common], prog_name="nuwa") == 0
     with open_store(job.db) as store:
-        assert {one["device"] for one in find_lineage(store, identity)["measurements"]} == {"jetson-nano", "host"}
+        assert {one.device for one in find_lineage(store, identity).measurements} == {"jetson-nano", "host"}
 
 
 def test_same_seed_and_predictor_same_winner(job: Job) -> None:

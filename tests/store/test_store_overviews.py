@@ -74,11 +74,12 @@ def test_lineage_of_a_subnet(store: Store) -> None:
     store.save_measurement(measured(4.0), subnet_id="subnet-0")
     store.set_bundle("subnet-0", "/b")
     found = find_lineage(store, "subnet-0")
-    assert (found["bundle_dir"], found["finetunings"][0]["seconds"], found["exports"][0]["opset"]) == ("/b", 1.5, 13)
-    assert (found["engines"][0]["device"], found["engines"][0]["command"]) == (NANO.name, "trtexec")
-    assert found["measurements"][0]["details"]["latency_ms"]["median"] == 4.0
-    assert found["measurements"][0]["protocol_id"] == PROTOCOL.protocol_id
-    assert find_lineage(store, "nothing")["measurements"] == []
+    assert (found.bundle_dir, found.finetunings[0].seconds, found.exports[0].opset) == ("/b", 1.5, 13)
+    assert (found.engines[0].device, found.engines[0].command) == (NANO.name, "trtexec")
+    assert found.measurements[0].details["latency_ms"]["median"] == 4.0
+    (once,) = found.measurements
+    assert (once.protocol_id, once.device_id, once.provenance) == (PROTOCOL.protocol_id, NANO.device_id, "emulated")
+    assert find_lineage(store, "nothing").measurements == ()
 
 
 def test_tasks_and_subnets_are_counted_per_device(store: Store) -> None:

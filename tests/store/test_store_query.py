@@ -166,22 +166,23 @@ def test_empty_database_answers_everything(store: Store) -> None:
 
 def test_budget_is_explained_by_the_front(filled: Store) -> None:
     for answer in explain_budget(filled, device="jetson-nano", max_ms=3.5):
-        wanted = SubnetFilter(device="jetson-nano", classes=answer["classes"])
+        wanted = SubnetFilter(device="jetson-nano", classes=answer.classes)
         rows = [row for row in find_subnets(filled, wanted) if row["top1"] is not None]
         under = [row["top1"] for row in rows if latency_of(row) <= 3.5]
-        assert answer["best"]["top1"] == max(under)
-        assert all(step["extra_ms"] > 0 and step["extra_top1"] > 0 for step in answer["steps_up"])
-        assert all(step["extra_ms"] < 0 or step["extra_top1"] == 0 for step in answer["steps_down"])
-        assert [latency_of(row) for row in answer["curve"]] == sorted(latency_of(row) for row in answer["curve"])
+        assert answer.best is not None
+        assert answer.best["top1"] == max(under)
+        assert all(step["extra_ms"] > 0 and step["extra_top1"] > 0 for step in answer.steps_up)
+        assert all(step["extra_ms"] < 0 or step["extra_top1"] == 0 for step in answer.steps_down)
+        assert [latency_of(row) for row in answer.curve] == sorted(latency_of(row) for row in answer.curve)
 
 
 def test_budget_that_nothing_meets_still_tells_what_is_next(filled: Store) -> None:
     answers = explain_budget(filled, device="jetson-nano", max_ms=0.1, classes=TASK.classes, num_steps=1)
     (answer,) = answers
-    assert answer["best"] is None
-    assert answer["steps_down"] == []
-    assert len(answer["steps_up"]) == 1
-    assert answer["steps_up"][0]["extra_ms"] is None
+    assert answer.best is None
+    assert answer.steps_down == ()
+    assert len(answer.steps_up) == 1
+    assert answer.steps_up[0]["extra_ms"] is None
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])

@@ -86,5 +86,5 @@ def show_budgets(
         base=base,
         measured_only=measured_only,
     )
-    rows = with_budget_commands(found, store)
+    rows = [answer.to_json() for answer in with_budget_commands(found, store)]
     return {"schema": "nuwa.budget/1", "rows": rows, "count": len(rows)}
