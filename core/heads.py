@@ -13,7 +13,7 @@ from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pooling import HeadPool, pools_of
-from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, normalise
+from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, TaskTensors, normalise
 from nuwa_search.core.vit import PlainViT
 
 OnImages = Callable[[int, int], None]
@@ -76,15 +76,7 @@ def fit_head(
 
 
 def choose_head(
-    model: PlainViT,
-    train: SplitTensors,
-    search: SplitTensors,
-    preprocess: Preprocess,
-    *,
-    num_classes: int,
-    metric: Metric = "top1",
-    pool: HeadPool = "auto",
-    on_images: OnImages = no_one,
+    model: PlainViT, data: TaskTensors, *, num_classes: int, pool: HeadPool = "auto", on_images: OnImages = no_one
 ) -> PlainViT:
     """Fit a head on each kind of pooling to the training images and keep the one best on the search images.
 
@@ -93,11 +85,8 @@ def choose_head(
 
     Args:
         model: The base.
-        train: Images to fit on, labels 0..num_classes-1.
-        search: Images to choose on.
-        preprocess: Of the base.
+        data: Its train split is fitted on, labels 0..num_classes-1; its search split and metric choose.
         num_classes: Outputs of the head.
-        metric: Which accuracy it is for.
         pool: The one kind that is wanted; ``auto`` compares all that the base can.
         on_images: Who watches.
 
@@ -105,14 +94,15 @@ def choose_head(
         NuwaError: If the base cannot pool as wanted.
     """
     variants = [pooled_by(model, kind) for kind in require_pools(model.arch, pool)]
+    train, search = data.train, data.search
     total = len(train) + len(search)
-    seen = _all_features(variants, train.images, preprocess, lambda done: on_images(done, total))
-    judged = _all_features(variants, search.images, preprocess, lambda done: on_images(len(train) + done, total))
+    seen = _all_features(variants, train.images, data.preprocess, lambda done: on_images(done, total))
+    judged = _all_features(variants, search.images, data.preprocess, lambda done: on_images(len(train) + done, total))
     best: tuple[float, PlainViT] | None = None
     for variant, features, shown in zip(variants, seen, judged, strict=True):
-        weight, bias = _ridge(features.double(), train.labels, num_classes, metric=metric)
+        weight, bias = _ridge(features.double(), train.labels, num_classes, metric=data.metric)
         is_right = (shown @ weight.T + bias).argmax(dim=1) == search.labels
-        score = float((image_weights(search.labels, metric) * is_right).mean())
+        score = float((image_weights(search.labels, data.metric) * is_right).mean())
         if best is None or score > best[0]:
             best = score, with_head(variant, weight, bias)
     if best is None:

@@ -1,26 +1,17 @@
 """Scores of a model on the test split, as a bundle tells them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from nuwa_search.core.class_scores import ClassScores
-from nuwa_search.core.records import record_from_dict
+from nuwa_search.core.class_scores import ClassScores, Confusion
+from nuwa_search.core.json_fields import JsonFields
 
 MAX_CONFUSION_CLASSES = 100
 """Of a confusion matrix in a certificate: a thousand classes would make it a file of millions of numbers."""
 
 
 @dataclass(frozen=True)
-class ConfusionFacts:
-    """Images by true class (row) and answer (column)."""
-
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class ScoreFacts:
+class ScoreFacts(JsonFields):
     """What stands beside a top1, under the names that the answer of a search has.
 
     Args:
@@ -43,29 +34,12 @@ class ScoreFacts:
     recall: Mapping[str, float | None]
     recall_interval: Mapping[str, tuple[float, float] | None]
     num_images_by_class: Mapping[str, int]
-    confusion: ConfusionFacts | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Render them; tuples become lists, as they are read back."""
-        confusion = self.confusion
-        rest = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if name != "confusion"
-        }
-        intervals = {name: None if ends is None else list(ends) for name, ends in self.recall_interval.items()}
-        shown = confusion and {"classes": list(confusion.classes), "counts": [list(row) for row in confusion.counts]}
-        return rest | {"recall_interval": intervals, "confusion": shown}
+    confusion: Confusion | None = None
 
 
 def score_facts(scores: ClassScores, class_names: Sequence[str]) -> ScoreFacts:
     """Take over the scores of a model on the test split."""
-    values = {
-        "top1": scores.top1,
-        "top1_interval": list(scores.top1_interval),
-        "num_images": scores.num_images,
-        **scores.to_json(class_names),
-    }
+    values = vars(scores.of_classes(class_names))
     if len(class_names) > MAX_CONFUSION_CLASSES:
-        del values["confusion"]
-    return record_from_dict(ScoreFacts, values, where="scores")
+        values = values | {"confusion": None}
+    return ScoreFacts(top1=scores.top1, top1_interval=scores.top1_interval, num_images=scores.num_images, **values)

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from nuwa_search.core.base import Base, load_base
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.source_name import PACKAGED_BASE
+from nuwa_search.core.task import Task
 from nuwa_search.deploy.bundle import Bundle
+from nuwa_search.service.workflow.sources import open_task_again
 
 
 @dataclass(frozen=True)
@@ -29,3 +33,31 @@ def source_of(bundle: Bundle, *, base: str | None, data: str | None, label_colum
     if data is None and known_data is not None and chosen == (known_base or chosen):
         return Source(chosen, known_data, label_column or facts.label_column)
     return Source(chosen, data, label_column)
+
+
+def open_bundle_task(bundle: Bundle, source: Source, *, seed: int) -> tuple[Base, Task]:
+    """Open the base of a bundle and its task, as they were when it was cut.
+
+    Args:
+        bundle: Whose classes, metric and preprocessing they are.
+        source: Where base and images lie.
+        seed: Of a rule for splits that is used for old tasks only.
+
+    Raises:
+        NuwaError: If the base was made for other images, or the data lacks classes of the bundle.
+    """
+    base = load_base(source.base, img_size=bundle.preprocess.img_size).with_pipeline(bundle.preprocess.pipeline)
+    if base.preprocess != bundle.preprocess:
+        raise NuwaError(
+            f"base {source.base!r} takes other images than bundle {bundle.dir}", hint="name its base: --base"
+        )
+    task = open_task_again(
+        base,
+        task_id=bundle.facts.task_id,
+        data=source.data,
+        label_column=source.label_column,
+        classes=bundle.labels,
+        seed=seed,
+        metric=bundle.facts.metric,
+    )
+    return base, task

@@ -6,9 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from nuwa_search.core.base import load_base
 from nuwa_search.core.cache import content_key
-from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pooling import pool_of
@@ -27,7 +25,7 @@ from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
-from nuwa_search.service.workflow.bundle_source import source_of
+from nuwa_search.service.workflow.bundle_source import Source, open_bundle_task, source_of
 from nuwa_search.service.workflow.export import certified_budget
 from nuwa_search.service.workflow.finetune_request import (
     FinetuneRequest,
@@ -38,7 +36,7 @@ from nuwa_search.service.workflow.finetune_request import (
 )
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.record_steps import record_retuned, said_not_raised
-from nuwa_search.service.workflow.sources import open_task_again, random_note, task_base
+from nuwa_search.service.workflow.sources import random_note, task_base
 from nuwa_search.service.workflow.tune import finetune_config
 from nuwa_search.store.store import Store
 
@@ -186,19 +184,8 @@ def _begin(
         chosen = with_absolute_paths(dataclasses.replace(request, **vars(source)))
     if join_processes().is_first:
         save_request(note, chosen)
-    base_name = chosen.base or PACKAGED_BASE
-    loaded = load_base(base_name, img_size=bundle.preprocess.img_size).with_pipeline(bundle.preprocess.pipeline)
-    if loaded.preprocess != bundle.preprocess:
-        raise NuwaError(f"base {base_name!r} takes other images than bundle {folder}", hint="name its base: --base")
-    task = open_task_again(
-        loaded,
-        task_id=bundle.facts.task_id,
-        data=chosen.data,
-        label_column=chosen.label_column,
-        classes=bundle.labels,
-        seed=chosen.seed,
-        metric=bundle.facts.metric,
-    )
+    source = Source(chosen.base or PACKAGED_BASE, chosen.data, chosen.label_column)
+    loaded, task = open_bundle_task(bundle, source, seed=chosen.seed)
     tensors = task_tensors(task, loaded.preprocess)
     for said in (*random_note(loaded), *task.notes, *tensors.notes):
         hooks.step(said)

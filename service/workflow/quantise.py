@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.base import load_base
 from nuwa_search.core.budget_statistic import BudgetStatistic
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
@@ -25,7 +24,7 @@ from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.verify import Agreement, network_input, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
-from nuwa_search.service.workflow.bundle_source import source_of
+from nuwa_search.service.workflow.bundle_source import open_bundle_task, source_of
 from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.export import (
     ExportAnswer,
@@ -37,7 +36,6 @@ from nuwa_search.service.workflow.export import (
     write_graph,
 )
 from nuwa_search.service.workflow.ship import VERIFY_IMAGES, compare_graph, engine_line
-from nuwa_search.service.workflow.sources import open_task_again
 
 CALIBRATION_IMAGES = 64
 """Training images for INT8 calibration: ranges of activations are minima and maxima, which settle quickly."""
@@ -173,20 +171,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
 
 def _tensors_of(bundle: Bundle, images: Int8Images) -> tuple[TaskTensors, tuple[str, ...]]:
     source = source_of(bundle, base=images.base, data=images.data, label_column=images.label_column)
-    base = load_base(source.base, img_size=bundle.preprocess.img_size).with_pipeline(bundle.preprocess.pipeline)
-    if base.preprocess != bundle.preprocess:
-        raise NuwaError(
-            f"base {source.base!r} takes other images than bundle {bundle.dir}", hint="name its base: --base"
-        )
-    task = open_task_again(
-        base,
-        task_id=bundle.facts.task_id,
-        data=source.data,
-        label_column=source.label_column,
-        classes=bundle.labels,
-        seed=images.seed,
-        metric=bundle.facts.metric,
-    )
+    _, task = open_bundle_task(bundle, source, seed=images.seed)
     tensors = task_tensors(task, bundle.preprocess)
     return tensors, (*task.notes, *tensors.notes)
 

@@ -143,12 +143,10 @@ def fitted_base(
     base: Base, tensors: TaskTensors, *, num_classes: int, pool: HeadPool = "auto", on_images: OnImages = no_one
 ) -> PlainViT:
     """Give the base a head that is fitted to the training images, on the pooling it came with if it had a head."""
-    train, search, preprocess, metric = tensors.train, tensors.search, base.preprocess, tensors.metric
-    if base.has_head:
-        return fit_head(base.model, train, preprocess, num_classes=num_classes, metric=metric, on_images=on_images)
-    return choose_head(
-        base.model, train, search, preprocess, num_classes=num_classes, metric=metric, pool=pool, on_images=on_images
-    )
+    if not base.has_head:
+        return choose_head(base.model, tensors, num_classes=num_classes, pool=pool, on_images=on_images)
+    train, preprocess, metric = tensors.train, tensors.preprocess, tensors.metric
+    return fit_head(base.model, train, preprocess, num_classes=num_classes, metric=metric, on_images=on_images)
 
 
 def pick_split(splits: dict[str, ImageSet], wanted: str | None) -> tuple[str, ImageSet]:

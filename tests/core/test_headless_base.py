@@ -11,7 +11,7 @@ from torch import nn
 from nuwa_search.core.base import load_base
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import choose_head, pooled_by
-from nuwa_search.core.tensors import SplitTensors, logits_of, normalise, top1
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, logits_of, normalise, top1
 from nuwa_search.service.cli.main import cli, run
 from tests.core.test_from_onnx import SIZE, timm_vit, write
 from tests.support.derive_models import PREPROCESS, make_model
@@ -49,7 +49,10 @@ def test_a_fitted_head_reads_where_the_classes_show(informative):
     train, search = SplitTensors(images[:160], labels[:160]), SplitTensors(images[160:], labels[160:])
     told = []
     found = choose_head(
-        model, train, search, PREPROCESS, num_classes=int(labels.max()) + 1, on_images=lambda *said: told.append(said)
+        model,
+        TaskTensors(train, search, PREPROCESS),
+        num_classes=int(labels.max()) + 1,
+        on_images=lambda *said: told.append(said),
     )
     assert told == [(0, 240), (160, 240)]  # a batch holds each split
     assert found.arch.global_pool == informative
@@ -60,10 +63,12 @@ def test_a_pooling_that_is_asked_for_is_taken_and_one_that_cannot_be_is_refused(
     images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
     split = SplitTensors(images, torch.arange(40) % 2)
     for pool in ("token", "avg", "token_avg"):
-        found = choose_head(make_model("rotary"), split, split, PREPROCESS, num_classes=2, pool=pool)
+        found = choose_head(make_model("rotary"), TaskTensors(split, split, PREPROCESS), num_classes=2, pool=pool)
         assert found.arch.global_pool == pool
     with pytest.raises(NuwaError, match="no class token") as caught:
-        choose_head(make_model("avg_no_class_token"), split, split, PREPROCESS, num_classes=2, pool="token")
+        choose_head(
+            make_model("avg_no_class_token"), TaskTensors(split, split, PREPROCESS), num_classes=2, pool="token"
+        )
     assert "--pool one of auto, avg" in caught.value.hint
 
 

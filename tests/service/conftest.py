@@ -10,6 +10,7 @@ from tests.support.made_once import made_once
 from tests.support.toy_base import CLASSES, write_toy_base
 from tests.support.toy_images import write_colours
 from tests.support.toy_jobs import work_off
+from tests.support.toy_search import ToySearch, toy_search_in
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,14 @@ def profiled_db(tmp_path_factory: pytest.TempPathFactory, toy_base: Path) -> Pat
             assert work_off(store, folder) == 1
 
     return made_once(tmp_path_factory, "toy-profile", make) / "nuwa.sqlite"
+
+
+@pytest.fixture
+def toy_search(
+    tmp_path: Path, profiled_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
+) -> ToySearch:
+    """The toy task searched by the command line, in the test's own folder and database."""
+    return toy_search_in(tmp_path, profiled=profiled_db, base=toy_base, images=toy_images, capsys=capsys)
 
 
 @pytest.fixture

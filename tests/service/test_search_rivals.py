@@ -1,7 +1,5 @@
 """What a search does beside its study: a small rival, a time limit, several processes, a library of one's own."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,36 +7,21 @@ import pytest
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.search import library as library_module
-from nuwa_search.service.cli.commands.search import command
-from nuwa_search.service.cli.main import run
 from nuwa_search.service.workflow import compete
 from nuwa_search.service.workflow.tune import Tuned
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
+from tests.support.toy_search import ToySearch
 
 BUDGET_MS = "1.5"
 
 
-def search(db: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
-    folder = db.parent
-    args = [
-        *("--base", str(base), "--data", str(images), "--trials", "3", "--budget-ms", BUDGET_MS, "--finetune-steps"),
-        *("2", "--db", str(db), "--cache-dir", str(folder / "cache"), "--json"),
-        *("-o", str(folder / f"bundle{len(list(folder.glob('bundle*')))}"), *more),
-    ]
-    assert run(command, args, prog_name="nuwa-search") == 0
-    captured = capsys.readouterr()
-    answer: dict[str, Any] = json.loads(captured.out)
-    return answer | {"stderr": captured.err}
+@pytest.fixture
+def search(toy_search: ToySearch) -> ToySearch:
+    return toy_search.with_args("--trials", "3", "--budget-ms", BUDGET_MS, "--finetune-steps", "2")
 
 
-def test_a_small_vit_competes_and_ships_where_it_wins(
-    toy_db: Path,
-    toy_base: Path,
-    toy_images: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_small_vit_competes_and_ships_where_it_wins(search: ToySearch, monkeypatch: pytest.MonkeyPatch) -> None:
     tuned_with: list[FinetuneConfig] = []
 
     def scripted(model: Any, *, config: FinetuneConfig, **_: Any) -> Tuned:
@@ -47,7 +30,7 @@ def test_a_small_vit_competes_and_ships_where_it_wins(
         return Tuned(model, score, None, None)
 
     monkeypatch.setattr(compete, "tune", scripted)
-    answer = search(toy_db, toy_base, toy_images, capsys, "--small-model", "2")
+    answer, told = search.done("--small-model", "2")
     assert len(tuned_with) == 2
     assert tuned_with[0] == tuned_with[1]  # equal steps, images and augmentation
     assert answer["shipped"] == "small-model"
@@ -55,39 +38,29 @@ def test_a_small_vit_competes_and_ships_where_it_wins(
     assert all(block == blocks[0] for block in blocks)
     assert answer["feasible"]
     assert answer["subnet"]["measured_latency_ms"] <= float(BUDGET_MS)
-    assert "2 steps on 72 images of 3 classes" in answer["stderr"]
-    assert "a uniformly small ViT" not in answer["stderr"]
-    with open_store(str(toy_db)) as store:
+    assert "2 steps on 72 images of 3 classes" in told
+    assert "a uniformly small ViT" not in told
+    with open_store(search.db) as store:
         rows = find_subnets(store, limit=None)
     row = next(row for row in rows if row["subnet_id"] == answer["subnet"]["subnet_id"])
     assert row["measured_latency_ms"] == answer["subnet"]["measured_latency_ms"]
 
 
-def test_the_time_limit_shortens_fine_tuning(
-    toy_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_time_limit_shortens_fine_tuning(search: ToySearch) -> None:
     more = ["--timeout-s", "0.01", "--finetune-steps", "100", "--no-deploy"]
-    answer = search(toy_db, toy_base, toy_images, capsys, *more)
+    answer, told = search.done(*more)
     assert 1 <= answer["trials"]["scored"] <= 3
-    assert "the time allows 1 of 100 fine-tuning steps" in answer["stderr"]
-    assert "single cuts" in answer["stderr"]
+    assert "the time allows 1 of 100 fine-tuning steps" in told
+    assert "single cuts" in told
 
 
 @pytest.mark.slow
-def test_two_processes_score_as_many(
-    toy_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answer = search(toy_db, toy_base, toy_images, capsys, "--workers", "2", "--no-finetune", "--no-deploy")
+def test_two_processes_score_as_many(search: ToySearch) -> None:
+    answer, _ = search.done("--workers", "2", "--no-finetune", "--no-deploy")
     assert answer["trials"]["scored"] == 3
 
 
-def test_a_library_of_other_images_is_another_library(
-    toy_db: Path,
-    toy_base: Path,
-    toy_images: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_library_of_other_images_is_another_library(search: ToySearch, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     from nuwa_search.service.workflow import library
 
@@ -97,9 +70,9 @@ def test_a_library_of_other_images_is_another_library(
 
     monkeypatch.setattr(library, "build_library", counted)
     plain = ["--no-finetune", "--no-deploy"]
-    search(toy_db, toy_base, toy_images, capsys, *plain)
-    search(toy_db, toy_base, toy_images, capsys, *plain)
+    search.done(*plain, "-o", str(search.folder / "bundle0"))
+    search.done(*plain, "-o", str(search.folder / "bundle1"))
     assert len(made) == 1
     monkeypatch.setattr(library, "NUM_IMAGES", 9)
-    search(toy_db, toy_base, toy_images, capsys, *plain)
+    search.done(*plain, "-o", str(search.folder / "bundle2"))
     assert len(made) == 2

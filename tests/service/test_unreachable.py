@@ -1,7 +1,5 @@
 """Limits that nothing can keep: told before an image is decoded, and a resumed search measures nothing twice."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +12,16 @@ from nuwa_search.core.images import ImageSet
 from nuwa_search.search.feasible import fastest_arch
 from nuwa_search.search.keep import search_space
 from nuwa_search.search.space import space_from_base
-from nuwa_search.service.cli.commands.search import command
-from nuwa_search.service.cli.main import run
 from nuwa_search.service.workflow.device_predictor import find_device_predictor
 from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.store.store import open_store
 from tests.support.toy_images import write_colours
-
-
-class Search:
-    """Searches on a copy of a database that knows the device."""
-
-    def __init__(self, folder: Path, profiled: Path, base: Path, images: Path, capsys: pytest.CaptureFixture[str]):
-        self.db, self.base, self.capsys = str(folder / "nuwa.sqlite"), base, capsys
-        shutil.copy(profiled, self.db)
-        self.args = ["--base", str(base), "--data", str(images), "--db", self.db, "--json", "--no-finetune"]
-        self.args += ["--trials", "4", "--cache-dir", str(folder / "cache"), "-o", str(folder / "bundle")]
-
-    def run(self, *more: str) -> tuple[int, dict[str, Any], str]:
-        code = run(command, [*self.args, *more], prog_name="nuwa-search")
-        captured = self.capsys.readouterr()
-        return code, json.loads(captured.out), captured.err
+from tests.support.toy_search import ToySearch
 
 
 @pytest.fixture
-def search(
-    tmp_path: Path, profiled_db: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
-) -> Search:
-    return Search(tmp_path, profiled_db, toy_base, toy_images, capsys)
+def search(toy_search: ToySearch) -> ToySearch:
+    return toy_search.with_args("--no-finetune", "--trials", "4")
 
 
 @pytest.fixture
@@ -55,7 +35,7 @@ def closed_images(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("closed_images")
-def test_a_budget_that_nothing_reaches_is_refused_before_an_image_is_decoded(search: Search) -> None:
+def test_a_budget_that_nothing_reaches_is_refused_before_an_image_is_decoded(search: ToySearch) -> None:
     code, answer, told = search.run("--budget-ms", "0.001", "--study", "tiny")
     assert code == 1
     assert answer["feasible"] is False
@@ -72,7 +52,7 @@ def test_a_budget_that_nothing_reaches_is_refused_before_an_image_is_decoded(sea
 
 
 @pytest.mark.usefixtures("closed_images")
-def test_a_memory_limit_that_nothing_keeps_is_refused_before_an_image_is_decoded(search: Search) -> None:
+def test_a_memory_limit_that_nothing_keeps_is_refused_before_an_image_is_decoded(search: ToySearch) -> None:
     code, answer, told = search.run("--budget-ms", "50", "--max-memory-mb", "0.001")
     assert code == 1
     assert answer["feasible"] is False
@@ -80,7 +60,7 @@ def test_a_memory_limit_that_nothing_keeps_is_refused_before_an_image_is_decoded
 
 
 @pytest.mark.usefixtures("closed_images")
-def test_classes_the_base_does_not_know_are_refused_as_early(search: Search, tmp_path: Path) -> None:
+def test_classes_the_base_does_not_know_are_refused_as_early(search: ToySearch, tmp_path: Path) -> None:
     images = write_colours(tmp_path / "other", ("cyan", "magenta", "yellow", "black"))
     code, answer, _ = search.run("--budget-ms", "0.001", "--data", str(images))
     assert code == 1
@@ -88,7 +68,7 @@ def test_classes_the_base_does_not_know_are_refused_as_early(search: Search, tmp
     assert answer["fastest"]["predicted_latency_ms"] > 0.001
 
 
-def _reachable_ms(search: Search, *keep: str) -> float:
+def _reachable_ms(search: ToySearch, *keep: str) -> float:
     """The least budget that a space reaches, by the profile's predictor."""
     with open_store(search.db) as store:
         base = load_base(str(search.base))
@@ -98,7 +78,7 @@ def _reachable_ms(search: Search, *keep: str) -> float:
 
 
 @pytest.mark.usefixtures("closed_images")
-def test_kept_parts_that_stand_in_the_way_are_told(search: Search) -> None:
+def test_kept_parts_that_stand_in_the_way_are_told(search: ToySearch) -> None:
     free_ms, kept_ms = _reachable_ms(search), _reachable_ms(search, "blocks.1", "*.attn")
     assert kept_ms > 1.2 * free_ms
     between = f"{0.5 * (free_ms + kept_ms):.4f}"
@@ -115,18 +95,17 @@ def test_kept_parts_that_stand_in_the_way_are_told(search: Search) -> None:
 
 @pytest.mark.usefixtures("closed_images")
 def test_a_glob_that_names_nothing_is_refused_before_an_image_is_decoded(
-    search: Search, capsys: pytest.CaptureFixture[str]
+    search: ToySearch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for more in ([], ["--dry-run"]):
-        args = [*search.args, "--budget-ms", "50", "--keep", "blocks.7", *more]
-        assert run(command, args, prog_name="nuwa-search") == 2
+        assert search.code("--budget-ms", "50", "--keep", "blocks.7", *more) == 2
         captured = capsys.readouterr()
         assert captured.out == ""
         assert "error: --keep blocks.7: no part of the base is called so" in captured.err
         assert "hint: its parts: embed, blocks.0 … blocks.2, blocks.0.attn … blocks.2.attn" in captured.err
 
 
-def test_a_resumed_search_adds_no_measurement_of_the_base(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_search_adds_no_measurement_of_the_base(search: ToySearch, monkeypatch: pytest.MonkeyPatch) -> None:
     from nuwa_search.service.workflow import search as workflow
 
     def interrupt(*_: object, **__: object) -> None:
@@ -139,6 +118,5 @@ def test_a_resumed_search_adds_no_measurement_of_the_base(search: Search, monkey
     before = num_measured()
     monkeypatch.setattr(workflow, "settle", interrupt)
     for more in ([], ["--resume"]):
-        code = run(command, [*search.args, "--budget-ms", "50", "--study", "cut", *more], prog_name="nuwa-search")
-        assert code == 130
+        assert search.code("--budget-ms", "50", "--study", "cut", *more) == 130
         assert num_measured() == before + 1

@@ -1,7 +1,6 @@
 """Filters, fronts and budgets give what a walk over all rows by hand gives."""
 
 import itertools
-import random
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -27,37 +26,20 @@ from tests.support.store_values import (
     BASE,
     BOARD,
     NANO,
-    OTHER_TASK,
+    NUM_WITH_TIES,
     TASK,
-    measured,
+    filled_with_ties,
     prediction,
     record_basics,
     subnet,
     top1,
 )
 
-NUM_SUBNETS = 40
-
 
 @pytest.fixture(scope="module")
 def filled(module_store: Store) -> Store:
     """Two tasks on two devices with many ties, a few measured rows, two subnets without accuracy or latency."""
-    store = module_store
-    rng = random.Random(0)
-    record_basics(store)
-    tasks = [rng.choice([TASK.task_id, OTHER_TASK.task_id]) for _ in range(NUM_SUBNETS)]
-    subnets = [subnet(n, task_id=task) for n, task in enumerate(tasks)]
-    store.record_subnets(subnets[: NUM_SUBNETS // 2])
-    store.record_subnets(subnets[NUM_SUBNETS // 2 :])
-    store.record_scores(top1(n, rng.randint(50, 60) / 100) for n in range(NUM_SUBNETS) if n != 3)
-    store.record_predicted_latencies(
-        prediction(n, rng.randint(10, 20) / 4, device=device)
-        for n, device in itertools.product(range(NUM_SUBNETS), (NANO, BOARD))
-        if n != 4
-    )
-    for n in range(0, NUM_SUBNETS, 5):
-        store.save_measurement(measured(rng.randint(10, 20) / 4), subnet_id=f"subnet-{n}")
-    return store
+    return filled_with_ties(module_store)
 
 
 def names(rows: Iterable[JsonDict]) -> list[tuple[str, str]]:
@@ -105,7 +87,7 @@ def matches(row: JsonDict, wanted: SubnetFilter) -> bool:
 @pytest.mark.parametrize("wanted", FILTERS)
 def test_filters_keep_what_matches(filled: Store, wanted: SubnetFilter) -> None:
     everything = find_subnets(filled)
-    assert len(everything) == 2 * NUM_SUBNETS - 1  # subnet 4 has no latency: one row in place of two
+    assert len(everything) == 2 * NUM_WITH_TIES - 1  # subnet 4 has no latency: one row in place of two
     assert names(find_subnets(filled, wanted)) == names(row for row in everything if matches(row, wanted))
 
 
@@ -135,7 +117,7 @@ def test_limit_is_a_head_of_the_sorted_whole(filled: Store, sort: str) -> None:
         "latency": lambda r: (latency_of(r), -(r["top1"] or -1)),
         "macs": lambda r: r["macs"],
         "params": lambda r: r["params"],
-        "newest": lambda r: int(r["subnet_id"].split("-")[1]) < NUM_SUBNETS // 2,
+        "newest": lambda r: int(r["subnet_id"].split("-")[1]) < NUM_WITH_TIES // 2,
     }
     assert [keys[sort](row) for row in whole] == sorted(keys[sort](row) for row in whole)
 
@@ -197,7 +179,7 @@ def test_tables_hold_the_same_rows(filled: Store) -> None:
     assert list(frame.columns) == list(COLUMNS) == sorted(rows[0], key=COLUMNS.index)
     assert frame["subnet_id"].tolist() == [row["subnet_id"] for row in rows]
     counted = query_sql(filled, "SELECT device, count(*) AS n FROM v_subnets GROUP BY device ORDER BY n")
-    assert counted["n"].tolist() == [1, NUM_SUBNETS - 1, NUM_SUBNETS - 1]
+    assert counted["n"].tolist() == [1, NUM_WITH_TIES - 1, NUM_WITH_TIES - 1]
 
 
 def test_scores_of_an_earlier_preprocessing_are_marked_and_share_no_front(store: Store) -> None:

@@ -1,5 +1,8 @@
 """Values to put into search databases: a device, a base, a task, and as many subnets as wanted."""
 
+import itertools
+import random
+
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.emulator import EMULATOR_VERSION, OPTION
@@ -65,3 +68,25 @@ def record_basics(store: Store) -> None:
     store.record_task(TASK)
     store.record_task(OTHER_TASK)
     store.save_predictor(PredictorRecord("predictor-0", NANO.device_id, None, {"weights": [1.0]}, {"mape": 0.01}))
+
+
+NUM_WITH_TIES = 40
+
+
+def filled_with_ties(store: Store) -> Store:
+    """Two tasks on two devices with many ties, a few measured rows, two subnets without accuracy or latency."""
+    rng = random.Random(0)
+    record_basics(store)
+    tasks = [rng.choice([TASK.task_id, OTHER_TASK.task_id]) for _ in range(NUM_WITH_TIES)]
+    subnets = [subnet(n, task_id=task) for n, task in enumerate(tasks)]
+    store.record_subnets(subnets[: NUM_WITH_TIES // 2])
+    store.record_subnets(subnets[NUM_WITH_TIES // 2 :])
+    store.record_scores(top1(n, rng.randint(50, 60) / 100) for n in range(NUM_WITH_TIES) if n != 3)
+    store.record_predicted_latencies(
+        prediction(n, rng.randint(10, 20) / 4, device=device)
+        for n, device in itertools.product(range(NUM_WITH_TIES), (NANO, BOARD))
+        if n != 4
+    )
+    for n in range(0, NUM_WITH_TIES, 5):
+        store.save_measurement(measured(rng.randint(10, 20) / 4), subnet_id=f"subnet-{n}")
+    return store
