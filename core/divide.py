@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.images import ImageSet
+from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.pipeline import SPLIT_RULE
+from nuwa_search.core.same_pictures import picture_hashes_of
 
 Mask = npt.NDArray[np.bool_]
 
@@ -106,6 +107,46 @@ def _first_of(images: ImageSet, fraction: float) -> frozenset[str]:
         hashes = sorted({images.hashes[i] for i in np.flatnonzero(images.labels == label)})
         out |= set(hashes[: max(1, round(len(hashes) * fraction))])
     return frozenset(out)
+
+
+def without_test_images(
+    splits: Mapping[str, ImageSet], images: ImageSet, preprocess: Preprocess
+) -> tuple[ImageSet, tuple[str, ...]]:
+    """Take out of a data set's training images what searches on that data test on, and copies of its own.
+
+    Those are the images of the ``test`` and ``val`` splits, by their files and by their pixels, or, in a source without
+    splits, the fifth of each class that ``divide`` makes the test split. Of images with the same pixels in several
+    files the first is kept, so that none is held out and trained on.
+
+    Args:
+        splits: Of the data set.
+        images: To train on.
+        preprocess: How pictures are made.
+
+    Returns:
+        What is left, and what was left out in sentences.
+    """
+    notes: list[str] = []
+    others = [split for name, split in splits.items() if name in ("test", "val")]
+    if not others:
+        images, test = _take_out(images, _first_of(images, TEST_FRACTION))
+        notes.append(f"images that searches on this data test on are left out of training: {len(test)}")
+        others = [test]
+    known: set[bytes] = set()
+    for other in others:
+        images = _without(images, other, "training data", "test or validation split", notes)
+        known.update(picture_hashes_of(other, preprocess))
+    kept = []
+    for place, name in enumerate(picture_hashes_of(images, preprocess)):
+        if name not in known:
+            kept.append(place)
+        known.add(name)
+    if len(kept) < len(images):
+        notes.append(
+            "images of the training data whose pixels are those of another image, in another file, are left out of it: "
+            f"{len(images) - len(kept)}"
+        )
+    return images.take(kept), tuple(notes)
 
 
 def _take_out(images: ImageSet, hashes: Collection[str]) -> tuple[ImageSet, ImageSet]:

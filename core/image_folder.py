@@ -44,7 +44,8 @@ def read_image_folder(folder: Path) -> tuple[dict[str, ImageSet], tuple[str, ...
     others = [child for child in children if child.split is None]
     nested = [child for child in named if child.is_nested]
     if not named or (others and not nested):
-        return _whole(folder)
+        splits, notes = _whole(folder)
+        return splits, (*notes, *_alike(others if not named else []))
     if others:
         raise _ambiguous(
             folder,
@@ -53,13 +54,26 @@ def read_image_folder(folder: Path) -> tuple[dict[str, ImageSet], tuple[str, ...
         )
     if nested:
         return _splits(folder, named)
-    if len({rest_of_name(child.path.name) for child in named}) > 1:  # train-station beside test-tube
+    is_one_split = len(named) > 1 and len({child.split for child in named}) == 1  # test1 beside test2
+    if is_one_split or len({rest_of_name(child.path.name) for child in named}) > 1:  # train-station beside test-tube
         return _whole(folder)
     raise _ambiguous(
         folder,
         f"{_list(named)} hold images and no class folders",
         f"as splits: put their images into one folder per class, {named[0].path.name}/CLASS/FILE. As classes: rename "
         "them so that no part of a name is train, val or test",
+    )
+
+
+def _alike(children: list[_Child]) -> tuple[str, ...]:
+    """Say that folders with the same folders inside are read as classes: they might be splits by other words."""
+    below = {tuple(path.name for path in _folders(child.path) if any(_images_below(path))) for child in children}
+    if len(children) < 2 or len(below) > 1 or any(child.is_flat for child in children) or len(next(iter(below))) < 2:
+        return ()
+    inside = ", ".join(next(iter(below))[:MAX_NAMED])
+    return (
+        f"{_list(children)} are read as classes, though each holds the folders {inside}; if they are splits, call them "
+        "train and test",
     )
 
 

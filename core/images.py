@@ -1,7 +1,7 @@
 """Labelled images as a value, and the way from encoded bytes to network input."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -161,17 +161,27 @@ def pixels_and_turns(images: ImageSet, preprocess: Preprocess) -> tuple[npt.NDAr
     """Decode as ``pixels``, and count the images that their EXIF orientation had turned upright."""
     size = preprocess.img_size
     out = np.empty((len(images), 3, size, size), dtype=np.uint8)
-    is_first = preprocess.pipeline == FIRST_PIPELINE
     num_turned = 0
+    for i, (picture, is_turned) in enumerate(each_picture(images, preprocess)):
+        out[i] = picture
+        num_turned += is_turned
+    return out, num_turned
+
+
+def each_picture(images: ImageSet, preprocess: Preprocess) -> Iterator[tuple[npt.NDArray[np.uint8], bool]]:
+    """Decode, scale and cut one image after the other: (3, S, S), and whether EXIF had it turned.
+
+    Raises:
+        NuwaError: As ``pixels``.
+    """
+    is_first = preprocess.pipeline == FIRST_PIPELINE
     for i, item in enumerate(counted("reading images", images.encoded)):
         try:
             decoded = decode_image(_bytes_of(item), is_first_pipeline=is_first)
         except ValueError as error:
             where = images.name_of(i)
             raise NuwaError(f"{where} is not a readable image: {error}", hint="remove or replace that file") from error
-        out[i] = crop(decoded.rgb, preprocess).transpose(2, 0, 1)
-        num_turned += decoded.is_turned
-    return out, num_turned
+        yield crop(decoded.rgb, preprocess).transpose(2, 0, 1), decoded.is_turned
 
 
 def unreadable_images(images: ImageSet) -> list[str]:

@@ -16,7 +16,8 @@ from nuwa_search.core.class_names import checked_names
 from nuwa_search.core.documents import MAX_LIST_BYTES, json_from_text
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
-from nuwa_search.core.split_words import rest_of_name, splits_named
+from nuwa_search.core.parquet_values import reopened_for, shared_values, value_type
+from nuwa_search.core.split_words import hidden_splits, rest_of_name, splits_named
 from nuwa_search.core.suggest import unknown_name
 
 LABEL_COLUMNS = ("label", "fine_label")
@@ -48,6 +49,7 @@ def read_parquet_folder(
                 hint=f"name each file for one split (train-0.parquet), or give its folder: --data {file.parent}",
             )
     _require_one_configuration(folder, words)
+    _require_no_hidden_splits(words)
     groups: dict[str, list[Path]] = {}
     for file, found in words.items():
         groups.setdefault(next(iter(found), WHOLE), []).append(file)
@@ -75,8 +77,8 @@ def _splits_of(file: Path, folder: Path) -> frozenset[str]:
 def _require_one_configuration(folder: Path, words: Mapping[Path, frozenset[str]]) -> None:
     """Ask for one where folders hold data sets of their own, or names such as cifar10-train, cifar100-train, ...-test.
 
-    Parts of names without a split word tell data sets apart: those of folders always, those of files where each
-    covers the same two splits or more.
+    Parts of names without a split word tell data sets apart: those of folders always, those of files where one of
+    them covers two splits or more by itself.
     """
     places = sorted({tuple(p for p in f.relative_to(folder).parent.parts if not splits_named(p)) for f in words})
     if len(places) > 1:
@@ -84,15 +86,26 @@ def _require_one_configuration(folder: Path, words: Mapping[Path, frozenset[str]
         raise NuwaError(
             f"{folder} holds {len(names)} configurations: {', '.join(names[:8])}", hint=f"name one: --data {names[0]}"
         )
+    hint = "put the files of each into a folder of its own, and name one with --data"
     covered: dict[tuple[str, ...], set[str]] = {}
     for file, found in words.items():
-        covered.setdefault(rest_of_name(file.stem), set()).update(found)
+        if found:  # files that name no split are spoken of later
+            covered.setdefault(rest_of_name(file.stem), set()).update(found)
     sets = list(covered.values())
-    if len(sets) > 1 and len(sets[0]) > 1 and all(one == sets[0] for one in sets):
+    if len(sets) > 1 and any(len(one) > 1 for one in sets):
         names = ["-".join(rest) or "files without a name" for rest in covered]
+        raise NuwaError(f"{folder} holds {len(names)} configurations: {', '.join(names[:8])}", hint=hint)
+
+
+def _require_no_hidden_splits(words: Mapping[Path, frozenset[str]]) -> None:
+    """Refuse ``mytrain.parquet`` beside ``mytest.parquet``: merged, what is to be tested on would be trained on."""
+    hidden = {file: hidden_splits(file.stem) for file, found in words.items() if not found}
+    trains = [file for file, found in hidden.items() if found == {"train"}]
+    tests = [file for file, found in hidden.items() if found == {"test"}]
+    if trains and tests:
         raise NuwaError(
-            f"{folder} holds {len(names)} configurations: {', '.join(names[:8])}",
-            hint="put the files of each into a folder of its own, and name one with --data",
+            f"{trains[0]} and {tests[0]} seem to be splits, but name none as a word of its own",
+            hint="rename them to train.parquet and test.parquet, or, if they are one data set, to what names no split",
         )
 
 
@@ -147,15 +160,15 @@ def read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
             parquet = _opened(file)
             image_column = _column(file, parquet.schema_arrow, IMAGE_COLUMNS, None, "image")
             chosen = _column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
-            table = parquet.read(columns=[image_column, chosen])
             mine = _class_label_names(file, parquet.schema_arrow, chosen)
-            for column in table.columns:
-                column.validate(full=True)  # texts are UTF-8, lengths are those of their bytes
-            pictures = _image_bytes(file, table[image_column])
+            parquet = reopened_for(parquet, file, (image_column, chosen))
+            labels_here = parquet.read(columns=[chosen])[chosen]
+            labels_here.validate(full=True)  # texts are UTF-8, lengths are those of their bytes
+            pictures = _all_images(file, parquet, image_column)
         if columns and mine != names:
             raise NuwaError(f"{file} names other classes than {files[0]}", hint="files of one split must agree")
         names = mine
-        columns.append(_checked_labels(file, table, chosen))
+        columns.append(_checked_labels(file, labels_here, chosen))
         encoded += pictures
     if not encoded:
         raise NuwaError(
@@ -178,23 +191,24 @@ def _column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str |
     raise NuwaError(f"{file} has no {kind} column {' or '.join(usual)}, found {', '.join(schema.names)}", hint=hint)
 
 
-def _checked_labels(file: Path, table: pa.Table, column: str) -> pa.Array:
-    values = table[column].combine_chunks()
+def _checked_labels(file: Path, found: pa.ChunkedArray, column: str) -> pa.Array:
+    values = found.combine_chunks()
     if values.null_count:
         raise NuwaError(
             f"{file} has {values.null_count} images without a label in column {column!r}",
             hint="leave these rows out, or name another column with --label-column",
         )
-    if not (_is_text(values) or pa.types.is_integer(values.type)):
+    if not (_is_text(values) or pa.types.is_integer(value_type(values))):
         raise NuwaError(
-            f"{file} column {column!r} holds {values.type}, wanted class indices or names",
+            f"{file} column {column!r} holds {value_type(values)}, wanted class indices or names",
             hint="name another column with --label-column",
         )
     return values
 
 
 def _is_text(values: pa.Array) -> bool:
-    return bool(pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
+    kind = value_type(values)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _labels(
@@ -206,13 +220,18 @@ def _labels(
             f"the files of {origin} hold labels as text and as numbers",
             hint="write the labels of all files the same way",
         )
-    values = [value for column in columns for value in column.to_pylist()]
+    values: list[Any] = [value for column in columns for value in shared_values(column)]
     if values and isinstance(values[0], str):
         found = checked_names(sorted(set(values)), where=f"the label column of {origin}")
         place = {name: k for k, name in enumerate(found)}
         return np.asarray([place[value] for value in values], dtype=np.int64), found
     low, high = min(values, default=0), max(values, default=-1)
     most = len(names) or MAX_CLASSES
+    if low == UNLABELLED:
+        raise NuwaError(
+            f"{values.count(UNLABELLED)} of {len(values)} images of {origin} have the label -1, which means none",
+            hint="leave these rows out, or put them into a file of their own (test.parquet), which is left out",
+        )
     if low < 0 or high >= most:
         raise NuwaError(
             f"labels of {origin} lie outside 0..{most - 1}: {low if low < 0 else high}",
@@ -241,17 +260,37 @@ def _class_label_names(file: Path, schema: pa.Schema, column: str) -> tuple[str,
     return checked_names(names, where=str(file))
 
 
-def _image_bytes(file: Path, column: pa.ChunkedArray) -> list[bytes | Path]:
+def _all_images(file: Path, parquet: pq.ParquetFile, column: str) -> list[bytes | Path]:
+    """Read the images of a file, a row group at a time."""
     out: list[bytes | Path] = []
-    for value in column.to_pylist():
-        data = value.get("bytes") if isinstance(value, dict) else value
-        if isinstance(data, bytes):
-            out.append(data)
-        elif isinstance(value, dict) and isinstance(value.get("path"), str) and value["path"]:
-            out.append(_path_beside(file, value["path"]))
+    for group in range(parquet.num_row_groups):
+        found = parquet.read_row_group(group, columns=[column])[column]
+        found.validate(full=True)
+        for chunk in found.chunks:
+            out += _images_of(file, chunk, first=len(out))
+    return out
+
+
+def _images_of(file: Path, chunk: pa.Array, *, first: int) -> list[bytes | Path]:
+    """Take bytes, or paths where there are none.
+
+    Raises:
+        NuwaError: If an image has neither; its place is named, counted from ``first``.
+    """
+    parts = {"bytes": chunk}
+    if pa.types.is_struct(chunk.type):
+        parts = dict(zip([field.name for field in chunk.type], chunk.flatten(), strict=True))
+    nothing: list[object] = [None] * len(chunk)
+    contents, paths = (shared_values(parts[name]) if name in parts else nothing for name in ("bytes", "path"))
+    out: list[bytes | Path] = []
+    for content, path in zip(contents, paths, strict=True):
+        if isinstance(content, bytes):
+            out.append(content)
+        elif isinstance(path, str) and path:
+            out.append(_path_beside(file, path))
         else:
             raise NuwaError(
-                f"{file} image {len(out)} holds neither bytes nor a path",
+                f"{file} image {first + len(out)} holds neither bytes nor a path",
                 hint="write images as the Hugging Face image feature does: bytes or path",
             )
     return out

@@ -1,5 +1,6 @@
 """Images of a split as tensors, and a model's logits and accuracy over them."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from nuwa_search.core.counting import counted
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess, pixels_and_turns
 from nuwa_search.core.metric import Metric
+from nuwa_search.core.pipeline import FIRST_SPLIT_RULE
+from nuwa_search.core.same_pictures import picture_hashes, picture_hashes_of, places_of_others
 from nuwa_search.core.task import Task
 
 EVAL_BATCH = 250
@@ -44,17 +48,21 @@ class TaskTensors:
         search: For scoring.
         preprocess: Of the base.
         metric: Of the task.
+        hidden: What identifies the pictures of the search and test splits: nothing may be trained on them.
+        left_out: Which images are in these splits too, under another file, and so in neither of the others.
     """
 
     train: SplitTensors
     search: SplitTensors
     preprocess: Preprocess
     metric: Metric = "top1"
+    hidden: frozenset[bytes] = frozenset()
+    left_out: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What decoding did that people should know, in sentences."""
-        return turned_note(self.train, self.search)
+        return (*self.left_out, *turned_note(self.train, self.search))
 
 
 def split_tensors(images: ImageSet, preprocess: Preprocess) -> SplitTensors:
@@ -70,9 +78,44 @@ def turned_note(*splits: SplitTensors) -> tuple[str, ...]:
 
 
 def task_tensors(task: Task, preprocess: Preprocess) -> TaskTensors:
-    """Decode the train and search splits of a task; test stays closed."""
+    """Decode the train and search splits of a task; nothing is computed of test.
+
+    An image whose pixels are those of one in a later split (train before search before test) is left out, though its
+    file is another: saved anew, or without its metadata. Test images are decoded for that and dropped again. Tasks of
+    the first rule for splits stay as they were.
+
+    Raises:
+        NuwaError: If a file is no readable image, or nothing else is left of a class.
+    """
     train, search = (split_tensors(images, preprocess) for images in (task.train, task.search))
-    return TaskTensors(train, search, preprocess, task.metric)
+    if task.split_rule == FIRST_SPLIT_RULE:
+        return TaskTensors(train, search, preprocess, task.metric)
+    notes: list[str] = []
+    hidden = frozenset(picture_hashes_of(task.test, preprocess))
+    search = without_pictures(search, hidden, "search split", "test split", notes)
+    hidden |= frozenset(picture_hashes(search.images.numpy()))
+    train = without_pictures(train, hidden, "training data", "search or test split", notes)
+    for split, name in ((train, "training data"), (search, "search split")):
+        for label in sorted(set(range(task.num_classes)) - set(split.labels.tolist())):
+            raise NuwaError(
+                f"every image of class {task.class_names[label]!r} in the {name} is in a later split too, saved anew",
+                hint="leave the copies out, or name other classes with --classes",
+            )
+    return TaskTensors(train, search, preprocess, task.metric, hidden, tuple(notes))
+
+
+def without_pictures(
+    split: SplitTensors, hidden: frozenset[bytes], what: str, where: str, notes: list[str]
+) -> SplitTensors:
+    """Leave out the pictures that are known by their pixels, and note how many."""
+    kept = places_of_others(picture_hashes(split.images.numpy()), hidden)
+    if len(kept) == len(split):
+        return split
+    notes.append(
+        f"images of the {what} whose pixels are those of the {where} too, in another file, are left out of it: "
+        f"{len(split) - len(kept)}"
+    )
+    return dataclasses.replace(split.take(torch.from_numpy(kept)), num_turned=min(split.num_turned, len(kept)))
 
 
 def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:

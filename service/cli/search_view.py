@@ -77,7 +77,7 @@ class SearchWatch:
 def announce(request: SearchRequest, *, study: str) -> str:
     """Say what is about to happen."""
     classes = "all classes" if request.classes is None else f"{len(request.classes)} classes"
-    images = request.data or (DEMO_DATA if request.base == DEMO_BASE else "the sample in the package")
+    images = request.data or DEMO_DATA
     kept = f", keeping {', '.join(request.keep)} whole" if request.keep else ""
     about = "".join(f"\n{_ABOUT[name]}" for name in (request.base, images) if name in _ABOUT)
     return (
@@ -119,16 +119,17 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
         rows.append(
             ("real board", interval(base["board_interval_ms"]) + " ms", interval(subnet["board_interval_ms"]) + " ms")
         )
-    all_classes = base["top1_all_classes"]
+    all_classes, is_fitted = base["top1_all_classes"], answer["task"].get("head_fitted", False)
     rows += [
         (
             "top1 (test)",
-            f"{share(base['top1_restricted'], base.get('top1_restricted_interval'))} restricted head",
+            f"{share(base['top1_restricted'], base.get('top1_restricted_interval'))} "
+            + ("fitted head" if is_fitted else "restricted head"),
             share(subnet["top1"], subnet.get("top1_interval")),
         ),
         (
             "",
-            f"{share(all_classes, base.get('top1_all_classes_interval'))} all classes",
+            "" if is_fitted else f"{share(all_classes, base.get('top1_all_classes_interval'))} all classes",
             f"{share(subnet['top1_derived'], subnet.get('top1_derived_interval'))} before fine-tuning",
         ),
         ("images", f"{answer['task']['num_test']} test images", f"the same {answer['task']['num_test']}"),

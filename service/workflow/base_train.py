@@ -8,6 +8,7 @@ import timm
 
 from nuwa_search.core.class_scores import Interval
 from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.divide import without_test_images
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, Preprocess
 from nuwa_search.core.json_fields import JsonFields
@@ -104,11 +105,13 @@ def train_base_from(
     size = model_args.get("img_size")
     if size is None:
         size = timm.create_model(name, pretrained=False).pretrained_cfg["input_size"][-1]
+    preprocess = Preprocess(img_size=int(size))
+    images, left_out = without_test_images(splits, images, preprocess)
     result = train_base(
         request.design,
         images,
         folder=folder,
-        preprocess=Preprocess(img_size=int(size)),
+        preprocess=preprocess,
         config=request.config,
         progress=progress,
         checkpoint_dir=folder.parent / f".{folder.name}.checkpoints",
@@ -124,5 +127,5 @@ def train_base_from(
         seconds=round(result.outcome.seconds, 1),
         device=result.outcome.device,
         precision=result.outcome.precision,
-        notes=tuple(found.notes),
+        notes=(*found.notes, *left_out),
     )

@@ -13,7 +13,7 @@ from nuwa_search.core.cache import Cache
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.pooling import pool_of
 from nuwa_search.core.task import Task
-from nuwa_search.core.tensors import TaskTensors, task_tensors
+from nuwa_search.core.tensors import TaskTensors, task_tensors, without_pictures
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.recipe import of_length
@@ -72,6 +72,8 @@ def small_rival(finder: Finder, *, steps: int, cache_dir: Path) -> SmallRival | 
     request, inputs = finder.request, finder.inputs
     task = _all_classes(request, inputs)
     tensors = task_tensors(task, inputs.base.preprocess)
+    scored = without_pictures(tensors.train, inputs.tensors.hidden, "training data", "search or test split", [])
+    tensors = dataclasses.replace(tensors, train=scored)
     headed = task_base(inputs.base, task, tensors, pool=pool_of(inputs.teacher.model.arch))
     teacher = Teacher(headed.model, cache_dir=cache_dir / "teacher")
 

@@ -220,7 +220,8 @@ class _Pace:
 
     def seconds(self, stage: str, sizes: Sizes, *, num_cuts: int) -> float:
         passed = PASSES[stage] * sizes.of(stage, num_cuts=num_cuts) * self.pass_s
-        decoded = {"statistics": sizes.num_train + sizes.num_search, "verify": sizes.num_test}.get(stage, 0)
+        images = sizes.num_train + sizes.num_search + sizes.num_test  # test too, to tell copies by their pixels
+        decoded = {"statistics": images, "verify": sizes.num_test}.get(stage, 0)
         return passed + decoded * self.decode_s
 
 

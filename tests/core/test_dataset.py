@@ -54,6 +54,23 @@ def test_image_folder_without_splits_is_one(tmp_path: Path) -> None:
     assert decoded[:, 0, 0, 0].tolist() == [0, 1, 2, 10, 11]
 
 
+def test_repeated_pictures_and_texts_of_a_parquet_file_take_their_memory_once(tmp_path: Path) -> None:
+    contents = [np.random.default_rng(k).bytes(1_000_000) for k in range(2)]
+    rows = 500  # a gigabyte, were every row unpacked
+    images = [{"bytes": contents[k % 2], "path": None} for k in range(rows)]
+    labels = pa.array(["a" * 1000 if k % 2 else "b" for k in range(rows)]).dictionary_encode()  # as pandas' categories
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "twice.parquet", row_group_size=200)
+    assert (tmp_path / "twice.parquet").stat().st_size < 10_000_000
+    found = load_dataset(tmp_path / "twice.parquet").splits["all"]
+    assert list(found.encoded) == [contents[k % 2] for k in range(rows)]
+    assert len({id(item) for item in found.encoded}) == 2 * 3  # row groups
+    assert found.labels.tolist() == [0 if k % 2 else 1 for k in range(rows)]
+    written = [{"bytes": None, "path": "a/b.png"}, None]
+    pq.write_table(pa.table({"image": written, "label": [0, 1]}), tmp_path / "none.parquet")
+    with pytest.raises(NuwaError, match="image 1 holds neither"):
+        load_dataset(tmp_path / "none.parquet")
+
+
 def test_splits_with_different_classes_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", {"cat": 1, "dog": 1})
     write_folder(tmp_path / "test", {"cat": 1, "cow": 1})

@@ -28,6 +28,9 @@ def sizes(folder: Path) -> dict[str, int]:
         ("train-00000-of-00001", "test-00000-of-00001"),
         ("train-00000-of-00001-0123456789abcdef", "validation-00000-of-00001-fedcba9876543210"),
         ("data/Training", "data/Dev"),
+        ("train2017", "val2017"),
+        ("birdsTrain", "birdsTest"),
+        ("trainset", "testData1"),
     ],
 )
 def test_a_split_word_is_a_whole_token(tmp_path: Path, train: str, test: str) -> None:
@@ -39,7 +42,7 @@ def test_a_split_word_is_a_whole_token(tmp_path: Path, train: str, test: str) ->
     ]
 
 
-@pytest.mark.parametrize("name", ["trainer", "contest", "latest", "devices", "value", "testament"])
+@pytest.mark.parametrize("name", ["trainer", "contest", "latest", "devices", "value", "testament", "trains"])
 def test_a_part_of_a_word_is_none(name: str) -> None:
     assert splits_named(name) == frozenset()
 
@@ -58,6 +61,8 @@ def test_shards_are_one_split(tmp_path: Path) -> None:
         (["plain/train", "plain/test", "hard/train", "hard/test"], r"2 configurations: .*hard, .*plain"),
         (["a10-train", "a10-test", "a100-train", "a100-test"], "2 configurations: a10.*, a10"),
         (["a/0", "b/0"], "2 configurations"),
+        (["a-train", "a-test", "b-train"], "2 configurations: a, b"),
+        (["mytrain", "mytest"], "seem to be splits"),
     ],
 )
 def test_names_with_several_readings_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
@@ -84,7 +89,7 @@ def test_a_split_without_labels_is_left_out_and_named(tmp_path: Path) -> None:
 
 def test_some_labels_missing_is_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train.parquet", [0, -1], ["cat", "dog"])
-    with pytest.raises(NuwaError, match=r"outside 0\.\.1: -1"):
+    with pytest.raises(NuwaError, match=r"1 of 2 images of .* have the label -1"):
         load_dataset(tmp_path)
 
 
@@ -113,6 +118,21 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
 def test_classes_named_by_split_words_and_more_are_classes(tmp_path: Path) -> None:
     write_folder(tmp_path, {"train-station": 2, "test-tube": 1})
     assert load_dataset(tmp_path).splits["all"].label_names == ("test-tube", "train-station")
+
+
+def test_folders_that_count_one_word_are_classes(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"test1": 2, "test2": 3})
+    assert sizes(tmp_path) == {"all": 5}
+
+
+def test_folders_of_the_same_folders_are_classes_which_is_said(tmp_path: Path) -> None:
+    for name in ("trn", "tst"):
+        write_folder(tmp_path / name, {"cat": 2, "dog": 2})
+    found = load_dataset(tmp_path)
+    assert found.splits["all"].label_names == ("trn", "tst")
+    (said,) = found.notes
+    assert "trn, tst are read as classes" in said
+    assert "cat, dog" in said
 
 
 def test_train_and_test_that_hold_images_are_ambiguous(tmp_path: Path) -> None:
