@@ -8,19 +8,14 @@ A case is a function in a file of this folder. Exit code 1 where an answer of th
 
 import argparse
 import csv
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
 from benchmarks.cases.frame import OLD, is_right
-
-COMMIT = "494cfc3"
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.old_tree import COMMIT, ROOT, old_tree
 
 
 def main() -> int:
@@ -29,11 +24,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cases whose name holds this; nothing is written")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks/results/cases.csv")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder)
-        archive = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, check=True, capture_output=True).stdout
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(tree, filter="data")
+    with old_tree() as tree:
         before = ask([str(tree), str(ROOT)], args.only, {OLD: "1"})
     now = ask([str(ROOT)], args.only, {})
     rows = [

@@ -1,0 +1,163 @@
+"""CPU seconds of an old build per image, cut, net, refined net and step, from which its whole search is extrapolated.
+
+Run with that build's own modules: PYTHONPATH=OLD_CHECKOUT python old_units.py PLACE, where PLACE holds what
+``benchmarks.real_size.prepare`` wrote. At least ten of each are taken, on few images each; one thread.
+"""
+
+import dataclasses
+import json
+import random
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Arch, BlockSpec = (getattr(import_module("nuwa.arch"), name) for name in ("Arch", "BlockSpec"))
+Deriver = import_module("search.derive.deriver").Deriver
+DeriveOptions = import_module("search.derive.options").DeriveOptions
+FinetuneConfig = import_module("deploy.train.config").FinetuneConfig
+PlainViT = import_module("nuwa.vit").PlainViT
+Preprocess = import_module("nuwa.images").Preprocess
+SplitTensors, normalise = (getattr(import_module("nuwa.tensors"), name) for name in ("SplitTensors", "normalise"))
+Streams, library_archs = (getattr(import_module("search.library"), name) for name in ("_Streams", "library_archs"))
+Teacher = import_module("deploy.train.teacher").Teacher
+TeacherScorer = import_module("search.scorer").TeacherScorer
+finetune = import_module("deploy.train.finetune").finetune
+scoring_context = import_module("search.precision").scoring_context
+space_from_base = import_module("search.space").space_from_base
+
+NUM = 10
+STAT_IMAGES = 30
+IMAGES = 16
+"""Images per cut, net and step; costs are told per image."""
+
+
+def main(place: Path) -> None:
+    """Time the units one after another and print them."""
+    torch.set_num_threads(1)
+    model, train, search, preprocess = _opened(place)
+    seconds: dict[str, float] = {}
+    sizes = {"training images": len(train), "tokens per image": model.arch.num_tokens}
+    seen: dict[str, list[float]] = {}
+
+    def on_images(what: str, done: int, _: int) -> None:
+        seen.setdefault(what, []).extend([time.process_time(), done])
+
+    options = DeriveOptions(num_images=STAT_IMAGES, sensitivity_images=STAT_IMAGES)
+    deriver = Deriver(model, train, preprocess, options=options)
+    begun = time.process_time()
+    deriver.prepare(on_images=on_images)
+    ended = time.process_time()
+    for what, (first, one, *_, last, count) in seen.items():
+        seconds[f"{what} per image"] = (last - first) / (count - one)
+    images_s = sum(seconds.values()) * STAT_IMAGES
+    seconds["factorising"] = max(0.0, ended - begun - images_s)
+    say(seconds)
+
+    scorer = TeacherScorer(model, search, preprocess, num_images=IMAGES)
+    space = space_from_base(model.arch)
+    cuts = library_archs(space)
+    seconds["cuts in all"] = len(cuts)
+    streams = Streams(model, scorer.inputs)
+    picked = [cuts[round(k * (len(cuts) - 1) / NUM)] for k in range(NUM + 1)]
+    derive_s, run_s = [], []
+    for arch in picked:
+        begun = time.process_time()
+        cut = deriver.derive(arch)
+        middle = time.process_time()
+        with torch.inference_mode(), scoring_context():
+            streams.run(cut)
+        derive_s.append(middle - begun)
+        run_s.append(time.process_time() - middle)
+    seconds["derive per cut"], seconds["run per cut and image"] = mean(derive_s), mean(run_s) / IMAGES
+    say(seconds)
+
+    derive_s, run_s = [], []
+    nets = [_third(model.arch, k) for k in range(NUM)]
+    for arch in nets:
+        begun = time.process_time()
+        cut = deriver.derive(arch)
+        middle = time.process_time()
+        scorer.score(cut)
+        derive_s.append(middle - begun)
+        run_s.append(time.process_time() - middle)
+    seconds["derive per net"], seconds["run per net and image"] = mean(derive_s), mean(run_s) / IMAGES
+    say(seconds)
+
+    took = {}
+    for count in (15, 30):
+        begun = time.process_time()
+        deriver.derive_refined(nets[0], max_images=count)
+        took[count] = time.process_time() - begun
+    seconds["refine per image"] = (took[30] - took[15]) / 15
+    seconds["refine beside"] = took[15] - 15 * seconds["refine per image"]
+    say(seconds)
+
+    with torch.inference_mode(), scoring_context():
+        begun = time.process_time()
+        model(normalise(train.images[: 2 * IMAGES], preprocess))
+        seconds["teacher per image"] = (time.process_time() - begun) / (2 * IMAGES)
+    few = train.take(torch.arange(IMAGES))
+    cut = deriver.derive(nets[0])
+    config = FinetuneConfig(batch_size=IMAGES, views=1, eval_every=1000, warmup_steps=0)
+    step_s = {}
+    for steps in (1, NUM + 1):
+        begun = time.process_time()
+        finetune(
+            cut,
+            teacher=Teacher(model),
+            train=few,
+            search=few,
+            preprocess=preprocess,
+            config=dataclasses.replace(config, steps=steps),
+        )
+        step_s[steps] = time.process_time() - begun
+    seconds["step per image"] = (step_s[NUM + 1] - step_s[1]) / NUM / IMAGES
+    say(seconds)
+    json.dump(sizes | seconds, sys.stdout)
+
+
+def mean(values: list[float]) -> float:
+    """Average."""
+    return sum(values) / len(values)
+
+
+def say(seconds: dict[str, float]) -> None:
+    """Tell what is known so far."""
+    print({name: round(value, 4) for name, value in seconds.items()}, file=sys.stderr, flush=True)
+
+
+def _opened(place: Path) -> tuple[Any, Any, Any, Any]:
+    about = json.loads((place / "arch.json").read_text())
+    known = {field.name for field in dataclasses.fields(Arch)}
+    blocks = tuple(BlockSpec(**block) for block in about["arch"].pop("blocks"))
+    arch = Arch(blocks=blocks, **{name: value for name, value in about["arch"].items() if name in known})
+    model = PlainViT(arch)
+    tensors = torch.load(place / "tensors.pt", weights_only=True)
+    model.load_state_dict(tensors["model"])
+    train = SplitTensors(*tensors["train"])
+    search = SplitTensors(*tensors["search"])
+    named = {k: tuple(v) if isinstance(v, list) else v for k, v in about["preprocess"].items()}
+    fields = {field.name for field in dataclasses.fields(Preprocess)}
+    return model.eval(), train, search, Preprocess(**{k: v for k, v in named.items() if k in fields})
+
+
+def _third(base: Any, seed: int) -> Any:
+    """Cut to about a third of the work, as a 30 ms budget does: random heads and MLP widths, two branches gone."""
+    rng = random.Random(seed)
+    blocks = [
+        dataclasses.replace(
+            full, num_heads=rng.choice((1, 2, 3)), mlp_width=full.mlp_width * rng.choice((2, 3, 4)) // 8
+        )
+        for full in base.blocks
+    ]
+    for place in rng.sample(range(len(blocks)), 2):
+        blocks[place] = dataclasses.replace(blocks[place], num_heads=0, qk_dim=0, v_dim=0)
+    return dataclasses.replace(base, blocks=tuple(blocks))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
