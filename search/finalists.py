@@ -28,7 +28,7 @@ the time."""
 LARGE_FINALISTS = 3
 LARGE_REFINE_IMAGES = 96
 """The same for images of more than ``FEW_TOKENS`` tokens: they hold more tokens than 256 of 65, and the winner gets all
-that fit ``refine.MAX_TOKENS``."""
+that ``refine.most_images`` lets in."""
 
 
 @dataclass(frozen=True)

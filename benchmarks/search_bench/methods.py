@@ -15,10 +15,10 @@ from benchmarks.derive_bench.torch_pruning_cut import prune_to, restricted_timm,
 from benchmarks.search_bench.setting import DeviceSetting, TaskSetting
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.cost import count_macs
+from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
-from nuwa_search.search.derive.statistics import spread_evenly
 from nuwa_search.search.feasible import BudgetTooSmallError, Limits
 from nuwa_search.search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
 from nuwa_search.search.guidance import Guidance

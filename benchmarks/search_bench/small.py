@@ -7,12 +7,12 @@ from benchmarks.search_bench.methods import MethodResult
 from benchmarks.search_bench.setting import BATCH_SIZE, DeviceSetting, Places, TaskSetting, open_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.task import make_task
 from nuwa_search.core.tensors import SplitTensors, TaskTensors, task_tensors
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.teacher import Teacher
-from nuwa_search.search.derive.statistics import spread_evenly
 from nuwa_search.search.small_model import pick_small_arch, pretrained_small
 from nuwa_search.search.tuning import make_tune
 

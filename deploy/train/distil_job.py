@@ -9,6 +9,7 @@ from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.heads import features_of
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.tensors import TaskTensors
@@ -83,7 +84,7 @@ class DistilJob:
         """Fit what depends on the un-tuned student: the feature map."""
         if self.teacher is None or self.config.feature_weight == 0 or not isinstance(self.model, PlainViT):
             return
-        images = self.data.train.images[:FEATURE_FIT_IMAGES]
+        images = classes_in_turn(self.data.train, FEATURE_FIT_IMAGES).images
         self.teacher.model.to(self.setup.device)
         mine = features_of(self.model, images, self.data.preprocess)
         theirs = features_of(self.teacher.model, images, self.data.preprocess)

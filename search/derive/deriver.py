@@ -14,6 +14,7 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.base import Base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_params
+from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.heads import fit_head, restrict_head
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.task import Task
@@ -26,9 +27,8 @@ from nuwa_search.search.derive.forward import blocks_of, branches_of
 from nuwa_search.search.derive.memo import Memo
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.plan import OnImages, Plan, make_plan
-from nuwa_search.search.derive.refine import Wide, refine
+from nuwa_search.search.derive.refine import Wide, most_images, refine
 from nuwa_search.search.derive.rotation import is_rotated, rotate_tensors, unrotated, writer_rotation
-from nuwa_search.search.derive.statistics import spread_evenly
 
 MEMO_SHARE = 0.25
 """Solved branches kept in memory, as a share of the base's bytes (at least ``MEMO_BYTES``)."""
@@ -126,7 +126,7 @@ class Deriver:
             wide = self._derive_once(unrotated(arch, base))
             to_subnet = writer_rotation(plan.axes, arch=arch, base=base).float()
         aim = Wide(plan.model, copy.deepcopy(wide), to_subnet)
-        count = self.options.refine_images
+        count = min(self.options.refine_images, most_images(base))
         images = spread_evenly(self.train, count if max_images is None else min(count, max_images))
         refine(
             subnet,

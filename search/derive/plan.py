@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nuwa_search.core.cache import Cache
+from nuwa_search.core.even_choice import classes_in_turn, spread_evenly
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import Attention, Mlp, PlainViT
@@ -28,9 +29,7 @@ from nuwa_search.search.derive.statistics import (
     ALL,
     Moments,
     Sampling,
-    classes_in_turn,
     collect_moments,
-    spread_evenly,
 )
 from nuwa_search.search.derive.storage import images_key, model_key, stored_moments, stored_sensitivity, stored_solvers
 

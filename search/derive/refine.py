@@ -26,6 +26,12 @@ from nuwa_search.search.derive.token_sample import TokenSample, sample_tokens
 MAX_TOKENS = 65_000
 """Tokens whose streams are held at once: 1000 images of 65 tokens, 330 of 197 (200 MB per net at width 768)."""
 
+
+def most_images(arch: Arch) -> int:
+    """Return how many images fit ``MAX_TOKENS``."""
+    return max(1, MAX_TOKENS // arch.num_tokens)
+
+
 Chunks = list[Tensor]
 
 
@@ -61,14 +67,16 @@ def refine(
         subnet: Cut from the base.
         wide: The base, and how its stream maps to the subnet's.
         arch: Arch of ``subnet`` with empty entries where blocks are gone.
-        split: Images of the task; those that fit ``MAX_TOKENS`` are used.
+        split: Images of the task, at most ``most_images``, and of every class: they come in the order of the files,
+            so none can be left out here.
         preprocess: Of the base.
         ridge: Towards the present weights, relative to the mean diagonal of each Gram matrix.
         tokens: Patch tokens per image that the solves see, drawn anew for each; 0 takes all.
     """
     device = next(wide.base.parameters()).device
-    images = split.images[: max(1, MAX_TOKENS // arch.num_tokens)]
-    parts = torch.split(images, max(1, STATISTICS_TOKENS // arch.num_tokens))
+    if len(split) > most_images(arch):
+        raise ValueError(f"refine takes {most_images(arch)} images of {arch.num_tokens} tokens, found {len(split)}")
+    parts = torch.split(split.images, max(1, STATISTICS_TOKENS // arch.num_tokens))
     inputs = [normalise(part.to(device), preprocess) for part in parts]
     samples = _samples(parts, arch, tokens=tokens, device=device)
     mine, theirs = [subnet.embed(x) for x in inputs], [wide.base.embed(x) for x in inputs]

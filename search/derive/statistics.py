@@ -114,28 +114,6 @@ class Moments:
             mine.gram, mine.ahead = gram.to(self.stream.device), ahead.to(self.stream.device)
 
 
-def spread_evenly(split: SplitTensors, count: int) -> SplitTensors:
-    """Take at most ``count`` images, as evenly over the classes as they come; deterministic."""
-    if len(split) <= count:
-        return split
-    return split.take(_in_turn(split.labels)[:count].sort().values)
-
-
-def classes_in_turn(split: SplitTensors, count: int) -> SplitTensors:
-    """Take at most ``count`` images in such an order that the classes are even in every leading part."""
-    return split.take(_in_turn(split.labels)[:count])
-
-
-def _in_turn(labels: Tensor) -> Tensor:
-    order = torch.argsort(labels, stable=True)
-    rank = torch.empty_like(order)
-    start = 0
-    for size in torch.bincount(labels).tolist():
-        rank[order[start : start + size]] = torch.arange(size)
-        start += size
-    return torch.argsort(rank, stable=True)
-
-
 def unit_stream(x: Tensor, *, centred: bool) -> Tensor:
     """Centre (B, N, C) over C if asked and scale each token to unit mean square: what a norm hands on."""
     if centred:

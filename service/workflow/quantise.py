@@ -12,6 +12,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget_statistic import BudgetStatistic
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import TaskTensors, task_tensors
@@ -125,7 +126,7 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     bundle = read_bundle(folder)
     parts = parts_from_bundle(bundle)
     tensors, notes = _tensors_of(bundle, images)
-    some = tensors.search.images[:VERIFY_IMAGES]
+    some = classes_in_turn(tensors.search, VERIFY_IMAGES).images
     plain = write_graph(bundle, parts, request, some)
     agreements = compare_graph(parts.model, plain, request.spec, images=some, preprocess=parts.preprocess)
     budget = budget_of(bundle, request)
@@ -188,7 +189,7 @@ def _quantised(
     """Quantise as much as accuracy allows and compare with the weights."""
     # INT8 is made of an FP32 graph, whatever the device's own precision asks for.
     fp32 = dataclasses.replace(request, spec=dataclasses.replace(spec, precision="fp32"))
-    source = write_graph(bundle, parts, fp32, tensors.search.images[:VERIFY_IMAGES], joint_qkv=True)
+    source = write_graph(bundle, parts, fp32, classes_in_turn(tensors.search, VERIFY_IMAGES).images, joint_qkv=True)
     count = max(1, min(CALIBRATION_IMAGES, len(tensors.train)) // spec.batch) * spec.batch
     chosen = tensors.train.images[np.linspace(0, len(tensors.train) - 1, count).astype(int).tolist()]
     preprocess = parts.preprocess
@@ -206,7 +207,9 @@ def _quantised(
         return _Candidate(None, None, count)
     if spec.runtime == "tensorrt":
         check_operators(mixed.model, version=spec.runtime_version)
-    agreement = verify_onnx(parts.model, mixed.model, tensors.search.images[:VERIFY_IMAGES], preprocess, check="int8")
+    agreement = verify_onnx(
+        parts.model, mixed.model, classes_in_turn(tensors.search, VERIFY_IMAGES).images, preprocess, check="int8"
+    )
     return _Candidate(mixed if agreement.is_met else None, agreement, count)
 
 

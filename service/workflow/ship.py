@@ -16,6 +16,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Budget
 from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, Measurement
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import SplitTensors, split_tensors
@@ -90,7 +91,7 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
         NoAnswerError: If the export, or what the device made of it, does not agree with the PyTorch model.
         NuwaError: If the device's runtime cannot take the graph.
     """
-    spec = device.spec
+    spec, images = device.spec, classes_in_turn(search, VERIFY_IMAGES).images
     model = onnx_from_vit(
         shipment.model,
         GraphOptions(
@@ -101,11 +102,10 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
             labels=shipment.task.class_names,
             metadata={"subnet_id": shipment.subnet_id, "arch_id": shipment.arch.arch_id},
         ),
-        stream_scale=stream_scale_from_images(shipment.model, search.images[:VERIFY_IMAGES], shipment.preprocess),
+        stream_scale=stream_scale_from_images(shipment.model, images, shipment.preprocess),
     )
     if spec.runtime == "tensorrt":
         check_operators(model, version=spec.runtime_version)
-    images = search.images[:VERIFY_IMAGES]
     agreements = compare_graph(shipment.model, model, spec, images=images, preprocess=shipment.preprocess)
     measurement = device.measure(model, protocol=PROTOCOL)
     if spec.kind != "ssh":

@@ -10,6 +10,7 @@ import numpy as np
 
 from nuwa_search.core.arch import Arch, hashed_from_arch
 from nuwa_search.core.cache import Cache
+from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.pooling import pool_of
 from nuwa_search.core.task import Task
@@ -18,7 +19,6 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
-from nuwa_search.search.derive.statistics import spread_evenly
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import measure_run_cost
 from nuwa_search.search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small

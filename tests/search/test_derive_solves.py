@@ -10,6 +10,7 @@ import torch
 from nuwa_search.core.arch import EMPTY_BLOCK, BlockSpec
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.tensors import normalise
 from nuwa_search.search.derive.attention import factorise, head_weights
 from nuwa_search.search.derive.deriver import Deriver
@@ -18,7 +19,6 @@ from nuwa_search.search.derive.neurons import surgeon_order
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.placement import place_blocks
 from nuwa_search.search.derive.rotation import narrow
-from nuwa_search.search.derive.statistics import spread_evenly
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_block, with_blocks
 
 FAST = DeriveOptions(num_images=60, sensitivity_images=0)
@@ -317,3 +317,14 @@ def test_refining_takes_at_most_the_images_asked_for(monkeypatch, max_images, sh
     deriver.derive_refined(with_blocks(model.arch, qk_dim=4, mlp_width=16), max_images=max_images)
     whole = min(len(deriver.train), deriver.options.refine_images)
     assert seen == [1 if share is None else whole]
+
+
+def test_refining_sees_every_class_where_its_tokens_are_few(monkeypatch):
+    """Images come class by class from a folder: the first that fit would be of one class."""
+    seen = []
+    monkeypatch.setattr("nuwa_search.search.derive.deriver.refine", lambda *_, split, **__: seen.append(split))
+    model, split = make_model("avg"), make_split(90, num_classes=3)
+    monkeypatch.setattr("nuwa_search.search.derive.refine.MAX_TOKENS", 6 * model.arch.num_tokens)
+    sorted_split = split.take(split.labels.argsort(stable=True))
+    deriver_of(model, split=sorted_split).derive_refined(with_blocks(model.arch, qk_dim=4, mlp_width=16))
+    assert torch.bincount(seen[0].labels).tolist() == [2, 2, 2]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.search.derive import statistics
 from nuwa_search.search.derive.defaults import options_for
@@ -13,7 +14,7 @@ from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.ranking_error import RankingError
 from nuwa_search.search.derive.sensitivity import indifferent
-from nuwa_search.search.derive.statistics import Sampling, classes_in_turn, collect_moments
+from nuwa_search.search.derive.statistics import Sampling, collect_moments
 from nuwa_search.search.derive.token_sample import sample_tokens
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_blocks
 
