@@ -10,11 +10,12 @@ Tensors = dict[str, Tensor]
 
 
 def assemble(arch: Arch, tensors: Tensors) -> PlainViT:
-    """Build ``PlainViT(arch)`` in evaluation mode around ``tensors``; they become its parameters."""
+    """Build ``PlainViT(arch)`` in evaluation mode, on their device, around ``tensors``; they become its parameters."""
     with torch.device("meta"):
         model = PlainViT(arch)
     model.load_state_dict(tensors, assign=True)
-    return model.requires_grad_(True).eval()
+    device = tensors["prefix_tokens"].device  # what is no state, such as places of rotary positions, follows
+    return model.to(device).requires_grad_(True).eval()
 
 
 def trunk_tensors(model: PlainViT) -> Tensors:

@@ -12,6 +12,7 @@ from nuwa_search.core.heads import fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.task import make_task
 from nuwa_search.core.tensors import logits_of, split_tensors, top1
+from nuwa_search.service.workflow.sources import random_note
 
 
 @pytest.fixture
@@ -93,3 +94,14 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("timm.create_model", fail)
     with pytest.raises(OutsideError, match="could not be fetched"):
         load_base("vit_base_patch16_224")
+
+
+def test_a_random_base_is_the_same_every_time_and_says_what_it_is() -> None:
+    torch.manual_seed(1)
+    one = load_base("random:vit_tiny_patch16_dinov3_qkvb")
+    torch.manual_seed(2)
+    two = load_base("random:vit_tiny_patch16_dinov3_qkvb")
+    assert one.base_id == two.base_id
+    assert (one.is_random, one.has_head, one.arch.rope_dim) == (True, False, 64)
+    (note,) = random_note(one)
+    assert note.startswith("RANDOM WEIGHTS: random:vit_tiny_patch16_dinov3_qkvb was never trained")

@@ -17,9 +17,9 @@ from nuwa_search.core.errors import NuwaError
 ARGS: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 5}
 
 
-def make_model(**changes: Any) -> Any:
+def make_model(architecture: str = "vit_tiny_patch16_224", **changes: Any) -> Any:
     torch.manual_seed(0)
-    model = timm.create_model("vit_tiny_patch16_224", pretrained=False, **{**ARGS, **changes}).eval()
+    model = timm.create_model(architecture, pretrained=False, **{**ARGS, **changes}).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -49,7 +49,15 @@ def error_against(model: Any, folder: Path) -> float:
 
 
 @pytest.mark.parametrize("safe", [False, True, "both"])
-@pytest.mark.parametrize("changes", [{}, {"global_pool": "avg"}, {"global_pool": "avg", "fc_norm": False}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"global_pool": "avg"},
+        {"global_pool": "avg", "fc_norm": False},
+        {"architecture": "vit_small_patch16_dinov3_qkvb", "global_pool": "token"},
+    ],
+)
 def test_what_timm_saves_is_what_loads(tmp_path: Path, safe: bool | str, changes: dict[str, Any]) -> None:
     model = make_model(**changes)
     save_for_hf(model, tmp_path / "base", safe_serialization=safe)  # type: ignore[arg-type]

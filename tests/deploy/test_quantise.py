@@ -25,7 +25,7 @@ from nuwa_search.deploy.quantise.sensitivity import BlockSensitivity, block_sens
 from nuwa_search.deploy.runtimes.batches import run_batches
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from tests.deploy.bundle_parts import make_measurement
-from tests.deploy.export_families import lively_model
+from tests.deploy.export_families import FAMILIES, lively_model
 
 HOST = DeviceSpec("host", "host", "onnxruntime", "1.20", "int8")
 XAVIER = DeviceSpec("xavier", "ssh", "tensorrt", "8.5.2", "int8", compute_capability="7.2")
@@ -70,8 +70,9 @@ def test_all_gemms_of_blocks_are_quantised_and_nothing_else() -> None:
     assert not any(t.name.startswith("blocks.") and t.name.endswith(".weight") for t in quantised.graph.initializer)
 
 
-def test_predictions_survive() -> None:
-    exported = export()
+@pytest.mark.parametrize("family", ["plain", "rotary"])
+def test_predictions_survive(family: str) -> None:
+    exported = export(None if family == "plain" else lively_model(FAMILIES[family]))
     before = logits(exported)
     after = logits(Int8Quantiser(exported, CALIBRATION, device=HOST).quantise())
     assert (before.argmax(1) == after.argmax(1)).mean() > 0.85
