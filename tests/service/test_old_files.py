@@ -23,7 +23,9 @@ from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
+from tests.support.api_client import client_of
 from tests.support.lend_profile import lend_profile
+from tests.support.toy_jobs import work_off
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 SHIPPED = "7de5e9e52ae999bc"
@@ -108,7 +110,7 @@ def test_the_shipped_net_is_cut_again_as_its_bundle_has_it(
 
 
 @pytest.mark.slow
-def test_a_study_left_by_it_goes_on_with_its_own_images_and_preprocessing(
+def test_a_study_left_by_it_goes_on_over_http_with_its_own_images_and_preprocessing(
     old_db: str,
     tmp_path: Path,
     toy_base: Path,
@@ -126,16 +128,22 @@ def test_a_study_left_by_it_goes_on_with_its_own_images_and_preprocessing(
     with connection:
         connection.execute("UPDATE nuwa_searches SET settings = ? WHERE study = 'left'", (json.dumps(settings | here),))
     connection.close()
-    line = ["--study", "left", "--resume", "--db", old_db, "--cache-dir", str(tmp_path / "c"), "--json", "-q"]
     lend_profile(profiled_db, Path(old_db))
     older = ["query", "--device", "jetson-nano@emulator-1", "--db", old_db, "--json"]
     assert run(cli, older, prog_name="nuwa") == 0
     as_it_was = document(capsys)["rows"]
     assert len(as_it_was) == 6
-    assert run(command, line, prog_name="nuwa-search") == 0
-    answer = document(capsys)
-    assert answer["trials"]["scored"] == 8
     with open_store(old_db) as store:
+        client = client_of(store, Path(tmp_path.anchor))
+        response = client.post("/api/v1/searches/left/resume", json={})
+        assert (response.status_code, response.json()["study"]) == (202, "left-emulator-2")
+        assert response.headers["location"] == "/api/v1/searches/left-emulator-2"
+        assert response.json()["settings"]["from_study"] == "left"
+        assert client.post("/api/v1/searches/left/resume", json={}).status_code == 409  # it is queued
+        assert work_off(store, tmp_path / "c") == 1
+        found = client.get("/api/v1/searches/left-emulator-2").json()
+        assert (found["state"], found["result"]["trials"]["scored"]) == ("done", 8)
+        assert client.get("/api/v1/searches/left").json()["state"] == "interrupted"
         left, record = store.search("left"), store.search("left-emulator-2")
         assert left is not None
         assert record is not None
