@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from nuwa_search.core.arch import Arch, BlockSpec
-from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.accuracy import AdditivePrior, ChangeModel, singles_from_library
 from nuwa_search.predictors.accuracy.changes import Changes, Move, num_different
 from nuwa_search.predictors.accuracy.features import KL_FLOOR, Floats
@@ -50,10 +49,18 @@ class Explorer:
         scorer: Its first images are those of the library.
         library: Whole, with changed logits.
         seed: Of the walks.
+        on_run: Called with the short runs done and the most that there can be.
     """
 
     def __init__(
-        self, space: SearchSpace, *, deriver: SubnetDeriver, scorer: TeacherScorer, library: Library, seed: int = 0
+        self,
+        space: SearchSpace,
+        *,
+        deriver: SubnetDeriver,
+        scorer: TeacherScorer,
+        library: Library,
+        seed: int = 0,
+        on_run: Callable[[int, int], None] | None = None,
     ) -> None:
         changes = [row.change.numpy() for row in library.rows if row.change is not None]
         self._space, self._deriver, self._seed = space, deriver, seed
@@ -61,6 +68,7 @@ class Explorer:
         targets = scorer.log_targets[: len(changes[0])].numpy()
         weights = scorer.weights_of(len(changes[0])).numpy()
         self.model = ChangeModel(singles_from_library(space.base, library.archs, changes), targets, weights)
+        self._on_run, self._num_runs = on_run, 0
         self._logits: dict[Arch, Changes] = {}
         self._expanded: set[Arch] = set()
 
@@ -81,7 +89,6 @@ class Explorer:
         fronts: Sequence[AdditiveFront],
         prior: AdditivePrior,
         should_stop: Callable[[], bool],
-        on_net: Callable[[int], None] | None = None,
     ) -> list[Seed]:
         """Explore until no net is predicted to win, and list the best nets that were run.
 
@@ -90,7 +97,6 @@ class Explorer:
             fronts: Where walks start.
             prior: What the library promises of a seed.
             should_stop: Asked before every net.
-            on_net: Called with the number of nets run.
         """
         extra = [arch for front in fronts for arch in fitting_points(front, budget, at_most=FRONT_POINTS)[1]]
         guide = Guide(self._space, budget, extra=extra)
@@ -100,8 +106,6 @@ class Explorer:
                 if should_stop():
                     break
                 self._run(arch)
-                if on_net is not None:
-                    on_net(self.num_run)
             ranked = self._ranked(budget)
             if should_stop() or not fresh or not ranked or turn == MAX_ROUNDS or ranked[0] in self._expanded:
                 break
@@ -133,13 +137,20 @@ class Explorer:
     def _kl(self, arch: Arch) -> float:
         return float(self.model.kl_of(self._logits[arch]))
 
-    def _run(self, arch: Arch) -> PlainViT:
+    def _run(self, arch: Arch) -> None:
         model = self._deriver.derive(arch)
         with torch.inference_mode(), scoring_context():
             logits = model(self._inputs).float().numpy()
         self._logits[arch] = logits
         self.model.add(arch, logits, {})
-        return model
+        self._told()
+
+    def _told(self) -> None:
+        """Say how far it is; it ends earlier where nothing more is predicted to win."""
+        self._num_runs += 1
+        if self._on_run is not None:
+            moves = 2 * len(MOVED_FIELDS) * len(self._space.blocks)
+            self._on_run(self._num_runs, NETS_PER_ROUND * (MAX_ROUNDS + 1) + MAX_ROUNDS * moves)
 
     def _expand(self, arch: Arch, should_stop: Callable[[], bool]) -> None:
         """Measure what single moves change of a net's logits."""
@@ -155,6 +166,7 @@ class Explorer:
             model = self._deriver.derive(moved)
             with torch.inference_mode(), scoring_context():
                 moves[move] = streams.run(model).numpy() - own
+            self._told()
         self._expanded.add(arch)
         self.model.add(arch, own, moves)
 

@@ -27,6 +27,8 @@ HOPELESS_FACTOR = 2.0
 HOPELESS_MARGIN = 0.02
 """A subnet is given up when its KL on the first images exceeds twice the best one's there by 0.02 nats."""
 MAX_FAILURES_IN_A_ROW = 10
+SEED_ORIGINS = ("seed", "uniform", "random")
+"""Origins of what a study is handed before it proposes anything itself."""
 
 
 def run_study(
@@ -130,7 +132,20 @@ class _Loop:
             return "asked"
         if self._config.timeout_s is not None and self.seconds >= self._config.timeout_s:
             return "time"
+        if self._is_settled():
+            return "settled"
         return "trials" if self._missing() <= 0 else None
+
+    def _is_settled(self) -> bool:
+        """Whether the study's own proposals, behind the seeds, have long not beaten the best."""
+        patience = self._config.patience
+        if patience is None or self._config.pareto:
+            return False
+        tried = [trial for trial in self._log.trials if trial.is_evaluation]
+        best = min((t.kl for t in tried if t.state == "scored" and t.kl is not None), default=None)
+        since = next((k for k, t in enumerate(reversed(tried)) if t.kl == best and t.state == "scored"), 0)
+        own = sum(trial.origin not in SEED_ORIGINS for trial in tried[len(tried) - since :])
+        return own >= patience
 
     def _missing(self) -> int:
         return self._config.trials - sum(trial.is_evaluation for trial in self._log.trials)

@@ -8,7 +8,7 @@ from nuwa_search.core.arch import Arch
 
 Origin = Literal["seed", "uniform", "random", "sampler", "neighbour"]
 TrialState = Literal["scored", "pruned", "infeasible", "duplicate", "failed"]
-StopReason = Literal["trials", "time", "asked", "exhausted"]
+StopReason = Literal["trials", "time", "asked", "exhausted", "settled"]
 
 EVALUATED: tuple[TrialState, ...] = ("scored", "pruned")
 """States of proposals that images were spent on."""
@@ -32,6 +32,7 @@ class StudyConfig:
         prune: Whether hopeless subnets are given up after the first images.
         max_proposals_per_trial: Proposals per scored subnet after which the search space counts as exhausted.
         first: Archs that are tried before the seeds.
+        patience: Stop once so many subnets in a row, after the seeds, were no better than the best; None never does.
     """
 
     trials: int = 60
@@ -47,6 +48,7 @@ class StudyConfig:
     prune: bool = True
     max_proposals_per_trial: int = 50
     first: tuple[Arch, ...] = ()
+    patience: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The study of a search in rounds: it goes on under other promises, and its best few are refined."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,6 +37,11 @@ from nuwa_search.service.workflow.reachable import memory_limit, told_in_budget
 
 EXTRA_TRIALS = 8
 """Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""
+PATIENCE = 12
+"""Proposals of its own after which an explored study ends where none was better than the best: on the default base
+none of 37 beat the explorer's nets."""
+EXPLORED_SEEDS = 8
+"""Further first trials of an explored study: exact, uniform and random ones, beside those that were explored."""
 SEARCH_SHARE = 0.4
 """Share of the time left that library and study may take; the rest is for competition and fine-tuning."""
 LIBRARY_SHARE = 0.5
@@ -143,7 +149,12 @@ class StudyRounds:
             return None
         finder = self._finder
         return Explorer(
-            self.space, deriver=finder.deriver, scorer=self._scorer, library=library, seed=finder.request.seed
+            self.space,
+            deriver=finder.deriver,
+            scorer=self._scorer,
+            library=library,
+            seed=finder.request.seed,
+            on_run=lambda done, most: finder.hooks.count("exploring", done, most),
         )
 
     def _scored_before(self, study: str | None) -> tuple[Arch, ...]:
@@ -192,6 +203,8 @@ class StudyRounds:
             num_workers=request.workers,
             first=self._first,
         )
+        if self._explorer is not None:
+            config = dataclasses.replace(config, patience=PATIENCE, num_seeds=EXPLORED_SEEDS)
         return run_study(
             self.space,
             deriver=finder.deriver,

@@ -93,7 +93,10 @@ def test_out_of_time_what_was_run_is_what_there_is(parts, latency):
 def test_a_study_begins_with_what_was_explored(parts, latency):
     space, deriver, scorer, rows = parts
     explorer, seeds = explored(parts, latency)
-    again = Explorer(space, deriver=deriver, scorer=scorer, library=rows, seed=3)
+    told = []
+    again = Explorer(
+        space, deriver=deriver, scorer=scorer, library=rows, seed=3, on_run=lambda *counts: told.append(counts)
+    )
     result = run_study(
         space,
         deriver=deriver,
@@ -106,3 +109,5 @@ def test_a_study_begins_with_what_was_explored(parts, latency):
     assert result.best is not None
     assert result.best.kl <= min(trial.kl for trial in result.trials[: len(seeds)])
     assert again.num_run == explorer.num_run
+    assert [done for done, _ in told] == list(range(1, len(told) + 1))
+    assert all(again.num_run <= len(told) <= most for _, most in told)

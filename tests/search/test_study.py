@@ -174,6 +174,16 @@ def test_an_exhausted_space_stops(study, make_space):
     assert len(scored) == space.size
 
 
+def test_a_patient_study_stops_once_its_own_proposals_stay_behind(study):
+    """The best of the space is its first seed, so nothing can beat it."""
+    best = min((t for t in study(trials=60)[0].trials if t.state == "scored"), key=lambda t: t.kl).arch
+    result, _ = study(trials=60, first=(best,), patience=5)
+    assert result.stopped == "settled"
+    own = [t for t in result.trials if t.is_evaluation and t.origin in ("sampler", "neighbour")]
+    assert len(own) == 5
+    assert study(trials=30, first=(best,))[0].stopped == "trials"
+
+
 def test_a_memory_limit_that_nothing_meets_is_named(study):
     memory = MemoryLimit(1.0, lambda archs: np.full(len(archs), 2.0))
     with pytest.raises(BudgetTooSmallError, match=r"no subnet fits 1 MB: .* at 2\.0 MB") as raised:
