@@ -8,6 +8,7 @@ logits. Each branch thereby corrects the errors of those before as far as it can
 seconds, and several hundred images: with a few dozen it fits their noise and does harm.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,12 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.search.derive.defaults import FEW_TOKENS
 from nuwa_search.search.derive.forward import Branch, branches_of, moment, with_one
 from nuwa_search.search.derive.linalg import solve_towards
 from nuwa_search.search.derive.statistics import SAMPLING_SEED, STATISTICS_TOKENS
 from nuwa_search.search.derive.token_sample import TokenSample, sample_tokens
+from nuwa_search.search.precision import scoring_context
 
 MAX_TOKENS = 65_000
 """Tokens whose streams are held at once: 1000 images of 65 tokens, 330 of 197 (200 MB per net at width 768)."""
@@ -119,10 +122,14 @@ def _kept(subnet: PlainViT, arch: Arch) -> list[tuple[int, Branch]]:
 
 
 def _advance(streams: Chunks, ahead: list[Branch], until: int) -> Chunks:
-    """Run the base's branches before ``until`` that have not run yet."""
+    """Run the base's branches before ``until`` that have not run yet.
+
+    Where an image has many tokens that takes most of the time, and is done in the arithmetic of scores.
+    """
     while ahead and ahead[0].index < until:
         step = ahead.pop(0)
-        streams = [x + step.writer(step.regressors(x)) for x in streams]
+        with contextlib.nullcontext() if streams[0].shape[1] <= FEW_TOKENS else scoring_context():
+            streams = [x + step.writer(step.regressors(x)).float() for x in streams]
     return streams
 
 
