@@ -7,10 +7,13 @@ predictor or measurement it came from, every accuracy at its score row.
 
 from datetime import datetime
 
-from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, desc, text
+from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, desc
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nuwa_search.store.columns import BigInt, JsonDict, Key, Origin, Pk, StoreTable, reference
+
+WHERE = "where"
+"""Which rows an index holds, in its ``info``: ``postgresql_where`` would import that dialect for every reader."""
 
 
 class DeviceRow(StoreTable):
@@ -193,8 +196,7 @@ class JobRow(StoreTable):
             "uq_nuwa_jobs_active_study",
             "study",
             unique=True,
-            sqlite_where=text("state IN ('queued', 'running')"),
-            postgresql_where=text("state IN ('queued', 'running')"),
+            info={WHERE: "state IN ('queued', 'running')"},
         ),
     )
 
@@ -309,8 +311,7 @@ class LatencyRow(StoreTable):
             desc("top1"),
             "base_pk",
             "subnet_pk",
-            sqlite_where=text("measured_latency_ms IS NOT NULL"),
-            postgresql_where=text("measured_latency_ms IS NOT NULL"),
+            info={WHERE: "measured_latency_ms IS NOT NULL"},
         ),
         {"sqlite_with_rowid": False},
     )

@@ -1,6 +1,7 @@
 """Opening databases: new, current, newer, older, broken, out of reach."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from nuwa_search.store.database import url_from_text
 from nuwa_search.store.revisions import HEAD, REVISIONS, VERSION_TABLE
 from nuwa_search.store.schema import alembic_config, find_revision
 from nuwa_search.store.store import Store, open_store
+from nuwa_search.store.tables import WHERE
 from tests.support.store_values import NANO, prediction, record_basics, subnet
 
 OLD_FILES = Path(__file__).resolve().parent.parent / "data"
@@ -36,6 +38,23 @@ def test_latency_indexes_exist_on_both_databases(store: Store) -> None:
     with store.read() as connection:
         found = {str(index["name"]) for index in inspect(connection).get_indexes("nuwa_latencies")}
     assert {f"ix_nuwa_latencies_{name}" for name in ("top1", "latency", "measured")} <= found
+
+
+def test_partial_indexes_hold_what_the_tables_say(store: Store) -> None:
+    said = {
+        (table.name, index.name): index.info[WHERE]
+        for table in StoreTable.metadata.sorted_tables
+        for index in table.indexes
+        if WHERE in index.info
+    }
+    assert len(said) == 2
+    dialect = "sqlite" if store.is_sqlite else "postgresql"
+    with store.read() as connection:
+        for (table, name), where in said.items():
+            (found,) = (index for index in inspect(connection).get_indexes(table) if index["name"] == name)
+            text_there = found["dialect_options"][f"{dialect}_where"]
+            words = [word for word in re.findall(r"\w+", where) if word != "IN"]  # PostgreSQL writes = ANY (ARRAY[…])
+            assert all(word in str(text_there) for word in words)
 
 
 def test_opening_again_changes_nothing(store_url: str) -> None:
