@@ -84,6 +84,7 @@ bench-fuzz: $(VENV)/.installed-bench
 
 bench-emulator: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.emulator
+	$(BIN)/python -m benchmarks.rotary_forms
 
 bench-derive: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.derive_bench

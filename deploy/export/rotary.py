@@ -1,11 +1,11 @@
 """Rotary positions as ONNX nodes: queries and keys times cosines, plus their halves swapped times sines.
 
 The tables are constants of the graph's image size, with a row of ones and zeros for each prefix token: no token is
-taken out and put back. Halves are swapped in one of two ways, whichever is faster on the emulated boards (a ViT-S's
-attention with 261 tokens in FP16). Per head and below opset 17, for TensorRT 8.2 on a Jetson Nano, two slices and a
-concatenation: 3.68 ms against 3.78 with a constant matrix, 4.60 with swapped copies of the projections, and 3.47
-without rotation. Where q, k and v come from one Gemm, for newer boards, the matrix: 0.235 ms against 0.253 on an Orin
-Nano, where launches count more than products.
+taken out and put back. Halves are swapped in one of two ways, whichever is faster on the emulated boards
+(``python -m benchmarks.rotary_forms``; a ViT-S's attention with 261 tokens in FP16). Per head, below opset 17, as for
+TensorRT 8.2 on a Jetson Nano, by two slices and a concatenation: 3.70 ms against 3.80 with a constant matrix, 4.62 with
+swapped copies of the projections, and 3.49 without rotation. Where q, k and v come from one Gemm, as for newer boards,
+by the matrix: 0.245 ms against 0.263 on an Orin Nano, where launches count more than products.
 """
 
 import numpy as np
