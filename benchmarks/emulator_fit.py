@@ -15,7 +15,8 @@ from benchmarks.emulator_graphs import Row, graph_of, quantised
 from nuwa_search.core.device import Precision
 from nuwa_search.latency.emulator.boards import BOARDS, Board
 from nuwa_search.latency.emulator.constants import CONSTANT_NAMES, Constants, Prior, constants_from_mapping
-from nuwa_search.latency.emulator.fusion import PLAIN_RULES, FusionRules, kernels_from_graph
+from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.fusion_rules import PLAIN_RULES, FusionRules
 from nuwa_search.latency.emulator.graph import Graph, graph_from_model
 from nuwa_search.latency.emulator.kernels import Kernel
 from nuwa_search.latency.emulator.precision import fusion_rules

@@ -16,6 +16,7 @@ from nuwa_search.core.transport import CommandTimeoutError, ConnectionFailedErro
 from nuwa_search.deploy.tensorrt.failures import Failure, failure_error, read_failure
 from nuwa_search.deploy.tensorrt.report import CutOffError, parse_report
 from nuwa_search.deploy.tensorrt.trtexec import build_line, infer_line, measure_line, profile_line
+from nuwa_search.latency.devices.board_scripts import END_ALL, RUN, RUN_INSIDE, RUN_WATCHED, STORE
 from nuwa_search.latency.devices.local_folder import LocalFolder
 
 # Engines of one stay that are kept for measuring again (the reference model, repeats); each is about
@@ -33,58 +34,6 @@ _TRANSPORT_SLACK_S = 60.0  # the board ends a run by itself; this much later the
 _LOAD_S = 120.0  # start CUDA and load an engine: 4-15 s seen on a Nano
 
 _TIMED_OUT, _KILLED = 124, 137
-
-# $1 is the run's folder; the number kept there lets a later connection end what an earlier one began.
-_RUN = 'mkdir -p -- "$1" && echo $$ > "$1/pid" && shift && exec "$@" 2>&1'
-
-# The same, begun inside the run's folder: trtexec splits its list of input files at signs that a path may hold.
-_RUN_INSIDE = 'mkdir -p -- "$1" && echo $$ > "$1/pid" && cd -- "$1" && shift && exec "$@" 2>&1'
-
-# The same for runs of minutes: beside it, every $3 seconds, GPU clock and hottest zone go to a file, until the run that
-# this shell becomes is over. $2 stands before /sys. The PMIC-Die zone of a Nano always says 100 degrees.
-_RUN_WATCHED = r"""
-mkdir -p -- "$1" && echo $$ > "$1/pid" || exit 1
-d=$1; r=$2; every=$3; shift 3
-watch() {
-  while kill -0 $$; do
-    g=; hot=
-    for f in "$r"/sys/devices/gpu.0/devfreq/*/cur_freq "$r"/sys/class/devfreq/*.gpu/cur_freq \
-      "$r"/sys/class/devfreq/17000000.*/cur_freq "$r"/sys/class/devfreq/gpu-gpc-0/cur_freq; do
-      [ -r "$f" ] && read -r g < "$f" && break
-    done
-    for z in "$r"/sys/class/thermal/thermal_zone*; do
-      [ -r "$z/type" ] && read -r t < "$z/type" && read -r v < "$z/temp" || continue
-      case $t in *PMIC*) continue;; esac
-      [ "${v:-0}" -gt "${hot:-0}" ] && hot=$v
-    done
-    echo "${g:-0} ${hot:-0}"
-    sleep "$every"
-  done
-}
-watch > "$d/samples" 2>/dev/null < /dev/null &
-exec "$@" 2>&1
-"""
-
-# Makes the folder that keeps engines from one stay to the next, and says where it is and what is in it.
-_STORE = r"""
-d=${XDG_CACHE_HOME:-$HOME/.cache}/nuwa-search/$1
-mkdir -p -m 700 -- "$d" && cd -- "$d" && pwd -P || exit 1
-rm -f -- *.part
-for e in *.engine; do [ -s "$e" ] && printf '%s\n' "$e"; done
-exit 0
-"""
-
-# Ends the process groups whose leader still runs something of this folder; a reboot hands out the
-# numbers anew, so the command line is looked at first.
-_END_ALL = r"""
-for f in "$1"/run-*/pid; do
-  [ -r "$f" ] && read -r p < "$f" || continue
-  grep -qaF -- "$1" "/proc/$p/cmdline" 2>/dev/null && kill -KILL "-$p" 2>/dev/null  # dash knows no `--` here
-done
-rm -rf -- "$1"/run-*
-exit 0
-"""
-
 
 _ENGINE_NAME = re.compile(r"[0-9a-f]{16}-\w+-\d+\.engine")
 
@@ -197,7 +146,7 @@ class BoardSession:
             run_dir=run_dir,
             step="measuring under load",
             timeout_s=_LOAD_S + seconds + 2 * protocol.min_repetitions,
-            start=(_RUN_WATCHED, [sysroot, every]),
+            start=(RUN_WATCHED, [sysroot, every]),
         )
         samples = self._transport.run(["cat", f"{run_dir}/samples"], timeout_s=_SHORT_S).stdout
         return log, self._fetch(out), _samples_from_text(samples)
@@ -267,7 +216,7 @@ class BoardSession:
             trtexec=self._trtexec,
         )
         log = self._run_trtexec(
-            line, run_dir=run_dir, step="running the engine", timeout_s=_LOAD_S, start=(_RUN_INSIDE, [])
+            line, run_dir=run_dir, step="running the engine", timeout_s=_LOAD_S, start=(RUN_INSIDE, [])
         )
         parse_report(log)
         return self._fetch(out)
@@ -275,7 +224,7 @@ class BoardSession:
     def tidy(self) -> None:
         """End leftovers of this and earlier connections and delete the files of single runs; engines stay."""
         if self._dir is not None:
-            self._transport.run(["sh", "-c", _END_ALL, "sh", self._dir], timeout_s=_SHORT_S)
+            self._transport.run(["sh", "-c", END_ALL, "sh", self._dir], timeout_s=_SHORT_S)
 
     def close(self) -> None:
         """End leftovers and delete the folder.
@@ -318,7 +267,7 @@ class BoardSession:
         name = self._store_name
         if name is None or self._store is not None:
             return
-        made = self._transport.run(["sh", "-c", _STORE, "sh", name], timeout_s=_SHORT_S)
+        made = self._transport.run(["sh", "-c", STORE, "sh", name], timeout_s=_SHORT_S)
         folder, *names = made.stdout.splitlines() or [""]
         if made.returncode or not folder.startswith("/"):
             raise OutsideError(
@@ -359,7 +308,7 @@ class BoardSession:
         run_dir: str,
         step: str,
         timeout_s: float,
-        start: tuple[str, list[str]] = (_RUN, []),
+        start: tuple[str, list[str]] = (RUN, []),
     ) -> Path:
         """Run `trtexec` to its end; return the file here that holds what it printed."""
         log = self._here.path / "log"

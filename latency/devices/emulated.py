@@ -18,10 +18,10 @@ from nuwa_search.latency.devices.board_memory import board_need, check_room
 from nuwa_search.latency.emulator.boards import BOARDS, Board
 from nuwa_search.latency.emulator.constants import load_calibration
 from nuwa_search.latency.emulator.cost import ELEMENT_BYTES
-from nuwa_search.latency.emulator.fusion import has_quantisers
 from nuwa_search.latency.emulator.graph import Graph
 from nuwa_search.latency.emulator.interval import extrapolation_warnings, log_halfwidth
 from nuwa_search.latency.emulator.kernels import Kernel
+from nuwa_search.latency.emulator.operator_kinds import has_quantisers
 from nuwa_search.latency.emulator.precision import check_precision, fusion_rules
 from nuwa_search.latency.emulator.reading import read_model
 from nuwa_search.latency.emulator.timeline import Timeline, copied_elements, timeline_from_kernels

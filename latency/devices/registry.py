@@ -112,7 +112,8 @@ def _open_cuda(spec: DeviceSpec, seed: int) -> Device:
 
 
 def _open_ssh(spec: DeviceSpec, *, keeps_engines: bool) -> Device:
-    from nuwa_search.latency.devices.ssh import SshSettings, ssh_device_from_spec
+    from nuwa_search.latency.devices.ssh import ssh_device_from_spec
+    from nuwa_search.latency.devices.ssh_settings import SshSettings
 
     return ssh_device_from_spec(spec, settings=SshSettings(keeps_engines=keeps_engines))
 

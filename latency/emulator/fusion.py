@@ -13,70 +13,33 @@ import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.emulator.composites import expand_composites
+from nuwa_search.latency.emulator.fusion_rules import (
+    PLAIN_RULES,
+    FusionRules,
+)
 from nuwa_search.latency.emulator.graph import Graph, Op
 from nuwa_search.latency.emulator.kernels import AttentionWork, Kernel, KernelKind, StreamWork
 from nuwa_search.latency.emulator.layout import Placed, with_reformats
+from nuwa_search.latency.emulator.operator_kinds import (
+    ALWAYS_VIEWS,
+    FOREIGN_QUANTISERS,
+    FUSED_ACTIVATIONS,
+    MOVERS,
+    NORM_INSTRUCTIONS,
+    NORMS,
+    POOLS,
+    QUANTISERS,
+    REDUCTIONS,
+    SCALES,
+    SOFTMAXES,
+    STREAM_INSTRUCTIONS,
+)
 from nuwa_search.latency.emulator.pointwise import instructions_per_element, is_pointwise, pointwise_clusters
 from nuwa_search.latency.emulator.transformer import AttentionNodes, find_attentions, find_norms
 from nuwa_search.latency.emulator.works import conv_transpose_work, conv_work, matmul_work
-
-_ALWAYS_VIEWS = frozenset({"Identity", "Dropout", "Cast", "CastLike", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-# Views when they leave every element in place, kernels that move data otherwise.
-_MOVERS = frozenset({"Slice", "Pad", "Expand", "Tile", "Gather", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth"})
-_REDUCTIONS = frozenset(
-    {
-        "ReduceMean",
-        "ReduceSum",
-        "ReduceMax",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceSumSquare",
-        "ReduceL1",
-        "ReduceLogSumExp",
-    }
-    | {"GlobalAveragePool", "GlobalMaxPool", "ArgMax", "ArgMin", "CumSum", "TopK"}
-)
-_SOFTMAXES = frozenset({"Softmax", "LogSoftmax"})
-_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
-_FOREIGN_QUANTISERS = frozenset({"DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
-_NORMS = frozenset({"LayerNormalization", "RMSNormalization"})
-# Scalar instructions per element of a fused normalisation: mean, deviation, square, scale and shift.
-_NORM_INSTRUCTIONS = 8
-_POOLS = frozenset({"MaxPool", "AveragePool", "LRN"})
-_FUSED_ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu"})
-_SCALES = frozenset({"BatchNormalization", "Mul", "Add", "Sub", "Div"})
-# Loads, stores, address arithmetic and conversion per element and stream of a generated kernel.
-_STREAM_INSTRUCTIONS = 2
-
-
-@dataclass(frozen=True)
-class FusionRules:
-    """What the TensorRT of a board fuses beyond what all of them do.
-
-    Args:
-        attention: Whether attention is one kernel; TensorRT has none that computes in FP32.
-        norms: Whether a layer normalisation is one kernel.
-        conv_activations: Whether a convolution takes in any pointwise chain that reads nothing else.
-        reformats: Whether convolutions keep channels packed in a way that products cannot read.
-    """
-
-    attention: bool = False
-    norms: bool = False
-    conv_activations: bool = False
-    reformats: bool = False
-
-
-PLAIN_RULES = FusionRules()
-"""What every release fuses, and no more."""
-
-
-def has_quantisers(graph: Graph) -> bool:
-    """Say whether activations go through QuantizeLinear nodes."""
-    return any(op.op_type in _QUANTISERS for op in graph.ops)
 
 
 def kernels_from_graph(graph: Graph, rules: FusionRules = PLAIN_RULES) -> tuple[Kernel, ...]:
@@ -158,10 +121,10 @@ class _Fuser:
         return self.graph.elements(name)
 
     def _is_view(self, op: Op) -> bool:
-        if op.op_type in _ALWAYS_VIEWS or op.op_type in _QUANTISERS:
+        if op.op_type in ALWAYS_VIEWS or op.op_type in QUANTISERS:
             return True
         shapes = self.graph.shapes
-        if op.op_type in _MOVERS:
+        if op.op_type in MOVERS:
             return self.graph.elements(op.inputs[0]) == self.graph.elements(op.outputs[0])
         if op.op_type == "Concat":
             return len(op.inputs) == 1
@@ -278,7 +241,7 @@ class _Fuser:
 
     def _norm_kernel(self, members: Sequence[int]) -> Kernel:
         reads, writes, int8_moved = self._traffic(members)
-        instructions = _NORM_INSTRUCTIONS * reads + _STREAM_INSTRUCTIONS * (reads + writes)
+        instructions = NORM_INSTRUCTIONS * reads + STREAM_INSTRUCTIONS * (reads + writes)
         work = StreamWork(reads=reads, writes=writes, instructions=instructions, int8_moved=int8_moved)
         return Kernel(name=self._joined(members), kind="norm", work=work)
 
@@ -327,15 +290,15 @@ class _Fuser:
                 break
             op = self.ops[following]
             num_inputs = len(self.activations(op))
-            is_scale = op.op_type in _SCALES and num_inputs == 1 and self._same_size(op)
+            is_scale = op.op_type in SCALES and num_inputs == 1 and self._same_size(op)
             if self.ops[head].op_type != "Conv":
                 is_scale = is_scale and op.op_type == "Add" and len(chain) == 1
             is_sum = op.op_type == "Add" and num_inputs == 2 and not has_sum and self._sum_is_ready(op, chain[-1])
-            if not (is_scale or is_sum or op.op_type in _FUSED_ACTIVATIONS):
+            if not (is_scale or is_sum or op.op_type in FUSED_ACTIVATIONS):
                 break
             has_sum = has_sum or is_sum
             chain.append(following)
-            if op.op_type in _FUSED_ACTIVATIONS:
+            if op.op_type in FUSED_ACTIVATIONS:
                 break
         if self.rules.conv_activations and self.ops[head].op_type == "Conv":
             chain += self._activation_after(chain[-1])
@@ -397,7 +360,7 @@ class _Fuser:
     def _absorb_squares(self) -> None:
         """Let a square that only a reduction reads run inside the reduction."""
         for op in self.ops:
-            maker = self.producers.get(self.activations(op)[0]) if op.op_type in _REDUCTIONS else None
+            maker = self.producers.get(self.activations(op)[0]) if op.op_type in REDUCTIONS else None
             if maker is None or maker in self.absorbed or self.ops[maker].op_type not in ("Pow", "Mul"):
                 continue
             if self._only_reader(self.ops[maker]) is not None and len(set(self.activations(self.ops[maker]))) == 1:
@@ -418,13 +381,13 @@ class _Fuser:
         work = StreamWork(
             reads=sum(self.graph.elements(name) for name in outer),
             writes=sum(self.graph.elements(name) for name in written),
-            instructions=arithmetic + _STREAM_INSTRUCTIONS * sum(sizes),
+            instructions=arithmetic + STREAM_INSTRUCTIONS * sum(sizes),
             int8_moved=self._int8_moved(cluster, written),
         )
         return Kernel(name=self._joined(cluster), kind="pointwise", work=work)
 
     def _stream(self, index: int, kind: KernelKind, *, reads: int, writes: int, per_element: int = 0) -> Kernel:
-        instructions = per_element + _STREAM_INSTRUCTIONS * (reads + writes)
+        instructions = per_element + STREAM_INSTRUCTIONS * (reads + writes)
         op = self.ops[index]
         moved = self._int8_moved([index], op.outputs[:1])
         work = StreamWork(reads=reads, writes=writes, instructions=instructions, int8_moved=min(moved, reads + writes))
@@ -435,19 +398,19 @@ class _Fuser:
         reads = sum(self.graph.elements(name) for name in dict.fromkeys(self.activations(op)))
         writes = self.graph.elements(op.outputs[0])
         kind = op.op_type
-        if kind in _NORMS:
+        if kind in NORMS:
             return [self._norm_kernel([index])]
-        if kind in _REDUCTIONS:
+        if kind in REDUCTIONS:
             return [self._stream(index, "reduce", reads=reads, writes=writes)]
-        if kind in _SOFTMAXES:
+        if kind in SOFTMAXES:
             # maximum, exponential and sum, division: the row is walked three times
             return [self._stream(index, "softmax", reads=reads, writes=writes, per_element=20 * writes)]
-        if kind in _POOLS:
+        if kind in POOLS:
             window = math.prod(op.ints("kernel_shape", (op.integer("size", 1),)))
             return [self._stream(index, "pool", reads=reads, writes=writes, per_element=2 * window * writes)]
         if kind == "Transpose":
             return [self._stream(index, "shuffle", reads=writes, writes=writes)]
-        if kind in _MOVERS:
+        if kind in MOVERS:
             return [self._stream(index, "copy", reads=min(reads, writes), writes=writes)]
         if kind == "Split":
             sizes = [self.graph.elements(name) for name in op.outputs if name]
@@ -457,7 +420,7 @@ class _Fuser:
         if kind == "ConvTranspose":
             work = conv_transpose_work(self.graph, op, reads=reads, writes=writes)
             return [Kernel(name=op.name, kind="grouped_conv" if work.groups > 1 else "conv", work=work)]
-        if kind in _FOREIGN_QUANTISERS:
+        if kind in FOREIGN_QUANTISERS:
             raise NuwaError(
                 f"{kind} ({op.name!r}) is no form of INT8 that TensorRT's parser takes",
                 hint="quantise with QuantizeLinear and DequantizeLinear pairs (the QDQ format)",

@@ -3,8 +3,9 @@
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.emulator.boards import Board
-from nuwa_search.latency.emulator.fusion import FusionRules, has_quantisers
+from nuwa_search.latency.emulator.fusion_rules import FusionRules
 from nuwa_search.latency.emulator.graph import Graph
+from nuwa_search.latency.emulator.operator_kinds import has_quantisers
 
 
 def fusion_rules(board: Board, precision: Precision) -> FusionRules:

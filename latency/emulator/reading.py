@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import onnx
 
-from nuwa_search.latency.emulator.fusion import FusionRules, kernels_from_graph
+from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.fusion_rules import FusionRules
 from nuwa_search.latency.emulator.graph import Graph, graph_from_model
 from nuwa_search.latency.emulator.kernels import Kernel
 

@@ -6,7 +6,8 @@ import onnx
 import pytest
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.latency.emulator.fusion import PLAIN_RULES, FusionRules, kernels_from_graph
+from nuwa_search.latency.emulator.fusion import kernels_from_graph
+from nuwa_search.latency.emulator.fusion_rules import PLAIN_RULES, FusionRules
 from nuwa_search.latency.emulator.graph import graph_from_model
 from nuwa_search.latency.emulator.kernels import AttentionWork, ConvWork, Kernel, MatmulWork, StreamWork
 from tests.support.onnx_graphs import GraphWriter, conv_model, qdq_model, vit_model

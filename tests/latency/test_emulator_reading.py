@@ -5,7 +5,7 @@ from collections import OrderedDict
 import pytest
 
 from nuwa_search.latency.emulator import reading
-from nuwa_search.latency.emulator.fusion import PLAIN_RULES, FusionRules
+from nuwa_search.latency.emulator.fusion_rules import PLAIN_RULES, FusionRules
 from nuwa_search.latency.emulator.reading import read_model
 from tests.support.onnx_graphs import vit_model
 

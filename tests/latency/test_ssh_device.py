@@ -18,7 +18,8 @@ from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.transport import ConnectionFailedError, DiskFullError
 from nuwa_search.latency.devices.board_facts import read_board_facts, spec_from_facts
-from nuwa_search.latency.devices.ssh import SshDevice, SshSettings, ssh_device_from_spec
+from nuwa_search.latency.devices.ssh import SshDevice, ssh_device_from_spec
+from nuwa_search.latency.devices.ssh_settings import SshSettings
 from tests.support.ssh_board import Cut, SshBoard
 
 BUILD, MEASURE, PROFILE = "--saveEngine", "--exportTimes", "--exportProfile"
