@@ -11,7 +11,6 @@ multiplies 8-bit integers, and its producer writes them ("Explicit Quantization"
 
 import dataclasses
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 
 from nuwa_search.core.errors import NuwaError
@@ -24,14 +23,12 @@ from nuwa_search.latency.emulator.graph import Graph, Op
 from nuwa_search.latency.emulator.kernels import AttentionWork, Kernel, KernelKind, StreamWork
 from nuwa_search.latency.emulator.layout import Placed, with_reformats
 from nuwa_search.latency.emulator.operator_kinds import (
-    ALWAYS_VIEWS,
     FOREIGN_QUANTISERS,
     FUSED_ACTIVATIONS,
     MOVERS,
     NORM_INSTRUCTIONS,
     NORMS,
     POOLS,
-    QUANTISERS,
     REDUCTIONS,
     SCALES,
     SOFTMAXES,
@@ -39,6 +36,7 @@ from nuwa_search.latency.emulator.operator_kinds import (
 )
 from nuwa_search.latency.emulator.pointwise import instructions_per_element, is_pointwise, pointwise_clusters
 from nuwa_search.latency.emulator.transformer import AttentionNodes, find_attentions, find_norms
+from nuwa_search.latency.emulator.wiring import Wiring
 from nuwa_search.latency.emulator.works import conv_transpose_work, conv_work, matmul_work
 
 
@@ -51,26 +49,17 @@ def kernels_from_graph(graph: Graph, rules: FusionRules = PLAIN_RULES) -> tuple[
     return _Fuser(expand_composites(graph, keep_norms=rules.norms), rules).run()
 
 
-class _Fuser:
-    """Holds who reads and writes what while kernels are put together."""
+class _Fuser(Wiring):
+    """Puts kernels together."""
 
     def __init__(self, graph: Graph, rules: FusionRules) -> None:
-        self.graph = graph
+        super().__init__(graph)
         self.rules = rules
-        self.alias: dict[str, str] = {}
-        self.ops: list[Op] = []
-        self.consumers: dict[str, list[int]] = defaultdict(list)
-        self.producers: dict[str, int] = {}
         self.absorbed: set[int] = set()
-        self.reads: dict[str, list[str]] = {}
         self.in_place: set[str] = set()
-        self.dequantised: set[str] = set()
-        self.float_reads: set[str] = set()
-        self.outputs: frozenset[str] = frozenset()
 
     def run(self) -> tuple[Kernel, ...]:
-        self._drop_views()
-        self._index()
+        self.wire()
         fused = self._fused_transformer_kernels()
         self._absorb_squares()
         heads = {i: self._absorb(i) for i, op in enumerate(self.ops) if self._is_head(i, op)}
@@ -101,111 +90,6 @@ class _Fuser:
 
     def _is_head(self, index: int, op: Op) -> bool:
         return op.op_type in ("Conv", "MatMul", "Gemm") and index not in self.absorbed
-
-    # --- views and indices ---------------------------------------------------------------------
-
-    def _real(self, name: str) -> str:
-        while name in self.alias:
-            name = self.alias[name]
-        return name
-
-    def activations(self, op: Op) -> list[str]:
-        """Tensors that ``op`` reads and that are not constant, views resolved."""
-        known = self.reads.get(op.outputs[0])
-        if known is not None:
-            return known
-        return [self._real(name) for name in op.inputs if name and name not in self.graph.constants]
-
-    def elements(self, name: str) -> int:
-        """Count the elements of a tensor."""
-        return self.graph.elements(name)
-
-    def _is_view(self, op: Op) -> bool:
-        if op.op_type in ALWAYS_VIEWS or op.op_type in QUANTISERS:
-            return True
-        shapes = self.graph.shapes
-        if op.op_type in MOVERS:
-            return self.graph.elements(op.inputs[0]) == self.graph.elements(op.outputs[0])
-        if op.op_type == "Concat":
-            return len(op.inputs) == 1
-        if op.op_type == "Transpose":
-            shape = shapes[op.inputs[0]]
-            perm = op.ints("perm", tuple(range(len(shape) - 1, -1, -1)))
-            moved = [axis for axis in perm if shape[axis] > 1]
-            return moved == sorted(moved)
-        return False
-
-    def _drop_views(self) -> None:
-        readers: dict[str, list[Op]] = defaultdict(list)
-        for op in self.graph.ops:
-            if self._is_view(op):
-                self.alias[op.outputs[0]] = op.inputs[0]
-            if op.op_type == "DequantizeLinear":
-                self.dequantised.add(op.outputs[0])
-        for op in self.graph.ops:
-            if op.outputs[0] not in self.alias:
-                for name in self.activations(op):
-                    readers[name].append(op)
-        for op in self.graph.ops:
-            if op.op_type == "Transpose" and op.outputs[0] not in self.alias and self._is_free(op, readers):
-                self.alias[op.outputs[0]] = op.inputs[0]
-        self.ops = [op for op in self.graph.ops if op.outputs[0] not in self.alias]
-
-    def _is_free(self, op: Op, readers: dict[str, list[Op]]) -> bool:
-        """Say whether a transpose costs nothing: read transposed by products, or merged into the next shuffle."""
-        following = readers.get(op.outputs[0], [])
-        if not following:
-            return False
-        if all(other.op_type == "Transpose" for other in following) and len(following) == 1:
-            return True
-        rank = len(self.graph.shapes[op.inputs[0]])
-        perm = op.ints("perm", tuple(range(rank - 1, -1, -1)))
-        swaps_last_two = rank >= 2 and perm == (*range(rank - 2), rank - 1, rank - 2)
-        return swaps_last_two and all(other.op_type == "MatMul" for other in following)
-
-    def _index(self) -> None:
-        self.reads = {op.outputs[0]: self.activations(op) for op in self.ops}
-        for i, op in enumerate(self.ops):
-            for name in dict.fromkeys(self.activations(op)):
-                self.consumers[name].append(i)
-            for name in op.inputs if self.dequantised else ():
-                if name and name not in self.graph.constants and not self._is_read_as_int8(name):
-                    self.float_reads.add(self._real(name))
-            for name in op.outputs:
-                self.producers[name] = i
-        self.outputs = frozenset(self._real(name) for name in self.graph.outputs)
-
-    # --- 8-bit integers ------------------------------------------------------------------------
-
-    def _is_read_as_int8(self, name: str) -> bool:
-        """Say whether a tensor is read through a DequantizeLinear: its 8-bit integers are what is loaded."""
-        while name not in self.dequantised:
-            if name not in self.alias:
-                return False
-            name = self.alias[name]
-        return True
-
-    def _is_written_as_int8(self, name: str) -> bool:
-        readers = self.consumers.get(name, ())
-        return bool(readers) and name not in self.float_reads and name not in self.outputs
-
-    def _int8_moved(self, members: Sequence[int], written: Sequence[str]) -> int:
-        """Count elements read and written as 8-bit integers by a kernel of ``members``."""
-        if not self.dequantised:
-            return 0
-        inside = {name for i in members for name in self.ops[i].outputs}
-        read = {
-            self._real(name)
-            for i in members
-            for name in self.ops[i].inputs
-            if name and name not in self.graph.constants and self._is_read_as_int8(name)
-        }
-        total = sum(self.graph.elements(name) for name in read - inside)
-        return total + sum(self.graph.elements(name) for name in written if self._is_written_as_int8(name))
-
-    def _multiplies_int8(self, op: Op) -> bool:
-        names = [name for name in op.inputs[:2] if name and name not in self.graph.constants]
-        return bool(names) and all(self._is_read_as_int8(name) for name in names)
 
     # --- attention and normalisation -----------------------------------------------------------
 
@@ -254,7 +138,7 @@ class _Fuser:
         return (
             sum(self.graph.elements(name) for name in outer),
             sum(self.graph.elements(name) for name in written),
-            self._int8_moved(members, written),
+            self.int8_moved(members, written),
         )
 
     def _borders(self, members: Sequence[int]) -> tuple[list[str], list[str]]:
@@ -347,7 +231,7 @@ class _Fuser:
         reads = sum(self.graph.elements(name) for name in outer)
         writes = self.graph.elements(last.outputs[0])
         name = self._joined(chain)
-        is_int8, int8_moved = self._multiplies_int8(op), self._int8_moved(chain, last.outputs[:1])
+        is_int8, int8_moved = self.multiplies_int8(op), self.int8_moved(chain, last.outputs[:1])
         if op.op_type == "Conv":
             conv = conv_work(self.graph, op, reads=reads, writes=writes)
             conv = dataclasses.replace(conv, is_int8=is_int8, int8_moved=int8_moved)
@@ -382,14 +266,14 @@ class _Fuser:
             reads=sum(self.graph.elements(name) for name in outer),
             writes=sum(self.graph.elements(name) for name in written),
             instructions=arithmetic + STREAM_INSTRUCTIONS * sum(sizes),
-            int8_moved=self._int8_moved(cluster, written),
+            int8_moved=self.int8_moved(cluster, written),
         )
         return Kernel(name=self._joined(cluster), kind="pointwise", work=work)
 
     def _stream(self, index: int, kind: KernelKind, *, reads: int, writes: int, per_element: int = 0) -> Kernel:
         instructions = per_element + STREAM_INSTRUCTIONS * (reads + writes)
         op = self.ops[index]
-        moved = self._int8_moved([index], op.outputs[:1])
+        moved = self.int8_moved([index], op.outputs[:1])
         work = StreamWork(reads=reads, writes=writes, instructions=instructions, int8_moved=min(moved, reads + writes))
         return Kernel(name=op.name, kind=kind, work=work)
 
@@ -438,7 +322,7 @@ class _Fuser:
         is_contiguous = math.prod(shape[: axis % len(shape)]) == 1
         copied = 0
         for name in op.inputs:
-            real = self._real(name)
+            real = self.real(name)
             if is_contiguous and real in self.producers and real not in self.in_place and real == name:
                 self.in_place.add(real)
             else:
