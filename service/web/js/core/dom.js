@@ -27,8 +27,26 @@ export function show(node, ...children) {
 
 function fill(node, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) set(node, name, value);
-  node.append(...flat(children));
+  node.append(...flat(children).flatMap((child) => (typeof child === "string" && canHoldSpans(node) ? unbroken(child) : child)));
   return node;
+}
+
+const INTERVAL = /(\(?[\d.]+–[\d.]+(?:\u00a0\S+|\))?)/; // 65.9–74.8, (65.9–74.8), 4.27–7.06 ms
+
+function canHoldSpans(node) {
+  return node instanceof HTMLElement && !["OPTION", "TITLE", "TEXTAREA"].includes(node.tagName);
+}
+
+/** Keep the two ends of an interval on one line: browsers break behind a dash. */
+function unbroken(text) {
+  if (!INTERVAL.test(text)) return [text];
+  return text.split(INTERVAL).filter(Boolean).map((part) => {
+    if (!INTERVAL.test(part)) return part;
+    const span = document.createElement("span");
+    span.className = "nowrap";
+    span.append(part);
+    return span;
+  });
 }
 
 function set(node, name, value) {

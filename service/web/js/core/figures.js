@@ -34,6 +34,16 @@ export function share(value, ends, images = null) {
   return isNumber(value) && about.length ? `${percent(value)} (${about.join(", ")})` : percent(value);
 }
 
+const Z = 1.959964; // of 95 %
+
+/** 95 % interval of a share of so many images, by Wilson, as the API gives it; null where the number is not known. */
+export function wilson(value, images) {
+  if (!isNumber(value) || !(images > 0)) return null;
+  const middle = value + (Z * Z) / (2 * images);
+  const reach = Z * Math.sqrt((value * (1 - value)) / images + (Z * Z) / (4 * images * images));
+  return [middle - reach, middle + reach].map((end) => Math.min(1, Math.max(0, end / (1 + (Z * Z) / images))));
+}
+
 /** `+1.2 points` from a difference of two fractions. */
 export function points(difference) {
   if (!isNumber(difference)) return DASH;

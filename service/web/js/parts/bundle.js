@@ -13,8 +13,18 @@ export function bundlePart(bundle) {
     bundle.is_missing && h("p", { class: "bad" }, "The folder is missing; only what the database knows is left."),
     !bundle.is_served && !bundle.is_missing && h("p", { class: "note" }, "The folder lies outside the data roots of this service, so nothing of it can be downloaded here. Start the service with --root to serve it."),
     bundle.is_served && !bundle.is_missing && h("p", null, h("a", { class: "button button-main", href: bundle.zip, download: true }, "download the bundle (zip)")),
-    bundle.files?.length > 0 && h("ul", { class: "files" }, bundle.files.map((file) => fileLine(file, bundle.is_served))),
+    list(bundle, (file) => !isLost(file)),
+    bundle.files?.some(isLost) && h("details", null, h("summary", null, "test images that the cut lost, as files"), list(bundle, isLost)),
   );
+}
+
+function isLost({ name }) {
+  return name.startsWith("lost_images/");
+}
+
+function list({ files, is_served: isServed }, isShown) {
+  const shown = (files ?? []).filter(isShown);
+  return shown.length > 0 && h("ul", { class: "files" }, shown.map((file) => fileLine(file, isServed)));
 }
 
 function fileLine(file, isServed) {

@@ -22,7 +22,7 @@ export function frontLegend(rows, references) {
       splits.includes("test") && item("circle", "mark-other is-run", "circle: top1 on the test split"),
       splits.some((split) => split !== "test") && item("square", "mark-other is-run", `square: top1 on the ${splits.filter((split) => split !== "test").join(", ")} split`),
       [...rows, ...references].some((row) => row.top1_interval) && bar(`bar: 95\u00a0% interval of the accuracy`),
-      references.map((row) => item("star", `mark-star ${isRun(row) ? "is-run" : "is-predicted"}`, `${row.label}${row.kind === "base" ? ", head restricted to the classes" : ""}, ${row.split} split`)),
+      references.map((row) => item("star", `mark-star ${isRun(row) ? "is-run" : "is-predicted"}`, `${row.label}${row.kind === "base" ? " with a head for the classes" : ""}, ${row.split} split`)),
     ),
     splits.length > 1 && h("p", { class: "small muted" }, "Two splits are two sets of images: a circle and a square do not compare to the last percent."),
   );

@@ -11,7 +11,7 @@ export function commandLine(given, what = "") {
     "div",
     { class: "command" },
     what && h("div", { class: "command-what" }, what),
-    h("div", { class: "command-line" }, h("code", null, command), copyButton("copy", () => command)),
+    h("div", { class: "command-line" }, h("code", null, command.split(" ").map((word, k) => [k > 0 && " ", h("span", { class: "word" }, word)])), copyButton("copy", () => command)),
   );
 }
 

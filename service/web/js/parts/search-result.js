@@ -18,7 +18,7 @@ export function searchResult(result) {
     ["predicted", "–", `${milliseconds(subnet.predicted_latency_ms)} predicted (${interval(subnet.predicted_interval_ms)})`],
     subnet.board_interval_ms && ["real board", interval(base.board_interval_ms), interval(subnet.board_interval_ms)],
     [`top1 of ${whole(task.num_test)} test images (95 %)`, `${share(base.top1_restricted, base.top1_restricted_interval)} ${task.head_fitted ? "fitted head" : "head restricted to the classes"}`, share(subnet.top1, subnet.top1_interval)],
-    ["", task.head_fitted ? "–" : `${share(base.top1_all_classes, base.top1_all_classes_interval)} all classes`, `${share(subnet.top1_derived, subnet.top1_derived_interval)} before fine-tuning`],
+    ["", task.head_fitted ? "" : `${share(base.top1_all_classes, base.top1_all_classes_interval)} all classes`, `${share(subnet.top1_derived, subnet.top1_derived_interval)} before fine-tuning`],
     isNumber(subnet.balanced_accuracy) && [
       `balanced accuracy${result.metric === "balanced" ? ", which counts here" : ""}`,
       share(base.balanced_accuracy, base.balanced_accuracy_interval), share(subnet.balanced_accuracy, subnet.balanced_accuracy_interval),
@@ -42,9 +42,15 @@ export function searchResult(result) {
       ["images", `${whole(task.num_train)} train, ${whole(task.num_search)} search, ${whole(task.num_test)} test${task.search_split_seen_by_base ? "; the base has seen the search split" : ""}`],
       ["trials", result.trials && `${result.trials.total} proposed, ${result.trials.feasible} feasible, ${result.trials.scored} scored, ${result.trials.failed} failed`],
       ["repairs", isNumber(result.repairs) ? `${result.repairs} after a winner missed a limit when measured` : null],
-      ["time", result.seconds && Object.entries(result.seconds).map(([name, value]) => `${name} ${duration(value)}`).join(", ")],
+      ["time", result.seconds && Object.entries(stageSeconds(result.seconds)).map(([name, value]) => `${name} ${duration(value)}`).join(", ")],
     ]),
   ];
+}
+
+const SUMS = ["derive", "search", "deploy"]; // of stages, for programs written before there were stages
+
+function stageSeconds(seconds) {
+  return "statistics" in seconds ? Object.fromEntries(Object.entries(seconds).filter(([name]) => !SUMS.includes(name))) : seconds;
 }
 
 function infeasible({ fastest, budget_ms: budgetMs, verdict_reason: reason }) {

@@ -5,7 +5,7 @@ import { trialsChart } from "../chart/trials.js";
 import { apiUrl, get, pathOf, post } from "../core/api.js";
 import { announce } from "../core/announce.js";
 import { h, show } from "../core/dom.js";
-import { classesText, isNumber, milliseconds, moment, percent } from "../core/figures.js";
+import { classesText, isNumber, milliseconds, moment, percent, share, wilson } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { follow } from "../core/stream.js";
 import { stateBadge } from "../parts/badges.js";
@@ -118,7 +118,7 @@ function searchView({ study, signal }) {
     const wanted = search.progress?.trials_wanted ?? log.wanted;
     return [
       figure("budget", milliseconds(search.budget_ms), h("a", { href: routeTo(["devices", search.device]) }, search.device)),
-      figure("best by KL", best ? percent(best.top1_search) : "–", best ? `top1 of ${best.num_images ?? "–"} search images, KL ${best.kl.toFixed(3)}, ${milliseconds(best.predicted_latency_ms)} predicted` : "nothing scored yet"),
+      figure("best by KL", best ? share(best.top1_search, wilson(best.top1_search, best.num_images)) : "–", best ? `top1 of ${best.num_images ?? "–"} search images, KL ${best.kl.toFixed(3)}, ${milliseconds(best.predicted_latency_ms)} predicted` : "nothing scored yet"),
       figure("subnets scored", `${scored}${wanted >= scored ? ` of ${wanted}` : ""}`, `${proposed} proposed${wanted < scored ? `, ${wanted} asked for` : ""}`),
       figure("feasible", proposed ? percent(feasible / proposed, 0) : "–", "of proposals, by prediction"),
     ];
@@ -157,7 +157,7 @@ function searchView({ study, signal }) {
   function aboutParts() {
     return [
       panel("Task", facts([
-        ["base", search.base], ["classes", classesText(search.classes, 8)], ["data", search.data ?? "the sample in the package"],
+        ["base", search.base], ["classes", classesText(search.classes, 8)], ["data", search.data ?? "simulated-textiles"],
         ["begun", moment(search.created_at)], ["ended", search.finished_at && moment(search.finished_at)], ["worker", search.job?.worker],
       ])),
       panel("Commands", [

@@ -83,7 +83,9 @@ function byClass({ certificates }, search) {
   const [winner, base] = about ? [about.scores, about.base_scores ?? null] : [search?.result.subnet, search?.result.base ?? null];
   const parts = classScores(winner, base);
   if (!parts) return null;
-  return panel("Accuracy by class", [parts, lostImages(search?.study, search?.result.lost_images)], { note: `test split, ${whole(winner.num_images)} images` });
+  const lost = lostImages(search?.study, search?.result.lost_images);
+  const folded = lost && h("details", null, h("summary", null, "the test images that the cut lost"), lost);
+  return panel("Accuracy by class", [parts, folded], { note: `test split, ${whole(winner.num_images)} images` });
 }
 
 function frontLink(subnet, latency) {
