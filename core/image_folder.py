@@ -1,6 +1,6 @@
 """Labelled images as files: ``split/class/file`` or ``class/file``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,56 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.split_words import rest_of_name, splits_named
 
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".apng",
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".ico",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpf",
+        ".jpg",
+        ".jpx",
+        ".mpo",
+        ".pbm",
+        ".pcx",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+"""Endings of the formats that are decoded (``decode_image.FORMATS``)."""
+BESIDE_SUFFIXES = frozenset(
+    [
+        ".csv",
+        ".db",
+        ".html",
+        ".ini",
+        ".json",
+        ".jsonl",
+        ".log",
+        ".md",
+        ".pdf",
+        ".toml",
+        ".tsv",
+        ".txt",
+        ".xml",
+        ".yaml",
+        ".yml",
+    ]
+)
+"""Endings of what people keep beside pictures; files that end otherwise might be pictures, and are spoken of."""
 MAX_NAMED = 8
 """Classes or files that a message lists."""
 
@@ -95,11 +144,32 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    return (p for p in folder.rglob("*") if _is_image(p))
+    return (p for p in _files_below(folder) if _is_image(p))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Walk through a folder, without what is hidden: thumbnails that programs keep, halves of files from a Mac."""
+    for path in folder.rglob("*"):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.casefold() in IMAGE_SUFFIXES and path.is_file()
+    return path.suffix.casefold() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _others(folders: Iterable[Path]) -> list[str]:
+    """Say how many files of class folders are no pictures by their ending, and might be."""
+    endings: dict[str, int] = {}
+    for folder in folders:
+        for path in _files_below(folder):
+            ending = path.suffix.casefold()
+            if ending not in IMAGE_SUFFIXES | BESIDE_SUFFIXES and path.is_file():
+                endings[ending] = endings.get(ending, 0) + 1
+    if not endings:
+        return []
+    told = ", ".join(f"{endings[ending]} {ending or 'without ending'}" for ending in sorted(endings)[:MAX_NAMED])
+    return [f"files in class folders that are no pictures by their ending are left out: {told}"]
 
 
 def _look_into(path: Path) -> _Child:
@@ -109,7 +179,7 @@ def _look_into(path: Path) -> _Child:
 
 def _whole(folder: Path) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
     found = _read_classes(folder)
-    notes = [*_loose(folder), *_empty({WHOLE: found})]
+    notes = [*_loose(folder), *_empty({WHOLE: found}), *_others(_folders(folder))]
     return {WHOLE: _image_set(folder, found)}, tuple(notes)
 
 
@@ -136,7 +206,7 @@ def _splits(folder: Path, named: list[_Child]) -> tuple[dict[str, ImageSet], tup
             f"the splits of {folder} hold different classes ({parts})",
             hint="give every split images of the same classes",
         )
-    notes += _empty(found)
+    notes += [*_empty(found), *_others(below for path in paths.values() for below in _folders(path))]
     return {split: _image_set(path, found[split]) for split, path in paths.items()}, tuple(notes)
 
 

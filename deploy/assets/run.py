@@ -21,7 +21,35 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = frozenset(
+    [
+        ".apng",
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".ico",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpf",
+        ".jpg",
+        ".jpx",
+        ".mpo",
+        ".pbm",
+        ".pcx",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
 WARMUP_RUNS = 3  # the first runs allocate
 MAX_TEXT_BYTES = 8 * 2**20  # of one of the bundle's own files of text
 MAX_SIDE = 16384  # of the images that a model takes
@@ -124,7 +152,7 @@ def find_images(names: "list[str]") -> "list[Path]":
     for name in names:
         path = Path(name)
         if path.is_dir():
-            paths += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            paths += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
         else:
             paths.append(path)
     return paths

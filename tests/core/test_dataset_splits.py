@@ -5,10 +5,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.decode_image import FORMATS
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.image_folder import IMAGE_SUFFIXES
 from nuwa_search.core.split_words import splits_named
+from nuwa_search.deploy.assets.run import SUFFIXES
 from tests.core.test_dataset import png, write_folder, write_parquet
 
 
@@ -118,6 +122,20 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
 def test_classes_named_by_split_words_and_more_are_classes(tmp_path: Path) -> None:
     write_folder(tmp_path, {"train-station": 2, "test-tube": 1})
     assert load_dataset(tmp_path).splits["all"].label_names == ("test-tube", "train-station")
+
+
+def test_pictures_of_every_format_are_read_hidden_files_are_not_and_others_are_told(tmp_path: Path) -> None:
+    assert IMAGE_SUFFIXES == SUFFIXES
+    Image.init()
+    assert {Image.EXTENSION[suffix] for suffix in IMAGE_SUFFIXES} == set(FORMATS) & set(Image.EXTENSION.values())
+    write_folder(tmp_path, {"cat": 2, "dog": 2})
+    for name in ("b.jfif", "c.AVIF", "._0.png", ".thumbs/0.png", "d.heic", "e.HEIC", "f", "notes.txt"):
+        (tmp_path / "cat" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "cat" / name).write_bytes(png(3))
+    found = load_dataset(tmp_path)
+    assert found.splits["all"].counts().tolist() == [4, 2]
+    (said,) = found.notes
+    assert said.endswith("left out: 1 without ending, 2 .heic")
 
 
 def test_folders_that_count_one_word_are_classes(tmp_path: Path) -> None:
