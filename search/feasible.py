@@ -252,7 +252,7 @@ def require_feasible(space: SearchSpace, budget: Limits) -> Arch:
         limit_mb = budget.memory.max_memory_mb
         if least_mb > limit_mb:
             raise BudgetTooSmallError(
-                f"no subnet fits {limit_mb:g} MB: the smallest is estimated at {least_mb:.1f} MB of peak memory",
+                f"no subnet fits {limit_mb:g} MB: the smallest is estimated at {least_mb:.3g} MB of peak memory",
                 fastest=first.arch,
                 predicted_latency_ms=first.predicted_latency_ms,
                 upper_ms=first.upper_ms,
