@@ -10,7 +10,7 @@ from playwright.sync_api import Page, sync_playwright
 SCREENS_DIR = Path(__file__).resolve().parents[2] / "docs" / "screens"
 SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
 SCHEMES = ("light", "dark")
-SCROLLED_TO = {"certificate": "Certificate"}
+SCROLLED_TO = {"certificate": "Certificate", "classes": "Accuracy by class"}
 """Views of which a lower part is shown."""
 SETTLE_MS = 800
 """After the title is there: charts are drawn, and the events of a finished search are read."""
@@ -25,6 +25,7 @@ def routes(page: Page, study: str) -> dict[str, str]:
         "front-zoom": f"{front}&zoom=front",
         "subnet": f"subnets/{found['subnet_id']}",
         "certificate": f"subnets/{found['subnet_id']}",
+        "classes": f"subnets/{found['subnet_id']}",
         "devices": "devices",
         "device": f"devices/{found['device']}",
         "searches": "searches",
