@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from nuwa_search.core.proportion import said_share, wilson_interval
 from nuwa_search.service.api.context import moment
 from nuwa_search.service.api.subnet_parts import CertificatePart
 from nuwa_search.store.lineage import Lineage, LineageEngine, LineageExport, LineageFinetuning
@@ -66,7 +67,11 @@ def _finetuning(made: LineageFinetuning) -> str:
     steps = f"{made.result.get('steps', '?')} steps"
     if before is None or after is None:
         return steps
-    return f"{steps}, {100 * before:.1f} % to {100 * after:.1f} % on the search split"
+    images = made.result.get("num_images")
+    if images is None:  # rows of before
+        return f"{steps}, {100 * before:.1f} % to {100 * after:.1f} % on the search split"
+    told = said_share(after, wilson_interval(round(after * images), images), images)
+    return f"{steps}, {100 * before:.1f} % to {told} on the search split"
 
 
 def _engine(made: LineageEngine) -> str:

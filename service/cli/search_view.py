@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import Arch, arch_from_dict
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import TrialReport
-from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, percent, predicted, share
+from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, predicted, share
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.pasted import complete_commands
 from nuwa_search.service.cli.picture import cut_summary, picture
@@ -61,7 +62,8 @@ class SearchWatch:
         parts = [f"trial {self._scored}/{self._trials}", f"feasible {100 * self._feasible / self._proposed:.0f} %"]
         if self._best is not None and self._best.kl is not None:
             latency = milliseconds(self._best.predicted_latency_ms)
-            of = f"{percent(self._best.top1_search)} of {self._best.num_images} search images"
+            ends = interval_of_share(self._best.top1_search, self._best.num_images)
+            of = f"{share(self._best.top1_search, ends)} of {self._best.num_images} search images"
             parts.append(f"best: KL {self._best.kl:.3f}, {of}, {latency}")
         self._line.show("  ".join(parts), left_s=self._pace.left_s("trial", self._scored, self._trials))
 

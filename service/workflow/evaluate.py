@@ -17,6 +17,7 @@ from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
+from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors, topk, turned_note
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
@@ -94,6 +95,7 @@ class Accuracy(JsonFields):
         metric: Which accuracy counts.
         top1_interval: 95 %.
         scores: By class.
+        top5_interval: 95 %.
     """
 
     MERGED: ClassVar = ("scores",)
@@ -107,6 +109,7 @@ class Accuracy(JsonFields):
     metric: Metric
     top1_interval: Interval
     scores: NamedScores
+    top5_interval: list[float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +140,12 @@ def evaluate(request: EvaluateRequest) -> EvaluateAnswer:
 
 def accuracy_of(logits: Tensor, wanted: Tensor, picked: Picked, *, is_restricted: bool) -> Accuracy:
     """Compare logits (N, outputs) with the outputs (N,) that are right."""
-    scores = class_scores(logits, wanted)
+    scores, top5 = class_scores(logits, wanted), topk(logits, wanted)
     shown = range(len(picked.images.label_names)) if is_restricted else picked.outputs
     return Accuracy(
         top1=scores.top1,
-        top5=topk(logits, wanted),
+        top5=top5,
+        top5_interval=interval_of_share(top5, len(wanted)),
         num_images=len(wanted),
         split=picked.split,
         classes=picked.images.label_names,

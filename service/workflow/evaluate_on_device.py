@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nuwa_search.core.cache import content_key
+from nuwa_search.core.class_scores import Interval
 from nuwa_search.core.device import DeviceSpec, Provenance, device_json
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
@@ -29,6 +30,7 @@ class DeviceEvaluateAnswer(Accuracy):
         device: Its part of the answer.
         provenance: Always measured: an emulated device answers no image.
         top1_pytorch: Of the weights on the same images.
+        top1_pytorch_interval: 95 %.
         agreement: Of the engine with the weights; its ``is_met`` is the verdict on the engine.
         num_kept: Answers that an interrupted run had left.
         notes: What of the data was left out, in sentences.
@@ -38,6 +40,7 @@ class DeviceEvaluateAnswer(Accuracy):
     device: Mapping[str, object]
     provenance: Provenance = "measured"
     top1_pytorch: float
+    top1_pytorch_interval: Interval
     agreement: Agreement
     num_kept: int
     notes: tuple[str, ...]
@@ -102,10 +105,12 @@ def evaluate_on_device(
     wanted = torch.tensor(picked.outputs)[tensors.labels]
     if request.is_restricted:
         found, expected, wanted = found[:, list(picked.outputs)], expected[:, list(picked.outputs)], tensors.labels
+    theirs = accuracy_of(expected, wanted, picked, is_restricted=request.is_restricted)
     return DeviceEvaluateAnswer(
         **vars(accuracy_of(found, wanted, picked, is_restricted=request.is_restricted)),
         device=device_json(spec),
-        top1_pytorch=accuracy_of(expected, wanted, picked, is_restricted=request.is_restricted).top1,
+        top1_pytorch=theirs.top1,
+        top1_pytorch_interval=theirs.top1_interval,
         agreement=given.agreement,
         num_kept=given.num_kept,
         notes=(*picked.notes, *turned_note(tensors)),

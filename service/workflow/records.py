@@ -136,6 +136,7 @@ def record_finetuning(store: Store, identity: str, config: FinetuneConfig, resul
                 "top1_search": result.after.top1,
                 "best_step": result.outcome.best.step,
                 "steps": result.outcome.steps,
+                "num_images": result.after.num_images,
                 "rollbacks": len(result.outcome.rollbacks),
                 "stopped": result.outcome.stopped,
             },

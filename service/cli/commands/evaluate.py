@@ -110,7 +110,7 @@ def _show(answer: "EvaluateAnswer | DeviceEvaluateAnswer", output: Output) -> No
     row: dict[str, object] = {
         "top1": percent(answer.top1),
         "95 %": f"{percent(low)} - {percent(high)}",
-        "top5": percent(answer.top5),
+        "top5": share(answer.top5, answer.top5_interval),
         "balanced": share(answer.scores.balanced_accuracy, answer.scores.balanced_accuracy_interval),
         "num_images": answer.num_images,
         "split": answer.split,
@@ -120,6 +120,20 @@ def _show(answer: "EvaluateAnswer | DeviceEvaluateAnswer", output: Output) -> No
         row |= {
             "on": answer.agreement.runtime,
             "same as PyTorch": percent(answer.agreement.argmax_agreement),
-            "PyTorch": percent(answer.top1_pytorch),
+            "PyTorch": share(answer.top1_pytorch, answer.top1_pytorch_interval),
         }
     output.table([row])
+    if output.is_terminal and output.path is None and not output.csv:  # a table for programs is one table
+        output.table(_by_class(answer), title="recall by class")
+
+
+def _by_class(answer: "EvaluateAnswer | DeviceEvaluateAnswer") -> list[dict[str, object]]:
+    scores = answer.scores
+    return [
+        {
+            "class": name,
+            "images": scores.num_images_by_class[name],
+            "recall": share(value, scores.recall_interval[name]),
+        }
+        for name, value in scores.recall.items()
+    ]

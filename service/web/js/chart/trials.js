@@ -1,7 +1,7 @@
 /** Proposals of a search: predicted latency against KL to the base, with the budget. */
 
 import { h, s } from "../core/dom.js";
-import { isNumber, milliseconds, percent } from "../core/figures.js";
+import { isNumber, milliseconds, share, wilson } from "../core/figures.js";
 import { axes } from "./axes.js";
 import { frame } from "./frame.js";
 import { mark, markPath } from "./marks.js";
@@ -56,7 +56,7 @@ export function trialsChart() {
     return tip.open(found.x, found.y, [
       `trial ${found.row.number} (${found.row.origin}), ${found.row.state}`,
       `KL ${found.row.kl.toFixed(4)}`,
-      `${percent(found.row.top1_search)} top1 of ${found.row.num_images} search images`,
+      `${share(found.row.top1_search, wilson(found.row.top1_search, found.row.num_images))} top1 of ${found.row.num_images} search images`,
       `${milliseconds(found.row.predicted_latency_ms)} predicted`,
     ]);
   });

@@ -169,6 +169,6 @@ function lineage(subnet) {
   const from = subnet.study && h("p", null, "proposed by ", h("a", { href: routeTo(["searches", subnet.study]) }, subnet.study), isNumber(subnet.trial_number) && ` as trial ${subnet.trial_number}`);
   return [h("ol", { class: "lineage" }, steps), from, facts([
     ["subnet", h("code", null, subnet.subnet_id)], ["arch", h("code", null, subnet.arch_id)], ["task", h("code", null, subnet.task.task_id)], ["base", h("code", null, subnet.base.base_id)],
-    ["search split", subnet.task.search_split_seen_by_base ? "seen by the base in its training" : "not seen by the base"],
+    ["search split", subnet.task.search_split_seen_by_base ? "seen by the base in its training, as far as is known" : "not seen by the base"],
   ])];
 }
