@@ -94,6 +94,7 @@ def test_the_engine_itself_is_counted(rig: Rig, capsys: pytest.CaptureFixture[st
     assert found["agreement"]["runtime"] == "tensorrt 8.2.1 on lab-nano"
     assert len(found["agreement"]["artifact_sha256"]) == 64
     assert found["top1"] == found["top1_pytorch"]
+    assert found["top1_pytorch_interval"] == found["top1_interval"]
     assert found["top1_interval"] == pytest.approx(wilson_interval(round(6 * found["top1"]), 6))
     assert rig.board.num_commands(INFER) == 6
     assert said.index("builds the engine") < said.index("of 6 images") if "of 6 images" in said else "builds" in said

@@ -59,6 +59,8 @@ def test_base_knows_cifar100_as_its_card_says(shared: Path, capsys: pytest.Captu
     assert found["top1"] == pytest.approx(0.876, abs=0.005)
     whole = answer(capsys, "evaluate", *about, "--head", "all")
     assert (whole["head"], whole["top1"]) == ("all", pytest.approx(0.728, abs=0.005))
+    low, high = whole["top5_interval"]  # of the hundred outputs
+    assert low < whole["top5"] < high
 
 
 def test_images_that_no_longer_ship_are_named(capsys: pytest.CaptureFixture[str]) -> None:
