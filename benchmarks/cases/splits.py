@@ -42,7 +42,10 @@ def splits_of(folder: Path) -> Any:
 
 
 def task_of(splits: Any, seed: int = 0) -> Any:
-    return part("core.task").make_task(splits, data="d", base_labels=(), seed=seed)
+    task = part("core.task")
+    if hasattr(task, "Division"):
+        return task.make_task(splits, data="d", base_labels=(), division=task.Division(seed=seed))
+    return task.make_task(splits, data="d", base_labels=(), seed=seed)
 
 
 def leaks(folder: Path, train: str, test: str) -> str:
@@ -94,6 +97,50 @@ def partial(folder: Path) -> str:
 @case("splits: train-00000-of-00001.parquet of the Hub, with a test file", right=NONE)
 def hub(folder: Path) -> str:
     return leaks(folder, "train-00000-of-00001", "test-00000-of-00001")
+
+
+@case("splits: birdsTrain.parquet and birdsTest.parquet", right=NONE)
+def humped(folder: Path) -> str:
+    return leaks(folder, "birdsTrain", "birdsTest")
+
+
+@case("splits: mytrain.parquet and mytest.parquet", right="refused")
+def hidden(folder: Path) -> str:
+    return leaks(folder, "mytrain", "mytest")
+
+
+@case("splits: train2017/CLASS and val2017/CLASS, as COCO calls them", right=NONE)
+def counted(folder: Path) -> str:
+    for start, split in ((0, "train2017"), (40, "val2017")):
+        for k, name in enumerate(("cat", "dog")):
+            write_folder(folder / split / name, range(start + 10 * k, start + 10 * k + 10))
+    return used_of_tests(task_of(splits_of(folder)))
+
+
+@case("splits: 5 of 10 test pictures saved anew, as BMP, in the training folder", right="0 of 10 trained or scored on")
+def saved_anew(folder: Path) -> str:
+    for start, split in ((0, "train"), (40, "test")):
+        for k, name in enumerate(("cat", "dog")):
+            write_folder(folder / split / name, range(start + 5 * k, start + 5 * k + 5))
+    for value in range(40, 45):
+        Image.open(io.BytesIO(png(value))).save(folder / "train" / "dog" / f"{value}.bmp")
+    images, tensors = part("core.images"), part("core.tensors")
+    task = task_of(splits_of(folder))
+    preprocess = images.Preprocess(img_size=8)
+    found = tensors.task_tensors(task, preprocess)
+    used = {one.tobytes() for split in (found.train, found.search) for one in split.images.numpy()}
+    tests = images.pixels(task.test, preprocess)
+    return f"{sum(one.tobytes() in used for one in tests)} of {len(tests)} trained or scored on"
+
+
+@case("splits: pictures called .jpg and .jfif in one folder, of each class ten", right="20 of cat, 20 of dog")
+def endings(folder: Path) -> str:
+    for k, name in enumerate(("cat", "dog")):
+        write_folder(folder / name, range(20 * k, 20 * k + 20))
+        for path in sorted((folder / name).iterdir())[:10]:
+            path.rename(path.with_suffix(".jfif"))
+    (images,) = splits_of(folder).values()
+    return ", ".join(f"{n} of {name}" for name, n in zip(images.label_names, images.counts(), strict=True))
 
 
 @case("splits: 12 of 20 test images in the training file as well", right=NONE)
