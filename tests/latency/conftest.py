@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.ssh_board import SshBoard, serve_board
+from tests.support.ssh_rig import Rig
 
 
 @pytest.fixture
@@ -17,3 +18,13 @@ def board(tmp_path: Path) -> Iterator[SshBoard]:
     board.install()
     with serve_board(board):
         yield board
+
+
+@pytest.fixture
+def rig(board: SshBoard) -> Iterator[Rig]:
+    rig = Rig(board)
+    yield rig
+    board.is_refusing = False
+    for device in rig.devices:
+        device.close()
+    assert board.leftovers() == []  # whatever happened

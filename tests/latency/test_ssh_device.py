@@ -1,104 +1,31 @@
 """A board over SSH, against a real server and a stand-in `trtexec`: figures, state, and every fault."""
 
 import dataclasses
-import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
-from onnx import TensorProto, helper
 
-from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.transport import ConnectionFailedError, DiskFullError
-from nuwa_search.latency.devices.board_facts import read_board_facts, spec_from_facts
-from nuwa_search.latency.devices.ssh import SshDevice, ssh_device_from_spec
-from nuwa_search.latency.devices.ssh_settings import SshSettings
 from tests.support.ssh_board import Cut, SshBoard
-
-BUILD, MEASURE, PROFILE = "--saveEngine", "--exportTimes", "--exportProfile"
-PROTOCOL = MeasureProtocol(warmup_ms=100, min_duration_ms=1000, min_repetitions=20)
-NANO = DeviceSpec(
-    name="lab-nano",
-    kind="ssh",
-    runtime="tensorrt",
-    runtime_version="8.2.1",
-    precision="fp16",
-    power_mode="MAXN",
-    opset=13,
-    compute_capability="5.3",
-    memory_mb=3964,
+from tests.support.ssh_rig import (
+    BUILD,
+    MEASURE,
+    NANO,
+    PROFILE,
+    PROTOCOL,
+    Rig,
+    check_is_right,
+    expected_range_ms,
+    make_model,
 )
-
-
-def make_model(width: int = 64, *, op: str = "Relu", opset: int = 13) -> onnx.ModelProto:
-    weight = helper.make_tensor("w", TensorProto.FLOAT, [width, width], [0.5] * (width * width))
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"], "m"), helper.make_node(op, ["h"], ["y"], "last")]
-    shape = [1, width]
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [weight],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-
-
-def expected_range_ms(model: onnx.ModelProto, *, fp16: bool = True) -> tuple[float, float]:
-    """The stand-in's time: 0.4 ms and 1 (FP16) or 2 (FP32) ms per MiB, and up to 0.2 % of noise."""
-    low = 0.4 + model.ByteSize() / 2**20 * (1 if fp16 else 2)
-    return low, low * 1.002
-
-
-class Rig:
-    """A device on the board, with pauses that only count."""
-
-    def __init__(self, board: SshBoard) -> None:
-        self.board = board
-        self.slept_s = 0.0
-        self.on_sleep: Callable[[], None] = lambda: None
-        self.devices: list[SshDevice] = []
-
-    def device(self, spec: DeviceSpec = NANO, **changes: Any) -> SshDevice:
-        settings = SshSettings(sysroot=self.board.sysroot, reconnect_s=20, build_timeout_s=60)
-        made = SshDevice(
-            spec,
-            self.board.transport(),
-            settings=dataclasses.replace(settings, **changes),
-            sleep=self.sleep,
-        )
-        self.devices.append(made)
-        return made
-
-    def sleep(self, seconds: float) -> None:
-        self.slept_s += seconds
-        self.on_sleep()
-
-    def measure(self, model: onnx.ModelProto | None = None, **changes: Any) -> Measurement:
-        return self.device(**changes).measure(model or make_model(), protocol=PROTOCOL)
-
-
-@pytest.fixture
-def rig(board: SshBoard) -> Iterator[Rig]:
-    rig = Rig(board)
-    yield rig
-    board.is_refusing = False
-    for device in rig.devices:
-        device.close()
-    assert board.leftovers() == []  # whatever happened
-
-
-def check_is_right(result: Measurement, model: onnx.ModelProto | None = None) -> None:
-    low, high = expected_range_ms(model or make_model())
-    assert low <= result.latency_ms.min <= result.latency_ms.median <= result.latency_ms.max <= high
-    assert result.samples >= PROTOCOL.min_repetitions
 
 
 class TestFigures:
@@ -307,36 +234,6 @@ STEPS = [
 ]
 
 
-class TestLoad:
-    """Ten minutes of one run of `trtexec`: throttling is what it is after."""
-
-    def test_the_level_after_ten_minutes_and_what_heat_did(self, rig: Rig) -> None:
-        rig.board.fault("heats", 1)
-        zone, device = "sys/class/thermal/thermal_zone0/temp", rig.device()
-
-        def cools() -> None:
-            rig.board.set_file(zone, f"{max(39000, 61000 - 800 * int(rig.slept_s))}\n")
-
-        rig.on_sleep = cools
-        run = device.sustained(make_model(), seconds=600, protocol=PROTOCOL)
-        low, high = expected_range_ms(make_model())
-        assert [part.begin_s for part in run.bins] == [30 * i for i in range(20)]
-        assert low * 4 / 3 <= run.level_ms <= high * 4 / 3
-        assert run.slowdown == pytest.approx(1 / 3, abs=0.05)
-        assert run.is_throttled
-        assert run.state["load_gpu_hz_min"] == "614400000"
-        assert float(run.state["load_throttled_share"]) > 0
-        assert (run.state["load_temp_before"], run.state["load_temp_max"]) == ("38500", "61000")
-        assert run.state["cooldown_s"] == "30"  # every five seconds: 57000 ... 41000, 39000, and 40500 is cool enough
-        rig.board.set_file("sys/devices/gpu.0/devfreq/57000000.gpu/cur_freq", "921600000\n")
-        assert not device.sustained(make_model(), seconds=600, protocol=PROTOCOL).is_throttled
-
-    def test_another_power_mode_after_it_is_no_answer(self, rig: Rig) -> None:
-        rig.board.cuts.append(Cut("samples", after_s=0.0, then='echo 5W > "$BOARD_ROOT/power_mode"'))
-        with pytest.raises(NuwaError, match="power mode MAXN and is in 5W"):
-            rig.device().sustained(make_model(), seconds=600, protocol=PROTOCOL)
-
-
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
     """Let SIGINT interrupt, also where the tests were started in a shell's background, which ignores it."""
@@ -496,61 +393,3 @@ class TestFaults:
         rig.board.trtexec.unlink()
         with pytest.raises(OutsideError, match="/usr/src/tensorrt/bin/trtexec"):
             rig.measure()
-
-
-class TestDoctor:
-    def test_a_healthy_board(self, rig: Rig) -> None:
-        findings = rig.device().doctor()
-        by_name = {finding.name: finding for finding in findings}
-        assert set(by_name) == {
-            "reachable", "trusted both ways", "system", "trtexec", "TensorRT version", "clocks pinned", "power mode",
-            "disk", "memory", "temperature", "idle",
-        }  # fmt: skip
-        assert [f.name for f in findings if not f.is_ok and f.name != "disk"] == []  # the disk is this machine's
-        assert "R32 (release), REVISION: 7.1" in by_name["system"].found
-        assert by_name["TensorRT version"].found == "8.2.1"
-        assert by_name["temperature"].found == "38 °C at GPU-therm"
-
-    def test_every_fault_comes_with_what_to_type(self, rig: Rig) -> None:
-        board = rig.board
-        board.set_file("sys/devices/gpu.0/devfreq/57000000.gpu/min_freq", "76800000\n")
-        board.set_file("proc/meminfo", "MemTotal: 4059264 kB\nMemAvailable: 500000 kB\n")
-        board.set_file("sys/class/thermal/thermal_zone0/temp", "91000\n")
-        (board.root / "power_mode").write_text("5W\n")
-        (board.root / "busy").write_text("2")
-        board.version = "8.0.1"
-        findings = {f.name: f for f in rig.device().doctor()}
-        for name in ("clocks pinned", "power mode", "memory", "temperature", "TensorRT version", "idle"):
-            assert not findings[name].is_ok
-            assert findings[name].mend
-        board.trtexec.unlink()
-        assert "apt-get install tensorrt" in {f.name: f for f in rig.device().doctor()}["trtexec"].mend
-
-    def test_a_board_that_is_away_or_unknown(self, rig: Rig) -> None:
-        import asyncssh
-
-        rig.board.trust_host(asyncssh.generate_private_key("ssh-ed25519"))
-        last = rig.device().doctor()[-1]
-        assert (last.name, last.is_ok) == ("trusted both ways", False)
-        assert "ssh-keygen -R" in last.mend
-        rig.board.is_refusing = True
-        (only,) = rig.device().doctor()
-        assert (only.name, only.is_ok) == ("reachable", False)
-
-
-class TestFacts:
-    def test_a_board_is_registered_by_what_it_says(self, rig: Rig) -> None:
-        transport = rig.board.transport()
-        facts = read_board_facts(transport, sysroot=rig.board.sysroot)
-        transport.close()
-        spec = spec_from_facts("lab-nano", facts, address="nano@host", precision="fp16")
-        assert dataclasses.replace(spec, options=(), note="") == NANO
-        assert json.loads(json.dumps(dict(spec.options))) == {"ssh": "nano@host", "trtexec": str(rig.board.trtexec)}
-        assert spec.note == "NVIDIA Jetson Nano Developer Kit"
-        with pytest.raises(NuwaError, match="no native INT8"):
-            spec_from_facts("lab-nano", facts, address="nano@host", precision="int8")
-        assert ssh_device_from_spec(spec).spec is spec
-
-    def test_a_spec_without_an_address_makes_no_device(self) -> None:
-        with pytest.raises(NuwaError, match="without an SSH address"):
-            ssh_device_from_spec(NANO)
