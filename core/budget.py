@@ -1,6 +1,7 @@
 """The budget: what a measured model must keep to, and by how much it does not."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,12 +29,14 @@ class Excess:
         found: What was measured, in milliseconds or MB; None where the device does not tell.
         allowed: At most this, in the same unit.
         statistic: Of a latency.
+        device: Where it was measured; empty where there is one device only.
     """
 
     limit: Limit
     found: float | None
     allowed: float
     statistic: BudgetStatistic = "median"
+    device: str = ""
 
     @property
     def over(self) -> float | None:
@@ -42,7 +45,11 @@ class Excess:
 
     @property
     def words(self) -> str:
-        """Say it: ``latency (p95) 12.30 ms, 2.30 over the budget of 10 ms``."""
+        """Say it: ``latency (p95) 12.30 ms, 2.30 over the budget of 10 ms``; of several devices ``on NAME:`` first."""
+        return f"on {self.device}: {self._words}" if self.device else self._words
+
+    @property
+    def _words(self) -> str:
         unit = _UNITS[self.limit]
         if self.found is None or self.over is None:
             return f"peak memory is not told by the device, and at most {self.allowed:g} {unit} are allowed"
@@ -90,6 +97,20 @@ class Verdict:
     def exceeds(self, limit: Limit) -> bool:
         """Whether it was this limit, maybe among others."""
         return any(excess.limit == limit for excess in self.excesses)
+
+
+def joint_verdict(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """Put together what each device's budget says of one model: it is met where all are.
+
+    Args:
+        verdicts: By device, at least one. Of one alone it is that; of several, each excess names its device, and one
+            verdict that nothing real was measured for makes the whole one so.
+    """
+    if len(verdicts) == 1:
+        return next(iter(verdicts.values()))
+    excesses = [replace(one, device=device) for device, verdict in verdicts.items() for one in verdict.excesses]
+    unreal = [v.provenance for v in verdicts.values() if v.provenance != "measured"]
+    return Verdict(tuple(excesses), unreal[0] if unreal else "measured")
 
 
 def require_statistic(statistic: BudgetStatistic | None, spec: DeviceSpec) -> None:

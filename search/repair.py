@@ -1,11 +1,11 @@
 """Measure and repair: what a search settles on is measured, and a missed limit corrects what had promised it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, Protocol, Self, TypeVar
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.budget import Budget, Verdict
+from nuwa_search.core.budget import Budget, Verdict, joint_verdict
 from nuwa_search.core.device import Measurement
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.contract import Predictor
@@ -39,7 +39,9 @@ class Finished(HasArch, Protocol):
     """A winner as it would be shipped, measured."""
 
     @property
-    def measurement(self) -> Measurement: ...
+    def measurements(self) -> tuple[Measurement, ...]:
+        """On each device, in the order of their budgets."""
+        ...
 
 
 P = TypeVar("P", bound=CorrectablePredictor)
@@ -49,7 +51,7 @@ F = TypeVar("F", bound=Finished)
 
 @dataclass(frozen=True)
 class Promises(Generic[P]):
-    """What a study holds its proposals against; each measured miss corrects the one that is responsible.
+    """What a study holds its proposals against on one device; each measured miss corrects the one that is responsible.
 
     Args:
         latency: Predicts medians, in milliseconds.
@@ -73,24 +75,40 @@ class Promises(Generic[P]):
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """One winner, exported and measured.
+class Reading:
+    """One winner on one device.
 
     Args:
-        stage: As it was found, or finished.
-        arch: Its shape.
         predicted_latency_ms: What was promised.
         predicted_interval_ms: Its interval; the upper end was within the limit.
         measurement: What was found.
-        verdict: What the budget says of it.
+        verdict: What the device's budget says of it.
     """
 
-    stage: Stage
-    arch: Arch
     predicted_latency_ms: float
     predicted_interval_ms: tuple[float, float]
     measurement: Measurement
     verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One winner, exported and measured on every device.
+
+    Args:
+        stage: As it was found, or finished.
+        arch: Its shape.
+        readings: On each device, in the order of their budgets.
+    """
+
+    stage: Stage
+    arch: Arch
+    readings: tuple[Reading, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What all budgets together say of it."""
+        return joint_verdict({one.measurement.device.name: one.verdict for one in self.readings})
 
 
 @dataclass(frozen=True)
@@ -101,7 +119,7 @@ class Repaired(Generic[W, F, P]):
         winner: Last winner measured.
         finished: It as it would be shipped; None where it missed the budget as it was found already.
         attempts: Everything measured, first to last; at least one.
-        promises: What the last winner was held against: with the corrections of all misses before it.
+        promises: What the last winner was held against on each device: with the corrections of all misses before it.
         reason: Why it ended without success, and which limit was missed; empty otherwise.
         too_small: What the search ended with, where nothing fits by the corrected predictors.
     """
@@ -109,7 +127,7 @@ class Repaired(Generic[W, F, P]):
     winner: W
     finished: F | None
     attempts: tuple[Attempt, ...]
-    promises: Promises[P]
+    promises: tuple[Promises[P], ...]
     reason: str = ""
     too_small: BudgetTooSmallError | None = None
 
@@ -125,24 +143,26 @@ class Repaired(Generic[W, F, P]):
 
 
 def search_and_repair(
-    search: Callable[[Promises[P]], W | None],
+    search: Callable[[tuple[Promises[P], ...]], W | None],
     *,
-    measure: Callable[[W], Measurement],
-    finish: Callable[[W, Promises[P]], F],
-    promises: Promises[P],
-    budget: Budget,
+    measure: Callable[[W], tuple[Measurement, ...]],
+    finish: Callable[[W, tuple[Promises[P], ...]], F],
+    promises: Sequence[Promises[P]],
+    budgets: Sequence[Budget],
     max_rounds: int = MAX_ROUNDS,
     max_finishes: int = MAX_FINISHES,
     on_attempt: Callable[[Attempt], None] | None = None,
 ) -> Repaired[W, F, P]:
     """Search, measure, finish and measure again; a missed limit corrects its promise and the search goes on.
 
+    With several devices a miss on any of them corrects what had promised it there, and only that.
+
     Args:
         search: Finds a winner, going on from where it was; None when nothing that fits was scored.
-        measure: Builds a winner as it was found and measures it on the device.
+        measure: Builds a winner as it was found and measures it on every device.
         finish: Makes of a winner what would be shipped (it may be another net), and measures that.
-        promises: To start from.
-        budget: Judges every measurement.
+        promises: To start from, one per device.
+        budgets: Judge every measurement, one per device in the same order.
         max_rounds: Searches at most.
         max_finishes: Winners finished at most.
         on_attempt: Called after each measurement.
@@ -154,21 +174,26 @@ def search_and_repair(
     if max_rounds < 1 or max_finishes < 1:
         raise NuwaError(f"a search needs at least one round and one finish, found {max_rounds} and {max_finishes}")
     attempts: list[Attempt] = []
+    held = tuple(promises)
     winner: W | None = None
     finished: F | None = None
     too_small: BudgetTooSmallError | None = None
     reason = f"missed in all {max_rounds} rounds"
 
-    def judged(stage: Stage, arch: Arch, measurement: Measurement) -> Attempt:
-        attempts.append(_attempt(stage, arch, measurement, promises=promises, budget=budget))
+    def judged(stage: Stage, arch: Arch, measurements: tuple[Measurement, ...]) -> Attempt:
+        attempts.append(Attempt(stage, arch, _readings(arch, measurements, promises=held, budgets=budgets)))
         if on_attempt is not None:
             on_attempt(attempts[-1])
         return attempts[-1]
 
     for _ in range(max_rounds):
-        corrected = promises
+        corrected = held
         if attempts:
-            corrected = promises.corrected(attempts[-1].arch, attempts[-1].measurement, budget=budget)
+            last = attempts[-1]
+            corrected = tuple(
+                one.corrected(last.arch, reading.measurement, budget=budget)
+                for one, reading, budget in zip(held, last.readings, budgets, strict=True)
+            )
         try:
             following = search(corrected)
         except BudgetTooSmallError as error:
@@ -182,13 +207,13 @@ def search_and_repair(
         if following.arch in {attempt.arch for attempt in attempts if not attempt.verdict.is_met}:
             reason = "the search found no other subnet"
             break
-        winner, finished, promises = following, None, corrected
+        winner, finished, held = following, None, corrected
         last = judged("found", winner.arch, measure(winner))
         if last.verdict.is_met:
-            finished = finish(winner, promises)
-            last = judged("finished", finished.arch, finished.measurement)
+            finished = finish(winner, held)
+            last = judged("finished", finished.arch, finished.measurements)
             if last.verdict.is_met:
-                return Repaired(winner, finished, tuple(attempts), promises)
+                return Repaired(winner, finished, tuple(attempts), held)
         if sum(attempt.stage == "finished" for attempt in attempts) >= max_finishes:
             reason = f"missed by {max_finishes} finished winners"
             break
@@ -197,16 +222,15 @@ def search_and_repair(
             "the study ended before any subnet that fits was scored", hint="give it more --trials or --timeout-s"
         )
     told = f"{reason}; the last: {attempts[-1].verdict.reason}"
-    return Repaired(winner, finished, tuple(attempts), promises, told, too_small)
+    return Repaired(winner, finished, tuple(attempts), held, told, too_small)
 
 
-def _attempt(stage: Stage, arch: Arch, measurement: Measurement, *, promises: Promises[P], budget: Budget) -> Attempt:
-    prediction = promises.latency.predict([arch])
-    return Attempt(
-        stage=stage,
-        arch=arch,
-        predicted_latency_ms=float(prediction.value[0]),
-        predicted_interval_ms=(float(prediction.lower[0]), float(prediction.upper[0])),
-        measurement=measurement,
-        verdict=budget.check(measurement),
-    )
+def _readings(
+    arch: Arch, measurements: Sequence[Measurement], *, promises: Sequence[Promises[P]], budgets: Sequence[Budget]
+) -> tuple[Reading, ...]:
+    readings = []
+    for measurement, promise, budget in zip(measurements, promises, budgets, strict=True):
+        found = promise.latency.predict([arch])
+        value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))
+        readings.append(Reading(value, (low, high), measurement, budget.check(measurement)))
+    return tuple(readings)

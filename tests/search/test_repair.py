@@ -9,7 +9,7 @@ from nuwa_search.core.cost import count_params
 from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.memory import MemoryEstimate
-from nuwa_search.search.feasible import BudgetTooSmallError, Limits, MemoryLimit, smallest_arch
+from nuwa_search.search.feasible import BudgetTooSmallError, DeviceLimit, Limits, MemoryLimit, smallest_arch
 from nuwa_search.search.repair import Promises, search_and_repair
 from nuwa_search.search.run import run_study
 from nuwa_search.search.study_place import StudyPlace
@@ -34,6 +34,10 @@ class Net:
 
     arch: Arch
     measurement: Measurement | None = None
+
+    @property
+    def measurements(self):
+        return (self.measurement,)
 
 
 @pytest.fixture
@@ -73,8 +77,9 @@ def repair(correctable):
     def run(search, device, *, budget=BUDGET, finish=None, **kwargs):
         promises = kwargs.pop("promises", None) or Promises(correctable())
         return search_and_repair(
-            search, measure=device, finish=finish or (lambda net, _: Net(net.arch, device(net))),
-            promises=promises, budget=budget, **kwargs,
+            lambda held: search(held[0]), measure=lambda net: (device(net),),
+            finish=finish or (lambda net, _: Net(net.arch, device(net))),
+            promises=[promises], budgets=[budget], **kwargs,
         )  # fmt: skip
 
     return run
@@ -91,8 +96,8 @@ def test_a_miss_corrects_the_predictor_and_the_search_goes_on(correctable, searc
     ]  # fmt: skip
     assert found.num_repairs == 1
     missed = found.attempts[0]
-    assert missed.measurement.latency_ms.median > 2.8 >= missed.predicted_interval_ms[1]
-    assert found.promises.latency.corrections == [missed.measurement.latency_ms.median]
+    assert missed.readings[0].measurement.latency_ms.median > 2.8 >= missed.readings[0].predicted_interval_ms[1]
+    assert found.promises[0].latency.corrections == [missed.readings[0].measurement.latency_ms.median]
     assert len(search.scorer.scored) == len(set(search.scorer.scored))  # nothing was scored twice
 
 
@@ -102,7 +107,7 @@ def test_a_met_budget_needs_one_round(search, repair):
     assert found.verdict.is_met
     assert found.reason == ""
     assert [a.stage for a in seen] == ["found", "finished"]
-    assert found.promises.latency.corrections == []
+    assert found.promises[0].latency.corrections == []
     assert len(search.calls) == 1
 
 
@@ -115,7 +120,7 @@ def test_what_is_finished_is_judged_by_the_same_budget_in_the_same_loop(correcta
     assert [(a.stage, a.verdict.is_met) for a in found.attempts] == [
         ("found", True), ("finished", False), ("found", True), ("finished", True)
     ]  # fmt: skip
-    assert len(found.promises.latency.corrections) == 1
+    assert len(found.promises[0].latency.corrections) == 1
 
 
 def test_winners_that_are_finished_in_vain_end_the_loop_and_the_last_is_kept(make_space, repair):
@@ -154,7 +159,7 @@ def test_a_tail_that_was_longer_than_promised_is_learned_although_the_median_was
     assert found.verdict.is_met
     assert found.attempts[0].verdict.exceeds("latency")
     assert [round(p.tail, 6) for p in search.calls] == [1.05, 1.25]
-    assert found.promises.latency.factor == pytest.approx(1.0)  # the median was predicted right, and still is
+    assert found.promises[0].latency.factor == pytest.approx(1.0)  # the median was predicted right, and still is
 
 
 def test_a_memory_miss_corrects_the_memory_estimate_and_not_the_latency_predictor(correctable, search, repair):
@@ -176,10 +181,50 @@ def test_a_memory_miss_corrects_the_memory_estimate_and_not_the_latency_predicto
     assert not missed.exceeds("latency")
     assert "peak memory" in missed.reason
     assert "latency" not in missed.reason
-    assert found.promises.latency.corrections == []
-    assert found.promises.memory is not None
-    assert found.promises.memory.shift_mb == pytest.approx(more_mb)
+    assert found.promises[0].latency.corrections == []
+    assert found.promises[0].memory is not None
+    assert found.promises[0].memory.shift_mb == pytest.approx(more_mb)
     assert count_params(found.winner.arch) < count_params(found.attempts[0].arch)
+
+
+def test_a_miss_on_one_of_two_devices_corrects_that_device_only(make_space, correctable, make_deriver, make_scorer):
+    """The second device is slower than its predictor says; the first is as it was promised."""
+    space = make_space(4)
+    budgets, names = (Budget(2.8), Budget(3.2)), ("a", "b")
+
+    def device(arch):
+        true = (correctable().ms(arch), 1.6 * correctable().ms(arch))
+        return tuple(
+            dataclasses.replace(measurement(ms), device=dataclasses.replace(SPEC, name=name))
+            for ms, name in zip(true, names, strict=True)
+        )
+
+    def search(held):
+        first, second = (Limits(p.latency, b.median_limit_ms(p.tail)) for p, b in zip(held, budgets, strict=True))
+        other = DeviceLimit("b", second.latency, budgets[1].ms)
+        limits = Limits(first.latency, budgets[0].ms, device="a", others=(other,))
+        best = run_study(
+            space, deriver=make_deriver(), scorer=make_scorer(space.base), limits=limits, config=StudyConfig(trials=12)
+        ).best
+        return best and Net(best.arch)
+
+    @dataclasses.dataclass(frozen=True)
+    class Both:
+        arch: Arch
+        measurements: tuple[Measurement, ...]
+
+    found = search_and_repair(
+        search, measure=lambda net: device(net.arch), finish=lambda net, _: Both(net.arch, device(net.arch)),
+        promises=[Promises(correctable()), Promises(correctable())], budgets=budgets,
+    )  # fmt: skip
+    assert found.verdict.is_met
+    assert found.num_repairs == 1
+    missed = found.attempts[0]
+    assert [reading.verdict.is_met for reading in missed.readings] == [True, False]
+    assert missed.verdict.reason.startswith("on b: latency (median)")
+    assert found.promises[0].latency.corrections == []
+    assert found.promises[1].latency.corrections == [missed.readings[1].measurement.latency_ms.median]
+    assert all(reading.verdict.is_met for reading in found.attempts[-1].readings)
 
 
 def test_it_gives_up_after_the_stated_rounds_and_names_the_limit(make_space, repair):
@@ -198,7 +243,7 @@ def test_the_same_winner_again_is_not_measured_again(make_space, repair):
     assert not found.verdict.is_met
     assert len(found.attempts) == 1
     assert "no other subnet" in found.reason
-    assert found.promises.latency.corrections == []  # as it was when the winner was promised
+    assert found.promises[0].latency.corrections == []  # as it was when the winner was promised
 
 
 def test_a_winner_whose_rival_missed_may_win_again(make_space, repair):
