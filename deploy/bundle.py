@@ -32,6 +32,8 @@ README = "README.md"
 RUN = "run.py"
 RUN_ENGINE = "run_engine.py"
 SAMPLES = "samples"
+DEVICES = "devices"
+"""Folder of further devices' bundles; not among ``OWN_NAMES``: writing the first device's leaves them alone."""
 OWN_NAMES = (
     ARCH,
     WEIGHTS,

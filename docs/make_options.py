@@ -26,6 +26,7 @@ them, and says so where they differ.
 """
 WANTED = {
     "number": "a number above 0",
+    "budget": "a number above 0, or `N@DEVICE`",
     "count": "a whole number from 1",
     "side": "pixels, N or NxN",
     "whole": "a whole number from 0",
@@ -36,6 +37,7 @@ WANTED = {
     "folder": "a path",
     "classes": "names with commas, or @FILE",
     "globs": "globs, repeated or with commas",
+    "budgets": "`N@DEVICE`, repeated or with commas",
 }
 
 

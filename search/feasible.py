@@ -147,6 +147,7 @@ class BudgetTooSmallError(NoAnswerError):
         upper_ms: The upper end of its interval.
         limit: The limit that nothing keeps.
         by_device: The fastest on each device, where there are several.
+        nearest: Where each device's limit can be kept alone: what comes nearest to keeping all, on each device.
         hint: What mends it.
     """
 
@@ -159,6 +160,7 @@ class BudgetTooSmallError(NoAnswerError):
         upper_ms: float,
         limit: Limit = "latency",
         by_device: Sequence[Reached] = (),
+        nearest: Sequence[Reached] = (),
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
@@ -167,6 +169,7 @@ class BudgetTooSmallError(NoAnswerError):
         self.upper_ms = upper_ms
         self.limit = limit
         self.by_device = tuple(by_device)
+        self.nearest = tuple(nearest)
 
     def told(self, message: str, *, hint: str) -> "BudgetTooSmallError":
         """Say the same in other words."""
@@ -177,6 +180,7 @@ class BudgetTooSmallError(NoAnswerError):
             upper_ms=self.upper_ms,
             limit=self.limit,
             by_device=self.by_device,
+            nearest=self.nearest,
             hint=hint,
         )
 
@@ -289,7 +293,8 @@ def _require_each_device(space: SearchSpace, budget: Limits, first: Reached) -> 
         f"each can be met alone, but no subnet was found that meets {told} together: the nearest is predicted at "
         f"{nearest_told}",
         worst,
-        there,
+        reached,
+        nearest=there,
     )
 
 
@@ -298,9 +303,12 @@ def _reached(arch: Arch, latency: Predictor, *, device: str, budget_ms: float) -
     return Reached(device, arch, float(found.value[0]), float(found.upper[0]), float(budget_ms))
 
 
-def _unreachable(message: str, worst: Reached, by_device: Sequence[Reached]) -> BudgetTooSmallError:
+def _unreachable(
+    message: str, worst: Reached, by_device: Sequence[Reached], *, nearest: Sequence[Reached] = ()
+) -> BudgetTooSmallError:
     least = " ".join(
-        f"--budget-ms {max(one.budget_ms, np.ceil(one.upper_ms * 10) / 10):g}@{one.device}" for one in by_device
+        f"--budget-ms {max(one.budget_ms, np.ceil(one.upper_ms * 10) / 10):g}@{one.device}"
+        for one in nearest or by_device
     )
     return BudgetTooSmallError(
         message,
@@ -308,6 +316,7 @@ def _unreachable(message: str, worst: Reached, by_device: Sequence[Reached]) -> 
         predicted_latency_ms=worst.predicted_latency_ms,
         upper_ms=worst.upper_ms,
         by_device=by_device,
+        nearest=nearest,
         hint=f"give at least {least}, or another base",
     )
 

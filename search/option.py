@@ -14,11 +14,13 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.source_name import absolute_path
 
 Kind = Literal[
-    "number", "count", "side", "whole", "choice", "switch", "text", "device", "source", "folder", "classes", "globs"
-]
-"""A finite number above 0; an integer from 1; the side of a square image in pixels; an integer from 0; one of
-``choices``; on or off; a word; a device; a name or path of a base or of images; a folder that is written; classes by
-name or index; globs over names, whose flag may be repeated."""
+    "number", "budget", "count", "side", "whole", "choice", "switch", "text", "device", "source", "folder", "classes",
+    "globs", "budgets",
+]  # fmt: skip
+"""A finite number above 0; one whose flag may also be given as ``N@DEVICE``, and then repeated; an integer from 1;
+the side of a square image in pixels; an integer from 0; one of ``choices``; on or off; a word; a device; a name or path
+of a base or of images; a folder that is written; classes by name or index; globs over names, whose flag may be
+repeated; the further ``N@DEVICE`` of the flag of a ``budget``."""
 _SEPARATORS = re.compile(r"[,\s]+")
 OptionValue = str | int | float | bool | tuple[str, ...] | None
 
@@ -84,7 +86,17 @@ class Option:
     @property
     def is_repeated(self) -> bool:
         """Whether the flag may be given several times, each with one value or several with commas between."""
-        return self.kind == "globs"
+        return self.kind in ("globs", "budget", "budgets")
+
+    @property
+    def has_own_flag(self) -> bool:
+        """Whether the flag is this option's, and not one that it shares with the option before it."""
+        return self.kind != "budgets"
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the value is a list of words."""
+        return self.kind in ("classes", "globs", "budgets")
 
     @property
     def is_negated(self) -> bool:
@@ -92,7 +104,10 @@ class Option:
         return self.kind == "switch" and self.default is True
 
     def value_of_flag(self, value: object) -> Any:
-        """Turn what the command line holds into the field's value: paths absolute, ``--no-…`` the other way round."""
+        """Turn what the command line holds into the field's value: paths absolute, ``--no-…`` the other way round.
+
+        Of budgets, which several fields are made of, the words that were given.
+        """
         if self.is_negated:
             return not value
         if self.is_repeated:
@@ -109,6 +124,8 @@ class Option:
         """Say a value as it is given on the command line: ``with --trials 60``, ``without --no-deploy``."""
         if self.kind == "switch":
             return f"{'with' if bool(value) is not self.default else 'without'} --{self.flag}"
+        if self.kind == "budgets" and not value:
+            return f"without a further --{self.flag}"
         if value is None or (self.is_repeated and not value):
             return f"without --{self.flag}"
         if isinstance(value, list | tuple):
@@ -128,11 +145,11 @@ class Option:
     def _holds(self, value: object) -> bool:
         if self.kind == "switch":
             return isinstance(value, bool)
-        if self.kind == "globs":
+        if self.kind in ("globs", "budgets"):
             return isinstance(value, tuple) and all(isinstance(part, str) and part.isprintable() for part in value)
         if self.kind == "classes":
             return isinstance(value, tuple) and all(isinstance(part, str) for part in value)
-        if self.kind == "number":
+        if self.kind in ("number", "budget"):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             return is_number and math.isfinite(float(str(value))) and float(str(value)) > 0
         if self.kind in ("count", "side", "whole"):
@@ -144,7 +161,9 @@ _WANTED = {
     "switch": "true or false",
     "classes": "names of classes",
     "globs": "globs over names",
+    "budgets": "budgets as N@DEVICE",
     "number": "a finite number above 0",
+    "budget": "a finite number above 0",
     "count": "a whole number of at least 1",
     "side": "a whole number of pixels",
     "whole": "a whole number of at least 0",

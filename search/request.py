@@ -11,6 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import METRICS, Metric
 from nuwa_search.core.pooling import HEAD_POOLS, HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
+from nuwa_search.search.device_budget import DeviceBudget, budget_from_text, require_different
 from nuwa_search.search.option import Option, options_of
 from nuwa_search.search.samplers import SAMPLERS
 
@@ -18,6 +19,8 @@ MAX_SEED = 2**31 - 1
 """Of clients: what every generator of random numbers takes."""
 MAX_CLASSES = 1000
 """Of clients: ImageNet's; also what a request body holds."""
+MAX_DEVICES = 16
+"""Of clients, beside the first: each is predicted for every subnet that is proposed."""
 MAX_GLOBS = 1000
 """Of clients: a base has at most so many blocks (``core.arch.MAX_BLOCKS``)."""
 MAX_NUMBER = 10**9
@@ -33,10 +36,14 @@ class SearchRequest:
     """
 
     # fmt: off
-    budget_ms: Annotated[float, Option("number", "Latency the compiled model must meet.", "MS", client_most=MAX_NUMBER,
-        label="latency budget", unit="ms", is_main=True)]
+    budget_ms: Annotated[float, Option("budget",
+        "Latency the compiled model must meet; repeated, one for each of several devices.", "MS|N@DEVICE",
+        client_most=MAX_NUMBER, label="latency budget", unit="ms", hint="", is_main=True)]
     device: Annotated[str, Option("device", "Device, by name; `nuwa device ls` lists them.", hint="",
         is_main=True)] = "jetson-nano"
+    more_budgets: Annotated[tuple[str, ...], Option("budgets", "Further devices, each with its budget.", "N@DEVICE",
+        flag="budget-ms", empty="none", client_least=0, client_most=MAX_DEVICES, label="further budgets",
+        hint="such as 8@jetson-orin-nano, with commas between: one model meets each")] = ()
     base: Annotated[str, Option("source", "Base ViT: folder, timm name, hf-hub:NAME, `vit_s14_focus` or `default`.",
         hint="vit_s14_focus, or a folder in the data roots of this service", is_main=True)] = DEMO_BASE
     img_size: Annotated[int | None, Option("side",
@@ -100,6 +107,7 @@ class SearchRequest:
     def __post_init__(self) -> None:
         for name, option in options_of(type(self)).items():
             option.check(getattr(self, name))
+        require_different(self.device_budgets)
         if self.base not in (DEMO_BASE, PACKAGED_BASE) and self.data is None:
             raise NuwaError(
                 f"base {self.base!r} needs images: --data is missing",
@@ -111,6 +119,21 @@ class SearchRequest:
                 "the base in it",
                 hint="leave one of them out",
             )
+
+    @property
+    def device_budgets(self) -> tuple[DeviceBudget, ...]:
+        """Every device with its budget, the first's first.
+
+        Raises:
+            NuwaError: If a further one is none, or names no device.
+        """
+        more = tuple(budget_from_text(text) for text in self.more_budgets)
+        if any(one.device is None for one in more):
+            raise NuwaError(
+                f"further budgets need a device each, found {', '.join(self.more_budgets)}",
+                hint="such as 8@jetson-orin-nano",
+            )
+        return (DeviceBudget(self.budget_ms, self.device), *more)
 
 
 OPTIONS = options_of(SearchRequest)

@@ -14,6 +14,7 @@ from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.search.budget_part import BudgetPart
 from nuwa_search.search.lost_images import LostImages
 from nuwa_search.search.trials import StudyResult, TrialReport
 
@@ -273,6 +274,7 @@ class Delivered:
         repairs: Misses after which the search went on.
         front: Scored subnets that no other beats in both latency and KL; None where it was not asked for.
         lost: Test images that the base had right and what is shipped has wrong.
+        bundles: Of each device, the first's first; one where nothing was deployed.
     """
 
     kind: ShippedKind
@@ -283,6 +285,7 @@ class Delivered:
     repairs: int
     front: tuple[FrontPoint, ...] | None
     lost: LostImages
+    bundles: tuple[Bundle, ...] = ()
 
     @property
     def is_feasible(self) -> bool:
@@ -323,6 +326,7 @@ class SearchResult:
         seconds: By stage, and in all.
         metric: By which accuracy head and winner were chosen.
         kept: Parts of the base that were not to be cut.
+        budgets: Every device with its budget, ``device`` and ``budget`` among them as the first.
     """
 
     study: str
@@ -337,6 +341,7 @@ class SearchResult:
     seconds: Mapping[str, float]
     metric: Metric = "top1"
     kept: tuple[str, ...] = ()
+    budgets: tuple[BudgetPart, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Render the document."""
@@ -354,6 +359,7 @@ class SearchResult:
             "base": self.base.to_json(self.task.classes),
             "metric": self.metric,
             "kept": list(self.kept),
+            "budgets": [part.to_json() for part in self.budgets],
             **self.ending.to_json(self.task.classes),
             "seconds": dict(self.seconds),
         }

@@ -248,18 +248,13 @@ def _frozen(
     if state == TrialState.COMPLETE and report.kl is not None:
         values = [report.kl, report.predicted_latency_ms] if pareto else [report.kl]
     partial = {FIRST_IMAGES: report.kl_first} if report.kl_first is not None else {}
-    about = dataclasses.asdict(report)
-    for name in ("number", "arch"):  # the trial's own number and parameters say them
-        del about[name]
-    if not report.elsewhere:  # as studies of one device have always been stored
-        del about["elsewhere"]
     return optuna.trial.create_trial(
         state=state,
         values=values,
         params=dict(space.params_from_arch(report.arch)),
         distributions=distributions,
         intermediate_values=partial,
-        user_attrs={REPORT_ATTR: about, ARCH_ATTR: report.arch.arch_id},
+        user_attrs={REPORT_ATTR: report.to_json(), ARCH_ATTR: report.arch.arch_id},
     )
 
 

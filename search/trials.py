@@ -1,5 +1,6 @@
 """What a study is asked for, and what it reports, as values."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -104,6 +105,13 @@ class TrialReport:
     def is_evaluation(self) -> bool:
         """Whether images were spent on it."""
         return self.state in EVALUATED
+
+    def to_json(self) -> dict[str, Any]:
+        """Render all but number and arch, which who keeps it has; ``elsewhere`` only with further devices."""
+        values = dataclasses.asdict(self)
+        for name in ("number", "arch", *(() if self.elsewhere else ("elsewhere",))):
+            del values[name]
+        return values
 
 
 def _ignore(_: TrialReport) -> None:

@@ -11,6 +11,8 @@ _FORM_KINDS: dict[Kind, str] = {
     "folder": "text",
     "classes": "list",
     "globs": "list",
+    "budgets": "list",
+    "budget": "number",
     "side": "count",
 }
 """What the page draws; the other kinds go by their own name."""
@@ -51,7 +53,7 @@ def form_fields(
             "choices": choices.get(name) or [{"value": value, "text": value} for value in option.choices],
             "is_needed": option.is_needed,
             "is_main": option.is_main,
-            "most": option.client_most if option.kind in ("number", "count", "side", "whole") else None,
+            "most": option.client_most if option.kind in ("number", "budget", "count", "side", "whole") else None,
         }
         for name, option in options.items()
         if option.is_for_clients

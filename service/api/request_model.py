@@ -44,12 +44,12 @@ def model_from_options(
 
 
 def _type_of(option: Option) -> Any:
-    if option.kind == "number":
+    if option.kind in ("number", "budget"):
         return Annotated[float, Field(gt=0, le=option.client_most, allow_inf_nan=False)]
     if option.kind in ("count", "side", "whole"):
         return Annotated[int, Field(ge=int(option.kind != "whole"), le=option.client_most)]
     if option.kind == "choice":
         return Literal[option.choices]
-    if option.kind in ("classes", "globs"):
+    if option.is_list:
         return Annotated[list[Word], Field(min_length=option.client_least, max_length=option.client_most)]
     return bool if option.kind == "switch" else Word

@@ -1,13 +1,14 @@
 """A search that a client asks for or resumes, checked before it is queued."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from nuwa_search.core.budget import require_statistic
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.device_budget import DeviceBudget, budget_from_text, require_different
 from nuwa_search.search.request import OPTIONS, SearchRequest, dict_from_request, request_from_dict
 from nuwa_search.search.resume import FixedOptionError, resumed_request
 from nuwa_search.search.study_name import STUDY_PATTERN, new_study
@@ -62,8 +63,11 @@ def request_from_client(wanted: NewSearch, store: Store, settings: ServiceSettin
     study = wanted.study or new_study(said["device"], said["budget_ms"])
     said["output"] = said["output"] or study
     fields = fields_from_client(said, store, settings)
-    where = "body.data"
+    where = "body.more_budgets"
     try:
+        first = DeviceBudget(fields["budget_ms"], fields["device"])
+        require_different([first, *map(budget_from_text, fields["more_budgets"])])
+        where = "body.data"
         request = SearchRequest(**fields)
         where = "body.from_study"
         require_origin(request, store)
@@ -110,6 +114,8 @@ def fields_from_client(said: Mapping[str, Any], store: Store, settings: ServiceS
         value = said[option.client_name]
         if option.kind == "device":
             check_device(value, store)
+        elif option.kind == "budgets":
+            _check_budgets(value, store)
         elif name == "predictor_id" and value is not None:
             _check_predictor(value, store)
         elif name == "base":
@@ -120,7 +126,8 @@ def fields_from_client(said: Mapping[str, Any], store: Store, settings: ServiceS
             value = _folder_from_client(value, settings, where=f"body.{option.client_name}")
         fields[name] = tuple(value) if isinstance(value, list) else value
     if fields.get("budget_statistic") == "sustained":
-        _check_sustained(str(fields.get("device") or OPTIONS["device"].default), store)
+        for device in (fields.get("device") or OPTIONS["device"].default, *_devices_of(fields.get("more_budgets", ()))):
+            _check_sustained(str(device), store)
     return fields
 
 
@@ -147,6 +154,23 @@ def stored_request(request: Mapping[str, Any], settings: ServiceSettings) -> Sea
     return asked
 
 
+def _devices_of(budgets: Sequence[str]) -> list[str]:
+    return [one.device for one in map(budget_from_text, budgets) if one.device is not None]
+
+
+def _check_budgets(texts: Sequence[str], store: Store) -> None:
+    """Refuse further budgets that cannot be read, or whose device nobody knows."""
+    where = "body.more_budgets"
+    try:
+        for text in texts:
+            if budget_from_text(text).device is None:
+                raise NuwaError(f"{text} names no device", hint="such as 8@jetson-orin-nano")
+    except NuwaError as error:
+        raise _wrong(where, error.message) from error
+    for device in _devices_of(texts):
+        check_device(device, store, where=where)
+
+
 def _check_sustained(device: str, store: Store) -> None:
     if device == "cuda":
         return
@@ -159,7 +183,7 @@ def _check_sustained(device: str, store: Store) -> None:
         ) from error
 
 
-def check_device(name: str, store: Store) -> None:
+def check_device(name: str, store: Store, *, where: str = "body.device") -> None:
     """Refuse a device that nobody knows.
 
     Raises:
@@ -171,7 +195,7 @@ def check_device(name: str, store: Store) -> None:
         find_device(name, store)
     except NuwaError as error:
         raise HttpError(
-            422, error.message, hint=error.hint, errors=[FieldProblem(where="body.device", what=error.message)]
+            422, error.message, hint=error.hint, errors=[FieldProblem(where=where, what=error.message)]
         ) from error
 
 

@@ -31,6 +31,19 @@ class PositiveNumber(click.ParamType[float]):
         return number
 
 
+class BudgetText(click.ParamType[str]):
+    """Milliseconds, or milliseconds with a device as ``N@DEVICE``; several with commas between."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        number = PositiveNumber()
+        for text in str(value).split(","):
+            milliseconds, _, _ = text.partition("@")
+            number.convert(milliseconds, param, ctx)
+        return str(value)
+
+
 class ClassList(click.ParamType[tuple[str, ...]]):
     """Classes by name or index, read while the line is parsed: a missing ``@FILE`` is told before anything loads."""
 
@@ -79,6 +92,7 @@ def flag_from_option(option: Option) -> Flag:
         return Flag(option.flag, option.help_line, is_flag=True, short=option.short)
     types: dict[str, Any] = {
         "number": PositiveNumber(),
+        "budget": BudgetText(),
         "count": _COUNT,
         "side": ImageSide(),
         "whole": _WHOLE,
@@ -89,7 +103,7 @@ def flag_from_option(option: Option) -> Flag:
         option.flag,
         option.help_line,
         type=types.get(option.kind, str),
-        default=option.default,
+        default=option.default if not option.is_repeated or option.default else (),
         short=option.short,
         metavar=option.metavar,
         is_repeated=option.is_repeated,
@@ -109,7 +123,7 @@ _ALL = (
     Flag("output", "Where to write the answer.", short="-o", metavar="PATH", is_setting=False),
     Flag("debug", "Show tracebacks.", is_flag=True),
     Flag("cache-dir", "Folder for caches that can be deleted at any time.", metavar="DIR"),
-    *(flag_from_option(option) for option in OPTIONS.values() if option.flag != "output"),
+    *(flag_from_option(option) for option in OPTIONS.values() if option.has_own_flag and option.flag != "output"),
     Flag("study", "Name of the study.", metavar="NAME", is_setting=False),
     Flag("resume", "Go on where the named study stopped.", is_flag=True, is_setting=False),
     Flag("split", "Split to evaluate on.  [test]", metavar="NAME"),
@@ -140,7 +154,9 @@ _ALL = (
     Flag("opset", "ONNX opset.  [what the device takes]", type=click.IntRange(11, 25)),
 )
 FLAGS = {flag.name: flag for flag in _ALL}
-SEARCH_FLAGS = tuple(option.flag for option in OPTIONS.values() if option.flag not in ("seed", "output"))
+SEARCH_FLAGS = tuple(
+    option.flag for option in OPTIONS.values() if option.has_own_flag and option.flag not in ("seed", "output")
+)
 """Of the options of a search; the two left out are common to all commands."""
 COMMON = ("json", "csv", "quiet", "verbose", "no-progress", "db", "config", "seed", "dry-run", "yes", "output", "debug")
 

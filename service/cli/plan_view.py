@@ -25,7 +25,7 @@ def show_plan(plan: SearchPlan, request: SearchRequest, study: str, output: Outp
     head = "fitted to your classes: the base does not know them" if plan.head_fitted else "the base's own rows"
     rows = {"study": study, **options}
     rows |= {f"{split} images": _counts(counts) for split, counts in plan.num_images.items()}
-    rows |= {"head": head, "base's latency": _latency(plan.base_latency, request), "time": _time(plan.time)}
+    rows |= {"head": head, **_latencies(plan, request), "time": _time(plan.time)}
     output.table([{"setting": name, "value": value} for name, value in rows.items()])
 
 
@@ -36,12 +36,24 @@ def _counts(counts: Mapping[str, int]) -> str:
     return f"{total}: {min(counts.values())} to {max(counts.values())} in each of {len(counts)} classes"
 
 
-def _latency(found: BaseLatency | None, request: SearchRequest) -> str:
+def _latencies(plan: SearchPlan, request: SearchRequest) -> dict[str, str]:
+    """Say the base's latency on each device."""
+    known = {one.device: one for one in plan.base_latencies}
+    told = {
+        one.device or "": _latency(known.get(one.device or ""), one.device, request.base)
+        for one in request.device_budgets
+    }
+    if len(told) == 1:
+        return {"base's latency": told[request.device]}
+    return {f"base's latency on {device}": words for device, words in told.items()}
+
+
+def _latency(found: BaseLatency | None, device: str | None, base: str) -> str:
     if found is None:
-        return f"not known: nuwa profile {request.device} --base {request.base}"
+        return f"not known: nuwa profile {device} --base {base}"
     ends = found.predicted_interval_ms
     how = "by the emulator on its graph" if ends is None else f"({interval(ends)}) by the stored latency predictor"
-    rest = "" if found.budget_binds else f"; it meets {request.budget_ms:g} ms already"
+    rest = "" if found.budget_binds else f"; it meets {found.budget_ms:g} ms already"
     return f"{milliseconds(found.predicted_latency_ms)} predicted {how}{rest}"
 
 

@@ -80,12 +80,10 @@ def announce(request: SearchRequest, *, study: str) -> str:
     """Say what is about to happen."""
     classes = "all classes" if request.classes is None else f"{len(request.classes)} classes"
     images = request.data or DEMO_DATA
+    targets = [f"{one.budget_ms:g} ms on {one.device}" for one in request.device_budgets]
     kept = f", keeping {', '.join(request.keep)} whole" if request.keep else ""
     about = "".join(f"\n{_ABOUT[name]}" for name in (request.base, images) if name in _ABOUT)
-    return (
-        f"study {study}: base {request.base} to {request.budget_ms:g} ms on {request.device}, "
-        f"{classes} of {images}{kept}{about}"
-    )
+    return f"study {study}: base {request.base} to {' and '.join(targets)}, {classes} of {images}{kept}{about}"
 
 
 def show_answer(answer: Mapping[str, Any], output: Output, *, base_arch: Arch | None) -> None:
@@ -95,7 +93,14 @@ def show_answer(answer: Mapping[str, Any], output: Output, *, base_arch: Arch | 
         return
     if "subnet" not in answer:
         fastest = answer.get("fastest")
-        if fastest:
+        if fastest and len(answer["budgets"]) > 1:
+            for one in answer["budgets"]:
+                reached = one["fastest"]
+                where = (
+                    f"{reached['predicted_latency_ms']:.3f} ms predicted on {one['device']} of {one['budget_ms']:g} ms"
+                )
+                output.text(f"infeasible\tfastest {reached['arch_id']}\t{where}")
+        elif fastest:
             output.text(f"infeasible\tfastest {fastest['arch_id']}\t{fastest['predicted_latency_ms']:.3f} ms predicted")
         elif answer.get("verdict"):
             output.text(f"{answer['verdict']}\t{answer['verdict_reason']}")
@@ -117,6 +122,11 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
         ("latency", f"{milliseconds(base['latency_ms'])} {where}", measured(subnet)),
         ("predicted", "", predicted(subnet)),
     ]
+    for one in further_budgets(answer):
+        rows += [
+            (f"on {one['device']}", f"{milliseconds(one['base_latency_ms'])} {one['provenance']}", measured(one)),
+            ("predicted", "", predicted(one)),
+        ]
     if subnet["board_interval_ms"]:
         rows.append(
             ("real board", interval(base["board_interval_ms"]) + " ms", interval(subnet["board_interval_ms"]) + " ms")
@@ -142,6 +152,11 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"figure": name, "base": left, "winner": right} for name, left, right in rows]
 
 
+def further_budgets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List what came of every budget but the first; none in answers of before."""
+    return list(answer.get("budgets") or [])[1:]
+
+
 def _balanced_row(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Balanced accuracy, where it is another figure than top1: the classes then have different numbers of images."""
     pairs = [(part.get("balanced_accuracy"), part.get("balanced_accuracy_interval")) for part in (base, subnet)]
@@ -158,17 +173,19 @@ def last_lines(answer: Mapping[str, Any]) -> list[str]:
     lines = []
     if answer["shipped"] == "small-model":
         lines.append("a uniformly small ViT, pretrained and not cut, was the more accurate and is shipped")
-    if not answer["budget_binds"]:
+    further = further_budgets(answer)
+    if not answer["budget_binds"] and not further:
         shipped = " and is shipped, being the more accurate" if answer["shipped"] == "base" else ""
         lines.append(f"the base meets {answer['budget_ms']:g} ms already{shipped}: the budget does not bind")
-    lines.append(
-        f"{verdict}: {measured(subnet)} of {answer['budget_ms']:g} ms; {_accuracies(answer)}, "
-        f"on {answer['task']['num_test']} test images"
-    )
+    where = f" on {answer['device']['name']}" if further else ""
+    kept = [f"{measured(subnet)} of {answer['budget_ms']:g} ms{where}"]
+    kept += [f"{measured(one)} of {one['budget_ms']:g} ms on {one['device']}" for one in further]
+    lines.append(f"{verdict}: {', '.join(kept)}; {_accuracies(answer)}, on {answer['task']['num_test']} test images")
     if answer.get("verdict_reason"):
         lines.append(answer["verdict_reason"])
     if files["dir"]:
         lines.append(f"bundle: {files['dir']}")
+        lines += [f"        {one['dir']} for {one['device']}" for one in further if one["dir"]]
         lines.append(_next(files, device=answer["device"]["name"]))
     return lines
 

@@ -22,5 +22,6 @@ def check_request(request: SearchRequest, store: Store, *, study: str) -> Source
     sources = open_sources(request, store)
     if request.predictor_id is not None:
         record = store.load_predictor(request.predictor_id)
-        require_predictor_of(sources.device, record, store)
+        owners = [spec for spec in sources.devices if spec.device_id == record.device_id]
+        require_predictor_of(owners[0] if owners else sources.device, record, store)
     return sources

@@ -40,8 +40,7 @@ def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small
         entrants.append(Entrant("small-model", rival.arch, rival.model, rival.subnet_id, rival.derivation))
     shipped, tuned = _compete(entrants, finder, teacher=teacher, cache_dir=cache_dir)
     base = inputs.teacher.model
-    base_fits = finder.budget.check(finder.base_measurement).is_met
-    if base_fits and score_on(base, inputs).accuracy > tuned.score.accuracy:
+    if finder.base_fits and score_on(base, inputs).accuracy > tuned.score.accuracy:
         identity = subnet_id_of(base.arch, inputs, finder.deriver.options)
         derivation = dataclasses.asdict(finder.deriver.options)
         record_derived(finder.store, inputs, base.arch, identity, study=finder.study_name, derivation=derivation)

@@ -1,12 +1,13 @@
 """Ship what a search settled on: accuracies on the test split, the bundle, and every record of it."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
-from nuwa_search.core.budget import Budget
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts
+from nuwa_search.deploy.device_bundles import device_folder
 from nuwa_search.deploy.score_facts import score_facts
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.result import (
@@ -21,8 +22,7 @@ from nuwa_search.search.result import (
 from nuwa_search.search.trials import StudyResult
 from nuwa_search.service.derive_command import derive_command
 from nuwa_search.service.workflow.explain import picture_of
-from nuwa_search.service.workflow.lost_files import lost_files
-from nuwa_search.service.workflow.records import record_bundle, record_shipment, subnet_id_of
+from nuwa_search.service.workflow.records import record_bundle, record_certified, record_shipment, subnet_id_of
 from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.settle import FinishedWinner, Settled, shipment_of
 from nuwa_search.service.workflow.ship import Shipment, write, write_unexported
@@ -32,38 +32,35 @@ from nuwa_search.store.records import PredictedLatency
 
 
 def deliver(
-    run: SearchRun, survey: Survey, settled: Settled, finished: FinishedWinner
+    run: SearchRun, surveys: Sequence[Survey], settled: Settled, finished: FinishedWinner
 ) -> tuple[Delivered, BaseAccuracies]:
     """Open the test split, write the bundle, and record both.
 
     Returns:
         What was delivered, and how accurate the base is on the same images.
     """
-    repaired, shipped, proven = settled.repaired, finished.shipped, finished.proven
+    repaired, shipped = settled.repaired, finished.shipped
     run.hooks.stage("verify")
     accuracy = test_accuracies(run.inputs, shipped)
-    shipment = dataclasses.replace(
-        shipment_of(run, shipped),
-        facts=_facts(run, accuracy),
-        lost=lost_files(accuracy.lost, run.inputs.task.test),
-    )
-    bundle = _write(run, shipment, finished, survey.budget)
+    shipment = dataclasses.replace(shipment_of(run, shipped), facts=_facts(run, accuracy))
+    bundles = _write(run, shipment, finished, surveys)
     subnet = _subnet(settled, finished, accuracy)
-    _record(run, shipment, finished, accuracy, bundle)
-    _record_prediction(run, survey, settled, subnet)
-    artifacts = artifacts_from_bundle(bundle)
+    _record(run, shipment, finished, accuracy, bundles)
+    _record_predictions(run, surveys, settled, subnet.subnet_id)
+    artifacts = artifacts_from_bundle(bundles[0])
     if run.request.explain:
         artifacts = _with_picture(run, settled, artifacts)
     study = settled.study
     delivered = Delivered(
         kind=shipped.kind,
-        verdict=survey.budget.check(proven.measurement),
+        verdict=repaired.attempts[-1].verdict,
         subnet=subnet,
         artifacts=artifacts,
         trials=counts_from_study(study),
         repairs=repaired.num_repairs,
         front=_front(run, study) if run.request.pareto else None,
         lost=accuracy.lost,
+        bundles=tuple(bundles),
     )
     return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted)
 
@@ -79,11 +76,16 @@ def _front(run: SearchRun, study: StudyResult) -> tuple[FrontPoint, ...]:
     )
 
 
-def _write(run: SearchRun, shipment: Shipment, finished: FinishedWinner, budget: Budget) -> Bundle:
+def _write(run: SearchRun, shipment: Shipment, finished: FinishedWinner, surveys: Sequence[Survey]) -> list[Bundle]:
+    """Write the first device's bundle, and inside it one for each further device; it alone if nothing is deployed."""
     folder = Path(run.request.bundle_dir)
     if not run.request.deploy:
-        return write_unexported(folder, shipment)
-    return write(folder, shipment, finished.proven, spec=run.inputs.device, budget=budget)
+        return [write_unexported(folder, shipment)]
+    folders = [folder, *(device_folder(folder, survey.spec.name) for survey in surveys[1:])]
+    return [
+        write(place, shipment, proven, spec=survey.spec, budget=survey.budget)
+        for place, proven, survey in zip(folders, finished.proven, surveys, strict=True)
+    ]
 
 
 def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
@@ -110,20 +112,22 @@ def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
 
 def _subnet(settled: Settled, finished: FinishedWinner, accuracy: Accuracies) -> SubnetPart:
     shipped = finished.shipped
-    promised = settled.repaired.attempts[-1]
+    promised = settled.repaired.attempts[-1].readings[0]
     return SubnetPart(
         arch=shipped.arch,
         subnet_id=shipped.subnet_id,
         predicted_latency_ms=promised.predicted_latency_ms,
         predicted_interval_ms=promised.predicted_interval_ms,
-        measurement=finished.measurement,
+        measurement=promised.measurement,
         derived=accuracy.derived,
         scores=accuracy.shipped,
     )
 
 
-def _record(run: SearchRun, shipment: Shipment, finished: FinishedWinner, accuracy: Accuracies, bundle: Bundle) -> None:
-    measurement_id = record_shipment(
+def _record(
+    run: SearchRun, shipment: Shipment, finished: FinishedWinner, accuracy: Accuracies, bundles: Sequence[Bundle]
+) -> None:
+    measurement_ids = record_shipment(
         run.store,
         run.inputs,
         shipment,
@@ -133,23 +137,26 @@ def _record(run: SearchRun, shipment: Shipment, finished: FinishedWinner, accura
         scores={"top1": accuracy.shipped.top1, "top1_derived": accuracy.derived.top1},
         seed=run.request.seed,
     )
-    record_bundle(run.store, bundle.dir, measurement_id=measurement_id)
+    record_bundle(run.store, bundles[0].dir, measurement_id=measurement_ids[0])
+    for bundle, measurement_id in zip(bundles[1:], measurement_ids[1:], strict=False):  # one alone without deploying
+        record_certified(run.store, bundle.dir, measurement_id=measurement_id)
 
 
-def _record_prediction(run: SearchRun, survey: Survey, settled: Settled, subnet: SubnetPart) -> None:
-    """Store what the winner was predicted to take: by the fitted predictor, or by one that misses corrected."""
-    latency = settled.repaired.promises.latency
-    known_id = latency.predictor_id
+def _record_predictions(run: SearchRun, surveys: Sequence[Survey], settled: Settled, subnet_id: str) -> None:
+    """Store what the winner was predicted to take: by the fitted predictors, or by those that misses corrected."""
+    repaired = settled.repaired
     run.store.record_predicted_latencies(
         [
             PredictedLatency(
-                subnet_id=subnet.subnet_id,
-                device_id=run.inputs.device.device_id,
-                predicted_latency_ms=subnet.predicted_latency_ms,
-                predicted_interval_ms=subnet.predicted_interval_ms,
+                subnet_id=subnet_id,
+                device_id=survey.spec.device_id,
+                predicted_latency_ms=reading.predicted_latency_ms,
+                predicted_interval_ms=reading.predicted_interval_ms,
                 predictor_id=known_id if known_id == survey.start.predictor_id else None,
-                provenance=latency.subject.provenance,
+                provenance=promise.latency.subject.provenance,
             )
+            for survey, promise, reading in zip(surveys, repaired.promises, repaired.attempts[-1].readings, strict=True)
+            for known_id in (promise.latency.predictor_id,)
         ]
     )
 

@@ -1,5 +1,6 @@
 """Accuracy of a bundle's compiled model on the device itself, image by image."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from nuwa_search.core.device import DeviceSpec, Provenance, device_json
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
 from nuwa_search.core.tensors import split_tensors, turned_note
+from nuwa_search.deploy.bundle import is_bundle
+from nuwa_search.deploy.device_bundles import bundle_for
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
 from nuwa_search.deploy.verify import Agreement
 from nuwa_search.service.workflow.device_answers import DeviceAnswers
@@ -67,6 +70,9 @@ def evaluate_on_device(
         OutsideError: If the device failed.
     """
     check_runs_models(spec)
+    path = Path(request.model).expanduser()
+    if is_bundle(path):
+        request = dataclasses.replace(request, model=str(bundle_for(path, spec.name)))
     picked = pick(request)
     if picked.bundle is None or picked.bundle.onnx_path is None:
         raise NuwaError(

@@ -76,9 +76,8 @@ class EventLog:
             self.say("count", {"label": label, "done": done, "total": total})
 
     def _trial(self, report: TrialReport) -> None:
-        about = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "arch"}
-        about["predicted_interval_ms"] = list(report.predicted_interval_ms)
-        self._say_trial(about | {"arch_id": report.arch.arch_id}, is_evaluation=report.is_evaluation)
+        about = report.to_json() | {"number": report.number, "arch_id": report.arch.arch_id}
+        self._say_trial(about, is_evaluation=report.is_evaluation)
 
     def catch_up(self, trials: Iterable[StoredTrial]) -> None:
         """Tell of proposals that an earlier run made and could not tell of any more."""

@@ -1,5 +1,6 @@
 """Why this arch, in words: what each cut saves and costs, and what other budgets would buy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nuwa_search.predictors.accuracy import prior_from_library
@@ -8,15 +9,26 @@ from nuwa_search.search.picture import draw_front
 from nuwa_search.search.seeds import additive_fronts
 from nuwa_search.search.trials import StudyResult
 from nuwa_search.service.workflow.settle import Settled
+from nuwa_search.service.workflow.survey import Survey
 
 
-def explanation_of(settled: Settled, *, budget_ms: float) -> str:
-    """Explain the winner of a search."""
+def explanation_of(settled: Settled, surveys: Sequence[Survey]) -> str:
+    """Explain the winner of a search on each device by itself, the other devices' budgets left aside."""
     prior = prior_from_library(settled.space.base, settled.library.archs, settled.library.kls)
-    latency = settled.repaired.promises.latency
-    fronts = additive_fronts(settled.space, prior=prior, latency=latency)
-    told = explain(settled.study, space=settled.space, prior=prior, latency=latency, budget_ms=budget_ms, fronts=fronts)
-    return words_from(told)
+    parts = []
+    for survey, promise in zip(surveys, settled.repaired.promises, strict=True):
+        latency = promise.latency
+        fronts = additive_fronts(settled.space, prior=prior, latency=latency)
+        told = explain(
+            settled.study,
+            space=settled.space,
+            prior=prior,
+            latency=latency,
+            budget_ms=survey.budget.ms,
+            fronts=fronts,
+        )
+        parts.append(words_from(told) if len(surveys) == 1 else f"on {survey.spec.name}: {words_from(told)}")
+    return "\n".join(parts)
 
 
 def words_from(told: Explanation) -> str:

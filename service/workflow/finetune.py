@@ -18,6 +18,7 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts, FinetuneFacts
+from nuwa_search.deploy.device_bundles import further_bundles
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
 from nuwa_search.deploy.train.processes import join_processes
@@ -220,6 +221,9 @@ def _write(run: _Run, result: FinetuneResult) -> None:
         facts=_facts_after(run.bundle, run.request, run.task, result),
     )
     write_bundle(run.folder, fresh, replace=True)
+    for folder in further_bundles(run.folder):  # the same model for another device, with a budget of its own
+        facts = dataclasses.replace(fresh.facts, budget=certified_budget(read_bundle(folder)))
+        write_bundle(folder, dataclasses.replace(fresh, facts=facts), replace=True)
     run.note.unlink(missing_ok=True)
     shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
 

@@ -29,14 +29,19 @@ class Sources:
     Args:
         base: As loaded, with its own head.
         task: Its three splits, still encoded.
-        device: What the budget is about.
+        devices: What the budgets are about, in their order.
         pool: What a head is to read that is fitted to a base without one.
     """
 
     base: Base
     task: Task
-    device: DeviceSpec
+    devices: tuple[DeviceSpec, ...]
     pool: HeadPool
+
+    @property
+    def device(self) -> DeviceSpec:
+        """The first device: the one that a search of one budget is about."""
+        return self.devices[0]
 
     @property
     def has_fitted_head(self) -> bool:
@@ -104,8 +109,7 @@ def open_sources(
     Raises:
         NuwaError: If a name is unknown, a file is missing or corrupt, or a resumed study was begun on other images.
     """
-    device = find_device(request.device, store)
-    require_statistic(request.budget_statistic, device)
+    devices = find_devices(request, store)
     base = load_base(request.base, img_size=request.img_size, cache_dir=cache_dir)
     kept_parts(base.arch, request.keep)  # a glob that names nothing is told before any image is looked at
     split_rule = SPLIT_RULE
@@ -126,7 +130,7 @@ def open_sources(
             f"the study was begun on other images than {task.data} holds (task {begun.task_id}, not {task.task_id})",
             hint="put the images back as they were, or start another study: leave --resume out and give a new --study",
         )
-    sources = Sources(base, task, device, request.pool)
+    sources = Sources(base, task, devices, request.pool)
     _check_pool(sources)
     return sources
 
@@ -147,6 +151,24 @@ def _check_pool(sources: Sources) -> None:
         require_pools(sources.base.arch, sources.pool)
 
 
+def find_devices(request: SearchRequest, store: Store) -> tuple[DeviceSpec, ...]:
+    """Find the devices of a request's budgets.
+
+    Raises:
+        NuwaError: If a name is unknown, two names mean the same device, or one cannot have the budget's statistic.
+    """
+    found: dict[str, DeviceSpec] = {}
+    for budget in request.device_budgets:
+        spec = find_device(budget.device or request.device, store)
+        require_statistic(request.budget_statistic, spec)
+        if spec.device_id in found:
+            raise NuwaError(
+                f"{found[spec.device_id].name} and {spec.name} are the same device", hint="give it one budget"
+            )
+        found[spec.device_id] = spec
+    return tuple(found.values())
+
+
 def decode_inputs(sources: Sources, *, on_images: OnImages = no_one) -> Inputs:
     """Decode the training and search images, and give the base its head for the task.
 
@@ -160,7 +182,7 @@ def decode_inputs(sources: Sources, *, on_images: OnImages = no_one) -> Inputs:
     base, task = sources.base, sources.task
     tensors = task_tensors(task, base.preprocess)
     headed = task_base(base, task, tensors, pool=sources.pool, on_images=on_images)
-    return Inputs(base, task, sources.device, sources.pool, tensors, headed)
+    return Inputs(base, task, sources.devices, sources.pool, tensors, headed)
 
 
 def task_begun_with(study: str, store: Store) -> TaskRecord | None:
@@ -171,7 +193,8 @@ def task_begun_with(study: str, store: Store) -> TaskRecord | None:
 
 def record_inputs(inputs: Sources, store: Store, *, label_column: str | None, seed: int) -> None:
     """Put device, base and task into the database; arguments as of ``record_source``."""
-    store.record_device(inputs.device)
+    for device in inputs.devices:
+        store.record_device(device)
     record_source(inputs.base, inputs.task, store, label_column=label_column, seed=seed)
 
 

@@ -16,6 +16,7 @@ from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.onnx_file import load_weights_beside
 from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.deploy.bundle import is_bundle, read_bundle
+from nuwa_search.deploy.device_bundles import bundle_for
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.file_hashes import hash_file
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
@@ -113,7 +114,7 @@ def onnx_from_text(text: str, store: Store, spec: DeviceSpec) -> onnx.ModelProto
             load_weights_beside(model, path)
         return model
     if path.is_dir() and is_bundle(path):
-        exported = read_bundle(path).onnx_path
+        exported = read_bundle(bundle_for(path, spec.name)).onnx_path
         if exported is not None:
             return parse_model(read_model_bytes(exported), origin=str(exported))
     return onnx_from_arch(
@@ -136,13 +137,13 @@ class MeasuredSource:
     subnet_id: str | None
 
 
-def measured_source(text: str, graph: onnx.ModelProto, store: Store) -> MeasuredSource:
-    """Say what the graph is of that ``onnx_from_text`` gave for ``text``."""
+def measured_source(text: str, graph: onnx.ModelProto, store: Store, *, spec: DeviceSpec) -> MeasuredSource:
+    """Say what the graph is of that ``onnx_from_text`` gave for ``text`` and ``spec``."""
     path = Path(text).expanduser()
     if path.suffix == ".onnx":
         return MeasuredSource(hash_file(path), None, None)
     if path.is_dir() and is_bundle(path):
-        bundle = read_bundle(path)
+        bundle = read_bundle(bundle_for(path, spec.name))
         known = bundle.subnet_id if bundle.subnet_id and store.has_subnet(bundle.subnet_id) else None
         onnx_hash = hash_file(bundle.onnx_path) if bundle.onnx_path else _hash_graph(graph)
         return MeasuredSource(onnx_hash, bundle.arch, known)

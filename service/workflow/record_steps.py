@@ -11,12 +11,13 @@ from nuwa_search.core.base import Base
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.task import Task
 from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.device_bundles import further_bundles
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.service.workflow.inputs import record_source
-from nuwa_search.service.workflow.records import record_bundle, record_export, record_finetuning
+from nuwa_search.service.workflow.records import record_bundle, record_certified, record_export, record_finetuning
 from nuwa_search.store.records import ScoreRecord, SubnetRecord
 from nuwa_search.store.search_scores import SearchScore
 from nuwa_search.store.store import Store
@@ -88,7 +89,8 @@ def record_retuned(store: Store, folder: Path, task: Task, config: FinetuneConfi
     record_finetuning(store, identity, config, result)
     if not _is_own(store, identity, folder):
         return
-    store.forget_certificate(str((folder / CERTIFICATE).absolute()))
+    for one in (folder, *further_bundles(folder)):
+        store.forget_certificate(str((one / CERTIFICATE).absolute()))
     store.retire_top1(identity)
     if store.load_subnet(identity).task_id == task.task_id:
         store.record_scores([ScoreRecord(identity, "top1", "search", len(task.search), config.seed, result.after.top1)])
@@ -106,6 +108,8 @@ def record_reexport(store: Store, folder: Path) -> None:
         measurement_id = store.save_measurement(certificate.measurement, subnet_id=bundle.subnet_id)
     if _is_own(store, bundle.subnet_id, folder):
         record_bundle(store, folder, measurement_id=measurement_id)
+    elif _is_inside_own(store, bundle.subnet_id, folder):
+        record_certified(store, folder, measurement_id=measurement_id)
     else:
         record_export(store, bundle)
 
@@ -126,6 +130,12 @@ def _is_own(store: Store, identity: str, folder: Path) -> bool:
     """Whether a folder is where the database has a subnet's bundle, or it has none."""
     known = store.bundle_dir_of(identity)
     return known is None or Path(known).resolve() == folder.resolve() or not Path(known).exists()
+
+
+def _is_inside_own(store: Store, identity: str, folder: Path) -> bool:
+    """Whether a folder is a further device's bundle inside the one that the database has."""
+    known = store.bundle_dir_of(identity)
+    return known is not None and folder.resolve() in {path.resolve() for path in further_bundles(Path(known))}
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.device import Provenance
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_file
@@ -16,6 +15,7 @@ from nuwa_search.deploy.write_bundle import parts_from_bundle
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.trials import TrialReport
+from nuwa_search.service.workflow.device_predictor import DevicePredictor
 from nuwa_search.service.workflow.inputs import Inputs
 from nuwa_search.service.workflow.ship import Proven, Shipment
 from nuwa_search.service.workflow.tune import Tuned
@@ -42,24 +42,24 @@ def record_trials(
     scored: Sequence[TrialReport],
     *,
     study: str,
-    predictor_id: str,
-    provenance: Provenance,
+    predictors: Sequence[DevicePredictor],
     options: DeriveOptions,
     seed: int,
 ) -> None:
-    """Store scored subnets of a study with their scores and predicted latencies."""
+    """Store scored subnets of a study with their scores and predicted latencies on each device."""
     ids = {trial.number: subnet_id_of(trial.arch, inputs, options) for trial in scored}
     store.record_subnets(_subnet(t, ids[t.number], inputs, options, study) for t in scored)
     store.record_predicted_latencies(
         PredictedLatency(
             subnet_id=ids[trial.number],
-            device_id=inputs.device.device_id,
-            predicted_latency_ms=trial.predicted_latency_ms,
-            predicted_interval_ms=trial.predicted_interval_ms,
-            predictor_id=predictor_id,
-            provenance=provenance,
+            device_id=known.spec.device_id,
+            predicted_latency_ms=value_ms,
+            predicted_interval_ms=interval_ms,
+            predictor_id=known.predictor_id,
+            provenance=known.predictor.subject.provenance,
         )
         for trial in scored
+        for known, (value_ms, interval_ms) in zip(predictors, _predictions(trial), strict=True)
     )
     store.record_scores(
         ScoreRecord(ids[trial.number], kind, "search", trial.num_images, seed, value)
@@ -67,6 +67,14 @@ def record_trials(
         for kind, value in (("kl_to_teacher", trial.kl), ("top1_derived", trial.top1_search))
         if value is not None
     )
+
+
+def _predictions(trial: TrialReport) -> list[tuple[float, tuple[float, float]]]:
+    """List what each device was predicted to take, with its interval."""
+    return [
+        (trial.predicted_latency_ms, trial.predicted_interval_ms),
+        *((one.predicted_latency_ms, one.predicted_interval_ms) for one in trial.elsewhere),
+    ]
 
 
 def _subnet(trial: TrialReport, identity: str, inputs: Inputs, options: DeriveOptions, study: str) -> SubnetRecord:
@@ -103,20 +111,20 @@ def record_shipment(
     store: Store,
     inputs: Inputs,
     shipment: Shipment,
-    proven: Proven,
+    proven: Sequence[Proven],
     *,
     study: str,
     derivation: Mapping[str, object],
     scores: dict[str, float],
     seed: int,
-) -> str:
-    """Store the shipped subnet, its scores on the test split and its measurement; returns the measurement's id."""
+) -> tuple[str, ...]:
+    """Store the shipped subnet, its scores on the test split and a measurement per device; returns those's ids."""
     record_derived(store, inputs, shipment.arch, shipment.subnet_id, study=study, derivation=derivation)
     num_images = len(inputs.task.test)
     store.record_scores(
         ScoreRecord(shipment.subnet_id, kind, "test", num_images, seed, v) for kind, v in scores.items()
     )
-    return store.save_measurement(proven.measurement, subnet_id=shipment.subnet_id)
+    return tuple(store.save_measurement(one.measurement, subnet_id=shipment.subnet_id) for one in proven)
 
 
 def record_tuned(store: Store, identity: str, tuned: Tuned) -> None:
@@ -154,8 +162,16 @@ def record_bundle(store: Store, folder: Path, *, measurement_id: str | None) -> 
         folder: The bundle.
         measurement_id: Of the measurement in its certificate; None without one.
     """
+    store.set_bundle(read_bundle(folder).subnet_id, str(folder.absolute()))
+    record_certified(store, folder, measurement_id=measurement_id)
+
+
+def record_certified(store: Store, folder: Path, *, measurement_id: str | None) -> None:
+    """Store a bundle's export, engine or build line, and certificate; arguments as of ``record_bundle``.
+
+    Of a bundle inside another, which holds the same subnet for a further device.
+    """
     bundle = read_bundle(folder)
-    store.set_bundle(bundle.subnet_id, str(folder.absolute()))
     store.forget_certificate(str((folder / CERTIFICATE).absolute()))
     certificate = bundle.certificate
     if bundle.onnx_path is None or certificate is None:

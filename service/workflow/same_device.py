@@ -1,5 +1,7 @@
 """Refuse what was fitted or searched for another device than the one asked for, another emulator's among them."""
 
+from collections.abc import Sequence
+
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.emulator import device_label, is_outdated
 from nuwa_search.core.errors import NuwaError
@@ -21,6 +23,23 @@ def require_predictor_of(spec: DeviceSpec, record: PredictorRecord, store: Store
         f"latency predictor {record.predictor_id} is of device {record.device_id}{called}, not of {spec.name}",
         hint=f"nuwa profile {spec.name}",
     )
+
+
+def pinned_for(
+    spec: DeviceSpec, predictor_id: str | None, *, devices: Sequence[DeviceSpec], store: Store
+) -> str | None:
+    """Say which predictor is pinned for one of a search's devices: the one asked for, where it is that device's.
+
+    One of none of the devices is given to the first, which refuses it.
+
+    Raises:
+        NuwaError: If there is no such predictor.
+    """
+    if predictor_id is None:
+        return None
+    owner = store.load_predictor(predictor_id).device_id
+    place = owner if owner in {device.device_id for device in devices} else devices[0].device_id
+    return predictor_id if spec.device_id == place else None
 
 
 def require_study_of(spec: DeviceSpec, study: str, store: Store) -> None:

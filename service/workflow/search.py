@@ -1,6 +1,8 @@
 """The main job: from a budget in milliseconds to a bundle that runs."""
 
 import dataclasses
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,17 +10,27 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Verdict
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.counting import counts_to
-from nuwa_search.core.device import Device
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.measuring.sustained import judged_by
+from nuwa_search.search.budget_part import BudgetPart
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.keep import kept_parts
+from nuwa_search.search.repair import Reading
 from nuwa_search.search.request import SearchRequest, dict_from_request
-from nuwa_search.search.result import BasePart, Delivered, Fastest, Missed, SearchResult, TaskPart, counts_from_study
+from nuwa_search.search.result import (
+    BasePart,
+    Delivered,
+    Fastest,
+    Missed,
+    SearchResult,
+    TaskPart,
+    artifacts_from_bundle,
+    counts_from_study,
+)
 from nuwa_search.service.workflow.clock import StageClock
 from nuwa_search.service.workflow.deadline import deadline_in
 from nuwa_search.service.workflow.deliver import deliver
@@ -43,7 +55,7 @@ from nuwa_search.service.workflow.same_sources import require_sources_of
 from nuwa_search.service.workflow.search_run import SearchRun, SearchStart
 from nuwa_search.service.workflow.settle import Settled, settle
 from nuwa_search.service.workflow.ship import check_bundle_dir
-from nuwa_search.service.workflow.survey import Survey, survey_device, with_teacher
+from nuwa_search.service.workflow.survey import Survey, survey_devices, with_teacher
 from nuwa_search.store.heartbeat import Heartbeat
 from nuwa_search.store.records import SearchState, SearchTerms
 from nuwa_search.store.store import Store
@@ -127,22 +139,24 @@ def run_search(
 
 
 def _searched(start: SearchStart) -> SearchOutcome:
-    """Take every step, with the device open; what needs no image comes before any is decoded."""
-    with opened_device(start.sources.device, seed=start.request.seed) as opened:
-        device = judged_by(opened, start.request.budget_statistic)
+    """Take every step, with the devices open; what needs no image comes before any is decoded."""
+    request = start.request
+    with ExitStack() as stack:
+        opened = [stack.enter_context(opened_device(spec, seed=request.seed)) for spec in start.sources.devices]
+        devices = [judged_by(device, request.budget_statistic) for device in opened]
         start.hooks.stage("profile")
-        survey = survey_device(start, device)
+        surveys = survey_devices(start, devices)
         try:
-            require_reachable(survey, start.sources, keep=start.request.keep)
+            require_reachable(surveys, start.sources, keep=request.keep)
             start.hooks.stage("statistics")
             run = SearchRun(**vars(start), inputs=_decoded(start))
             for note in run.inputs.decoded_notes:
                 run.hooks.step(note)
-            survey = with_teacher(survey, start, device, run.inputs.teacher.model)
-            settled = settle(run, _finder(run, device, survey), survey)
+            surveys = tuple(with_teacher(survey, start, run.inputs.teacher.model) for survey in surveys)
+            settled = settle(run, _finder(run, surveys))
         except BudgetTooSmallError as error:
-            return SearchOutcome(_result(start, survey, _fastest(error)), None, error)
-        return _delivered(run, survey, settled)
+            return SearchOutcome(_result(start, surveys, _fastest(error), too_small=error), None, error)
+        return _delivered(run, surveys, settled)
 
 
 def _decoded(start: SearchStart) -> Inputs:
@@ -151,27 +165,30 @@ def _decoded(start: SearchStart) -> Inputs:
     return decode_inputs(start.sources, on_images=lambda done, total: count("head: images", done, total))
 
 
-def _delivered(run: SearchRun, survey: Survey, settled: Settled) -> SearchOutcome:
+def _delivered(run: SearchRun, surveys: Sequence[Survey], settled: Settled) -> SearchOutcome:
     """Ship what was settled on, or say why nothing is shipped."""
     repaired = settled.repaired
+    readings = repaired.attempts[-1].readings
+    budget = "budget" if len(surveys) == 1 else "budgets"
     if repaired.finished is None:
+        too_small = repaired.too_small
         missed = Missed(
             verdict=repaired.verdict,
             trials=counts_from_study(settled.study),
             repairs=repaired.num_repairs,
-            fastest=None if repaired.too_small is None else _fastest(repaired.too_small),
+            fastest=None if too_small is None else _fastest(too_small),
         )
-        no_subnet = _no_answer(run, f"no subnet keeps its budget when measured: {repaired.reason}", missed.verdict)
-        return SearchOutcome(_result(run, survey, missed), None, no_subnet)
-    delivered, accuracies = deliver(run, survey, settled, repaired.finished)
-    result = _result(run, survey, delivered)
+        no_subnet = _no_answer(run, f"no subnet keeps its {budget} when measured: {repaired.reason}", missed.verdict)
+        return SearchOutcome(_result(run, surveys, missed, readings=readings, too_small=too_small), None, no_subnet)
+    delivered, accuracies = deliver(run, surveys, settled, repaired.finished)
+    result = _result(run, surveys, delivered, readings=readings)
     return SearchOutcome(
         result=dataclasses.replace(result, base=dataclasses.replace(result.base, accuracies=accuracies)),
         base_arch=run.inputs.teacher.model.arch,
         error=None
         if delivered.is_feasible
-        else _no_answer(run, f"the winner misses its budget as it was shipped: {repaired.reason}", delivered.verdict),
-        explanation=explanation_of(settled, budget_ms=survey.budget.ms) if run.request.explain else "",
+        else _no_answer(run, f"the winner misses its {budget} as it was shipped: {repaired.reason}", delivered.verdict),
+        explanation=explanation_of(settled, surveys) if run.request.explain else "",
     )
 
 
@@ -185,7 +202,7 @@ def _timed(hooks: Hooks, clock: StageClock) -> Hooks:
     return dataclasses.replace(hooks, stage=stage)
 
 
-def _finder(run: SearchRun, device: Device, survey: Survey) -> Finder:
+def _finder(run: SearchRun, surveys: tuple[Survey, ...]) -> Finder:
     """Gather the statistics of the base on the training images, and start the clock of the time limit."""
     inputs = run.inputs
     deriver = Deriver(
@@ -201,11 +218,9 @@ def _finder(run: SearchRun, device: Device, survey: Survey) -> Finder:
         request=run.request,
         inputs=inputs,
         store=run.store,
-        device=device,
+        surveys=surveys,
         cache=Cache(run.cache_dir / "search"),
         deriver=deriver,
-        base_measurement=survey.base_measurement,
-        budget=survey.budget,
         hooks=run.hooks,
         study_name=run.claim.study,
         storage_url=optuna_url(run.store),
@@ -224,24 +239,70 @@ def _said_of_statistics(options: DeriveOptions, moments: Moments, *, num_train: 
 
 
 def _fastest(error: BudgetTooSmallError) -> Fastest:
+    """Name what is fastest on the first device."""
+    if error.by_device:
+        return Fastest(error.by_device[0].arch, error.by_device[0].predicted_latency_ms)
     return Fastest(error.fastest, error.predicted_latency_ms)
 
 
-def _result(run: SearchStart, survey: Survey, ending: Fastest | Missed | Delivered) -> SearchResult:
-    base = run.sources.base
+def _result(
+    run: SearchStart,
+    surveys: Sequence[Survey],
+    ending: Fastest | Missed | Delivered,
+    *,
+    readings: Sequence[Reading] = (),
+    too_small: BudgetTooSmallError | None = None,
+) -> SearchResult:
+    base, first = run.sources.base, surveys[0]
     return SearchResult(
         study=run.claim.study,
-        budget=survey.budget,
-        budget_binds=survey.budget_binds,
+        budget=first.budget,
+        budget_binds=first.budget_binds,
         seed=run.request.seed,
-        predictor_id=survey.start.predictor_id,
+        predictor_id=first.start.predictor_id,
         device=run.sources.device,
         task=_task_part(run.inputs if isinstance(run, SearchRun) else run.sources),
-        base=BasePart(base.name, base.arch, survey.base_measurement),
+        base=BasePart(base.name, base.arch, first.base_measurement),
         ending=ending,
         seconds=run.seconds,
         metric=run.request.metric,
         kept=kept_parts(base.arch, run.request.keep),
+        budgets=tuple(
+            _budget_part(surveys, place, ending, readings=readings, too_small=too_small)
+            for place in range(len(surveys))
+        ),
+    )
+
+
+def _budget_part(
+    surveys: Sequence[Survey],
+    place: int,
+    ending: Fastest | Missed | Delivered,
+    *,
+    readings: Sequence[Reading],
+    too_small: BudgetTooSmallError | None,
+) -> BudgetPart:
+    """Say what came of one device's budget."""
+    survey = surveys[place]
+    bundles = ending.bundles if isinstance(ending, Delivered) else ()
+    bundle = bundles[place] if place < len(bundles) else None
+    fastest = nearest_ms = None
+    if too_small is not None and too_small.limit == "latency":
+        by_device = too_small.by_device
+        fastest = (too_small.fastest, too_small.predicted_latency_ms)
+        if by_device:
+            fastest = (by_device[place].arch, by_device[place].predicted_latency_ms)
+        nearest_ms = too_small.nearest[place].predicted_latency_ms if too_small.nearest else None
+    return BudgetPart(
+        device=survey.spec,
+        budget=survey.budget,
+        base=survey.base_measurement,
+        predictor_id=survey.start.predictor_id,
+        reading=readings[place] if readings else None,
+        fastest=fastest,
+        nearest_ms=nearest_ms,
+        dir=None if bundle is None else bundle.dir,
+        certificate=None if bundle is None else artifacts_from_bundle(bundle).certificate,
     )
 
 
@@ -261,8 +322,8 @@ def _task_part(sources: Sources) -> TaskPart:
 
 def _no_answer(run: SearchRun, message: str, missed: Verdict) -> NoAnswerError:
     hints = []
-    if missed.exceeds("latency"):
-        hints.append(f"profile the device again: nuwa profile {run.inputs.device.name}")
+    slow = [one.device or run.inputs.device.name for one in missed.excesses if one.limit == "latency"]
+    hints += [f"profile the device again: nuwa profile {name}" for name in slow]
     if missed.exceeds("memory"):
         hints.append("give a larger --max-memory-mb, or a smaller base")
     return NoAnswerError(message, hint="; ".join(hints))

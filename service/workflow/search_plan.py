@@ -12,6 +12,7 @@ from nuwa_search.service.workflow.check_request import check_request
 from nuwa_search.service.workflow.device_predictor import exporter_of, find_known_predictor
 from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.inputs import Sources
+from nuwa_search.service.workflow.same_device import pinned_for
 from nuwa_search.service.workflow.time_estimate import TimeEstimate, estimate_time
 from nuwa_search.store.store import Store
 
@@ -21,6 +22,8 @@ class BaseLatency:
     """The base's latency with the task's head, as far as it is known without measuring.
 
     Args:
+        device: Where.
+        budget_ms: Of that device.
         predicted_latency_ms: On the device.
         predicted_interval_ms: Lower and upper end; None where the emulator was asked directly.
         source: A stored latency predictor, or the emulator on the base's exported graph.
@@ -28,6 +31,8 @@ class BaseLatency:
         budget_binds: Whether it is more than the budget.
     """
 
+    device: str
+    budget_ms: float
     predicted_latency_ms: float
     predicted_interval_ms: tuple[float, float] | None
     source: Literal["latency predictor", "emulator"]
@@ -43,7 +48,8 @@ class SearchPlan:
         num_images: By split (train, search, test) and class.
         head_fitted: Whether a head will be fitted, because the base does not know the classes.
         notes: What is left out or would be refused, in sentences.
-        base_latency: None where the device was not profiled for this base and cannot be emulated.
+        base_latency: On the first device; None where it was not profiled for this base and cannot be emulated.
+        base_latencies: On every device where it is known.
         time: How long it would take.
     """
 
@@ -51,6 +57,7 @@ class SearchPlan:
     head_fitted: bool
     notes: tuple[str, ...]
     base_latency: BaseLatency | None
+    base_latencies: tuple[BaseLatency, ...]
     time: TimeEstimate
 
     def to_json(self) -> dict[str, Any]:
@@ -60,6 +67,7 @@ class SearchPlan:
             "head_fitted": self.head_fitted,
             "notes": list(self.notes),
             "base_latency": None if self.base_latency is None else asdict(self.base_latency),
+            "base_latencies": [asdict(one) for one in self.base_latencies],
             **self.time.to_json(),
         }
 
@@ -73,12 +81,17 @@ def plan_search(request: SearchRequest, store: Store, *, study: str) -> SearchPl
     sources = check_request(request, store, study=study)
     task = sources.task
     splits = {"train": task.train, "search": task.search, "test": task.test}
+    latencies = [
+        _base_latency(request, sources, store, spec=spec, budget_ms=asked.budget_ms)
+        for spec, asked in zip(sources.devices, request.device_budgets, strict=True)
+    ]
     unreadable = tuple(name for images in splits.values() for name in unreadable_images(images))
     return SearchPlan(
         num_images={name: _by_class(images, task) for name, images in splits.items()},
         head_fitted=sources.has_fitted_head,
         notes=(*sources.notes, *_unreadable_note(unreadable)),
-        base_latency=_base_latency(request, sources, store),
+        base_latency=latencies[0],
+        base_latencies=tuple(one for one in latencies if one is not None),
         time=estimate_time(request, sources, store, bad=frozenset(unreadable)),
     )
 
@@ -93,18 +106,22 @@ def _unreadable_note(names: tuple[str, ...]) -> tuple[str, ...]:
     return (f"images whose first bytes are those of no image, at which a search would stop: {len(names)} ({names[0]})",)
 
 
-def _base_latency(request: SearchRequest, sources: Sources, store: Store) -> BaseLatency | None:
+def _base_latency(
+    request: SearchRequest, sources: Sources, store: Store, *, spec: DeviceSpec, budget_ms: float
+) -> BaseLatency | None:
     """Predict by what is stored for this base, else ask the emulator; a real device is not touched."""
-    spec, arch = sources.device, sources.teacher_archs[0]
-    known = find_known_predictor(store, spec, sources.base.arch, predictor_id=request.predictor_id)
+    arch = sources.teacher_archs[0]
+    pinned = pinned_for(spec, request.predictor_id, devices=sources.devices, store=store)
+    known = find_known_predictor(store, spec, sources.base.arch, predictor_id=pinned)
     if known is not None:
         found = known.predictor.predict([arch])
         value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))
-        return BaseLatency(value, (low, high), "latency predictor", known.predictor_id, value > request.budget_ms)
+        binds = value > budget_ms
+        return BaseLatency(spec.name, budget_ms, value, (low, high), "latency predictor", known.predictor_id, binds)
     if spec.kind != "emulated":
         return None
     value = _emulated_ms(spec, sources)
-    return BaseLatency(value, None, "emulator", None, value > request.budget_ms)
+    return BaseLatency(spec.name, budget_ms, value, None, "emulator", None, value > budget_ms)
 
 
 def _emulated_ms(spec: DeviceSpec, sources: Sources) -> float:

@@ -17,24 +17,23 @@ from nuwa_search.service.workflow.records import record_trials
 from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.ship import Proven, Shipment, prove
 from nuwa_search.service.workflow.study_rounds import StudyRounds, Winner
-from nuwa_search.service.workflow.survey import Survey
 from nuwa_search.service.workflow.winner import Shipped
 
 
 @dataclass(frozen=True)
 class FinishedWinner:
-    """What would be shipped, with its proofs."""
+    """What would be shipped, with its proofs on every device."""
 
     shipped: Shipped
-    proven: Proven
+    proven: tuple[Proven, ...]
 
     @property
     def arch(self) -> Arch:
         return self.shipped.arch
 
     @property
-    def measurement(self) -> Measurement:
-        return self.proven.measurement
+    def measurements(self) -> tuple[Measurement, ...]:
+        return tuple(one.measurement for one in self.proven)
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,14 @@ class Settled:
     library: Library
 
 
-def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
+def settle(run: SearchRun, finder: Finder) -> Settled:
     """Search until what would be shipped keeps every limit as measured, or the loop gives up.
 
     Raises:
         BudgetTooSmallError: If nothing in the space fits.
         NoAnswerError: If the export is not right.
     """
-    recorder = _recorder(run, finder, survey)
+    recorder = _recorder(run, finder)
 
     def on_trial(trial: TrialReport) -> None:
         recorder.add(trial)
@@ -70,23 +69,24 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
     rounds = StudyRounds(finder, on_trial=on_trial)
     finished: list[FinishedWinner] = []
 
-    def search(promises: Promises[LatencyPredictor]) -> Winner | None:
+    def search(promises: tuple[Promises[LatencyPredictor], ...]) -> Winner | None:
         winner = rounds.search(promises)
         if rounds.study is not None:
             recorder.finish(rounds.study)
         return winner
 
-    def measure(winner: Winner) -> Measurement:
-        measurement = finder.measure(winner.model)
-        _say_found(run, winner, measurement)
-        return measurement
+    def measure(winner: Winner) -> tuple[Measurement, ...]:
+        measurements = finder.measure(winner.model)
+        _say_found(run, winner, measurements)
+        return measurements
 
-    def finish(winner: Winner, _: Promises[LatencyPredictor]) -> FinishedWinner:
+    def finish(winner: Winner, _: tuple[Promises[LatencyPredictor], ...]) -> FinishedWinner:
         run.hooks.stage("finetune")
         # the small alternative takes part once: it does not change with what a miss corrects
         shipped = choose_shipped(winner, finder, cache_dir=run.cache_dir, has_small_model=not finished)
         run.hooks.stage("export")
-        proven = prove(shipment_of(run, shipped), device=finder.device, search=run.inputs.tensors.search)
+        shipment, search_split = shipment_of(run, shipped), run.inputs.tensors.search
+        proven = tuple(prove(shipment, device=one.device, search=search_split) for one in finder.surveys)
         finished.append(FinishedWinner(shipped, proven))
         return finished[-1]
 
@@ -94,9 +94,9 @@ def settle(run: SearchRun, finder: Finder, survey: Survey) -> Settled:
         search,
         measure=measure,
         finish=finish,
-        promises=survey.promises(run.inputs.teacher.model.arch),
-        budget=survey.budget,
-        on_attempt=lambda attempt: _say_attempt(run, survey, attempt),
+        promises=[survey.promises(run.inputs.teacher.model.arch) for survey in finder.surveys],
+        budgets=finder.budgets,
+        on_attempt=lambda attempt: _say_attempt(run, finder, attempt),
     )
     return Settled(repaired, rounds.study or repaired.winner.study, rounds.space, rounds.library)
 
@@ -112,15 +112,14 @@ def shipment_of(run: SearchRun, shipped: Shipped) -> Shipment:
     )
 
 
-def _recorder(run: SearchRun, finder: Finder, survey: Survey) -> TrialRecorder:
+def _recorder(run: SearchRun, finder: Finder) -> TrialRecorder:
     def write(scored: Sequence[TrialReport]) -> None:
         record_trials(
             run.store,
             run.inputs,
             scored,
             study=run.claim.study,
-            predictor_id=survey.start.predictor_id,
-            provenance=survey.start.predictor.subject.provenance,
+            predictors=[survey.start for survey in finder.surveys],
             options=finder.deriver.options,
             seed=run.request.seed,
         )
@@ -128,28 +127,45 @@ def _recorder(run: SearchRun, finder: Finder, survey: Survey) -> TrialRecorder:
     return TrialRecorder(write)
 
 
-def _say_found(run: SearchRun, winner: Winner, measurement: Measurement) -> None:
-    study = winner.study
+def _say_found(run: SearchRun, winner: Winner, measurements: Sequence[Measurement]) -> None:
+    study, several = winner.study, len(measurements) > 1
+    predicted = [winner.trial.predicted_latency_ms, *(one.predicted_latency_ms for one in winner.trial.elsewhere)]
+    told = "; ".join(
+        f"{before:.2f} ms predicted, {found.latency_ms.median:.2f} ms {found.provenance}"
+        + (f" on {found.device.name}" if several else "")
+        for before, found in zip(predicted, measurements, strict=True)
+    )
     run.hooks.step(
         f"{study.num_evaluations} subnets scored of {len(study.trials)} proposed "
-        f"({100 * study.feasible_share:.0f} % within the budget); best: {winner.trial.predicted_latency_ms:.2f} ms "
-        f"predicted, {measurement.latency_ms.median:.2f} ms {measurement.provenance}"
+        f"({100 * study.feasible_share:.0f} % within the budget{'s' if several else ''}); best: {told}"
     )
 
 
-def _say_attempt(run: SearchRun, survey: Survey, attempt: Attempt) -> None:
+def _say_attempt(run: SearchRun, finder: Finder, attempt: Attempt) -> None:
     verdict = attempt.verdict
     if attempt.stage == "found":
+        devices = [
+            {
+                "device": survey.spec.name,
+                "measured_ms": survey.budget.latency_ms(reading.measurement.latency_ms),
+                "is_met": reading.verdict.is_met,
+            }
+            for survey, reading in zip(finder.surveys, attempt.readings, strict=True)
+        ]
         told = {
             "arch_id": attempt.arch.arch_id,
-            "measured_ms": survey.budget.latency_ms(attempt.measurement.latency_ms),
+            "measured_ms": devices[0]["measured_ms"],
             "is_met": verdict.is_met,
             "reason": verdict.reason,
+            **({"devices": devices} if len(devices) > 1 else {}),
         }
         run.store.add_event(run.claim.study, "winner-measured", told)
     if not verdict.is_met:
         when = "" if attempt.stage == "found" else "as it would be shipped: "
-        corrected = " and ".join(_RESPONSIBLE[excess.limit] for excess in verdict.excesses)
+        corrected = " and ".join(
+            _RESPONSIBLE[excess.limit] + (f" of {excess.device}" if excess.device else "")
+            for excess in verdict.excesses
+        )
         run.hooks.step(f"{when}{verdict.reason}; the {corrected} is corrected")
 
 

@@ -19,6 +19,7 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.device_budget import said_budgets
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import measure_run_cost
 from nuwa_search.search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small
@@ -79,11 +80,11 @@ def small_rival(finder: Finder, *, steps: int, cache_dir: Path) -> SmallRival | 
 
     def fits(arch: Arch) -> bool:
         restricted = dataclasses.replace(arch, num_classes=inputs.task.num_classes)
-        return finder.budget.check(finder.measure(fresh_model(restricted, seed=0)), has_room=True).is_met
+        return finder.fits(finder.measure(fresh_model(restricted, seed=0)), has_room=True)
 
     arch = pick_small_arch(teacher.model.arch, fits=fits)
     if arch is None:
-        finder.hooks.step(f"no uniformly small ViT meets {request.budget_ms:g} ms")
+        finder.hooks.step(f"no uniformly small ViT meets {said_budgets(request.device_budgets)}")
         return None
     config = pretrain_config(steps=steps, num_train=len(tensors.train), seed=request.seed)
     cache = Cache(cache_dir / "small")

@@ -1,7 +1,7 @@
 """The study of a search in rounds: it goes on under other promises, and its best few are refined."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nuwa_search.core.arch import Arch
@@ -33,7 +33,7 @@ from nuwa_search.search.trials import EVALUATED, StudyConfig, StudyHooks, StudyR
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.library import cached_library
-from nuwa_search.service.workflow.reachable import memory_limit, told_in_budget
+from nuwa_search.service.workflow.reachable import limits_of, told_in_budgets
 
 EXTRA_TRIALS = 8
 """Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""
@@ -105,7 +105,7 @@ class StudyRounds:
             raise NuwaError("the library of single cuts is made by the first round of the study")
         return self._library
 
-    def search(self, promises: Promises[LatencyPredictor]) -> Winner | None:
+    def search(self, promises: Sequence[Promises[LatencyPredictor]]) -> Winner | None:
         """Run the next round and refine a few of the study's best; None where nothing that fits was scored.
 
         Raises:
@@ -127,11 +127,12 @@ class StudyRounds:
             )
             self._explorer = self._explorer_of(self._library)
         finder.hooks.stage("study")
+        limits = limits_of(promises, finder.budgets, devices=finder.inputs.devices)
         try:
-            self.study = self._study(promises, ends=ends)
+            self.study = self._study(limits, ends=ends)
         except BudgetTooSmallError as error:
-            raise told_in_budget(
-                error, finder.budget, promises=promises, base=self.space.base, keep=finder.request.keep
+            raise told_in_budgets(
+                error, finder.budgets, limits=limits, base=self.space.base, keep=finder.request.keep
             ) from error
         self._num_rounds += 1
         return self._best_refined(self.study)
@@ -190,9 +191,9 @@ class StudyRounds:
         )
         return Winner(best.trial, finder.deriver.derive_refined(best.trial.arch), study)
 
-    def _study(self, promises: Promises[LatencyPredictor], *, ends: Deadline) -> StudyResult:
+    def _study(self, limits: Limits, *, ends: Deadline) -> StudyResult:
         finder = self._finder
-        request, budget = finder.request, finder.budget
+        request = finder.request
         left_s = ends.left_s()
         config = StudyConfig(
             trials=request.trials + self._num_rounds * EXTRA_TRIALS,
@@ -209,9 +210,7 @@ class StudyRounds:
             self.space,
             deriver=finder.deriver,
             scorer=self._scorer,
-            limits=Limits(
-                promises.latency, budget.median_limit_ms(promises.tail), memory=memory_limit(budget, promises)
-            ),
+            limits=limits,
             config=config,
             guidance=Guidance(library=self.library, explorer=self._explorer),
             place=StudyPlace(finder.study_name, finder.storage_url, identity=self._identity()),
@@ -221,12 +220,18 @@ class StudyRounds:
     def _identity(self) -> dict[str, str]:
         """Name what a study of this name must be about to go on."""
         finder = self._finder
-        return {
-            "base": finder.inputs.base.base_id,
-            "task": finder.inputs.task.task_id,
-            "device": finder.inputs.device.device_id,
-            "budget_ms": f"{finder.request.budget_ms:g}",
-        } | _told_derivation(finder.deriver.options)
+        more = zip(finder.inputs.devices[1:], finder.request.device_budgets[1:], strict=True)
+        further = " ".join(f"{asked.budget_ms!r}@{spec.device_id}" for spec, asked in more)
+        return (
+            {
+                "base": finder.inputs.base.base_id,
+                "task": finder.inputs.task.task_id,
+                "device": finder.inputs.device.device_id,
+                "budget_ms": f"{finder.request.budget_ms:g}",
+            }
+            | ({"further budgets": further} if further else {})
+            | _told_derivation(finder.deriver.options)
+        )
 
 
 def _told_derivation(options: DeriveOptions) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """What a search starts from on its device: a latency predictor, the measured base, and the budget with its room."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Budget
-from nuwa_search.core.device import PROTOCOL, Device, Measurement
+from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, Measurement
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import pooled_by, restrict_head, with_head
 from nuwa_search.core.vit import PlainViT
@@ -20,7 +21,11 @@ from nuwa_search.search.repair import Promises
 from nuwa_search.service.workflow.device_predictor import DevicePredictor, find_device_predictor
 from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Sources
+from nuwa_search.service.workflow.same_device import pinned_for
 from nuwa_search.service.workflow.search_run import SearchStart
+
+PREDICTOR_EVENT = "predictor"
+"""Kind of the event that names a further device's predictor; the first device's is in the search's own row."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,21 @@ class Survey:
     """The device as a search finds it.
 
     Args:
+        device: Open.
         start: Its latency predictor.
         base_measurement: Of the base with the task's head.
         budget: Of the request, with room for the noise that was found here.
     """
 
+    device: Device
     start: DevicePredictor
     base_measurement: Measurement
     budget: Budget
+
+    @property
+    def spec(self) -> DeviceSpec:
+        """Say what the device is."""
+        return self.start.spec
 
     @property
     def budget_binds(self) -> bool:
@@ -62,34 +74,65 @@ class Survey:
         return Promises(self.start.predictor, tail=self.budget.tail(self.base_measurement.latency_ms), memory=memory)
 
 
-def survey_device(start: SearchStart, device: Device) -> Survey:
-    """Profile what the predictor still lacks, measure the base, and pin the predictor to the search.
+def survey_devices(start: SearchStart, devices: Sequence[Device]) -> tuple[Survey, ...]:
+    """Profile what each device's predictor still lacks, measure the base there, and pin the predictors to the search.
 
-    Needs no image. A resumed search goes on with the predictor that it started from.
+    Needs no image. A resumed search goes on with the predictors that it started from.
+
+    Args:
+        start: The search.
+        devices: Open, in the order of the request's budgets.
     """
-    request, sources, claim = start.request, start.sources, start.claim
-    earlier_id = claim.previous.predictor_id if claim.previous else None
-    known = find_device_predictor(
-        start.store,
-        sources.device,
-        sources.base.arch,
-        predictor_id=request.predictor_id or earlier_id,
-        progress=start.hooks.count,
-    )
-    start.store.set_search_predictor(claim, known.predictor_id)
-    budget = Budget(
-        request.budget_ms, request.budget_statistic, max_memory_mb=request.max_memory_mb, relative_sd=known.relative_sd
-    )
-    survey = Survey(known, _measured(headed_like_teacher(sources), start, device, budget), budget)
-    _say(survey, start.hooks)
-    return survey
+    request, claim = start.request, start.claim
+    pinned = _pinned_predictors(start)
+    surveys: list[Survey] = []
+    for device, spec, asked in zip(devices, start.sources.devices, request.device_budgets, strict=True):
+        known = find_device_predictor(
+            start.store,
+            spec,
+            start.sources.base.arch,
+            predictor_id=pinned.get(spec.device_id),
+            progress=start.hooks.count,
+        )
+        if not surveys:
+            start.store.set_search_predictor(claim, known.predictor_id)
+        elif spec.device_id not in pinned:
+            told = {"device_id": spec.device_id, "predictor_id": known.predictor_id}
+            start.store.add_event(claim.study, PREDICTOR_EVENT, told)
+        budget = Budget(
+            asked.budget_ms,
+            request.budget_statistic,
+            max_memory_mb=request.max_memory_mb,
+            relative_sd=known.relative_sd,
+        )
+        base_measurement = _measured(headed_like_teacher(start.sources), start, device, budget)
+        surveys.append(Survey(device, known, base_measurement, budget))
+        _say(surveys[-1], start.hooks)
+    return tuple(surveys)
 
 
-def with_teacher(survey: Survey, start: SearchStart, device: Device, teacher: PlainViT) -> Survey:
+def _pinned_predictors(start: SearchStart) -> dict[str, str]:
+    """Find the predictor that each device is to be predicted by: the one asked for, else that of an earlier run."""
+    claim, devices = start.claim, start.sources.devices
+    pinned: dict[str, str] = {}
+    if claim.previous is not None:
+        if claim.previous.predictor_id is not None:
+            pinned[devices[0].device_id] = claim.previous.predictor_id
+        for event in start.store.events(claim.study) if len(devices) > 1 else ():
+            if event.kind == PREDICTOR_EVENT:
+                pinned[event.payload["device_id"]] = event.payload["predictor_id"]
+    for spec in devices:
+        asked = pinned_for(spec, start.request.predictor_id, devices=devices, store=start.store)
+        if asked is not None:
+            pinned[spec.device_id] = asked
+    return pinned
+
+
+def with_teacher(survey: Survey, start: SearchStart, teacher: PlainViT) -> Survey:
     """Measure the base once more where its head, now that it is fitted, reads the stream in another way."""
     if teacher.arch == start.sources.teacher_archs[0]:
         return survey
-    return dataclasses.replace(survey, base_measurement=_measured(teacher, start, device, survey.budget))
+    return dataclasses.replace(survey, base_measurement=_measured(teacher, start, survey.device, survey.budget))
 
 
 def headed_like_teacher(sources: Sources) -> PlainViT:
@@ -103,8 +146,8 @@ def headed_like_teacher(sources: Sources) -> PlainViT:
 
 def _measured(model: PlainViT, start: SearchStart, device: Device, budget: Budget) -> Measurement:
     """Measure the base with the task's head; a search that is resumed knows it already, and adds no row."""
-    spec = start.sources.device
-    known = _known_measurement(model.arch, start, budget)
+    spec = device.spec
+    known = _known_measurement(model.arch, start, spec, budget)
     if known is not None:
         return known
     graph = onnx_from_vit(model, GraphOptions(opset=spec.opset, precision=graph_precision(spec), batch=spec.batch))
@@ -113,9 +156,9 @@ def _measured(model: PlainViT, start: SearchStart, device: Device, budget: Budge
     return measurement
 
 
-def _known_measurement(arch: Arch, start: SearchStart, budget: Budget) -> Measurement | None:
+def _known_measurement(arch: Arch, start: SearchStart, spec: DeviceSpec, budget: Budget) -> Measurement | None:
     """Find what an earlier run of this search measured of the base; None for a new search."""
-    previous, spec = start.claim.previous, start.sources.device
+    previous = start.claim.previous
     if previous is None:
         return None
     for record in start.store.measurements(spec.device_id, arch_id=arch.compact().arch_id):

@@ -24,6 +24,7 @@ from nuwa_search.search.scorer import NUM_IMAGES as SCORER_IMAGES
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.workflow.device_predictor import find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
+from nuwa_search.service.workflow.same_device import pinned_for
 from nuwa_search.service.workflow.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS
 from nuwa_search.store.records import SearchRecord
 from nuwa_search.store.store import Store
@@ -130,9 +131,13 @@ def estimate_time(
     num_cuts = len(library_archs(search_space(sources.teacher_archs[0], keep=request.keep)))
     base, steps = sources.base.arch, _steps(request, len(task.train), sources.base.arch)
     sizes = Sizes(len(task.train), len(task.search), len(task.test), request.trials, steps, base)
-    known = find_known_predictor(store, sources.device, sources.base.arch, predictor_id=request.predictor_id)
+    unknown = []
+    for spec in sources.devices:
+        pinned = pinned_for(spec, request.predictor_id, devices=sources.devices, store=store)
+        if find_known_predictor(store, spec, sources.base.arch, predictor_id=pinned) is None:
+            unknown.append(spec)
     earlier = [found for record in store.searches() if (found := _spent(record, sources.base)) is not None]
-    rates = _rates(earlier, num_cuts=num_cuts, is_profiled=known is not None)
+    rates = _rates(earlier, num_cuts=num_cuts, is_profiled=not unknown)
     wanted = [stage for stage in STAGES if sizes.of(stage, num_cuts=num_cuts)]
     missing = [stage for stage in wanted if stage not in rates]
     seconds: dict[str, float | None] = dict.fromkeys(STAGES, 0.0)
@@ -142,8 +147,9 @@ def estimate_time(
         pace = _timed(sources, task.train, bad)
         num_decoded = pace.num_decoded
         seconds |= {stage: pace.seconds(stage, sizes, num_cuts=num_cuts) for stage in missing}
-        if "profile" in missing and known is None:
-            seconds["profile"] = PROFILE_S if sources.device.kind == "emulated" else None
+        if "profile" in missing and unknown:
+            is_emulated = all(spec.kind == "emulated" for spec in unknown)
+            seconds["profile"] = PROFILE_S * len(unknown) if is_emulated else None
     told = [value for value in seconds.values() if value is not None]
     used = [name for name, is_used in (("earlier searches", rates), ("timed images", num_decoded)) if is_used]
     rounded = {stage: None if value is None else round(value, 1) for stage, value in seconds.items()}

@@ -105,7 +105,7 @@ def pick_by_short_runs(winner: Winner, *, finder: Finder, teacher: Teacher) -> t
     if request.judge < 2 or not request.finetune:
         return winner.arch, winner.model
     candidates = pick_candidates(winner.study, deriver=finder.deriver, count=request.judge)
-    fitting = [c for c in candidates if finder.budget.check(finder.measure(c.model)).is_met]
+    fitting = [c for c in candidates if finder.fits(finder.measure(c.model))]
     if len(fitting) < 2:
         return winner.arch, winner.model
     verdict = judge(

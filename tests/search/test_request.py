@@ -19,7 +19,7 @@ OLD = json.loads("""{"budget_ms": 5.5, "device": "jetson-nano", "base": "default
  "small_model_steps": null, "pareto": false, "explain": false, "finetune": true, "deploy": true, "seed": 3,
  "bundle_dir": "/home/me/runs/mine"}""")
 """Settings of a study as commit 494cfc3 stores them."""
-LATER = {"img_size": None, "metric": "top1", "from_study": None, "keep": [], "pool": "auto"}
+LATER = {"img_size": None, "metric": "top1", "from_study": None, "keep": [], "more_budgets": [], "pool": "auto"}
 """What that commit did by, without saying so."""
 
 
@@ -60,6 +60,14 @@ def test_settings_left_out_have_their_defaults() -> None:
         ({"budget_ms": 5, "finetune": "no"}, "--no-finetune: wanted true or false"),
         ({"budget_ms": 5, "device": 7}, "--device: wanted the name of a device"),
         ({"budget_ms": 5, "base": "mine"}, "--data is missing"),
+        ({"budget_ms": 5, "more_budgets": ["8"]}, "further budgets need a device each, found 8"),
+        ({"budget_ms": 5, "more_budgets": ["8@"]}, "no device stands behind the @"),
+        ({"budget_ms": 5, "more_budgets": ["x@host"]}, "--budget-ms: wanted a number, found 'x'"),
+        (
+            {"budget_ms": 5, "more_budgets": ["8@jetson-nano"]},
+            "two budgets for jetson-nano: 5@jetson-nano and 8@",
+        ),
+        ({"budget_ms": 5, "more_budgets": "8@host"}, "--budget-ms: wanted budgets as N@DEVICE, found '8@host'"),
         ({"budget_ms": 5, "keep": "blocks.0"}, "--keep: wanted globs over names, found 'blocks.0'"),
         ({"budget_ms": 5, "keep": ["a\n"]}, "--keep: wanted globs over names"),
         ({"budget_ms": 5, "keep": ["embed"], "small_model_steps": 9}, "--keep and --small-model were both given"),
@@ -78,6 +86,7 @@ OTHERS: dict[str, Any] = {
     "predictor_id": "abc", "judge": 2, "small_model_steps": 7, "pareto": True,
     "explain": True, "finetune": False, "deploy": False, "seed": 4,
     "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",), "pool": "avg",
+    "more_budgets": ("8@jetson-orin-nano",),
 }  # fmt: skip
 """Another value than OLD's for every option."""
 

@@ -39,7 +39,7 @@ TRIAL = TrialReport(1, ARCH, "seed", "scored", 4.9, (4.8, 5.0), kl=0.1, top1_sea
 
 HEAD = [
     *("schema", "study", "feasible", "budget_ms", "budget_binds", "budget_statistic", "seed", "predictor_id", "device"),
-    *("task", "base", "metric", "kept"),
+    *("task", "base", "metric", "kept", "budgets"),
 ]
 SUBNET = [
     *("arch_id", "subnet_id", "arch", "params", "macs", "predicted_latency_ms", "predicted_interval_ms"),

@@ -24,9 +24,11 @@ def command(folder: Path, **values: Any) -> None:
     with database(values) as store:
         spec = find_device(values["device"], store)
     from nuwa_search.deploy.bundle import ENGINE
+    from nuwa_search.deploy.device_bundles import bundle_for
     from nuwa_search.service.workflow.build import BuildRequest, build_engine_in
     from nuwa_search.service.workflow.record_steps import record_built, said_not_raised
 
+    folder = bundle_for(folder, spec.name)
     engine = folder / ENGINE
     if spec.kind == "cuda" and engine.exists() and not confirmed(f"Replace the engine {engine}?", yes=values["yes"]):
         output.note("nothing built")

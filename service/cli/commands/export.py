@@ -1,10 +1,14 @@
 """``nuwa export``: write a bundle's ONNX model for a device, with a fresh certificate."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.device_budget import budgets_from_texts
+from nuwa_search.search.request import OPTIONS
 from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
@@ -54,19 +58,21 @@ def command(folder: Path, **values: Any) -> None:
     INT8 takes its ranges from training images and its accuracy from search images: of --data, or of the data that
     the bundle names.
     """
-    output = output_from_flags(values)
+    output, budget_ms = output_from_flags(values), _budget_ms(values)
     with database(values) as store:
         spec = find_device(values["device"], store)
     from nuwa_search.deploy.bundle import read_bundle
+    from nuwa_search.deploy.device_bundles import bundle_for
     from nuwa_search.service.workflow.export import ExportAnswer, ExportRequest, export_bundle
     from nuwa_search.service.workflow.precision import spec_with_precision
     from nuwa_search.service.workflow.quantise import Int8ExportAnswer, Int8Images, quantise_bundle
     from nuwa_search.service.workflow.record_steps import record_reexport, said_not_raised
 
+    folder = bundle_for(folder, spec.name)
     is_int8 = values["precision"] == "int8"
     request = ExportRequest(
         spec=spec if is_int8 else spec_with_precision(spec, values["precision"]),
-        budget_ms=values["budget_ms"],
+        budget_ms=budget_ms,
         statistic=values["budget_statistic"],
         seed=values["seed"],
         trim_tokens=values["trim_tokens"],
@@ -96,3 +102,20 @@ def command(folder: Path, **values: Any) -> None:
     written = read_bundle(folder).certificate
     if written is not None and written.check is not None and not written.check.is_met:
         raise missed_budget(f"the export for {spec.name} misses its budget", written.check)
+
+
+def _budget_ms(values: Mapping[str, Any]) -> float | None:
+    """Read the one budget of an export.
+
+    Raises:
+        NuwaError: If there are several, or one of another device.
+    """
+    budgets = budgets_from_texts(OPTIONS["budget_ms"].value_of_flag(values["budget_ms"]))
+    wrong = [one.text for one in budgets if one.device not in (None, values["device"])]
+    if wrong or len(budgets) > 1:
+        said = ", ".join(one.text for one in budgets)
+        raise NuwaError(
+            f"an export is for one device, {values['device']}, and --budget-ms says {said}",
+            hint="nuwa export DIR --device NAME --budget-ms N, once for each device",
+        )
+    return budgets[0].budget_ms if budgets else None

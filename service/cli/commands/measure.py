@@ -34,7 +34,7 @@ def command(model: str, **values: Any) -> None:
         from nuwa_search.service.workflow.models import fix_free_batch, measured_source, onnx_from_text
 
         graph = onnx_from_text(model, store, spec)
-        source = measured_source(model, graph, store)
+        source = measured_source(model, graph, store, spec=spec)
     opened = fix_free_batch(graph, spec.batch)
     with opened_device(spec, seed=values["seed"]) as device:
         if seconds is not None:

@@ -12,7 +12,7 @@ from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.interrupts import end_like_ctrl_c
 from nuwa_search.core.settings import default_cache_dir, without_secret
-from nuwa_search.search.request import SearchRequest, request_from_dict
+from nuwa_search.search.request import OPTIONS, SearchRequest, request_from_dict
 from nuwa_search.search.resume import resumed_request
 from nuwa_search.search.study_name import check_study, new_study
 from nuwa_search.service.cli.command import NuwaCommand
@@ -47,7 +47,8 @@ def command(ctx: click.Context, /, **values: Any) -> int:
     with database(values) as store:
         start = new or _stored_start(ctx, values, store, output)
         request, study = start.request, start.study
-        find_device(request.device, store)
+        for asked in request.device_budgets:
+            find_device(asked.device or request.device, store)
         require_demo(request.base, data=request.data)
         if values["dry_run"]:
             from nuwa_search.service.cli.plan_view import show_plan
@@ -68,11 +69,12 @@ class _Start:
 
 
 def _new_start(ctx: click.Context, values: Mapping[str, Any]) -> _Start:
-    if values["budget_ms"] is None:
+    if not values["budget_ms"]:
         raise click.MissingParameter(ctx=ctx, param_hint="--budget-ms", param_type="option")
     named = values["study"]
-    study = check_study(named) if named is not None else new_study(values["device"], values["budget_ms"])
-    fields = fields_from_flags({**values, "output": values["output"] or f"runs/{study}"})
+    fields = fields_from_flags(ctx, values)
+    study = check_study(named) if named is not None else new_study(fields["device"], fields["budget_ms"])
+    fields["bundle_dir"] = OPTIONS["bundle_dir"].value_of_flag(values["output"] or f"runs/{study}")
     return _Start(SearchRequest(**fields), study, resume=False)
 
 

@@ -51,6 +51,10 @@ def _verify(folder: Path, values: Mapping[str, Any], output: Output) -> None:
     named = _device(values)  # a mistyped one is told before anything heavy is loaded
     from nuwa_search.service.workflow.verify_answer import answer_of_check
 
+    if named is not None:
+        from nuwa_search.deploy.device_bundles import bundle_for
+
+        folder = bundle_for(folder, named.name)
     check = _check(folder, output)
     measured = now = None
     if named is not None:
@@ -75,7 +79,7 @@ def _verify(folder: Path, values: Mapping[str, Any], output: Output) -> None:
         output.document(answer.to_json())
     else:
         output.table(_rows(answer))
-    for note in check.notes:
+    for note in (*check.notes, *_said_of_further(folder)):
         output.note(note)
     certificate = check.certificate
     if measured is not None and spec.device_id != certificate.device.device_id:
@@ -90,6 +94,19 @@ def _verify(folder: Path, values: Mapping[str, Any], output: Output) -> None:
         raise NoAnswerError(
             f"bundle {folder} is not as it was certified: {'; '.join(check.faults)}", hint="copy or export it again"
         )
+
+
+def _said_of_further(folder: Path) -> list[str]:
+    """Say which bundles of further devices lie inside this one: each has a certificate of its own."""
+    from nuwa_search.deploy.bundle import read_bundle
+    from nuwa_search.deploy.device_bundles import further_bundles
+
+    certificates = [read_bundle(path).certificate for path in further_bundles(folder)]
+    return [
+        f"for {one.device.name} there is another inside: nuwa verify {folder} --device {one.device.name}"
+        for one in certificates
+        if one is not None
+    ]
 
 
 def _on_device(device: "Device", graph: "onnx.ModelProto", folder: Path) -> "tuple[Agreement, ...]":
