@@ -126,7 +126,7 @@ def test_one_subnet_is_shipped_with_a_certificate_per_board(job: Job) -> None:
     before = (Path(second["dir"]) / "certificate.json").read_text()
     job.nuwa("export", str(job.folder / "bundle"), "--device", FIRST, "-y")
     assert (Path(second["dir"]) / "certificate.json").read_text() == before
-    job.nuwa("finetune", str(job.folder / "bundle"), "--steps", "1", "--cache-dir", str(job.folder / "cache"))
+    job.nuwa("finetune", str(job.folder / "bundle"), "--finetune-steps", "1", "--cache-dir", str(job.folder / "cache"))
     weights = [(Path(one["dir"]) / "model.safetensors").read_bytes() for one in answer["budgets"]]
     assert weights[0] == weights[1]
     exported, _ = job.nuwa("export", str(job.folder / "bundle"), "--device", SECOND)
