@@ -192,7 +192,18 @@ def _commands(
         predict = on_database("nuwa", "predict", record.arch.arch_id, "--device", device, db=db)
         commands.append({"what": "predict its latency", "command": predict})
     if certificates:
-        budget = f"{certificates[0].budget_ms:g}"
-        again = f"nuwa-search --budget-ms {budget} --device {device}{about} --db {shlex.quote(db)}"
+        again = f"nuwa-search {budgets_again(certificates)}{about} --db {shlex.quote(db)}"
         commands.append({"what": "search again", "command": again})
     return commands
+
+
+def budgets_again(certificates: list[CertificatePart]) -> str:
+    """Name each device that a subnet is certified for with its newest budget, the first that was certified first."""
+    newest: dict[str, float] = {}
+    for one in certificates:
+        newest.setdefault(one.device, one.budget_ms)
+    if len(newest) == 1:
+        ((device, budget_ms),) = newest.items()
+        return f"--budget-ms {budget_ms:g} --device {shlex.quote(device)}"
+    pairs = reversed(newest.items())
+    return " ".join(f"--budget-ms {shlex.quote(f'{budget_ms:g}@{device}')}" for device, budget_ms in pairs)

@@ -14,6 +14,8 @@ from fastapi.testclient import TestClient
 from nuwa_search.core.arch import dict_from_arch
 from nuwa_search.search.front import hypervolume
 from nuwa_search.service.api.hypervolume import with_hypervolume
+from nuwa_search.service.api.subnet_parts import CertificatePart
+from nuwa_search.service.api.subnet_view import budgets_again
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
@@ -117,6 +119,18 @@ def test_subnet_tells_everything(client: TestClient, seeded: Seeded, store: Stor
     about = ["--base", BASE.name, "--data", found["task"]["data"], "--classes", ",".join(found["task"]["classes"])]
     assert shlex.join([*about, "--db"]) in again
     assert any(f"nuwa derive --subnet {found['subnet_id']} -o " in line["command"] for line in found["commands"])
+
+
+def test_a_subnet_that_several_boards_certified_is_searched_for_all_again() -> None:
+    def certificate(device: str, budget_ms: float) -> CertificatePart:
+        return CertificatePart(
+            certificate_id="c", verdict="met", budget_ms=budget_ms, measured_latency_ms=1.0, provenance="measured",
+            device=device, measurement_id=None, created_at="", path=None, is_missing=False, certificate=None,
+        )  # fmt: skip
+
+    newest_first = [certificate("b", 8.0), certificate("a", 30.0), certificate("b", 9.0)]
+    assert budgets_again(newest_first) == "--budget-ms 30@a --budget-ms 8@b"
+    assert budgets_again(newest_first[2:]) == "--budget-ms 9 --device b"
 
 
 def test_bundle_that_is_gone_is_said(client: TestClient, seeded: Seeded) -> None:

@@ -113,6 +113,11 @@ def test_wrong_use_loads_nothing(tmp_path: Path) -> None:
         ["query", "devices", "--sort", "top1"],
     )
     lines += lines_of(
+        ["search", "--budget-ms", "30", "--budget-ms", "8@host"],
+        ["search", "--budget-ms", "30@host,8@host"],
+        ["search", "--budget-ms", "30@jetson-nano", "--device", "host"],
+    )
+    lines += lines_of(
         ["query", "-o", "x.doc"], ["measure", "x.onnx", "--sustained", "long"], ["derive"], ["base", "train"]
     )
     for words, command in verbs(cli):
