@@ -127,7 +127,7 @@ def test_a_fine_tuned_winner_is_given_as_it_was_cut_and_that_is_said(
     with open_store(home.db) as store:
         (tuning,) = find_lineage(store, row["subnet_id"]).finetunings
         # four steps changed nothing for the better, so that the winner was shipped as it was cut: nothing to say
-        assert tuning["weights_hash"] == hash_tensors(again.load_model().state_dict())
+        assert tuning.weights_hash == hash_tensors(again.load_model().state_dict())
         assert json.loads(captured.out)["top1_finetuned"] is None
         store.record_finetune(FinetuneRecord(row["subnet_id"], {}, {}, "hash of trained weights", 1.0))
     assert home.derive("--subnet", row["subnet_id"], "-o", str(tmp_path / "d")) == 0
