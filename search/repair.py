@@ -187,13 +187,7 @@ def search_and_repair(
         return attempts[-1]
 
     for _ in range(max_rounds):
-        corrected = held
-        if attempts:
-            last = attempts[-1]
-            corrected = tuple(
-                one.corrected(last.arch, reading.measurement, budget=budget)
-                for one, reading, budget in zip(held, last.readings, budgets, strict=True)
-            )
+        corrected = _corrected(held, attempts[-1], budgets=budgets) if attempts else held
         try:
             following = search(corrected)
         except BudgetTooSmallError as error:
@@ -223,6 +217,14 @@ def search_and_repair(
         )
     told = f"{reason}; the last: {attempts[-1].verdict.reason}"
     return Repaired(winner, finished, tuple(attempts), held, told, too_small)
+
+
+def _corrected(held: tuple[Promises[P], ...], last: Attempt, *, budgets: Sequence[Budget]) -> tuple[Promises[P], ...]:
+    """Correct what each device was promised by what the last winner took there."""
+    return tuple(
+        one.corrected(last.arch, reading.measurement, budget=budget)
+        for one, reading, budget in zip(held, last.readings, budgets, strict=True)
+    )
 
 
 def _readings(

@@ -1,10 +1,8 @@
 """Attention and layer normalisation found in primitives, for releases that have one kernel for each."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from nuwa_search.latency.emulator.graph import Op
+from nuwa_search.latency.emulator.wiring import Wiring
 
 # What may stand between the first product and the softmax: scale, mask.
 _SCORE_OPS = frozenset({"Mul", "Div", "Add", "Where"})
@@ -12,26 +10,6 @@ _SCORE_OPS = frozenset({"Mul", "Div", "Add", "Where"})
 _PLACERS = frozenset({"Transpose", "Slice", "Gather", "Split"})
 # What a decomposed layer normalisation is made of.
 _NORM_OPS = frozenset({"ReduceMean", "Sub", "Pow", "Mul", "Add", "Sqrt", "Div", "Reciprocal"})
-
-
-class Wiring(Protocol):
-    """Who reads and writes what in a graph whose views are resolved."""
-
-    @property
-    def ops(self) -> Sequence[Op]: ...
-    @property
-    def consumers(self) -> Mapping[str, Sequence[int]]: ...
-    @property
-    def producers(self) -> Mapping[str, int]: ...
-    @property
-    def outputs(self) -> frozenset[str]: ...
-    def activations(self, op: Op) -> list[str]:
-        """Tensors that ``op`` reads and that are not constant."""
-        ...
-
-    def elements(self, name: str) -> int:
-        """Count the elements of a tensor."""
-        ...
 
 
 @dataclass(frozen=True)
