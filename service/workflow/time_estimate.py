@@ -48,6 +48,24 @@ PASSES: Mapping[str, float] = {
 """What one of a stage's ``Sizes`` costs, in passes of one image through the base: seconds of the stages of a search
 with the packaged base (2000, 500 and 250 images, 20 trials, 60 steps) on two busy cores, over those of a pass there
 (30 ms). Cuts and subnets are run from their first changed block on and are smaller, so they cost less than one."""
+LARGE_PASSES: Mapping[str, float] = {
+    "profile": 110,
+    "statistics": 0.77,
+    "cuts": 0.21,
+    "study": 0.086,
+    "refine": 6.0,
+    "finetune": 53,
+    "export": 90,
+    "verify": 2.1,
+}
+"""The same where an image has more than ``FEW_TOKENS`` tokens: CPU seconds of the stages of the default search
+(``benchmarks/results/real_size.csv``) on a busy machine, over those of a pass there (0.15 s)."""
+LARGE_LIBRARY_IMAGES = 64
+"""Images of single cuts that the default base takes, of 128 at most."""
+EXPLORED_NETS = 168 * LARGE_LIBRARY_IMAGES
+"""Short runs of an explorer at most, times their images."""
+EXPLORED_TRIALS = 28
+"""Subnets that an explored study scores before it is settled, in that search."""
 PROFILE_S = 55.0
 """Of an emulated device that was never profiled for the base, in that search: 247 table rows and 48 nets."""
 
@@ -77,11 +95,16 @@ class Sizes:
         options, small = options_for(self.base), is_small(self.base)
         sensitivity = min(options.sensitivity_images, self.num_train)
         scored, refined = (SCORER_IMAGES, REFINE_IMAGES) if small else (LARGE_SCORER_IMAGES, LARGE_REFINE_IMAGES)
+        seen = min(options.num_images, self.num_train) + sensitivity
+        study = self.trials * min(scored, self.num_search)
+        if not small:  # what passes for the head is most of the statistics
+            seen = self.num_train + self.num_search
+            study = EXPLORED_NETS + min(self.trials, EXPLORED_TRIALS) * min(scored, self.num_search)
         sizes: dict[str, float] = {
             "profile": 1.0,
-            "statistics": min(options.num_images, self.num_train) + sensitivity,
-            "cuts": num_cuts * min(LIBRARY_IMAGES, self.num_search),
-            "study": self.trials * min(scored, self.num_search),
+            "statistics": seen,
+            "cuts": num_cuts * min(LIBRARY_IMAGES if small else LARGE_LIBRARY_IMAGES, self.num_search),
+            "study": study,
             "refine": min(refined, self.num_train),
             "finetune": self.steps,
             "export": 1.0,
@@ -225,7 +248,8 @@ class _Pace:
     num_decoded: int
 
     def seconds(self, stage: str, sizes: Sizes, *, num_cuts: int) -> float:
-        passed = PASSES[stage] * sizes.of(stage, num_cuts=num_cuts) * self.pass_s
+        passes = PASSES if is_small(sizes.base) else LARGE_PASSES
+        passed = passes[stage] * sizes.of(stage, num_cuts=num_cuts) * self.pass_s
         images = sizes.num_train + sizes.num_search + sizes.num_test  # test too, to tell copies by their pixels
         decoded = {"statistics": images, "verify": sizes.num_test}.get(stage, 0)
         return passed + decoded * self.decode_s
