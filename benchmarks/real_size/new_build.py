@@ -53,12 +53,15 @@ def main(name: str, shared: Path, seed: int, place: Path) -> None:
         wall[stage] = round(wall.get(stage, 0.0) + ended[0] - begun[0], 1)
         cpu[stage] = round(cpu.get(stage, 0.0) + ended[1] - begun[1], 1)
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    answer = found.result.to_json()
+    for name in ("artifacts", "lost_images"):  # paths and pictures of this machine
+        answer.pop(name, None)
     told = {
         "cpu_seconds": cpu,
         "wall_seconds": wall,
         "peak_memory_mb": round(memory_mb),
         "proposals": _proposals(optuna_url(store)),
-        "answer": found.result.to_json(),
+        "answer": answer,
     }
     json.dump(told, sys.stdout)
     store.close()
