@@ -11,6 +11,7 @@ from nuwa_search.core.arch import Arch, GlobalPool
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.many_tokens import FEW_TOKENS, cpu_has_bf16
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pooling import HeadPool, pools_of
 from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, TaskTensors, normalise
@@ -18,8 +19,6 @@ from nuwa_search.core.vit import PlainViT
 
 OnImages = Callable[[int, int], None]
 """Called with the images that passed through the base, and all that will."""
-FEW_TOKENS = 128
-"""Tokens of an image up to which speed is no concern."""
 RIDGE = 1e-2
 """Ridge relative to the mean diagonal of the features' Gram matrix."""
 
@@ -132,8 +131,7 @@ def _arithmetic(arch: Arch) -> torch.autocast:
 
     On 1 200 images of 257 tokens that took 0.45 of the time; of 400 others the head then calls 99 % alike.
     """
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bf16 and arch.num_tokens > FEW_TOKENS)
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=cpu_has_bf16() and arch.num_tokens > FEW_TOKENS)
 
 
 def batch_for(arch: Arch) -> int:

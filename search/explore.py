@@ -149,8 +149,7 @@ class Explorer:
         """Say how far it is; it ends earlier where nothing more is predicted to win."""
         self._num_runs += 1
         if self._on_run is not None:
-            moves = 2 * len(MOVED_FIELDS) * len(self._space.blocks)
-            self._on_run(self._num_runs, NETS_PER_ROUND * (MAX_ROUNDS + 1) + MAX_ROUNDS * moves)
+            self._on_run(self._num_runs, most_runs(len(self._space.blocks)))
 
     def _expand(self, arch: Arch, should_stop: Callable[[], bool]) -> None:
         """Measure what single moves change of a net's logits."""
@@ -169,6 +168,12 @@ class Explorer:
             self._told()
         self._expanded.add(arch)
         self.model.add(arch, own, moves)
+
+
+def most_runs(num_blocks: int) -> int:
+    """Return how many short runs an explorer of a net of ``num_blocks`` blocks makes at most."""
+    moves = 2 * len(MOVED_FIELDS) * num_blocks
+    return NETS_PER_ROUND * (MAX_ROUNDS + 1) + MAX_ROUNDS * moves
 
 
 def moves_of(space: SearchSpace, arch: Arch) -> Iterator[Move]:

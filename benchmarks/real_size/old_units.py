@@ -9,6 +9,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ scoring_context = import_module("search.precision").scoring_context
 space_from_base = import_module("search.space").space_from_base
 
 NUM = 10
-STAT_IMAGES = 30
+FEW_AND_MORE = (15, 45)
+"""Images of two runs, whose difference is what an image takes."""
 IMAGES = 16
 """Images per cut, net and step; costs are told per image."""
 
@@ -41,20 +43,20 @@ def main(place: Path) -> None:
     model, train, search, preprocess = _opened(place)
     seconds: dict[str, float] = {}
     sizes = {"training images": len(train), "tokens per image": model.arch.num_tokens}
-    seen: dict[str, list[float]] = {}
 
-    def on_images(what: str, done: int, _: int) -> None:
-        seen.setdefault(what, []).extend([time.process_time(), done])
+    def prepared(num_images: int, sensitivity_images: int) -> tuple[Any, float]:
+        options = DeriveOptions(num_images=num_images, sensitivity_images=sensitivity_images)
+        deriver = Deriver(model, train, preprocess, options=options)
+        begun = time.process_time()
+        deriver.prepare()
+        return deriver, time.process_time() - begun
 
-    options = DeriveOptions(num_images=STAT_IMAGES, sensitivity_images=STAT_IMAGES)
-    deriver = Deriver(model, train, preprocess, options=options)
-    begun = time.process_time()
-    deriver.prepare(on_images=on_images)
-    ended = time.process_time()
-    for what, (first, one, *_, last, count) in seen.items():
-        seconds[f"{what} per image"] = (last - first) / (count - one)
-    images_s = sum(seconds.values()) * STAT_IMAGES
-    seconds["factorising"] = max(0.0, ended - begun - images_s)
+    few, more = FEW_AND_MORE
+    begin_s, grown_s = prepared(few, 0)[1], prepared(more, 0)[1]
+    seconds["statistics per image"] = (grown_s - begin_s) / (more - few)
+    seconds["factorising"] = max(0.0, begin_s - few * seconds["statistics per image"])
+    deriver, sensitive_s = prepared(more, more)
+    seconds["sensitivity per image"] = max(0.0, sensitive_s - grown_s) / more
     say(seconds)
 
     scorer = TeacherScorer(model, search, preprocess, num_images=IMAGES)
@@ -63,44 +65,34 @@ def main(place: Path) -> None:
     seconds["cuts in all"] = len(cuts)
     streams = Streams(model, scorer.inputs)
     picked = [cuts[round(k * (len(cuts) - 1) / NUM)] for k in range(NUM + 1)]
-    derive_s, run_s = [], []
-    for arch in picked:
-        begun = time.process_time()
-        cut = deriver.derive(arch)
-        middle = time.process_time()
+
+    def run_cut(cut: Any) -> None:
         with torch.inference_mode(), scoring_context():
             streams.run(cut)
-        derive_s.append(middle - begun)
-        run_s.append(time.process_time() - middle)
-    seconds["derive per cut"], seconds["run per cut and image"] = mean(derive_s), mean(run_s) / IMAGES
+
+    seconds["derive per cut"], run_s = time_nets(deriver, picked, run_cut)
+    seconds["run per cut and image"] = run_s / IMAGES
     say(seconds)
 
-    derive_s, run_s = [], []
     nets = [_third(model.arch, k) for k in range(NUM)]
-    for arch in nets:
-        begun = time.process_time()
-        cut = deriver.derive(arch)
-        middle = time.process_time()
-        scorer.score(cut)
-        derive_s.append(middle - begun)
-        run_s.append(time.process_time() - middle)
-    seconds["derive per net"], seconds["run per net and image"] = mean(derive_s), mean(run_s) / IMAGES
+    seconds["derive per net"], run_s = time_nets(deriver, nets, scorer.score)
+    seconds["run per net and image"] = run_s / IMAGES
     say(seconds)
 
     took = {}
-    for count in (15, 30):
+    for count in FEW_AND_MORE:
         begun = time.process_time()
         deriver.derive_refined(nets[0], max_images=count)
         took[count] = time.process_time() - begun
-    seconds["refine per image"] = (took[30] - took[15]) / 15
-    seconds["refine beside"] = took[15] - 15 * seconds["refine per image"]
+    seconds["refine per image"] = (took[more] - took[few]) / (more - few)
+    seconds["refine beside"] = max(0.0, took[few] - few * seconds["refine per image"])
     say(seconds)
 
     with torch.inference_mode(), scoring_context():
         begun = time.process_time()
         model(normalise(train.images[: 2 * IMAGES], preprocess))
         seconds["teacher per image"] = (time.process_time() - begun) / (2 * IMAGES)
-    few = train.take(torch.arange(IMAGES))
+    shown = train.take(torch.arange(IMAGES))
     cut = deriver.derive(nets[0])
     config = FinetuneConfig(batch_size=IMAGES, views=1, eval_every=1000, warmup_steps=0)
     step_s = {}
@@ -109,8 +101,8 @@ def main(place: Path) -> None:
         finetune(
             cut,
             teacher=Teacher(model),
-            train=few,
-            search=few,
+            train=shown,
+            search=shown,
             preprocess=preprocess,
             config=dataclasses.replace(config, steps=steps),
         )
@@ -118,6 +110,19 @@ def main(place: Path) -> None:
     seconds["step per image"] = (step_s[NUM + 1] - step_s[1]) / NUM / IMAGES
     say(seconds)
     json.dump(sizes | seconds, sys.stdout)
+
+
+def time_nets(deriver: Any, archs: list[Any], run: Callable[[Any], object]) -> tuple[float, float]:
+    """Derive and run each net; the mean CPU seconds of both."""
+    derive_s, run_s = [], []
+    for arch in archs:
+        begun = time.process_time()
+        net = deriver.derive(arch)
+        middle = time.process_time()
+        run(net)
+        derive_s.append(middle - begun)
+        run_s.append(time.process_time() - middle)
+    return mean(derive_s), mean(run_s)
 
 
 def mean(values: list[float]) -> float:

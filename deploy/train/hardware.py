@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.many_tokens import cpu_has_bf16
 from nuwa_search.deploy.train.recipe import Accelerator, TrainPrecision
 
 MAX_PLAIN_TOKENS = 128
@@ -41,7 +42,7 @@ def pick_precision(precision: TrainPrecision, device: torch.device) -> Literal["
         if precision == "bf16" and not has_bf16:
             raise NuwaError("this GPU has no bf16", hint="use precision fp32 or auto")
     else:
-        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        has_bf16 = cpu_has_bf16()
     if precision == "auto":
         return "bf16" if has_bf16 else "fp32"
     return precision

@@ -3,11 +3,8 @@
 import dataclasses
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.many_tokens import FEW_TOKENS
 from nuwa_search.search.derive.options import DeriveOptions
-
-FEW_TOKENS = 128
-"""Tokens of an image up to which all are looked at, in all images: the bases trained here have 65, and keep the
-statistics, ids and scores that they had. A ViT at 224 pixels has 197 (patch 16) or 257 (patch 14)."""
 
 SAMPLED = DeriveOptions(moment_tokens=64, ranking_error=0.01, sensitivity_images=64)
 """For larger images; docs/derivation.md tells what it costs in KL. Sensitivity sees as many tokens in 64 such images as

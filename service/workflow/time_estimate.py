@@ -14,6 +14,7 @@ from nuwa_search.core.base import Base
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.tensors import normalise, split_tensors
 from nuwa_search.search.derive.defaults import is_small, options_for
+from nuwa_search.search.explore import MAX_SEEDS, most_runs
 from nuwa_search.search.finalists import LARGE_REFINE_IMAGES, REFINE_IMAGES
 from nuwa_search.search.keep import search_space
 from nuwa_search.search.library import NUM_IMAGES as LIBRARY_IMAGES
@@ -25,6 +26,7 @@ from nuwa_search.search.stages import STAGES
 from nuwa_search.service.workflow.device_predictor import find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
 from nuwa_search.service.workflow.same_device import pinned_for
+from nuwa_search.service.workflow.study_rounds import EXPLORED_SEEDS, PATIENCE
 from nuwa_search.service.workflow.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS
 from nuwa_search.store.records import SearchRecord
 from nuwa_search.store.store import Store
@@ -62,10 +64,8 @@ LARGE_PASSES: Mapping[str, float] = {
 (``benchmarks/results/real_size.csv``) on a busy machine, over those of a pass there (0.15 s)."""
 LARGE_LIBRARY_IMAGES = 64
 """Images of single cuts that the default base takes, of 128 at most."""
-EXPLORED_NETS = 168 * LARGE_LIBRARY_IMAGES
-"""Short runs of an explorer at most, times their images."""
-EXPLORED_TRIALS = 28
-"""Subnets that an explored study scores before it is settled, in that search."""
+EXPLORED_TRIALS = MAX_SEEDS + EXPLORED_SEEDS + PATIENCE
+"""Subnets that an explored study scores where none of its own proposals is better."""
 PROFILE_S = 55.0
 """Of an emulated device that was never profiled for the base, in that search: 247 table rows and 48 nets."""
 
@@ -99,7 +99,9 @@ class Sizes:
         study = self.trials * min(scored, self.num_search)
         if not small:  # what passes for the head is most of the statistics
             seen = self.num_train + self.num_search
-            study = EXPLORED_NETS + min(self.trials, EXPLORED_TRIALS) * min(scored, self.num_search)
+            study = most_runs(len(self.base.blocks)) * LARGE_LIBRARY_IMAGES + min(self.trials, EXPLORED_TRIALS) * min(
+                scored, self.num_search
+            )
         sizes: dict[str, float] = {
             "profile": 1.0,
             "statistics": seen,
