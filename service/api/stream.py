@@ -2,16 +2,17 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from nuwa_search.service.api.metrics import Metrics
 from nuwa_search.service.api.problems import HttpError
+from nuwa_search.service.api.releasing import ReleasingResponse
 from nuwa_search.service.api.settings import ServiceSettings
 from nuwa_search.service.api.study_view import FINAL, event_row
 from nuwa_search.store.records import Event
@@ -40,6 +41,7 @@ class EventStreams:
         self._settings = settings
         self._metrics = metrics
         self._open = 0
+        self._counting = threading.Lock()
         self._is_closing = False
 
     def close(self) -> None:
@@ -59,22 +61,26 @@ class EventStreams:
         """
         if state() in FINAL and after and not read(after):
             return Response(status_code=204)
-        if self._open >= self._settings.max_streams:
-            raise HttpError(503, "too many event streams are open", hint="close a page, or read …/log instead")
+        self._take_place()
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-        return StreamingResponse(
-            self._counted(read, state, after), media_type="text/event-stream; charset=utf-8", headers=headers
+        return ReleasingResponse(
+            self._chunks(read, state, after),
+            release=self._give_place,
+            media_type="text/event-stream; charset=utf-8",
+            headers=headers,
         )
 
-    async def _counted(self, read: ReadEvents, state: ReadState, after: int) -> AsyncIterator[bytes]:
-        self._open += 1
+    def _take_place(self) -> None:
+        with self._counting:  # counted before the first byte: streams that are asked for at once are all seen
+            if self._open >= self._settings.max_streams:
+                raise HttpError(503, "too many event streams are open", hint="close a page, or read …/log instead")
+            self._open += 1
         self._metrics.streams.inc()
-        try:
-            async for chunk in self._chunks(read, state, after):
-                yield chunk
-        finally:
+
+    def _give_place(self) -> None:
+        with self._counting:
             self._open -= 1
-            self._metrics.streams.dec()
+        self._metrics.streams.dec()
 
     async def _chunks(self, read: ReadEvents, state: ReadState, after: int) -> AsyncIterator[bytes]:
         yield b"retry: 1000\n\n"

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Path
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse
 
 from nuwa_search.service.api.bundle_view import served_file, served_folder, zip_of
 from nuwa_search.service.api.context import SettingsOf, StoreOf, Word
+from nuwa_search.service.api.releasing import ReleasingResponse
 
 router = APIRouter(prefix="/subnets", tags=["bundles"])
 _CHUNK = 1 << 18
@@ -16,16 +17,16 @@ _BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 @router.get(
     "/{subnet_id}/bundle.zip",
-    response_class=StreamingResponse,
+    response_class=ReleasingResponse,
     responses={200: {"content": {"application/zip": _BYTES}, "description": "All files of the bundle"}},
 )
-def download_bundle(subnet_id: Annotated[Word, Path()], store: StoreOf, settings: SettingsOf) -> StreamingResponse:
+def download_bundle(subnet_id: Annotated[Word, Path()], store: StoreOf, settings: SettingsOf) -> ReleasingResponse:
     """Download the bundle of a subnet as one archive."""
     folder = served_folder(subnet_id, store, settings)
     archive = zip_of(folder)
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in folder.name)
     headers = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
-    return StreamingResponse(_chunks(archive), media_type="application/zip", headers=headers)
+    return ReleasingResponse(_chunks(archive), release=archive.close, media_type="application/zip", headers=headers)
 
 
 @router.get(
@@ -43,14 +44,5 @@ def download_file(
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    """Read a file in parts and close it; also when nobody reads to its end, or reads at all."""
-
-    def parts() -> Iterator[bytes]:
-        with file:
-            yield b""
-            while chunk := file.read(_CHUNK):
-                yield chunk
-
-    begun = parts()
-    next(begun)  # from here on the file is closed with the generator
-    return begun
+    while chunk := file.read(_CHUNK):
+        yield chunk
