@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from nuwa_search.search.derive_command import on_database
 from nuwa_search.service.api.context import moment
-from nuwa_search.service.derive_command import on_database
 from nuwa_search.store.records import Event, JobRecord
 from nuwa_search.store.store import Store
 from nuwa_search.store.studies import StudyRecord

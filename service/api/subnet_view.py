@@ -11,6 +11,7 @@ from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
+from nuwa_search.search.derive_command import derive_command, on_database
 from nuwa_search.service.api.bundle_view import bundle_document, read_certificate
 from nuwa_search.service.api.context import moment
 from nuwa_search.service.api.lineage_view import lineage_steps
@@ -19,7 +20,6 @@ from nuwa_search.service.api.problems import not_found
 from nuwa_search.service.api.roots import is_inside
 from nuwa_search.service.api.settings import ServiceSettings
 from nuwa_search.service.api.subnet_parts import CertificatePart, LatencyPart, block_parts
-from nuwa_search.service.derive_command import derive_command, on_database
 from nuwa_search.store.lineage import LineageMeasurement, find_lineage
 from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.query import find_subnets

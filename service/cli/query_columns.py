@@ -1,6 +1,6 @@
 """Columns of the answers of ``nuwa query``; they are known without the database."""
 
-from nuwa_search.service.derive_command import COLUMN as DERIVE_COMMAND
+from nuwa_search.search.derive_command import COLUMN as DERIVE_COMMAND
 from nuwa_search.store.subnet_columns import COLUMNS
 
 # Columns on a terminal, the most important first: a narrow one loses the last.

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nuwa_search.search.derive_command import COLUMN as DERIVE_COMMAND
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.cli.figures import interval, milliseconds, share
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.picture import bar
 from nuwa_search.service.cli.query_columns import SHOWN
-from nuwa_search.service.derive_command import COLUMN as DERIVE_COMMAND
 from nuwa_search.store.budget import latency_of
 
 Row = dict[str, Any]

@@ -10,6 +10,7 @@ from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.device_bundles import device_folder
 from nuwa_search.deploy.score_facts import score_facts
 from nuwa_search.search.derive.defaults import options_for
+from nuwa_search.search.derive_command import derive_command
 from nuwa_search.search.result import (
     Artifacts,
     BaseAccuracies,
@@ -20,7 +21,6 @@ from nuwa_search.search.result import (
     counts_from_study,
 )
 from nuwa_search.search.trials import StudyResult
-from nuwa_search.service.derive_command import derive_command
 from nuwa_search.service.workflow.explain import picture_of
 from nuwa_search.service.workflow.records import record_bundle, record_certified, record_shipment, subnet_id_of
 from nuwa_search.service.workflow.search_run import SearchRun

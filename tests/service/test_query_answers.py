@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from nuwa_search.search.derive_command import with_budget_commands
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.query_view import curve_lines
 from nuwa_search.service.cli.terminal import fitting, print_table
-from nuwa_search.service.derive_command import with_budget_commands
 from nuwa_search.store.budget import explain_budget
 from nuwa_search.store.records import CertificateRecord
 from nuwa_search.store.store import open_store

@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 
 from nuwa_search.core.arch import BlockSpec, arch_from_dict
 from nuwa_search.core.cost import count_params
+from nuwa_search.search.derive_command import derive_command
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.derive_command import derive_command
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.lists import query_certificates, query_studies
 from nuwa_search.store.query import find_subnets

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
+from nuwa_search.search.derive_command import with_budget_commands, with_derive_commands
 from nuwa_search.service.api.answers import Answer, Rows, SubnetRows
 from nuwa_search.service.api.context import (
     ClassList,
@@ -17,7 +18,6 @@ from nuwa_search.service.api.context import (
 from nuwa_search.service.api.subnet_query import SubnetQueryOf
 from nuwa_search.service.api.subnet_view import subnet_document
 from nuwa_search.service.cli.table_file import delimited
-from nuwa_search.service.derive_command import with_budget_commands, with_derive_commands
 from nuwa_search.store.budget import explain_budget
 from nuwa_search.store.marks import find_base_marks, find_tasks
 from nuwa_search.store.query import find_subnets
