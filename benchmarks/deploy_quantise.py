@@ -33,9 +33,9 @@ from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
+from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.latency.devices.registry import device_spec
 from nuwa_search.search.derive.deriver import Deriver
-from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.export import ExportRequest, export_bundle
 from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
 from nuwa_search.service.workflow.sources import open_task

@@ -6,9 +6,9 @@ from typing import Any
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.emulator import device_label
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.find import added_devices, find_device
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.service.api.problems import HttpError, not_found
-from nuwa_search.service.workflow.devices import added_devices, find_device
 from nuwa_search.store.lists import query_devices
 from nuwa_search.store.marks import count_subnets
 from nuwa_search.store.store import Store

@@ -6,12 +6,12 @@ from typing import Any
 
 from nuwa_search.core.device import DeviceSpec, device_json
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
+from nuwa_search.latency.devices.find import added_devices
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.search.request import OPTIONS
 from nuwa_search.service.api.form_view import form_fields
 from nuwa_search.service.api.search_request import DEFAULTS
 from nuwa_search.service.api.settings import ServiceSettings
-from nuwa_search.service.workflow.devices import added_devices
 from nuwa_search.store.store import Store
 
 MAX_FOLDERS = 200

@@ -11,6 +11,7 @@ from typing import Any
 from nuwa_search.core.base import Base
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.latency.table.kit import write_kit
 from nuwa_search.predictors.kit_plan import nets_of, plan_kit
 from nuwa_search.predictors.latency.transfer import MAX_MEASUREMENTS
@@ -24,7 +25,6 @@ from nuwa_search.service.workflow.device_predictor import (
     run_profile,
     transfer_profile,
 )
-from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.service.workflow.first_day import (
     ProfileCost,
     ProfileRest,

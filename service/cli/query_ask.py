@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nuwa_search.core.emulator import device_label
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.derive_command import COLUMN, with_budget_commands, with_derive_commands
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.query_answer import QueryAnswer
@@ -18,7 +19,6 @@ from nuwa_search.service.cli.query_view import (
     show_studies,
     show_subnets,
 )
-from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.store.store import Store
 
 

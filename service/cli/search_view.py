@@ -9,6 +9,7 @@ from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
+from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import TrialReport
 from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, predicted, share
@@ -16,7 +17,6 @@ from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.pasted import complete_commands
 from nuwa_search.service.cli.picture import cut_summary, picture
 from nuwa_search.service.cli.progress import Pace, ProgressLine
-from nuwa_search.service.workflow.hooks import Hooks
 
 SAME_SHARE = 5e-4
 """Accuracies this close print alike."""

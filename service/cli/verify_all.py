@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from nuwa_search.core.device import device_json
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.output import Output
-from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
     from nuwa_search.service.workflow.verify_all import Touched

@@ -17,6 +17,7 @@ from nuwa_search.core.runtime import KeepsEngines
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.latency.devices.registry import open_device
 from nuwa_search.latency.table.kit import KitResults, import_kit
 from nuwa_search.latency.table.timer import Export
@@ -25,7 +26,6 @@ from nuwa_search.predictors.kit_plan import plan_kit, rows_of
 from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
 from nuwa_search.predictors.profile import ProfileResult, ProfileSettings, profile
 from nuwa_search.predictors.transfer_profile import TransferResult, profile_by_transfer
-from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.notebook import StoreNotebook
 from nuwa_search.service.workflow.report_picture import HELDOUT, heldout_json
 from nuwa_search.service.workflow.same_device import require_predictor_of

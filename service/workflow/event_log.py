@@ -9,8 +9,8 @@ from typing import Any
 
 from nuwa_search.core.errors import OutsideError
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
+from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.trials import EVALUATED, StoredTrial, TrialReport
-from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.store.store import Store
 from nuwa_search.store.trials import TRIAL
 

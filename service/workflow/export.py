@@ -25,7 +25,7 @@ from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.verify_bundle import check_images
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
-from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.service.workflow.on_device import agreement_on_device, require_agreement
 from nuwa_search.service.workflow.ship import compare_graph, engine_line
 

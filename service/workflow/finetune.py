@@ -26,6 +26,7 @@ from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
+from nuwa_search.search.hooks import Hooks
 from nuwa_search.service.workflow.bundle_source import Source, open_bundle_task, source_of
 from nuwa_search.service.workflow.export import certified_budget
 from nuwa_search.service.workflow.finetune_request import (
@@ -35,7 +36,6 @@ from nuwa_search.service.workflow.finetune_request import (
     save_request,
     with_absolute_paths,
 )
-from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.record_steps import record_retuned, said_not_raised
 from nuwa_search.service.workflow.sources import random_note, task_base
 from nuwa_search.service.workflow.tune import finetune_config

@@ -25,8 +25,8 @@ from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.verify import Agreement, network_input, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
+from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.service.workflow.bundle_source import open_bundle_task, source_of
-from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.export import (
     ExportAnswer,
     ExportRequest,

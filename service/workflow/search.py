@@ -12,12 +12,14 @@ from nuwa_search.core.cache import Cache
 from nuwa_search.core.counting import counts_to
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.measuring.sustained import judged_by
+from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.search.budget_part import BudgetPart
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
 from nuwa_search.search.feasible import BudgetTooSmallError
+from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.keep import kept_parts
 from nuwa_search.search.repair import Reading
 from nuwa_search.search.request import SearchRequest, dict_from_request
@@ -34,11 +36,9 @@ from nuwa_search.search.result import (
 from nuwa_search.service.workflow.clock import StageClock
 from nuwa_search.service.workflow.deadline import deadline_in
 from nuwa_search.service.workflow.deliver import deliver
-from nuwa_search.service.workflow.devices import opened_device
 from nuwa_search.service.workflow.event_log import log_of_search
 from nuwa_search.service.workflow.explain import explanation_of
 from nuwa_search.service.workflow.find import Finder
-from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import (
     Inputs,
     Sources,

@@ -15,13 +15,13 @@ from nuwa_search.deploy.train.recipe import NO_AUGMENT, of_length
 from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import is_small
+from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.judge import Judgement, judge, pick_candidates
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.find import Finder
-from nuwa_search.service.workflow.hooks import Hooks
 from nuwa_search.service.workflow.inputs import Inputs
 from nuwa_search.service.workflow.study_rounds import Winner
 from nuwa_search.service.workflow.winner import score_on

@@ -11,7 +11,7 @@ from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.file_hashes import CERTIFICATE
-from nuwa_search.service.workflow.devices import opened_device
+from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.store import Store
 

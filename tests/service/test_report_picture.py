@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.devices import find_device
 from nuwa_search.store.store import open_store
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.workflow.devices import find_device
 
 
 @click.command("build", cls=NuwaCommand)

@@ -9,13 +9,13 @@ import click
 
 from nuwa_search.core.device import DeviceSpec, device_json
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.find import added_devices, find_device
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.workflow.devices import added_devices, find_device
 
 if TYPE_CHECKING:
     from nuwa_search.store.store import Store

@@ -9,12 +9,12 @@ import click
 
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.settings import default_cache_dir, default_db_url
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.latency.devices.finding import Finding
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.workflow.devices import find_device
 
 WANTED_DISK_MB = 1024
 """Room for caches, checkpoints and bundles of a few searches."""

@@ -8,6 +8,7 @@ import click
 
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
@@ -15,7 +16,6 @@ from nuwa_search.service.cli.figures import percent, share
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import current_line
-from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
     from nuwa_search.service.workflow.evaluate import EvaluateAnswer, EvaluateRequest

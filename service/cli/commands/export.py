@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.device_budget import budgets_from_texts
 from nuwa_search.search.request import OPTIONS
 from nuwa_search.service.cli.board_line import board_line
@@ -16,7 +17,6 @@ from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.missed import missed_budget
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.workflow.devices import find_device
 
 
 @click.command("export", cls=NuwaCommand)

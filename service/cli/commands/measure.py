@@ -9,13 +9,13 @@ import click
 from nuwa_search.core.budget import require_statistic
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.find import find_device, opened_device
 from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine, time_text
-from nuwa_search.service.workflow.devices import find_device, opened_device
 
 
 @click.command("measure", cls=NuwaCommand)

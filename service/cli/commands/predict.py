@@ -6,12 +6,12 @@ import click
 
 from nuwa_search.core.counting import count
 from nuwa_search.core.device import device_json
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import interval
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
-from nuwa_search.service.workflow.devices import find_device
 
 
 @click.command("predict", cls=NuwaCommand)

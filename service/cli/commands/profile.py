@@ -9,13 +9,13 @@ import click
 
 from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine, counted_text, current_line
-from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
     from nuwa_search.service.workflow.device_predictor import Progress

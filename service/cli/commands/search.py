@@ -12,6 +12,7 @@ from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.interrupts import end_like_ctrl_c
 from nuwa_search.core.settings import default_cache_dir, without_secret
+from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.request import OPTIONS, SearchRequest, request_from_dict
 from nuwa_search.search.resume import resumed_request
 from nuwa_search.search.study_name import check_study, new_study
@@ -21,7 +22,6 @@ from nuwa_search.service.cli.flags import SEARCH_FLAGS, with_flags
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.cli.request_flags import fields_from_flags, fields_given, settings_left_out
-from nuwa_search.service.workflow.devices import find_device
 
 if TYPE_CHECKING:
     from nuwa_search.store.store import Store

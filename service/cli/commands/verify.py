@@ -10,6 +10,7 @@ import click
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.emulator import device_label
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
+from nuwa_search.latency.devices.find import find_device, opened_device
 from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
@@ -18,7 +19,6 @@ from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.missed import missed_budget
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.verify_all import verify_all
-from nuwa_search.service.workflow.devices import find_device, opened_device
 
 if TYPE_CHECKING:
     import onnx
