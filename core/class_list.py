@@ -1,11 +1,11 @@
 """Lists of classes as people write them; reading one loads neither NumPy nor images."""
 
 import re
-from pathlib import Path
 
 from nuwa_search.core import checked
 from nuwa_search.core.documents import read_text
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 """Not the end of ``C#``."""
@@ -22,7 +22,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
         NuwaError: If the file is missing, too large or no text, no class is named, or a name is none that a class has.
     """
     if text.startswith("@"):
-        path = Path(text[1:]).expanduser()
+        path = expanded(text[1:])
         content = read_text(path, what="class file", hint="write one class a line, or give --classes a,b,c")
         parts = [_COMMENT.sub("", line) for line in content.split("\n")]
     else:

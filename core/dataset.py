@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nuwa_search.core.demo_packages import DATA_PACKAGE, pinned_path
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.image_folder import read_image_folder
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.parquet_images import read_parquet, read_parquet_folder
@@ -53,7 +54,7 @@ def load_dataset(source: str | Path, *, label_column: str | None = None) -> Data
 
 def local_root(source: str | Path) -> Path | None:
     """Return the folder or file that a source means on this machine; None where there is none, as of the Hub's."""
-    path = pinned_path(DATA_PACKAGE) if source == DEMO_DATA else Path(source).expanduser()
+    path = pinned_path(DATA_PACKAGE) if source == DEMO_DATA else expanded(source)
     return path if path.exists() else None
 
 

@@ -19,19 +19,19 @@ IMG_SIZE = 224
 _ARCH = "arch"
 
 
-def demo_base_model(cache_dir: Path) -> PlainViT:
+def demo_base_model(cache_dir: Path | None) -> PlainViT:
     """Return the ViT of the pinned graph at the size of its stored positions (518 pixels), without a head.
 
     The first call reads the graph, proves the ViT against it on ONNX Runtime (seconds) and keeps the tensors.
 
     Args:
-        cache_dir: Where they are kept; may be deleted at any time.
+        cache_dir: Where they are kept; may be deleted at any time. None keeps nothing.
 
     Raises:
         NuwaError: If the package is not installed, or holds another graph.
     """
     key = content_key(BASE_PACKAGE.sha256, IMPORT_VERSION)
-    tensors = dict(Cache(cache_dir / "base").get("onnx", key, _imported))
+    tensors = dict(_imported() if cache_dir is None else Cache(cache_dir / "base").get("onnx", key, _imported))
     arch = arch_from_dict(json.loads(tensors.pop(_ARCH).numpy().tobytes()))
     model = PlainViT(arch)
     model.load_state_dict(tensors)

@@ -4,20 +4,19 @@ This module finds and checks the values; the command line turns them into option
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
 
 from nuwa_search.core import checked
 from nuwa_search.core.documents import read_toml
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import cache_folder, config_folder, data_folder
 from nuwa_search.core.suggest import unknown_name
 
-APP_NAME = "nuwa-search"
 PROJECT_FILE = "nuwa.toml"
 ENV_PREFIX = "NUWA_"
+NO_HOME = "none: this account has no home directory"
 
 SettingValue = str | int | float | bool
 
@@ -31,19 +30,40 @@ class Setting:
     source: str
 
 
-def user_config_path() -> Path:
-    """Name the user's settings file."""
-    return platformdirs.user_config_path(APP_NAME) / PROJECT_FILE
+def user_config_path() -> Path | None:
+    """Name the user's settings file; None for an account without a home directory."""
+    folder = config_folder()
+    return None if folder is None else folder / PROJECT_FILE
 
 
 def default_db_url() -> str:
-    """Name the SQLite file used when no ``--db`` is given."""
-    return f"sqlite:///{platformdirs.user_data_path(APP_NAME) / 'nuwa.sqlite'}"
+    """Name the SQLite file used when no ``--db`` is given.
+
+    Raises:
+        NuwaError: If the account has no home directory.
+    """
+    return f"sqlite:///{data_folder(option='--db') / 'nuwa.sqlite'}"
 
 
 def default_cache_dir() -> Path:
-    """Name the folder for caches that can be deleted at any time."""
-    return platformdirs.user_cache_path(APP_NAME)
+    """Name the folder for caches that can be deleted at any time; raises as ``default_db_url``."""
+    return cache_folder(option="--cache-dir")
+
+
+def find_cache_dir() -> Path | None:
+    """Return the folder that ``default_cache_dir`` names; None for an account without a home directory."""
+    try:
+        return default_cache_dir()
+    except NuwaError:
+        return None
+
+
+def told_default(find: Callable[[], object]) -> str:
+    """Render a default place, or ``NO_HOME`` for an account that has none."""
+    try:
+        return str(find())
+    except NuwaError:
+        return NO_HOME
 
 
 def file_settings(known: Collection[str], *, config_path: Path | None = None) -> dict[str, Setting]:
@@ -63,7 +83,7 @@ def file_settings(known: Collection[str], *, config_path: Path | None = None) ->
         )
     out: dict[str, Setting] = {}
     for path in (user_config_path(), project):
-        if path.is_file():
+        if path is not None and path.is_file():
             out |= _read(path, known)
     return out
 

@@ -1,7 +1,8 @@
 """Names of bases and images as people write them; nothing is opened and no torch is loaded."""
 
-from pathlib import Path
 from typing import overload
+
+from nuwa_search.core.home import expanded
 
 PACKAGED_BASE = "default"
 """The base that ships in this package: a small ViT for 32-pixel images, trained here on CIFAR-100."""
@@ -26,5 +27,5 @@ def absolute_path(name: str | None) -> str | None:
     """Make a path absolute, so that it means the same from any folder; names of ours stay, and None does."""
     if name is None or name in _RESERVED:
         return name
-    path = Path(name).expanduser()
+    path = expanded(name)
     return str(path.absolute()) if name.startswith((".", "/", "~")) or path.exists() else name

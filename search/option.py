@@ -7,10 +7,10 @@ import types
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.source_name import absolute_path
 
 Kind = Literal[
@@ -117,7 +117,7 @@ class Option:
         if value is not None and self.kind == "source":
             return absolute_path(str(value))
         if value is not None and self.kind == "folder":
-            return str(Path(str(value)).expanduser().absolute())
+            return str(expanded(str(value)).absolute())
         return value
 
     def said(self, value: object) -> str:

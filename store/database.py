@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.interrupts import interrupt_deferred
 from nuwa_search.store.failures import driver_errors, value_errors
 
@@ -32,7 +33,7 @@ def url_from_text(text: str) -> URL:
     if not text.strip():
         raise NuwaError("no database was named", hint="give --db PATH, or --db postgresql://USER@HOST/NAME")
     if "://" not in text:
-        return URL.create("sqlite", database=str(Path(text).expanduser()))
+        return URL.create("sqlite", database=str(expanded(text)))
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
@@ -41,7 +42,7 @@ def url_from_text(text: str) -> URL:
     if backend == "sqlite":
         if not url.database or url.database == ":memory:":
             raise NuwaError("a search database needs a file", hint="write --db sqlite:///path/to/nuwa.sqlite")
-        return url.set(drivername="sqlite", database=str(Path(url.database).expanduser()))
+        return url.set(drivername="sqlite", database=str(expanded(url.database)))
     if backend in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
     raise NuwaError(

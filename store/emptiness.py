@@ -2,8 +2,8 @@
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
+from nuwa_search.core.home import expanded
 from nuwa_search.store.revisions import HEAD, VERSION_TABLE
 
 _SCHEME = "sqlite:///"
@@ -21,7 +21,7 @@ def is_empty(text: str) -> bool:
     """
     if "://" in text and not text.startswith(_SCHEME):
         return False
-    path = Path(text.removeprefix(_SCHEME)).expanduser().absolute()
+    path = expanded(text.removeprefix(_SCHEME)).absolute()
     if "?" in str(path) or not path.name:
         return False
     if not path.exists():

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from nuwa_search.core.counting import count
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Any fixed number: processes that open an empty database at once wait for the one that creates it.
 _UPGRADE_LOCK = 0x6E757761
+OPTUNA_TABLE = "study_directions"
+"""Of Optuna's storage, which may share the database (optuna/storages/_rdb/models.py of Optuna 5.0)."""
 
 
 def find_revision(connection: Connection) -> str | None:
@@ -51,15 +53,35 @@ def check_revision(found: str, shown_url: str) -> None:
         )
 
 
+def check_ownership(connection: Connection, shown_url: str) -> None:
+    """Refuse a database without our tables that holds those of another program.
+
+    Raises:
+        NuwaError: If there is any table or view but Optuna's, which may come first. In PostgreSQL our schema alone
+            counts: others may lie beside it.
+    """
+    schema = None if connection.dialect.name == "sqlite" else POSTGRES_SCHEMA
+    found = inspect(connection)
+    names = [*found.get_table_names(schema), *found.get_view_names(schema)]
+    if names and OPTUNA_TABLE not in names:
+        raise NuwaError(
+            f"the database {shown_url} belongs to another program: it holds {', '.join(sorted(names)[:3])}, "
+            "and none of the tables of a search database",
+            hint="name another database with --db; a new one is made where there is no file yet",
+        )
+
+
 def ensure_schema(database: Database) -> None:
     """Create or upgrade our tables; where they are up to date, only read the version.
 
     Raises:
-        NuwaError: If the file is not a database or from a newer version.
+        NuwaError: If the file is not a database, another program's, or from a newer version.
         OutsideError: If the server or disk fails.
     """
     with database.read() as connection:
         found = find_revision(connection)
+        if found is None:
+            check_ownership(connection, database.shown_url)
     if found is not None:
         check_revision(found, database.shown_url)
     if found == HEAD:
@@ -71,7 +93,9 @@ def ensure_schema(database: Database) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {POSTGRES_SCHEMA}"))
         found = find_revision(connection)  # another process may have been faster
-        if found is not None:
+        if found is None:
+            check_ownership(connection, database.shown_url)
+        else:
             check_revision(found, database.shown_url)
         if found != HEAD:
             upgrade(connection)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.home import home_folder
 from nuwa_search.core.transport import CommandResult, CommandTimeoutError, ConnectionFailedError, DiskFullError
 from nuwa_search.latency.transport.loop_thread import LoopThread
 
@@ -237,7 +238,9 @@ class SshTransport:
     def _known_hosts(self) -> list[str]:
         paths = self._known_hosts_paths
         if paths is None:
-            paths = (Path.home() / ".ssh" / "known_hosts", _SYSTEM_KNOWN_HOSTS)
+            home = home_folder()
+            own = () if home is None else (home / ".ssh" / "known_hosts",)
+            paths = (*own, _SYSTEM_KNOWN_HOSTS)
         # An empty list would let the library look elsewhere or, by configuration, not check at all.
         existing = [str(path) for path in paths if path.is_file()]
         if not existing:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.settings import default_db_url
 from nuwa_search.store.emptiness import is_empty
 
@@ -42,7 +42,7 @@ def require_named_file(values: Mapping[str, Any]) -> None:
         NuwaError: With where its name may be from.
     """
     named = values["db"]
-    if named and "://" not in named and not Path(named).expanduser().exists():
+    if named and "://" not in named and not expanded(named).exists():
         raise NuwaError(f"there is no database at {named}", hint="check --db; `nuwa config show` says where it is from")
 
 

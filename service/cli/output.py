@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.service.cli.pasted import complete_commands
 from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.cli.table_file import Rows, check_ending, delimited, json_text, write_rows
@@ -108,7 +109,7 @@ def output_from_flags(values: Mapping[str, Any], *, use_path: bool = True) -> Ou
         NuwaError: If the file's ending names no format, or another one than ``--json`` or ``--csv`` asks for.
     """
     named = values.get("output") if use_path else None
-    path = Path(named).expanduser() if named else None
+    path = expanded(named) if named else None
     is_json, is_csv = values["json"], values["csv"]
     if path is not None:
         check_ending(path)

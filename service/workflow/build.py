@@ -12,6 +12,7 @@ import onnx
 from nuwa_search.core.device import DeviceSpec, Precision
 from nuwa_search.core.emulator import device_label, without_emulator
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.certificate import Certificate
@@ -137,7 +138,7 @@ def _built_here(bundle: Bundle, request: BuildRequest) -> BuildAnswer:
             stream_scale=stream_scale_from_images(parts.model, images, parts.preprocess),
         )
         onnx.save(graph, graph_path)
-        cache = Path(request.timing_cache).expanduser() if request.timing_cache else None
+        cache = expanded(request.timing_cache) if request.timing_cache else None
         info = build_engine(
             graph_path,
             engine,

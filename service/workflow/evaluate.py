@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from nuwa_search.core.class_names import match_outputs, resolve_classes
 from nuwa_search.core.class_scores import Interval, NamedScores, class_scores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.home import expanded
 from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
@@ -173,7 +173,7 @@ def pick(request: EvaluateRequest, *, may_fit: bool = False) -> Picked:
         request.classes,
         request.split,
     )
-    bundle = read_bundle(Path(model).expanduser()) if is_bundle(Path(model).expanduser()) else None
+    bundle = read_bundle(expanded(model)) if is_bundle(expanded(model)) else None
     base = load_base(model) if bundle is None else None
     network, labels, preprocess = _parts_of(bundle, base)
     is_own_data = bundle is not None and data is None

@@ -13,6 +13,7 @@ from nuwa_search.core.cache import content_key
 from nuwa_search.core.class_scores import Interval
 from nuwa_search.core.device import DeviceSpec, Provenance, device_json
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
 from nuwa_search.core.tensors import split_tensors, turned_note
 from nuwa_search.deploy.bundle import is_bundle
@@ -70,7 +71,7 @@ def evaluate_on_device(
         OutsideError: If the device failed.
     """
     check_runs_models(spec)
-    path = Path(request.model).expanduser()
+    path = expanded(request.model)
     if is_bundle(path):
         request = dataclasses.replace(request, model=str(bundle_for(path, spec.name)))
     picked = pick(request)

@@ -13,6 +13,7 @@ from nuwa_search.core.base import load_base
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.documents import read_json
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.onnx_file import load_weights_beside
 from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.deploy.bundle import is_bundle, read_bundle
@@ -35,7 +36,7 @@ def arch_from_text(text: str, store: Store) -> Arch:
     Raises:
         NuwaError: If it is none of these.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir() and is_bundle(path):
         return read_bundle(path).arch
     if path.suffix == ".onnx" and path.is_file():
@@ -53,11 +54,7 @@ def arch_from_text(text: str, store: Store) -> Arch:
 
 def is_arch_id(text: str) -> bool:
     """Whether a text looks like an id, and no file or folder is called that."""
-    return (
-        len(text) == ARCH_ID_LENGTH
-        and all(c in "0123456789abcdef" for c in text)
-        and not Path(text).expanduser().exists()
-    )
+    return len(text) == ARCH_ID_LENGTH and all(c in "0123456789abcdef" for c in text) and not expanded(text).exists()
 
 
 def _base_arch(text: str, path: Path) -> Arch:
@@ -105,7 +102,7 @@ def onnx_from_text(text: str, store: Store, spec: DeviceSpec) -> onnx.ModelProto
     Raises:
         NuwaError: If it is no ONNX file, bundle, arch or base.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.suffix == ".onnx":
         if not path.is_file():
             raise NuwaError(f"there is no ONNX file at {text}", hint=_NAMES_OF_MODELS)
@@ -139,7 +136,7 @@ class MeasuredSource:
 
 def measured_source(text: str, graph: onnx.ModelProto, store: Store, *, spec: DeviceSpec) -> MeasuredSource:
     """Say what the graph is of that ``onnx_from_text`` gave for ``text`` and ``spec``."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.suffix == ".onnx":
         return MeasuredSource(hash_file(path), None, None)
     if path.is_dir() and is_bundle(path):

@@ -2,8 +2,10 @@
 
 import dataclasses
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -200,3 +202,15 @@ def test_opening_a_current_database_loads_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_another_programs_file_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "songs.sqlite"
+    with closing(sqlite3.connect(path)) as songs:
+        songs.execute("CREATE TABLE songs (name TEXT)")
+        songs.commit()
+    before = path.read_bytes()
+    with pytest.raises(NuwaError, match="belongs to another program: it holds songs"):
+        open_store(str(path))
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["songs.sqlite"]

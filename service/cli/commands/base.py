@@ -8,6 +8,7 @@ import click
 
 from nuwa_search.core.documents import json_from_text
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.commands.evaluate import command as evaluate_command
@@ -82,7 +83,7 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
     from nuwa_search.service.cli.search_view import SearchWatch
     from nuwa_search.service.workflow.base_train import BaseTrainRequest, train_base_from
 
-    folder = Path(values["output"]).expanduser()
+    folder = expanded(values["output"])
     line = current_line()
     try:
         design = BaseDesign(model, pretrained=pretrained, model_args=dict(_parse_arg(text) for text in model_args))
@@ -130,9 +131,7 @@ def import_(file: str, **values: Any) -> int:
     current_line().step("reading the graph")
     from nuwa_search.deploy.train.import_base import dict_from_imported, import_onnx_base
 
-    imported = import_onnx_base(
-        Path(file).expanduser(), Path(values["output"]).expanduser(), img_size=values["img_size"]
-    )
+    imported = import_onnx_base(expanded(file), expanded(values["output"]), img_size=values["img_size"])
     if output.json:
         output.document({"schema": "nuwa.base-import/1", **dict_from_imported(imported)})
         return 0

@@ -7,7 +7,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from nuwa_search.core.settings import default_cache_dir, default_db_url, env_name, file_settings, without_secret
+from nuwa_search.core.settings import (
+    default_cache_dir,
+    default_db_url,
+    env_name,
+    file_settings,
+    told_default,
+    without_secret,
+)
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.flags import FLAGS, Flag, with_flags
 from nuwa_search.service.cli.output import output_from_flags
@@ -48,9 +55,9 @@ def show(**values: Any) -> None:
 def _default(flag: Flag) -> str:
     """Write what holds where nothing is set."""
     if flag.name == "db":
-        return default_db_url()
+        return told_default(default_db_url)
     if flag.name == "cache-dir":
-        return str(default_cache_dir())
+        return told_default(default_cache_dir)
     return "" if flag.default is None else str(flag.default)
 
 

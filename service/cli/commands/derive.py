@@ -8,6 +8,7 @@ from click.core import ParameterSource
 
 from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.settings import default_cache_dir
 from nuwa_search.core.source_name import absolute_path
@@ -58,7 +59,7 @@ def command(**values: Any) -> None:
     )
     from nuwa_search.service.workflow.reopen import Moved
 
-    folder = Path(values["output"]).expanduser()
+    folder = expanded(values["output"])
     if is_bundle(folder) and not confirmed(f"Replace the bundle in {folder}?", yes=values["yes"]):
         output.note("nothing derived")
         return

@@ -9,6 +9,7 @@ import click
 
 from nuwa_search.core.device import DeviceSpec, device_json
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.latency.devices.find import added_devices, find_device
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.service.cli.command import NuwaCommand
@@ -87,7 +88,7 @@ def _draw(store: "Store", spec: DeviceSpec, values: Mapping[str, Any]) -> None:
     known = store.predictors(spec.device_id)
     if not known:
         raise NuwaError(f"device {spec.name} has no latency predictor yet", hint=f"nuwa profile {spec.name}")
-    path = Path(values["output"]).expanduser()
+    path = expanded(values["output"])
     draw_report(spec, known[0], path)
     output_from_flags(values, use_path=False).note(f"the report card of {known[0].predictor_id} is drawn in {path}")
 
@@ -99,7 +100,7 @@ def _show_table(store: "Store", spec: DeviceSpec, values: Mapping[str, Any]) -> 
     output = output_from_flags(values, use_path=False)
     rows = table_of(store, spec)
     if values["output"]:
-        path = Path(values["output"]).expanduser()
+        path = expanded(values["output"])
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(rows, path)
         output.note(f"{len(rows)} rows written to {path}")
@@ -127,7 +128,7 @@ def load(name: str, file: Path, **values: Any) -> None:
         from nuwa_search.latency.table.files import read_table
         from nuwa_search.service.workflow.device_table import compare_table, store_rows
 
-        rows = read_table(file.expanduser())
+        rows = read_table(expanded(file))
         change = compare_table(store, spec, rows)
         question = f"Replace {len(change.changed)} rows of {name} that have another latency?"
         if change.changed and not values["dry_run"] and not confirmed(question, yes=values["yes"]):

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.settings import default_cache_dir, default_db_url
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.latency.devices.finding import Finding
@@ -27,9 +28,7 @@ def command(device: str | None, **values: Any) -> None:
     """Check this machine, or DEVICE: what was found, and what to type to mend it."""
     output = output_from_flags(values)
     if device is None:
-        findings = examine_here(
-            values["db"] or default_db_url(), Path(values["cache_dir"] or default_cache_dir()).expanduser()
-        )
+        findings = examine_here(values["db"] or default_db_url(), expanded(values["cache_dir"] or default_cache_dir()))
     else:
         with database(values) as store:
             spec = find_device(device, store)

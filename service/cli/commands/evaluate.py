@@ -1,12 +1,12 @@
 """``nuwa evaluate``: accuracy of a bundle or base, or of a bundle's engine on its device."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.settings import default_cache_dir
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.again import command_to_go_on
@@ -93,7 +93,7 @@ def _on_device(request: "EvaluateRequest", values: Mapping[str, Any], output: Ou
         spec=spec,
         num_images=values["images"] or NUM_IMAGES,
         seed=values["seed"],
-        cache_dir=Path(values["cache_dir"] or default_cache_dir()).expanduser(),
+        cache_dir=expanded(values["cache_dir"] or default_cache_dir()),
         say=say,
     )
 

@@ -9,6 +9,7 @@ import click
 
 from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
@@ -75,7 +76,7 @@ def command(device: str, **values: Any) -> int:
     if values["output"]:
         from nuwa_search.service.workflow.report_picture import draw_report
 
-        draw_report(spec, record, Path(values["output"]).expanduser())
+        draw_report(spec, record, expanded(values["output"]))
         output.note(f"picture: {values['output']}")
     return 0
 

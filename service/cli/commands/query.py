@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from nuwa_search.core.home import expanded
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database, has_nothing
 from nuwa_search.service.cli.flags import with_flags
@@ -35,7 +35,7 @@ def command(topic: str, **values: Any) -> None:
     The answer goes to the terminal, or with -o to a .csv, .tsv, .json or .parquet file.
     """
     output = output_from_flags(values, use_path=False)
-    path = Path(values["output"]).expanduser() if values["output"] else None
+    path = expanded(values["output"]) if values["output"] else None
     if path is not None:
         check_ending(path)
     kind = _kind(topic, values)

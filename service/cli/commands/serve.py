@@ -4,15 +4,15 @@ import os
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nuwa_search.core.documents import read_text
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.home import expanded
 from nuwa_search.core.interrupts import end_like_ctrl_c
-from nuwa_search.core.settings import default_db_url
+from nuwa_search.core.settings import default_cache_dir, default_db_url
 from nuwa_search.service.cli.command import ServiceCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
@@ -100,7 +100,8 @@ def command(
         socket = bound_socket(config)
         if workers:
             url = values["db"] or default_db_url()
-            stack.enter_context(WorkerPool(workers, db_url=_absolute_url(url), cache_dir=values["cache_dir"]))
+            cache_dir = values["cache_dir"] or str(default_cache_dir())
+            stack.enter_context(WorkerPool(workers, db_url=_absolute_url(url), cache_dir=cache_dir))
         address = f"http://{_shown(host)}:{socket.getsockname()[1]}/"
         output.note(f"the page and the API are at {address}  (Ctrl-C ends them; queued work stays queued)")
         with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has stopped
@@ -124,7 +125,7 @@ def settings_from(
             f"listening on {host} lets others in, and needs a token",
             hint="give --token-file FILE (make one with: openssl rand -hex 32 > FILE), or set NUWA_TOKEN",
         )
-    folders = tuple(Path(root).expanduser().resolve() for root in roots or ("runs",))
+    folders = tuple(expanded(root).resolve() for root in roots or ("runs",))
     for folder in folders:
         if not roots:
             folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +154,7 @@ def _token(path: str | None) -> str | None:
         where = "NUWA_TOKEN"
     else:
         where = f"token file {path}"
-        token = read_text(Path(path).expanduser(), what="token file", max_bytes=MAX_TOKEN_BYTES).strip()
+        token = read_text(expanded(path), what="token file", max_bytes=MAX_TOKEN_BYTES).strip()
     if token is None:
         return None
     if len(token) < MIN_TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or set(token) & set(' ;,"\\'):
@@ -189,7 +190,7 @@ def bound_socket(config: Any) -> Any:
 
 def _absolute_url(url: str) -> str:
     """Make a SQLite path absolute, so that a worker finds the same file from anywhere."""
-    return url if "://" in url else str(Path(url).expanduser().absolute())
+    return url if "://" in url else str(expanded(url).absolute())
 
 
 def _shown(host: str) -> str:
