@@ -29,8 +29,8 @@ LABELS = "labels.txt"
 PREPROCESS = "preprocess.json"
 FACTS = "facts.json"
 README = "README.md"
-RUN = "run.py"
-RUN_ENGINE = "run_engine.py"
+PROGRAMS = ("classifier.py", "run.py", "camera.py", "run_engine.py")
+"""Copied from ``deploy/assets``; without an exported model they say which command makes it."""
 SAMPLES = "samples"
 DEVICES = "devices"
 """Folder of further devices' bundles; not among ``OWN_NAMES``: writing the first device's leaves them alone."""
@@ -47,8 +47,7 @@ OWN_NAMES = (
     PREPROCESS,
     FACTS,
     README,
-    RUN,
-    RUN_ENGINE,
+    *PROGRAMS,
     SAMPLES,
     LOST,
     CERTIFICATE,

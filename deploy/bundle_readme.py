@@ -14,7 +14,7 @@ def readme_text(
     parts = [_title(arch, labels)]
     if certificate is not None:
         parts.append(_proof(certificate))
-    if "run.py" in present:
+    if "model.onnx" in present:
         parts.append(_run(has_samples="samples" in present))
     if "build.sh" in present or "model.engine" in present:
         parts.append(_engine(has_engine="model.engine" in present))
@@ -85,8 +85,14 @@ def _run(*, has_samples: bool) -> str:
     python run.py {example}
     python run.py {example} --json --top 5
     python run.py {example} --repeat 100
+    python camera.py --source {example if has_samples else "photos"}
 
-Images or folders; labels, latency and preprocessing time are printed.
+Images or folders; labels, latency and preprocessing time are printed, and files that are no readable image named
+(exit code 2). `camera.py` times a folder, a video or a camera end to end; the last two need OpenCV. From Python:
+
+    from classifier import Classifier
+    for answer in Classifier(".").predict(frames):  # (H, W, 3) uint8 arrays; channels="BGR" for OpenCV's
+        print(answer.label, answer.score, answer.is_none)
 """
 
 
@@ -120,8 +126,10 @@ _DESCRIPTIONS = {
     "build_int8.sh": "builds its engine there",
     "labels.txt": "class names in the order of the outputs",
     "preprocess.json": "how an image becomes the input",
-    "run.py": "classifies images",
-    "run_engine.py": "the part of run.py that drives TensorRT",
+    "classifier.py": "NumPy frames in, labels and scores out; the other programs are made of it",
+    "run.py": "classifies image files",
+    "camera.py": "classifies and times a camera, a video or a folder",
+    "run_engine.py": "the part that drives TensorRT",
     "samples": "images to try it on",
     "lost_images": "test images that the base has right and this model wrong, small; `lost.json` lists them",
     "facts.json": "base, data and accuracies of before; an export moves them to its certificate",

@@ -174,10 +174,10 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
     _write_json(folder / names.PREPROCESS, asdict(parts.preprocess))
     (folder / names.LABELS).write_text("".join(f"{label}\n" for label in parts.labels), encoding="utf-8")
     save_weights(parts.model, folder / names.WEIGHTS)
+    for name in names.PROGRAMS:
+        shutil.copyfile(_ASSETS_DIR / name, folder / name)
     if parts.exported is not None:
         (folder / names.ONNX).write_bytes(_bytes_of(parts.exported))
-        for name in (names.RUN, names.RUN_ENGINE):
-            shutil.copyfile(_ASSETS_DIR / name, folder / name)
     if parts.engine is not None:
         shutil.copyfile(parts.engine, folder / names.ENGINE)
         if info_path(parts.engine).exists():

@@ -12,7 +12,8 @@ from nuwa_search.core.decode_image import FORMATS
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_folder import IMAGE_SUFFIXES
 from nuwa_search.core.split_words import splits_named
-from nuwa_search.deploy.assets.run import SUFFIXES
+from nuwa_search.deploy.assets.classifier import FORMATS as BUNDLE_FORMATS
+from nuwa_search.deploy.assets.classifier import SUFFIXES
 from tests.core.test_dataset import png, write_folder, write_parquet
 
 
@@ -126,6 +127,7 @@ def test_classes_named_by_split_words_and_more_are_classes(tmp_path: Path) -> No
 
 def test_pictures_of_every_format_are_read_hidden_files_are_not_and_others_are_told(tmp_path: Path) -> None:
     assert IMAGE_SUFFIXES == SUFFIXES
+    assert set(FORMATS) == BUNDLE_FORMATS
     Image.init()
     assert {Image.EXTENSION[suffix] for suffix in IMAGE_SUFFIXES} == set(FORMATS) & set(Image.EXTENSION.values())
     write_folder(tmp_path, {"cat": 2, "dog": 2})

@@ -1,4 +1,4 @@
-"""The bundle's own run.py: what it prints, what it needs, and that it computes what the model computes."""
+"""The bundle's own programs: what they print, what they need, and that they compute what the model computes."""
 
 import ast
 import json
@@ -17,12 +17,17 @@ from packaging.utils import canonicalize_name
 
 from nuwa_search.core.images import ImageSet, pixels
 from nuwa_search.core.tensors import normalise
-from nuwa_search.deploy.bundle import Bundle
-from nuwa_search.deploy.write_bundle import write_bundle
+from nuwa_search.deploy.bundle import PROGRAMS, Bundle
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from tests.deploy.bundle_parts import LABELS, PREPROCESS, make_parts, png
 from tests.support.bundle_programs import program_at
 
-ALLOWED_IMPORTS = {"numpy", "PIL", "onnxruntime", "tensorrt"}
+ALLOWED_IMPORTS = {
+    "numpy",
+    "PIL",
+    "onnxruntime",
+    "tensorrt",
+}  # camera.py asks for cv2 by name, and says if it is not there
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,28 @@ def test_wrong_use_ends_with_2(bundle: Bundle, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_it_goes_on_after_an_unreadable_image_and_names_it(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, data in (("a.png", png(30, 50)), ("b.jpg", b"torn"), ("c.png", png(24, 24))):
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.setattr(sys, "argv", ["run.py", str(tmp_path), "--json"])
+    assert program_at(bundle.dir / "run.py").start() == 2
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert [Path(image["image"]).name for image in answer["images"]] == ["a.png", "c.png"]
+    assert [Path(image["image"]).name for image in answer["failed"]] == ["b.jpg"]
+    assert f"not a readable image: {tmp_path / 'b.jpg'}: " in said.err
+    assert "1 of 3 images could not be read" not in said.out
+
+
+def test_before_the_export_it_says_what_makes_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = make_parts()
+    bare = write_bundle(tmp_path / "b", BundleParts(parts.model, parts.arch, LABELS, PREPROCESS, samples=parts.samples))
+    monkeypatch.setattr(sys, "argv", ["run.py", str(bare.dir / "samples")])
+    assert f"`nuwa export {bare.dir} --device host` writes it" in str(program_at(bare.dir / "run.py").start())
+
+
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
@@ -161,16 +188,30 @@ def test_it_runs_where_nothing_else_is_installed(bundle: Bundle) -> None:
     }
     assert {"torch", "onnx", "scipy", "nuwa_search"} <= hidden
     code = f"import sys; sys.argv[:] = sys.argv[1:]; HIDDEN = {hidden!r}" + HIDE
-    line = [sys.executable, "-I", "-c", code, str(bundle.dir / "run.py"), str(bundle.dir / "samples"), "--json"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert len(answer["images"]) == 2
-    assert answer["latency_ms"] > 0
-    assert answer["preprocess_ms"] > 0
+    for name, before in (("run.py", []), ("camera.py", ["--source"])):
+        line = [
+            sys.executable,
+            "-I",
+            "-c",
+            code,
+            str(bundle.dir / name),
+            *before,
+            str(bundle.dir / "samples"),
+            "--json",
+        ]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        if name == "run.py":
+            assert len(answer["images"]) == 2
+            assert answer["latency_ms"] > 0
+            assert answer["preprocess_ms"] > 0
+        else:
+            assert answer["frames"] == 2
+            assert answer["frames_per_s"] > 0
 
 
-@pytest.mark.parametrize("name", ["run.py", "run_engine.py"])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_scripts_need_little_and_parse_on_the_boards_python(bundle: Bundle, name: str) -> None:
     text = (bundle.dir / name).read_text()
     tree = ast.parse(text, feature_version=(3, 6))

@@ -43,7 +43,7 @@ def test_everything_is_there_and_reads_back(tmp_path: Path) -> None:
     names = {p.name for p in bundle.dir.iterdir()}
     assert names == {
         "arch.json", "model.safetensors", "model.onnx", "build.sh", "certificate.json", "labels.txt", "README.md",
-        "run.py", "run_engine.py", "preprocess.json", "samples",
+        "run.py", "run_engine.py", "classifier.py", "camera.py", "preprocess.json", "samples",
     }  # fmt: skip
     onnx.checker.check_model(onnx.load(bundle.dir / "model.onnx"))
     loaded = again.load_model().state_dict()

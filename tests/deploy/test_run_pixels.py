@@ -1,65 +1,57 @@
-"""The bundle's own run.py makes the pixels that the model was scored on."""
+"""The bundle's own classifier.py makes the pixels that the model was scored on."""
 
-import importlib.util
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from nuwa_search.core.images import ImageSet, Preprocess, pixels
+from nuwa_search.deploy.assets import classifier
 from tests.core.test_images import SIZES, encode, picture
 
 
-@pytest.fixture(scope="module")
-def run() -> ModuleType:
-    path = Path(__file__).parents[2] / "deploy/assets/run.py"
-    spec = importlib.util.spec_from_file_location("bundle_run", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def agree(run: ModuleType, path: Path, preprocess: Preprocess) -> None:
+def agree(path: Path, preprocess: Preprocess) -> None:
     images = ImageSet([path], np.zeros(1, dtype=np.int64), ("x",), "here")
-    found = run.crop(path, {**asdict(preprocess)})
+    told = asdict(preprocess)
+    found = classifier.crop(classifier.read_image(path, told), told)
     np.testing.assert_array_equal(found.transpose(2, 0, 1), pixels(images, preprocess)[0])
 
 
 @pytest.mark.parametrize("pipeline", [1, 2])
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])
-def test_pixels_agree(run: ModuleType, tmp_path: Path, pipeline: int, mode: str) -> None:
+def test_pixels_agree(tmp_path: Path, pipeline: int, mode: str) -> None:
     for k, size in enumerate((*SIZES, (3, 600), (600, 3))):
         path = tmp_path / f"{k}.png"
         path.write_bytes(encode(picture(*size, seed=k)))
         for pct in (1.0, 0.9, 1.1) if pipeline == 2 else (1.0, 0.9):
             interpolation = ("bicubic", "bilinear", "nearest", "lanczos")[k % 4]
-            agree(run, path, Preprocess(56, (0.5, 0.4, 0.3), (0.2,) * 3, interpolation, pct, pipeline, mode))
+            agree(path, Preprocess(56, (0.5, 0.4, 0.3), (0.2,) * 3, interpolation, pct, pipeline, mode))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_alike(run: ModuleType, tmp_path: Path, kind: str, orientation: int) -> None:
+def test_pictures_are_turned_alike(tmp_path: Path, kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / "turned"
     path.write_bytes(encode(picture(40, 30), kind, exif=exif))
-    agree(run, path, Preprocess(32))
+    agree(path, Preprocess(32))
 
 
-def test_kinds_of_pixels_are_read_alike(run: ModuleType, tmp_path: Path) -> None:
+def test_kinds_of_pixels_are_read_alike(tmp_path: Path) -> None:
     path = tmp_path / "picture"
     for mode in ("1", "L", "LA", "P", "RGBA"):
         path.write_bytes(encode(picture(40, 30).convert(mode)))
-        agree(run, path, Preprocess(32))
+        agree(path, Preprocess(32))
     grey = np.asarray(picture(40, 30).convert("L"), dtype=np.uint16) * 200
     for image, kind in ((Image.fromarray(grey), "PNG"), (Image.fromarray(grey.astype(np.int32)), "TIFF")):
         path.write_bytes(encode(image, kind))
-        agree(run, path, Preprocess(32))
+        agree(path, Preprocess(32))
     path.write_bytes(encode(Image.fromarray(np.ones((4, 4), dtype=np.float32)), "TIFF"))
     with pytest.raises(ValueError, match="range of its colour mode F"):
-        run.crop(path, asdict(Preprocess(8)))
+        classifier.read_image(path, asdict(Preprocess(8)))
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n")
+    with pytest.raises(ValueError, match="format EPS is not decoded"):  # Pillow would start a program
+        classifier.read_image(path, asdict(Preprocess(8)))
