@@ -1,9 +1,10 @@
 """The files of a bundle: which there are, whether they are as certified, and a zip of them."""
 
+import os
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 from nuwa_search.core.documents import read_object
@@ -112,11 +113,22 @@ def served_file(folder: Path, name: str) -> Path:
     return found.resolve()
 
 
-def zip_of(folder: Path) -> IO[bytes]:
-    """Write the bundle's files into an archive in a temporary file, and return it rewound."""
-    archive = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever sends it
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as into:
-        for name, path in _files(folder).items():
-            into.write(path, f"{folder.name}/{name}")
-    archive.seek(0)
-    return archive
+def zip_of(folder: Path) -> Path:
+    """Write the bundle's files into an archive in a temporary file, which the caller deletes.
+
+    While no file of the bundle changes, every archive of it has the same bytes and the same time of change, so that a
+    download that broke off can go on in a later one.
+    """
+    files = _files(folder)
+    handle, name = tempfile.mkstemp(prefix="nuwa-bundle-", suffix=".zip")
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as into:
+            for inside, source in sorted(files.items()):
+                into.write(source, f"{folder.name}/{inside}")
+        changed = max((one.stat().st_mtime_ns for one in files.values()), default=0)
+        os.utime(path, ns=(changed, changed))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path

@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,22 @@ def test_downloads(client: TestClient, seeded: Seeded, folder: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(archive.content)) as bundle:
         assert bundle.read("winner/arch.json") == content
         assert set(bundle.namelist()) == {f"winner/{path.name}" for path in (folder / "winner").iterdir()}
+
+
+def test_download_that_broke_off_goes_on(
+    client: TestClient, seeded: Seeded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    url = f"/api/v1/subnets/{seeded.winner_id}/bundle.zip"
+    whole = client.get(url)
+    resume = {"Range": "bytes=100-", "If-Range": whole.headers["etag"]}
+    rest = client.get(url, headers=resume)
+    assert rest.status_code == 206
+    assert whole.content[:100] + rest.content == whole.content
+    other = client.get(url, headers=resume | {"If-Range": '"of another archive"'})
+    assert (other.status_code, other.content) == (200, whole.content)
+    assert client.get(url, headers={"Range": "bytes=99999999-"}).status_code == 416
+    assert list(tmp_path.iterdir()) == []  # no archive stays
 
 
 def test_device_its_table_and_its_models(client: TestClient) -> None:

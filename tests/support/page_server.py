@@ -11,6 +11,7 @@ import uvicorn
 
 from nuwa_search.service.api.app import create_app
 from nuwa_search.service.api.settings import ServiceSettings
+from nuwa_search.service.api.timed_protocol import TimedProtocol
 from nuwa_search.store.store import Store, open_store
 
 START_S = 20.0
@@ -23,10 +24,19 @@ class PageServer:
         db: A SQLite file.
         roots: Data roots.
         token: What clients have to show; None for nothing.
+        protocol: Of its connections.
     """
 
-    def __init__(self, db: Path, *, roots: Sequence[Path], token: str | None = None) -> None:
+    def __init__(
+        self,
+        db: Path,
+        *,
+        roots: Sequence[Path],
+        token: str | None = None,
+        protocol: type[TimedProtocol] = TimedProtocol,
+    ) -> None:
         self._db = db
+        self._protocol = protocol
         # Tests open many views in a second; what the limit does is tested elsewhere.
         self._settings = ServiceSettings(
             roots=tuple(root.resolve() for root in roots),
@@ -38,6 +48,7 @@ class PageServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = int(free.getsockname()[1])
+        self.address = ("127.0.0.1", self._port)
         self.url = f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
@@ -49,7 +60,12 @@ class PageServer:
         self._store: Store = open_store(str(self._db))
         self._app = create_app(self._store, self._settings)
         config = uvicorn.Config(
-            self._app, host="127.0.0.1", port=self._port, log_config=None, timeout_graceful_shutdown=2
+            self._app,
+            host="127.0.0.1",
+            port=self._port,
+            http=self._protocol,
+            log_config=None,
+            timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

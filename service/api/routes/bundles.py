@@ -1,32 +1,28 @@
 """Downloads of what was shipped."""
 
-from collections.abc import Iterator
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
 
 from nuwa_search.service.api.bundle_view import served_file, served_folder, zip_of
 from nuwa_search.service.api.context import SettingsOf, StoreOf, Word
-from nuwa_search.service.api.releasing import ReleasingResponse
+from nuwa_search.service.api.releasing import TemporaryFileResponse
 
 router = APIRouter(prefix="/subnets", tags=["bundles"])
-_CHUNK = 1 << 18
 _BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.get(
     "/{subnet_id}/bundle.zip",
-    response_class=ReleasingResponse,
+    response_class=FileResponse,
     responses={200: {"content": {"application/zip": _BYTES}, "description": "All files of the bundle"}},
 )
-def download_bundle(subnet_id: Annotated[Word, Path()], store: StoreOf, settings: SettingsOf) -> ReleasingResponse:
-    """Download the bundle of a subnet as one archive."""
+def download_bundle(subnet_id: Annotated[Word, Path()], store: StoreOf, settings: SettingsOf) -> TemporaryFileResponse:
+    """Download the bundle of a subnet as one archive; one that broke off goes on with Range and If-Range."""
     folder = served_folder(subnet_id, store, settings)
-    archive = zip_of(folder)
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in folder.name)
-    headers = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
-    return ReleasingResponse(_chunks(archive), release=archive.close, media_type="application/zip", headers=headers)
+    return TemporaryFileResponse(zip_of(folder), media_type="application/zip", filename=f"{name}.zip")
 
 
 @router.get(
@@ -41,8 +37,3 @@ def download_file(
     path = served_file(served_folder(subnet_id, store, settings), name)
     # Never shown in the page's own origin, whatever it calls itself.
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
-        yield chunk

@@ -84,6 +84,7 @@ def command(
     import uvicorn
 
     from nuwa_search.service.api.app import create_app
+    from nuwa_search.service.api.timed_protocol import TimedProtocol
     from nuwa_search.service.worker.pool import WorkerPool
 
     with ExitStack() as stack:
@@ -92,6 +93,7 @@ def command(
             create_app(store, settings),
             host=host,
             port=port,
+            http=TimedProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
