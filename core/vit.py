@@ -1,10 +1,13 @@
 """The plain ViT built from an ``Arch``: what is searched, trained, exported and shipped."""
 
+import dataclasses
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.arch import Arch, BlockSpec, GlobalPool
 from nuwa_search.core.rotary import places_of, turned, turns, waves_of
 
 
@@ -185,8 +188,55 @@ class PlainViT(nn.Module):
         x = self.fc_norm(x)
         return x.flatten(1)
 
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the head; 0 after ``reset_classifier(0)``."""
+        return self.head.out_features if isinstance(self.head, nn.Linear) else 0
+
+    @property
+    def num_features(self) -> int:
+        """Width C of the tokens that ``forward_features`` gives."""
+        return self.arch.embed_dim
+
+    @property
+    def head_hidden_size(self) -> int:
+        """Width of the features that the head reads: ``forward_head(x, pre_logits=True)``."""
+        return self.arch.head_in_features
+
+    def get_classifier(self) -> nn.Module:
+        """Return the head, as timm's models do."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: GlobalPool | None = None) -> None:
+        """Put a fresh head in place of the old one, as timm's models do.
+
+        Args:
+            num_classes: Outputs; 0 leaves none, and ``forward`` then gives the features. ``arch``, which knows no net
+                without outputs, keeps its number then.
+            global_pool: What the head reads; None for what it read.
+
+        Raises:
+            NuwaError: If the net has no such tokens.
+        """
+        arch = self.arch if global_pool is None else dataclasses.replace(self.arch, global_pool=global_pool)
+        self.arch = arch if num_classes == 0 else dataclasses.replace(arch, num_classes=num_classes)
+        old = next(self.parameters())
+        head = nn.Linear(arch.head_in_features, num_classes) if num_classes else nn.Identity()
+        self.head = cast("nn.Linear", head.to(old.device, old.dtype))  # read as the Linear it is but after 0
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Map what ``forward_features`` gave (B, N, C) to logits, or with ``pre_logits`` to what the head reads."""
+        features = self.pool(x)
+        if pre_logits:
+            return features
+        logits: Tensor = self.head(features)
+        return logits
+
     def forward_features(self, x: Tensor) -> Tensor:
-        """Map images (B, in_chans, S, S) to the residual stream (B, N, C) after the last block."""
+        """Map images (B, in_chans, S, S) to the residual stream (B, N, C) after the last block.
+
+        Unlike timm's, the last norm is left to ``forward_head``, which applies it to the tokens that are read only.
+        """
         x = self.embed(x)
         for block in self.blocks:
             x = block(x)
@@ -194,5 +244,4 @@ class PlainViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, in_chans, S, S) to logits (B, num_classes)."""
-        logits: Tensor = self.head(self.pool(self.forward_features(x)))
-        return logits
+        return self.forward_head(self.forward_features(x))
