@@ -27,3 +27,7 @@ class OutsideError(NuwaError):
     """Something outside the program failed: network, device, database server, disk."""
 
     exit_code = 3
+
+
+class NuwaWarning(UserWarning):
+    """Something a person should know beside an answer: what was left out of the images, what could not be stored."""

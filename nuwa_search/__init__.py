@@ -1,8 +1,138 @@
 """Latency-aware neural architecture search that cuts Vision Transformers to a millisecond budget.
 
+The names of this module are the library; ``docs/library.md`` describes each. They are loaded when they are used:
+``import nuwa_search`` imports neither torch nor timm nor pandas.
+
 All packages are imported from here: ``nuwa_search.search``, ``nuwa_search.latency``. Their folders stand at
 the top of the repository; the relative links beside this file join them into one import package, which is
 all that an installation adds.
 """
 
-__version__ = "0.1.0"
+# ruff: noqa: A004 - `nuwa_search.open` is meant
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from nuwa_search.core.version import __version__
+
+if TYPE_CHECKING:  # the same names for type checkers and editors; a test compares the three lists
+    from nuwa_search.core.arch import Arch, BlockSpec
+    from nuwa_search.core.base import Base, load_base
+    from nuwa_search.core.device import DeviceSpec, Measurement
+    from nuwa_search.core.errors import NoAnswerError, NuwaError, NuwaWarning, OutsideError
+    from nuwa_search.core.vit import PlainViT
+    from nuwa_search.deploy.assets.classifier import FramePrediction
+    from nuwa_search.deploy.bundle import Bundle, read_bundle
+    from nuwa_search.deploy.train.import_base import import_onnx_base as import_base
+    from nuwa_search.lab.event import Event
+    from nuwa_search.lab.found import Found, NoSubnetError
+    from nuwa_search.lab.lab import Lab
+    from nuwa_search.lab.loading import LoadedClassifier, load
+    from nuwa_search.lab.measure import MeasureAnswer
+    from nuwa_search.lab.opening import open_lab as open
+    from nuwa_search.lab.predict import LatencyPrediction
+    from nuwa_search.lab.table import Table
+    from nuwa_search.lab.train_base import train_base
+    from nuwa_search.lab.verify import Verified
+    from nuwa_search.search.hooks import Hooks
+    from nuwa_search.search.request import SearchRequest
+    from nuwa_search.service.workflow.build import BuildAnswer
+    from nuwa_search.service.workflow.derive import DeriveAnswer
+    from nuwa_search.service.workflow.evaluate import EvaluateAnswer
+    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
+    from nuwa_search.service.workflow.export import ExportAnswer
+    from nuwa_search.service.workflow.finetune import FinetuneAnswer
+    from nuwa_search.service.workflow.profile_answer import ProfileAnswer
+
+__all__ = [
+    "Arch",
+    "Base",
+    "BlockSpec",
+    "BuildAnswer",
+    "Bundle",
+    "DeriveAnswer",
+    "DeviceEvaluateAnswer",
+    "DeviceSpec",
+    "EvaluateAnswer",
+    "Event",
+    "ExportAnswer",
+    "FinetuneAnswer",
+    "Found",
+    "FramePrediction",
+    "Hooks",
+    "Lab",
+    "LatencyPrediction",
+    "LoadedClassifier",
+    "MeasureAnswer",
+    "Measurement",
+    "NoAnswerError",
+    "NoSubnetError",
+    "NuwaError",
+    "NuwaWarning",
+    "OutsideError",
+    "PlainViT",
+    "ProfileAnswer",
+    "SearchRequest",
+    "Table",
+    "Verified",
+    "__version__",
+    "import_base",
+    "load",
+    "load_base",
+    "open",
+    "read_bundle",
+    "train_base",
+]
+
+_HOMES = {
+    "Arch": ("nuwa_search.core.arch", "Arch"),
+    "Base": ("nuwa_search.core.base", "Base"),
+    "BlockSpec": ("nuwa_search.core.arch", "BlockSpec"),
+    "BuildAnswer": ("nuwa_search.service.workflow.build", "BuildAnswer"),
+    "Bundle": ("nuwa_search.deploy.bundle", "Bundle"),
+    "DeriveAnswer": ("nuwa_search.service.workflow.derive", "DeriveAnswer"),
+    "DeviceEvaluateAnswer": ("nuwa_search.service.workflow.evaluate_on_device", "DeviceEvaluateAnswer"),
+    "DeviceSpec": ("nuwa_search.core.device", "DeviceSpec"),
+    "EvaluateAnswer": ("nuwa_search.service.workflow.evaluate", "EvaluateAnswer"),
+    "Event": ("nuwa_search.lab.event", "Event"),
+    "ExportAnswer": ("nuwa_search.service.workflow.export", "ExportAnswer"),
+    "FinetuneAnswer": ("nuwa_search.service.workflow.finetune", "FinetuneAnswer"),
+    "Found": ("nuwa_search.lab.found", "Found"),
+    "FramePrediction": ("nuwa_search.deploy.assets.classifier", "FramePrediction"),
+    "Hooks": ("nuwa_search.search.hooks", "Hooks"),
+    "Lab": ("nuwa_search.lab.lab", "Lab"),
+    "LatencyPrediction": ("nuwa_search.lab.predict", "LatencyPrediction"),
+    "LoadedClassifier": ("nuwa_search.lab.loading", "LoadedClassifier"),
+    "MeasureAnswer": ("nuwa_search.lab.measure", "MeasureAnswer"),
+    "Measurement": ("nuwa_search.core.device", "Measurement"),
+    "NoAnswerError": ("nuwa_search.core.errors", "NoAnswerError"),
+    "NoSubnetError": ("nuwa_search.lab.found", "NoSubnetError"),
+    "NuwaError": ("nuwa_search.core.errors", "NuwaError"),
+    "NuwaWarning": ("nuwa_search.core.errors", "NuwaWarning"),
+    "OutsideError": ("nuwa_search.core.errors", "OutsideError"),
+    "PlainViT": ("nuwa_search.core.vit", "PlainViT"),
+    "ProfileAnswer": ("nuwa_search.service.workflow.profile_answer", "ProfileAnswer"),
+    "SearchRequest": ("nuwa_search.search.request", "SearchRequest"),
+    "Table": ("nuwa_search.lab.table", "Table"),
+    "Verified": ("nuwa_search.lab.verify", "Verified"),
+    "import_base": ("nuwa_search.deploy.train.import_base", "import_onnx_base"),
+    "load": ("nuwa_search.lab.loading", "load"),
+    "load_base": ("nuwa_search.core.base", "load_base"),
+    "open": ("nuwa_search.lab.opening", "open_lab"),
+    "read_bundle": ("nuwa_search.deploy.bundle", "read_bundle"),
+    "train_base": ("nuwa_search.lab.train_base", "train_base"),
+}
+"""Where each name lives, and what it is called there."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name of the library when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nuwa_search' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value: object = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

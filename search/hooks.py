@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
-from nuwa_search.search.trials import TrialReport
+if TYPE_CHECKING:  # whoever only shows progress waits for no torch
+    from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
+    from nuwa_search.search.trials import TrialReport
 
 
 def _nothing(*_: object) -> None:
@@ -26,5 +28,5 @@ class Hooks:
     stage: Callable[[str], None] = _nothing
     step: Callable[[str], None] = _nothing
     count: Callable[[str, int, int | None], None] = _nothing
-    trial: Callable[[TrialReport], None] = _nothing
-    finetune: Callable[[FinetuneProgress], None] = _nothing
+    trial: "Callable[[TrialReport], None]" = _nothing
+    finetune: "Callable[[FinetuneProgress], None]" = _nothing

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from nuwa_search import __version__
 from nuwa_search.core.arch import Arch, dict_from_arch
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.version import __version__
 from nuwa_search.deploy.export.attention import write_attention
 from nuwa_search.deploy.export.folded import FoldedViT, is_stream_centred
 from nuwa_search.deploy.export.layers import write_centring, write_mlp, write_norm

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
 from nuwa_search.core.settings import default_db_url
-from nuwa_search.store.emptiness import is_empty
 
 if TYPE_CHECKING:
     from nuwa_search.store.store import Store
@@ -44,13 +43,3 @@ def require_named_file(values: Mapping[str, Any]) -> None:
     named = values["db"]
     if named and "://" not in named and not expanded(named).exists():
         raise NuwaError(f"there is no database at {named}", hint="check --db; `nuwa config show` says where it is from")
-
-
-def has_nothing(values: Mapping[str, Any]) -> bool:
-    """Say whether the database is one that nothing was ever put into; False where it takes the store to say.
-
-    Raises:
-        NuwaError: If it was named and does not exist.
-    """
-    require_named_file(values)
-    return is_empty(values["db"] or default_db_url())

@@ -2,12 +2,10 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nuwa_search.core.device import KernelTime, LatencyStats, Measurement, Provenance, device_json
-from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.measuring.sustained import SustainedRun
+from nuwa_search.lab.measure import MeasureAnswer
 from nuwa_search.service.cli.figures import interval, milliseconds
 from nuwa_search.service.cli.output import Output
 
@@ -35,60 +33,13 @@ def show_sustained(run: SustainedRun, output: Output) -> None:
 FIGURES = ("median", "mean", "p50", "p90", "p95", "p99", "min", "max")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MeasureAnswer(JsonFields):
-    """The `nuwa.measure/1` answer.
-
-    Args:
-        schema: Of the document.
-        measurement_id: Its row in the database.
-        onnx_hash: SHA-256 of the graph that was measured.
-        device: Its part of the answer.
-        provenance: Measured or emulated.
-        latency_ms: Statistics.
-        samples: That they are of.
-        board_interval_ms: How far the emulator may be from a real board; None on a real device.
-        peak_memory_mb: None where it was not measured.
-        breakdown: By kernel; empty where the device tells none.
-        warnings: In sentences.
-    """
-
-    schema: str = "nuwa.measure/1"
-    measurement_id: str
-    onnx_hash: str
-    device: Mapping[str, object]
-    provenance: Provenance
-    latency_ms: LatencyStats
-    samples: int
-    board_interval_ms: tuple[float, float] | None
-    peak_memory_mb: float | None
-    breakdown: Sequence[KernelTime]
-    warnings: Sequence[str]
-
-
-def answer_of_measurement(measurement: Measurement, *, measurement_id: str, onnx_hash: str) -> MeasureAnswer:
-    """Tell what was measured."""
-    return MeasureAnswer(
-        measurement_id=measurement_id,
-        onnx_hash=onnx_hash,
-        device=device_json(measurement.device),
-        provenance=measurement.provenance,
-        latency_ms=measurement.latency_ms,
-        samples=measurement.samples,
-        board_interval_ms=measurement.board_interval_ms,
-        peak_memory_mb=measurement.peak_memory_mb,
-        breakdown=tuple(measurement.breakdown),
-        warnings=tuple(measurement.warnings),
-    )
-
-
-def show(measurement: Measurement, output: Output) -> None:
+def show(measurement: MeasureAnswer, output: Output) -> None:
     """Print the latency, then the time per kind of kernel."""
-    found = measurement.latency_ms
+    found, device = measurement.latency_ms, measurement.device["name"]
     for warning in measurement.warnings:
         output.warn(warning)
     output.note(
-        f"{milliseconds(found.median)} {measurement.provenance} on {measurement.device.name} "
+        f"{milliseconds(found.median)} {measurement.provenance} on {measurement.device['name']} "
         f"(p95 {interval([found.p95])}, cv {100 * found.cv:.1f} %, {measurement.samples} samples)"
     )
     if measurement.board_interval_ms is not None:
@@ -99,12 +50,12 @@ def show(measurement: Measurement, output: Output) -> None:
         return
     figures = [{"kind": "latency", "figure": name, "ms": getattr(found, name)} for name in FIGURES]
     figures.append({"kind": "latency", "figure": "cv", "share": found.cv})
-    whole = {"device": measurement.device.name, "provenance": measurement.provenance, "samples": measurement.samples}
+    whole = {"device": device, "provenance": measurement.provenance, "samples": measurement.samples}
     columns = ("kind", "kernels", "ms", "share", "figure", *whole)
     output.table([*(row | whole for row in figures), *(row | whole for row in rows)], columns=columns)
 
 
-def _kind_rows(measurement: Measurement) -> list[dict[str, Any]]:
+def _kind_rows(measurement: MeasureAnswer) -> list[dict[str, Any]]:
     """Time by kind of kernel, longest first, then all of it."""
     found = measurement.latency_ms
     totals: dict[str, list[float]] = defaultdict(list)

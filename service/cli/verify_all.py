@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nuwa_search.core.device import device_json
 from nuwa_search.core.errors import NoAnswerError, NuwaError
-from nuwa_search.latency.devices.find import find_device
-from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import Output
 
 if TYPE_CHECKING:
@@ -29,19 +28,15 @@ def verify_all(folder: Path | None, values: Mapping[str, Any], output: Output) -
     """
     if values["device"] is None:
         raise NuwaError("--all compares shipped bundles with a device as it is now", hint="name it with --device")
-    from nuwa_search.service.workflow.verify_all import device_now, touched_below, touched_bundles
-
-    with database(values) as store:
-        spec = find_device(values["device"], store)
-        now = device_now(spec)
-        rows = touched_bundles(store, spec, now) if folder is None else touched_below(folder, spec, now)
-    stale = [row for row in rows if row.action == "rebuild"]
+    with laboratory(values, say=output.note) as lab:
+        found = lab.verify_all(device=values["device"], below=folder)
+    spec, rows, stale = found.spec, found.rows, found.stale
     if output.json:
         output.document(
             {
                 "schema": "nuwa.verify/1",
                 "device": device_json(spec),
-                "now": now,
+                "now": found.now,
                 "rows": [row.to_json() for row in rows],
                 "count": len(rows),
                 "num_rebuild": len(stale),

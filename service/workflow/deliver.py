@@ -58,14 +58,14 @@ def deliver(
         artifacts=artifacts,
         trials=counts_from_study(study),
         repairs=repaired.num_repairs,
-        front=_front(run, study) if run.request.pareto else None,
+        front=front_of(run, study) if run.request.pareto else None,
         lost=accuracy.lost,
         bundles=tuple(bundles),
     )
     return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted)
 
 
-def _front(run: SearchRun, study: StudyResult) -> tuple[FrontPoint, ...]:
+def front_of(run: SearchRun, study: StudyResult) -> tuple[FrontPoint, ...]:
     """Name each point of the front by the net that was scored, with the command that cuts it again."""
     options = options_for(run.inputs.teacher.model.arch)
     ids = [subnet_id_of(trial.arch, run.inputs, options) for trial in study.front]

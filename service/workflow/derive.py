@@ -12,6 +12,7 @@ from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.pooling import pool_of, pools_of
 from nuwa_search.core.proportion import interval_of_share
+from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors, top1
 from nuwa_search.core.vit import PlainViT
@@ -51,11 +52,11 @@ class DeriveRequest:
         img_size: Side of the base's images in pixels; None for its own.
     """
 
-    base: str
-    data: str | None
-    label_column: str | None
-    classes: tuple[str, ...] | None
-    seed: int
+    base: str = DEMO_BASE
+    data: str | None = None
+    label_column: str | None = None
+    classes: tuple[str, ...] | None = None
+    seed: int = 0
     img_size: int | None = None
 
 
@@ -142,11 +143,13 @@ class Ground:
     teacher: PlainViT
 
 
-def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path, cache_dir: Path) -> DeriveAnswer:
+def derive_arch(
+    arch: Arch | str, request: DeriveRequest, *, store: Store, folder: Path, cache_dir: Path
+) -> DeriveAnswer:
     """Derive ``arch`` from a base for the named classes, write a bundle without an export, and record both.
 
     Args:
-        arch: A JSON file, a bundle, a base, or an arch id that stands for one net.
+        arch: An arch, a JSON file, a bundle, a base, or an arch id that stands for one net.
         request: What it is cut from.
         store: The database.
         folder: The bundle.
@@ -156,7 +159,7 @@ def derive_arch(arch: str, request: DeriveRequest, *, store: Store, folder: Path
         NuwaError: If the arch does not fit in the base, or its id stands for several nets.
     """
     base = load_base(request.base, img_size=request.img_size, cache_dir=cache_dir)
-    asked = placed_arch_from_text(arch, store, base_id=base.base_id)
+    asked = arch if isinstance(arch, Arch) else placed_arch_from_text(arch, store, base_id=base.base_id)
     task = open_task(
         base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed
     )

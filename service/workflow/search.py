@@ -27,6 +27,7 @@ from nuwa_search.search.result import (
     BasePart,
     Delivered,
     Fastest,
+    FrontPoint,
     Missed,
     SearchResult,
     TaskPart,
@@ -35,7 +36,7 @@ from nuwa_search.search.result import (
 )
 from nuwa_search.service.workflow.clock import StageClock
 from nuwa_search.service.workflow.deadline import deadline_in
-from nuwa_search.service.workflow.deliver import deliver
+from nuwa_search.service.workflow.deliver import deliver, front_of
 from nuwa_search.service.workflow.event_log import log_of_search
 from nuwa_search.service.workflow.explain import explanation_of
 from nuwa_search.service.workflow.find import Finder
@@ -70,12 +71,14 @@ class SearchOutcome:
         base_arch: Of the base with the task's head; None where nothing is shipped.
         error: What to end with where the answer is no.
         explanation: Why this arch, for people; empty unless asked for.
+        front: Scored subnets that no other one of the study beats in predicted latency and KL.
     """
 
     result: SearchResult
     base_arch: Arch | None
     error: NuwaError | None = None
     explanation: str = ""
+    front: tuple[FrontPoint, ...] = ()
 
 
 def run_search(
@@ -189,6 +192,7 @@ def _delivered(run: SearchRun, surveys: Sequence[Survey], settled: Settled) -> S
         if delivered.is_feasible
         else _no_answer(run, f"the winner misses its {budget} as it was shipped: {repaired.reason}", delivered.verdict),
         explanation=explanation_of(settled, surveys) if run.request.explain else "",
+        front=front_of(run, settled.study),
     )
 
 

@@ -26,7 +26,7 @@ def resume_words(err: str) -> list[str]:
 def test_an_interrupted_profile_repeats_its_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nuwa_search.service.cli.profile_run.run_profile", interrupt)
+    monkeypatch.setattr("nuwa_search.lab.profile.run_profile", interrupt)
     db = str(tmp_path / "my data.sqlite")
     given = ["--base", "default", "--minutes", "2.5", "--seed", "3", "--db", db]
     assert nuwa("profile", "jetson-nano", *given, "--resume") == 130

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+import nuwa_search
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
-from nuwa_search.store.frames import query_sql, query_subnets
 from nuwa_search.store.lists import query_studies
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import JsonDict, SearchTerms
@@ -143,7 +143,6 @@ def test_empty_database_answers_everything(store: Store) -> None:
     assert find_subnets(store) == []
     assert find_subnets(store, pareto=True) == []
     assert explain_budget(store, device="jetson-nano", max_ms=3.0) == []
-    assert list(query_subnets(store).columns) == list(COLUMNS)
 
 
 def test_budget_is_explained_by_the_front(filled: Store) -> None:
@@ -174,11 +173,13 @@ def test_budget_that_is_no_budget_is_refused(store: Store, budget: float) -> Non
 
 
 def test_tables_hold_the_same_rows(filled: Store) -> None:
-    frame = query_subnets(filled, device="jetson-nano", pareto=True, sort="latency")
+    with nuwa_search.open(filled.command_url) as lab:
+        frame = lab.query(device="jetson-nano", pareto=True, sort="latency").to_frame()
+        counted = lab.query(sql="SELECT device, count(*) AS n FROM v_subnets GROUP BY device ORDER BY n").to_frame()
     rows = find_subnets(filled, SubnetFilter(device="jetson-nano"), pareto=True, sort="latency")
-    assert list(frame.columns) == list(COLUMNS) == sorted(rows[0], key=COLUMNS.index)
+    assert set(frame.columns) == {*COLUMNS, "derive_command"}
+    assert list(COLUMNS) == sorted(rows[0], key=COLUMNS.index)
     assert frame["subnet_id"].tolist() == [row["subnet_id"] for row in rows]
-    counted = query_sql(filled, "SELECT device, count(*) AS n FROM v_subnets GROUP BY device ORDER BY n")
     assert counted["n"].tolist() == [1, NUM_WITH_TIES - 1, NUM_WITH_TIES - 1]
 
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
-from nuwa_search.latency.devices.find import find_device
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
-from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import output_from_flags
 
 
@@ -21,21 +20,21 @@ from nuwa_search.service.cli.output import output_from_flags
 def command(folder: Path, **values: Any) -> None:
     """Build the engine of bundle FOLDER on this machine's GPU, or print the trtexec line to run on the device."""
     output = output_from_flags(values)
-    with database(values) as store:
-        spec = find_device(values["device"], store)
-    from nuwa_search.deploy.bundle import ENGINE
-    from nuwa_search.deploy.device_bundles import bundle_for
-    from nuwa_search.service.workflow.build import BuildRequest, build_engine_in
-    from nuwa_search.service.workflow.record_steps import record_built, said_not_raised
+    with laboratory(values, say=output.note) as lab:
+        spec = lab.device(values["device"])
+        from nuwa_search.lab.export import replaced_engine
 
-    folder = bundle_for(folder, spec.name)
-    engine = folder / ENGINE
-    if spec.kind == "cuda" and engine.exists() and not confirmed(f"Replace the engine {engine}?", yes=values["yes"]):
-        output.note("nothing built")
-        return
-    answer = build_engine_in(folder, BuildRequest(spec, values["workspace_mb"], values["timing_cache"]))
-    with said_not_raised(output.note), database(values) as store:
-        record_built(store, folder)
+        engine = replaced_engine(folder, spec)
+        if engine is not None and not confirmed(f"Replace the engine {engine}?", yes=values["yes"]):
+            output.note("nothing built")
+            return
+        answer = lab.build(
+            folder,
+            device=spec.name,
+            workspace_mb=values["workspace_mb"],
+            timing_cache=values["timing_cache"],
+            replace=True,
+        )
     row = answer.to_json()
     if output.json:
         output.document({"schema": "nuwa.build/1", **row})

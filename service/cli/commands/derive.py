@@ -1,7 +1,6 @@
 """``nuwa derive``: one subnet with weights, no search."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click.core import ParameterSource
@@ -10,20 +9,20 @@ from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
 from nuwa_search.core.proportion import interval_of_share
-from nuwa_search.core.settings import default_cache_dir
-from nuwa_search.core.source_name import absolute_path
+from nuwa_search.lab.derive import check_derive
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
-from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import share
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import Output, output_from_flags
 
 if TYPE_CHECKING:
+    from nuwa_search.lab.keywords import DeriveKeywords
     from nuwa_search.service.workflow.derive import DerivedAgain
 
-STORED_WITH_A_SUBNET = ("arch", "classes", "seed", "img_size")
-"""Flags that are part of what a subnet id means."""
+SOURCE = ("base", "data", "label_column", "classes", "seed", "img_size")
+"""Flags that say what an arch is cut from; beside a subnet, those that the user wrote say where it lies now."""
 
 
 @click.command("derive", cls=NuwaCommand)
@@ -35,53 +34,25 @@ def command(**values: Any) -> None:
     lie now, if they were moved.
     """
     output = output_from_flags(values, use_path=False)
-    named = _named_flags()
-    if (values["arch"] is None and values["subnet"] is None) or values["output"] is None:
-        raise NuwaError(
-            "derive needs an arch or a subnet, and a folder",
-            hint="nuwa derive --arch FILE -o DIR, or nuwa derive --subnet ID -o DIR",
-        )
-    twice = [name for name in STORED_WITH_A_SUBNET if name in named] if values["subnet"] is not None else []
-    if twice:
-        raise NuwaError(
-            f"--{twice[0].replace('_', '-')} is part of what a subnet id means, and cannot be chosen beside --subnet",
-            hint="nuwa derive --arch FILE -o DIR cuts an arch for other classes or another seed",
-        )
-    if values["subnet"] is None:
+    named, is_stored = _named_flags(), values["subnet"] is not None
+    check_derive(values["arch"], subnet=values["subnet"], given=named)
+    if values["output"] is None:
+        raise NuwaError("derive needs a folder", hint="nuwa derive --arch FILE -o DIR")
+    if not is_stored:
         require_demo(values["base"], data=values["data"])
     from nuwa_search.deploy.bundle import is_bundle
-    from nuwa_search.service.workflow.derive import (
-        DeriveAnswer,
-        DerivedAgain,
-        DeriveRequest,
-        derive_arch,
-        derive_subnet,
-    )
-    from nuwa_search.service.workflow.reopen import Moved
+    from nuwa_search.service.workflow.derive import DerivedAgain
 
     folder = expanded(values["output"])
     if is_bundle(folder) and not confirmed(f"Replace the bundle in {folder}?", yes=values["yes"]):
         output.note("nothing derived")
         return
-    cache_dir = Path(values["cache_dir"] or default_cache_dir())
-    base, data, column = absolute_path(values["base"]), absolute_path(values["data"]), values["label_column"]
-    with database(values) as store:
-        if values["subnet"] is not None:
-            moved = Moved(
-                base=base if "base" in named else None,
-                data=data if "data" in named else None,
-                label_column=column if "label_column" in named else None,
-            )
-            answer: DeriveAnswer = derive_subnet(
-                values["subnet"], moved, store=store, folder=folder, cache_dir=cache_dir
-            )
-        else:
-            request = DeriveRequest(base, data, column, values["classes"], values["seed"], values["img_size"])
-            answer = derive_arch(values["arch"], request, store=store, folder=folder, cache_dir=cache_dir)
+    names = [name for name in SOURCE if name in named] if is_stored else SOURCE
+    source = cast("DeriveKeywords", {name: values[name] for name in names})
+    with laboratory(values, say=output.note) as lab:
+        answer = lab.derive(values["arch"], output=folder, subnet=values["subnet"], replace=True, **source)
     if isinstance(answer, DerivedAgain):
         _say_stored(answer, output)
-    for note in answer.notes:
-        output.note(note)
     if output.json:
         output.document({"schema": "nuwa.derive/1", **answer.to_json()})
     else:

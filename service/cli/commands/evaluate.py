@@ -1,24 +1,22 @@
 """``nuwa evaluate``: accuracy of a bundle or base, or of a bundle's engine on its device."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nuwa_search.core.errors import NoAnswerError, NuwaError
-from nuwa_search.core.home import expanded
-from nuwa_search.core.settings import default_cache_dir
-from nuwa_search.latency.devices.find import find_device
+from nuwa_search.core.errors import NoAnswerError
+from nuwa_search.search.hooks import Hooks
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.figures import percent, share
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import current_line
 
 if TYPE_CHECKING:
-    from nuwa_search.service.workflow.evaluate import EvaluateAnswer, EvaluateRequest
+    from nuwa_search.service.workflow.evaluate import EvaluateAnswer
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
 
 
@@ -40,34 +38,23 @@ def command(model: str, **values: Any) -> int:
     given: exit status 1 if it does not agree. A board is asked for --images N images, one process each.
     """
     output = output_from_flags(values)
-    if values["images"] is not None and values["device"] is None:
-        raise NuwaError("--images says how many images a device is asked for", hint="name it with --device")
-    if values["device"] is not None:
-        with database(values) as store:  # a mistyped device is told before anything heavy is loaded
-            find_device(values["device"], store)
-    from nuwa_search.service.workflow.evaluate import EvaluateRequest, evaluate
-    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
-
-    request = EvaluateRequest(
-        model,
-        data=values["data"],
-        label_column=values["label_column"],
-        classes=values["classes"],
-        split=values["split"],
-        whole_head=values["head"] == "all",
-        metric=values["metric"],
-    )
+    on_device = values["device"] is not None
+    what = {name: values[name] for name in ("data", "label_column", "classes", "split", "metric")}
+    what["whole_head"] = values["head"] == "all"
+    if on_device:
+        what |= {"device": values["device"], "seed": values["seed"], "callback": Hooks(step=_said_in(output))}
     try:
-        answer: EvaluateAnswer | DeviceEvaluateAnswer = (
-            evaluate(request) if values["device"] is None else _on_device(request, values, output)
-        )
+        with laboratory(values, say=output.note) as lab:
+            answer = lab.evaluate(model, images=values["images"], **what)
     except KeyboardInterrupt:
-        if values["device"] is None:
+        if not on_device:
             raise
         current_line().end()
         go_on = command_to_go_on(["nuwa", "evaluate", model])
         output.note(f"\ninterrupted; every answer that came is kept. To go on:\n  {go_on}")
         return INTERRUPTED
+    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
+
     _show(answer, output)
     agreement = answer.agreement if isinstance(answer, DeviceEvaluateAnswer) else None
     if agreement is not None and not agreement.is_met:
@@ -81,28 +68,14 @@ def command(model: str, **values: Any) -> int:
     return 0
 
 
-def _on_device(request: "EvaluateRequest", values: Mapping[str, Any], output: Output) -> "DeviceEvaluateAnswer":
-    from nuwa_search.service.workflow.evaluate_on_device import evaluate_on_device
-    from nuwa_search.service.workflow.on_device import NUM_IMAGES
-
-    with database(values) as store:
-        spec = find_device(values["device"], store)
-    say = output.note if output.shows_progress else (lambda _: None)
-    return evaluate_on_device(
-        request,
-        spec=spec,
-        num_images=values["images"] or NUM_IMAGES,
-        seed=values["seed"],
-        cache_dir=expanded(values["cache_dir"] or default_cache_dir()),
-        say=say,
-    )
+def _said_in(output: Output) -> Callable[[str], None]:
+    """Say each step where progress is wanted."""
+    return output.note if output.shows_progress else (lambda _: None)
 
 
 def _show(answer: "EvaluateAnswer | DeviceEvaluateAnswer", output: Output) -> None:
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
 
-    for note in answer.notes:
-        output.note(note)
     if output.json:
         output.document({"schema": "nuwa.evaluate/1", **answer.to_json()})
         return

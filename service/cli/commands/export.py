@@ -2,21 +2,26 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.device_budget import budgets_from_texts
 from nuwa_search.search.request import OPTIONS
 from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
-from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.missed import missed_budget
 from nuwa_search.service.cli.output import output_from_flags
+
+if TYPE_CHECKING:
+    from nuwa_search.lab.keywords import ExportKeywords
+
+SOURCE = ("base", "data", "label_column")
+"""Flags that name the images for INT8."""
 
 
 @click.command("export", cls=NuwaCommand)
@@ -59,47 +64,27 @@ def command(folder: Path, **values: Any) -> None:
     the bundle names.
     """
     output, budget_ms = output_from_flags(values), _budget_ms(values)
-    with database(values) as store:
-        spec = find_device(values["device"], store)
-    from nuwa_search.deploy.bundle import read_bundle
-    from nuwa_search.deploy.device_bundles import bundle_for
-    from nuwa_search.service.workflow.export import ExportAnswer, ExportRequest, export_bundle
-    from nuwa_search.service.workflow.precision import spec_with_precision
-    from nuwa_search.service.workflow.quantise import Int8ExportAnswer, Int8Images, quantise_bundle
-    from nuwa_search.service.workflow.record_steps import record_reexport, said_not_raised
+    names = ("precision", "max_loss", "input_kind", "trim_tokens", "budget_statistic", "seed", *SOURCE)
+    wishes = cast("ExportKeywords", {"budget_ms": budget_ms} | {name: values[name] for name in names})
+    with laboratory(values, say=output.note) as lab:
+        spec = lab.device(values["device"])
+        from nuwa_search.lab.export import replaced_export
 
-    folder = bundle_for(folder, spec.name)
-    is_int8 = values["precision"] == "int8"
-    request = ExportRequest(
-        spec=spec if is_int8 else spec_with_precision(spec, values["precision"]),
-        budget_ms=budget_ms,
-        statistic=values["budget_statistic"],
-        seed=values["seed"],
-        trim_tokens=values["trim_tokens"],
-        input_kind=values["input_kind"],
-    )
-    known = read_bundle(folder).certificate
-    if known is not None and known.device.name != spec.name:
-        question = f"Replace the export for {known.device.name} and its certificate?"
-        if not confirmed(question, yes=values["yes"]):
+        other = replaced_export(folder, spec, values["precision"])
+        if other is not None and not confirmed(
+            f"Replace the export for {other} and its certificate?", yes=values["yes"]
+        ):
             output.note("nothing exported")
             return
-    with board_line(spec, output, is_sustained=values["budget_statistic"] == "sustained"):
-        if is_int8:
-            images = Int8Images(values["base"], values["data"], values["label_column"], values["seed"])
-            answer: ExportAnswer = quantise_bundle(folder, request, images=images, max_loss=values["max_loss"])
-        else:
-            answer = export_bundle(folder, request)
-    if isinstance(answer, Int8ExportAnswer):
-        for note in answer.notes:
-            output.note(note)
-    with said_not_raised(output.note), database(values) as store:
-        record_reexport(store, folder)
+        with board_line(spec, output, is_sustained=values["budget_statistic"] == "sustained"):
+            answer = lab.export(folder, device=spec.name, replace=True, **wishes)
     if output.json:
         output.document({"schema": "nuwa.export/1", **answer.to_json()})
     else:
         output.table([{key: value for key, value in answer.to_json().items() if key not in ("int8", "notes")}])
-    written = read_bundle(folder).certificate
+    from nuwa_search.deploy.bundle import read_bundle
+
+    written = read_bundle(answer.dir).certificate
     if written is not None and written.check is not None and not written.check.is_met:
         raise missed_budget(f"the export for {spec.name} misses its budget", written.check)
 

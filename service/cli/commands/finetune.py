@@ -2,18 +2,20 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click.core import ParameterSource
 
-from nuwa_search.core.settings import default_cache_dir
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.cli.progress import current_line
+
+if TYPE_CHECKING:
+    from nuwa_search.lab.keywords import FinetuneKeywords
 
 INTERRUPTED = 130
 # command-line name: field of FinetuneRequest
@@ -69,23 +71,17 @@ def command(folder: Path, **values: Any) -> int:
     output = output_from_flags(values)
     from nuwa_search.deploy.train.processes import join_processes
     from nuwa_search.service.cli.search_view import SearchWatch
-    from nuwa_search.service.workflow.finetune import finetune_bundle
-    from nuwa_search.service.workflow.finetune_request import FinetuneRequest
 
     context = click.get_current_context()
-    named = {FIELDS[n] for n in FIELDS if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+    is_named = {n: context.get_parameter_source(n) is ParameterSource.COMMANDLINE for n in FIELDS}
+    # a run that is resumed was started with its own settings: defaults and settings files say nothing about it
+    names = [name for name in FIELDS if is_named[name] or not values["resume"]]
+    wishes = cast("FinetuneKeywords", {FIELDS[name]: values[name] for name in names})
     line = current_line()
-    with database(values) as store:
+    hooks = SearchWatch(line, trials=0).hooks()
+    with laboratory(values, say=output.note) as lab:
         try:
-            answer = finetune_bundle(
-                folder,
-                FinetuneRequest(**{field: values[name] for name, field in FIELDS.items()}),
-                resume=values["resume"],
-                named=named,
-                store=store,
-                cache_dir=Path(values["cache_dir"] or default_cache_dir()),
-                hooks=SearchWatch(line, trials=0).hooks(),
-            )
+            answer = lab.finetune(folder, resume=values["resume"], callback=hooks, **wishes)
         except KeyboardInterrupt:
             line.end()
             words = ["nuwa", "finetune", str(folder)]

@@ -1,19 +1,16 @@
 """``nuwa measure``: latency of a bundle, an arch or any ONNX file."""
 
-import dataclasses
 import math
 from typing import Any
 
 import click
 
 from nuwa_search.core.budget import require_statistic
-from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.latency.devices.find import find_device, opened_device
 from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine, time_text
 
@@ -25,39 +22,27 @@ def command(model: str, **values: Any) -> None:
     """Measure MODEL: a bundle, an arch, a base, or any ONNX file."""
     output = output_from_flags(values)
     seconds = None if values["sustained"] is None else seconds_from_text(values["sustained"])
-    with database(values) as store:
-        spec = find_device(values["device"], store)
+    device, seed = values["device"], values["seed"]
+    with laboratory(values, say=output.note) as lab:
+        spec = lab.device(device)
         if seconds is not None:
             require_statistic("sustained", spec)
-        from nuwa_search.core.measuring.sustained import sustain
-        from nuwa_search.service.cli.measure_view import answer_of_measurement, show, show_sustained
-        from nuwa_search.service.workflow.models import fix_free_batch, measured_source, onnx_from_text
+            from nuwa_search.service.cli.measure_view import show_sustained
 
-        graph = onnx_from_text(model, store, spec)
-        source = measured_source(model, graph, store, spec=spec)
-    opened = fix_free_batch(graph, spec.batch)
-    with opened_device(spec, seed=values["seed"]) as device:
-        if seconds is not None:
             with ProgressLine(enabled=output.shows_progress) as line:
                 line.stage(f"{spec.name}, busy for {time_text(seconds)}")
-                run = sustain(device, graph, seconds=seconds, protocol=PROTOCOL)
+                run = lab.measure_sustained(model, seconds=seconds, device=device, seed=seed)
             show_sustained(run, output)
             return
         with board_line(spec, output):
-            measurement = device.measure(graph, protocol=PROTOCOL)
-    if opened:
-        said = f"input {', '.join(opened)} leaves the batch open: measured with {spec.batch}"
-        measurement = dataclasses.replace(measurement, warnings=(*measurement.warnings, said))
-    with database(values) as store:
-        measurement_id = store.save_measurement(
-            measurement, arch=source.arch, subnet_id=source.subnet_id, onnx_hash=source.onnx_hash
-        )
+            answer = lab.measure(model, device=device, seed=seed)
     if output.json:
-        answer = answer_of_measurement(measurement, measurement_id=measurement_id, onnx_hash=source.onnx_hash)
         output.document(answer.to_json())
-    else:
-        show(measurement, output)
-        output.note(f"stored: nuwa query latencies --model {source.onnx_hash}")
+        return
+    from nuwa_search.service.cli.measure_view import show
+
+    show(answer, output)
+    output.note(f"stored: nuwa query latencies --model {answer.onnx_hash}")
 
 
 def seconds_from_text(text: str) -> float:

@@ -1,5 +1,6 @@
 """``nuwa profile``: measure a device's latency table and fit its predictor."""
 
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nuwa_search.core.demo_packages import require_demo
+from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
-from nuwa_search.latency.devices.find import find_device
+from nuwa_search.lab.lab import Lab
+from nuwa_search.search.hooks import Hooks
 from nuwa_search.service.cli.again import command_to_go_on
+from nuwa_search.service.cli.agree import agree_to
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
-from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.laboratory import laboratory
+from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine, counted_text, current_line
 
 if TYPE_CHECKING:
@@ -42,33 +46,30 @@ def command(device: str, **values: Any) -> int:
     if values["output"]:
         _check_output(values)
     line = current_line()
-    with database(values) as store:
-        spec = find_device(device, store)
+    wishes = {name: values[name] for name in ("base", "img_size", "minutes", "seed")}
+    wishes |= {f"{name}_": values[name] for name in ("from", "import") if values[name]}
+    with laboratory(values, say=output.note) as lab:
+        spec = lab.device(device)
         if values["from"]:
-            find_device(values["from"], store)
-        require_demo(values["base"], needs_images=False)
-        from nuwa_search.core.base import load_base
-        from nuwa_search.predictors.profile import ProfileSettings, minutes_of
-        from nuwa_search.service.cli.profile_run import profile_device, write_kit_files
-
-        base = load_base(values["base"], img_size=values["img_size"])
-        settings = ProfileSettings(minutes=values["minutes"], seed=values["seed"])
-        is_transfer = spec.kind == "ssh" and values["minutes"] is None  # a board's default
-        progress = _progress(line, None if values["from"] or is_transfer else minutes_of(settings, spec))
-        if values["dry_run"]:
-            output.note(f"would profile {spec.name} for base {base.name}")
+            lab.device(values["from"])
+        require_demo(values["base"], needs_images=False)  # told before anything heavy is loaded
+        if values["dry_run"] or values["kit"]:
+            _without_device(lab, spec, values, output)
             return 0
-        if values["kit"]:
-            write_kit_files(Path(values["kit"]), base, spec, output)
-            return 0
+        is_transfer = values["from"] or (spec.kind == "ssh" and values["minutes"] is None)  # a board's default
         try:
-            answer = profile_device(store, spec, base, values, settings, progress, output)
+            answer = lab.profile(
+                device,
+                on_cost=lambda cost: agree_to(cost, spec.name, yes=values["yes"], output=output),
+                callback=Hooks(count=_progress(line, None if is_transfer else _minutes(spec, values["minutes"]))),
+                **wishes,
+            )
         except KeyboardInterrupt:
             line.end()
             go_on = command_to_go_on(["nuwa", "profile", device], leave_out=["resume"])
             output.note(f"\ninterrupted; everything measured is saved. To go on:\n  {go_on}")
             return INTERRUPTED
-        record = store.load_predictor(answer.predictor_id)
+        record = lab.store.load_predictor(answer.predictor_id)
     if output.json:
         output.document(answer.to_json())
     else:
@@ -79,6 +80,27 @@ def command(device: str, **values: Any) -> int:
         draw_report(spec, record, expanded(values["output"]))
         output.note(f"picture: {values['output']}")
     return 0
+
+
+def _without_device(lab: Lab, spec: DeviceSpec, values: Mapping[str, Any], output: Output) -> None:
+    """Say what would be profiled, or write a kit for a board without SSH."""
+    if values["dry_run"]:
+        from nuwa_search.core.base import load_base
+
+        base = load_base(values["base"], img_size=values["img_size"])
+        output.note(f"would profile {spec.name} for base {base.name}")
+        return
+    files = lab.write_kit(spec.name, values["kit"], base=values["base"], img_size=values["img_size"])
+    output.text(f"{len(files)} ONNX files and one script in {values['kit']}")
+    back = f"nuwa profile {spec.name} --import {shlex.quote(values['kit'])}"
+    output.note(f"copy it to the board, run the script there, copy it back, then: {back}")
+
+
+def _minutes(spec: DeviceSpec, minutes: float | None) -> float | None:
+    """Say how many minutes a profile may take."""
+    from nuwa_search.predictors.profile import ProfileSettings, minutes_of
+
+    return minutes_of(ProfileSettings(minutes=minutes), spec)
 
 
 def _check_output(values: Mapping[str, Any]) -> None:

@@ -2,32 +2,22 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from nuwa_search.core.demo_packages import require_demo
-from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.interrupts import end_like_ctrl_c
-from nuwa_search.core.settings import default_cache_dir, without_secret
-from nuwa_search.latency.devices.find import find_device
-from nuwa_search.search.request import OPTIONS, SearchRequest, request_from_dict
-from nuwa_search.search.resume import resumed_request
-from nuwa_search.search.study_name import check_study, new_study
+from nuwa_search.core.settings import without_secret
+from nuwa_search.lab.lab import Lab
+from nuwa_search.lab.search import SearchBeginning, check_beginning, new_beginning, run_beginning, stored_beginning
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import SEARCH_FLAGS, with_flags
+from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.cli.request_flags import fields_from_flags, fields_given, settings_left_out
 
-if TYPE_CHECKING:
-    from nuwa_search.store.store import Store
-
 INTERRUPTED = 130
-INFEASIBLE = 1
 
 
 @click.command("search", cls=NuwaCommand)
@@ -43,96 +33,55 @@ def command(ctx: click.Context, /, **values: Any) -> int:
     """
     output = output_from_flags(values, use_path=False)
     end_like_ctrl_c()
-    new = None if values["resume"] else _new_start(ctx, values)  # told before the database is opened
-    with database(values) as store:
-        start = new or _stored_start(ctx, values, store, output)
-        request, study = start.request, start.study
-        for asked in request.device_budgets:
-            find_device(asked.device or request.device, store)
-        require_demo(request.base, data=request.data)
+    new = None if values["resume"] else _new(ctx, values)  # told before the database is opened
+    with laboratory(values, say=output.note) as lab:
+        beginning = new or stored_beginning(lab.store, values["study"], fields_given(ctx, values))
+        notes = [*beginning.notes, *([] if new else settings_left_out(ctx, values, beginning.request))]
+        for line in notes:
+            output.note(line)
+        check_beginning(beginning, lab.store)
         if values["dry_run"]:
             from nuwa_search.service.cli.plan_view import show_plan
             from nuwa_search.service.workflow.search_plan import plan_search
 
-            show_plan(plan_search(request, store, study=study), request, study, output)
+            request, study = beginning.request, beginning.study
+            show_plan(plan_search(request, lab.store, study=study), request, study, output)
             return 0
-        return _run(start, store, values, output)
+        return _run(beginning, lab, values, output)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """What is run: a study by name, new or stored."""
-
-    request: SearchRequest
-    study: str
-    resume: bool
-
-
-def _new_start(ctx: click.Context, values: Mapping[str, Any]) -> _Start:
+def _new(ctx: click.Context, values: Mapping[str, Any]) -> SearchBeginning:
     if not values["budget_ms"]:
         raise click.MissingParameter(ctx=ctx, param_hint="--budget-ms", param_type="option")
-    named = values["study"]
-    fields = fields_from_flags(ctx, values)
-    study = check_study(named) if named is not None else new_study(fields["device"], fields["budget_ms"])
-    fields["bundle_dir"] = OPTIONS["bundle_dir"].value_of_flag(values["output"] or f"runs/{study}")
-    return _Start(SearchRequest(**fields), study, resume=False)
+    return new_beginning(fields_from_flags(ctx, values), study=values["study"])
 
 
-def _stored_start(ctx: click.Context, values: Mapping[str, Any], store: "Store", output: Output) -> _Start:
-    """Read the request of the study to resume, changed where the command line says so and that may be changed."""
-    study = values["study"]
-    if study is None:
-        unfinished = [s.study for s in store.searches() if s.state in ("interrupted", "failed", "running")]
-        hint = f"--study {unfinished[0]}" if unfinished else "nuwa query studies lists them"
-        raise NuwaError("--resume needs the name of the study", hint=hint)
-    from nuwa_search.service.workflow.moved_on import moved_on
-
-    moved = moved_on(study, store)
-    if moved is not None:
-        output.note(moved.note)
-        study = moved.study
-    record = moved.origin if moved is not None and not moved.is_begun else store.search(study)
-    if record is None:
-        raise NuwaError(f"there is no study {study!r} to resume", hint="nuwa query studies lists them")
-    stored = request_from_dict(record.settings)
-    given = fields_given(ctx, values)
-    request = resumed_request(stored, given, study=record.study, predictor_id=record.predictor_id)
-    for line in settings_left_out(ctx, values, request):
-        output.note(line)
-    if moved is not None and not moved.is_begun:
-        return _Start(moved.begin(request), study, resume=False)
-    return _Start(request, study, resume=True)
-
-
-def _run(start: _Start, store: "Store", values: Mapping[str, Any], output: Output) -> int:
-    request, study = start.request, start.study
+def _run(beginning: SearchBeginning, lab: Lab, values: Mapping[str, Any], output: Output) -> int:
+    request, study = beginning.request, beginning.study
     line = current_line()
     line.step(f"study {study}: loading")
+    from nuwa_search.lab.found import NoSubnetError
     from nuwa_search.service.cli.search_view import SearchWatch, announce, show_answer
-    from nuwa_search.service.workflow.search import run_search
 
     line.step(announce(request, study=study))
+    hooks = SearchWatch(line, trials=request.trials).hooks()
+    error = None
     try:
-        outcome = run_search(
-            request,
-            store=store,
-            study=study,
-            resume=start.resume,
-            cache_dir=Path(values["cache_dir"] or default_cache_dir()),
-            hooks=SearchWatch(line, trials=request.trials).hooks(),
-        )
+        found = run_beginning(beginning, store=lab.store, cache_dir=lab.cache_dir, hooks=hooks)
+    except NoSubnetError as no:
+        error, found = no, no.found
     except KeyboardInterrupt:
         line.end()
-        if store.search(study) is None:
+        if lab.store.search(study) is None:
             output.note("\ninterrupted before the search began: there is nothing to resume")
         else:
             output.note(f"\ninterrupted; everything is saved. To go on:\n  {resume_line(study, values)}")
         return INTERRUPTED
-    show_answer(outcome.result.to_json(), output, base_arch=outcome.base_arch)
-    if values["explain"] and outcome.explanation:
-        output.note(outcome.explanation)
-    if outcome.error is not None:
-        raise outcome.error
+    show_answer(found.to_json(), output, base_arch=found.base_arch)
+    if values["explain"] and found.explanation:
+        output.note(found.explanation)
+    if error is not None:
+        raise error
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Columns of the answers of ``nuwa query``; they are known without the database."""
+"""Columns of the answers of a query; they are known without the database."""
 
 from nuwa_search.search.derive_command import COLUMN as DERIVE_COMMAND
 from nuwa_search.store.subnet_columns import COLUMNS

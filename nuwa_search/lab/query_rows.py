@@ -1,8 +1,9 @@
-"""What ``nuwa query`` can be asked: rows of each topic."""
+"""Rows of each topic that a query can ask for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from nuwa_search.lab.query_request import QueryRequest
 from nuwa_search.store.budget import BudgetAnswer, explain_budget
 from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.lists import query_certificates, query_devices, query_latencies, query_studies
@@ -14,27 +15,27 @@ from nuwa_search.store.wanted import SubnetFilter
 Rows = list[dict[str, Any]]
 
 
-def find_rows(topic: str, store: Store, values: Mapping[str, Any]) -> Rows:
+def find_rows(topic: str, store: Store, request: QueryRequest) -> Rows:
     """Read the rows of a topic.
 
     Args:
         topic: ``subnets``, ``latencies``, ``studies``, ``devices`` or ``certificates``.
         store: The database.
-        values: Of the flags.
+        request: The filters.
     """
-    device, limit, max_ms = values["device"], values["limit"], values["max_ms"]
-    classes = values["classes"]
+    device, limit, max_ms = request.device, request.limit, request.max_ms
+    classes = request.classes
     if topic == "latencies":
-        only = values["measured_only"]
+        only = request.measured_only
         return query_latencies(
-            store, device=device, model=values["model"], max_ms=max_ms, measured_only=only, limit=limit
+            store, device=device, model=request.model, max_ms=max_ms, measured_only=only, limit=limit
         )
     if topic == "studies":
-        return query_studies(store, device=device, classes=classes, base=values["base"], limit=limit)
+        return query_studies(store, device=device, classes=classes, base=request.base, limit=limit)
     if topic == "devices":
         return query_devices(store, device=device, limit=limit)
     if topic == "certificates":
-        model = values["model"]
+        model = request.model
         found = query_certificates(store, device=device, subnet_id=model, max_ms=max_ms, limit=limit)
         if model is not None and not found:
             return query_certificates(store, device=device, arch_id=model, max_ms=max_ms, limit=limit)
@@ -42,34 +43,34 @@ def find_rows(topic: str, store: Store, values: Mapping[str, Any]) -> Rows:
     wanted = SubnetFilter(
         device=device,
         max_ms=max_ms,
-        min_top1=values["min_top1"],
+        min_top1=request.min_top1,
         classes=classes,
-        base=values["base"],
-        measured_only=values["measured_only"],
+        base=request.base,
+        measured_only=request.measured_only,
     )
-    return find_subnets(store, wanted, pareto=values["pareto"], sort=values["sort"] or "top1", limit=limit)
+    return find_subnets(store, wanted, pareto=request.pareto, sort=request.sort or "top1", limit=limit)
 
 
-def find_budgets(store: Store, values: Mapping[str, Any]) -> list[BudgetAnswer]:
+def find_budgets(store: Store, request: QueryRequest) -> list[BudgetAnswer]:
     """Explain a budget, for each device and task."""
     return explain_budget(
         store,
-        device=values["device"],
-        max_ms=values["max_ms"],
-        classes=values["classes"],
-        base=values["base"],
-        measured_only=values["measured_only"],
+        device=request.device,
+        max_ms=request.max_ms,
+        classes=request.classes,
+        base=request.base,
+        measured_only=request.measured_only,
     )
 
 
-def find_comparison(store: Store, devices: Sequence[str], values: Mapping[str, Any]) -> Rows:
+def find_comparison(store: Store, devices: Sequence[str], request: QueryRequest) -> Rows:
     """Put the subnets on the fronts of some devices side by side."""
     return compare_devices(
         store,
         devices,
-        classes=values["classes"],
-        base=values["base"],
-        limit=values["limit"],
+        classes=request.classes,
+        base=request.base,
+        limit=request.limit,
     )
 
 

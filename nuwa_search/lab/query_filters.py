@@ -1,4 +1,4 @@
-"""Which flags of ``nuwa query`` say something about which answer; told before the database is opened."""
+"""Which filters of a query say something about which answer; told before the database is opened."""
 
 from collections.abc import Sequence
 
