@@ -24,6 +24,7 @@ from nuwa_search.core.cost import count_macs
 from nuwa_search.core.device import PROTOCOL, Measurement
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.source_name import PACKAGED_BASE
+from nuwa_search.core.sources import open_task
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, normalise, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT
@@ -38,7 +39,6 @@ from nuwa_search.latency.devices.registry import device_spec
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.service.workflow.export import ExportRequest, export_bundle
 from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
-from nuwa_search.service.workflow.sources import open_task
 from nuwa_search.service.workflow.tune import finetune_config
 
 SEED = 0

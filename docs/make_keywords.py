@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from nuwa_search.deploy.evaluate import EvaluateRequest
 from nuwa_search.deploy.train.base_config import BaseDesign
+from nuwa_search.deploy.train.base_from_data import BaseTrainRequest
+from nuwa_search.deploy.train.finetune_request import FinetuneRequest
 from nuwa_search.lab.export_request import ExportWishes
 from nuwa_search.lab.profile_request import ProfileRequest
 from nuwa_search.lab.query_request import QueryRequest
 from nuwa_search.search.request import OPTIONS, SearchRequest
-from nuwa_search.service.workflow.base_train import BaseTrainRequest
 from nuwa_search.service.workflow.derive import DeriveRequest
-from nuwa_search.service.workflow.evaluate import EvaluateRequest
-from nuwa_search.service.workflow.finetune_request import FinetuneRequest
 
 PAGE = Path(__file__).resolve().parents[1] / "nuwa_search" / "lab" / "keywords.py"
 HEAD = '''"""Keywords of the library's verbs, for type checkers and editors.

@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.core.errors import NoAnswerError, NuwaError, NuwaWarning, OutsideError
     from nuwa_search.core.vit import PlainViT
     from nuwa_search.deploy.assets.classifier import FramePrediction
+    from nuwa_search.deploy.build import BuildAnswer
     from nuwa_search.deploy.bundle import Bundle, read_bundle
+    from nuwa_search.deploy.evaluate import EvaluateAnswer
     from nuwa_search.deploy.train.import_base import import_onnx_base as import_base
     from nuwa_search.lab.event import Event
     from nuwa_search.lab.found import Found, NoSubnetError
@@ -35,9 +37,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.lab.verify import Verified
     from nuwa_search.search.hooks import Hooks
     from nuwa_search.search.request import SearchRequest
-    from nuwa_search.service.workflow.build import BuildAnswer
     from nuwa_search.service.workflow.derive import DeriveAnswer
-    from nuwa_search.service.workflow.evaluate import EvaluateAnswer
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
     from nuwa_search.service.workflow.export import ExportAnswer
     from nuwa_search.service.workflow.finetune import FinetuneAnswer
@@ -87,12 +87,12 @@ _HOMES = {
     "Arch": ("nuwa_search.core.arch", "Arch"),
     "Base": ("nuwa_search.core.base", "Base"),
     "BlockSpec": ("nuwa_search.core.arch", "BlockSpec"),
-    "BuildAnswer": ("nuwa_search.service.workflow.build", "BuildAnswer"),
+    "BuildAnswer": ("nuwa_search.deploy.build", "BuildAnswer"),
     "Bundle": ("nuwa_search.deploy.bundle", "Bundle"),
     "DeriveAnswer": ("nuwa_search.service.workflow.derive", "DeriveAnswer"),
     "DeviceEvaluateAnswer": ("nuwa_search.service.workflow.evaluate_on_device", "DeviceEvaluateAnswer"),
     "DeviceSpec": ("nuwa_search.core.device", "DeviceSpec"),
-    "EvaluateAnswer": ("nuwa_search.service.workflow.evaluate", "EvaluateAnswer"),
+    "EvaluateAnswer": ("nuwa_search.deploy.evaluate", "EvaluateAnswer"),
     "Event": ("nuwa_search.lab.event", "Event"),
     "ExportAnswer": ("nuwa_search.service.workflow.export", "ExportAnswer"),
     "FinetuneAnswer": ("nuwa_search.service.workflow.finetune", "FinetuneAnswer"),

@@ -13,9 +13,9 @@ import torch
 from benchmarks.real_size.jobs import JOBS
 from nuwa_search.core.base import load_base
 from nuwa_search.core.heads import pooled_by, with_head
+from nuwa_search.core.sources import open_task, task_base
 from nuwa_search.core.tensors import task_tensors
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.service.workflow.sources import open_task, task_base
 
 
 def main(name: str, shared: Path, seed: int, place: Path) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from nuwa_search.core.device import DeviceSpec, Precision
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.build import BuildAnswer, BuildRequest, build_engine_in
 from nuwa_search.deploy.bundle import ENGINE, read_bundle
 from nuwa_search.deploy.device_bundles import bundle_for
+from nuwa_search.deploy.precision import spec_with_precision
 from nuwa_search.lab.export_request import ExportWishes
-from nuwa_search.service.workflow.build import BuildAnswer, BuildRequest, build_engine_in
 from nuwa_search.service.workflow.export import ExportAnswer, ExportRequest, export_bundle
-from nuwa_search.service.workflow.precision import spec_with_precision
 from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
 from nuwa_search.service.workflow.record_steps import record_built, record_reexport, said_not_raised
 from nuwa_search.store.store import Store

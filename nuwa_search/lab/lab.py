@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from nuwa_search.core.arch import Arch
     from nuwa_search.core.device import DeviceSpec
     from nuwa_search.core.measuring.sustained import SustainedRun
+    from nuwa_search.deploy.build import BuildAnswer
+    from nuwa_search.deploy.evaluate import EvaluateAnswer
     from nuwa_search.lab.event import Callback
     from nuwa_search.lab.found import Found
     from nuwa_search.lab.measure import MeasureAnswer
@@ -47,9 +49,7 @@ if TYPE_CHECKING:
     from nuwa_search.lab.verify import Verified
     from nuwa_search.lab.verify_all import TouchedBundles
     from nuwa_search.latency.table.kit import KitFile
-    from nuwa_search.service.workflow.build import BuildAnswer
     from nuwa_search.service.workflow.derive import DeriveAnswer
-    from nuwa_search.service.workflow.evaluate import EvaluateAnswer
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
     from nuwa_search.service.workflow.export import ExportAnswer
     from nuwa_search.service.workflow.finetune import FinetuneAnswer
@@ -407,15 +407,15 @@ class Lab:
         spec = None if device is None else self.device(device)
         if images is not None and spec is None:
             raise NuwaError("--images says how many images a device is asked for", hint="name it with --device")
-        from nuwa_search.service.workflow.evaluate import EvaluateRequest, evaluate
+        from nuwa_search.deploy.evaluate import EvaluateRequest, evaluate
 
         request = EvaluateRequest(str(model), **plain_values(what, relative=("data",)))
         with watched(callback, go_on=f"lab.evaluate({str(model)!r}, …)" if spec else "") as hooks:
             if spec is None:
                 answer: EvaluateAnswer | DeviceEvaluateAnswer = evaluate(request)
             else:
+                from nuwa_search.deploy.on_device import NUM_IMAGES
                 from nuwa_search.service.workflow.evaluate_on_device import evaluate_on_device
-                from nuwa_search.service.workflow.on_device import NUM_IMAGES
 
                 answer = evaluate_on_device(
                     request,
@@ -447,8 +447,8 @@ class Lab:
         Raises:
             NuwaError: If the data lacks classes of the bundle, or there is nothing to resume.
         """
+        from nuwa_search.deploy.train.finetune_request import FinetuneRequest
         from nuwa_search.service.workflow.finetune import finetune_bundle
-        from nuwa_search.service.workflow.finetune_request import FinetuneRequest
 
         with watched(callback, go_on=f"lab.finetune({str(folder)!r}, resume=True)") as hooks:
             return finetune_bundle(
@@ -522,8 +522,8 @@ class Lab:
             NoAnswerError: If the engine does not agree with the weights.
         """
         spec = self.device(device)
+        from nuwa_search.deploy.build import BuildRequest
         from nuwa_search.lab.export import build
-        from nuwa_search.service.workflow.build import BuildRequest
 
         request = BuildRequest(spec, workspace_mb, None if timing_cache is None else str(timing_cache))
         return build(self.store, Path(folder), request, replace=replace, say=self._say)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, LatencyStats, Measurement, Provenance, device_json
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.measuring.sustained import SustainedRun, sustain
+from nuwa_search.deploy.models import fix_free_batch, measured_source, onnx_from_text
 from nuwa_search.latency.devices.find import opened_device
-from nuwa_search.service.workflow.models import fix_free_batch, measured_source, onnx_from_text
 from nuwa_search.store.store import Store
 
 

@@ -10,7 +10,7 @@ from nuwa_search.lab.values import plain_values
 from nuwa_search.lab.watching import watched
 
 if TYPE_CHECKING:
-    from nuwa_search.service.workflow.base_train import BaseTrainAnswer
+    from nuwa_search.deploy.train.base_from_data import BaseTrainAnswer
 
 
 def train_base(
@@ -35,7 +35,7 @@ def train_base(
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
     from nuwa_search.deploy.train.base_config import BaseDesign
-    from nuwa_search.service.workflow.base_train import BaseTrainRequest, train_base_from
+    from nuwa_search.deploy.train.base_from_data import BaseTrainRequest, train_base_from
 
     fields = plain_values(wishes)
     design = {name: fields.pop(name) for name in ("timm_name", "pretrained", "model_args") if name in fields}

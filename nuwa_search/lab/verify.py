@@ -15,13 +15,13 @@ from nuwa_search.deploy.bundle import ARCH, WEIGHTS, read_bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.device_bundles import bundle_for
 from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.deploy.models import onnx_from_text
+from nuwa_search.deploy.on_device import agreement_on_device
+from nuwa_search.deploy.precision import spec_of_bundle
 from nuwa_search.deploy.verify import Agreement
+from nuwa_search.deploy.verify_answer import VerifyAnswer, answer_of_check
 from nuwa_search.deploy.verify_bundle import BundleCheck, check_images, verify_bundle
 from nuwa_search.latency.devices.find import opened_device
-from nuwa_search.service.workflow.models import onnx_from_text
-from nuwa_search.service.workflow.on_device import agreement_on_device
-from nuwa_search.service.workflow.precision import spec_of_bundle
-from nuwa_search.service.workflow.verify_answer import VerifyAnswer, answer_of_check
 from nuwa_search.store.store import Store
 
 

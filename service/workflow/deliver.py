@@ -9,6 +9,7 @@ from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.device_bundles import device_folder
 from nuwa_search.deploy.score_facts import score_facts
+from nuwa_search.deploy.ship import Shipment, write, write_unexported
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive_command import derive_command
 from nuwa_search.search.result import (
@@ -25,7 +26,6 @@ from nuwa_search.service.workflow.explain import picture_of
 from nuwa_search.service.workflow.records import record_bundle, record_certified, record_shipment, subnet_id_of
 from nuwa_search.service.workflow.search_run import SearchRun
 from nuwa_search.service.workflow.settle import FinishedWinner, Settled, shipment_of
-from nuwa_search.service.workflow.ship import Shipment, write, write_unexported
 from nuwa_search.service.workflow.survey import Survey
 from nuwa_search.service.workflow.winner import Accuracies, test_accuracies
 from nuwa_search.store.records import PredictedLatency

@@ -13,11 +13,13 @@ from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.pooling import pool_of, pools_of
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import DEMO_BASE
+from nuwa_search.core.sources import open_task, random_note, task_base
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors, top1
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle_facts import BundleFacts
+from nuwa_search.deploy.ship import sample_images
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
@@ -28,8 +30,6 @@ from nuwa_search.search.scorer import TeacherScorer
 from nuwa_search.service.workflow.net import placed_arch_from_text
 from nuwa_search.service.workflow.record_steps import DerivedSubnet, record_derivation
 from nuwa_search.service.workflow.reopen import Moved, Split, open_origin
-from nuwa_search.service.workflow.ship import sample_images
-from nuwa_search.service.workflow.sources import open_task, random_note, task_base
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.search_scores import SearchScore, find_search_score
 from nuwa_search.store.store import Store

@@ -28,9 +28,9 @@ from nuwa_search.predictors.profile import ProfileResult, ProfileSettings, profi
 from nuwa_search.predictors.transfer_profile import TransferResult, profile_by_transfer
 from nuwa_search.service.workflow.notebook import StoreNotebook
 from nuwa_search.service.workflow.report_picture import HELDOUT, heldout_json
-from nuwa_search.service.workflow.same_device import require_predictor_of
 from nuwa_search.store.luts import make_lut_id
 from nuwa_search.store.records import PredictorRecord
+from nuwa_search.store.same_device import require_predictor_of
 from nuwa_search.store.store import Store
 
 UNKNOWN_SD = 0.01

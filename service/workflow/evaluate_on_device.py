@@ -17,13 +17,13 @@ from nuwa_search.core.home import expanded
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
 from nuwa_search.core.tensors import split_tensors, turned_note
 from nuwa_search.deploy.bundle import is_bundle
+from nuwa_search.deploy.device_answers import DeviceAnswers
 from nuwa_search.deploy.device_bundles import bundle_for
+from nuwa_search.deploy.evaluate import Accuracy, EvaluateRequest, accuracy_of, pick
+from nuwa_search.deploy.on_device import Say, check_runs_models, logits_on_device, predictions
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
 from nuwa_search.deploy.verify import Agreement
 from nuwa_search.latency.devices.find import opened_device
-from nuwa_search.service.workflow.device_answers import DeviceAnswers
-from nuwa_search.service.workflow.evaluate import Accuracy, EvaluateRequest, accuracy_of, pick
-from nuwa_search.service.workflow.on_device import Say, check_runs_models, logits_on_device, predictions
 
 
 @dataclass(frozen=True, kw_only=True)

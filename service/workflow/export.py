@@ -19,15 +19,15 @@ from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions, InputKind
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
+from nuwa_search.deploy.on_device import agreement_on_device, require_agreement
 from nuwa_search.deploy.quantise.facts import Int8Facts
+from nuwa_search.deploy.ship import compare_graph, engine_line
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.verify_bundle import check_images
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa_search.latency.devices.find import opened_device
-from nuwa_search.service.workflow.on_device import agreement_on_device, require_agreement
-from nuwa_search.service.workflow.ship import compare_graph, engine_line
 
 
 @dataclass(frozen=True)

@@ -12,32 +12,32 @@ from nuwa_search.core.metric import Metric
 from nuwa_search.core.pooling import pool_of
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import PACKAGED_BASE
+from nuwa_search.core.sources import random_note, task_base
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts, FinetuneFacts
+from nuwa_search.deploy.bundle_source import Source, open_bundle_task, source_of
 from nuwa_search.deploy.device_bundles import further_bundles
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
-from nuwa_search.deploy.train.processes import join_processes
-from nuwa_search.deploy.train.recipe import of_length
-from nuwa_search.deploy.train.teacher import Teacher
-from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
-from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
-from nuwa_search.search.hooks import Hooks
-from nuwa_search.service.workflow.bundle_source import Source, open_bundle_task, source_of
-from nuwa_search.service.workflow.export import certified_budget
-from nuwa_search.service.workflow.finetune_request import (
+from nuwa_search.deploy.train.finetune_request import (
     FinetuneRequest,
     TeacherKind,
     resumed_request,
     save_request,
     with_absolute_paths,
 )
+from nuwa_search.deploy.train.processes import join_processes
+from nuwa_search.deploy.train.recipe import of_length
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
+from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
+from nuwa_search.search.hooks import Hooks
+from nuwa_search.service.workflow.export import certified_budget
 from nuwa_search.service.workflow.record_steps import record_retuned, said_not_raised
-from nuwa_search.service.workflow.sources import random_note, task_base
 from nuwa_search.service.workflow.tune import finetune_config
 from nuwa_search.store.store import Store
 

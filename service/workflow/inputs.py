@@ -12,12 +12,12 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import OnImages, no_one, require_pools
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.pooling import POOL_NAMES, HeadPool
+from nuwa_search.core.sources import TaskBase, open_task, random_note, task_base
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.keep import kept_parts
 from nuwa_search.search.request import SearchRequest
-from nuwa_search.service.workflow.sources import TaskBase, open_task, random_note, task_base
 from nuwa_search.store.records import BaseRecord, TaskRecord
 from nuwa_search.store.store import Store
 

@@ -5,8 +5,8 @@ import json
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet
 from nuwa_search.deploy.lost_names import LIST
+from nuwa_search.deploy.lost_picture import small_picture
 from nuwa_search.search.lost_images import LostImages
-from nuwa_search.service.workflow.lost_picture import small_picture
 
 
 def lost_files(lost: LostImages, test: ImageSet) -> tuple[tuple[str, bytes], ...]:

@@ -3,8 +3,8 @@
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base_identity import weights_of
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.models import arch_from_text, is_arch_id
 from nuwa_search.search.derive_command import derive_command
-from nuwa_search.service.workflow.models import arch_from_text, is_arch_id
 from nuwa_search.store.shapes import NetOfShape, find_nets
 from nuwa_search.store.store import Store
 

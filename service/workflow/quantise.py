@@ -17,16 +17,17 @@ from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
+from nuwa_search.deploy.bundle_source import open_bundle_task, source_of
 from nuwa_search.deploy.quantise.decision import Int8Decision, decide_int8
 from nuwa_search.deploy.quantise.facts import BlockFacts, Int8Facts
 from nuwa_search.deploy.quantise.mixed import MixedModel, quantise_mixed
 from nuwa_search.deploy.quantise.qdq import Int8Quantiser, check_int8
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
+from nuwa_search.deploy.ship import VERIFY_IMAGES, compare_graph, engine_line
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.verify import Agreement, network_input, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
 from nuwa_search.latency.devices.find import opened_device
-from nuwa_search.service.workflow.bundle_source import open_bundle_task, source_of
 from nuwa_search.service.workflow.export import (
     ExportAnswer,
     ExportRequest,
@@ -36,7 +37,6 @@ from nuwa_search.service.workflow.export import (
     write_export,
     write_graph,
 )
-from nuwa_search.service.workflow.ship import VERIFY_IMAGES, compare_graph, engine_line
 
 CALIBRATION_IMAGES = 64
 """Training images for INT8 calibration: ranges of activations are minima and maxima, which settle quickly."""

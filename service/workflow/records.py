@@ -9,6 +9,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_file
+from nuwa_search.deploy.ship import Proven, Shipment
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult
 from nuwa_search.deploy.write_bundle import parts_from_bundle
@@ -17,7 +18,6 @@ from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.trials import TrialReport
 from nuwa_search.service.workflow.device_predictor import DevicePredictor
 from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.ship import Proven, Shipment
 from nuwa_search.service.workflow.tune import Tuned
 from nuwa_search.store.records import (
     CertificateRecord,

@@ -9,10 +9,10 @@ from nuwa_search.core.base_identity import said_difference
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import Metric, metric_from_text
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, PIPELINE_VERSION
+from nuwa_search.core.sources import open_task
 from nuwa_search.core.task import Task
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
-from nuwa_search.service.workflow.sources import open_task
 from nuwa_search.store.records import SubnetRecord, TaskRecord
 from nuwa_search.store.store import Store
 

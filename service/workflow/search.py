@@ -12,6 +12,7 @@ from nuwa_search.core.cache import Cache
 from nuwa_search.core.counting import counts_to
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.measuring.sustained import judged_by
+from nuwa_search.deploy.ship import check_bundle_dir
 from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.search.budget_part import BudgetPart
 from nuwa_search.search.derive.defaults import options_for
@@ -51,14 +52,13 @@ from nuwa_search.service.workflow.inputs import (
 from nuwa_search.service.workflow.moved_on import require_origin
 from nuwa_search.service.workflow.reachable import require_reachable
 from nuwa_search.service.workflow.records import optuna_url
-from nuwa_search.service.workflow.same_device import require_study_of
 from nuwa_search.service.workflow.same_sources import require_sources_of
 from nuwa_search.service.workflow.search_run import SearchRun, SearchStart
 from nuwa_search.service.workflow.settle import Settled, settle
-from nuwa_search.service.workflow.ship import check_bundle_dir
 from nuwa_search.service.workflow.survey import Survey, survey_devices, with_teacher
 from nuwa_search.store.heartbeat import Heartbeat
 from nuwa_search.store.records import SearchState, SearchTerms
+from nuwa_search.store.same_device import require_study_of
 from nuwa_search.store.store import Store
 
 

@@ -12,8 +12,8 @@ from nuwa_search.search.request import SearchRequest
 from nuwa_search.service.workflow.check_request import check_request
 from nuwa_search.service.workflow.device_predictor import exporter_of, find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
-from nuwa_search.service.workflow.same_device import pinned_for
 from nuwa_search.service.workflow.time_estimate import TimeEstimate, estimate_time
+from nuwa_search.store.same_device import pinned_for
 from nuwa_search.store.store import Store
 
 

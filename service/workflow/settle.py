@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.device import Measurement
+from nuwa_search.deploy.ship import Proven, Shipment, prove
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.search.library import Library
 from nuwa_search.search.repair import Attempt, Promises, Repaired, search_and_repair
@@ -15,7 +16,6 @@ from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.recorder import TrialRecorder
 from nuwa_search.service.workflow.records import record_trials
 from nuwa_search.service.workflow.search_run import SearchRun
-from nuwa_search.service.workflow.ship import Proven, Shipment, prove
 from nuwa_search.service.workflow.study_rounds import StudyRounds, Winner
 from nuwa_search.service.workflow.winner import Shipped
 

@@ -13,6 +13,7 @@ from nuwa_search.core.cache import Cache
 from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.pooling import pool_of
+from nuwa_search.core.sources import open_task, task_base
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors, without_pictures
 from nuwa_search.core.vit import PlainViT
@@ -27,7 +28,6 @@ from nuwa_search.search.tuning import make_tune
 from nuwa_search.service.workflow.deadline import Deadline
 from nuwa_search.service.workflow.find import Finder
 from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.sources import open_task, task_base
 
 PRETRAIN_LR = 1e-3
 """Peak learning rate from scratch, of DeiT for batches of 1024 (arXiv 2012.12877); also good at 64 with warm-up."""

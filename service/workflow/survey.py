@@ -21,8 +21,8 @@ from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.repair import Promises
 from nuwa_search.service.workflow.device_predictor import DevicePredictor, find_device_predictor
 from nuwa_search.service.workflow.inputs import Sources
-from nuwa_search.service.workflow.same_device import pinned_for
 from nuwa_search.service.workflow.search_run import SearchStart
+from nuwa_search.store.same_device import pinned_for
 
 PREDICTOR_EVENT = "predictor"
 """Kind of the event that names a further device's predictor; the first device's is in the search's own row."""

@@ -25,10 +25,10 @@ from nuwa_search.search.scorer import NUM_IMAGES as SCORER_IMAGES
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.workflow.device_predictor import find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
-from nuwa_search.service.workflow.same_device import pinned_for
 from nuwa_search.service.workflow.study_rounds import EXPLORED_SEEDS, PATIENCE
 from nuwa_search.service.workflow.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS
 from nuwa_search.store.records import SearchRecord
+from nuwa_search.store.same_device import pinned_for
 from nuwa_search.store.store import Store
 
 MAX_DECODED = 32

@@ -13,11 +13,11 @@ from nuwa_search.core.device import MeasureProtocol
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.runtime import RunsModels
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.deploy.precision import spec_with_precision
 from nuwa_search.latency.devices import host_facts
 from nuwa_search.latency.devices.host import HostDevice
 from nuwa_search.latency.devices.host_facts import host_spec, openvino_spec
 from nuwa_search.latency.devices.registry import builtin_specs, device_spec, open_device
-from nuwa_search.service.workflow.precision import spec_with_precision
 
 needs_openvino = pytest.mark.skipif(openvino_spec() is None, reason="OpenVINO is not installed (extra openvino)")
 SHORT = MeasureProtocol(warmup_ms=1, min_duration_ms=5, min_repetitions=5)

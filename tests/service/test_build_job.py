@@ -13,9 +13,11 @@ from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NoAnswerError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.build import BuildRequest, build_engine_in
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
+from nuwa_search.deploy.ship import compare_graph
 from nuwa_search.deploy.tensorrt import builder
 from nuwa_search.deploy.tensorrt.builder import LocalGpu
 from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
@@ -23,9 +25,7 @@ from nuwa_search.deploy.tensorrt.engine_runner import EngineRunner
 from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision, graph_precision
 from nuwa_search.deploy.verify_bundle import verify_bundle
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.build import BuildRequest, build_engine_in
 from nuwa_search.service.workflow.device_predictor import exporter_of
-from nuwa_search.service.workflow.ship import compare_graph
 from tests.support.toy_bundle import write_toy_bundle
 from tests.support.trt_contract import Double, bindings_release, make_double, read_api
 

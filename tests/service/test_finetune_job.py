@@ -21,8 +21,8 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts, CertifiedBudget
 from nuwa_search.deploy.file_hashes import hash_folder
+from nuwa_search.deploy.train.finetune_request import FinetuneRequest, resumed_request, save_request
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.finetune_request import FinetuneRequest, resumed_request, save_request
 from tests.support.toy_bundle import write_toy_bundle
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,12 +13,12 @@ import torch
 from nuwa_search.core.base import load_base
 from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.sources import open_task, task_base
 from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
+from nuwa_search.deploy.models import onnx_from_text
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.models import onnx_from_text
-from nuwa_search.service.workflow.sources import open_task, task_base
 from nuwa_search.store.store import open_store
 from tests.support.toy_images import write_colours
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from nuwa_search.core.images import ImageSet
-from nuwa_search.service.workflow.ship import sample_images
+from nuwa_search.deploy.ship import sample_images
 from tests.deploy.bundle_parts import png
 
 

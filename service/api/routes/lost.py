@@ -52,7 +52,7 @@ def _from_data(
     record: StudyRecord, about: Mapping[str, Any], images: Sequence[Mapping[str, Any]], settings: ServiceSettings
 ) -> bytes:
     """Make the picture of the image itself, as it lies in the data."""
-    from nuwa_search.service.workflow.lost_picture import lost_picture  # loads Pillow, which no other route needs
+    from nuwa_search.deploy.lost_picture import lost_picture  # loads Pillow, which no other route needs
 
     data = str(record.settings.get("data") or DEMO_DATA)
     if data != DEMO_DATA:

@@ -80,8 +80,8 @@ def train(model: str, model_args: tuple[str, ...], pretrained: bool, **values: A
     if values["data"] is None or values["output"] is None:
         raise NuwaError("training needs images and a folder", hint="nuwa base train --data PATH -o DIR")
     from nuwa_search.deploy.train.base_config import BaseDesign
+    from nuwa_search.deploy.train.base_from_data import BaseTrainRequest, train_base_from
     from nuwa_search.service.cli.search_view import SearchWatch
-    from nuwa_search.service.workflow.base_train import BaseTrainRequest, train_base_from
 
     folder = expanded(values["output"])
     line = current_line()

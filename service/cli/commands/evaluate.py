@@ -16,7 +16,7 @@ from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import current_line
 
 if TYPE_CHECKING:
-    from nuwa_search.service.workflow.evaluate import EvaluateAnswer
+    from nuwa_search.deploy.evaluate import EvaluateAnswer
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
 
 

@@ -20,7 +20,7 @@ from nuwa_search.service.cli.verify_all import verify_all
 
 if TYPE_CHECKING:
     from nuwa_search.core.device import DeviceSpec
-    from nuwa_search.service.workflow.verify_answer import VerifyAnswer
+    from nuwa_search.deploy.verify_answer import VerifyAnswer
 
 
 @click.command("verify", cls=NuwaCommand)

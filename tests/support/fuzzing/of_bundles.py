@@ -10,9 +10,9 @@ from nuwa_search.core.arch import Arch, BlockSpec, dict_from_arch
 from nuwa_search.core.documents import json_from_text
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.certificate import certificate_from_dict
+from nuwa_search.deploy.models import arch_from_file
 from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
 from nuwa_search.deploy.write_bundle import write_bundle
-from nuwa_search.service.workflow.models import arch_from_file
 from tests.deploy.bundle_parts import make_parts
 from tests.support.bundle_programs import program_at
 from tests.support.fuzzing.mutations import mutated_bytes, mutated_json, mutated_onnx, mutated_safetensors, mutated_text

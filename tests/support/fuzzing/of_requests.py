@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from nuwa_search.core.class_list import parse_classes
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.settings import file_settings
+from nuwa_search.deploy.train.finetune_request import FinetuneRequest, resumed_request
 from nuwa_search.search.request import request_from_dict
 from nuwa_search.service.api.routes.about import Token
 from nuwa_search.service.api.routes.profiles import NewProfile
 from nuwa_search.service.api.search_request import NewSearch, SearchChanges
-from nuwa_search.service.workflow.finetune_request import FinetuneRequest, resumed_request
 from tests.support.fuzzing.mutations import mutated_json, mutated_text
 from tests.support.fuzzing.reader import Reader, RefusedError
 

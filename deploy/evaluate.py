@@ -18,11 +18,11 @@ from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
+from nuwa_search.core.sources import fitted_base, open_splits, open_task, pick_split
 from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors, topk, turned_note
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
-from nuwa_search.service.workflow.bundle_source import source_of
-from nuwa_search.service.workflow.sources import fitted_base, open_splits, open_task, pick_split
+from nuwa_search.deploy.bundle_source import source_of
 
 
 @dataclass(frozen=True)

@@ -27,18 +27,18 @@ from nuwa_search.deploy.certificate import Certificate, DeviceAccuracy
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
-from nuwa_search.deploy.tensorrt.operators import check_operators
-from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
-from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
-from nuwa_search.deploy.verify import Agreement, verify_fp16, verify_onnx
-from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
-from nuwa_search.service.workflow.on_device import (
+from nuwa_search.deploy.on_device import (
     NUM_IMAGES,
     accuracy_on_device,
     agreement_on_device,
     logits_on_device,
     require_agreement,
 )
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
+from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.deploy.verify import Agreement, verify_fp16, verify_onnx
+from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 
 VERIFY_IMAGES = 64
 """Search images that exports are compared on; the FP16 check computes node by node and takes its time."""

@@ -17,8 +17,8 @@ from nuwa_search.core.runtime import CompiledModel, FloatArray, RunsModels
 from nuwa_search.core.tensors import logits_of
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.certificate import DeviceAccuracy
+from nuwa_search.deploy.device_answers import DeviceAnswers
 from nuwa_search.deploy.verify import Agreement, compare_engine, input_kind_of, network_input
-from nuwa_search.service.workflow.device_answers import DeviceAnswers
 
 Say = Callable[[str], None]
 

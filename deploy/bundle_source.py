@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.source_name import PACKAGED_BASE
+from nuwa_search.core.sources import open_task_again
 from nuwa_search.core.task import Task
 from nuwa_search.deploy.bundle import Bundle
-from nuwa_search.service.workflow.sources import open_task_again
 
 
 @dataclass(frozen=True)
