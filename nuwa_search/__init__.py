@@ -35,13 +35,13 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.lab.table import Table
     from nuwa_search.lab.train_base import train_base
     from nuwa_search.lab.verify import Verified
+    from nuwa_search.predictors.profile_answer import ProfileAnswer
     from nuwa_search.search.hooks import Hooks
     from nuwa_search.search.request import SearchRequest
     from nuwa_search.service.workflow.derive import DeriveAnswer
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
     from nuwa_search.service.workflow.export import ExportAnswer
     from nuwa_search.service.workflow.finetune import FinetuneAnswer
-    from nuwa_search.service.workflow.profile_answer import ProfileAnswer
 
 __all__ = [
     "Arch",
@@ -110,7 +110,7 @@ _HOMES = {
     "NuwaWarning": ("nuwa_search.core.errors", "NuwaWarning"),
     "OutsideError": ("nuwa_search.core.errors", "OutsideError"),
     "PlainViT": ("nuwa_search.core.vit", "PlainViT"),
-    "ProfileAnswer": ("nuwa_search.service.workflow.profile_answer", "ProfileAnswer"),
+    "ProfileAnswer": ("nuwa_search.predictors.profile_answer", "ProfileAnswer"),
     "SearchRequest": ("nuwa_search.search.request", "SearchRequest"),
     "Table": ("nuwa_search.lab.table", "Table"),
     "Verified": ("nuwa_search.lab.verify", "Verified"),

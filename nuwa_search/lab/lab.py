@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from nuwa_search.lab.verify import Verified
     from nuwa_search.lab.verify_all import TouchedBundles
     from nuwa_search.latency.table.kit import KitFile
+    from nuwa_search.predictors.profile_answer import ProfileAnswer
     from nuwa_search.service.workflow.derive import DeriveAnswer
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
     from nuwa_search.service.workflow.export import ExportAnswer
     from nuwa_search.service.workflow.finetune import FinetuneAnswer
-    from nuwa_search.service.workflow.profile_answer import ProfileAnswer
     from nuwa_search.service.workflow.search_plan import SearchPlan
     from nuwa_search.store.store import Store
 

@@ -8,7 +8,7 @@ from nuwa_search.core.counting import count
 from nuwa_search.core.device import DeviceSpec, Provenance, device_json
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.deploy.models import arch_from_text
-from nuwa_search.service.workflow.device_predictor import base_arch_for, board_interval, find_device_predictor
+from nuwa_search.predictors.device_predictor import base_arch_for, board_interval, find_device_predictor
 from nuwa_search.store.store import Store
 
 

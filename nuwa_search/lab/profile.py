@@ -8,17 +8,14 @@ from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.lab.profile_request import ProfileRequest
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.latency.table.kit import KitFile, write_kit
-from nuwa_search.predictors.kit_plan import nets_of, plan_kit
-from nuwa_search.predictors.latency.transfer import MAX_MEASUREMENTS
-from nuwa_search.predictors.profile import ProfileSettings
-from nuwa_search.service.workflow.device_predictor import (
+from nuwa_search.predictors.device_predictor import (
     Progress,
     exporter_of,
     kit_profile,
     run_profile,
     transfer_profile,
 )
-from nuwa_search.service.workflow.first_day import (
+from nuwa_search.predictors.first_day import (
     ProfileCost,
     ProfileRest,
     known_build_s,
@@ -26,7 +23,10 @@ from nuwa_search.service.workflow.first_day import (
     transfer_rest,
     transfer_source,
 )
-from nuwa_search.service.workflow.profile_answer import (
+from nuwa_search.predictors.kit_plan import nets_of, plan_kit
+from nuwa_search.predictors.latency.transfer import MAX_MEASUREMENTS
+from nuwa_search.predictors.profile import ProfileSettings
+from nuwa_search.predictors.profile_answer import (
     ProfileAnswer,
     answer_of_kit,
     answer_of_profile,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nuwa_search.core.device import DeviceSpec
-from nuwa_search.service.workflow.verify_all import Touched, device_now, touched_below, touched_bundles
+from nuwa_search.latency.touched_bundles import Touched, device_now, touched_below, touched_bundles
 from nuwa_search.store.store import Store
 
 

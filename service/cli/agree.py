@@ -9,7 +9,7 @@ from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.output import Output
 
 if TYPE_CHECKING:
-    from nuwa_search.service.workflow.first_day import ProfileCost
+    from nuwa_search.predictors.first_day import ProfileCost
 
 
 def agree_to(cost: "ProfileCost", device: str, *, yes: bool, output: Output) -> None:

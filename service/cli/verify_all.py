@@ -10,7 +10,7 @@ from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import Output
 
 if TYPE_CHECKING:
-    from nuwa_search.service.workflow.verify_all import Touched
+    from nuwa_search.latency.touched_bundles import Touched
 
 
 def verify_all(folder: Path | None, values: Mapping[str, Any], output: Output) -> None:

@@ -70,11 +70,11 @@ def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
 def _profile(claim: JobClaim, store: Store) -> Done:
     from nuwa_search.core.base import load_base
     from nuwa_search.latency.devices.find import find_device
+    from nuwa_search.predictors.device_predictor import run_profile, transfer_profile
+    from nuwa_search.predictors.first_day import transfer_source
     from nuwa_search.predictors.profile import ProfileSettings
-    from nuwa_search.service.workflow.device_predictor import run_profile, transfer_profile
+    from nuwa_search.predictors.profile_answer import answer_of_profile
     from nuwa_search.service.workflow.event_log import EventLog
-    from nuwa_search.service.workflow.first_day import transfer_source
-    from nuwa_search.service.workflow.profile_answer import answer_of_profile
 
     job = claim.job
     wanted = job.settings

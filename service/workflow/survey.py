@@ -15,11 +15,11 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+from nuwa_search.predictors.device_predictor import DevicePredictor, find_device_predictor
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.memory import MemoryEstimate
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.repair import Promises
-from nuwa_search.service.workflow.device_predictor import DevicePredictor, find_device_predictor
 from nuwa_search.service.workflow.inputs import Sources
 from nuwa_search.service.workflow.search_run import SearchStart
 from nuwa_search.store.same_device import pinned_for

@@ -13,6 +13,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.tensors import normalise, split_tensors
+from nuwa_search.predictors.device_predictor import find_known_predictor
 from nuwa_search.search.derive.defaults import is_small, options_for
 from nuwa_search.search.explore import MAX_SEEDS, most_runs
 from nuwa_search.search.finalists import LARGE_REFINE_IMAGES, REFINE_IMAGES
@@ -23,7 +24,6 @@ from nuwa_search.search.request import SearchRequest, request_from_dict
 from nuwa_search.search.scorer import LARGE_IMAGES as LARGE_SCORER_IMAGES
 from nuwa_search.search.scorer import NUM_IMAGES as SCORER_IMAGES
 from nuwa_search.search.stages import STAGES
-from nuwa_search.service.workflow.device_predictor import find_known_predictor
 from nuwa_search.service.workflow.inputs import Sources
 from nuwa_search.service.workflow.study_rounds import EXPLORED_SEEDS, PATIENCE
 from nuwa_search.service.workflow.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS

@@ -24,8 +24,8 @@ from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
 from nuwa_search.deploy.tensorrt.engine_runner import EngineRunner
 from nuwa_search.deploy.tensorrt.typed_precision import check_typed_precision, graph_precision
 from nuwa_search.deploy.verify_bundle import verify_bundle
+from nuwa_search.predictors.device_predictor import exporter_of
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.device_predictor import exporter_of
 from tests.support.toy_bundle import write_toy_bundle
 from tests.support.trt_contract import Double, bindings_release, make_double, read_api
 

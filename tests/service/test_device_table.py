@@ -10,11 +10,11 @@ import pytest
 
 from nuwa_search.core.arch import BlockSpec
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
+from nuwa_search.latency.table.device_table import store_rows, table_of
 from nuwa_search.latency.table.files import read_table, write_table
 from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.unit import BlockKey, context_of, stem_of
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.device_table import store_rows, table_of
 from nuwa_search.store.store import open_store
 from tests.support.closed_form_device import BASE
 

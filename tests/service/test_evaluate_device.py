@@ -13,8 +13,8 @@ import pytest
 
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.latency.touched_bundles import touches
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.verify_all import touches
 from nuwa_search.store.records import CertificateRecord
 from nuwa_search.store.store import open_store
 from tests.support.ssh_board import SshBoard, serve_board, trust_as_user

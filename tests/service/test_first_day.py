@@ -10,8 +10,8 @@ import pytest
 
 from nuwa_search.latency.devices.registry import device_spec
 from nuwa_search.latency.devices.siblings import emulated_sibling
+from nuwa_search.predictors.first_day import ProfileCost, ProfileRest
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.first_day import ProfileCost, ProfileRest
 from tests.support.ssh_board import SshBoard, serve_board, trust_as_user
 
 BUILD = "--saveEngine"

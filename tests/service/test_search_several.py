@@ -11,9 +11,9 @@ import pytest
 from nuwa_search.core.base import load_base
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.latency.devices.find import find_device
+from nuwa_search.predictors.device_predictor import transfer_profile
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.device_predictor import transfer_profile
 from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.query import SubnetFilter, find_subnets
 from nuwa_search.store.store import open_store

@@ -10,10 +10,10 @@ from nuwa_search.core import tensors
 from nuwa_search.core.base import load_base
 from nuwa_search.core.images import ImageSet
 from nuwa_search.latency.devices.find import find_device
+from nuwa_search.predictors.device_predictor import find_device_predictor
 from nuwa_search.search.feasible import fastest_arch
 from nuwa_search.search.keep import search_space
 from nuwa_search.search.space import space_from_base
-from nuwa_search.service.workflow.device_predictor import find_device_predictor
 from nuwa_search.store.store import open_store
 from tests.support.toy_images import write_colours
 from tests.support.toy_search import ToySearch

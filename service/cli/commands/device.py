@@ -83,7 +83,7 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
 
 
 def _draw(store: "Store", spec: DeviceSpec, values: Mapping[str, Any]) -> None:
-    from nuwa_search.service.workflow.report_picture import draw_report
+    from nuwa_search.predictors.report_picture import draw_report
 
     known = store.predictors(spec.device_id)
     if not known:
@@ -94,8 +94,8 @@ def _draw(store: "Store", spec: DeviceSpec, values: Mapping[str, Any]) -> None:
 
 
 def _show_table(store: "Store", spec: DeviceSpec, values: Mapping[str, Any]) -> None:
+    from nuwa_search.latency.table.device_table import table_of
     from nuwa_search.latency.table.files import COLUMNS, dict_from_table_row, write_table
-    from nuwa_search.service.workflow.device_table import table_of
 
     output = output_from_flags(values, use_path=False)
     rows = table_of(store, spec)
@@ -125,8 +125,8 @@ def load(name: str, file: Path, **values: Any) -> None:
     output = output_from_flags(values)
     with database(values) as store:
         spec = find_device(name, store)
+        from nuwa_search.latency.table.device_table import compare_table, store_rows
         from nuwa_search.latency.table.files import read_table
-        from nuwa_search.service.workflow.device_table import compare_table, store_rows
 
         rows = read_table(expanded(file))
         change = compare_table(store, spec, rows)

@@ -23,8 +23,8 @@ from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine, counted_text, current_line
 
 if TYPE_CHECKING:
-    from nuwa_search.service.workflow.device_predictor import Progress
-    from nuwa_search.service.workflow.profile_answer import ProfileAnswer
+    from nuwa_search.predictors.device_predictor import Progress
+    from nuwa_search.predictors.profile_answer import ProfileAnswer
 
 INTERRUPTED = 130
 
@@ -75,7 +75,7 @@ def command(device: str, **values: Any) -> int:
     else:
         output.table([{"figure": name, "value": value} for name, value in _rows(answer)])
     if values["output"]:
-        from nuwa_search.service.workflow.report_picture import draw_report
+        from nuwa_search.predictors.report_picture import draw_report
 
         draw_report(spec, record, expanded(values["output"]))
         output.note(f"picture: {values['output']}")

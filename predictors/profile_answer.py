@@ -7,10 +7,10 @@ from typing import ClassVar
 from nuwa_search.core.device import device_json
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.latency.table.kit import KitResults
+from nuwa_search.predictors.device_predictor import DevicePredictor
 from nuwa_search.predictors.latency.transfer import TransferStep
 from nuwa_search.predictors.report_card import ReportCard
 from nuwa_search.predictors.transfer_profile import TransferResult
-from nuwa_search.service.workflow.device_predictor import DevicePredictor
 
 
 @dataclass(frozen=True)

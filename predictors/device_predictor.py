@@ -20,14 +20,14 @@ from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.latency.devices.registry import open_device
 from nuwa_search.latency.table.kit import KitResults, import_kit
+from nuwa_search.latency.table.store_notebook import StoreNotebook
 from nuwa_search.latency.table.timer import Export
 from nuwa_search.latency.table.watch import Watch
 from nuwa_search.predictors.kit_plan import plan_kit, rows_of
 from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
 from nuwa_search.predictors.profile import ProfileResult, ProfileSettings, profile
+from nuwa_search.predictors.report_picture import HELDOUT, heldout_json
 from nuwa_search.predictors.transfer_profile import TransferResult, profile_by_transfer
-from nuwa_search.service.workflow.notebook import StoreNotebook
-from nuwa_search.service.workflow.report_picture import HELDOUT, heldout_json
 from nuwa_search.store.luts import make_lut_id
 from nuwa_search.store.records import PredictorRecord
 from nuwa_search.store.same_device import require_predictor_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.table.row import TableRow
+from nuwa_search.latency.table.store_notebook import StoreNotebook
 from nuwa_search.latency.table.unit import UnitKey, dict_from_key
-from nuwa_search.service.workflow.notebook import StoreNotebook
 from nuwa_search.store.records import LutEntry
 from nuwa_search.store.store import Store
 

@@ -7,12 +7,12 @@ from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.latency.devices.siblings import emulated_sibling
+from nuwa_search.latency.table.store_notebook import StoreNotebook
 from nuwa_search.latency.table.timer import ArchTimer
+from nuwa_search.predictors.device_predictor import exporter_of
 from nuwa_search.predictors.latency.transfer import MAX_MEASUREMENTS
 from nuwa_search.predictors.profile import ProfileSettings
 from nuwa_search.predictors.profile_plan import least_plan
-from nuwa_search.service.workflow.device_predictor import exporter_of
-from nuwa_search.service.workflow.notebook import StoreNotebook
 from nuwa_search.store.store import Store
 
 _MB = 1024**2
