@@ -33,7 +33,7 @@ from nuwa_search.deploy.train.recipe import NO_AUGMENT, of_length
 from nuwa_search.deploy.train.score import score_split
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.deriver import Deriver
-from nuwa_search.service.workflow.tune import finetune_config
+from nuwa_search.search.job.tune import finetune_config
 
 TASKS = {
     "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),

@@ -37,9 +37,9 @@ from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.latency.devices.registry import device_spec
 from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.job.tune import finetune_config
 from nuwa_search.service.workflow.export import ExportRequest, export_bundle
 from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
-from nuwa_search.service.workflow.tune import finetune_config
 
 SEED = 0
 FULL = BlockSpec(6, 32, 32, 768)

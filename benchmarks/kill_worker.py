@@ -30,7 +30,7 @@ from tests.support.toy_jobs import assert_done_once, paid_proposals, queue_searc
 
 # A server that has the libraries and no database open: SQLite's locks do not survive a fork.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["nuwa_search.service.workflow.search", "nuwa_search.service.worker.worker"])
+_PROCESSES.set_forkserver_preload(["nuwa_search.search.job.search", "nuwa_search.service.worker.worker"])
 TRIALS = 60
 LONGEST_S = 600.0
 MEAN_WAIT_S = 0.3

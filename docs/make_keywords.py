@@ -16,8 +16,8 @@ from nuwa_search.deploy.train.finetune_request import FinetuneRequest
 from nuwa_search.lab.export_request import ExportWishes
 from nuwa_search.lab.profile_request import ProfileRequest
 from nuwa_search.lab.query_request import QueryRequest
+from nuwa_search.search.derive.single import DeriveRequest
 from nuwa_search.search.request import OPTIONS, SearchRequest
-from nuwa_search.service.workflow.derive import DeriveRequest
 
 PAGE = Path(__file__).resolve().parents[1] / "nuwa_search" / "lab" / "keywords.py"
 HEAD = '''"""Keywords of the library's verbs, for type checkers and editors.

@@ -36,9 +36,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.lab.train_base import train_base
     from nuwa_search.lab.verify import Verified
     from nuwa_search.predictors.profile_answer import ProfileAnswer
+    from nuwa_search.search.derive.single import DeriveAnswer
     from nuwa_search.search.hooks import Hooks
     from nuwa_search.search.request import SearchRequest
-    from nuwa_search.service.workflow.derive import DeriveAnswer
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
     from nuwa_search.service.workflow.export import ExportAnswer
     from nuwa_search.service.workflow.finetune import FinetuneAnswer
@@ -89,7 +89,7 @@ _HOMES = {
     "BlockSpec": ("nuwa_search.core.arch", "BlockSpec"),
     "BuildAnswer": ("nuwa_search.deploy.build", "BuildAnswer"),
     "Bundle": ("nuwa_search.deploy.bundle", "Bundle"),
-    "DeriveAnswer": ("nuwa_search.service.workflow.derive", "DeriveAnswer"),
+    "DeriveAnswer": ("nuwa_search.search.derive.single", "DeriveAnswer"),
     "DeviceEvaluateAnswer": ("nuwa_search.service.workflow.evaluate_on_device", "DeviceEvaluateAnswer"),
     "DeviceSpec": ("nuwa_search.core.device", "DeviceSpec"),
     "EvaluateAnswer": ("nuwa_search.deploy.evaluate", "EvaluateAnswer"),

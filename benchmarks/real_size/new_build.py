@@ -12,10 +12,10 @@ from pathlib import Path
 
 from benchmarks.real_size.jobs import JOBS
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.search import run_search
+from nuwa_search.search.recording.records import optuna_url
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.study import stored_trials
-from nuwa_search.service.workflow.records import optuna_url
-from nuwa_search.service.workflow.search import run_search
 from nuwa_search.store.store import open_store
 
 STUDY = "cell"

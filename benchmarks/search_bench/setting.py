@@ -26,12 +26,12 @@ from nuwa_search.latency.devices.registry import device_spec, open_device
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.profile import ProfileSettings, profile
 from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.job.tune import finetune_config
 from nuwa_search.search.judge import Distilled
 from nuwa_search.search.library import Library, LibraryRow, build_library, library_archs
 from nuwa_search.search.scorer import SubnetScore, TeacherScorer
 from nuwa_search.search.space import SearchSpace, space_from_base
 from nuwa_search.search.tuning import make_tune
-from nuwa_search.service.workflow.tune import finetune_config
 
 CLASSES = {
     "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),

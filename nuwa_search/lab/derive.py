@@ -8,7 +8,7 @@ from nuwa_search.core.errors import NuwaError
 
 if TYPE_CHECKING:
     from nuwa_search.core.arch import Arch
-    from nuwa_search.service.workflow.derive import DeriveAnswer
+    from nuwa_search.search.derive.single import DeriveAnswer
     from nuwa_search.store.store import Store
 
 STORED_WITH_A_SUBNET = ("arch", "classes", "seed", "img_size")
@@ -63,8 +63,8 @@ def derive(
         NuwaError: If the arch does not fit in the base, its id stands for several nets, or the subnet cannot be cut
             again.
     """
-    from nuwa_search.service.workflow.derive import DeriveRequest, derive_arch, derive_subnet
-    from nuwa_search.service.workflow.reopen import Moved
+    from nuwa_search.search.derive.reopen import Moved
+    from nuwa_search.search.derive.single import DeriveRequest, derive_arch, derive_subnet
 
     if subnet is not None:
         return derive_subnet(subnet, Moved(**source), store=store, folder=folder, cache_dir=cache_dir)

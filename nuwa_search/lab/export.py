@@ -10,9 +10,9 @@ from nuwa_search.deploy.bundle import ENGINE, read_bundle
 from nuwa_search.deploy.device_bundles import bundle_for
 from nuwa_search.deploy.precision import spec_with_precision
 from nuwa_search.lab.export_request import ExportWishes
+from nuwa_search.search.recording.steps import record_built, record_reexport, said_not_raised
 from nuwa_search.service.workflow.export import ExportAnswer, ExportRequest, export_bundle
 from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
-from nuwa_search.service.workflow.record_steps import record_built, record_reexport, said_not_raised
 from nuwa_search.store.store import Store
 
 Say = Callable[[str], None]

@@ -10,7 +10,7 @@ from nuwa_search.search.result import Delivered, FrontPoint, SearchResult, Subne
 if TYPE_CHECKING:
     from nuwa_search.core.arch import Arch
     from nuwa_search.deploy.bundle import Bundle
-    from nuwa_search.service.workflow.search import SearchOutcome
+    from nuwa_search.search.job.search import SearchOutcome
 
 FRONT_COLUMNS = (
     *("subnet_id", "arch_id", "predicted_latency_ms", "predicted_interval_ms", "kl_to_teacher", "top1_search"),

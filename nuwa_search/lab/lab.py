@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from nuwa_search.lab.verify_all import TouchedBundles
     from nuwa_search.latency.table.kit import KitFile
     from nuwa_search.predictors.profile_answer import ProfileAnswer
-    from nuwa_search.service.workflow.derive import DeriveAnswer
+    from nuwa_search.search.derive.single import DeriveAnswer
+    from nuwa_search.search.job.search_plan import SearchPlan
     from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
     from nuwa_search.service.workflow.export import ExportAnswer
     from nuwa_search.service.workflow.finetune import FinetuneAnswer
-    from nuwa_search.service.workflow.search_plan import SearchPlan
     from nuwa_search.store.store import Store
 
 DEVICE = SearchRequest.device
@@ -266,7 +266,7 @@ class Lab:
 
         beginning = new_beginning(fields_from_keywords(options), study=study)
         check_beginning(beginning, self.store)
-        from nuwa_search.service.workflow.search_plan import plan_search
+        from nuwa_search.search.job.search_plan import plan_search
 
         return plan_search(beginning.request, self.store, study=study)
 

@@ -87,7 +87,7 @@ def stored_beginning(store: "Store", study: str | None, given: Mapping[str, Any]
         unfinished = [s.study for s in store.searches() if s.state in ("interrupted", "failed", "running")]
         hint = f"--study {unfinished[0]}" if unfinished else "nuwa query studies lists them"
         raise NuwaError("--resume needs the name of the study", hint=hint)
-    from nuwa_search.service.workflow.moved_on import moved_on
+    from nuwa_search.search.job.moved_on import moved_on
 
     moved = moved_on(study, store)
     notes: tuple[str, ...] = ()
@@ -124,7 +124,7 @@ def run_beginning(beginning: SearchBeginning, *, store: "Store", cache_dir: Path
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
     from nuwa_search.lab.found import found_from_outcome
-    from nuwa_search.service.workflow.search import run_search
+    from nuwa_search.search.job.search import run_search
 
     return found_from_outcome(
         run_search(

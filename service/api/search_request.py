@@ -10,6 +10,7 @@ from nuwa_search.core.budget import require_statistic
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.device_budget import DeviceBudget, budget_from_text, require_different
+from nuwa_search.search.job.moved_on import require_origin
 from nuwa_search.search.request import OPTIONS, SearchRequest, dict_from_request, request_from_dict
 from nuwa_search.search.resume import FixedOptionError, resumed_request
 from nuwa_search.search.study_name import STUDY_PATTERN, new_study
@@ -17,7 +18,6 @@ from nuwa_search.service.api.problems import FieldProblem, HttpError
 from nuwa_search.service.api.request_model import StrictBody, model_from_options
 from nuwa_search.service.api.roots import base_from_client, data_from_client, path_inside
 from nuwa_search.service.api.settings import ServiceSettings
-from nuwa_search.service.workflow.moved_on import require_origin
 from nuwa_search.store.store import Store
 from nuwa_search.store.studies import StudyRecord
 

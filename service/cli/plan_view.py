@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from nuwa_search.search.job.search_plan import BaseLatency, SearchPlan
+from nuwa_search.search.job.time_estimate import TimeEstimate
 from nuwa_search.search.request import SearchRequest, dict_from_request
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.cli.figures import interval, milliseconds
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.progress import time_text
-from nuwa_search.service.workflow.search_plan import BaseLatency, SearchPlan
-from nuwa_search.service.workflow.time_estimate import TimeEstimate
 
 FEW_CLASSES = 12
 """Up to so many classes each has its number of images on the terminal; of more, the least and the most are shown."""

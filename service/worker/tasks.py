@@ -52,8 +52,8 @@ def _search(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
     ended = earlier_end(claim, store)
     if ended is not None:
         return ended
+    from nuwa_search.search.job.search import run_search  # loads torch, which a waiting worker has no use for
     from nuwa_search.search.request import request_from_dict
-    from nuwa_search.service.workflow.search import run_search  # loads torch, which a waiting worker has no use for
 
     if job.study is None:
         raise NuwaError(f"job {job.job_id} names no study")
@@ -74,7 +74,7 @@ def _profile(claim: JobClaim, store: Store) -> Done:
     from nuwa_search.predictors.first_day import transfer_source
     from nuwa_search.predictors.profile import ProfileSettings
     from nuwa_search.predictors.profile_answer import answer_of_profile
-    from nuwa_search.service.workflow.event_log import EventLog
+    from nuwa_search.search.job.event_log import EventLog
 
     job = claim.job
     wanted = job.settings

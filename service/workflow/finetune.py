@@ -36,9 +36,9 @@ from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.tune import finetune_config
+from nuwa_search.search.recording.steps import record_retuned, said_not_raised
 from nuwa_search.service.workflow.export import certified_budget
-from nuwa_search.service.workflow.record_steps import record_retuned, said_not_raised
-from nuwa_search.service.workflow.tune import finetune_config
 from nuwa_search.store.store import Store
 
 

@@ -61,7 +61,7 @@ def test_the_story_of_the_readme(
         if program == "nuwa-search" and "--dry-run" in args:
             with monkeypatch.context() as patched:
                 patched.setattr("nuwa_search.lab.search.require_demo", lambda *_, **__: None)
-                planned = "nuwa_search.service.workflow.search_plan.plan_search"
+                planned = "nuwa_search.search.job.search_plan.plan_search"
                 patched.setattr(planned, lambda *_, **__: NO_PLAN)
                 assert run(search_command, args, prog_name=program) == 0, capsys.readouterr().err
         elif program == "nuwa-search":

@@ -9,10 +9,10 @@ import pytest
 from nuwa_search.core.base import load_base
 from nuwa_search.core.decode_image import decode_image
 from nuwa_search.latency.devices.find import find_device
+from nuwa_search.search.job import time_estimate
+from nuwa_search.search.job.inputs import open_sources, record_inputs
 from nuwa_search.search.request import SearchRequest, dict_from_request
 from nuwa_search.search.stages import STAGES
-from nuwa_search.service.workflow import time_estimate
-from nuwa_search.service.workflow.inputs import open_sources, record_inputs
 from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import open_store
 from tests.support.toy_search import ToySearch

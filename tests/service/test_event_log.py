@@ -4,7 +4,7 @@ from pathlib import Path
 
 import optuna
 
-from nuwa_search.service.workflow.event_log import log_of_search
+from nuwa_search.search.job.event_log import log_of_search
 from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import open_store
 from tests.support.store_values import NANO, record_basics

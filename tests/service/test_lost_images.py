@@ -17,10 +17,10 @@ from PIL import Image
 from pyarrow import parquet
 
 from nuwa_search.core.images import ImageSet
+from nuwa_search.search.job.lost import lost_images
+from nuwa_search.search.job.lost_files import lost_files
 from nuwa_search.search.lost_images import MAX_KEPT, LostImages
 from nuwa_search.service.cli.main import cli
-from nuwa_search.service.workflow.lost import lost_images
-from nuwa_search.service.workflow.lost_files import lost_files
 from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of

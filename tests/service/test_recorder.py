@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.search.recording.trials import BATCH, TrialRecorder
 from nuwa_search.search.trials import StudyResult, TrialReport, TrialState
-from nuwa_search.service.workflow.recorder import BATCH, TrialRecorder
 
 ARCH = Arch(blocks=(BlockSpec(1, 8, 8, 8),), embed_dim=8, num_classes=2, img_size=8, patch_size=4)
 

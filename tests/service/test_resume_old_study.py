@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from nuwa_search.search.recording.records import optuna_url
 from nuwa_search.search.study import stored_trials
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow.records import optuna_url
 from nuwa_search.store.lists import query_latencies
 from nuwa_search.store.store import open_store
 from tests.support.lend_profile import lend_profile

@@ -8,8 +8,8 @@ import pytest
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.emulator import EMULATOR_VERSION
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.job.moved_on import moved_on, require_origin
 from nuwa_search.search.request import SearchRequest, dict_from_request
-from nuwa_search.service.workflow.moved_on import moved_on, require_origin
 from nuwa_search.store.records import PredictorRecord, SearchState, SearchTerms
 from nuwa_search.store.same_device import require_predictor_of, require_study_of
 from nuwa_search.store.store import open_store

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from nuwa_search.core.settings import without_secret
+from nuwa_search.search.job.clock import StageClock
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import run
-from nuwa_search.service.workflow.clock import StageClock
 from nuwa_search.store.lists import query_studies
 from nuwa_search.store.store import open_store
 

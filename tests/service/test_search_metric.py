@@ -49,7 +49,7 @@ def test_a_search_ships_by_the_metric_that_it_was_given(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nuwa_search.service.workflow.library.library_archs", lambda _: [])
+    monkeypatch.setattr("nuwa_search.search.job.library.library_archs", lambda _: [])
     shutil.copy(profiled_db, tmp_path / "nuwa.sqlite")
     place = ["--db", str(tmp_path / "nuwa.sqlite"), "--cache-dir", str(tmp_path / "cache")]
     asked = ["--base", str(toy_base), "--data", str(parts), "--budget-ms", "9", "--study", "cracks", *place]

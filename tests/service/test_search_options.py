@@ -102,7 +102,7 @@ def client(store: Store, tmp_path: Path) -> TestClient:
 def resume(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> "Resume":
-    monkeypatch.setattr("nuwa_search.service.workflow.search_plan.plan_search", lambda *_args, **_more: NO_PLAN)
+    monkeypatch.setattr("nuwa_search.search.job.search_plan.plan_search", lambda *_args, **_more: NO_PLAN)
     monkeypatch.chdir(tmp_path)
     return Resume(capsys)
 

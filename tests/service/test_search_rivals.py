@@ -7,8 +7,8 @@ import pytest
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.search import library as library_module
-from nuwa_search.service.workflow import compete
-from nuwa_search.service.workflow.tune import Tuned
+from nuwa_search.search.job import compete
+from nuwa_search.search.job.tune import Tuned
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from tests.support.toy_search import ToySearch
@@ -62,7 +62,7 @@ def test_two_processes_score_as_many(search: ToySearch) -> None:
 
 def test_a_library_of_other_images_is_another_library(search: ToySearch, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    from nuwa_search.service.workflow import library
+    from nuwa_search.search.job import library
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         made.append(1)

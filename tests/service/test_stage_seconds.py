@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from nuwa_search.search.job.clock import StageClock
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.cli.query_view import stages_text
-from nuwa_search.service.workflow.clock import StageClock
 
 
 def test_stages_share_the_time_and_may_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_a_glob_that_names_nothing_is_refused_before_an_image_is_decoded(
 
 
 def test_a_resumed_search_adds_no_measurement_of_the_base(search: ToySearch, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nuwa_search.service.workflow import search as workflow
+    from nuwa_search.search.job import search as workflow
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.search.job.moved_on import moved_on
 from nuwa_search.search.request import dict_from_request, request_from_dict
 from nuwa_search.service.api.answers import EventRows, StateName, StudyAnswer, StudyRows, TrialRows
 from nuwa_search.service.api.context import MAX_PAGE, LongPageOf, PageOf, SettingsOf, StoreOf, Word
@@ -14,7 +15,6 @@ from nuwa_search.service.api.queueing import enqueue
 from nuwa_search.service.api.search_request import NewSearch, SearchChanges, request_from_client, resumed_from_client
 from nuwa_search.service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
 from nuwa_search.service.api.study_view import events_document, study_document, study_row
-from nuwa_search.service.workflow.moved_on import moved_on
 from nuwa_search.store.records import JobRecord
 from nuwa_search.store.store import Store
 from nuwa_search.store.studies import StudyRecord, find_studies, find_study

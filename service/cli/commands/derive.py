@@ -19,7 +19,7 @@ from nuwa_search.service.cli.output import Output, output_from_flags
 
 if TYPE_CHECKING:
     from nuwa_search.lab.keywords import DeriveKeywords
-    from nuwa_search.service.workflow.derive import DerivedAgain
+    from nuwa_search.search.derive.single import DerivedAgain
 
 SOURCE = ("base", "data", "label_column", "classes", "seed", "img_size")
 """Flags that say what an arch is cut from; beside a subnet, those that the user wrote say where it lies now."""
@@ -41,7 +41,7 @@ def command(**values: Any) -> None:
     if not is_stored:
         require_demo(values["base"], data=values["data"])
     from nuwa_search.deploy.bundle import is_bundle
-    from nuwa_search.service.workflow.derive import DerivedAgain
+    from nuwa_search.search.derive.single import DerivedAgain
 
     folder = expanded(values["output"])
     if is_bundle(folder) and not confirmed(f"Replace the bundle in {folder}?", yes=values["yes"]):

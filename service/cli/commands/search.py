@@ -41,8 +41,8 @@ def command(ctx: click.Context, /, **values: Any) -> int:
             output.note(line)
         check_beginning(beginning, lab.store)
         if values["dry_run"]:
+            from nuwa_search.search.job.search_plan import plan_search
             from nuwa_search.service.cli.plan_view import show_plan
-            from nuwa_search.service.workflow.search_plan import plan_search
 
             request, study = beginning.request, beginning.study
             show_plan(plan_search(request, lab.store, study=study), request, study, output)

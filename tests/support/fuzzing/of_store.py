@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from nuwa_search.search.recording.records import optuna_url
 from nuwa_search.search.study import stored_trials
-from nuwa_search.service.workflow.records import optuna_url
 from nuwa_search.store.lists import query_certificates, query_devices, query_latencies, query_studies
 from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store

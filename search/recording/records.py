@@ -16,9 +16,9 @@ from nuwa_search.deploy.write_bundle import parts_from_bundle
 from nuwa_search.predictors.device_predictor import DevicePredictor
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
+from nuwa_search.search.job.inputs import Inputs
+from nuwa_search.search.job.tune import Tuned
 from nuwa_search.search.trials import TrialReport
-from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.tune import Tuned
 from nuwa_search.store.records import (
     CertificateRecord,
     EngineRecord,

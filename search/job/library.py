@@ -8,10 +8,10 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.cache import Cache, content_key
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.library import NUM_IMAGES, Library, LibraryRow, build_library, library_archs
 from nuwa_search.search.scorer import FIRST_IMAGES, SubnetScore, TeacherScorer
 from nuwa_search.search.space import SearchSpace
-from nuwa_search.service.workflow.inputs import Inputs
 
 STAGE = "library"
 LIBRARY_VERSION = "2"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from nuwa_search.predictors.accuracy import prior_from_library
 from nuwa_search.search.explain import Explanation, OtherBudget, explain
+from nuwa_search.search.job.settle import Settled
+from nuwa_search.search.job.survey import Survey
 from nuwa_search.search.picture import draw_front
 from nuwa_search.search.seeds import additive_fronts
 from nuwa_search.search.trials import StudyResult
-from nuwa_search.service.workflow.settle import Settled
-from nuwa_search.service.workflow.survey import Survey
 
 
 def explanation_of(settled: Settled, surveys: Sequence[Survey]) -> str:

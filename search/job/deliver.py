@@ -12,6 +12,12 @@ from nuwa_search.deploy.score_facts import score_facts
 from nuwa_search.deploy.ship import Shipment, write, write_unexported
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive_command import derive_command
+from nuwa_search.search.job.explain import picture_of
+from nuwa_search.search.job.search_run import SearchRun
+from nuwa_search.search.job.settle import FinishedWinner, Settled, shipment_of
+from nuwa_search.search.job.survey import Survey
+from nuwa_search.search.job.winner import Accuracies, test_accuracies
+from nuwa_search.search.recording.records import record_bundle, record_certified, record_shipment, subnet_id_of
 from nuwa_search.search.result import (
     Artifacts,
     BaseAccuracies,
@@ -22,12 +28,6 @@ from nuwa_search.search.result import (
     counts_from_study,
 )
 from nuwa_search.search.trials import StudyResult
-from nuwa_search.service.workflow.explain import picture_of
-from nuwa_search.service.workflow.records import record_bundle, record_certified, record_shipment, subnet_id_of
-from nuwa_search.service.workflow.search_run import SearchRun
-from nuwa_search.service.workflow.settle import FinishedWinner, Settled, shipment_of
-from nuwa_search.service.workflow.survey import Survey
-from nuwa_search.service.workflow.winner import Accuracies, test_accuracies
 from nuwa_search.store.records import PredictedLatency
 
 

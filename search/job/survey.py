@@ -19,9 +19,9 @@ from nuwa_search.predictors.device_predictor import DevicePredictor, find_device
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.memory import MemoryEstimate
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.inputs import Sources
+from nuwa_search.search.job.search_run import SearchStart
 from nuwa_search.search.repair import Promises
-from nuwa_search.service.workflow.inputs import Sources
-from nuwa_search.service.workflow.search_run import SearchStart
 from nuwa_search.store.same_device import pinned_for
 
 PREDICTOR_EVENT = "predictor"

@@ -16,15 +16,15 @@ from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.deadline import Deadline
+from nuwa_search.search.job.find import Finder
+from nuwa_search.search.job.inputs import Inputs
+from nuwa_search.search.job.study_rounds import Winner
+from nuwa_search.search.job.winner import score_on
 from nuwa_search.search.judge import Judgement, judge, pick_candidates
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
-from nuwa_search.service.workflow.deadline import Deadline
-from nuwa_search.service.workflow.find import Finder
-from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.study_rounds import Winner
-from nuwa_search.service.workflow.winner import score_on
 
 DEFAULT_STEPS = 200
 """Steps of 64 images where none are asked for: one to two minutes for the package's base on two cores."""

@@ -17,6 +17,9 @@ from nuwa_search.predictors.device_predictor import find_known_predictor
 from nuwa_search.search.derive.defaults import is_small, options_for
 from nuwa_search.search.explore import MAX_SEEDS, most_runs
 from nuwa_search.search.finalists import LARGE_REFINE_IMAGES, REFINE_IMAGES
+from nuwa_search.search.job.inputs import Sources
+from nuwa_search.search.job.study_rounds import EXPLORED_SEEDS, PATIENCE
+from nuwa_search.search.job.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS
 from nuwa_search.search.keep import search_space
 from nuwa_search.search.library import NUM_IMAGES as LIBRARY_IMAGES
 from nuwa_search.search.library import library_archs
@@ -24,9 +27,6 @@ from nuwa_search.search.request import SearchRequest, request_from_dict
 from nuwa_search.search.scorer import LARGE_IMAGES as LARGE_SCORER_IMAGES
 from nuwa_search.search.scorer import NUM_IMAGES as SCORER_IMAGES
 from nuwa_search.search.stages import STAGES
-from nuwa_search.service.workflow.inputs import Sources
-from nuwa_search.service.workflow.study_rounds import EXPLORED_SEEDS, PATIENCE
-from nuwa_search.service.workflow.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS
 from nuwa_search.store.records import SearchRecord
 from nuwa_search.store.same_device import pinned_for
 from nuwa_search.store.store import Store

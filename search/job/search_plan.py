@@ -9,10 +9,10 @@ from nuwa_search.core.images import ImageSet, unreadable_images
 from nuwa_search.core.task import Task
 from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.predictors.device_predictor import exporter_of, find_known_predictor
+from nuwa_search.search.job.check_request import check_request
+from nuwa_search.search.job.inputs import Sources
+from nuwa_search.search.job.time_estimate import TimeEstimate, estimate_time
 from nuwa_search.search.request import SearchRequest
-from nuwa_search.service.workflow.check_request import check_request
-from nuwa_search.service.workflow.inputs import Sources
-from nuwa_search.service.workflow.time_estimate import TimeEstimate, estimate_time
 from nuwa_search.store.same_device import pinned_for
 from nuwa_search.store.store import Store
 

@@ -2,7 +2,7 @@
 
 from nuwa_search.core.base_identity import said_difference
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.service.workflow.inputs import Sources
+from nuwa_search.search.job.inputs import Sources
 from nuwa_search.store.store import Store
 
 

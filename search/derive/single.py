@@ -24,12 +24,12 @@ from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.identity import subnet_id
+from nuwa_search.search.derive.net import placed_arch_from_text
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.placement import place_blocks
+from nuwa_search.search.derive.reopen import Moved, Split, open_origin
+from nuwa_search.search.recording.steps import DerivedSubnet, record_derivation
 from nuwa_search.search.scorer import TeacherScorer
-from nuwa_search.service.workflow.net import placed_arch_from_text
-from nuwa_search.service.workflow.record_steps import DerivedSubnet, record_derivation
-from nuwa_search.service.workflow.reopen import Moved, Split, open_origin
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.search_scores import SearchScore, find_search_score
 from nuwa_search.store.store import Store

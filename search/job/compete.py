@@ -7,13 +7,13 @@ from pathlib import Path
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import refined_options
+from nuwa_search.search.job.find import Finder
+from nuwa_search.search.job.small_rival import small_rival
+from nuwa_search.search.job.study_rounds import Winner
+from nuwa_search.search.job.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
+from nuwa_search.search.job.winner import Entrant, Shipped, score_on
+from nuwa_search.search.recording.records import record_derived, record_tuned, subnet_id_of
 from nuwa_search.search.scorer import TeacherScorer
-from nuwa_search.service.workflow.find import Finder
-from nuwa_search.service.workflow.records import record_derived, record_tuned, subnet_id_of
-from nuwa_search.service.workflow.small_rival import small_rival
-from nuwa_search.service.workflow.study_rounds import Winner
-from nuwa_search.service.workflow.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
-from nuwa_search.service.workflow.winner import Entrant, Shipped, score_on
 from nuwa_search.store.records import ScoreRecord
 
 

@@ -22,6 +22,10 @@ from nuwa_search.search.finalists import (
     refiner_of,
 )
 from nuwa_search.search.guidance import Guidance
+from nuwa_search.search.job.deadline import Deadline
+from nuwa_search.search.job.find import Finder
+from nuwa_search.search.job.library import cached_library
+from nuwa_search.search.job.reachable import limits_of, told_in_budgets
 from nuwa_search.search.keep import search_space
 from nuwa_search.search.library import Library, library_archs
 from nuwa_search.search.repair import Promises
@@ -30,10 +34,6 @@ from nuwa_search.search.scorer import SubnetScore, TeacherScorer
 from nuwa_search.search.study import stored_trials
 from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import EVALUATED, StudyConfig, StudyHooks, StudyResult, TrialReport
-from nuwa_search.service.workflow.deadline import Deadline
-from nuwa_search.service.workflow.find import Finder
-from nuwa_search.service.workflow.library import cached_library
-from nuwa_search.service.workflow.reachable import limits_of, told_in_budgets
 
 EXTRA_TRIALS = 8
 """Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""

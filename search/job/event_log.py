@@ -125,8 +125,8 @@ def log_of_search(store: Store, study: str, *, wanted: int) -> EventLog:
     Raises:
         OutsideError: If the study's storage fails.
     """
+    from nuwa_search.search.recording.records import optuna_url
     from nuwa_search.search.study import stored_trials  # loads Optuna, which the log of a profile has no use for
-    from nuwa_search.service.workflow.records import optuna_url
 
     told = store.trials(study)
     known = {trial["number"] for trial in told}

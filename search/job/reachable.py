@@ -10,11 +10,11 @@ from nuwa_search.core.budget import Budget
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.search.feasible import BudgetTooSmallError, DeviceLimit, Limits, MemoryLimit, require_feasible
+from nuwa_search.search.job.inputs import Sources
+from nuwa_search.search.job.survey import Survey
 from nuwa_search.search.keep import search_space
 from nuwa_search.search.repair import Promises
 from nuwa_search.search.space import space_from_base
-from nuwa_search.service.workflow.inputs import Sources
-from nuwa_search.service.workflow.survey import Survey
 
 
 def require_reachable(surveys: Sequence[Survey], sources: Sources, *, keep: Sequence[str]) -> None:

@@ -7,17 +7,17 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.device import Measurement
 from nuwa_search.deploy.ship import Proven, Shipment, prove
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.search.job.compete import choose_shipped
+from nuwa_search.search.job.find import Finder
+from nuwa_search.search.job.search_run import SearchRun
+from nuwa_search.search.job.study_rounds import StudyRounds, Winner
+from nuwa_search.search.job.winner import Shipped
 from nuwa_search.search.library import Library
+from nuwa_search.search.recording.records import record_trials
+from nuwa_search.search.recording.trials import TrialRecorder
 from nuwa_search.search.repair import Attempt, Promises, Repaired, search_and_repair
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.trials import StudyResult, TrialReport
-from nuwa_search.service.workflow.compete import choose_shipped
-from nuwa_search.service.workflow.find import Finder
-from nuwa_search.service.workflow.recorder import TrialRecorder
-from nuwa_search.service.workflow.records import record_trials
-from nuwa_search.service.workflow.search_run import SearchRun
-from nuwa_search.service.workflow.study_rounds import StudyRounds, Winner
-from nuwa_search.service.workflow.winner import Shipped
 
 
 @dataclass(frozen=True)

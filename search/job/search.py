@@ -21,7 +21,28 @@ from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.clock import StageClock
+from nuwa_search.search.job.deadline import deadline_in
+from nuwa_search.search.job.deliver import deliver, front_of
+from nuwa_search.search.job.event_log import log_of_search
+from nuwa_search.search.job.explain import explanation_of
+from nuwa_search.search.job.find import Finder
+from nuwa_search.search.job.inputs import (
+    Inputs,
+    Sources,
+    decode_inputs,
+    open_sources,
+    record_inputs,
+    task_begun_with,
+)
+from nuwa_search.search.job.moved_on import require_origin
+from nuwa_search.search.job.reachable import require_reachable
+from nuwa_search.search.job.same_sources import require_sources_of
+from nuwa_search.search.job.search_run import SearchRun, SearchStart
+from nuwa_search.search.job.settle import Settled, settle
+from nuwa_search.search.job.survey import Survey, survey_devices, with_teacher
 from nuwa_search.search.keep import kept_parts
+from nuwa_search.search.recording.records import optuna_url
 from nuwa_search.search.repair import Reading
 from nuwa_search.search.request import SearchRequest, dict_from_request
 from nuwa_search.search.result import (
@@ -35,27 +56,6 @@ from nuwa_search.search.result import (
     artifacts_from_bundle,
     counts_from_study,
 )
-from nuwa_search.service.workflow.clock import StageClock
-from nuwa_search.service.workflow.deadline import deadline_in
-from nuwa_search.service.workflow.deliver import deliver, front_of
-from nuwa_search.service.workflow.event_log import log_of_search
-from nuwa_search.service.workflow.explain import explanation_of
-from nuwa_search.service.workflow.find import Finder
-from nuwa_search.service.workflow.inputs import (
-    Inputs,
-    Sources,
-    decode_inputs,
-    open_sources,
-    record_inputs,
-    task_begun_with,
-)
-from nuwa_search.service.workflow.moved_on import require_origin
-from nuwa_search.service.workflow.reachable import require_reachable
-from nuwa_search.service.workflow.records import optuna_url
-from nuwa_search.service.workflow.same_sources import require_sources_of
-from nuwa_search.service.workflow.search_run import SearchRun, SearchStart
-from nuwa_search.service.workflow.settle import Settled, settle
-from nuwa_search.service.workflow.survey import Survey, survey_devices, with_teacher
 from nuwa_search.store.heartbeat import Heartbeat
 from nuwa_search.store.records import SearchState, SearchTerms
 from nuwa_search.store.same_device import require_study_of

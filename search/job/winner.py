@@ -11,10 +11,10 @@ from nuwa_search.core.class_scores import ClassScores, class_scores, none_thresh
 from nuwa_search.core.tensors import logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.score import SplitScore, score_split
+from nuwa_search.search.job.inputs import Inputs
+from nuwa_search.search.job.lost import lost_images
 from nuwa_search.search.lost_images import LostImages
 from nuwa_search.search.result import ShippedKind
-from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.lost import lost_images
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.deadline import Deadline
+from nuwa_search.search.job.inputs import Inputs
+from nuwa_search.search.job.survey import Survey
 from nuwa_search.search.request import SearchRequest
-from nuwa_search.service.workflow.deadline import Deadline
-from nuwa_search.service.workflow.inputs import Inputs
-from nuwa_search.service.workflow.survey import Survey
 from nuwa_search.store.store import Store
 
 

@@ -16,8 +16,8 @@ from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult
 from nuwa_search.search.derive.options import DeriveOptions
-from nuwa_search.service.workflow.inputs import record_source
-from nuwa_search.service.workflow.records import record_bundle, record_certified, record_export, record_finetuning
+from nuwa_search.search.job.inputs import record_source
+from nuwa_search.search.recording.records import record_bundle, record_certified, record_export, record_finetuning
 from nuwa_search.store.records import ScoreRecord, SubnetRecord
 from nuwa_search.store.search_scores import SearchScore
 from nuwa_search.store.store import Store

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from nuwa_search.deploy.ship import check_bundle_dir
+from nuwa_search.search.job.inputs import Sources, open_sources
+from nuwa_search.search.job.moved_on import require_origin
 from nuwa_search.search.request import SearchRequest
-from nuwa_search.service.workflow.inputs import Sources, open_sources
-from nuwa_search.service.workflow.moved_on import require_origin
 from nuwa_search.store.same_device import require_predictor_of
 from nuwa_search.store.store import Store
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.clock import StageClock
+from nuwa_search.search.job.inputs import Inputs, Sources
 from nuwa_search.search.request import SearchRequest
-from nuwa_search.service.workflow.clock import StageClock
-from nuwa_search.service.workflow.inputs import Inputs, Sources
 from nuwa_search.store.records import Claim
 from nuwa_search.store.store import Store
 

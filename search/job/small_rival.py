@@ -21,13 +21,13 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.recipe import of_length
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.device_budget import said_budgets
+from nuwa_search.search.job.deadline import Deadline
+from nuwa_search.search.job.find import Finder
+from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import measure_run_cost
 from nuwa_search.search.small_model import fresh_model, is_pretrained, pick_small_arch, pretrained_small
 from nuwa_search.search.tuning import make_tune
-from nuwa_search.service.workflow.deadline import Deadline
-from nuwa_search.service.workflow.find import Finder
-from nuwa_search.service.workflow.inputs import Inputs
 
 PRETRAIN_LR = 1e-3
 """Peak learning rate from scratch, of DeiT for batches of 1024 (arXiv 2012.12877); also good at 64 with warm-up."""

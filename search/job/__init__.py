@@ -1,0 +1,1 @@
+"""The search job and its steps: from a request to a bundle that is recorded."""

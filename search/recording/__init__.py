@@ -1,0 +1,1 @@
+"""What searches and single commands put into the database."""
