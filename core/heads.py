@@ -11,6 +11,7 @@ from nuwa_search.core.arch import Arch, GlobalPool
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.known_outputs import KnownOutputs, net_key
 from nuwa_search.core.many_tokens import FEW_TOKENS, cpu_has_bf16
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pooling import HeadPool, pools_of
@@ -57,6 +58,7 @@ def fit_head(
     num_classes: int,
     metric: Metric = "top1",
     on_images: OnImages = no_one,
+    known: KnownOutputs | None = None,
 ) -> PlainViT:
     """Fit a head to frozen features by ridge regression on one-hot labels, then scale it to be calibrated.
 
@@ -70,10 +72,19 @@ def fit_head(
         num_classes: Outputs of the new head.
         metric: Which accuracy it is for: ``balanced`` lets every class weigh alike.
         on_images: Who watches.
+        known: Is given the features, for whoever asks for them later.
     """
-    features = features_of(model, split.images, preprocess, on_images=on_images).double()
-    weight, bias = _ridge(features, split.labels, num_classes, metric=metric)
-    return with_head(model, weight, bias)
+    features = features_of(model, split.images, preprocess, on_images=on_images)
+    weight, bias = _ridge(features.double(), split.labels, num_classes, metric=metric)
+    found = with_head(model, weight, bias)
+    if known is not None:
+        known.put(features_key(found, split), features)
+    return found
+
+
+def features_key(model: PlainViT, split: SplitTensors) -> tuple[str, ...]:
+    """Name the features of a net on a split, its head included."""
+    return ("features", net_key(model), split.content_hash)
 
 
 def choose_head(
@@ -99,15 +110,16 @@ def choose_head(
     total = len(train) + len(search)
     seen = _all_features(variants, train.images, data.preprocess, lambda done: on_images(done, total))
     judged = _all_features(variants, search.images, data.preprocess, lambda done: on_images(len(train) + done, total))
-    best: tuple[float, PlainViT] | None = None
+    best: tuple[float, PlainViT, Tensor] | None = None
     for variant, features, shown in zip(variants, seen, judged, strict=True):
         weight, bias = _ridge(features.double(), train.labels, num_classes, metric=data.metric)
         is_right = (shown @ weight.T + bias).argmax(dim=1) == search.labels
         score = float((image_weights(search.labels, data.metric) * is_right).mean())
         if best is None or score > best[0]:
-            best = score, with_head(variant, weight, bias)
+            best = score, with_head(variant, weight, bias), features
     if best is None:
         raise NuwaError("no head could be fitted", hint="report the base")
+    data.known.put(features_key(best[1], train), best[2])
     return best[1]
 
 

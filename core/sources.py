@@ -145,8 +145,15 @@ def fitted_base(
     """Give the base a head that is fitted to the training images, on the pooling it came with if it had a head."""
     if not base.has_head:
         return choose_head(base.model, tensors, num_classes=num_classes, pool=pool, on_images=on_images)
-    train, preprocess, metric = tensors.train, tensors.preprocess, tensors.metric
-    return fit_head(base.model, train, preprocess, num_classes=num_classes, metric=metric, on_images=on_images)
+    return fit_head(
+        base.model,
+        tensors.train,
+        tensors.preprocess,
+        num_classes=num_classes,
+        metric=tensors.metric,
+        on_images=on_images,
+        known=tensors.known,
+    )
 
 
 def pick_split(splits: dict[str, ImageSet], wanted: str | None) -> tuple[str, ImageSet]:

@@ -1,8 +1,10 @@
 """Images of a split as tensors, and a model's logits and accuracy over them."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +12,18 @@ from torch import Tensor, nn
 from nuwa_search.core.counting import counted
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess, pixels_and_turns
+from nuwa_search.core.known_outputs import KnownOutputs, net_key
+from nuwa_search.core.many_tokens import FEW_TOKENS
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE
 from nuwa_search.core.same_pictures import picture_hashes, picture_hashes_of, places_of_others
 from nuwa_search.core.task import Task
+from nuwa_search.core.vit import PlainViT
 
 EVAL_BATCH = 250
+EVAL_TOKENS = EVAL_BATCH * 16
+"""Tokens per batch where an image has many: hidden activations of a ViT-S then take 25 MB, which the allocator keeps;
+what is larger it gives back to the system and gets anew, page by page, for every layer."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,13 @@ class SplitTensors:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def content_hash(self) -> str:
+        """Identify pixels and labels (16 hex digits)."""
+        digest = hashlib.sha256(self.labels.cpu().numpy().tobytes())
+        digest.update(self.images.cpu().contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
     def take(self, indices: Tensor) -> "SplitTensors":
         return SplitTensors(self.images[indices], self.labels[indices])
 
@@ -50,6 +65,7 @@ class TaskTensors:
         metric: Of the task.
         hidden: What identifies the pictures of the search and test splits: nothing may be trained on them.
         left_out: Which images are in these splits too, under another file, and so in neither of the others.
+        known: What nets gave on these images so far.
     """
 
     train: SplitTensors
@@ -58,6 +74,16 @@ class TaskTensors:
     metric: Metric = "top1"
     hidden: frozenset[bytes] = frozenset()
     left_out: tuple[str, ...] = ()
+    known: KnownOutputs = field(default_factory=KnownOutputs, repr=False, compare=False)
+
+    def search_logits(self, model: PlainViT) -> Tensor:
+        """Run ``model`` on the search split, in FP32 and evaluation mode, unless it has been: (N, num_classes)."""
+        was_training = model.training
+        model.eval()
+        key = ("logits", net_key(model), self.search.content_hash)
+        logits = self.known.get(key, lambda: logits_of(model, self.search.images, self.preprocess))
+        model.train(was_training)
+        return logits
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -126,9 +152,20 @@ def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
 
 
 @torch.inference_mode()
-def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch: int = EVAL_BATCH) -> Tensor:
-    """Run (N, 3, S, S) uint8 images through ``model`` in batches: (N, num_classes) float32."""
-    return torch.cat([model(normalise(part, preprocess)).float() for part in image_batches(images, batch)])
+def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch: int | None = None) -> Tensor:
+    """Run (N, 3, S, S) uint8 images through ``model`` in batches: (N, num_classes) float32.
+
+    ``batch`` None is ``EVAL_BATCH``, or as many images as ``EVAL_TOKENS`` are where one has many tokens.
+    """
+    size = batch or _batch_for(model)
+    return torch.cat([model(normalise(part, preprocess)).float() for part in image_batches(images, size)])
+
+
+def _batch_for(model: nn.Module) -> int:
+    """Choose how many images pass at once."""
+    if not isinstance(model, PlainViT) or model.arch.num_tokens <= FEW_TOKENS:
+        return EVAL_BATCH
+    return max(1, EVAL_TOKENS // model.arch.num_tokens)
 
 
 def image_batches(images: Tensor, batch: int = EVAL_BATCH) -> Iterator[Tensor]:

@@ -15,7 +15,8 @@ from nuwa_search.predictors.accuracy import AdditivePrior, ChangeModel, singles_
 from nuwa_search.predictors.accuracy.changes import Changes, Move, num_different
 from nuwa_search.predictors.accuracy.features import KL_FLOOR, Floats
 from nuwa_search.search.feasible import Limits
-from nuwa_search.search.library import Library, Streams
+from nuwa_search.search.library import Library
+from nuwa_search.search.linear_changes import net_changes
 from nuwa_search.search.precision import scoring_context
 from nuwa_search.search.proposals import Guide
 from nuwa_search.search.scorer import SubnetDeriver, TeacherScorer
@@ -153,8 +154,10 @@ class Explorer:
 
     def _expand(self, arch: Arch, should_stop: Callable[[], bool]) -> None:
         """Measure what single moves change of a net's logits."""
-        streams = Streams(self._deriver.derive(arch), self._inputs)
-        own, moves = self._logits[arch], dict[Move, Changes]()
+        net = net_changes(self._deriver.derive(arch), self._inputs)
+        with torch.inference_mode(), scoring_context():
+            own = net.logits.numpy()
+        moves = dict[Move, Changes]()
         for move in moves_of(self._space, arch):
             if should_stop():
                 break
@@ -164,10 +167,10 @@ class Explorer:
                 continue
             model = self._deriver.derive(moved)
             with torch.inference_mode(), scoring_context():
-                moves[move] = streams.run(model).numpy() - own
+                moves[move] = net.run(model).numpy() - own
             self._told()
         self._expanded.add(arch)
-        self.model.add(arch, own, moves)
+        self.model.add(arch, self._logits[arch], moves)
 
 
 def most_runs(num_blocks: int) -> int:

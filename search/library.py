@@ -19,9 +19,11 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.accuracy.features import Floats
 from nuwa_search.search.derive.defaults import is_small
+from nuwa_search.search.linear_changes import LinearChanges, net_changes
 from nuwa_search.search.precision import scoring_context
 from nuwa_search.search.scorer import SubnetDeriver, SubnetScore, TeacherScorer
 from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
+from nuwa_search.search.streams import Streams
 
 SHARES = (0.25, 0.5)
 """Shares of a block's width that are measured; between them the cost is interpolated."""
@@ -34,9 +36,6 @@ ORDER_ERROR = 0.05
 """Share of pairs of cuts whose order may be another on other images, by the bootstrap: above, images are added."""
 NUM_RESAMPLES = 20
 """Bootstrap resamples of the images."""
-
-KEPT_STREAMS = 3
-"""Streams kept: where a branch goes, derivation also changes the writer before it, a block or so earlier."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +132,13 @@ def build_library(
     own: list[Tensor] = []
     for first in range(0, count, step):
         images = scorer.inputs[first : min(count, first + step)]
-        more = _run_all(archs, images, deriver=deriver, teacher=teacher, on_row=on_row, should_stop=should_stop)
+        net = net_changes(teacher, images)
+        more = _run_all(archs, net, deriver=deriver, on_row=on_row, should_stop=should_stop)
         if first and len(more) < len(archs):
             break  # out of time: all rows on fewer images serve better than some rows on more
         logits = [torch.cat(pair) for pair in zip(logits, more, strict=True)] if first else more
         with torch.inference_mode(), scoring_context():
-            own.append(teacher(images).float())
+            own.append(net.logits)
         kls = np.array([scorer.score_logits(row).kls for row in logits])
         if len(more) < len(archs) or order_error(kls) <= ORDER_ERROR:
             break
@@ -157,22 +157,20 @@ def _centred(change: Tensor) -> Tensor:
 
 def _run_all(
     archs: list[Arch],
-    images: Tensor,
+    net: Streams | LinearChanges,
     *,
     deriver: SubnetDeriver,
-    teacher: PlainViT,
     on_row: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> list[Tensor]:
-    """Derive every arch and run it on ``images`` (B, 3, S, S): its logits (B, C); fewer where it is stopped."""
-    streams = Streams(teacher, images)
+    """Derive every arch and give its logits (B, C) on the images of ``net``; fewer where it is stopped."""
     logits: list[Tensor] = []
     for arch in archs:
         if should_stop is not None and should_stop():
             break
         model = deriver.derive(arch)  # may need gradients for its statistics
         with torch.inference_mode(), scoring_context():
-            logits.append(streams.run(model))
+            logits.append(net.run(model))
         if on_row is not None:
             on_row(len(logits), len(archs))
     return logits
@@ -194,60 +192,3 @@ def order_error(kls: Floats, *, seed: int = 0) -> float:
         for _ in range(NUM_RESAMPLES)
     ]
     return (1.0 - float(np.nanmean(taus))) / 2.0 if not np.isnan(taus).all() else 0.0
-
-
-class Streams:
-    """The teacher's residual stream before the last few blocks, moved forward as changes move to later ones."""
-
-    def __init__(self, teacher: PlainViT, inputs: Tensor) -> None:
-        self._teacher = teacher
-        self._inputs = inputs
-        self._kept: dict[int, Tensor] = {}
-
-    def run(self, model: PlainViT) -> Tensor:
-        """Logits of ``model``, starting where it first differs from the teacher."""
-        start = _common_blocks(model, self._teacher)
-        if start is None:
-            logits: Tensor = model(self._inputs)
-            return logits.float()
-        x = self._before(start)
-        for block in list(model.blocks)[start:]:
-            x = block(x)
-        out: Tensor = model.head(model.pool(x))
-        return out.float()
-
-    def _before(self, place: int) -> Tensor:
-        start = max((p for p in self._kept if p <= place), default=None)
-        if start is None:
-            start, self._kept[0] = 0, self._teacher.embed(self._inputs)
-        while start < place:
-            self._kept[start + 1] = self._teacher.blocks[start](self._kept[start])
-            start += 1
-        while len(self._kept) > KEPT_STREAMS:
-            del self._kept[max(self._kept, key=lambda kept: abs(kept - place))]
-        return self._kept[place]
-
-
-def _common_blocks(model: PlainViT, teacher: PlainViT) -> int | None:
-    """Count leading blocks with the teacher's very tensors; None if the embedding differs already."""
-    mine, theirs = model.state_dict(), teacher.state_dict()
-    stem = [name for name in theirs if not name.startswith(("blocks.", "norm.", "fc_norm.", "head."))]
-    if model.arch.norm != teacher.arch.norm or not all(_same(mine, theirs, name) for name in stem):
-        return None
-    for place in range(min(len(model.blocks), len(teacher.blocks))):
-        prefix = f"blocks.{place}."
-        names = {name for name in (*mine, *theirs) if name.startswith(prefix)}
-        if not all(_same(mine, theirs, name) for name in names):
-            return place
-        if _shape(model, place) != _shape(teacher, place):
-            return place
-    return min(len(model.blocks), len(teacher.blocks))
-
-
-def _same(mine: dict[str, Tensor], theirs: dict[str, Tensor], name: str) -> bool:
-    a, b = mine.get(name), theirs.get(name)
-    return a is not None and b is not None and a.shape == b.shape and torch.equal(a, b)
-
-
-def _shape(model: PlainViT, place: int) -> BlockSpec:
-    return model.arch.blocks[place]

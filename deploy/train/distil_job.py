@@ -20,7 +20,7 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.engine import TrainSetup
 from nuwa_search.deploy.train.hardware import is_plain_attention_faster
 from nuwa_search.deploy.train.losses import FeatureMap, distil_kl, fit_feature_map, relation_loss, smooth_targets
-from nuwa_search.deploy.train.score import SplitScore, score_split
+from nuwa_search.deploy.train.score import SplitScore, score_logits, score_split
 from nuwa_search.deploy.train.teacher import Teacher, TeacherOutputs, hash_split, view_key
 from nuwa_search.deploy.train.traced import Traced, middle_block, qkv_at
 from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
@@ -116,8 +116,10 @@ class DistilJob:
 
     def score(self, model: nn.Module) -> SplitScore:
         """Score weights on the search split."""
-        data = self.data
-        return score_split(model, data.search, data.preprocess, processes=self.setup.processes, metric=self.data.metric)
+        data, crew = self.data, self.setup.processes
+        if crew.count == 1 and isinstance(model, PlainViT):
+            return score_logits(data.search_logits(model), data.search.labels, metric=data.metric)
+        return score_split(model, data.search, data.preprocess, processes=crew, metric=data.metric)
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         """Mean over images (B,) of the cross-entropy to soft targets (B, C), weighted where weights are given."""
@@ -135,7 +137,13 @@ class DistilJob:
             if self.teacher is not None:
                 key = view_key(self.split_hash, self.config, number, preprocess)
                 said = self.teacher.outputs(
-                    train, view, key=key, preprocess=preprocess, device=device, precision=self.setup.precision
+                    train,
+                    view,
+                    key=key,
+                    preprocess=preprocess,
+                    device=device,
+                    precision=self.setup.precision,
+                    known=self.data.known,
                 )
                 if self.teacher_tap is not None:
                     self.teacher.model.to(device).eval()

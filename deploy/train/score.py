@@ -90,12 +90,23 @@ def score_split(
     logits = logits_of(model, split.images[mine], preprocess)
     model.train(was_training)
     sums = crew.sum(_sums(logits, split.labels[mine], image_weights(split.labels, metric)[mine]))
-    top1, top5, loss = (float(v) / len(split) for v in sums[:3])
-    score = SplitScore(top1, top5 if logits.shape[1] > TOP_K else None, loss, len(split))
+    return _score_of(sums, split.labels, num_classes=logits.shape[1], metric=metric)
+
+
+def score_logits(logits: Tensor, labels: Tensor, *, metric: Metric = "top1") -> SplitScore:
+    """Score logits (N, num_classes) of a whole split with labels (N,)."""
+    sums = _sums(logits.to(labels.device), labels, image_weights(labels, metric))
+    return _score_of(sums, labels, num_classes=logits.shape[1], metric=metric)
+
+
+def _score_of(sums: Tensor, labels: Tensor, *, num_classes: int, metric: Metric) -> SplitScore:
+    """Make a score of the sums (3 + C,) over a whole split."""
+    top1, top5, loss = (float(v) / len(labels) for v in sums[:3])
+    score = SplitScore(top1, top5 if num_classes > TOP_K else None, loss, len(labels))
     if metric == "top1":
         return score
     hits = [round(v) for v in sums[3:].tolist()]
-    counts = torch.bincount(split.labels, minlength=logits.shape[1]).tolist()
+    counts = torch.bincount(labels, minlength=num_classes).tolist()
     recalls = [hit / count for hit, count in zip(hits, counts, strict=True) if count]
     return dataclasses.replace(
         score, balanced=sum(recalls) / len(recalls), balanced_interval=mean_share_interval(hits, counts)

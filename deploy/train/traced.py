@@ -84,6 +84,14 @@ def qkv_at(vit: PlainViT, x: Tensor, tap: int) -> Qkv:
     return Qkv(_side_by_side(q), _side_by_side(k), _side_by_side(v), spec.qk_dim, spec.v_dim)
 
 
+def plain_block(block: nn.Module, x: Tensor) -> Tensor:
+    """Run one block on (B, N, C) with attention as plain matrix products, as ``Traced`` does where that is faster."""
+    if isinstance(block, Block) and block.attn is not None:
+        return _block_with_qkv(block, x, is_plain=True)[0]
+    out: Tensor = block(x)
+    return out
+
+
 def _side_by_side(heads: Tensor) -> Tensor:
     return heads.transpose(1, 2).flatten(2)
 

@@ -50,6 +50,13 @@ class View:
     is_mixed: bool
     is_jittered: bool
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether every image stays as it is."""
+        is_erased = bool((self.erase[:, 1] > self.erase[:, 0]).any())
+        is_changed = self.is_mixed or self.is_jittered or is_erased or self.ops.shape[1] > 0
+        return not (is_changed or bool(self.flip.any()) or bool(self.shift.any()))
+
     def take(self, indices: Tensor) -> "View":
         """Return the choices for some of the images."""
         picked = {name: value[indices] for name, value in self._tensors().items()}

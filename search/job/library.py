@@ -10,6 +10,7 @@ from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.library import NUM_IMAGES, Library, LibraryRow, build_library, library_archs
+from nuwa_search.search.linear_changes import is_linearised
 from nuwa_search.search.scorer import FIRST_IMAGES, SubnetScore, TeacherScorer
 from nuwa_search.search.space import SearchSpace
 
@@ -42,6 +43,7 @@ def cached_library(
         deriver.options.canonical,
         seed,
         num_images,
+        *(("linearised",) if is_linearised(space.base) else ()),
         *(arch.arch_id for arch in archs),
     )
     found = cache.load(STAGE, key)

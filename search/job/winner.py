@@ -10,7 +10,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.class_scores import ClassScores, class_scores, none_threshold
 from nuwa_search.core.tensors import logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.deploy.train.score import SplitScore, score_split
+from nuwa_search.deploy.train.score import SplitScore, score_logits
 from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.job.lost import lost_images
 from nuwa_search.search.lost_images import LostImages
@@ -82,17 +82,18 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     if task.base_classes is not None:
         all_classes = class_scores(logits(base.model), torch.tensor(task.base_classes)[test.labels])
     theirs, ours = logits(inputs.teacher.model), logits(shipped.model)
-    search = inputs.tensors.search
+    known = inputs.tensors.search_logits(shipped.model)
     return Accuracies(
         all_classes=all_classes,
         restricted=class_scores(theirs, test.labels),
         derived=class_scores(logits(shipped.derived), test.labels),
         shipped=class_scores(ours, test.labels),
         lost=lost_images(task.test, theirs, ours, data=task.data),
-        none_below=none_threshold(logits_of(shipped.model, search.images, base.preprocess), search.labels),
+        none_below=none_threshold(known, inputs.tensors.search.labels),
     )
 
 
 def score_on(model: PlainViT, inputs: Inputs) -> SplitScore:
     """Score ``model`` on the search split, in FP32, by the task's metric."""
-    return score_split(model, inputs.tensors.search, inputs.base.preprocess, metric=inputs.task.metric)
+    logits = inputs.tensors.search_logits(model)
+    return score_logits(logits, inputs.tensors.search.labels, metric=inputs.task.metric)

@@ -8,8 +8,9 @@ import torch
 from nuwa_search.core.arch import BlockSpec
 from nuwa_search.search import library as library_module
 from nuwa_search.search import scorer as scorer_module
-from nuwa_search.search.library import Streams, build_library, library_archs, order_error
+from nuwa_search.search.library import build_library, library_archs, order_error
 from nuwa_search.search.space import space_from_base
+from nuwa_search.search.streams import Streams
 from tests.support.sliced_vit import BASE, SlicingDeriver, make_scorer, make_teacher
 
 

@@ -3,10 +3,12 @@ import dataclasses
 import pytest
 import torch
 
-from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core import tensors as tensors_module
+from nuwa_search.core.heads import fit_head
+from nuwa_search.core.tensors import TaskTensors, logits_of
 from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.finetune import finetune
-from nuwa_search.deploy.train.recipe import AugmentConfig
+from nuwa_search.deploy.train.recipe import NO_AUGMENT, AugmentConfig
 from nuwa_search.deploy.train.score import score_split
 from nuwa_search.deploy.train.teacher import Teacher, hash_split, view_key
 from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
@@ -99,3 +101,43 @@ def test_a_tuned_teacher_is_better_and_made_once(tmp_path, monkeypatch):
     assert again.teacher_id == first.teacher_id
     with pytest.raises(ZeroDivisionError):
         tuned_teacher(make_vit(seed=3), data, config=config, cache_dir=tmp_path)
+
+
+def test_features_that_the_head_was_fitted_to_are_the_teachers_own():
+    split = make_split(30)
+    data = TaskTensors(split, make_split(12, seed=3), PREPROCESS)
+    model = fit_head(make_vit(), split, PREPROCESS, num_classes=3, known=data.known)
+    calls, teacher = count_forwards(model), Teacher(model)
+
+    def outputs(config, known):
+        view = draw_view(config, 0, num_images=len(split), img_size=16)
+        key = f"{config.augment}"
+        return teacher.outputs(split, view, key=key, preprocess=PREPROCESS, device=CPU, precision="fp32", known=known)
+
+    plain = dataclasses.replace(CONFIG, augment=NO_AUGMENT)
+    kept = outputs(plain, data.known)
+    assert calls == []
+    run_again = outputs(plain, None)
+    assert len(calls) == 1
+    torch.testing.assert_close(kept.logits, run_again.logits)
+    torch.testing.assert_close(kept.features, run_again.features)
+    outputs(CONFIG, data.known)  # moved images are others
+    assert len(calls) == 2
+
+
+def test_a_student_that_was_scored_is_not_run_again(monkeypatch):
+    data = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS)
+    student = make_vit(seed=1)
+    before = data.search_logits(student)
+    ran = []
+    monkeypatch.setattr(
+        tensors_module, "logits_of", lambda model, *rest: (ran.append(model), logits_of(model, *rest))[1]
+    )
+    config = dataclasses.replace(CONFIG, steps=4, ema_decay=0.0)
+    result = finetune(student, data, teacher=None, config=config)
+    assert len(ran) == 1  # after the last step; before the first it was known
+    assert result.before == score_split(student, data.search, PREPROCESS)
+    torch.testing.assert_close(data.search_logits(student), before)
+    again = data.search_logits(result.student)
+    assert len(ran) == 1
+    torch.testing.assert_close(again, logits_of(result.student, data.search.images, PREPROCESS))

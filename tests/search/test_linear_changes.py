@@ -1,0 +1,100 @@
+"""Logits of nets near one net, by its gradients."""
+
+import contextlib
+import copy
+import dataclasses
+
+import pytest
+import torch
+
+from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.search import linear_changes
+from nuwa_search.search.linear_changes import LinearChanges, centred_basis, net_changes
+from nuwa_search.search.streams import Streams
+from tests.support.sliced_vit import BASE, SlicingDeriver, make_scorer, make_teacher
+
+
+@pytest.fixture(autouse=True)
+def single_precision(monkeypatch):
+    """Rounding to bf16 is not the matter here."""
+    monkeypatch.setattr(linear_changes, "scoring_context", contextlib.nullcontext)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return make_teacher()
+
+
+@pytest.fixture(scope="module")
+def inputs(teacher):
+    return make_scorer(teacher).inputs[:6]
+
+
+@torch.inference_mode()
+def centred(logits):
+    return logits - logits.mean(dim=1, keepdim=True)
+
+
+def shifted(teacher, place, *, by):
+    """Move the output of one MLP by a little."""
+    net = copy.deepcopy(teacher)
+    rng = torch.Generator().manual_seed(place)
+    with torch.no_grad():
+        net.blocks[place].mlp.fc2.bias += by * torch.randn(net.arch.embed_dim, generator=rng)
+    return net
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_small_change_counts_as_the_gradient_says(teacher, inputs, place):
+    changes, by = LinearChanges(teacher, inputs), 1e-2
+    with torch.inference_mode():
+        ahead, back = (shifted(teacher, place, by=sign * by)(inputs) for sign in (1, -1))
+        found = changes.run(shifted(teacher, place, by=by)) - changes.logits
+    wanted = centred(ahead - back) / 2  # of the second order terms, nothing is left
+    assert float(wanted.abs().max()) > 1e-3
+    torch.testing.assert_close(centred(found), wanted, rtol=2e-2, atol=2e-5)
+
+
+def test_what_differs_up_to_the_last_block_is_exact_and_nothing_changes_nothing(teacher, inputs):
+    changes, deriver = LinearChanges(teacher, inputs), SlicingDeriver(teacher)
+    last = dataclasses.replace(BASE, blocks=(*BASE.blocks[:2], BlockSpec(1, 16, 8, 16)))
+    gone = dataclasses.replace(BASE, blocks=(*BASE.blocks[:2], BlockSpec(0, 0, 0, 0)))
+    narrow = SlicingDeriver(teacher, touch_stem=True)
+    with torch.inference_mode():
+        for arch in (last, gone):
+            net = deriver.derive(arch)
+            torch.testing.assert_close(changes.run(net), net(inputs), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(changes.run(deriver.derive(BASE)), teacher(inputs), rtol=1e-4, atol=1e-5)
+        stem = changes.run(narrow.derive(BASE))
+        torch.testing.assert_close(stem, narrow.derive(BASE)(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_blocks_that_differ_are_run(teacher, inputs, monkeypatch):
+    changes = LinearChanges(teacher, inputs)
+    net = SlicingDeriver(teacher).derive(
+        dataclasses.replace(BASE, blocks=(BASE.blocks[0], BlockSpec(0, 0, 0, 0), BASE.blocks[2]))
+    )
+    ran: list[object] = []
+    run = linear_changes.plain_block
+    monkeypatch.setattr(linear_changes, "plain_block", lambda block, x: (ran.append(block), run(block, x))[1])
+    cut = SlicingDeriver(teacher).derive(dataclasses.replace(BASE, blocks=(BlockSpec(1, 16, 16, 64), *BASE.blocks[1:])))
+    with torch.inference_mode():
+        changes.run(cut)
+        assert ran == [cut.blocks[0]]
+        changes.run(net)  # a block that is gone: what comes in is what should have come out
+    assert ran == [cut.blocks[0]]
+
+
+def test_gradients_are_for_large_images_of_few_classes(teacher, inputs, monkeypatch):
+    assert isinstance(net_changes(teacher, inputs), Streams)
+    monkeypatch.setattr(linear_changes, "is_small", lambda arch: False)
+    assert isinstance(net_changes(teacher, inputs), LinearChanges)
+    many = PlainViT(dataclasses.replace(BASE, num_classes=linear_changes.MAX_CLASSES + 1))
+    assert isinstance(net_changes(many, inputs), Streams)
+
+
+def test_the_basis_spans_centred_logits():
+    basis = centred_basis(5)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(4))
+    torch.testing.assert_close(basis.sum(dim=0), torch.zeros(4), atol=1e-6, rtol=0)
