@@ -29,6 +29,8 @@ from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, normalise, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.deploy.export_bundle import ExportRequest, export_bundle
+from nuwa_search.deploy.quantise_bundle import Int8Images, quantise_bundle
 from nuwa_search.deploy.runtimes.batches import run_batches
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from nuwa_search.deploy.train.finetune import finetune
@@ -38,8 +40,6 @@ from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.latency.devices.registry import device_spec
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.job.tune import finetune_config
-from nuwa_search.service.workflow.export import ExportRequest, export_bundle
-from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
 
 SEED = 0
 FULL = BlockSpec(6, 32, 32, 768)
@@ -92,7 +92,7 @@ def measure_int8(options: argparse.Namespace) -> None:
         arch = ground.arch_of(name)
         with tempfile.TemporaryDirectory() as folder:
             bundle = ground.bundle(Path(folder, "b"), ground.deriver.derive(arch), arch)
-            request = ExportRequest(device_spec("host"), seed=SEED)
+            request = ExportRequest(device_spec("host"), opened_device, seed=SEED)
             export_bundle(bundle, request)
             plain_test = ground.test_top1(bundle / "model.onnx")
             answer = quantise_bundle(bundle, request, images=Int8Images(PACKAGED_BASE), max_loss=MAX_LOSS)
@@ -138,7 +138,7 @@ def measure_steps(options: argparse.Namespace) -> None:
             ("quantised", tuned, arch),
         ):
             bundle = ground.bundle(Path(folder, step), model, shape)
-            request = ExportRequest(device_spec("host"), seed=SEED)
+            request = ExportRequest(device_spec("host"), opened_device, seed=SEED)
             if step == "quantised":
                 quantise_bundle(bundle, request, images=Int8Images(PACKAGED_BASE), max_loss=MAX_LOSS)
             else:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.deploy.build import BuildAnswer
     from nuwa_search.deploy.bundle import Bundle, read_bundle
     from nuwa_search.deploy.evaluate import EvaluateAnswer
+    from nuwa_search.deploy.evaluate_on_device import DeviceEvaluateAnswer
+    from nuwa_search.deploy.export_bundle import ExportAnswer
     from nuwa_search.deploy.train.import_base import import_onnx_base as import_base
     from nuwa_search.lab.event import Event
     from nuwa_search.lab.found import Found, NoSubnetError
@@ -38,10 +40,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.predictors.profile_answer import ProfileAnswer
     from nuwa_search.search.derive.single import DeriveAnswer
     from nuwa_search.search.hooks import Hooks
+    from nuwa_search.search.job.finetune import FinetuneAnswer
     from nuwa_search.search.request import SearchRequest
-    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
-    from nuwa_search.service.workflow.export import ExportAnswer
-    from nuwa_search.service.workflow.finetune import FinetuneAnswer
 
 __all__ = [
     "Arch",
@@ -90,12 +90,12 @@ _HOMES = {
     "BuildAnswer": ("nuwa_search.deploy.build", "BuildAnswer"),
     "Bundle": ("nuwa_search.deploy.bundle", "Bundle"),
     "DeriveAnswer": ("nuwa_search.search.derive.single", "DeriveAnswer"),
-    "DeviceEvaluateAnswer": ("nuwa_search.service.workflow.evaluate_on_device", "DeviceEvaluateAnswer"),
+    "DeviceEvaluateAnswer": ("nuwa_search.deploy.evaluate_on_device", "DeviceEvaluateAnswer"),
     "DeviceSpec": ("nuwa_search.core.device", "DeviceSpec"),
     "EvaluateAnswer": ("nuwa_search.deploy.evaluate", "EvaluateAnswer"),
     "Event": ("nuwa_search.lab.event", "Event"),
-    "ExportAnswer": ("nuwa_search.service.workflow.export", "ExportAnswer"),
-    "FinetuneAnswer": ("nuwa_search.service.workflow.finetune", "FinetuneAnswer"),
+    "ExportAnswer": ("nuwa_search.deploy.export_bundle", "ExportAnswer"),
+    "FinetuneAnswer": ("nuwa_search.search.job.finetune", "FinetuneAnswer"),
     "Found": ("nuwa_search.lab.found", "Found"),
     "FramePrediction": ("nuwa_search.deploy.assets.classifier", "FramePrediction"),
     "Hooks": ("nuwa_search.search.hooks", "Hooks"),

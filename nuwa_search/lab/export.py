@@ -8,11 +8,12 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.build import BuildAnswer, BuildRequest, build_engine_in
 from nuwa_search.deploy.bundle import ENGINE, read_bundle
 from nuwa_search.deploy.device_bundles import bundle_for
+from nuwa_search.deploy.export_bundle import ExportAnswer, ExportRequest, export_bundle
 from nuwa_search.deploy.precision import spec_with_precision
+from nuwa_search.deploy.quantise_bundle import Int8Images, quantise_bundle
 from nuwa_search.lab.export_request import ExportWishes
+from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.search.recording.steps import record_built, record_reexport, said_not_raised
-from nuwa_search.service.workflow.export import ExportAnswer, ExportRequest, export_bundle
-from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
 from nuwa_search.store.store import Store
 
 Say = Callable[[str], None]
@@ -60,6 +61,7 @@ def export(
     is_int8 = wishes.precision == "int8"
     request = ExportRequest(
         spec=spec if is_int8 else spec_with_precision(spec, wishes.precision),
+        open_device=opened_device,
         budget_ms=wishes.budget_ms,
         statistic=wishes.budget_statistic,
         seed=wishes.seed,

@@ -30,7 +30,7 @@ from nuwa_search.lab.query_filters import check_filters
 from nuwa_search.lab.query_request import QueryRequest, Topic
 from nuwa_search.lab.values import plain_values
 from nuwa_search.lab.watching import watched
-from nuwa_search.latency.devices.find import added_devices, find_device
+from nuwa_search.latency.devices.find import added_devices, find_device, opened_device
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.search.request import SearchRequest
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from nuwa_search.core.measuring.sustained import SustainedRun
     from nuwa_search.deploy.build import BuildAnswer
     from nuwa_search.deploy.evaluate import EvaluateAnswer
+    from nuwa_search.deploy.evaluate_on_device import DeviceEvaluateAnswer
+    from nuwa_search.deploy.export_bundle import ExportAnswer
     from nuwa_search.lab.event import Callback
     from nuwa_search.lab.found import Found
     from nuwa_search.lab.measure import MeasureAnswer
@@ -51,10 +53,8 @@ if TYPE_CHECKING:
     from nuwa_search.latency.table.kit import KitFile
     from nuwa_search.predictors.profile_answer import ProfileAnswer
     from nuwa_search.search.derive.single import DeriveAnswer
+    from nuwa_search.search.job.finetune import FinetuneAnswer
     from nuwa_search.search.job.search_plan import SearchPlan
-    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
-    from nuwa_search.service.workflow.export import ExportAnswer
-    from nuwa_search.service.workflow.finetune import FinetuneAnswer
     from nuwa_search.store.store import Store
 
 DEVICE = SearchRequest.device
@@ -414,12 +414,13 @@ class Lab:
             if spec is None:
                 answer: EvaluateAnswer | DeviceEvaluateAnswer = evaluate(request)
             else:
+                from nuwa_search.deploy.evaluate_on_device import evaluate_on_device
                 from nuwa_search.deploy.on_device import NUM_IMAGES
-                from nuwa_search.service.workflow.evaluate_on_device import evaluate_on_device
 
                 answer = evaluate_on_device(
                     request,
                     spec=spec,
+                    open_device=opened_device,
                     num_images=images or NUM_IMAGES,
                     seed=seed,
                     cache_dir=self.cache_dir,
@@ -448,7 +449,7 @@ class Lab:
             NuwaError: If the data lacks classes of the bundle, or there is nothing to resume.
         """
         from nuwa_search.deploy.train.finetune_request import FinetuneRequest
-        from nuwa_search.service.workflow.finetune import finetune_bundle
+        from nuwa_search.search.job.finetune import finetune_bundle
 
         with watched(callback, go_on=f"lab.finetune({str(folder)!r}, resume=True)") as hooks:
             return finetune_bundle(

@@ -38,7 +38,7 @@ def test_an_interrupted_profile_repeats_its_flags(
 def test_an_interrupted_fine_tuning_repeats_its_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nuwa_search.service.workflow.finetune.finetune_bundle", interrupt)
+    monkeypatch.setattr("nuwa_search.search.job.finetune.finetune_bundle", interrupt)
     folder = str(tmp_path / "my bundle")
     given = ["--base", "./my vit", "--data", "images", "--seed", "7", "--finetune-steps", "5", "--compile"]
     assert nuwa("finetune", folder, *given) == 130

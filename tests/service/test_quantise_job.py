@@ -13,15 +13,17 @@ import onnx
 import pytest
 
 from nuwa_search.core.device import DeviceSpec, Measurement, MeasureProtocol
+from nuwa_search.deploy import quantise_bundle as quantise
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.bundle_facts import dict_from_facts
+from nuwa_search.deploy.export_bundle import ExportRequest
+from nuwa_search.deploy.quantise_bundle import Int8Images, quantise_bundle
 from nuwa_search.deploy.tensorrt.operators import check_operators, onnx_opset
 from nuwa_search.deploy.verify_bundle import verify_bundle
+from nuwa_search.lab import export as lab_export
+from nuwa_search.latency.devices import find
 from nuwa_search.latency.devices.registry import device_spec
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.service.workflow import quantise
-from nuwa_search.service.workflow.export import ExportRequest
-from nuwa_search.service.workflow.quantise import Int8Images, quantise_bundle
 from tests.deploy.bundle_parts import make_measurement
 from tests.support.toy_bundle import write_toy_bundle
 
@@ -61,11 +63,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, **latencies_ms: float) -> list[Dev
             return make_measurement(latencies_ms[kind], device=self.spec)
 
     @contextmanager
-    def opened_device(spec: DeviceSpec, *, seed: int = 0) -> Iterator[Device]:
+    def opened_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False) -> Iterator[Device]:
         opened.append(spec)
         yield Device(spec)
 
-    monkeypatch.setattr(quantise, "opened_device", opened_device)
+    monkeypatch.setattr(lab_export, "opened_device", opened_device)
     return opened
 
 
@@ -92,6 +94,7 @@ def test_int8_that_pays_is_taken_and_told(export: Any, bundle_dir: Path, monkeyp
     assert has_int8(onnx.load(bundle_dir / "model.onnx"))
     assert verify_bundle(bundle).is_good
     saved = shutil.copytree(bundle_dir, bundle_dir.with_name("saved"))
+    monkeypatch.setattr(lab_export, "opened_device", find.opened_device)  # the device itself again
     export("--device", "host")
     assert read_bundle(bundle_dir).facts.int8 is None
     bundle_dir = saved
@@ -166,7 +169,7 @@ def test_a_board_is_measured_once_per_precision(
     opened = stand_in(monkeypatch, plain=10.0, int8=8.0)
     board = DeviceSpec("lab-xavier", "ssh", "tensorrt", "8.5.2", "fp16", opset=16, compute_capability="7.2")
     images = Int8Images(str(toy_base), str(toy_images))
-    answer = quantise_bundle(bundle_dir, ExportRequest(board), images=images, max_loss=0.2)
+    answer = quantise_bundle(bundle_dir, ExportRequest(board, lab_export.opened_device), images=images, max_loss=0.2)
     assert answer.accepted
     assert [spec.precision for spec in opened] == ["fp16", "int8"]
     assert "--int8 --fp16" in (bundle_dir / "build.sh").read_text()

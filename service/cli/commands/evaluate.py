@@ -17,7 +17,7 @@ from nuwa_search.service.cli.progress import current_line
 
 if TYPE_CHECKING:
     from nuwa_search.deploy.evaluate import EvaluateAnswer
-    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
+    from nuwa_search.deploy.evaluate_on_device import DeviceEvaluateAnswer
 
 
 INTERRUPTED = 130
@@ -53,7 +53,7 @@ def command(model: str, **values: Any) -> int:
         go_on = command_to_go_on(["nuwa", "evaluate", model])
         output.note(f"\ninterrupted; every answer that came is kept. To go on:\n  {go_on}")
         return INTERRUPTED
-    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
+    from nuwa_search.deploy.evaluate_on_device import DeviceEvaluateAnswer
 
     _show(answer, output)
     agreement = answer.agreement if isinstance(answer, DeviceEvaluateAnswer) else None
@@ -74,7 +74,7 @@ def _said_in(output: Output) -> Callable[[str], None]:
 
 
 def _show(answer: "EvaluateAnswer | DeviceEvaluateAnswer", output: Output) -> None:
-    from nuwa_search.service.workflow.evaluate_on_device import DeviceEvaluateAnswer
+    from nuwa_search.deploy.evaluate_on_device import DeviceEvaluateAnswer
 
     if output.json:
         output.document({"schema": "nuwa.evaluate/1", **answer.to_json()})

@@ -13,6 +13,7 @@ from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement, Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.measuring.sustained import judged_by
+from nuwa_search.core.opens_device import OpensDevice
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import CertifiedBudget
 from nuwa_search.deploy.certificate import Certificate
@@ -27,7 +28,6 @@ from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.verify_bundle import check_images
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
-from nuwa_search.latency.devices.find import opened_device
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class ExportRequest:
 
     Args:
         spec: The device, in the precision wanted.
+        open_device: Opens it.
         budget_ms: Latency to hold; None takes over the one that was certified for the same device.
         statistic: Of the budget; None likewise.
         seed: Of the measurement.
@@ -44,6 +45,7 @@ class ExportRequest:
     """
 
     spec: DeviceSpec
+    open_device: OpensDevice
     budget_ms: float | None = None
     statistic: BudgetStatistic | None = None
     seed: int = 0
@@ -94,7 +96,7 @@ def export_bundle(folder: Path, request: ExportRequest) -> ExportAnswer:
     graph = write_graph(bundle, parts, request, images)
     agreements = compare_graph(parts.model, graph, request.spec, images=images, preprocess=parts.preprocess)
     budget = budget_of(bundle, request)
-    with opened_device(request.spec, seed=request.seed) as opened:
+    with request.open_device(request.spec, seed=request.seed) as opened:
         device = judged_by(opened, budget.statistic if budget else None)
         measurement = device.measure(graph, protocol=PROTOCOL)
         on_device = agreement_on_device(device, graph, model=parts.model, images=images, preprocess=parts.preprocess)

@@ -14,6 +14,7 @@ from nuwa_search.core.class_scores import Interval
 from nuwa_search.core.device import DeviceSpec, Provenance, device_json
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
+from nuwa_search.core.opens_device import OpensDevice
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
 from nuwa_search.core.tensors import split_tensors, turned_note
 from nuwa_search.deploy.bundle import is_bundle
@@ -23,7 +24,6 @@ from nuwa_search.deploy.evaluate import Accuracy, EvaluateRequest, accuracy_of, 
 from nuwa_search.deploy.on_device import Say, check_runs_models, logits_on_device, predictions
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
 from nuwa_search.deploy.verify import Agreement
-from nuwa_search.latency.devices.find import opened_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,14 @@ class DeviceEvaluateAnswer(Accuracy):
 
 
 def evaluate_on_device(
-    request: EvaluateRequest, *, spec: DeviceSpec, num_images: int, seed: int, cache_dir: Path, say: Say
+    request: EvaluateRequest,
+    *,
+    spec: DeviceSpec,
+    open_device: OpensDevice,
+    num_images: int,
+    seed: int,
+    cache_dir: Path,
+    say: Say,
 ) -> DeviceEvaluateAnswer:
     """Run the engine of a bundle on images, compare it with PyTorch and count what is right.
 
@@ -61,6 +68,7 @@ def evaluate_on_device(
     Args:
         request: The bundle and its images.
         spec: The device.
+        open_device: Opens it.
         num_images: Images drawn from the split; fewer where it has fewer.
         seed: Of the draw.
         cache_dir: Where single answers are kept until all are there.
@@ -93,7 +101,7 @@ def evaluate_on_device(
         return files[-1]
 
     begin = time.monotonic()
-    with opened_device(spec, seed=seed, keeps_engines=True) as device:
+    with open_device(spec, seed=seed, keeps_engines=True) as device:
         given = logits_on_device(
             device,
             graph,

@@ -21,6 +21,7 @@ from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts, FinetuneFacts
 from nuwa_search.deploy.bundle_source import Source, open_bundle_task, source_of
 from nuwa_search.deploy.device_bundles import further_bundles
+from nuwa_search.deploy.export_bundle import certified_budget
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
 from nuwa_search.deploy.train.finetune_request import (
@@ -38,7 +39,6 @@ from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, writ
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.tune import finetune_config
 from nuwa_search.search.recording.steps import record_retuned, said_not_raised
-from nuwa_search.service.workflow.export import certified_budget
 from nuwa_search.store.store import Store
 
 

@@ -18,6 +18,15 @@ from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_source import open_bundle_task, source_of
+from nuwa_search.deploy.export_bundle import (
+    ExportAnswer,
+    ExportRequest,
+    budget_of,
+    certify,
+    export_answer,
+    write_export,
+    write_graph,
+)
 from nuwa_search.deploy.quantise.decision import Int8Decision, decide_int8
 from nuwa_search.deploy.quantise.facts import BlockFacts, Int8Facts
 from nuwa_search.deploy.quantise.mixed import MixedModel, quantise_mixed
@@ -27,16 +36,6 @@ from nuwa_search.deploy.ship import VERIFY_IMAGES, compare_graph, engine_line
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.verify import Agreement, network_input, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
-from nuwa_search.latency.devices.find import opened_device
-from nuwa_search.service.workflow.export import (
-    ExportAnswer,
-    ExportRequest,
-    budget_of,
-    certify,
-    export_answer,
-    write_export,
-    write_graph,
-)
 
 CALIBRATION_IMAGES = 64
 """Training images for INT8 calibration: ranges of activations are minima and maxima, which settle quickly."""
@@ -225,13 +224,13 @@ def _decide(
 ) -> Int8Decision:
     """Measure both graphs where the device can; a board is opened once per precision."""
     with ExitStack() as stack:
-        device = judged_by(stack.enter_context(opened_device(request.spec, seed=request.seed)), statistic)
+        device = judged_by(stack.enter_context(request.open_device(request.spec, seed=request.seed)), statistic)
         if spec.kind == "emulated" and candidate.model is not None:
             reason = f"{spec.name} is emulated, which can time FP32 and FP16 only: INT8 has to be measured on a board"
             return Int8Decision(False, reason, device.measure(plain, protocol=PROTOCOL), None, None)
         other = device
         if spec.kind != "host" and candidate.model is not None:
-            other = judged_by(stack.enter_context(opened_device(spec, seed=request.seed)), statistic)
+            other = judged_by(stack.enter_context(request.open_device(spec, seed=request.seed)), statistic)
         return decide_int8(
             plain, candidate.model, device, max_loss=max_loss, metric=metric, int8_device=other, protocol=PROTOCOL
         )

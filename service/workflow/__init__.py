@@ -1,1 +1,0 @@
-"""Whole jobs wired from the layers below: no terminal, no web."""
