@@ -31,6 +31,10 @@ FACTS = "facts.json"
 README = "README.md"
 PROGRAMS = ("classifier.py", "run.py", "camera.py", "run_engine.py")
 """Copied from ``deploy/assets``; without an exported model they say which command makes it."""
+DEEPSTREAM = "deepstream"
+TRITON = "triton"
+ROS2 = "ros2"
+CPP = "cpp"
 SAMPLES = "samples"
 DEVICES = "devices"
 """Folder of further devices' bundles; not among ``OWN_NAMES``: writing the first device's leaves them alone."""
@@ -48,6 +52,10 @@ OWN_NAMES = (
     FACTS,
     README,
     *PROGRAMS,
+    DEEPSTREAM,
+    TRITON,
+    ROS2,
+    CPP,
     SAMPLES,
     LOST,
     CERTIFICATE,

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from nuwa_search.core.arch import Arch, dict_from_arch
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.onnx_file import parse_onnx
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import save_weights
 from nuwa_search.deploy import bundle as names
@@ -25,10 +26,13 @@ from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, dict_from_facts
 from nuwa_search.deploy.bundle_readme import readme_text
 from nuwa_search.deploy.certificate import Certificate, dict_from_certificate, with_files
+from nuwa_search.deploy.field.field_model import FieldModel
+from nuwa_search.deploy.field.write_field import write_field
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_folder
 from nuwa_search.deploy.lost_names import LOST
 from nuwa_search.deploy.tensorrt.engine_info import info_path
 from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, shell_line
+from nuwa_search.deploy.verify import input_kind_of
 
 _ASSETS_DIR = Path(__file__).parent / "assets"
 _EXECUTABLE = 0o755
@@ -178,6 +182,10 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
         shutil.copyfile(_ASSETS_DIR / name, folder / name)
     if parts.exported is not None:
         (folder / names.ONNX).write_bytes(_bytes_of(parts.exported))
+        field = _field_model(parts)
+        write_field(folder, field)
+        if field.build_line and (folder / names.DEEPSTREAM).is_dir():  # its graph is another: it has its own engine
+            _write_script(folder / names.DEEPSTREAM / names.BUILD, field.build_line)
     if parts.engine is not None:
         shutil.copyfile(parts.engine, folder / names.ENGINE)
         if info_path(parts.engine).exists():
@@ -201,6 +209,23 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         certificate = with_files(parts.certificate, hash_folder(folder), created=created)
         _write_json(folder / CERTIFICATE, dict_from_certificate(certificate))
+
+
+def _field_model(parts: BundleParts) -> FieldModel:
+    exported = parts.exported
+    graph = parse_onnx(exported, origin=names.ONNX) if isinstance(exported, bytes) else exported
+    if graph is None:
+        raise NuwaError("a bundle without an exported model has nothing for the field")
+    certificate = parts.certificate
+    return FieldModel(
+        graph=graph,
+        labels=parts.labels,
+        preprocess=parts.preprocess,
+        input_kind=input_kind_of(graph),
+        precision=certificate.device.precision if certificate else "fp32",
+        none_below=(certificate.facts if certificate else parts.facts).none_below,
+        build_line=tuple(parts.build_line) if parts.build_line else None,
+    )
 
 
 def _bytes_of(model: onnx.ModelProto | bytes) -> bytes:

@@ -17,7 +17,7 @@ from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.store import Store
 
 MAX_FILES = 1000
-"""Of a folder that calls itself a bundle; real ones hold about twenty."""
+"""Of a folder that calls itself a bundle; real ones hold about forty."""
 
 
 def bundle_document(subnet_id: str, folder: str | None, settings: ServiceSettings) -> dict[str, Any] | None:

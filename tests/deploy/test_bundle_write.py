@@ -44,6 +44,7 @@ def test_everything_is_there_and_reads_back(tmp_path: Path) -> None:
     assert names == {
         "arch.json", "model.safetensors", "model.onnx", "build.sh", "certificate.json", "labels.txt", "README.md",
         "run.py", "run_engine.py", "classifier.py", "camera.py", "preprocess.json", "samples",
+        "deepstream", "triton", "ros2", "cpp",
     }  # fmt: skip
     onnx.checker.check_model(onnx.load(bundle.dir / "model.onnx"))
     loaded = again.load_model().state_dict()
