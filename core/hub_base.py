@@ -1,5 +1,6 @@
 """A base on the Hugging Face Hub, fetched into its cache as a folder: what is read and checked there is a folder's."""
 
+import contextlib
 from pathlib import Path
 
 from nuwa_search.core.base_folder import CONFIG
@@ -7,6 +8,7 @@ from nuwa_search.core.checkpoint_files import INDEX_SUFFIX, WEIGHT_FILES, files_
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.from_transformers import require_known_type
+from nuwa_search.core.licence import CARD
 from nuwa_search.core.transformers_folder import PREPROCESSOR, is_transformers_folder
 
 HUB_PREFIX = "hf-hub:"
@@ -41,6 +43,8 @@ def fetched_folder(name: str) -> Path:
         lost = next((shard for shard in shards if _fetched(model, shard, commit) is None), None)
         if lost is not None:
             raise _unfetched("weights", name, f"{file} lists {lost}, which is not there")
+        with contextlib.suppress(OutsideError):  # the card is for the licence, and a base works without
+            _fetched(model, CARD, commit)
         return config.parent
     raise _unfetched("weights", name, f"it holds none of {', '.join(WEIGHT_FILES)}")
 

@@ -48,6 +48,8 @@ class BundleFacts:
     Args:
         base: Name or folder of the base it was cut from.
         base_id: Identity of that base.
+        base_licence: What that base comes under, as written there; ``unknown`` where nobody says.
+        base_licence_source: Who says so.
         data: Where its images were.
         label_column: Of Parquet files; None tries the usual ones.
         task_id: Identity of data, classes and splits.
@@ -76,6 +78,8 @@ class BundleFacts:
 
     base: str | None = None
     base_id: str | None = None
+    base_licence: str | None = None
+    base_licence_source: str | None = None
     data: str | None = None
     label_column: str | None = None
     task_id: str | None = None

@@ -4,16 +4,28 @@ from collections.abc import Collection
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.licence import UNKNOWN
+from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts
 from nuwa_search.deploy.certificate import Certificate
+from nuwa_search.deploy.missing import missing_from
 
 
 def readme_text(
-    arch: Arch, labels: tuple[str, ...], certificate: Certificate | None, *, present: Collection[str]
+    arch: Arch,
+    labels: tuple[str, ...],
+    certificate: Certificate | None,
+    *,
+    present: Collection[str],
+    facts: BundleFacts = NO_FACTS,
 ) -> str:
-    """Write the README for a bundle that holds the files named in ``present``."""
+    """Write the README for a bundle that holds the files named in ``present``; a certificate has facts of its own."""
+    known = certificate.facts if certificate is not None else facts
     parts = [_title(arch, labels)]
     if certificate is not None:
         parts.append(_proof(certificate))
+    lacks = missing_from(present, known, where=".")
+    if lacks:
+        parts.append("## Not there yet\n\n" + "\n".join(f"- {one}" for one in lacks) + "\n")
     if "model.onnx" in present:
         parts.append(_run(has_samples="samples" in present))
     if "build.sh" in present or "model.engine" in present:
@@ -21,7 +33,20 @@ def readme_text(
     if "model.int8.onnx" in present:
         parts.append(_INT8)
     parts.append(_files(present))
+    parts.append(f"## Licence\n\n{licence_sentence(known)}\n")
     return "\n".join(parts)
+
+
+def licence_sentence(facts: BundleFacts) -> str:
+    """Say what the base comes under, or plainly that nobody says: its subnet's weights are made of the base's."""
+    base = f"`{facts.base}`" if facts.base else "(not named)"
+    if facts.base_licence in (None, UNKNOWN):
+        return (
+            f"The licence of base {base} is unknown: nothing that came with it names one. Ask whoever made it before "
+            "this model, whose weights are made of it, is passed on."
+        )
+    said = f", by the {facts.base_licence_source}" if facts.base_licence_source else ""
+    return f"Base {base} comes under {facts.base_licence}{said}; this model's weights are made of it."
 
 
 def _title(arch: Arch, labels: tuple[str, ...]) -> str:

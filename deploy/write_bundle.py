@@ -203,7 +203,8 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
             (folder / below).mkdir()
         for name, data in files:
             (folder / below / name).write_bytes(data)
-    readme = readme_text(parts.arch, parts.labels, parts.certificate, present={p.name for p in folder.iterdir()})
+    present = {p.name for p in folder.iterdir()}
+    readme = readme_text(parts.arch, parts.labels, parts.certificate, present=present, facts=parts.facts)
     (folder / names.README).write_text(readme, encoding="utf-8")
     if parts.certificate is not None:
         created = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,6 +1,7 @@
 """Cut one subnet and write it as a bundle, without a search: of an arch, or again one that is stored."""
 
 import dataclasses
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors, top1
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle_facts import BundleFacts
+from nuwa_search.deploy.missing import missing_from
 from nuwa_search.deploy.ship import sample_images
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from nuwa_search.search.derive.defaults import options_for
@@ -76,6 +78,7 @@ class DeriveAnswer(JsonFields):
         num_images: That the KL was taken on.
         dir: The bundle.
         notes: What was left out of the images, in sentences.
+        missing: What the bundle lacks until it is ready to ship, in sentences.
     """
 
     subnet_id: str
@@ -89,6 +92,7 @@ class DeriveAnswer(JsonFields):
     num_images: int
     dir: Path
     notes: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,8 @@ def _derive(
         subnet_id=identity,
         base=base.name,
         base_id=base.base_id,
+        base_licence=base.licence.name,
+        base_licence_source=base.licence.source or None,
         data=task.data,
         label_column=ground.split.label_column,
         task_id=task.task_id,
@@ -271,6 +277,7 @@ def _derive(
         num_images=score.num_images,
         dir=folder,
         notes=(*random_note(ground.base), *task.notes, *tensors.notes),
+        missing=missing_from({path.name for path in folder.iterdir()}, facts, where=shlex.quote(str(folder))),
     )
     return answer, hash_tensors(model.state_dict())
 

@@ -93,6 +93,8 @@ def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
     return BundleFacts(
         base=base.name,
         base_id=base.base_id,
+        base_licence=base.licence.name,
+        base_licence_source=base.licence.source or None,
         data=task.data,
         label_column=run.request.label_column,
         task_id=task.task_id,

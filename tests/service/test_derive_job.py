@@ -39,6 +39,12 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
     assert (bundle.arch.img_size, bundle.preprocess.img_size) == (12, 12)
     assert bundle.subnet_id == answer["subnet_id"]
     assert bundle.facts.base == str(toy_base)
+    assert bundle.facts.base_licence == "unknown"
+    readme = (bundle.dir / "README.md").read_text()
+    assert f"The licence of base `{toy_base}` is unknown" in readme
+    for told in (readme, "\n".join(answer["missing"])):  # a fresh bundle says what it lacks
+        for word in ("nuwa export", "nuwa evaluate", "nuwa finetune", "none of these"):
+            assert word in told
     assert Path(bundle.facts.data or "").is_absolute()
     assert bundle.facts.kl_to_teacher_derived == answer["kl_to_teacher"] > 0
 
@@ -61,6 +67,9 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
 
     assert run(cli, ["export", str(bundle.dir), "--budget-ms", "50", *common[:2], "--json"], prog_name="nuwa") == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "met (emulated)"
+    readme = (bundle.dir / "README.md").read_text()
+    assert "`nuwa export" not in readme
+    assert "`nuwa finetune" not in readme
     assert run(cli, ["build", str(bundle.dir), *common[:2], "--json"], prog_name="nuwa") == 0
     with open_store(common[1]) as store:
         lineage = find_lineage(store, answer["subnet_id"])

@@ -53,6 +53,8 @@ def command(**values: Any) -> None:
         answer = lab.derive(values["arch"], output=folder, subnet=values["subnet"], replace=True, **source)
     if isinstance(answer, DerivedAgain):
         _say_stored(answer, output)
+    for lack in answer.missing:
+        output.note(f"not there yet: {lack}")
     if output.json:
         output.document({"schema": "nuwa.derive/1", **answer.to_json()})
     else:
