@@ -67,7 +67,7 @@ def test_the_three_lists_of_names_agree() -> None:
 def test_every_name_and_verb_is_described() -> None:
     page = (ROOT / "docs" / "library.md").read_text()
     missing = [name for name in nuwa_search.__all__ if f"`{name}" not in page and f"nuwa_search.{name}" not in page]
-    missing += [name for name in vars(Lab) if not name.startswith("_") and f"lab.{name}" not in page]
+    missing += [name for name in dir(Lab) if not name.startswith("_") and f"lab.{name}" not in page]
     assert missing == []
 
 
