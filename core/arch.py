@@ -12,7 +12,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.identity import hashed_values, later_defaults
 from nuwa_search.core.records import record_from_dict
 
-GlobalPool = Literal["token", "avg", "dist", "token_avg"]
+GlobalPool = Literal["token", "avg", "dist", "token_avg", "patches"]
 NormKind = Literal["layernorm", "rmsnorm"]
 FinalNorm = Literal["before_pool", "after_pool", "none"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
@@ -98,7 +98,8 @@ class Arch:
         num_prefix_tokens: Class, distillation and register tokens before the patch tokens.
         global_pool: ``token`` reads the first token, ``avg`` the mean over patch tokens, ``dist`` the
             first two tokens through one head over their concatenation (distilled DeiT), ``token_avg`` the first
-            token beside the mean over patch tokens (DINOv2's classifier).
+            token beside the mean over patch tokens (DINOv2's classifier), ``patches`` each patch token by itself,
+            for a class per pixel.
         qkv_bias: Whether query, key and value have biases.
         norm: Kind of all norms; cutting ``embed_dim`` by rotation turns layernorm into rmsnorm.
         norm_eps: Epsilon of all norms inside the blocks.
@@ -138,7 +139,7 @@ class Arch:
             raise NuwaError(
                 f"arch needs patch_size to divide img_size, found {self.patch_size} and {self.img_size}", hint=_HINT
             )
-        needed = {"token": 1, "dist": 2, "avg": 0, "token_avg": 1}.get(self.global_pool)
+        needed = {"token": 1, "dist": 2, "avg": 0, "token_avg": 1, "patches": 0}.get(self.global_pool)
         if needed is None or self.num_prefix_tokens < needed:
             raise NuwaError(
                 f"pooling {self.global_pool!r} cannot work with {self.num_prefix_tokens} prefix tokens", hint=_HINT
@@ -172,6 +173,16 @@ class Arch:
     @property
     def num_patches(self) -> int:
         return (self.img_size // self.patch_size) ** 2
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the head answers for every patch, and not for the image."""
+        return self.global_pool == "patches"
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.img_size // self.patch_size
 
     @property
     def num_tokens(self) -> int:

@@ -1,6 +1,7 @@
 """Load a base ViT: from timm, the Hub, a local folder in timm's hub format, or the package."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -27,12 +28,15 @@ from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.settings import find_cache_dir
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE, RANDOM_PREFIX
 from nuwa_search.core.suggest import unknown_name
+from nuwa_search.core.tasks.kind import TaskKind
 from nuwa_search.core.transformers_folder import is_transformers_folder, read_transformers_folder
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.core.weights import hash_tensors, require_finite
 
 ASSETS_DIR = Path(__file__).parent / "assets"
+WHOLE_PICTURE: Mapping[str, Any] = {"crop_mode": "squash", "crop_pct": 1.0}
+"""Preprocessing that cuts nothing off."""
 RANDOM_SEED = 0
 """Of the weights of ``random:NAME``: the same base, by its id too, whenever it is named."""
 
@@ -81,6 +85,15 @@ class Base:
     def with_pipeline(self, version: int) -> "Base":
         """Return the same base with its images made as that version of the preprocessing makes them."""
         return dataclasses.replace(self, preprocess=dataclasses.replace(self.preprocess, pipeline=version))
+
+    def for_task(self, kind: TaskKind) -> "Base":
+        """Return the same base with its images made as a kind of task needs them.
+
+        Where pixels have classes every pixel must be seen: pictures are squashed to the square, none is cut off.
+        """
+        if kind == "classification":
+            return self
+        return dataclasses.replace(self, preprocess=dataclasses.replace(self.preprocess, **WHOLE_PICTURE))
 
 
 def load_base(name: str = PACKAGED_BASE, *, img_size: int | None = None, cache_dir: Path | None = None) -> Base:

@@ -119,14 +119,16 @@ def _in_order(names: Mapping[Any, Any], where: str, hint: str) -> list[Any]:
     return [place[k] for k in range(len(place))]
 
 
-def resolve_classes(wanted: Sequence[str | int] | None, label_names: Sequence[str]) -> tuple[int, ...]:
+def resolve_classes(
+    wanted: Sequence[str | int] | None, label_names: Sequence[str], *, least: int = 2
+) -> tuple[int, ...]:
     """Find classes by name or by index; None means all.
 
     A name is matched exactly; where that finds nothing, case, spaces, ``-`` and ``_`` do not matter. Text is a
     name first and an index second; an ``int`` is always an index.
 
     Raises:
-        NuwaError: If a class is unknown, ambiguous or named twice, or fewer than two are left.
+        NuwaError: If a class is unknown, ambiguous or named twice, or fewer than ``least`` are left.
     """
     if wanted is None:
         chosen = list(range(len(label_names)))
@@ -136,7 +138,7 @@ def resolve_classes(wanted: Sequence[str | int] | None, label_names: Sequence[st
     twice = sorted(label_names[k] for k, count in Counter(chosen).items() if count > 1)
     if twice:
         raise NuwaError(f"classes named twice: {', '.join(twice)}", hint="name each class once")
-    if len(chosen) < 2:
+    if len(chosen) < least:
         raise NuwaError(
             f"a task needs at least two classes, found {len(chosen)}", hint="name more with --classes a,b,c"
         )

@@ -18,7 +18,8 @@ def count_macs(arch: Arch) -> int:
     """Count MACs of one image: matrix products of blocks, patch embedding and head."""
     blocks = sum(block_macs(b, embed_dim=arch.embed_dim, num_tokens=arch.num_tokens) for b in arch.blocks)
     patch = arch.num_patches * arch.in_chans * arch.patch_size**2 * arch.embed_dim
-    return blocks + patch + arch.head_in_features * arch.num_classes
+    answers = arch.num_patches if arch.is_dense else 1
+    return blocks + patch + answers * arch.head_in_features * arch.num_classes
 
 
 def block_params(block: BlockSpec, arch: Arch) -> int:

@@ -101,11 +101,15 @@ def divide(chosen: Chosen, *, data: str) -> Divided:
 
 
 def _first_of(images: ImageSet, fraction: float) -> frozenset[str]:
-    """Choose a fraction of the different images of each class, at least one, the lowest hashes first."""
+    """Choose a fraction of the different images of each class, at least one, the lowest hashes first.
+
+    Of images with masks a class may be the rarest in one image only, which then stays where it is learned from.
+    """
     out: set[str] = set()
+    least = 1 if images.masks is None else 0
     for label in range(len(images.label_names)):
         hashes = sorted({images.hashes[i] for i in np.flatnonzero(images.labels == label)})
-        out |= set(hashes[: max(1, round(len(hashes) * fraction))])
+        out |= set(hashes[: max(least, round(len(hashes) * fraction))])
     return frozenset(out)
 
 
@@ -197,11 +201,18 @@ def _split(images: ImageSet, picked: Mask) -> tuple[ImageSet, ImageSet]:
 
 
 def require_images(images: ImageSet, least: int, where: str) -> None:
-    """Refuse a class with fewer images.
+    """Refuse a class with fewer images; where pixels have classes, fewer images altogether.
 
     Raises:
         NuwaError: With the first such class.
     """
+    if images.masks is not None:
+        if len(images) < least:
+            raise NuwaError(
+                f"there are {len(images)} images with masks in {where}, wanted at least {least}",
+                hint="give data with more images",
+            )
+        return
     for name, count in zip(images.label_names, images.counts(), strict=True):
         if count < least:
             raise NuwaError(

@@ -138,7 +138,7 @@ def require_pools(arch: Arch, wanted: HeadPool) -> tuple[GlobalPool, ...]:
     return found
 
 
-def _arithmetic(arch: Arch) -> torch.autocast:
+def feature_arithmetic(arch: Arch) -> torch.autocast:
     """Return the context that features are computed in: bf16 for many tokens where the processor multiplies it.
 
     On 1 200 images of 257 tokens that took 0.45 of the time; of 400 others the head then calls 99 % alike.
@@ -174,7 +174,7 @@ def _all_features(
     for part in torch.split(images, batch_for(variants[0].arch)):
         on_images(done)
         done += len(part)
-        with _arithmetic(variants[0].arch):
+        with feature_arithmetic(variants[0].arch):
             stream = variants[0].forward_features(normalise(part, preprocess)).float()
         for row, variant in zip(rows, variants, strict=True):
             row.append(variant.pool(stream))

@@ -17,6 +17,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fit_image import fit_image, fit_image_first
 from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
 from nuwa_search.core.suggest import unknown_name
+from nuwa_search.core.tasks.masks import Masks
 
 WHOLE = "all"
 """Name of the one split of a source without splits."""
@@ -81,15 +82,18 @@ class ImageSet:
 
     Args:
         encoded: Image files: bytes, or paths read when needed.
-        labels: (N,) int64 indices into ``label_names``.
+        labels: (N,) int64 indices into ``label_names``; of images with masks the rarest class in each, by which
+            splits and samples are kept even.
         label_names: All classes of the data set, used here or not.
         origin: Where they came from, for messages.
+        masks: One per image where pixels have classes; None where whole images have.
     """
 
     encoded: Sequence[bytes | Path]
     labels: npt.NDArray[np.int64]
     label_names: tuple[str, ...]
     origin: str
+    masks: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -112,7 +116,8 @@ class ImageSet:
         chosen = [int(i) for i in indices]
         encoded = [self.encoded[i] for i in chosen]
         labels = self.labels[np.asarray(chosen, dtype=np.int64)]
-        return self._with_hashes(ImageSet(encoded, labels, self.label_names, self.origin), chosen)
+        masks = None if self.masks is None else self.masks.take(chosen)
+        return self._with_hashes(ImageSet(encoded, labels, self.label_names, self.origin, masks), chosen)
 
     def only(self, classes: Sequence[int]) -> "ImageSet":
         """Return the images of ``classes``, relabelled 0..len(classes)-1 in the order given."""
@@ -120,7 +125,8 @@ class ImageSet:
         kept = [i for i, label in enumerate(self.labels) if int(label) in place]
         labels = np.asarray([place[int(self.labels[i])] for i in kept], dtype=np.int64)
         names = tuple(self.label_names[c] for c in classes)
-        return self._with_hashes(ImageSet([self.encoded[i] for i in kept], labels, names, self.origin), kept)
+        masks = None if self.masks is None else self.masks.take(kept)
+        return self._with_hashes(ImageSet([self.encoded[i] for i in kept], labels, names, self.origin, masks), kept)
 
     def _with_hashes(self, part: "ImageSet", chosen: Sequence[int]) -> "ImageSet":
         """Hand on hashes that are known: each costs reading a file."""
@@ -141,10 +147,12 @@ class ImageSet:
 
     @cached_property
     def content_hash(self) -> str:
-        """Identify images, labels and order together (16 hex digits)."""
+        """Identify images, labels or masks, and order together (16 hex digits)."""
         digest = hashlib.sha256("".join(self.hashes).encode())
         digest.update(self.labels.tobytes())
         digest.update("\n".join(self.label_names).encode())
+        if self.masks is not None:
+            digest.update(self.masks.content_hash.encode())
         return digest.hexdigest()[:16]
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,17 @@ MAX_CLASSES = 100_000
 """Of labels that are bare numbers, whose largest says how many classes there are; ImageNet's largest has 21 843."""
 
 
+Reader = Callable[[list[Path], str | None], ImageSet]
+"""Reads the files of one split, labels or masks from the named column."""
+
+
 def read_parquet_folder(
-    folder: Path, files: list[Path], label_column: str | None
+    folder: Path, files: list[Path], label_column: str | None, *, reader: Reader | None = None
 ) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
     """Read a folder of Parquet files; returns its splits, and what was left out in sentences.
 
     A file's split is the split word in its name or in that of a folder above it. Either every file has one or none.
+    ``reader`` reads masks; None reads labels, and leaves out what has none.
 
     Raises:
         NuwaError: If a name carries two split words or only some carry one, or there are several configurations.
@@ -55,7 +60,7 @@ def read_parquet_folder(
         groups.setdefault(next(iter(found), WHOLE), []).append(file)
     notes: list[str] = []
     for split, members in list(groups.items()):
-        if len(groups) > 1 and _is_unlabelled(members, label_column):
+        if reader is None and len(groups) > 1 and _is_unlabelled(members, label_column):
             shown = members[0].name if len(members) == 1 else f"{len(members)} files such as {members[0].name}"
             what = "" if split == WHOLE else f" (split {split})"
             notes.append(f"{shown}{what} holds no labels, and is left out")
@@ -67,7 +72,8 @@ def read_parquet_folder(
             f"{named} names a split and {stray} none",
             hint="put the files of one data set into one folder, each named for its split (train-0.parquet)",
         )
-    return {split: read_parquet(members, label_column) for split, members in groups.items()}, tuple(notes)
+    read = reader or read_parquet
+    return {split: read(members, label_column) for split, members in groups.items()}, tuple(notes)
 
 
 def _splits_of(file: Path, folder: Path) -> frozenset[str]:
@@ -114,7 +120,7 @@ def _is_unlabelled(files: Iterable[Path], label_column: str | None) -> bool:
     for file in files:
         with _named_errors(file):
             parquet = _opened(file)
-            column = _column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
+            column = picked_column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
             values = parquet.read(columns=[column])[column]
         if values.null_count == len(values):
             continue
@@ -158,8 +164,8 @@ def read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
     for file in files:
         with _named_errors(file):
             parquet = _opened(file)
-            image_column = _column(file, parquet.schema_arrow, IMAGE_COLUMNS, None, "image")
-            chosen = _column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
+            image_column = picked_column(file, parquet.schema_arrow, IMAGE_COLUMNS, None, "image")
+            chosen = picked_column(file, parquet.schema_arrow, LABEL_COLUMNS, label_column, "label")
             mine = _class_label_names(file, parquet.schema_arrow, chosen)
             parquet = reopened_for(parquet, file, (image_column, chosen))
             labels_here = parquet.read(columns=[chosen])[chosen]
@@ -179,7 +185,32 @@ def read_parquet(files: list[Path], label_column: str | None) -> ImageSet:
     return ImageSet(encoded, labels, label_names, origin)
 
 
-def _column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str | None, kind: str) -> str:
+def opened_parquet(file: Path) -> pq.ParquetFile:
+    """Open a file within limits.
+
+    Raises:
+        NuwaError: If it cannot be read, or says that it holds more rows than any data set.
+    """
+    with _named_errors(file):
+        return _opened(file)
+
+
+def images_of_column(file: Path, column: str) -> list[bytes | Path]:
+    """Read the encoded pictures of a column.
+
+    Raises:
+        NuwaError: If the file is corrupt, or a row has no picture.
+    """
+    with _named_errors(file):
+        return _all_images(file, reopened_for(_opened(file), file, (column,)), column)
+
+
+def picked_column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str | None, kind: str) -> str:
+    """Choose a column: the one that is wanted, or the first of the usual names.
+
+    Raises:
+        NuwaError: If there is none.
+    """
     if wanted is not None:
         if wanted not in schema.names:
             raise unknown_name(f"{kind} column", wanted, schema.names)
@@ -187,7 +218,7 @@ def _column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str |
     for name in usual:
         if name in schema.names:
             return name
-    hint = "name it with --label-column" if kind == "label" else "rename it to `image`"
+    hint = "rename it to `image`" if kind == "image" else "name it with --label-column"
     raise NuwaError(f"{file} has no {kind} column {' or '.join(usual)}, found {', '.join(schema.names)}", hint=hint)
 
 

@@ -13,6 +13,7 @@ POOL_NAMES: dict[GlobalPool, str] = {
     "avg": "the mean of the patch tokens",
     "token_avg": "the class token beside the mean of the patch tokens",
     "dist": "the class and distillation tokens",
+    "patches": "each patch token",
 }
 """As sentences say them."""
 NO_HEAD_CLASSES = 1
@@ -31,7 +32,7 @@ def pools_of(arch: Arch, wanted: HeadPool = "auto") -> tuple[GlobalPool, ...]:
 
 def read_by_head(base: Arch) -> tuple[GlobalPool, ...]:
     """List what heads of a base's subnets may read: what its own does, or, where it has none, what one may choose."""
-    if base.num_classes != NO_HEAD_CLASSES:
+    if base.num_classes != NO_HEAD_CLASSES or base.is_dense:
         return (base.global_pool,)
     return (base.global_pool, *(pool for pool in pools_of(base) if pool != base.global_pool))
 

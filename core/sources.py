@@ -15,6 +15,8 @@ from nuwa_search.core.pooling import HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE, SAMPLE_NAME
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.task import Task, make_task
+from nuwa_search.core.tasks.head_kinds import head_kind
+from nuwa_search.core.tasks.kind import TaskChoice, metric_for
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
 
@@ -32,7 +34,9 @@ class TaskBase:
     has_fitted_head: bool
 
 
-def open_splits(data: str | None, *, label_column: str | None, base: str) -> tuple[str, Dataset]:
+def open_splits(
+    data: str | None, *, label_column: str | None, base: str, kind: TaskChoice = "auto"
+) -> tuple[str, Dataset]:
     """Read the named data; with the default and the packaged base the simulated textiles where none is named.
 
     Raises:
@@ -47,7 +51,7 @@ def open_splits(data: str | None, *, label_column: str | None, base: str) -> tup
             f"the images {SAMPLE_NAME!r} shipped with earlier versions and no longer do",
             hint="name CIFAR-100, as a Parquet folder with the column fine_label, or images of your own: --data PATH",
         )
-    return data, load_dataset(data, label_column=label_column)
+    return data, load_dataset(data, label_column=label_column, task=kind)
 
 
 def open_task(
@@ -59,9 +63,12 @@ def open_task(
     seed: int,
     split_rule: int = SPLIT_RULE,
     metric: Metric = "top1",
+    kind: TaskChoice = "auto",
 ) -> Task:
-    """Read the data and split it."""
-    name, found = open_splits(data, label_column=label_column, base=base.name)
+    """Read the data and split it; of images with masks mIoU is the metric."""
+    if metric == "miou":
+        kind = "segmentation"
+    name, found = open_splits(data, label_column=label_column, base=base.name, kind=kind)
     task = make_task(
         found.splits,
         data=name,
@@ -72,7 +79,7 @@ def open_task(
         pipeline=base.preprocess.pipeline,
         notes=found.notes,
     )
-    return dataclasses.replace(task, metric=metric)
+    return dataclasses.replace(task, metric=metric_for(task.kind, metric))
 
 
 def open_task_again(
@@ -143,6 +150,8 @@ def fitted_base(
     base: Base, tensors: TaskTensors, *, num_classes: int, pool: HeadPool = "auto", on_images: OnImages = no_one
 ) -> PlainViT:
     """Give the base a head that is fitted to the training images, on the pooling it came with if it had a head."""
+    if tensors.train.masks is not None:
+        return head_kind()(base.model, tensors, num_classes=num_classes, on_images=on_images)
     if not base.has_head:
         return choose_head(base.model, tensors, num_classes=num_classes, pool=pool, on_images=on_images)
     return fit_head(

@@ -12,6 +12,8 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_PIPELINE, FIRST_SPLIT_RULE, PIPELINE_VERSION, SPLIT_RULE
+from nuwa_search.core.tasks.class_choice import chosen_pixel_classes
+from nuwa_search.core.tasks.kind import TaskKind, kind_of
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Task:
         return len(self.class_names)
 
     @property
+    def kind(self) -> TaskKind:
+        """Whether images have classes, or pixels."""
+        return kind_of(self.metric)
+
+    @property
     def task_id(self) -> str:
         """Identify classes, all three splits, how their images are made, and the metric (16 hex digits)."""
         parts = [*self.class_names, self.train.content_hash, self.search.content_hash, self.test.content_hash]
@@ -72,6 +79,8 @@ def make_task(
     notes: Sequence[str] = (),
 ) -> Task:
     """Choose classes and split images into train, search and test, class by class.
+
+    Of images with masks some classes are kept and the rest becomes background; every image stays.
 
     Args:
         splits: Of what ``nuwa_search.core.dataset.load_dataset`` gave. With ``train`` and ``test`` (or ``val`` in its
@@ -98,16 +107,23 @@ def make_task(
     if source is None:
         raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train", hint="add a train split")
     said = list(notes)
-    if classes is None:
+    is_segmentation = source.masks is not None
+    if is_segmentation:
+        splits = chosen_pixel_classes(splits, classes)
+        source, classes = splits[WHOLE if "train" not in splits else "train"], None
+        chosen = tuple(range(len(source.label_names)))
+    elif classes is None:
         classes = [int(k) for k in np.flatnonzero(source.counts())]
         missing = len(source.label_names) - len(classes)
         if missing:
             said.append(f"classes of {data} that have no images to train on are left out: {missing}")
-    chosen = resolve_classes(classes, source.label_names)
+    if not is_segmentation:
+        chosen = resolve_classes(classes, source.label_names)
     images = chosen_images(splits, source, chosen, held_out=held_out, data=data)
     is_first = division.rule == FIRST_SPLIT_RULE
     divided = divide_by_seed(images, data=data, seed=division.seed) if is_first else divide(images, data=data)
-    base_classes = match_outputs(source.label_names, chosen, base_labels)
+    # a head for images says nothing of pixels, whatever its classes are called
+    base_classes = None if is_segmentation else match_outputs(source.label_names, chosen, base_labels)
     return Task(
         data=data,
         class_names=tuple(source.label_names[c] for c in chosen),
@@ -119,4 +135,5 @@ def make_task(
         pipeline=pipeline,
         split_rule=division.rule,
         notes=(*said, *divided.notes),
+        metric="miou" if is_segmentation else "top1",
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE
 from nuwa_search.core.same_pictures import picture_hashes, picture_hashes_of, places_of_others
 from nuwa_search.core.task import Task
+from nuwa_search.core.tasks.masks import Masks, fitted_mask
 from nuwa_search.core.vit import PlainViT
 
 EVAL_BATCH = 250
@@ -34,24 +36,36 @@ class SplitTensors:
         images: (N, 3, S, S) uint8.
         labels: (N,) int64.
         num_turned: Pictures that their EXIF orientation had turned upright.
+        masks: (N, S, S) uint8 classes of the pixels of ``images``, ``IGNORED`` where none is meant; None where whole
+            images have classes.
+        truths: The masks at their own size, which answers are scored at.
     """
 
     images: Tensor
     labels: Tensor
     num_turned: int = 0
+    masks: Tensor | None = None
+    truths: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @cached_property
     def content_hash(self) -> str:
-        """Identify pixels and labels (16 hex digits)."""
+        """Identify pixels and labels, or masks (16 hex digits)."""
         digest = hashlib.sha256(self.labels.cpu().numpy().tobytes())
         digest.update(self.images.cpu().contiguous().numpy().data)
+        if self.masks is not None:
+            digest.update(self.masks.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     def take(self, indices: Tensor) -> "SplitTensors":
-        return SplitTensors(self.images[indices], self.labels[indices])
+        return SplitTensors(
+            self.images[indices],
+            self.labels[indices],
+            masks=None if self.masks is None else self.masks[indices],
+            truths=None if self.truths is None else self.truths.take(indices.tolist()),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,7 @@ class TaskTensors:
     known: KnownOutputs = field(default_factory=KnownOutputs, repr=False, compare=False)
 
     def search_logits(self, model: PlainViT) -> Tensor:
-        """Run ``model`` on the search split, in FP32 and evaluation mode, unless it has been: (N, num_classes)."""
+        """Run ``model`` on the search split, in FP32 and evaluation mode, unless it has been: (N, num_classes, ...)."""
         was_training = model.training
         model.eval()
         key = ("logits", net_key(model), self.search.content_hash)
@@ -94,7 +108,14 @@ class TaskTensors:
 def split_tensors(images: ImageSet, preprocess: Preprocess) -> SplitTensors:
     """Decode one split."""
     values, num_turned = pixels_and_turns(images, preprocess)
-    return SplitTensors(torch.from_numpy(values), torch.from_numpy(images.labels.copy()), num_turned)
+    labels, truths = torch.from_numpy(images.labels.copy()), images.masks
+    if truths is None:
+        return SplitTensors(torch.from_numpy(values), labels, num_turned)
+    size = preprocess.img_size
+    masks = np.empty((len(images), size, size), dtype=np.uint8)
+    for place in counted("reading masks", range(len(images))):
+        masks[place] = fitted_mask(truths.label_map(place), size)
+    return SplitTensors(torch.from_numpy(values), labels, num_turned, torch.from_numpy(masks), truths)
 
 
 def turned_note(*splits: SplitTensors) -> tuple[str, ...]:
@@ -122,6 +143,8 @@ def task_tensors(task: Task, preprocess: Preprocess) -> TaskTensors:
     hidden |= frozenset(picture_hashes(search.images.numpy()))
     train = without_pictures(train, hidden, "training data", "search or test split", notes)
     for split, name in ((train, "training data"), (search, "search split")):
+        if split.masks is not None and len(split):
+            continue  # a class of pixels may be rarest in no image
         for label in sorted(set(range(task.num_classes)) - set(split.labels.tolist())):
             raise NuwaError(
                 f"every image of class {task.class_names[label]!r} in the {name} is in a later split too, saved anew",

@@ -175,7 +175,13 @@ class PlainViT(nn.Module):
         return out
 
     def pool(self, x: Tensor) -> Tensor:
-        """Map the residual stream (B, N, C) to features (B, head_in_features), norms included."""
+        """Map the residual stream (B, N, C) to features (B, head_in_features), norms included.
+
+        With pooling ``patches`` to those of every patch: (B, num_patches, C).
+        """
+        if self.arch.is_dense:
+            patches: Tensor = self.fc_norm(self.norm(x[:, self.arch.num_prefix_tokens :]))
+            return patches
         if self.arch.global_pool == "avg":
             x = self.norm(x)[:, self.arch.num_prefix_tokens :].mean(dim=1)
         elif self.arch.global_pool == "token_avg":
@@ -229,8 +235,7 @@ class PlainViT(nn.Module):
         features = self.pool(x)
         if pre_logits:
             return features
-        logits: Tensor = self.head(features)
-        return logits
+        return self.answer(features)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (B, in_chans, S, S) to the residual stream (B, N, C) after the last block.
@@ -242,6 +247,13 @@ class PlainViT(nn.Module):
             x = block(x)
         return x
 
+    def answer(self, features: Tensor) -> Tensor:
+        """Map what ``pool`` gave to logits (B, num_classes), or, of every patch, (B, num_classes, grid, grid)."""
+        logits: Tensor = self.head(features)
+        if not self.arch.is_dense:
+            return logits
+        return logits.transpose(1, 2).contiguous().view(len(logits), -1, self.arch.grid, self.arch.grid)
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, in_chans, S, S) to logits (B, num_classes)."""
+        """Map images (B, in_chans, S, S) to logits (B, num_classes), or (B, num_classes, grid, grid) of patches."""
         return self.forward_head(self.forward_features(x))

@@ -1,5 +1,6 @@
 """Bundles: folders that hold a subnet, its exports, the proof and what it takes to run it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,13 @@ DEEPSTREAM = "deepstream"
 TRITON = "triton"
 ROS2 = "ros2"
 CPP = "cpp"
+PIXEL_PROGRAMS = {
+    "classifier.py": "classifier.py",
+    "segmenter.py": "segmenter.py",
+    "run.py": "run_maps.py",
+    "run_engine.py": "run_engine.py",
+}
+"""The same where a model answers for every pixel, with the file in ``deploy/assets`` that each is."""
 SAMPLES = "samples"
 DEVICES = "devices"
 """Folder of further devices' bundles; not among ``OWN_NAMES``: writing the first device's leaves them alone."""
@@ -51,7 +59,7 @@ OWN_NAMES = (
     PREPROCESS,
     FACTS,
     README,
-    *PROGRAMS,
+    *dict.fromkeys((*PROGRAMS, *PIXEL_PROGRAMS)),
     DEEPSTREAM,
     TRITON,
     ROS2,
@@ -62,6 +70,11 @@ OWN_NAMES = (
 )
 """What writing a bundle makes; anything else in a bundle's folder is the user's and is left alone."""
 _AGAIN = "copy or make the bundle again"
+
+
+def programs_of(arch: Arch) -> Mapping[str, str]:
+    """Name the programs of a bundle, each with the file in ``deploy/assets`` that it is a copy of."""
+    return PIXEL_PROGRAMS if arch.is_dense else {name: name for name in PROGRAMS}
 
 
 @dataclass(frozen=True)

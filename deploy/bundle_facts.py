@@ -11,7 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.quantise.facts import Int8Facts
-from nuwa_search.deploy.score_facts import ScoreFacts
+from nuwa_search.deploy.score_facts import PixelFacts, ScoreFacts
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,19 @@ class FinetuneFacts:
         steps: Done.
         teacher: ``base`` or ``tuned``.
         seed: Of everything random.
-        top1_search_before: Fraction on the search split before.
+        top1_search_before: Fraction on the search split before; None where pixels have classes.
         top1_search: And after.
+        miou_search_before: Mean IoU on the search split before, there.
+        miou_search: And after.
     """
 
     steps: int
     teacher: str
     seed: int
-    top1_search_before: float
-    top1_search: float
+    top1_search_before: float | None
+    top1_search: float | None
+    miou_search_before: float | None = None
+    miou_search: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class BundleFacts:
         metric: Which accuracy its head and weights were chosen by; written only where it is not ``top1``.
         scores: All that stands beside ``top1``: interval, images, recall by class, confusion.
         base_scores: The same of the base with its head restricted to the classes.
+        pixel_scores: What stands in place of ``top1`` where pixels have classes.
+        base_pixel_scores: The same of the base with its fitted head.
+        miou_derived: Mean IoU before fine-tuning, there.
         subnet_id: Identity of arch, base, task and derivation; kept here while there is no certificate.
         derivation: Settings of the derivation, where no search chose them.
         kl_to_teacher_derived: Nats on the search split before fine-tuning.
@@ -94,6 +101,9 @@ class BundleFacts:
     metric: Metric = "top1"
     scores: ScoreFacts | None = None
     base_scores: ScoreFacts | None = None
+    pixel_scores: PixelFacts | None = None
+    base_pixel_scores: PixelFacts | None = None
+    miou_derived: float | None = None
     subnet_id: str | None = None
     derivation: Mapping[str, object] | None = None
     kl_to_teacher_derived: float | None = None
@@ -112,7 +122,7 @@ class BundleFacts:
 
 NO_FACTS = BundleFacts()
 
-_SCORES = ("scores", "base_scores")
+_SCORES = ("scores", "base_scores", "pixel_scores", "base_pixel_scores")
 _SPECIAL = ("metric", *_SCORES, "finetunes", "budget", "int8", "others")
 _PLAIN = tuple(f.name for f in fields(BundleFacts) if f.name not in _SPECIAL)
 _NULL_BESIDE = {
@@ -133,11 +143,11 @@ def dict_from_facts(facts: BundleFacts) -> dict[str, Any]:
     if facts.metric != "top1":
         values["metric"] = facts.metric
     for name in _SCORES:
-        scores: ScoreFacts | None = getattr(facts, name)
+        scores: ScoreFacts | PixelFacts | None = getattr(facts, name)
         if scores is not None:
             values[name] = scores.to_json()
     if facts.finetunes:
-        values["finetunes"] = [asdict(one) for one in facts.finetunes]
+        values["finetunes"] = [_finetune_values(one) for one in facts.finetunes]
     if facts.budget is not None:
         budget = facts.budget.budget
         values["budget"] = {"device": facts.budget.device, "ms": budget.ms, "statistic": budget.statistic}
@@ -146,6 +156,14 @@ def dict_from_facts(facts: BundleFacts) -> dict[str, Any]:
     if facts.int8 is not None:
         values["int8"] = facts.int8.to_json()
     return {**values, **{name: value for name, value in facts.others.items() if name not in values}}
+
+
+def _finetune_values(one: FinetuneFacts) -> dict[str, Any]:
+    """Turn one into JSON values; mIoU only where pixels have classes."""
+    values = asdict(one)
+    if one.miou_search is None:
+        del values["miou_search"], values["miou_search_before"]
+    return values
 
 
 def facts_from_dict(values: object) -> BundleFacts:

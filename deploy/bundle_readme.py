@@ -27,7 +27,8 @@ def readme_text(
     if lacks:
         parts.append("## Not there yet\n\n" + "\n".join(f"- {one}" for one in lacks) + "\n")
     if "model.onnx" in present:
-        parts.append(_run(has_samples="samples" in present))
+        run = _run_maps if arch.is_dense else _run
+        parts.append(run(has_samples="samples" in present))
     if "build.sh" in present or "model.engine" in present:
         parts.append(_engine(has_engine="model.engine" in present))
     if "model.int8.onnx" in present:
@@ -121,6 +122,24 @@ Images or folders; labels, latency and preprocessing time are printed, and files
 """
 
 
+def _run_maps(*, has_samples: bool) -> str:
+    example = "samples" if has_samples else "photo.jpg"
+    return f"""## Run it
+
+    pip install numpy pillow onnxruntime
+    python run.py {example}
+    python run.py {example} -o labels --json
+
+Images or folders; of each a label map (8 bits, with a palette) and the picture with the classes laid over are written
+to the folder `labels`, and files that are no readable image named (exit code 2). From Python:
+
+    from segmenter import Segmenter
+    for answer in Segmenter(".").predict(frames):  # (H, W, 3) uint8 arrays; channels="BGR" for OpenCV's
+        print(answer.shares, answer.labels.shape)
+        answer.overlay().save("overlay.png")
+"""
+
+
 def _engine(*, has_engine: bool) -> str:
     build = "" if has_engine else "    sh build.sh                        # a few minutes, once\n"
     note = (
@@ -152,7 +171,8 @@ _DESCRIPTIONS = {
     "labels.txt": "class names in the order of the outputs",
     "preprocess.json": "how an image becomes the input",
     "classifier.py": "NumPy frames in, labels and scores out; the other programs are made of it",
-    "run.py": "classifies image files",
+    "segmenter.py": "NumPy frames in, the class of each pixel out",
+    "run.py": "answers for image files",
     "camera.py": "classifies and times a camera, a video or a folder",
     "run_engine.py": "the part that drives TensorRT",
     "deepstream": "for DeepStream: `nvinfer` configuration, labels and a graph made for it",

@@ -19,10 +19,13 @@ from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.sources import fitted_base, open_splits, open_task, pick_split
+from nuwa_search.core.tasks.kind import metric_for
+from nuwa_search.core.tasks.pixel_scores import NamedPixelScores
 from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors, topk, turned_note
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.deploy.bundle_source import source_of
+from nuwa_search.deploy.evaluate_pixels import PixelModel, evaluate_pixels, pixel_model
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Accuracy(JsonFields):
     """How a model did on images of some classes.
 
     Args:
-        top1: Fraction right.
+        top1: Fraction right; None where pixels have classes.
         top5: Fraction whose class is among the five likeliest; None below six outputs.
         num_images: It was asked about.
         split: Their split.
@@ -100,15 +103,15 @@ class Accuracy(JsonFields):
 
     MERGED: ClassVar = ("scores",)
 
-    top1: float
+    top1: float | None
     top5: float | None
     num_images: int
     split: str
     classes: tuple[str, ...]
     head: Literal["fitted", "restricted", "all"]
     metric: Metric
-    top1_interval: Interval
-    scores: NamedScores
+    top1_interval: Interval | None
+    scores: NamedScores | NamedPixelScores
     top5_interval: list[float] | None
 
 
@@ -126,6 +129,9 @@ def evaluate(request: EvaluateRequest) -> EvaluateAnswer:
         NuwaError: If a bundle has no output for a class of the images, its own images have no test split, or there are
             too few images to fit a head.
     """
+    pixels = pixel_model(request.model, request.data, label_column=request.label_column)
+    if pixels is not None:
+        return _of_pixels(request, pixels)
     picked = pick(request, may_fit=True)
     network = picked.network
     tensors = split_tensors(picked.images, picked.preprocess)
@@ -136,6 +142,31 @@ def evaluate(request: EvaluateRequest) -> EvaluateAnswer:
     logits = logits_of(network, tensors.images, picked.preprocess)
     found = accuracy_of(logits, wanted, picked, is_restricted=request.is_restricted)
     return EvaluateAnswer(**vars(found), notes=(*picked.notes, *turned_note(tensors)))
+
+
+def _of_pixels(request: EvaluateRequest, model: PixelModel) -> EvaluateAnswer:
+    """Evaluate a net that answers for every pixel, on images with masks.
+
+    Raises:
+        NuwaError: If an option was given that says nothing of pixels.
+    """
+    metric_for("segmentation", request.metric or "top1")
+    if request.whole_head:
+        raise NuwaError("--head all is for classes of whole images", hint="leave --head out")
+    found = evaluate_pixels(model, classes=request.classes, split=request.split)
+    return EvaluateAnswer(
+        top1=None,
+        top5=None,
+        top5_interval=None,
+        num_images=found.scores.num_images,
+        split=found.split,
+        classes=found.class_names,
+        head="fitted" if model.bundle is None else "all",
+        metric="miou",
+        top1_interval=None,
+        scores=found.scores.of_classes(found.class_names),
+        notes=found.notes,
+    )
 
 
 def accuracy_of(logits: Tensor, wanted: Tensor, picked: Picked, *, is_restricted: bool) -> Accuracy:
@@ -174,6 +205,11 @@ def pick(request: EvaluateRequest, *, may_fit: bool = False) -> Picked:
         request.split,
     )
     bundle = read_bundle(expanded(model)) if is_bundle(expanded(model)) else None
+    if bundle is not None and bundle.arch.is_dense:
+        raise NuwaError(
+            f"{model} answers for every pixel, and its engine cannot be asked for a class of whole images",
+            hint="leave --device out: the weights are evaluated here",
+        )
     base = load_base(model) if bundle is None else None
     network, labels, preprocess = _parts_of(bundle, base)
     is_own_data = bundle is not None and data is None

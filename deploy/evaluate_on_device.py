@@ -43,8 +43,8 @@ class DeviceEvaluateAnswer(Accuracy):
 
     device: Mapping[str, object]
     provenance: Provenance = "measured"
-    top1_pytorch: float
-    top1_pytorch_interval: Interval
+    top1_pytorch: float | None
+    top1_pytorch_interval: Interval | None
     agreement: Agreement
     num_kept: int
     notes: tuple[str, ...]

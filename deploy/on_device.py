@@ -18,7 +18,7 @@ from nuwa_search.core.tensors import logits_of
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.certificate import DeviceAccuracy
 from nuwa_search.deploy.device_answers import DeviceAnswers
-from nuwa_search.deploy.verify import Agreement, compare_engine, input_kind_of, network_input
+from nuwa_search.deploy.verify import Agreement, compare_engine, exported_logits, input_kind_of, network_input
 
 Say = Callable[[str], None]
 
@@ -111,7 +111,7 @@ def logits_on_device(
     if num_kept:
         say(f"{num_kept} answers of this very engine are there from before")
     found = _run(compiled, inputs, kept=kept, say=say)
-    expected: FloatArray = logits_of(model, images, preprocess).numpy()
+    expected: FloatArray = exported_logits(logits_of(model, images, preprocess), model.arch).numpy()
     runtime = f"{compiled.runtime} on {spec.name}"
     agreement = compare_engine(
         found, expected, check=spec.precision, runtime=runtime, artifact_sha256=compiled.artifact_sha256

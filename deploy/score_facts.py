@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.class_scores import ClassScores, Confusion
 from nuwa_search.core.json_fields import JsonFields
+from nuwa_search.core.tasks.pixel_scores import PixelScores
 
 MAX_CONFUSION_CLASSES = 100
 """Of a confusion matrix in a certificate: a thousand classes would make it a file of millions of numbers."""
@@ -35,6 +36,36 @@ class ScoreFacts(JsonFields):
     recall_interval: Mapping[str, tuple[float, float] | None]
     num_images_by_class: Mapping[str, int]
     confusion: Confusion | None = None
+
+
+@dataclass(frozen=True)
+class PixelFacts(JsonFields):
+    """Scores of a model on the masks of the test split, under the names that the answer of a search has.
+
+    Args:
+        miou: Mean IoU over the classes that have pixels, a fraction.
+        miou_interval: 95 % interval of it, by a bootstrap over images.
+        num_images: Images of the split.
+        pixel_accuracy: Share of pixels answered right.
+        iou: By class, fractions; None for a class without pixels.
+        iou_interval: 95 % interval of each.
+        num_images_by_class: Images that hold pixels of each.
+        classes_without_pixels: What the mean leaves out.
+    """
+
+    miou: float
+    miou_interval: tuple[float, float]
+    num_images: int
+    pixel_accuracy: float
+    iou: Mapping[str, float | None]
+    iou_interval: Mapping[str, tuple[float, float] | None]
+    num_images_by_class: Mapping[str, int]
+    classes_without_pixels: tuple[str, ...] = ()
+
+
+def pixel_facts(scores: PixelScores, class_names: Sequence[str]) -> PixelFacts:
+    """Take over the scores of a model on the masks of the test split."""
+    return PixelFacts(num_images=scores.num_images, **vars(scores.of_classes(class_names)))
 
 
 def score_facts(scores: ClassScores, class_names: Sequence[str]) -> ScoreFacts:

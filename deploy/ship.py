@@ -40,6 +40,8 @@ from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.deploy.verify import Agreement, verify_fp16, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 
+VERIFY_MAPS = 8
+"""The same where a net answers for every pixel: eight maps are 400 000 answers at 224 pixels a side."""
 VERIFY_IMAGES = 64
 """Search images that exports are compared on; the FP16 check computes node by node and takes its time."""
 
@@ -91,7 +93,8 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
         NoAnswerError: If the export, or what the device made of it, does not agree with the PyTorch model.
         NuwaError: If the device's runtime cannot take the graph.
     """
-    spec, images = device.spec, classes_in_turn(search, VERIFY_IMAGES).images
+    spec, is_dense = device.spec, shipment.arch.is_dense
+    images = classes_in_turn(search, VERIFY_MAPS if is_dense else VERIFY_IMAGES).images
     model = onnx_from_vit(
         shipment.model,
         GraphOptions(
@@ -108,7 +111,7 @@ def prove(shipment: Shipment, *, device: Device, search: SplitTensors) -> Proven
         check_operators(model, version=spec.runtime_version)
     agreements = compare_graph(shipment.model, model, spec, images=images, preprocess=shipment.preprocess)
     measurement = device.measure(model, protocol=PROTOCOL)
-    if spec.kind != "ssh":
+    if spec.kind != "ssh" or is_dense:
         others = agreement_on_device(device, model, model=shipment.model, images=images, preprocess=shipment.preprocess)
         require_agreement(others)
         return Proven(model, (*agreements, *others), measurement)

@@ -9,11 +9,13 @@ import onnx
 import torch
 from torch import Tensor
 
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.runtime import FloatArray, Images, Runtime, Session
+from nuwa_search.core.tasks.label_maps import upsampled
 from nuwa_search.core.tensors import image_batches, normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.graph import InputKind
@@ -25,6 +27,8 @@ FP32_RELATIVE_ERROR = 1e-4
 """Largest logit error in FP32, relative to the largest logit (absolute where that is below 1): a few
 hundred roundings, far above what reordered sums give and far below what a wrong weight does."""
 FP32_ARGMAX = 1.0
+PIXEL_ARGMAX = 0.999
+"""The same of pixels, of which some always lie on a border between classes."""
 FP16_ARGMAX = 0.99
 INT8_ARGMAX = 0.75
 """Least share of images with an unchanged prediction. INT8 is judged by its accuracy when it is made; this only
@@ -77,7 +81,7 @@ class Agreement(JsonFields):
 
 
 def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision, runtime: str) -> Agreement:
-    """Compare logits (N, num_classes) with those of the PyTorch model.
+    """Compare logits (N, num_classes), or maps (N, num_classes, H, W), with those of the PyTorch model.
 
     Raises:
         NuwaError: If there are no images, or the shapes differ.
@@ -86,8 +90,10 @@ def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision,
         raise NuwaError(f"nothing to compare: logits {found.shape} against {expected.shape}")
     is_finite = bool(np.isfinite(found).all())
     error = float(np.abs(found - expected).max()) if is_finite else float("inf")
-    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-    cosines = (found * expected).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
+    one, other = (values.reshape(len(values), -1) for values in (found, expected))
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosines = (one * other).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
+    fp32_argmax = FP32_ARGMAX if expected.ndim == 2 else PIXEL_ARGMAX
     return Agreement(
         check=check,
         runtime=runtime,
@@ -96,7 +102,7 @@ def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision,
         error_limit=FP32_RELATIVE_ERROR * max(1.0, float(np.abs(expected).max())) if check == "fp32" else None,
         min_cosine=float(cosines.min()) if is_finite else -1.0,
         argmax_agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
-        argmax_limit={"fp32": FP32_ARGMAX, "fp16": FP16_ARGMAX, "int8": INT8_ARGMAX}[check],
+        argmax_limit={"fp32": fp32_argmax, "fp16": FP16_ARGMAX, "int8": INT8_ARGMAX}[check],
     )
 
 
@@ -158,9 +164,15 @@ def verify_session(
 ) -> Agreement:
     """Compare something that is loaded already, such as an engine, with ``model`` on decoded images."""
     with torch.inference_mode():
-        expected = torch.cat([model(normalise(part, preprocess)) for part in image_batches(images, 64)]).float().numpy()
+        given = torch.cat([model(normalise(part, preprocess)) for part in image_batches(images, 64)]).float()
+        expected = exported_logits(given, model.arch).numpy()
     found = logits_of_session(session, images, preprocess, input_kind=input_kind)
     return compare_logits(found, expected, check=check, runtime=runtime)
+
+
+def exported_logits(logits: Tensor, arch: Arch) -> Tensor:
+    """Return what an exported graph gives where the model gives ``logits``: of patches those of the pixels."""
+    return upsampled(logits, (arch.img_size, arch.img_size)) if arch.is_dense else logits
 
 
 def verify_fp16(

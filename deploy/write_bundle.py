@@ -178,10 +178,11 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
     _write_json(folder / names.PREPROCESS, asdict(parts.preprocess))
     (folder / names.LABELS).write_text("".join(f"{label}\n" for label in parts.labels), encoding="utf-8")
     save_weights(parts.model, folder / names.WEIGHTS)
-    for name in names.PROGRAMS:
-        shutil.copyfile(_ASSETS_DIR / name, folder / name)
+    for name, asset in names.programs_of(parts.arch).items():
+        shutil.copyfile(_ASSETS_DIR / asset, folder / name)
     if parts.exported is not None:
         (folder / names.ONNX).write_bytes(_bytes_of(parts.exported))
+    if parts.exported is not None and not parts.arch.is_dense:  # what is written for the field classifies
         field = _field_model(parts)
         write_field(folder, field)
         if field.build_line and (folder / names.DEEPSTREAM).is_dir():  # its graph is another: it has its own engine

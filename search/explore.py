@@ -65,9 +65,10 @@ class Explorer:
     ) -> None:
         changes = [row.change.numpy() for row in library.rows if row.change is not None]
         self._space, self._deriver, self._seed = space, deriver, seed
-        self._inputs = scorer.inputs[: len(changes[0])]
-        targets = scorer.log_targets[: len(changes[0])].numpy()
-        weights = scorer.weights_of(len(changes[0])).numpy()
+        count = library.rows[0].score.num_images
+        self._inputs, self._rows = scorer.inputs[:count], scorer.rows
+        targets = scorer.rows(scorer.log_targets[:count]).numpy()
+        weights = scorer.row_weights(count).numpy()
         self.model = ChangeModel(singles_from_library(space.base, library.archs, changes), targets, weights)
         self._on_run, self._num_runs = on_run, 0
         self._logits: dict[Arch, Changes] = {}
@@ -141,7 +142,7 @@ class Explorer:
     def _run(self, arch: Arch) -> None:
         model = self._deriver.derive(arch)
         with torch.inference_mode(), scoring_context():
-            logits = model(self._inputs).float().numpy()
+            logits = self._rows(model(self._inputs).float()).numpy()
         self._logits[arch] = logits
         self.model.add(arch, logits, {})
         self._told()
@@ -156,7 +157,7 @@ class Explorer:
         """Measure what single moves change of a net's logits."""
         net = net_changes(self._deriver.derive(arch), self._inputs)
         with torch.inference_mode(), scoring_context():
-            own = net.logits.numpy()
+            own = self._rows(net.logits).numpy()
         moves = dict[Move, Changes]()
         for move in moves_of(self._space, arch):
             if should_stop():
@@ -167,7 +168,7 @@ class Explorer:
                 continue
             model = self._deriver.derive(moved)
             with torch.inference_mode(), scoring_context():
-                moves[move] = net.run(model).numpy() - own
+                moves[move] = self._rows(net.run(model)).numpy() - own
             self._told()
         self._expanded.add(arch)
         self.model.add(arch, self._logits[arch], moves)

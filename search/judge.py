@@ -30,20 +30,20 @@ class Distilled:
 
     Args:
         model: Its weights.
-        top1: A fraction.
+        top1: A fraction; None where pixels have classes.
         loss: Mean cross-entropy.
         score: The whole score; None where only the two above are known.
     """
 
     model: PlainViT
-    top1: float
+    top1: float | None
     loss: float
     score: SplitScore | None = None
 
     @property
     def merit(self) -> tuple[float, float]:
         """Higher is better: the accuracy that counts, then lower loss."""
-        return (self.top1, -self.loss) if self.score is None else self.score.merit
+        return (self.top1 or 0.0, -self.loss) if self.score is None else self.score.merit
 
 
 Tune = Callable[[PlainViT, int], Distilled]
@@ -74,7 +74,7 @@ class Judgement:
     name: str
     arch: Arch
     steps: int
-    top1: float
+    top1: float | None
     loss: float
     score: SplitScore | None = None
 

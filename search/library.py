@@ -45,7 +45,8 @@ class LibraryRow:
     Args:
         arch: The base with one change.
         score: On the library's images.
-        change: (B, C) what it does to the base's logits, centred over the classes; None in libraries of before.
+        change: (B, C) what it does to the base's logits, centred over the classes, of maps those of a few patches of
+            each image (``TeacherScorer.rows``); None in libraries of before.
     """
 
     arch: Arch
@@ -144,7 +145,7 @@ def build_library(
             break
     # From the teacher in the same arithmetic: its rounding is common to all rows, and would add up with them.
     rows = [
-        LibraryRow(arch, scorer.score_logits(row), _centred(row - torch.cat(own)))
+        LibraryRow(arch, scorer.score_logits(row), _centred(scorer.rows(row - torch.cat(own))))
         for arch, row in zip(archs, logits, strict=False)  # short where it was stopped
     ]
     return Library(base=space.base, rows=tuple(rows))

@@ -34,6 +34,8 @@ def net_changes(net: PlainViT, inputs: Tensor) -> "Streams | LinearChanges":
 
 def is_linearised(arch: Arch) -> bool:
     """Whether changes are taken from gradients: where images are large and classes few."""
+    if arch.is_dense:  # each patch would take passes of its own
+        return False
     return not is_small(arch) and 1 < arch.num_classes <= MAX_CLASSES and arch.depth > 0
 
 

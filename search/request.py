@@ -11,6 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import METRICS, Metric
 from nuwa_search.core.pooling import HEAD_POOLS, HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
+from nuwa_search.core.tasks.kind import TASK_CHOICES, TaskChoice
 from nuwa_search.search.device_budget import DeviceBudget, budget_from_text, require_different
 from nuwa_search.search.option import Option, options_of
 from nuwa_search.search.samplers import SAMPLERS
@@ -53,10 +54,13 @@ class SearchRequest:
     data: Annotated[str | None, Option("source", "Image folder, Parquet file or folder, or a data set on the Hub.",
         "SOURCE", empty="simulated-textiles", label="images",
         hint="empty: simulated textiles; needed with a base of your own", is_main=True)] = None
-    label_column: Annotated[str | None, Option("text", "Label column of Parquet files.", "NAME",
+    task: Annotated[TaskChoice, Option("choice",
+        "A class for each image, or for each pixel; auto goes by the layout of the data.",
+        choices=TASK_CHOICES, label="task")] = "auto"
+    label_column: Annotated[str | None, Option("text", "Column of Parquet files with labels, or masks.", "NAME",
         empty="label, then fine_label")] = None
     classes: Annotated[tuple[str, ...] | None, Option("classes", "Classes by name or index: a,b,c or @FILE.", "LIST",
-        empty="all", client_least=2, client_most=MAX_CLASSES, hint="names with commas between", is_main=True)] = None
+        empty="all", client_least=1, client_most=MAX_CLASSES, hint="names with commas between", is_main=True)] = None
     budget_statistic: Annotated[BudgetStatistic, Option("choice", "Which latency the budget compares.",
         choices=BUDGET_STATISTICS,
         label="budget compares")] = "median"

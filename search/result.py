@@ -12,6 +12,8 @@ from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.device import DeviceSpec, Measurement, device_json
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
+from nuwa_search.core.tasks.pixel_scores import PixelScores
+from nuwa_search.core.tasks.scores import TaskScores
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.search.budget_part import BudgetPart
@@ -42,7 +44,7 @@ class BaseAccuracies:
     """Scores on the test split; ``all_classes`` is None where the base lacks the classes."""
 
     all_classes: ClassScores | None
-    restricted: ClassScores
+    restricted: TaskScores
 
     def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Render the accuracies, each with its interval."""
@@ -51,7 +53,7 @@ class BaseAccuracies:
             "top1_all_classes": whole.top1 if whole else None,
             "top1_restricted": self.restricted.top1,
             "top1_all_classes_interval": list(whole.top1_interval) if whole else None,
-            "top1_restricted_interval": list(self.restricted.top1_interval),
+            "top1_restricted_interval": _listed(self.restricted.top1_interval),
             "num_images": self.restricted.num_images,
             **self.restricted.of_classes(class_names).to_json(),
         }
@@ -105,8 +107,8 @@ class SubnetPart:
     predicted_latency_ms: float
     predicted_interval_ms: tuple[float, float]
     measurement: Measurement
-    derived: ClassScores
-    scores: ClassScores
+    derived: TaskScores
+    scores: TaskScores
 
     def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Render the ``subnet`` part."""
@@ -128,10 +130,11 @@ class SubnetPart:
             "top1_derived": self.derived.top1,
             "top1": self.scores.top1,
             "split": "test",
-            "top1_derived_interval": list(self.derived.top1_interval),
-            "top1_interval": list(self.scores.top1_interval),
+            "top1_derived_interval": _listed(self.derived.top1_interval),
+            "top1_interval": _listed(self.scores.top1_interval),
             "num_images": self.scores.num_images,
             **self.scores.of_classes(class_names).to_json(),
+            **_pixels_derived(self.derived),
         }
 
 
@@ -363,6 +366,17 @@ class SearchResult:
             **self.ending.to_json(self.task.classes),
             "seconds": dict(self.seconds),
         }
+
+
+def _listed(ends: tuple[float, float] | None) -> list[float] | None:
+    return None if ends is None else list(ends)
+
+
+def _pixels_derived(scores: TaskScores) -> dict[str, Any]:
+    """Render what pixels scored before fine-tuning; nothing where images have classes."""
+    if not isinstance(scores, PixelScores):
+        return {}
+    return {"miou_derived": scores.miou, "miou_derived_interval": list(scores.miou_interval)}
 
 
 def _board_interval(measurement: Measurement) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""Score a real subnet on the search split: KL to the task teacher, and top1."""
+"""Score a real subnet on the search split: KL to the task teacher, of images or of their patches, and top1."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -30,6 +30,11 @@ LARGE_FIRST_IMAGES = 48
 study's order decides which few are refined, and those are compared image by image."""
 
 
+PATCH_SAMPLE = 32
+"""Patches of an image, drawn anew for each, whose changed logits are kept to predict nets by; scores see all. Of 256
+patches most are alike, and a hundred images give thousands of rows."""
+
+
 class SubnetDeriver(Protocol):
     """What the search needs of ``nuwa_search.search.derive.Deriver``."""
 
@@ -48,9 +53,10 @@ class SubnetScore:
 
     Args:
         kl: Mean KL(teacher ‖ subnet) in nats over ``num_images``; lower is better. Where balanced accuracy counts,
-            the mean over the classes of each one's mean.
+            the mean over the classes of each one's mean; where pixels have classes, an image's is the mean over its
+            patches.
         kl_first: The same over the first images only, which every subnet sees.
-        top1: Share of images whose largest logit is their label.
+        top1: Share of images whose largest logit is their label; None where pixels have classes.
         num_images: Images seen; fewer than usual when the subnet was given up.
         is_partial: Whether it was given up after the first images.
         kls: KL of each image times its weight in ``kl``, in the scorer's order, so that two subnets can be compared
@@ -59,7 +65,7 @@ class SubnetScore:
 
     kl: float
     kl_first: float
-    top1: float
+    top1: float | None
     num_images: int
     is_partial: bool = False
     kls: tuple[float, ...] = field(default=(), repr=False, compare=False)
@@ -106,6 +112,9 @@ class TeacherScorer:
         self._labels = picked.labels
         self._metric = metric
         self._log_targets = _log_probabilities(teacher, self._inputs)
+        self._places: Tensor | None = None
+        if teacher.arch.is_dense:
+            self._places = _drawn_patches(len(self._labels), teacher.arch.num_patches, seed=seed)
 
     @property
     def inputs(self) -> Tensor:
@@ -129,18 +138,26 @@ class TeacherScorer:
         """The teacher's log probabilities (B, C), in the order images are scored in."""
         return self._log_targets
 
-    def weights_of(self, count: int) -> Tensor:
-        """Say what each of the first ``count`` images weighs in their mean KL: (count,), mean 1."""
-        return image_weights(self._labels[:count], self._metric)
+    def rows(self, values: Tensor) -> Tensor:
+        """Lay values (B, C) of the first B images out as rows: themselves, or, of maps (B, C, h, w), drawn patches'."""
+        if self._places is None:
+            return values
+        drawn = self._places[: len(values), None].expand(-1, values.shape[1], -1)
+        return values.flatten(2).gather(2, drawn).transpose(1, 2).flatten(0, 1)
+
+    def row_weights(self, count: int) -> Tensor:
+        """Say what each row of the first ``count`` images weighs in their mean KL: mean 1."""
+        weights = image_weights(self._labels[:count], self._metric)
+        return weights if self._places is None else weights.repeat_interleave(self._places.shape[1])
 
     def score_logits(self, logits: Tensor) -> SubnetScore:
-        """Score logits (B, num_classes) of the first B images."""
+        """Score logits (B, num_classes) of the first B images, or those of their patches (B, num_classes, h, w)."""
         n = len(logits)
         labels = self._labels[:n]
         rows = _kl_rows(self._log_targets[:n], logits)
         kls = rows * image_weights(labels, self._metric)
         first = rows[: self.num_first] * image_weights(labels[: self.num_first], self._metric)
-        top1 = float((logits.argmax(dim=1) == labels).double().mean())
+        top1 = None if self._places is not None else float((logits.argmax(dim=1) == labels).double().mean())
         return SubnetScore(float(kls.mean()), float(first.mean()), top1, n, kls=tuple(kls.tolist()))
 
 
@@ -165,7 +182,15 @@ def _log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _kl_rows(log_targets: Tensor, logits: Tensor) -> Tensor:
-    """KL(target ‖ softmax(logits)) of each row: (B,), double."""
+    """KL(target ‖ softmax(logits)) of each image: (B,), double; of maps the mean over the patches."""
     found = F.log_softmax(logits, dim=1).double()
     wanted = log_targets.double()
-    return (wanted.exp() * (wanted - found)).sum(dim=1)
+    rows = (wanted.exp() * (wanted - found)).sum(dim=1)
+    return rows if rows.ndim == 1 else rows.flatten(1).mean(dim=1)
+
+
+def _drawn_patches(num_images: int, num_patches: int, *, seed: int) -> Tensor:
+    """Draw different patches of each image: (num_images, at most ``PATCH_SAMPLE``) int64."""
+    rng = np.random.default_rng([seed, num_patches])
+    drawn = [rng.permutation(num_patches)[:PATCH_SAMPLE] for _ in range(num_images)]
+    return torch.from_numpy(np.sort(np.stack(drawn), axis=1))

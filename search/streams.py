@@ -20,7 +20,7 @@ class Streams:
 
     @property
     def logits(self) -> Tensor:
-        """Logits (B, C) of the teacher itself."""
+        """Logits (B, C), or of patches (B, C, h, w), of the teacher itself."""
         logits: Tensor = self._teacher(self._inputs)
         return logits.float()
 
@@ -33,8 +33,7 @@ class Streams:
         x = self._before(start)
         for block in list(model.blocks)[start:]:
             x = block(x)
-        out: Tensor = model.head(model.pool(x))
-        return out.float()
+        return model.answer(model.pool(x)).float()
 
     def _before(self, place: int) -> Tensor:
         start = max((p for p in self._kept if p <= place), default=None)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
@@ -16,6 +16,7 @@ from nuwa_search.core.version import __version__
 from nuwa_search.deploy.export.attention import write_attention
 from nuwa_search.deploy.export.folded import FoldedViT, is_stream_centred
 from nuwa_search.deploy.export.layers import write_centring, write_mlp, write_norm
+from nuwa_search.deploy.export.maps import write_labels, write_map
 from nuwa_search.deploy.export.opsets import LAYER_NORM_OPSET, MAX_OPSET, MIN_OPSET
 from nuwa_search.deploy.export.pool import pooled_tokens, write_pool
 from nuwa_search.deploy.export.stream import Stream
@@ -25,6 +26,8 @@ INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
 
 InputKind = Literal["normalised", "unit", "uint8"]
+OutputKind = Literal["logits", "labels"]
+OUTPUT_KINDS: tuple[OutputKind, ...] = get_args(OutputKind)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class GraphOptions:
             only those: the same logits for less work. Latency tables know whole blocks, so it is off
             unless asked for.
         has_weights: Whether large constants carry values; without, the graph can be timed by an emulator but not run.
+        output_kind: Of a net that answers for patches: ``logits`` of every pixel (B, C, S, S), or ``labels``, the class
+            of each (B, S, S).
         joint_qkv: Whether q, k and v come from one Gemm below opset 17 too, as INT8 needs; from 17 on they always do.
     """
 
@@ -57,6 +62,7 @@ class GraphOptions:
     trim_tokens: bool = False
     has_weights: bool = True
     joint_qkv: bool = False
+    output_kind: OutputKind = "logits"
 
 
 def check_options(arch: Arch, options: GraphOptions) -> None:
@@ -79,12 +85,19 @@ def check_options(arch: Arch, options: GraphOptions) -> None:
         )
     if options.labels and len(options.labels) != arch.num_classes:
         raise NuwaError(f"{len(options.labels)} labels do not fit an arch with {arch.num_classes} classes")
+    if options.output_kind != "logits" and not arch.is_dense:
+        raise NuwaError(
+            f"output {options.output_kind!r} is a map of classes, and this arch answers for whole images",
+            hint="leave --output out",
+        )
     if options.input_kind != "normalised" and options.preprocess is None:
         raise NuwaError(f"input {options.input_kind!r} needs the preprocessing that goes into the graph")
 
 
 def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> ModelProto:
     """Write the model: input ``images`` (B, in_chans, S, S), output ``logits`` (B, num_classes).
+
+    A net that answers for patches gives ``logits`` (B, num_classes, S, S), or ``labels`` (B, S, S).
 
     Args:
         arch: Without entries of blocks that are gone.
@@ -101,16 +114,20 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
     joint = options.joint_qkv or options.opset >= LAYER_NORM_OPSET
     for i in range(len(arch.blocks)):
         stream = _write_block(g, stream, arch, vit, i, is_trimmed=i == trim_at, joint=joint)
-    g.linear(write_pool(g, stream, arch, vit), vit.head_weight, vit.head_bias, "head")
-    if dtype is np.float16:
-        g.node("Cast", ["head"], "head.fp32", to=TensorProto.FLOAT)
-    g.rename_output(OUTPUT_NAME)
+    answer = g.linear(write_pool(g, stream, arch, vit), vit.head_weight, vit.head_bias, "head")
+    if arch.is_dense:
+        answer = write_map(g, answer, arch, batch=options.batch)
+    if options.output_kind == "labels":
+        write_labels(g, answer)
+    elif dtype is np.float16:
+        g.node("Cast", [answer], "head.fp32", to=TensorProto.FLOAT)
+    g.rename_output(options.output_kind)
     return model
 
 
 def _last_attention(arch: Arch) -> int | None:
     """Find the block after whose attention only the pooled tokens matter; None where all do, or none has any."""
-    if arch.global_pool in ("avg", "token_avg"):
+    if arch.global_pool in ("avg", "token_avg", "patches"):
         return None
     return max((i for i, block in enumerate(arch.blocks) if block.has_attn), default=None)
 
@@ -187,11 +204,12 @@ def _empty_model(arch: Arch, options: GraphOptions) -> ModelProto:
     )
     model.graph.name = f"vit_{arch.arch_id}"
     model.graph.input.append(_value(INPUT_NAME, in_type, shape))
-    model.graph.output.append(_value(OUTPUT_NAME, TensorProto.FLOAT, (options.batch, arch.num_classes)))
+    model.graph.output.append(_output(arch, options))
     props = {
         "nuwa.arch_id": arch.arch_id,
         "nuwa.arch": json.dumps(dict_from_arch(arch)),
         "nuwa.input": options.input_kind,
+        **({"nuwa.output": options.output_kind} if arch.is_dense else {}),
         "nuwa.labels": json.dumps(list(options.labels), ensure_ascii=False),
         **({"nuwa.preprocess": json.dumps(asdict(options.preprocess))} if options.preprocess else {}),
         **options.metadata,
@@ -200,6 +218,13 @@ def _empty_model(arch: Arch, options: GraphOptions) -> ModelProto:
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     return model
+
+
+def _output(arch: Arch, options: GraphOptions) -> ValueInfoProto:
+    side = (arch.img_size, arch.img_size) if arch.is_dense else ()
+    if options.output_kind == "labels":
+        return _value(options.output_kind, TensorProto.INT32, (options.batch, *side))
+    return _value(OUTPUT_NAME, TensorProto.FLOAT, (options.batch, arch.num_classes, *side))
 
 
 def _value(name: str, elem_type: int, shape: Sequence[int]) -> ValueInfoProto:

@@ -9,7 +9,7 @@ from nuwa_search.deploy.export.writer import GraphWriter
 
 def pooled_tokens(arch: Arch) -> tuple[int, int]:
     """Say which tokens pooling reads: first, and one past the last."""
-    if arch.global_pool == "avg":
+    if arch.global_pool in ("avg", "patches"):
         return arch.num_prefix_tokens, arch.num_tokens
     if arch.global_pool == "token_avg":
         return 0, arch.num_tokens
@@ -17,7 +17,7 @@ def pooled_tokens(arch: Arch) -> tuple[int, int]:
 
 
 def write_pool(g: GraphWriter, x: Stream, arch: Arch, vit: FoldedViT) -> str:
-    """Pool the stream to features (B, head_in_features); only what is read is normalised."""
+    """Pool the stream to features (B, head_in_features), of patches (B · P, C); only what is read is normalised."""
     first, last = pooled_tokens(arch)
     if x.num_tokens == arch.num_tokens:  # otherwise only the pooled tokens are left
         x = x.tokens(g, first, last, "pool.tokens")

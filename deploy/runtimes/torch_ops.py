@@ -10,12 +10,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tasks.label_maps import upsampled
 
 Attrs = Mapping[str, Any]
 Op = Callable[[Sequence[Tensor], Attrs], Tensor | Sequence[Tensor]]
 
 _INPUTS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8)
-_TYPES = {TensorProto.FLOAT: torch.float32, TensorProto.FLOAT16: torch.float16, TensorProto.UINT8: torch.uint8}
+_TYPES = {
+    TensorProto.FLOAT: torch.float32,
+    TensorProto.FLOAT16: torch.float16,
+    TensorProto.UINT8: torch.uint8,
+    TensorProto.INT32: torch.int32,
+}
 
 
 def _cast(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
@@ -53,8 +59,19 @@ def _layer_norm(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
     return F.layer_norm(inputs[0], inputs[1].shape, inputs[1], bias, eps=attrs["epsilon"])
 
 
+def _resize(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
+    if attrs.get("mode") != b"linear" or attrs.get("coordinate_transformation_mode") != b"half_pixel":
+        raise ValueError("only linear scaling between the centres of pixels is known")
+    return upsampled(inputs[0], (int(inputs[3][2]), int(inputs[3][3])))
+
+
+def _argmax(inputs: Sequence[Tensor], attrs: Attrs) -> Tensor:
+    return inputs[0].argmax(dim=attrs.get("axis", 0), keepdim=bool(attrs.get("keepdims", 1)))
+
+
 OPS: Mapping[str, Op] = {
     "Add": lambda i, _: i[0] + i[1],
+    "ArgMax": _argmax,
     "Cast": _cast,
     "Concat": lambda i, a: torch.cat(list(i), dim=a["axis"]),
     "Conv": _conv,
@@ -66,6 +83,7 @@ OPS: Mapping[str, Op] = {
     "MatMul": lambda i, _: torch.matmul(i[0], i[1]),
     "Mul": lambda i, _: i[0] * i[1],
     "ReduceMean": _reduce_mean,
+    "Resize": _resize,
     "Relu": lambda i, _: torch.relu(i[0]),
     "Reshape": lambda i, _: i[0].reshape(i[1].tolist()),
     "Sigmoid": lambda i, _: torch.sigmoid(i[0]),
@@ -79,6 +97,10 @@ OPS: Mapping[str, Op] = {
 }
 
 
+_NOTHING = torch.empty(0)
+"""Stands for an input that a node leaves out."""
+
+
 def run_node(node: onnx.NodeProto, values: dict[str, Tensor], attrs: Attrs, *, where: str) -> None:
     """Compute one operator and add its outputs to ``values``.
 
@@ -86,7 +108,7 @@ def run_node(node: onnx.NodeProto, values: dict[str, Tensor], attrs: Attrs, *, w
         NuwaError: If its inputs or attributes are none that exported ViTs have.
     """
     try:
-        out = OPS[node.op_type]([values[name] for name in node.input], attrs)
+        out = OPS[node.op_type]([values[name] if name else _NOTHING for name in node.input], attrs)
         values.update(zip(node.output, [out] if isinstance(out, Tensor) else out, strict=True))
     except (torch.OutOfMemoryError, torch.AcceleratorError):
         raise  # of the device, not of the graph

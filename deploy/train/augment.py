@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tasks.masks import IGNORED
 from nuwa_search.deploy.train.randaugment import apply_random_ops
 from nuwa_search.deploy.train.views import View
 
@@ -33,6 +34,17 @@ def render(images: Tensor, view: View, indices: Tensor, preprocess: Preprocess) 
     is_cutmix = (box[:, 1] > box[:, 0]).view(-1, 1, 1, 1)
     blended = keep * out + (1 - keep) * mixed_in
     return torch.where(is_cutmix, torch.where(is_pasted, mixed_in, out), blended)
+
+
+def moved_masks(masks: Tensor, view: View) -> Tensor:
+    """Move masks (B, S, S) uint8 as ``render`` moves their images; what is blanked there is ignored here.
+
+    Args:
+        masks: Of some images.
+        view: Choices for them.
+    """
+    moved = _moved(masks[:, None], view)
+    return moved.masked_fill(box_mask(view.erase, masks.shape[-1]), IGNORED)[:, 0]
 
 
 def mix_targets(targets: Tensor, view: View, indices: Tensor) -> Tensor:

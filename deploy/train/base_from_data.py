@@ -95,7 +95,7 @@ def train_base_from(
     name, data, model_args = request.design.timm_name, request.data, request.design.model_args
     if not timm.is_model(name):
         raise unknown_name("model", name, timm.list_models("*vit*"))
-    found = load_dataset(data, label_column=request.label_column)
+    found = load_dataset(data, label_column=request.label_column, task="classification")
     splits = found.splits
     images = splits.get("train") or splits.get(WHOLE)
     if images is None:
@@ -121,7 +121,7 @@ def train_base_from(
     return BaseTrainAnswer(
         dir=folder,
         steps=result.outcome.steps,
-        top1_search=best.score.top1,
+        top1_search=best.score.accuracy,
         top1_search_interval=best.score.interval,
         num_images=best.score.num_images,
         seconds=round(result.outcome.seconds, 1),

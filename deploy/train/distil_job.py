@@ -5,24 +5,23 @@ import math
 from dataclasses import dataclass
 
 import torch
-from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.heads import features_of
-from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
-from nuwa_search.deploy.train.augment import mix_targets, render
+from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.engine import TrainSetup
 from nuwa_search.deploy.train.hardware import is_plain_attention_faster
-from nuwa_search.deploy.train.losses import FeatureMap, distil_kl, fit_feature_map, relation_loss, smooth_targets
-from nuwa_search.deploy.train.score import SplitScore, score_logits, score_split
+from nuwa_search.deploy.train.losses import FeatureMap, fit_feature_map, relation_loss
+from nuwa_search.deploy.train.score import SplitScore, score_known, score_split
+from nuwa_search.deploy.train.targets import targets_of
 from nuwa_search.deploy.train.teacher import Teacher, TeacherOutputs, hash_split, view_key
-from nuwa_search.deploy.train.traced import Traced, middle_block, qkv_at
+from nuwa_search.deploy.train.traced import Traced, middle_block, of_images, qkv_at
 from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
 
 FEATURE_FIT_IMAGES = 1024
@@ -62,11 +61,7 @@ class DistilJob:
         if data.metric != "top1":
             text = f"{text}:{data.metric}"
         self.identity = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.targets = smooth_targets(data.train.labels, student.arch.num_classes, config.label_smoothing)
-        self.weights: Tensor | None = None
-        if data.metric == "balanced":
-            self.weights = image_weights(data.train.labels, data.metric).float()[:, None]
-        self.soft_cross_entropy = SoftTargetCrossEntropy()
+        self.targets = targets_of(data.train, config, num_classes=student.arch.num_classes, metric=data.metric)
         self.teacher_tap: int | None = None
         tap: int | None = None
         if teacher is not None:
@@ -86,8 +81,8 @@ class DistilJob:
             return
         images = classes_in_turn(self.data.train, FEATURE_FIT_IMAGES).images
         self.teacher.model.to(self.setup.device)
-        mine = features_of(self.model, images, self.data.preprocess)
-        theirs = features_of(self.teacher.model, images, self.data.preprocess)
+        mine = of_images(features_of(self.model, images, self.data.preprocess))
+        theirs = of_images(features_of(self.teacher.model, images, self.data.preprocess))
         self._feature_map = fit_feature_map(mine, theirs)
 
     def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
@@ -96,21 +91,19 @@ class DistilJob:
         lesson, config = self._lesson_of(epoch), self.config
         inputs = render(self.data.train.images, lesson.view, indices, self.data.preprocess)
         logits, features, tapped = net(inputs)
-        targets = mix_targets(self.targets, lesson.view, indices)
-        # a mixed image weighs as much as its two are mixed in
-        weights = None if self.weights is None else mix_targets(self.weights, lesson.view, indices)[:, 0]
-        hard = self._cross_entropy(logits.float(), targets, weights)
+        hard = self.targets.hard(logits.float(), lesson.view, indices)
         if lesson.said is None or self.teacher is None:
             return {"cross_entropy": hard}
         parts = {"cross_entropy": (1 - config.alpha) * hard}
         said = lesson.said.logits[indices]
-        parts["distil"] = config.alpha * distil_kl(logits.float(), said, config.temperature, weights=weights)
+        soft = self.targets.soft(logits.float(), said, lesson.view, indices, temperature=config.temperature)
+        parts["distil"] = config.alpha * soft
         if tapped is not None and self.teacher_tap is not None:
             seen = qkv_at(self.teacher.model, inputs, self.teacher_tap)
             matched = relation_loss(self.traced.qkv_of(tapped), seen, config.relation_weights)
             parts["relation"] = config.relation_scale * matched
         if self._feature_map is not None:
-            error = self._feature_map.loss(features, lesson.said.features[indices])
+            error = self._feature_map.loss(of_images(features), lesson.said.features[indices])
             parts["feature"] = config.feature_weight * error
         return parts
 
@@ -118,15 +111,8 @@ class DistilJob:
         """Score weights on the search split."""
         data, crew = self.data, self.setup.processes
         if crew.count == 1 and isinstance(model, PlainViT):
-            return score_logits(data.search_logits(model), data.search.labels, metric=data.metric)
+            return score_known(data.search_logits(model), data.search, metric=data.metric)
         return score_split(model, data.search, data.preprocess, processes=crew, metric=data.metric)
-
-    def _cross_entropy(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        """Mean over images (B,) of the cross-entropy to soft targets (B, C), weighted where weights are given."""
-        if weights is None:
-            loss: Tensor = self.soft_cross_entropy(logits, targets)
-            return loss
-        return (weights * -(targets * logits.log_softmax(dim=1)).sum(dim=1)).mean()
 
     def _lesson_of(self, epoch: int) -> _Lesson:
         number = view_of_epoch(self.config, epoch)

@@ -156,7 +156,7 @@ class _Loop:
             self.good = self.state.capture()
             return
         score = self.job.score(self.job.model)
-        problem = score_problem(score.top1, score.loss, best_top1=0.0)
+        problem = score_problem(score, best=None)
         if problem:
             raise NuwaError(f"the model cannot be trained: its {problem}", hint="check its weights")
         self.state.record(ScoredWeights(0, "model", score), self.job.model)
@@ -224,7 +224,7 @@ class _Loop:
             (dataclasses.replace(candidate, score=self.job.score(model)), model)
             for candidate, model in state.candidates()
         ]
-        problems = [score_problem(e.score.top1, e.score.loss, best_top1=state.best.score.top1) for e, _ in scored]
+        problems = [score_problem(e.score, best=state.best.score) for e, _ in scored]
         problem = next((p for p in problems if p is not None), None)
         if problem is not None:
             self._roll_back(problem)

@@ -106,7 +106,12 @@ def finetune(
 
 def _on(data: TaskTensors, device: torch.device) -> TaskTensors:
     train, search = (
-        dataclasses.replace(split, images=split.images.to(device), labels=split.labels.to(device))
+        dataclasses.replace(
+            split,
+            images=split.images.to(device),
+            labels=split.labels.to(device),
+            masks=None if split.masks is None else split.masks.to(device),
+        )
         for split in (data.train, data.search)
     )
     return dataclasses.replace(data, train=train, search=search)

@@ -23,12 +23,13 @@ from nuwa_search.core.weights import hash_tensors, read_tensors
 from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.hardware import autocast
 from nuwa_search.deploy.train.recipe import Recipe
+from nuwa_search.deploy.train.traced import of_images
 from nuwa_search.deploy.train.views import View
 
 
 @dataclass(frozen=True)
 class TeacherOutputs:
-    """What the teacher says about all images of one view: ``logits`` (N, C) and ``features`` (N, D)."""
+    """What the teacher says about all images of one view: ``logits`` (N, C) or (N, C, h, w), ``features`` (N, D)."""
 
     logits: Tensor
     features: Tensor
@@ -88,7 +89,7 @@ class Teacher:
         if features is not None:
             features = features.to(next(self.model.parameters()).device, copy=True)
             with torch.no_grad():
-                logits = self.model.head(features).float()
+                logits = self.model.answer(features).float()
             return TeacherOutputs(logits, features).to(device)
         full_key = f"{self.teacher_id}-{key}-{precision}"
         stored = self._stored.get(full_key) or self._read(full_key)
@@ -115,8 +116,8 @@ class Teacher:
         for indices in counted("images through the teacher", batches, sizes=len):
             with autocast(device, precision):
                 pooled = model.pool(model.forward_features(render(train.images, view, indices, preprocess)))
-                logits.append(model.head(pooled).float())
-            features.append(pooled.float())
+                logits.append(model.answer(pooled).float())
+            features.append(of_images(pooled.float()))
         model.to(home).train(was_training)
         return TeacherOutputs(torch.cat(logits).cpu(), torch.cat(features).cpu())
 
@@ -141,7 +142,7 @@ class Teacher:
 
 
 def hash_split(split: SplitTensors) -> str:
-    """Identify the pixels and labels of a split (16 hex digits)."""
+    """Identify the pixels and labels, or masks, of a split (16 hex digits)."""
     return split.content_hash
 
 

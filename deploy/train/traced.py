@@ -39,6 +39,8 @@ def middle_block(vit: PlainViT) -> int | None:
 class Traced(nn.Module):
     """Run a ViT and return logits (B, C), features (B, D) and, if asked, q, k, v of one block.
 
+    Of a ViT that answers for patches logits are (B, C, h, w), and features (B, P, D).
+
     It wraps the ViT without hooks, so the ViT leaves training as it came, and one module can be
     compiled or handed to DDP.
 
@@ -65,12 +67,17 @@ class Traced(nn.Module):
             else:
                 x = block(x)
         features = self.vit.pool(x)
-        return self.vit.head(features), features, tapped
+        return self.vit.answer(features), features, tapped
 
     def qkv_of(self, tapped: tuple[Tensor, Tensor, Tensor]) -> Qkv:
         """Name the parts of what ``forward`` returned last."""
         spec = self.vit.arch.blocks[self.tap or 0]
         return Qkv(*tapped, qk_dim=spec.qk_dim, v_dim=spec.v_dim)
+
+
+def of_images(features: Tensor) -> Tensor:
+    """Return features of images (B, D): themselves, or the mean over those of patches (B, P, D)."""
+    return features if features.ndim == 2 else features.mean(dim=1)
 
 
 @torch.no_grad()

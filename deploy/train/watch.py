@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from nuwa_search.core.metric import METRIC_NAMES
+from nuwa_search.deploy.train.score import SplitScore
+
 WINDOW = 10
 """Steps a smoothed loss looks back; single batches of a small task are noisy."""
 SPIKE_FACTOR = 3.0
@@ -30,10 +33,12 @@ def loss_problem(losses: Sequence[float], *, scale: float) -> str | None:
     return f"loss rose to {now:.3g} from {began:.3g}" if now > limit else None
 
 
-def score_problem(top1: float, loss: float, *, best_top1: float) -> str | None:
-    """Say what is wrong with an evaluation; None if nothing is."""
-    if not math.isfinite(loss):
-        return f"loss on the search split is {loss}"
-    if top1 < COLLAPSE_FRACTION * best_top1:
-        return f"search top1 fell to {top1:.3f} from {best_top1:.3f}"
+def score_problem(score: SplitScore, *, best: SplitScore | None) -> str | None:
+    """Say what is wrong with an evaluation, against the best so far where there is one; None if nothing is."""
+    if not math.isfinite(score.loss):
+        return f"loss on the search split is {score.loss}"
+    name, now = ("top1", score.top1) if score.top1 is not None else (METRIC_NAMES[score.metric], score.accuracy)
+    before = 0.0 if best is None else best.accuracy if best.top1 is None else best.top1
+    if now < COLLAPSE_FRACTION * before:
+        return f"search {name} fell to {now:.3f} from {before:.3f}"
     return None

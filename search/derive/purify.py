@@ -16,6 +16,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tasks.label_maps import class_shares
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import Mlp, PlainViT
 from nuwa_search.search.derive.forward import branches_of, hidden_of
@@ -82,8 +83,7 @@ def masked_logits(model: PlainViT, masks: dict[int, NeuronMask], x: Tensor) -> T
             x = x + branch.writer(hidden)
         else:
             x = x + branch.writer(branch.regressors(x))
-    out: Tensor = model.head(model.pool(x))
-    return out
+    return model.answer(model.pool(x))
 
 
 def learn_masks(
@@ -113,11 +113,18 @@ def learn_masks(
         chosen = split.take(torch.randint(len(split), (BATCH,), generator=generator))
         with torch.enable_grad():
             logits = masked_logits(frozen, masks, normalise(chosen.images.to(device), preprocess))
-            loss = F.cross_entropy(logits, chosen.labels.to(device))
+            loss = F.cross_entropy(logits, _targets(chosen, model).to(device))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
             optimiser.step()
     return masks
+
+
+def _targets(split: SplitTensors, model: PlainViT) -> Tensor:
+    """Return what logits are held against: labels (B,), or the classes' shares of each patch (B, C, h, w)."""
+    if split.masks is None:
+        return split.labels
+    return class_shares(split.masks, num_classes=model.arch.num_classes, grid=model.arch.grid)
 
 
 @torch.no_grad()

@@ -73,7 +73,7 @@ def collect_sensitivity(
         for branch in branches_of(model):
             x = x + branch.writer(branch.regressors(x))
             streams[branch.index] = x
-        logits = model.head(model.pool(x))
+        logits = model.answer(model.pool(x))
         directions = torch.randn(logits.shape, generator=generator).to(device)
         directions = directions - directions.mean(dim=1, keepdim=True)
         gradients = torch.autograd.grad((logits * directions).sum(), list(streams.values()))

@@ -88,5 +88,7 @@ def _record_score(model: PlainViT, identity: str, finder: Finder) -> None:
     score = scorer.score(model)
     figures = {"kl_to_teacher": score.kl, "top1_derived": score.top1}
     finder.store.record_scores(
-        ScoreRecord(identity, kind, "search", score.num_images, seed, value) for kind, value in figures.items()
+        ScoreRecord(identity, kind, "search", score.num_images, seed, value)
+        for kind, value in figures.items()
+        if value is not None
     )

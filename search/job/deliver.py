@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tasks.pixel_scores import PixelScores
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.device_bundles import device_folder
-from nuwa_search.deploy.score_facts import score_facts
+from nuwa_search.deploy.score_facts import pixel_facts, score_facts
 from nuwa_search.deploy.ship import Shipment, write, write_unexported
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive_command import derive_command
@@ -90,7 +92,7 @@ def _write(run: SearchRun, shipment: Shipment, finished: FinishedWinner, surveys
 
 def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
     base, task = run.inputs.base, run.inputs.task
-    return BundleFacts(
+    facts = BundleFacts(
         base=base.name,
         base_id=base.base_id,
         base_licence=base.licence.name,
@@ -99,16 +101,27 @@ def _facts(run: SearchRun, accuracy: Accuracies) -> BundleFacts:
         label_column=run.request.label_column,
         task_id=task.task_id,
         study=run.claim.study,
-        top1=accuracy.shipped.top1,
-        top1_derived=accuracy.derived.top1,
-        base_top1_restricted=accuracy.restricted.top1,
-        base_top1_all_classes=accuracy.all_classes.top1 if accuracy.all_classes else None,
         split="test",
         search_split_seen_by_base=task.search_split_seen_by_base,
         none_below=accuracy.none_below,
         metric=task.metric,
-        scores=score_facts(accuracy.shipped, task.class_names),
-        base_scores=score_facts(accuracy.restricted, task.class_names),
+    )
+    ours, derived, theirs = accuracy.shipped, accuracy.derived, accuracy.restricted
+    if isinstance(ours, PixelScores) and isinstance(derived, PixelScores) and isinstance(theirs, PixelScores):
+        return dataclasses.replace(
+            facts,
+            miou_derived=derived.miou,
+            pixel_scores=pixel_facts(ours, task.class_names),
+            base_pixel_scores=pixel_facts(theirs, task.class_names),
+        )
+    return dataclasses.replace(
+        facts,
+        top1=ours.top1,
+        top1_derived=derived.top1,
+        base_top1_restricted=theirs.top1,
+        base_top1_all_classes=accuracy.all_classes.top1 if accuracy.all_classes else None,
+        scores=score_facts(ours, task.class_names) if isinstance(ours, ClassScores) else None,
+        base_scores=score_facts(theirs, task.class_names) if isinstance(theirs, ClassScores) else None,
     )
 
 
@@ -126,6 +139,14 @@ def _subnet(settled: Settled, finished: FinishedWinner, accuracy: Accuracies) ->
     )
 
 
+def _stored_scores(accuracy: Accuracies) -> dict[str, float]:
+    """Name the scores on the test split as the database has them: of images, or of pixels."""
+    ours, derived = accuracy.shipped, accuracy.derived
+    if isinstance(ours, PixelScores) and isinstance(derived, PixelScores):
+        return {"miou": ours.miou, "miou_derived": derived.miou, "pixel_accuracy": ours.pixel_accuracy}
+    return {"top1": ours.top1 or 0.0, "top1_derived": derived.top1 or 0.0}
+
+
 def _record(
     run: SearchRun, shipment: Shipment, finished: FinishedWinner, accuracy: Accuracies, bundles: Sequence[Bundle]
 ) -> None:
@@ -136,7 +157,7 @@ def _record(
         finished.proven,
         study=run.claim.study,
         derivation=finished.shipped.derivation,
-        scores={"top1": accuracy.shipped.top1, "top1_derived": accuracy.derived.top1},
+        scores=_stored_scores(accuracy),
         seed=run.request.seed,
     )
     record_bundle(run.store, bundles[0].dir, measurement_id=measurement_ids[0])

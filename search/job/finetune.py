@@ -32,7 +32,7 @@ from nuwa_search.deploy.train.finetune_request import (
     with_absolute_paths,
 )
 from nuwa_search.deploy.train.processes import join_processes
-from nuwa_search.deploy.train.recipe import of_length
+from nuwa_search.deploy.train.recipe import NO_AUGMENT, of_length
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.train.tuned_teacher import tuned_teacher
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
@@ -50,7 +50,7 @@ class FinetuneAnswer(JsonFields):
         dir: The bundle.
         teacher: ``base`` or ``tuned``.
         steps: Really made.
-        top1_search_before: On the search split, before.
+        top1_search_before: On the search split, before; None where pixels have classes.
         top1_search: And after.
         top1_search_before_interval: 95 %.
         top1_search_interval: 95 %.
@@ -66,8 +66,8 @@ class FinetuneAnswer(JsonFields):
     dir: Path
     teacher: TeacherKind
     steps: int
-    top1_search_before: float
-    top1_search: float
+    top1_search_before: float | None
+    top1_search: float | None
     top1_search_before_interval: list[float] | None
     top1_search_interval: list[float] | None
     num_images: int
@@ -197,6 +197,7 @@ def _begin(
         num_train=len(task.train),
         seed=chosen.seed,
         has_fitted_head=headed.has_fitted_head,
+        kind=task.kind,
     )
     config = dataclasses.replace(
         config, relation_scale=chosen.relation_scale, accumulate=chosen.accumulate, compile=chosen.compile
@@ -240,7 +241,10 @@ def _teacher(
     """Let the base teach as it is, or after a fine-tuning of its own of the same length, made once per task."""
     if request.teacher == "base":
         return Teacher(model, cache_dir=cache_dir / "teacher")
-    own = of_length(FinetuneConfig(seed=request.seed), config.steps)
+    own = FinetuneConfig(seed=request.seed)
+    if tensors.train.masks is not None:
+        own = dataclasses.replace(own, augment=NO_AUGMENT, mixup=0.0, cutmix=0.0)
+    own = of_length(own, config.steps)
     return tuned_teacher(
         model,
         tensors,
@@ -259,6 +263,8 @@ def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: F
         seed=request.seed,
         top1_search_before=result.before.top1,
         top1_search=result.after.top1,
+        miou_search_before=result.before.miou,
+        miou_search=result.after.miou,
     )
     return dataclasses.replace(
         facts,
@@ -270,6 +276,7 @@ def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: F
         # the accuracy on the test split was that of the weights before; the split is not opened again for these
         top1=None,
         scores=None,
+        pixel_scores=None,
         top1_before_finetune=facts.top1_before_finetune if facts.top1 is None else facts.top1,
         finetunes=(*facts.finetunes, done),
         budget=certified_budget(bundle),

@@ -54,9 +54,19 @@ class Sources:
         return (*random_note(self.base), *self.task.notes)
 
     @property
+    def profiled_arch(self) -> Arch:
+        """Shape that latency predictors are fitted for: the base's own, and for pixels that with the task's head.
+
+        Classes of images cost next to nothing, and one table serves all tasks; maps of pixels cost what they are large.
+        """
+        return self.teacher_archs[0] if self.task.kind == "segmentation" else self.base.arch
+
+    @property
     def teacher_archs(self) -> tuple[Arch, ...]:
         """Shapes that the base may have with the task's head; a head where none was may read any kind of pooling."""
         arch = dataclasses.replace(self.base.model.arch, num_classes=self.task.num_classes)
+        if self.task.kind == "segmentation":
+            return (dataclasses.replace(arch, global_pool="patches"),)
         if self.base.has_head:
             return (arch,)
         return tuple(dataclasses.replace(arch, global_pool=pool) for pool in require_pools(arch, self.pool))
@@ -87,9 +97,13 @@ class Inputs(Sources):
 
 def _head_note(inputs: Inputs) -> tuple[str, ...]:
     """Say what a fitted head reads, where the base came without one."""
-    if inputs.base.has_head:
-        return ()
     arch = inputs.teacher.model.arch
+    if inputs.base.has_head and not arch.is_dense:
+        return ()
+    if arch.is_dense:
+        return (
+            f"the fitted head reads {POOL_NAMES[arch.global_pool]}: a linear answer per patch, scaled to the picture",
+        )
     why = "as --pool says" if inputs.pool != "auto" else "the best on the search split of what it could"
     return (f"the fitted head reads {POOL_NAMES[arch.global_pool]}, {why}",)
 
@@ -124,7 +138,10 @@ def open_sources(
         seed=request.seed,
         split_rule=split_rule,
         metric=request.metric,
+        kind=request.task,
     )
+    base = base.for_task(task.kind)
+    _check_segmentation(request, task)
     if begun is not None and task.task_id != begun.task_id:
         raise NuwaError(
             f"the study was begun on other images than {task.data} holds (task {begun.task_id}, not {task.task_id})",
@@ -133,6 +150,25 @@ def open_sources(
     sources = Sources(base, task, devices, request.pool)
     _check_pool(sources)
     return sources
+
+
+def _check_segmentation(request: SearchRequest, task: Task) -> None:
+    """Refuse, before anything is computed, options that say nothing of pixels.
+
+    Raises:
+        NuwaError: If one was given with images that have masks.
+    """
+    if task.kind == "classification":
+        return
+    given = {
+        "--pool": request.pool != "auto",
+        "--small-model": request.small_model_steps is not None,
+    }
+    for flag, is_given in given.items():
+        if is_given:
+            raise NuwaError(
+                f"{flag} is for classes of whole images, and {task.data} has masks", hint=f"leave {flag} out"
+            )
 
 
 def _check_pool(sources: Sources) -> None:
@@ -147,7 +183,7 @@ def _check_pool(sources: Sources) -> None:
             f"{POOL_NAMES[sources.base.arch.global_pool]}",
             hint="leave --pool out",
         )
-    if not sources.base.has_head:
+    if not sources.base.has_head and sources.task.kind == "classification":
         require_pools(sources.base.arch, sources.pool)
 
 

@@ -1,5 +1,6 @@
 """The library of single-block replacements of a base for a task, made once and cached."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -64,7 +65,9 @@ def cached_library(
     kept = {
         "kls": torch.tensor([row.score.kls for row in library.rows], dtype=torch.float64),
         "changes": torch.stack(changes),
-        "top1": torch.tensor([row.score.top1 for row in library.rows], dtype=torch.float64),
+        "top1": torch.tensor(
+            [math.nan if row.score.top1 is None else row.score.top1 for row in library.rows], dtype=torch.float64
+        ),
     }
     cache.save(STAGE, key, kept)
     hooks.step(
@@ -77,5 +80,6 @@ def cached_library(
 def _row(arch: Arch, found: dict[str, torch.Tensor], k: int) -> LibraryRow:
     kls = found["kls"][k]
     first = float(kls[:FIRST_IMAGES].mean())
-    score = SubnetScore(float(kls.mean()), first, float(found["top1"][k]), len(kls), kls=tuple(kls.tolist()))
+    top1 = float(found["top1"][k])  # not a number where pixels have classes
+    score = SubnetScore(float(kls.mean()), first, None if math.isnan(top1) else top1, len(kls), kls=tuple(kls.tolist()))
     return LibraryRow(arch, score, found["changes"][k])

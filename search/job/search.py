@@ -269,7 +269,7 @@ def _result(
         base=BasePart(base.name, base.arch, first.base_measurement),
         ending=ending,
         seconds=run.seconds,
-        metric=run.request.metric,
+        metric=run.sources.task.metric,
         kept=kept_parts(base.arch, run.request.keep),
         budgets=tuple(
             _budget_part(surveys, place, ending, readings=readings, too_small=too_small)

@@ -112,7 +112,7 @@ def _base_latency(
     """Predict by what is stored for this base, else ask the emulator; a real device is not touched."""
     arch = sources.teacher_archs[0]
     pinned = pinned_for(spec, request.predictor_id, devices=sources.devices, store=store)
-    known = find_known_predictor(store, spec, sources.base.arch, predictor_id=pinned)
+    known = find_known_predictor(store, spec, sources.profiled_arch, predictor_id=pinned)
     if known is not None:
         found = known.predictor.predict([arch])
         value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))

@@ -90,7 +90,7 @@ def survey_devices(start: SearchStart, devices: Sequence[Device]) -> tuple[Surve
         known = find_device_predictor(
             start.store,
             spec,
-            start.sources.base.arch,
+            start.sources.profiled_arch,
             predictor_id=pinned.get(spec.device_id),
             progress=start.hooks.count,
         )

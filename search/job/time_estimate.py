@@ -159,7 +159,7 @@ def estimate_time(
     unknown = []
     for spec in sources.devices:
         pinned = pinned_for(spec, request.predictor_id, devices=sources.devices, store=store)
-        if find_known_predictor(store, spec, sources.base.arch, predictor_id=pinned) is None:
+        if find_known_predictor(store, spec, sources.profiled_arch, predictor_id=pinned) is None:
             unknown.append(spec)
     earlier = [found for record in store.searches() if (found := _spent(record, sources.base)) is not None]
     rates = _rates(earlier, num_cuts=num_cuts, is_profiled=not unknown)

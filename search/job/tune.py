@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.cache import content_key
+from nuwa_search.core.tasks.kind import TaskKind
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.config import FinetuneConfig
@@ -65,7 +66,14 @@ ALPHA_OF_FITTED_HEAD = 0.5
 
 
 def finetune_config(
-    *, steps: int | None, epochs: float | None, num_train: int, seed: int, has_fitted_head: bool, is_large: bool = False
+    *,
+    steps: int | None,
+    epochs: float | None,
+    num_train: int,
+    seed: int,
+    has_fitted_head: bool,
+    is_large: bool = False,
+    kind: TaskKind = "classification",
 ) -> FinetuneConfig:
     """Choose the settings: steps if given, else epochs, else the defaults.
 
@@ -82,6 +90,8 @@ def finetune_config(
         )
         if has_fitted_head:  # it was fitted to images as they are: of mirrored ones the default base knows little
             defaults = dataclasses.replace(defaults, augment=NO_AUGMENT)
+    if kind == "segmentation":  # masks of mixed pictures mean nothing, and the head knows pictures as they are
+        defaults = dataclasses.replace(defaults, augment=NO_AUGMENT, mixup=0.0, cutmix=0.0, views=1)
     if steps is None and epochs is not None:
         steps = math.ceil(epochs * num_train / defaults.batch_size)
     return of_length(defaults, steps or (LARGE_STEPS if is_large else DEFAULT_STEPS))
@@ -96,6 +106,7 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
         seed=request.seed,
         has_fitted_head=inputs.teacher.has_fitted_head,
         is_large=not is_small(inputs.teacher.model.arch),
+        kind=inputs.task.kind,
     )
 
 
@@ -122,7 +133,7 @@ def pick_by_short_runs(winner: Winner, *, finder: Finder, teacher: Teacher) -> t
 
 
 def _said(one: Judgement) -> str:
-    accuracy = f"{100 * one.top1:.1f} %" if one.score is None else one.score.said
+    accuracy = f"{100 * (one.top1 or 0.0):.1f} %" if one.score is None else one.score.said
     return f"{one.name}: {accuracy} on the search split after {one.steps} steps"
 
 

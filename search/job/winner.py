@@ -8,9 +8,10 @@ from torch import Tensor
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.class_scores import ClassScores, class_scores, none_threshold
-from nuwa_search.core.tensors import logits_of, split_tensors
+from nuwa_search.core.tasks.scores import TaskScores
+from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.deploy.train.score import SplitScore, score_logits
+from nuwa_search.deploy.train.score import SplitScore, score_known, tally_pixels
 from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.job.lost import lost_images
 from nuwa_search.search.lost_images import LostImages
@@ -42,9 +43,9 @@ class Accuracies:
     """
 
     all_classes: ClassScores | None
-    restricted: ClassScores
-    derived: ClassScores
-    shipped: ClassScores
+    restricted: TaskScores
+    derived: TaskScores
+    shipped: TaskScores
     lost: LostImages
     none_below: float | None = None
 
@@ -74,6 +75,8 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     """Open the test split, once: the base with all classes and restricted, and what is shipped."""
     base, task = inputs.base, inputs.task
     test = split_tensors(task.test, base.preprocess)
+    if task.kind == "segmentation":
+        return _pixel_accuracies(inputs, shipped, test)
 
     def logits(model: PlainViT) -> Tensor:
         return logits_of(model, test.images, base.preprocess)
@@ -93,7 +96,18 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     )
 
 
+def _pixel_accuracies(inputs: Inputs, shipped: Shipped, test: SplitTensors) -> Accuracies:
+    """Count the pixels of the test split, at each mask's own size.
+
+    An image is lost where its answer shares fewer pixels with the truth than the base's: that is no yes or no, and none
+    is listed.
+    """
+    models = (inputs.teacher.model, shipped.derived, shipped.model)
+    base, derived, ours = (tally_pixels(model, test, inputs.base.preprocess)[0].scores() for model in models)
+    return Accuracies(None, base, derived, ours, LostImages(0, 0, ()))
+
+
 def score_on(model: PlainViT, inputs: Inputs) -> SplitScore:
     """Score ``model`` on the search split, in FP32, by the task's metric."""
     logits = inputs.tensors.search_logits(model)
-    return score_logits(logits, inputs.tensors.search.labels, metric=inputs.task.metric)
+    return score_known(logits, inputs.tensors.search, metric=inputs.task.metric)

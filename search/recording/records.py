@@ -142,6 +142,7 @@ def record_finetuning(store: Store, identity: str, config: FinetuneConfig, resul
             result={
                 "top1_search_before": result.before.top1,
                 "top1_search": result.after.top1,
+                **({} if result.after.miou is None else {"miou_search": result.after.miou}),
                 "best_step": result.outcome.best.step,
                 "steps": result.outcome.steps,
                 "num_images": result.after.num_images,

@@ -93,7 +93,9 @@ def record_retuned(store: Store, folder: Path, task: Task, config: FinetuneConfi
         store.forget_certificate(str((one / CERTIFICATE).absolute()))
     store.retire_top1(identity)
     if store.load_subnet(identity).task_id == task.task_id:
-        store.record_scores([ScoreRecord(identity, "top1", "search", len(task.search), config.seed, result.after.top1)])
+        after = result.after
+        kind, value = ("top1", after.top1) if after.top1 is not None else (after.metric, after.accuracy)
+        store.record_scores([ScoreRecord(identity, kind, "search", len(task.search), config.seed, value)])
 
 
 def record_reexport(store: Store, folder: Path) -> None:

@@ -12,7 +12,7 @@ from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.trials import TrialReport
-from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, predicted, share
+from nuwa_search.service.cli.figures import count, interval, measured, milliseconds, percent, predicted, share
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.pasted import complete_commands
 from nuwa_search.service.cli.picture import cut_summary, picture
@@ -62,8 +62,10 @@ class SearchWatch:
         parts = [f"trial {self._scored}/{self._trials}", f"feasible {100 * self._feasible / self._proposed:.0f} %"]
         if self._best is not None and self._best.kl is not None:
             latency = milliseconds(self._best.predicted_latency_ms)
-            ends = interval_of_share(self._best.top1_search, self._best.num_images)
-            of = f"{share(self._best.top1_search, ends)} of {self._best.num_images} search images"
+            of = f"{self._best.num_images} search images"
+            if self._best.top1_search is not None:  # pixels are counted at the end only
+                ends = interval_of_share(self._best.top1_search, self._best.num_images)
+                of = f"{share(self._best.top1_search, ends)} of {of}"
             parts.append(f"best: KL {self._best.kl:.3f}, {of}, {latency}")
         self._line.show("  ".join(parts), left_s=self._pace.left_s("trial", self._scored, self._trials))
 
@@ -131,8 +133,22 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
         rows.append(
             ("real board", interval(base["board_interval_ms"]) + " ms", interval(subnet["board_interval_ms"]) + " ms")
         )
-    all_classes, is_fitted = base["top1_all_classes"], answer["task"].get("head_fitted", False)
     rows += [
+        *(_pixel_rows(base, subnet) if answer.get("metric") == "miou" else _image_rows(answer, base, subnet)),
+        ("images", f"{answer['task']['num_test']} test images", f"the same {answer['task']['num_test']}"),
+        *_balanced_row(base, subnet),
+        ("parameters", count(base["params"]), count(subnet["params"])),
+        ("MACs", count(base["macs"]), count(subnet["macs"])),
+    ]
+    return [{"figure": name, "base": left, "winner": right} for name, left, right in rows]
+
+
+def _image_rows(
+    answer: Mapping[str, Any], base: Mapping[str, Any], subnet: Mapping[str, Any]
+) -> list[tuple[str, str, str]]:
+    """Hold accuracies on whole images beside each other."""
+    all_classes, is_fitted = base["top1_all_classes"], answer["task"].get("head_fitted", False)
+    return [
         (
             "top1 (test)",
             f"{share(base['top1_restricted'], base.get('top1_restricted_interval'))} "
@@ -144,12 +160,25 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
             "" if is_fitted else f"{share(all_classes, base.get('top1_all_classes_interval'))} all classes",
             f"{share(subnet['top1_derived'], subnet.get('top1_derived_interval'))} before fine-tuning",
         ),
-        ("images", f"{answer['task']['num_test']} test images", f"the same {answer['task']['num_test']}"),
-        *_balanced_row(base, subnet),
-        ("parameters", count(base["params"]), count(subnet["params"])),
-        ("MACs", count(base["macs"]), count(subnet["macs"])),
     ]
-    return [{"figure": name, "base": left, "winner": right} for name, left, right in rows]
+
+
+def _pixel_rows(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Hold mIoU, and the IoU of each class, beside each other."""
+    before = share(subnet["miou_derived"], subnet["miou_derived_interval"])
+    rows = [
+        (
+            "mIoU (test)",
+            f"{share(base['miou'], base['miou_interval'])} fitted head",
+            share(subnet["miou"], subnet["miou_interval"]),
+        ),
+        ("", "", f"{before} before fine-tuning"),
+        ("pixels right", percent(base["pixel_accuracy"]), percent(subnet["pixel_accuracy"])),
+    ]
+    for name in subnet["iou"]:
+        theirs, ours = (share(part["iou"][name], part["iou_interval"][name]) for part in (base, subnet))
+        rows.append((f"IoU {name}", theirs, ours))
+    return rows
 
 
 def further_budgets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -159,6 +188,8 @@ def further_budgets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _balanced_row(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Balanced accuracy, where it is another figure than top1: the classes then have different numbers of images."""
+    if subnet["top1"] is None:
+        return []
     pairs = [(part.get("balanced_accuracy"), part.get("balanced_accuracy_interval")) for part in (base, subnet)]
     tops = (base["top1_restricted"], subnet["top1"])
     if all(value is None or abs(value - top) < SAME_SHARE for (value, _), top in zip(pairs, tops, strict=True)):
@@ -202,6 +233,9 @@ def _next(files: Mapping[str, Any], *, device: str) -> str:
 def _accuracies(answer: Mapping[str, Any]) -> str:
     """Hold the winner's accuracy against the base's: the one that the search chose by."""
     base, subnet = answer["base"], answer["subnet"]
+    if answer.get("metric") == "miou":
+        ours, theirs = (share(part["miou"], part["miou_interval"]) for part in (subnet, base))
+        return f"mIoU {ours} against {theirs} of the base"
     if answer.get("metric") == "balanced":
         ours, theirs = (share(p["balanced_accuracy"], p["balanced_accuracy_interval"]) for p in (subnet, base))
         return f"balanced accuracy {ours} against {theirs} of the base"

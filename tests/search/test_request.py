@@ -19,7 +19,15 @@ OLD = json.loads("""{"budget_ms": 5.5, "device": "jetson-nano", "base": "default
  "small_model_steps": null, "pareto": false, "explain": false, "finetune": true, "deploy": true, "seed": 3,
  "bundle_dir": "/home/me/runs/mine"}""")
 """Settings of a study as commit 494cfc3 stores them."""
-LATER = {"img_size": None, "metric": "top1", "from_study": None, "keep": [], "more_budgets": [], "pool": "auto"}
+LATER = {
+    "img_size": None,
+    "metric": "top1",
+    "from_study": None,
+    "keep": [],
+    "more_budgets": [],
+    "pool": "auto",
+    "task": "auto",
+}
 """What that commit did by, without saying so."""
 
 
@@ -86,7 +94,7 @@ OTHERS: dict[str, Any] = {
     "predictor_id": "abc", "judge": 2, "small_model_steps": 7, "pareto": True,
     "explain": True, "finetune": False, "deploy": False, "seed": 4,
     "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",), "pool": "avg",
-    "more_budgets": ("8@jetson-orin-nano",),
+    "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation",
 }  # fmt: skip
 """Another value than OLD's for every option."""
 

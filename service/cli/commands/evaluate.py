@@ -16,6 +16,8 @@ from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import current_line
 
 if TYPE_CHECKING:
+    from nuwa_search.core.class_scores import NamedScores
+    from nuwa_search.core.tasks.pixel_scores import NamedPixelScores
     from nuwa_search.deploy.evaluate import EvaluateAnswer
     from nuwa_search.deploy.evaluate_on_device import DeviceEvaluateAnswer
 
@@ -74,12 +76,16 @@ def _said_in(output: Output) -> Callable[[str], None]:
 
 
 def _show(answer: "EvaluateAnswer | DeviceEvaluateAnswer", output: Output) -> None:
+    from nuwa_search.core.tasks.pixel_scores import NamedPixelScores
     from nuwa_search.deploy.evaluate_on_device import DeviceEvaluateAnswer
 
     if output.json:
         output.document({"schema": "nuwa.evaluate/1", **answer.to_json()})
         return
-    low, high = answer.top1_interval
+    if isinstance(answer.scores, NamedPixelScores):
+        _show_pixels(answer, answer.scores, output)
+        return
+    low, high = answer.top1_interval or (0.0, 1.0)
     row: dict[str, object] = {
         "top1": percent(answer.top1),
         "95 %": f"{percent(low)} - {percent(high)}",
@@ -97,11 +103,27 @@ def _show(answer: "EvaluateAnswer | DeviceEvaluateAnswer", output: Output) -> No
         }
     output.table([row])
     if output.is_terminal and output.path is None and not output.csv:  # a table for programs is one table
-        output.table(_by_class(answer), title="recall by class")
+        output.table(_by_class(answer.scores), title="recall by class")
 
 
-def _by_class(answer: "EvaluateAnswer | DeviceEvaluateAnswer") -> list[dict[str, object]]:
-    scores = answer.scores
+def _show_pixels(answer: "EvaluateAnswer | DeviceEvaluateAnswer", scores: "NamedPixelScores", output: Output) -> None:
+    row: dict[str, object] = {
+        "mIoU": share(scores.miou, scores.miou_interval),
+        "pixels right": percent(scores.pixel_accuracy),
+        "num_images": answer.num_images,
+        "split": answer.split,
+        "head": answer.head,
+    }
+    output.table([row])
+    if output.is_terminal and output.path is None and not output.csv:
+        rows: list[dict[str, object]] = [
+            {"class": name, "images": scores.num_images_by_class[name], "IoU": share(value, scores.iou_interval[name])}
+            for name, value in scores.iou.items()
+        ]
+        output.table(rows, title="IoU by class")
+
+
+def _by_class(scores: "NamedScores") -> list[dict[str, object]]:
     return [
         {
             "class": name,

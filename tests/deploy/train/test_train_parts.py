@@ -110,9 +110,12 @@ def test_watch_notices_what_is_not_finite_spikes_and_collapses():
     assert "nan" in loss_problem([1.0, math.nan], scale=1.0)
     assert "rose" in loss_problem([1.0] * 30 + [3.5] * 10, scale=1.0)
     assert loss_problem([0.1] * 30 + [0.9] * 10, scale=1.1) is None  # still below a net that knows nothing
-    assert score_problem(0.8, 0.5, best_top1=0.9) is None
-    assert "fell" in score_problem(0.3, 0.5, best_top1=0.9)
-    assert "nan" in score_problem(0.3, math.nan, best_top1=0.3)
+    best = SplitScore(0.9, None, 0.4)
+    assert score_problem(SplitScore(0.8, None, 0.5), best=best) is None
+    assert "top1 fell" in (score_problem(SplitScore(0.3, None, 0.5), best=best) or "")
+    assert "nan" in (score_problem(SplitScore(0.3, None, math.nan), best=None) or "")
+    pixels = SplitScore(None, None, 0.4, miou=0.6)
+    assert "mIoU fell to 0.100 from 0.600" in (score_problem(dataclasses.replace(pixels, miou=0.1), best=pixels) or "")
 
 
 def test_checkpoints_replace_each_other_whole(tmp_path):

@@ -1,0 +1,159 @@
+"""A linear head on patch tokens for a class per pixel, fitted in closed form."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.heads import OnImages, batch_for, feature_arithmetic, no_one, pooled_by, with_head
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tasks.label_maps import class_shares, pixel_rows
+from nuwa_search.core.tasks.pixel_scores import PixelTally
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, normalise
+from nuwa_search.core.vit import PlainViT
+
+RIDGE = 1e-3
+"""Ridge relative to the mean diagonal of the patch tokens' Gram matrix; there are hundreds of patches to an image."""
+RARITIES = (0.0, 0.25, 0.375, 0.5, 0.625)
+"""Powers of a class's share of the pixels that its pixels' weights are divided by; the search split chooses. At 0 all
+pixels weigh alike, and a class of a thousandth of them is hardly ever answered; at 1 all classes weigh alike, and rare
+ones are answered far too often."""
+SCALES = torch.logspace(0, 2, 41).double()
+"""Factors tried on the scores, which a regression on shares leaves near 0..1, far too flat for a softmax."""
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Weight (C, F) and bias (C,), double."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+def fit_patch_head(model: PlainViT, data: TaskTensors, *, num_classes: int, on_images: OnImages = no_one) -> PlainViT:
+    """Fit a linear head on frozen patch tokens by ridge regression on the share of each class in the patch.
+
+    Rare classes are weighed: one regression per power in ``RARITIES``, all from one pass over the training images. The
+    search images choose among them by mIoU, and scale the scores to be calibrated, so that the net can teach.
+
+    Args:
+        model: The base; its own head is ignored.
+        data: Train split to fit on, search split to choose by.
+        num_classes: Outputs.
+        on_images: Who watches.
+
+    Raises:
+        NuwaError: If the splits have no masks.
+    """
+    base, total, first = dense_model(model, num_classes), len(data.train) + len(data.search), len(data.train)
+    heads = fit_heads(base, data.train, data.preprocess, lambda done: on_images(done, total))
+    best = _best_head(base, data.search, data.preprocess, heads, lambda done: on_images(first + done, total))
+    return with_head(base, best.weight.float(), best.bias.float())
+
+
+def dense_model(model: PlainViT, num_classes: int) -> PlainViT:
+    """Copy a base with a head of zeros on each patch token."""
+    dense = pooled_by(model, "patches")
+    return with_head(dense, torch.zeros(num_classes, dense.arch.head_in_features), torch.zeros(num_classes))
+
+
+@torch.inference_mode()
+def fit_heads(
+    model: PlainViT, train: SplitTensors, preprocess: Preprocess, on_images: Callable[[int], None]
+) -> list[LinearHead]:
+    """Regress the shares of the classes on the patch tokens, once for each way of weighing rare classes."""
+    num_classes, size = model.arch.num_classes, model.arch.head_in_features + 1
+    weights = [class_weights(masks_of(train), num_classes, rarity) for rarity in RARITIES]
+    grams = torch.zeros(len(weights), size, size, dtype=torch.float64)
+    crosses = torch.zeros(len(weights), size, num_classes, dtype=torch.float64)
+    done = 0
+    for part, masks in _parts(train, model):
+        on_images(done)
+        done += len(part)
+        rows = torch.nn.functional.pad(patch_tokens(model, part, preprocess).flatten(0, 1).double(), (0, 1), value=1.0)
+        shares = pixel_rows(class_shares(masks, num_classes=num_classes, grid=model.arch.grid)).double()
+        for k, weight in enumerate(weights):
+            # each pixel of a patch is a row of its own, which has the patch's token and weighs what its class does
+            grams[k] += rows.T @ (rows * (shares @ weight)[:, None])
+            crosses[k] += rows.T @ (shares * weight)
+    return [solve_head(gram, cross) for gram, cross in zip(grams, crosses, strict=True)]
+
+
+def class_weights(masks: Tensor, num_classes: int, rarity: float) -> Tensor:
+    """Return what a pixel of each class weighs: (C,) double, its share of the pixels to the power of -``rarity``."""
+    counts = torch.bincount(masks.flatten().long(), minlength=256)[:num_classes].double()
+    share = counts / counts.sum().clamp_min(1)
+    return torch.where(counts > 0, share.clamp_min(1e-12) ** -rarity, 0.0)
+
+
+def solve_head(gram: Tensor, cross: Tensor) -> LinearHead:
+    """Solve weighted ridge regression from its moments, the last row and column of a constant that is not shrunk.
+
+    Args:
+        gram: (F + 1, F + 1).
+        cross: (F + 1, C).
+    """
+    count, total = gram[-1, -1].clamp_min(1e-12), gram[:-1, -1]
+    mean, prior = total / count, cross[-1] / count
+    centred = gram[:-1, :-1] - torch.outer(total, mean)
+    ridge = RIDGE * centred.diagonal().mean().clamp_min(1e-12)
+    wanted = cross[:-1] - torch.outer(total, prior)
+    weight = torch.linalg.solve(centred + ridge * torch.eye(len(centred), dtype=gram.dtype), wanted).T
+    return LinearHead(weight, prior - weight @ mean)
+
+
+@torch.inference_mode()
+def _best_head(
+    model: PlainViT,
+    search: SplitTensors,
+    preprocess: Preprocess,
+    heads: Sequence[LinearHead],
+    on_images: Callable[[int], None],
+) -> LinearHead:
+    """Choose the head of the largest mIoU on the search images, the first of equals, and calibrate it there."""
+    num_classes, grid = model.arch.num_classes, model.arch.grid
+    tallies = [PixelTally(num_classes) for _ in heads]
+    losses = torch.zeros(len(heads), len(SCALES), dtype=torch.float64)
+    truths, done = search.truths, 0
+    if truths is None:
+        raise NuwaError("a head for pixels needs masks", hint="name data with SPLIT/images and SPLIT/masks")
+    for part, masks in _parts(search, model):
+        on_images(done)
+        tokens = patch_tokens(model, part, preprocess)
+        shares = class_shares(masks, num_classes=num_classes, grid=grid)
+        for k, head in enumerate(heads):
+            rows = tokens @ head.weight.T.float() + head.bias.float()
+            scores = rows.transpose(1, 2).reshape(len(part), num_classes, grid, grid)
+            for place, one in enumerate(scores):
+                tallies[k].add(one, truths.label_map(done + place))
+            losses[k] += torch.stack([-(shares * (s * scores).log_softmax(dim=1)).sum() for s in SCALES.float()])
+        done += len(part)
+    mious = [tally.scores().miou for tally in tallies]
+    best = max(range(len(heads)), key=lambda k: (mious[k], -k))
+    scale = SCALES[losses[best].argmin()]
+    return LinearHead(heads[best].weight * scale, heads[best].bias * scale)
+
+
+def patch_tokens(model: PlainViT, images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Run (B, 3, S, S) uint8 images up to the head: (B, P, F)."""
+    with feature_arithmetic(model.arch):
+        stream = model.forward_features(normalise(images, preprocess)).float()
+    return model.pool(stream)
+
+
+def masks_of(split: SplitTensors) -> Tensor:
+    """Return the masks of a split: (N, S, S) uint8.
+
+    Raises:
+        NuwaError: If it has none.
+    """
+    if split.masks is None:
+        raise NuwaError("a head for pixels needs masks", hint="name data with SPLIT/images and SPLIT/masks")
+    return split.masks
+
+
+def _parts(split: SplitTensors, model: PlainViT) -> list[tuple[Tensor, Tensor]]:
+    size = batch_for(model.arch)
+    return list(zip(torch.split(split.images, size), torch.split(masks_of(split), size), strict=True))

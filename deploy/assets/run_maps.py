@@ -1,0 +1,120 @@
+"""Find the class of every pixel of image files with the model in this folder: numpy, pillow and onnxruntime.
+
+python run.py photo.jpg               one image: its label map and the picture with it laid over, in ./labels
+python run.py photos/ -o out --json   every image below a folder, as JSON
+python run.py photo.jpg --engine model.engine    on a board, with its own TensorRT
+
+A file that is no readable image is named, and the others are labelled; the exit code is then 2.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+SHOWN = 3  # classes that a line names
+
+
+def load_beside(name: str) -> Any:
+    """Load a program that lies beside this one, from wherever Python was started."""
+    spec = importlib.util.spec_from_file_location(name, str(HERE / (name + ".py")))
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{name}.py is not beside {Path(__file__).name}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> int:
+    """Run the command line; the exit code is 2 for wrong use, and where an image could not be read."""
+    args = parse_args()
+    beside = load_beside("classifier")
+    paths = beside.find_images(args.images)
+    if not paths:
+        sys.stderr.write("no images in " + " ".join(args.images) + "\n")
+        return 2
+    model = load_beside("segmenter").Segmenter(HERE, engine=args.engine, threads=args.threads)
+    target = Path(args.output)
+    results = []  # type: list[dict[str, Any]]
+    failed = []  # type: list[dict[str, str]]
+    taken = set()  # type: set[str]
+    for path in paths:
+        try:
+            frame = np.asarray(beside.read_image(path, model.preprocess))
+        except ValueError as error:
+            sys.stderr.write(f"not a readable image: {path}: {error}\n")
+            failed.append({"image": str(path), "error": str(error)})
+            continue
+        start = time.perf_counter()
+        answer = model.predict(frame)[0]
+        spent_ms = (time.perf_counter() - start) * 1000
+        results.append(dict(saved(answer, target, path, taken), **describe(model, answer), frame_ms=spent_ms))
+        show(results[-1], args)
+    if args.json:
+        document = {"schema": "nuwa.run/1", "runtime": model.model.runtime, "images": results, "failed": failed}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    if failed:
+        sys.stderr.write(f"{len(failed)} of {len(failed) + len(results)} images could not be read\n")
+    return 2 if failed else 0
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Find the class of every pixel with the model in this folder.")
+    parser.add_argument("images", nargs="+", help="image files or folders")
+    parser.add_argument("-o", "--output", default="labels", help="folder of label maps and overlays (default labels)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime; 0 lets it choose")
+    parser.add_argument("--engine", help="TensorRT engine built on this machine, instead of ONNX Runtime")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    return parser.parse_args()
+
+
+def saved(answer: Any, target: Path, path: Path, taken: "set[str]") -> "dict[str, str]":
+    """Write the label map and the overlay of one image, under a name of its own; returns where they lie."""
+    target.mkdir(parents=True, exist_ok=True)
+    stem, number = path.stem, 1
+    while stem in taken:
+        number += 1
+        stem = f"{path.stem}-{number}"
+    taken.add(stem)
+    labels, overlay = target / (stem + ".png"), target / (stem + ".overlay.png")
+    answer.picture().save(str(labels))
+    answer.overlay().save(str(overlay))
+    return {"image": str(path), "labels": str(labels), "overlay": str(overlay)}
+
+
+def describe(model: Any, answer: Any) -> "dict[str, Any]":
+    """Name the share of the pixels of each class that there is."""
+    found = {model.labels[i]: float(share) for i, share in enumerate(answer.shares) if share}
+    return {"shares": found}
+
+
+def show(result: "dict[str, Any]", args: argparse.Namespace) -> None:
+    """Write a line about one image."""
+    if args.json:
+        return
+    ranked = sorted(result["shares"].items(), key=lambda pair: -pair[1])[:SHOWN]
+    told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in ranked)
+    sys.stdout.write("{}: {} -> {} ({:.1f} ms)\n".format(result["image"], told, result["overlay"], result["frame_ms"]))
+
+
+def start() -> Any:
+    """Run, and say what is wrong in a sentence; returns the exit code."""
+    try:
+        return main()
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, ValueError, KeyError) as error:
+        return f"error: {error}\nhint: `nuwa verify {HERE}` says which file of the bundle is missing or changed"
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -1,0 +1,84 @@
+"""A search for a net that answers for every pixel, from images and masks to a bundle that runs."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nuwa_search.predictors.profile import ProfileSettings
+from nuwa_search.service.cli.main import cli, run
+from nuwa_search.store.store import open_store
+from tests.support.toy_masks import CLASSES, write_masks
+from tests.support.toy_search import ToySearch, toy_search_in
+
+QUICK = functools.partial(ProfileSettings, num_fit=8, repeats=2, num_sessions=2)
+"""Few whole nets: what is profiled here is that maps are."""
+
+
+@pytest.fixture
+def search(
+    tmp_path: Path,
+    profiled_db: Path,
+    toy_base: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> ToySearch:
+    images = write_masks(tmp_path / "masks", num_train=15, num_test=4)
+    monkeypatch.setattr("nuwa_search.predictors.device_predictor.ProfileSettings", lambda **_: QUICK(num_heldout=2))
+    place = toy_search_in(tmp_path, profiled=profiled_db, base=toy_base, images=images, capsys=capsys)
+    return place.with_args("--study", "pixels", "--budget-ms", "2.5", "--finetune-steps", "2")
+
+
+def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.CaptureFixture[str]) -> None:
+    answer, told = search.done("--trials", "2")
+    assert "a linear answer per patch, scaled to the picture" in told
+    subnet, base = answer["subnet"], answer["base"]
+    assert answer["metric"] == "miou"
+    assert (subnet["top1"], base["top1_restricted"], subnet["top1_interval"]) == (None, None, None)
+    for part in (subnet, base):
+        known = [value for value in part["iou"].values() if value is not None]
+        assert part["miou"] == pytest.approx(sum(known) / len(known))
+        assert part["miou_interval"][0] <= part["miou"] <= part["miou_interval"][1]
+        assert list(part["iou"]) == list(CLASSES)
+    assert subnet["measured_latency_ms"] < 2.5 < base["latency_ms"]
+
+    with open_store(search.db) as store:
+        kinds = {score.kind: score for score in store.scores(subnet["subnet_id"]) if score.split == "test"}
+    assert kinds["miou"].value == pytest.approx(subnet["miou"])
+    assert "top1" not in kinds
+
+    evaluated = ["evaluate", str(search.bundle), "--data", str(search.images), "--json"]
+    assert run(cli, evaluated, prog_name="nuwa") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["metric"], found["top1"], found["num_images"]) == ("miou", None, 4)
+    assert found["miou"] == pytest.approx(subnet["miou"])
+    assert run(cli, ["verify", str(search.bundle), "--json"], prog_name="nuwa") == 0
+    capsys.readouterr()
+
+    line = [sys.executable, str(search.bundle / "run.py"), str(search.images / "test" / "images"), "--json"]
+    done = subprocess.run([*line, "-o", str(search.folder / "out")], capture_output=True, text=True, check=True)
+    for one in json.loads(done.stdout)["images"]:
+        labels = np.asarray(Image.open(one["labels"]))
+        assert labels.shape == (24, 32), "at the picture's own size"
+        with Image.open(one["overlay"]) as overlay:
+            assert overlay.size == (32, 24)
+        assert sum(one["shares"].values()) == pytest.approx(1)
+
+
+def test_what_says_nothing_of_pixels_is_refused_before_anything_is_measured(
+    search: ToySearch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more, said in (
+        (("--metric", "balanced"), "mIoU counts there"),
+        (("--pool", "avg"), "--pool is for classes of whole images"),
+        (("--small-model", "5"), "--small-model is for classes of whole images"),
+        (("--task", "classification"), "no class folders"),
+        (("--classes", "circle"), "unknown class 'circle'"),
+    ):
+        assert search.code(*more) == 2, more
+        assert said in capsys.readouterr().err, more
