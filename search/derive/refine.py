@@ -93,8 +93,9 @@ def refine(
         theirs = _advance(theirs, ahead, until)
         targets = theirs if wide.to_subnet is None else [x @ wide.to_subnet.T for x in theirs]
         wanted = [target - x for target, x in zip(targets, mine, strict=True)]
-        _fit(branch.writer, mine, wanted, branch.regressors, lambda x: x, ridge, samples)
-        mine = [x + branch.writer(branch.regressors(x)) for x in mine]
+        read = [branch.regressors(x) for x in mine]  # once: the solve changes what is made of it, not it
+        _fit(branch.writer, read, wanted, lambda x: x, lambda x: x, ridge, samples)
+        mine = [x + branch.writer(seen) for x, seen in zip(mine, read, strict=True)]
     theirs = _advance(theirs, ahead, 2 * len(arch.blocks))
     _fit(subnet.head, mine, theirs, subnet.pool, lambda x: wide.base.head(wide.base.pool(x)), ridge)
 

@@ -84,6 +84,7 @@ def _record_score(model: PlainViT, identity: str, finder: Finder) -> None:
         inputs.base.preprocess,
         seed=seed,
         metric=inputs.task.metric,
+        known=inputs.tensors.known,
     )
     score = scorer.score(model)
     figures = {"kl_to_teacher": score.kl, "top1_derived": score.top1}

@@ -90,6 +90,7 @@ class StudyRounds:
             inputs.base.preprocess,
             seed=finder.request.seed,
             metric=inputs.task.metric,
+            known=inputs.tensors.known,
         )
         self._first = self._scored_before(finder.request.from_study)
         self._num_rounds = 0

@@ -14,7 +14,7 @@ from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.tensors import normalise
 from nuwa_search.search.derive.attention import factorise, head_weights
 from nuwa_search.search.derive.deriver import Deriver
-from nuwa_search.search.derive.forward import branches_of, with_one
+from nuwa_search.search.derive.forward import Branch, branches_of, with_one
 from nuwa_search.search.derive.neurons import surgeon_order
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.placement import place_blocks
@@ -328,3 +328,12 @@ def test_refining_sees_every_class_where_its_tokens_are_few(monkeypatch):
     sorted_split = split.take(split.labels.argsort(stable=True))
     deriver_of(model, split=sorted_split).derive_refined(with_blocks(model.arch, qk_dim=4, mlp_width=16))
     assert torch.bincount(seen[0].labels).tolist() == [2, 2, 2]
+
+
+def test_refining_runs_each_branch_of_the_cut_net_once(monkeypatch):
+    model, ran = make_model("avg"), []
+    regressors = Branch.regressors
+    monkeypatch.setattr(Branch, "regressors", lambda self, x: (ran.append(self.body), regressors(self, x))[1])
+    refined = deriver_of(model, split=make_split(20)).derive_refined(with_blocks(model.arch, mlp_width=16))
+    counts = [sum(body is branch.body for body in ran) for branch in branches_of(refined)]
+    assert counts == [1] * len(counts)

@@ -7,6 +7,7 @@ from torch import nn
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.known_outputs import KnownOutputs
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.search.scorer import FIRST_IMAGES, TeacherScorer, spread_evenly
 
@@ -105,3 +106,13 @@ def test_images_of_many_tokens_are_scored_in_smaller_numbers():
     assert torch.equal(large.inputs, small.inputs[: len(large.inputs)])  # the same images first, whatever the number
     assert small.score(student, give_up_above=0.0).num_images == FIRST_IMAGES
     assert large.score(student, give_up_above=0.0).num_images < FIRST_IMAGES
+
+
+def test_two_scorers_of_the_same_images_run_the_teacher_once(teacher):
+    known = KnownOutputs()
+    one = TeacherScorer(teacher, split_of(50, 5), PREPROCESS, known=known)
+    other = TeacherScorer(teacher, split_of(50, 5), PREPROCESS, known=known)
+    assert teacher.seen == 50
+    assert torch.equal(one.log_targets, other.log_targets)
+    TeacherScorer(teacher, split_of(40, 5), PREPROCESS, known=known)
+    assert teacher.seen == 90
