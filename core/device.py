@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:  # reading a spec must stay fast: `nuwa device ls` loads this module
     import onnx
 
-DeviceKind = Literal["emulated", "host", "openvino", "cuda", "ssh"]
+DeviceKind = str
+"""``emulated``, ``host``, ``openvino``, ``cuda``, ``ssh``, or one that another package brings (``core.extensions``)."""
 Provenance = Literal["measured", "emulated", "transferred"]
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -146,7 +147,12 @@ class Measurement:
 
 
 class Device(Protocol):
-    """Something that can say how long an ONNX model takes on it."""
+    """Something that can say how long an ONNX model takes on it.
+
+    Threads: one at a time. Ownership: who opened a device closes it, as a context manager where it is one; the graph is
+    the caller's and is not changed. Guarantees: the measurement is of ``spec``, and what is written in
+    ``nuwa_search.testing.device``.
+    """
 
     @property
     def spec(self) -> DeviceSpec:

@@ -15,7 +15,11 @@ Images = npt.NDArray[Any]
 
 
 class Session(Protocol):
-    """One loaded model with static shapes."""
+    """One loaded model with static shapes.
+
+    Threads: one at a time, unless its class says more. Ownership: images are the caller's and are not changed; logits
+    are the caller's too, and another run leaves them alone.
+    """
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -77,7 +81,11 @@ class KeepsEngines(RunsModels, Protocol):
 
 
 class Runtime(Protocol):
-    """Loads models; holds the options that change speed or arithmetic."""
+    """Loads models; holds the options that change speed or arithmetic.
+
+    Threads: any. Ownership: sessions stand by themselves, and are freed with the last reference. Guarantees:
+    ``nuwa_search.testing.runtime``; reading ``name`` and ``version`` loads no model.
+    """
 
     @property
     def name(self) -> str:

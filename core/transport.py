@@ -40,6 +40,8 @@ class Transport(Protocol):
     A transport connects when it is first used, and again when the connection is gone. Any method
     raises ``ConnectionFailedError`` when the machine cannot be reached or is lost on the way; what a
     command did by then is not known.
+
+    Threads: one at a time. Ownership: who made it closes it. Guarantees: ``nuwa_search.testing.transport``.
     """
 
     @property

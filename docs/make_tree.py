@@ -8,7 +8,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / "docs" / "tree.md"
-PACKAGES = ("nuwa_search/lab", "service", "search", "predictors", "latency", "deploy", "store", "core", "benchmarks")
+PACKAGES = (
+    "nuwa_search/lab",
+    "nuwa_search/testing",
+    "service",
+    "search",
+    "predictors",
+    "latency",
+    "deploy",
+    "store",
+    "core",
+    "benchmarks",
+)
 HEAD = """# Where things are
 
 One line per folder, taken from its docstring by `python docs/make_tree.py` (a test compares). A module's own first

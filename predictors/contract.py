@@ -17,7 +17,7 @@ class Prediction:
     Args:
         value: Point prediction: milliseconds for latency, KL divergence in nats for accuracy.
         lower: Lower end of the interval at the predictor's nominal coverage.
-        upper: Upper end; a latency budget is held against this one.
+        upper: Upper end; a latency budget is held against this one. Infinite where nothing that was fitted bounds it.
     """
 
     value: npt.NDArray[np.float64]
@@ -26,7 +26,11 @@ class Prediction:
 
 
 class Predictor(Protocol):
-    """A model from archs to a number with an interval; fitted on rows of (arch, number)."""
+    """A model from archs to a number with an interval; fitted on rows of (arch, number).
+
+    Threads: one fits; several may predict then. Ownership: rows are copied, predictions are new arrays. Guarantees:
+    ``nuwa_search.testing.predictor``.
+    """
 
     @property
     def coverage(self) -> float:

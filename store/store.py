@@ -32,7 +32,11 @@ class Store(
     WorkerMethods,
     TrialMethods,
 ):
-    """The search database; its methods are grouped by noun in the modules of this package."""
+    """The search database; its methods are grouped by noun in the modules of this package.
+
+    Threads: any, and other processes beside; each method is one transaction. Ownership: who opened it closes it, as a
+    context manager; answers are values. Guarantees: ``nuwa_search.testing.store``, on every kind of database.
+    """
 
 
 def open_store(url: str) -> Store:

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.extensions import runtime_maker
 from nuwa_search.core.runtime import Session
 from nuwa_search.deploy.runtimes.ort_feeds import Feeds, drawn_feeds, feed_warnings, run_with, zeros_warning
 from nuwa_search.latency.devices.host_facts import threads_of
@@ -36,6 +39,8 @@ def open_graph(content: bytes, *, spec: DeviceSpec, seed: int) -> CpuGraph:
         graph = OpenVinoRuntime(threads=threads_of(spec)).open(content)
         feeds = drawn_feeds(graph.inputs, seed=seed)
         return CpuGraph(graph.runner(feeds), feeds, zeros_warning(graph.inputs))
+    if spec.runtime != "onnxruntime":
+        return _brought_graph(content, spec=spec, seed=seed)
     from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 
     session = OnnxRuntime(threads=threads_of(spec)).open(content)
@@ -50,7 +55,21 @@ def load_session(content: bytes, *, spec: DeviceSpec) -> tuple[Session, str]:
 
         openvino = OpenVinoRuntime(threads=threads_of(spec))
         return openvino.load(content), f"{openvino.name} {openvino.version}"
+    if spec.runtime != "onnxruntime":
+        brought = runtime_maker(spec.runtime)(threads=threads_of(spec))
+        return brought.load(content), f"{brought.name} {brought.version}"
     from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 
     runtime = OnnxRuntime(threads=threads_of(spec))
     return runtime.load(content), f"{runtime.name} {runtime.version}"
+
+
+def _brought_graph(content: bytes, *, spec: DeviceSpec, seed: int) -> CpuGraph:
+    """Load a model of images into a runtime that another package brings."""
+    session = runtime_maker(spec.runtime)(threads=threads_of(spec)).load(content)
+    images = np.random.default_rng(seed).standard_normal(session.input_shape, dtype=np.float32)
+
+    def run() -> None:
+        session.run(images)
+
+    return CpuGraph(run, {"images": images}, ())

@@ -1,14 +1,17 @@
-"""Devices by name: built in, or handed in by whoever keeps what users added.
+"""Devices by name: built in, brought by other packages, or handed in by whoever keeps what users added.
 
 Listing devices loads no runtime, no numpy and no torch; opening one loads what it needs.
 """
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from nuwa_search.core.device import Device, DeviceKind, DeviceSpec
 from nuwa_search.core.emulator import EMULATOR_VERSION, device_label, is_outdated, split_label
-from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.errors import NuwaError, NuwaWarning
+from nuwa_search.core.extensions import DEVICES, RUNTIMES, device_kind, extensions, package_of
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
 from nuwa_search.latency.devices.host_facts import host_spec, openvino_spec
@@ -25,7 +28,34 @@ def builtin_specs() -> dict[str, DeviceSpec]:
     if openvino is not None:
         found[OPENVINO_NAME] = openvino
     cuda = _loaded_cuda_spec()
-    return {**found, CUDA_NAME: cuda} if cuda is not None else found
+    if cuda is not None:
+        found[CUDA_NAME] = cuda
+    return {**brought_specs(), **found}
+
+
+def brought_specs() -> dict[str, DeviceSpec]:
+    """List what other packages bring: their kinds of devices, and this CPU with their runtimes.
+
+    A package whose module cannot be imported is left out with a warning: other devices work without it.
+    """
+    found = {
+        name: replace(
+            host_spec(),
+            name=name,
+            runtime=name,
+            runtime_version=entry.dist.version if entry.dist is not None else "",
+            note=f"{name} on this CPU, 1 thread, from {package_of(entry)}",
+        )
+        for name, entry in extensions(RUNTIMES).items()
+    }
+    for kind in extensions(DEVICES):
+        try:
+            specs = device_kind(kind).device_specs()
+        except NuwaError as error:
+            warnings.warn(f"devices of kind {kind} are left out: {error.message}", NuwaWarning, stacklevel=2)
+            continue
+        found |= {spec.name: spec for spec in specs}
+    return found
 
 
 def device_spec(name: str, *, extra: Mapping[str, DeviceSpec] | None = None) -> DeviceSpec:
@@ -86,10 +116,11 @@ def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False)
     if is_outdated(spec):
         raise outdated(device_label(spec), spec.name)
     opener = openers.get(spec.kind)
+    if opener is None and spec.kind in extensions(DEVICES):
+        return device_kind(spec.kind).open_device(spec, seed=seed)
     if opener is None:
-        raise NuwaError(
-            f"device {spec.name} is of unknown kind {spec.kind!r}", hint=f"known kinds: {', '.join(openers)}"
-        )
+        known = ", ".join([*openers, *extensions(DEVICES)])
+        raise NuwaError(f"device {spec.name} is of unknown kind {spec.kind!r}", hint=f"known kinds: {known}")
     return opener(spec, seed)
 
 

@@ -17,11 +17,12 @@ class SearchKeywords(TypedDict, total=False):
     base: str | Path
     img_size: int | None
     data: str | Path | None
+    task: Literal["auto", "classification", "segmentation"]
     label_column: str | None
     classes: Sequence[str] | None
     budget_statistic: Literal["median", "p95", "p99", "sustained"]
     max_memory_mb: float | None
-    metric: Literal["top1", "balanced"]
+    metric: Literal["top1", "balanced", "miou"]
     pool: Literal["auto", "token", "avg", "token_avg"]
     keep: Sequence[str]
     trials: int
@@ -72,7 +73,7 @@ class EvaluateKeywords(TypedDict, total=False):
     classes: Sequence[str] | None
     split: str | None
     whole_head: bool
-    metric: Literal["top1", "balanced"] | None
+    metric: Literal["top1", "balanced", "miou"] | None
 
 
 class FinetuneKeywords(TypedDict, total=False):

@@ -9,6 +9,7 @@ from nuwa_search.predictors.accuracy import KLPredictor, cross_validate, flat_pr
 from nuwa_search.predictors.accuracy.gaussian import KernelInputs, fit_gaussian
 from nuwa_search.predictors.accuracy.predictor import CEILING
 from nuwa_search.predictors.contract import Predictor
+from nuwa_search.testing.predictor import PredictorContract, Rows
 from tests.support.least_seconds import least_seconds
 
 FULL = BlockSpec(2, 16, 16, 64)
@@ -157,3 +158,14 @@ def test_nets_that_know_nothing_count_as_equally_bad_and_have_no_upper_end():
     assert np.isinf(ours.upper[0])
     assert np.isfinite(ours.upper[-1])
     assert (kls >= ours.lower).mean() >= 0.9
+
+
+class TestKLPredictor(PredictorContract):
+    @pytest.fixture
+    def predictor(self, prior) -> Predictor:
+        return KLPredictor(prior)
+
+    @pytest.fixture
+    def rows(self) -> Rows:
+        archs = random_archs(30, seed=9)
+        return archs, [true_kl(arch) for arch in archs]

@@ -7,11 +7,12 @@ import pytest
 from nuwa_search.core.arch import BlockSpec
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.latency.table.timer import MemoryNotebook
-from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.contract import Prediction, Predictor
 from nuwa_search.predictors.latency.predictor import MIN_MODELS, LatencyPredictor, subject_of
 from nuwa_search.predictors.profile import ProfileSettings, profile
 from nuwa_search.predictors.report_card import coverage_of, errors_of, report_card
 from nuwa_search.predictors.sample_archs import sample_archs
+from nuwa_search.testing.predictor import PredictorContract, Rows
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
 from tests.support.least_seconds import least_seconds
 
@@ -204,3 +205,15 @@ def test_report_of_a_profile_beats_both_baselines(launched):
     assert report["mape"] < report["baselines"]["operators"]["mape"] < report["baselines"]["macs"]["mape"]
     assert 0 < report["noise_floor_mape"] < 0.01
     assert subject_of(ClosedFormDevice(LAUNCHED).spec).device_name == "formula"
+
+
+class TestLatencyPredictor(PredictorContract):
+    @pytest.fixture
+    def predictor(self, additive) -> Predictor:
+        known = additive.predictor
+        return LatencyPredictor(known.rows, subject=known.subject)
+
+    @pytest.fixture
+    def rows(self) -> Rows:
+        archs = UNSEEN[: 2 * MIN_MODELS]
+        return archs, [FED_IN_TIME.latency(arch) for arch in archs]

@@ -1,0 +1,1 @@
+"""A kind of device and a runtime for nuwa-search."""
