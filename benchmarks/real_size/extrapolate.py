@@ -1,7 +1,7 @@
 """From an old build's units to the CPU seconds of its whole search, with its own constants of 494cfc3.
 
-Left out, which makes it faster than it was: its profile and export, scoring on the search split while it fine-tunes,
-and fitting a head, which it did not do.
+Left out, which makes it faster than it was: its profile, decoding, measuring on the emulator, writing the bundle, and
+fitting a head, which it did not do.
 """
 
 import math
@@ -15,6 +15,13 @@ TRIAL_IMAGES = 128
 FINALISTS, FINALIST_IMAGES, REFINE_TOKENS = 6, 256, 65_000
 """And the winner once more, with as many images as that many tokens hold."""
 STEPS, BATCH, VIEWS = 200, 64, 8
+EVALUATIONS = 7
+"""Of the whole search split in FP32: the refined winner, the student before the first step, its average every 50 steps,
+and its own weights at the end."""
+CHECKED_IMAGES = 64
+"""Search images that the export was compared on."""
+TARGET_IMAGES = 256
+"""Search images that the base answers in FP32 before the first score."""
 
 
 def old_seconds(units: Mapping[str, float]) -> dict[str, float]:
@@ -32,12 +39,18 @@ def old_seconds(units: Mapping[str, float]) -> dict[str, float]:
     most_refined = min(num_seen, REFINE_TOKENS // round(units["tokens per image"]))
     refined_images = FINALISTS * min(FINALIST_IMAGES, most_refined) + most_refined
     num_views = min(VIEWS, math.ceil(STEPS * BATCH / num_train))
+    num_search, num_test = round(units["search images"]), round(units["test images"])
     tuned = STEPS * BATCH * units["step per image"] + num_views * num_train * units["teacher per image"]
+    tuned += EVALUATIONS * num_search * units["net in FP32 per image"]
+    targets = min(TARGET_IMAGES, num_search) * units["base in FP32 per image"]
+    verified = num_test * (units["base in FP32 per image"] + 2 * units["net in FP32 per image"])  # derived and tuned
     stages = {
         "statistics": statistics,
-        "cuts": units["cuts in all"] * cut,
+        "cuts": targets + units["cuts in all"] * cut,
         "study": TRIALS * net,
         "refine": (FINALISTS + 1) * units["refine beside"] + refined_images * units["refine per image"],
         "finetune": tuned,
+        "export": min(CHECKED_IMAGES, num_search) * units["check of an export per image"],
+        "verify": verified,
     }
     return {name: round(value, 1) for name, value in stages.items()}

@@ -27,6 +27,10 @@ Streams, library_archs = (getattr(import_module("search.library"), name) for nam
 Teacher = import_module("deploy.train.teacher").Teacher
 TeacherScorer = import_module("search.scorer").TeacherScorer
 finetune = import_module("deploy.train.finetune").finetune
+onnx_from_vit = import_module("deploy.export.from_vit").onnx_from_vit
+verify_onnx, verify_fp16 = (getattr(import_module("deploy.verify"), name) for name in ("verify_onnx", "verify_fp16"))
+logits_of = import_module("nuwa.tensors").logits_of
+score_split = import_module("deploy.train.score").score_split
 scoring_context = import_module("search.precision").scoring_context
 space_from_base = import_module("search.space").space_from_base
 
@@ -42,7 +46,8 @@ def main(place: Path) -> None:
     torch.set_num_threads(1)
     model, train, search, preprocess = _opened(place)
     seconds: dict[str, float] = {}
-    sizes = {"training images": len(train), "tokens per image": model.arch.num_tokens}
+    sizes = {"training images": len(train), "search images": len(search), "tokens per image": model.arch.num_tokens}
+    sizes["test images"] = json.loads((place / "arch.json").read_text())["test images"]
 
     def prepared(num_images: int, sensitivity_images: int) -> tuple[Any, float]:
         options = DeriveOptions(num_images=num_images, sensitivity_images=sensitivity_images)
@@ -92,8 +97,16 @@ def main(place: Path) -> None:
         begun = time.process_time()
         model(normalise(train.images[: 2 * IMAGES], preprocess))
         seconds["teacher per image"] = (time.process_time() - begun) / (2 * IMAGES)
+    begun = time.process_time()
+    logits_of(model, search.images[: 2 * IMAGES], preprocess)
+    seconds["base in FP32 per image"] = (time.process_time() - begun) / (2 * IMAGES)
     shown = train.take(torch.arange(IMAGES))
     cut = deriver.derive(nets[0])
+    begun = time.process_time()
+    score_split(cut, search.take(torch.arange(2 * IMAGES)), preprocess)
+    seconds["net in FP32 per image"] = (time.process_time() - begun) / (2 * IMAGES)
+    seconds["check of an export per image"] = checked_per_image(cut, search.images, preprocess)
+    say(seconds)
     config = FinetuneConfig(batch_size=IMAGES, views=1, eval_every=1000, warmup_steps=0)
     step_s = {}
     for steps in (1, NUM + 1):
@@ -123,6 +136,17 @@ def time_nets(deriver: Any, archs: list[Any], run: Callable[[Any], object]) -> t
         derive_s.append(middle - begun)
         run_s.append(time.process_time() - middle)
     return mean(derive_s), mean(run_s)
+
+
+def checked_per_image(net: Any, images: torch.Tensor, preprocess: Any) -> float:
+    """CPU seconds per image of comparing an export with its weights, in FP32 and with every tensor in FP16."""
+    graph, took = onnx_from_vit(net, opset=13, preprocess=preprocess), []
+    for count in (IMAGES // 2, 3 * IMAGES // 2):
+        begun = time.process_time()
+        for compare in (verify_onnx, verify_fp16):
+            compare(net, graph, images[:count], preprocess)
+        took.append(time.process_time() - begun)
+    return (took[1] - took[0]) / IMAGES
 
 
 def mean(values: list[float]) -> float:

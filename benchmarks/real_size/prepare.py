@@ -25,7 +25,11 @@ def main(name: str, shared: Path, seed: int, place: Path) -> None:
     task = open_task(base, data=job.data_in(shared), label_column=None, classes=job.classes, seed=seed)
     tensors = task_tensors(task, base.preprocess)
     model = by_class_token(task_base(base, task, tensors).model)
-    about = {"arch": dataclasses.asdict(model.arch), "preprocess": dataclasses.asdict(base.preprocess)}
+    about = {
+        "arch": dataclasses.asdict(model.arch),
+        "preprocess": dataclasses.asdict(base.preprocess),
+        "test images": len(task.test),
+    }
     (place / "arch.json").write_text(json.dumps(about))
     train, search = ((part.images, part.labels) for part in (tensors.train, tensors.search))
     torch.save({"model": model.state_dict(), "train": train, "search": search}, place / "tensors.pt")

@@ -1,0 +1,45 @@
+"""The old build's whole search from its units."""
+
+import pytest
+
+from benchmarks.real_size.extrapolate import old_seconds
+
+UNITS = {
+    "training images": 1200.0,
+    "search images": 400.0,
+    "test images": 400.0,
+    "tokens per image": 257.0,
+    "sensitivity per image": 0.0,
+    "statistics per image": 0.0,
+    "factorising": 0.0,
+    "cuts in all": 10.0,
+    "derive per cut": 0.0,
+    "run per cut and image": 0.0,
+    "derive per net": 0.0,
+    "run per net and image": 0.0,
+    "refine beside": 0.0,
+    "refine per image": 0.0,
+    "step per image": 0.0,
+    "teacher per image": 0.0,
+    "base in FP32 per image": 0.0,
+    "net in FP32 per image": 0.0,
+    "check of an export per image": 0.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("unit", "stages"),
+    [
+        ("sensitivity per image", {"statistics": 256}),
+        ("run per cut and image", {"cuts": 1280}),
+        ("refine per image", {"refine": 7 * 252}),  # never more images than 65 000 tokens hold
+        ("step per image", {"finetune": 12_800}),
+        ("teacher per image", {"finetune": 9600}),
+        ("net in FP32 per image", {"finetune": 2800, "verify": 800}),
+        ("base in FP32 per image", {"cuts": 256, "verify": 400}),
+        ("check of an export per image", {"export": 64}),
+    ],
+)
+def test_each_unit_counts_as_often_as_the_old_search_did_it(unit, stages):
+    found = old_seconds(UNITS | {unit: 1.0})
+    assert {stage: value for stage, value in found.items() if value} == stages
