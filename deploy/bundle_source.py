@@ -7,6 +7,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.sources import open_task_again
 from nuwa_search.core.task import Task
+from nuwa_search.core.tasks.kind import kind_of
 from nuwa_search.deploy.bundle import Bundle
 
 
@@ -47,6 +48,7 @@ def open_bundle_task(bundle: Bundle, source: Source, *, seed: int) -> tuple[Base
         NuwaError: If the base was made for other images, or the data lacks classes of the bundle.
     """
     base = load_base(source.base, img_size=bundle.preprocess.img_size).with_pipeline(bundle.preprocess.pipeline)
+    base = base.for_task(kind_of(bundle.facts.metric))
     if base.preprocess != bundle.preprocess:
         raise NuwaError(
             f"base {source.base!r} takes other images than bundle {bundle.dir}", hint="name its base: --base"

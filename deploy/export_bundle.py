@@ -18,7 +18,7 @@ from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import CertifiedBudget
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
-from nuwa_search.deploy.export.graph import GraphOptions, InputKind
+from nuwa_search.deploy.export.graph import GraphOptions, InputKind, OutputKind
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.on_device import agreement_on_device, require_agreement
 from nuwa_search.deploy.quantise.facts import Int8Facts
@@ -42,6 +42,7 @@ class ExportRequest:
         seed: Of the measurement.
         trim_tokens: Compute only the pooled tokens from the last attention on: the same logits, less work.
         input_kind: What the graph takes: ``normalised`` images, or ``unit`` (FP32 0..1) or ``uint8`` pixels.
+        output_kind: What it gives where pixels have classes: ``logits`` of each, or ``labels``.
     """
 
     spec: DeviceSpec
@@ -51,6 +52,7 @@ class ExportRequest:
     seed: int = 0
     trim_tokens: bool = False
     input_kind: InputKind = "normalised"
+    output_kind: OutputKind = "logits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,7 @@ def write_graph(
             precision=graph_precision(spec),
             batch=spec.batch,
             input_kind=request.input_kind,
+            output_kind=request.output_kind,
             preprocess=parts.preprocess,
             labels=parts.labels,
             metadata={"subnet_id": bundle.subnet_id, "arch_id": parts.arch.arch_id},

@@ -123,6 +123,11 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     if request.spec.precision == "int8":  # a board that was added as an INT8 one
         request = dataclasses.replace(request, spec=dataclasses.replace(request.spec, precision="fp16"))
     bundle = read_bundle(folder)
+    if bundle.arch.is_dense:
+        raise NuwaError(
+            f"{folder} answers for every pixel, and what INT8 costs there is not measured yet",
+            hint=f"export it in the device's own precision: nuwa export {folder} --device {spec.name}",
+        )
     parts = parts_from_bundle(bundle)
     tensors, notes = _tensors_of(bundle, images)
     some = classes_in_turn(tensors.search, VERIFY_IMAGES).images

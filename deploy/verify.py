@@ -81,11 +81,16 @@ class Agreement(JsonFields):
 
 
 def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision, runtime: str) -> Agreement:
-    """Compare logits (N, num_classes), or maps (N, num_classes, H, W), with those of the PyTorch model.
+    """Compare logits (N, num_classes), maps (N, num_classes, H, W) or labels (N, H, W) with the PyTorch model's logits.
+
+    Of labels the error of an answer is how much less the model's logit of it is than its largest, and the cosine of an
+    image the share of its pixels that are alike, which is that of the maps with a 1 for each answer.
 
     Raises:
         NuwaError: If there are no images, or the shapes differ.
     """
+    if expected.ndim == 4 and found.shape == (len(expected), *expected.shape[2:]) and len(expected):
+        return _compare_labels(found, expected, check=check, runtime=runtime)
     if found.shape != expected.shape or len(expected) == 0:
         raise NuwaError(f"nothing to compare: logits {found.shape} against {expected.shape}")
     is_finite = bool(np.isfinite(found).all())
@@ -103,6 +108,26 @@ def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision,
         min_cosine=float(cosines.min()) if is_finite else -1.0,
         argmax_agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         argmax_limit={"fp32": fp32_argmax, "fp16": FP16_ARGMAX, "int8": INT8_ARGMAX}[check],
+    )
+
+
+def _compare_labels(found: FloatArray, expected: FloatArray, *, check: Precision, runtime: str) -> Agreement:
+    labels = found.astype(np.int64)
+    is_known = bool(((labels >= 0) & (labels < expected.shape[1])).all())
+    same = labels == expected.argmax(axis=1)
+    error = float("inf")
+    if is_known:
+        said = np.take_along_axis(expected, labels[:, None], axis=1)[:, 0]
+        error = float((expected.max(axis=1) - said).max())
+    return Agreement(
+        check=check,
+        runtime=runtime,
+        num_images=len(expected),
+        max_abs_error=error,
+        error_limit=FP32_RELATIVE_ERROR * max(1.0, float(np.abs(expected).max())) if check == "fp32" else None,
+        min_cosine=float(same.reshape(len(same), -1).mean(axis=1).min()),
+        argmax_agreement=float(same.mean()),
+        argmax_limit={"fp32": PIXEL_ARGMAX, "fp16": FP16_ARGMAX, "int8": INT8_ARGMAX}[check],
     )
 
 

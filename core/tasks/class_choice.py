@@ -45,10 +45,15 @@ def chosen_pixel_classes(splits: "Mapping[str, ImageSet]", wanted: Sequence[str 
 
 def _kept(names: Sequence[str], wanted: Sequence[str | int] | None) -> tuple[tuple[str, ...], list[int], int]:
     """Name the classes that are left, list those of the data set among them, and say which place these start at."""
+    whole = list(range(len(names)))
     if wanted is None:
-        return tuple(names), list(range(len(names))), 0
+        return tuple(names), whole, 0
     behind = next((k for k, name in enumerate(names) if fold(name) == BACKGROUND), None)
+    if behind is None:  # one that was added is named among the classes of a net
+        wanted = [name for name in wanted if fold(str(name)) != BACKGROUND]
     chosen = resolve_classes(wanted, names, least=1)  # one class beside its background is a task
+    if list(chosen) == whole:
+        return tuple(names), whole, 0
     kept = [k for k in chosen if k != behind]
     if not kept:
         raise NuwaError(f"{names[chosen[0]]!r} alone is no task", hint="name a class beside it: --classes a,b")

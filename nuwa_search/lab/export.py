@@ -67,6 +67,7 @@ def export(
         seed=wishes.seed,
         trim_tokens=wishes.trim_tokens,
         input_kind=wishes.input_kind,
+        output_kind=wishes.output_kind,
     )
     if is_int8:
         images = Int8Images(wishes.base, wishes.data, wishes.label_column, wishes.seed)

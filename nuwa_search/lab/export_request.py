@@ -16,6 +16,7 @@ class ExportWishes:
             measured to pay.
         max_loss: Accuracy that INT8 may lose on the search split, a fraction.
         input_kind: What the graph takes: ``normalised`` images, or ``unit`` (0..1) or ``uint8`` pixels.
+        output_kind: What it gives where pixels have classes: ``logits`` of each, or ``labels``.
         trim_tokens: Drop tokens that no output depends on: same logits, less work.
         budget_ms: Latency to hold; None takes over the one that was certified for the same device.
         budget_statistic: Of the budget; None likewise.
@@ -28,6 +29,7 @@ class ExportWishes:
     precision: Precision | None = None
     max_loss: float = 0.01
     input_kind: Literal["normalised", "unit", "uint8"] = "normalised"
+    output_kind: Literal["logits", "labels"] = "logits"
     trim_tokens: bool = False
     budget_ms: float | None = None
     budget_statistic: BudgetStatistic | None = None

@@ -97,6 +97,7 @@ class ExportKeywords(TypedDict, total=False):
     precision: Literal["fp32", "fp16", "int8"] | None
     max_loss: float
     input_kind: Literal["normalised", "unit", "uint8"]
+    output_kind: Literal["logits", "labels"]
     trim_tokens: bool
     budget_ms: float | None
     budget_statistic: Literal["median", "p95", "p99", "sustained"] | None

@@ -11,6 +11,7 @@ from nuwa_search.core.metric import Metric, metric_from_text
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, PIPELINE_VERSION
 from nuwa_search.core.sources import open_task
 from nuwa_search.core.task import Task
+from nuwa_search.core.tasks.kind import kind_of
 from nuwa_search.search.derive.identity import subnet_id
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.store.records import SubnetRecord, TaskRecord
@@ -83,7 +84,7 @@ def open_origin(identity: str, *, store: Store, moved: Moved) -> Origin:
     record = store.load_subnet(identity)
     task = store.load_task(record.task_id)
     options = options_of(record, task, store)
-    base = _open_base(record, task.pipeline, store=store, moved=moved)
+    base = _open_base(record, task, store=store, moved=moved)
     opened, split = _open_task(record, task, base, store=store, moved=moved)
     return Origin(record, options, base, opened, split)
 
@@ -123,7 +124,8 @@ def options_of(record: SubnetRecord, task: TaskRecord, store: Store) -> DeriveOp
     return options
 
 
-def _open_base(record: SubnetRecord, pipeline: int, *, store: Store, moved: Moved) -> Base:
+def _open_base(record: SubnetRecord, task: TaskRecord, *, store: Store, moved: Moved) -> Base:
+    kind = kind_of(metric_from_text(task.source.get("metric", "top1") if task.source else "top1"))
     names = store.names_of_base(record.base_id) if moved.base is None else (moved.base,)
     wanted = f"subnet {record.subnet_id} was cut from base {record.base_id}"
     hint = f"name what holds it: nuwa derive --subnet {record.subnet_id} --base FOLDER"
@@ -131,7 +133,7 @@ def _open_base(record: SubnetRecord, pipeline: int, *, store: Store, moved: Move
     problems: list[NuwaError] = []
     for name in names:  # it may have been called by several, and be left under one of them
         try:
-            base = load_base(name, img_size=img_size).with_pipeline(pipeline)
+            base = load_base(name, img_size=img_size).with_pipeline(task.pipeline).for_task(kind)
         except NuwaError as error:
             problems.append(type(error)(f"{wanted}, and {name!r} cannot be opened: {error.message}", hint=hint))
             continue

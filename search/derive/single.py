@@ -167,7 +167,8 @@ def derive_arch(
     task = open_task(
         base, data=request.data, label_column=request.label_column, classes=request.classes, seed=request.seed
     )
-    ground = _ground(base, task, Split(request.label_column, request.seed, task.split_rule), asked)
+    split = Split(request.label_column, request.seed, task.split_rule, task.metric)
+    ground = _ground(base.for_task(task.kind), task, split, asked)
     answer, _ = _derive(
         _placed(asked, ground.teacher.arch),
         ground,
@@ -312,6 +313,8 @@ def _is_same(answer: DeriveAnswer, stored: SearchScore) -> bool:
 def _placed(arch: Arch, base: Arch) -> Arch:
     """Give the arch the task's head, and say which blocks of the base it takes where it has fewer."""
     headed = dataclasses.replace(arch, num_classes=base.num_classes)
+    if base.is_dense:  # it answers for patches, whatever it read before
+        headed = dataclasses.replace(headed, global_pool=base.global_pool)
     if len(headed.blocks) == len(base.blocks):
         return headed
     # Without scores the first and last blocks count most: they are what pretrained ViTs miss first.

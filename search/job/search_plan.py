@@ -97,7 +97,10 @@ def plan_search(request: SearchRequest, store: Store, *, study: str) -> SearchPl
 
 
 def _by_class(images: ImageSet, task: Task) -> dict[str, int]:
-    return dict(zip(task.class_names, (int(count) for count in images.counts()), strict=True))
+    counts = images.counts()
+    if images.masks is not None:  # an image holds several classes
+        counts = (images.masks.class_pixels(task.num_classes) > 0).sum(axis=0)
+    return dict(zip(task.class_names, (int(count) for count in counts), strict=True))
 
 
 def _unreadable_note(names: tuple[str, ...]) -> tuple[str, ...]:

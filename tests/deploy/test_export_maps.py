@@ -19,7 +19,7 @@ from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.tensorrt.operators import check_operators
-from nuwa_search.deploy.verify import verify_fp16, verify_onnx
+from nuwa_search.deploy.verify import compare_logits, verify_fp16, verify_onnx
 from nuwa_search.latency.devices.emulated import EmulatedDevice
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
 
@@ -67,6 +67,18 @@ def test_labels_are_the_likeliest_class_of_each_pixel(model: PlainViT, images: t
     with torch.inference_mode():
         wanted = upsampled(model(given), (32, 32)).argmax(dim=1).numpy()
     assert (found == wanted).mean() >= 0.999
+    compared = verify_onnx(model, graph, images, SHOWN)
+    assert compared.is_met
+    assert compared.max_abs_error <= (compared.error_limit or 0.0)
+
+
+def test_a_wrong_label_is_as_wrong_as_the_model_finds_it() -> None:
+    expected = np.zeros((1, 3, 2, 2), np.float32)
+    expected[0, :, 0, 0] = (2.0, 1.5, -1.0)
+    found = compare_logits(np.array([[[1, 0], [0, 0]]]), expected, check="fp32", runtime="none")
+    assert (found.max_abs_error, found.argmax_agreement, found.min_cosine) == (0.5, 0.75, 0.75)
+    assert not found.is_met
+    assert compare_logits(np.full((1, 2, 2), 3), expected, check="fp16", runtime="none").max_abs_error == np.inf
 
 
 def test_labels_are_refused_of_a_net_for_images() -> None:

@@ -46,6 +46,13 @@ SOURCE = ("base", "data", "label_column")
     show_default=True,
     help="What the graph takes; with unit (0..1) and uint8 pixels it normalises by itself.",
 )
+@click.option(
+    "--output-kind",
+    type=click.Choice(["logits", "labels"]),
+    default="logits",
+    show_default=True,
+    help="What the graph gives where pixels have classes: the logits of each, or its class.",
+)
 @click.option("--trim-tokens", is_flag=True, help="Drop tokens that no output depends on: same logits, less work.")
 @with_flags(
     "device",
@@ -64,7 +71,7 @@ def command(folder: Path, **values: Any) -> None:
     the bundle names.
     """
     output, budget_ms = output_from_flags(values), _budget_ms(values)
-    names = ("precision", "max_loss", "input_kind", "trim_tokens", "budget_statistic", "seed", *SOURCE)
+    names = ("precision", "max_loss", "input_kind", "output_kind", "trim_tokens", "budget_statistic", "seed", *SOURCE)
     wishes = cast("ExportKeywords", {"budget_ms": budget_ms} | {name: values[name] for name in names})
     with laboratory(values, say=output.note) as lab:
         spec = lab.device(values["device"])
