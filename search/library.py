@@ -128,6 +128,8 @@ def build_library(
     """
     archs = library_archs(space)
     count = min(num_images, len(scorer.inputs))
+    if space.base.is_dense and not is_small(space.base):
+        count = min(count, FIRST_IMAGES)  # of hundreds of answers each
     step = first_images or (num_images if is_small(space.base) else FIRST_IMAGES)
     logits: list[Tensor] = []
     own: list[Tensor] = []

@@ -31,6 +31,10 @@ LARGE_FIRST_IMAGES = 48
 study's order decides which few are refined, and those are compared image by image."""
 
 
+MAP_IMAGES = 48
+MAP_FIRST_IMAGES = 24
+"""The same where every patch has an answer: an image then says as much as hundreds."""
+
 PATCH_SAMPLE = 32
 """Patches of an image, drawn anew for each, whose changed logits are kept to predict nets by; scores see all. Of 256
 patches most are alike, and a hundred images give thousands of rows."""
@@ -88,7 +92,7 @@ class TeacherScorer:
         search: The search split; never the test split.
         preprocess: Of the base.
         num_images: Images per score, spread evenly over the classes; all if there are fewer. None is ``NUM_IMAGES``,
-            or ``LARGE_IMAGES`` where an image has many tokens.
+            ``LARGE_IMAGES`` where an image has many tokens, or ``MAP_IMAGES`` where each of them has an answer.
         seed: Of the choice.
         metric: Which accuracy the scores are for: ``balanced`` lets every class weigh alike in the KL.
         known: What nets gave on the task's images so far: the teacher is then run on a choice of them once.
@@ -107,9 +111,12 @@ class TeacherScorer:
     ) -> None:
         if len(search) == 0:
             raise NuwaError("the search split is empty", hint="give the task more images")
-        self.num_first = FIRST_IMAGES if is_small(teacher.arch) else LARGE_FIRST_IMAGES
-        if num_images is None:
-            num_images = NUM_IMAGES if is_small(teacher.arch) else LARGE_IMAGES
+        usual, self.num_first = NUM_IMAGES, FIRST_IMAGES
+        if not is_small(teacher.arch):
+            usual, self.num_first = LARGE_IMAGES, LARGE_FIRST_IMAGES
+            if teacher.arch.is_dense:
+                usual, self.num_first = MAP_IMAGES, MAP_FIRST_IMAGES
+        num_images = usual if num_images is None else num_images
         picked = search.take(spread_evenly(search.labels, num_images, seed=seed))
         self._inputs = normalise(picked.images, preprocess)
         self._labels = picked.labels

@@ -77,7 +77,6 @@ def test_what_says_nothing_of_pixels_is_refused_before_anything_is_measured(
         (("--metric", "balanced"), "mIoU counts there"),
         (("--pool", "avg"), "--pool is for classes of whole images"),
         (("--small-model", "5"), "--small-model is for classes of whole images"),
-        (("--task", "classification"), "no class folders"),
         (("--classes", "circle"), "unknown class 'circle'"),
     ):
         assert search.code(*more) == 2, more
