@@ -19,10 +19,10 @@ def missing_from(present: Collection[str], facts: BundleFacts, *, where: str) ->
             "model.onnx, which every program here runs, and certificate.json, which says how fast it is: "
             f"`nuwa export {where} --device DEVICE` writes both"
         )
-    if facts.top1 is None:
+    if facts.top1 is None and facts.pixel_scores is None:
         lacks.append(f"an accuracy on test images: `nuwa evaluate {where}`")
-    if not facts.finetunes and facts.top1_derived is None:
+    if not facts.finetunes and facts.top1_derived is None and facts.miou_derived is None:
         lacks.append(f"a fine-tuning, the weights being as they were cut: `nuwa finetune {where}`")
-    if facts.none_below is None:
+    if facts.none_below is None and facts.metric != "miou":  # of images, not of pixels
         lacks.append('a threshold for "none of these": `nuwa-search` calibrates it for its winner')
     return tuple(lacks)
