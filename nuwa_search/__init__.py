@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.lab.opening import open_lab as open
     from nuwa_search.lab.predict import LatencyPrediction
     from nuwa_search.lab.table import Table
+    from nuwa_search.lab.tracking.track import track
     from nuwa_search.lab.train_base import train_base
     from nuwa_search.lab.verify import Verified
     from nuwa_search.predictors.profile_answer import ProfileAnswer
@@ -80,6 +81,7 @@ __all__ = [
     "load_base",
     "open",
     "read_bundle",
+    "track",
     "train_base",
 ]
 
@@ -119,6 +121,7 @@ _HOMES = {
     "load_base": ("nuwa_search.core.base", "load_base"),
     "open": ("nuwa_search.lab.opening", "open_lab"),
     "read_bundle": ("nuwa_search.deploy.bundle", "read_bundle"),
+    "track": ("nuwa_search.lab.tracking.track", "track"),
     "train_base": ("nuwa_search.lab.train_base", "train_base"),
 }
 """Where each name lives, and what it is called there."""

@@ -30,3 +30,18 @@ class Hooks:
     count: Callable[[str, int, int | None], None] = _nothing
     trial: "Callable[[TrialReport], None]" = _nothing
     finetune: "Callable[[FinetuneProgress], None]" = _nothing
+
+
+def joined(*all_hooks: Hooks) -> Hooks:
+    """Tell everything to several, in their order."""
+
+    def of(name: str) -> Callable[..., None]:
+        calls = [getattr(hooks, name) for hooks in all_hooks]
+
+        def tell(*values: object) -> None:
+            for call in calls:
+                call(*values)
+
+        return tell
+
+    return Hooks(stage=of("stage"), step=of("step"), count=of("count"), trial=of("trial"), finetune=of("finetune"))

@@ -126,6 +126,7 @@ _ALL = (
     *(flag_from_option(option) for option in OPTIONS.values() if option.has_own_flag and option.flag != "output"),
     Flag("study", "Name of the study.", metavar="NAME", is_setting=False),
     Flag("resume", "Go on where the named study stopped.", is_flag=True, is_setting=False),
+    Flag("log-to", "Tracker: tensorboard, mlflow, wandb or trackio, or NAME:WHERE.", metavar="TRACKER"),
     Flag("split", "Split to evaluate on.  [test]", metavar="NAME"),
     Flag("images", "Images that --device is asked for.  [32]", type=_COUNT, metavar="N", is_setting=False),
     Flag("all", "Every bundle for --device, against what runs there now.", is_flag=True, is_setting=False),

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "max-loss": "max_loss",
     "input": "input_kind",
     "predictor": "predictor",
+    "log-to": "track",
 }
 """Flags whose meaning has another place in the library, because it answers otherwise or the word is Python's."""
 RENAMED = {"finetune": {"finetune-steps": "steps", "finetune-epochs": "epochs"}}

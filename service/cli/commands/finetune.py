@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
+from nuwa_search.lab.tracking.tracker import tracker_place
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.flags import with_flags
+from nuwa_search.service.cli.followed import followed
 from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.service.cli.progress import current_line
@@ -59,6 +61,7 @@ FIELDS = {
     "finetune-steps",
     "resume",
     "cache-dir",
+    "log-to",
     defaults={"base": None},
     writes=True,
 )
@@ -69,9 +72,12 @@ def command(folder: Path, **values: Any) -> int:
     --resume goes on where a run was interrupted or killed, with the settings it was started with.
     """
     output = output_from_flags(values)
+    if values["log_to"]:
+        tracker_place(values["log_to"])
     from nuwa_search.deploy.train.processes import join_processes
     from nuwa_search.service.cli.search_view import SearchWatch
 
+    is_first = join_processes().is_first
     context = click.get_current_context()
     is_named = {n: context.get_parameter_source(n) is ParameterSource.COMMANDLINE for n in FIELDS}
     # a run that is resumed was started with its own settings: defaults and settings files say nothing about it
@@ -81,14 +87,17 @@ def command(folder: Path, **values: Any) -> int:
     hooks = SearchWatch(line, trials=0).hooks()
     with laboratory(values, say=output.note) as lab:
         try:
-            answer = lab.finetune(folder, resume=values["resume"], callback=hooks, **wishes)
+            place = values["log_to"] if is_first else None
+            with followed(place, hooks, name=folder.name, settings=wishes) as (told, result):
+                answer = lab.finetune(folder, resume=values["resume"], callback=told, **wishes)
+                result({"top1_search": answer.top1_search, "top1_search_before": answer.top1_search_before})
         except KeyboardInterrupt:
             line.end()
             words = ["nuwa", "finetune", str(folder)]
             go_on = command_to_go_on(words, leave_out=["resume"], add=["--resume"])
             output.note(f"\ninterrupted; a checkpoint is saved. To go on:\n  {go_on}")
             return INTERRUPTED
-    if not join_processes().is_first:
+    if not is_first:
         return 0  # one answer for all processes of torchrun
     if output.json:
         output.document({"schema": "nuwa.finetune/1", **answer.to_json()})

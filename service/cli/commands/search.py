@@ -1,5 +1,6 @@
 """``nuwa search`` and ``nuwa-search``: the main job."""
 
+import dataclasses
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +11,22 @@ from nuwa_search.core.interrupts import end_like_ctrl_c
 from nuwa_search.core.settings import without_secret
 from nuwa_search.lab.lab import Lab
 from nuwa_search.lab.search import SearchBeginning, check_beginning, new_beginning, run_beginning, stored_beginning
+from nuwa_search.lab.tracking.tracker import tracker_place
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.flags import SEARCH_FLAGS, with_flags
+from nuwa_search.service.cli.followed import followed
 from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.cli.request_flags import fields_from_flags, fields_given, settings_left_out
 
 INTERRUPTED = 130
+RESULT = ("top1", "measured_latency_ms", "predicted_latency_ms", "params", "macs")
+"""Of a search's answer about its winner, for trackers."""
 
 
 @click.command("search", cls=NuwaCommand)
-@with_flags(*SEARCH_FLAGS, "study", "resume", "cache-dir")
+@with_flags(*SEARCH_FLAGS, "study", "resume", "cache-dir", "log-to")
 @click.pass_context
 def command(ctx: click.Context, /, **values: Any) -> int:
     """Cut a base ViT to a latency budget, fine-tune it, and prove it on the device.
@@ -33,6 +38,8 @@ def command(ctx: click.Context, /, **values: Any) -> int:
     """
     output = output_from_flags(values, use_path=False)
     end_like_ctrl_c()
+    if values["log_to"]:
+        tracker_place(values["log_to"])  # told before anything heavy is loaded
     new = None if values["resume"] else _new(ctx, values)  # told before the database is opened
     with laboratory(values, say=output.note) as lab:
         beginning = new or stored_beginning(lab.store, values["study"], fields_given(ctx, values))
@@ -67,7 +74,10 @@ def _run(beginning: SearchBeginning, lab: Lab, values: Mapping[str, Any], output
     hooks = SearchWatch(line, trials=request.trials).hooks()
     error = None
     try:
-        found = run_beginning(beginning, store=lab.store, cache_dir=lab.cache_dir, hooks=hooks)
+        settings = dataclasses.asdict(request)
+        with followed(values["log_to"], hooks, name=study, settings=settings) as (watched, result):
+            found = run_beginning(beginning, store=lab.store, cache_dir=lab.cache_dir, hooks=watched)
+            result({name: found.to_json()["subnet"][name] for name in RESULT})
     except NoSubnetError as no:
         error, found = no, no.found
     except KeyboardInterrupt:

@@ -1,0 +1,1 @@
+"""Trackers: a job's numbers in TensorBoard, MLflow, Weights & Biases or trackio, through one callback."""
