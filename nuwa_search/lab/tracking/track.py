@@ -73,7 +73,7 @@ class TrackedRun:
 
 
 def _numbers_of_finetuning(state: "Progress") -> dict[str, float]:
-    best = {"best_top1_search": state.best.score.top1}
+    best = {f"best_{state.best.score.metric}_search": state.best.score.accuracy}
     return {**state.losses, "lr": state.lr, "images_per_s": state.images_per_s, **best}
 
 
