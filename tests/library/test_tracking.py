@@ -41,6 +41,7 @@ class PlayedTool(ModuleType):
             raise AttributeError(name)
 
         def call(*values: Any, **named: Any) -> None:
+            sys.stdout.write(f"* {name}\n")  # as trackio does
             if name == self.failing:
                 raise ConnectionError("no server")
             self.calls.append((name, values, named))
@@ -79,8 +80,11 @@ def follow(place: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_weights_and_biases_and_trackio_get_one_rising_run(tools: Mapping[str, PlayedTool], name: str) -> None:
+def test_weights_and_biases_and_trackio_get_one_rising_run(
+    tools: Mapping[str, PlayedTool], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     follow(f"{name}:textiles")
+    assert capsys.readouterr().out == ""  # it is for answers
     (began, _, named), *logged, (_, (ended,), _), finished = tools[name].calls
     assert (began, named["project"], named["name"]) == ("init", "textiles", "study-1")
     assert named["config"] == {"budget_ms": 30.0, "data": None}

@@ -1,9 +1,10 @@
 """Follow a job in a tracking tool: a callback of its events, and the run around it."""
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from nuwa_search.core.errors import NuwaWarning, OutsideError
@@ -64,7 +65,8 @@ class TrackedRun:
         if self._is_lost:
             return
         try:
-            call()
+            with redirect_stdout(sys.stderr):  # trackio prints, and stdout is for answers
+                call()
         except Exception as error:  # each tool has its own errors
             self._is_lost = True
             warnings.warn(
@@ -93,7 +95,8 @@ def track(place: str, *, name: str, settings: Mapping[str, SettingOfRun] | None 
     tool = place.partition(":")[0]
     tracker = open_tracker(place)
     try:
-        tracker.begin(name, settings or {})
+        with redirect_stdout(sys.stderr):
+            tracker.begin(name, settings or {})
     except Exception as error:  # each tool has its own errors
         raise OutsideError(
             f"{tool} opened no run: {error}", hint=f"see that {tool} works alone, or leave out --log-to"
