@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.service.worker.worker import Worker
-from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.store import Store, open_store
 from tests.support.toy_base import CLASSES, write_toy_base
 from tests.support.toy_images import write_colours
@@ -81,7 +80,7 @@ def run(folder: Path, *, kills: int, chance: random.Random) -> dict[str, object]
         _finish(store, database, cache, "killed")
         seconds = time.monotonic() - begun
         assert_done_once(store, "killed", trials=TRIALS)
-        assert len(query_certificates(store)) == 1
+        assert len(store.certificates.find()) == 1
         killed = _result(store, "killed")
         again = toy_request(base, images, folder / "whole", trials=TRIALS, finetune_steps=200)
         queue_search(store, "whole", again | {"predictor_id": killed["predictor_id"]})

@@ -19,7 +19,6 @@ from sqlalchemy import func, select
 from store_data import bench_classes, fill_store
 
 from nuwa_search.store.pareto import front_query
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import ScoreRecord
 from nuwa_search.store.store import Store, open_store
 from nuwa_search.store.tables import DeviceRow, LatencyRow, SubnetRow
@@ -119,8 +118,8 @@ def main() -> None:
             "|---|---|---|---|",
         ]
         for title, (wanted, pareto) in QUERIES.items():
-            wall, busy = median_s(partial(find_subnets, store, wanted, pareto=pareto, limit=50))
-            rows = front_size(store, wanted) if pareto else len(find_subnets(store, wanted, limit=50))
+            wall, busy = median_s(partial(store.subnets.find, wanted, pareto=pareto, limit=50))
+            rows = front_size(store, wanted) if pareto else len(store.subnets.find(wanted, limit=50))
             lines.append(f"| `{title}` | {wall:.3f} | {busy:.3f} | {rows} |")
             print(lines[-1], flush=True)
         lines += [

@@ -12,7 +12,6 @@ from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.latency.devices.find import opened_device
-from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.store import Store
 
 # What an engine is bound to: TensorRT reads no plan of another version or GPU.
@@ -95,7 +94,7 @@ def touched_below(folder: Path, spec: DeviceSpec, now: Mapping[str, str]) -> lis
 def touched_bundles(store: Store, spec: DeviceSpec, now: Mapping[str, str]) -> list[Touched]:
     """Compare every bundle that was certified for a device with what runs there now, newest first."""
     found: dict[str, Touched] = {}
-    for row in query_certificates(store):  # those of earlier emulators stand under names of their own
+    for row in store.certificates.find():  # those of earlier emulators stand under names of their own
         path = row.get("path")
         if path is None or split_label(row["device"])[0] != spec.name or str(Path(path).parent) in found:
             continue

@@ -7,7 +7,7 @@ from typing import Any
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.store.database import Database
-from nuwa_search.store.query import find_subnets
+from nuwa_search.store.query import Subnets
 from nuwa_search.store.wanted import SubnetFilter
 
 Row = Mapping[str, Any]
@@ -18,7 +18,7 @@ NUM_STEPS = 3
 
 @dataclass(frozen=True)
 class BudgetAnswer(JsonFields):
-    """What a budget buys on one device for one task; subnets are rows of ``find_subnets``.
+    """What a budget buys on one device for one task; subnets are rows of ``store.subnets.find``.
 
     Args:
         device: Its name.
@@ -75,9 +75,11 @@ def explain_budget(
         )
     wanted = SubnetFilter(device=device, classes=classes, base=base, measured_only=measured_only)
     fronts: dict[tuple[str, str], list[_Point]] = {}
-    for row in find_subnets(database, wanted, pareto=True, sort="latency"):
-        point = _Point(row, latency_of(row), float(row["top1"]))
-        fronts.setdefault((row["device_id"], row["task_id"]), []).append(point)
+    for row in Subnets(database).find(wanted, pareto=True, sort="latency"):
+        top1, device_id = row["top1"], row["device_id"]
+        if top1 is None or device_id is None:  # no front holds such a row
+            continue
+        fronts.setdefault((device_id, row["task_id"]), []).append(_Point(row, latency_of(row), top1))
     return [_explain(front, max_ms, num_steps) for front in fronts.values()]
 
 

@@ -1,10 +1,12 @@
 """The same subnets on several devices, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from nuwa_search.store.budget import latency_of
 from nuwa_search.store.database import Database
-from nuwa_search.store.query import find_subnets
+from nuwa_search.store.found_rows import SubnetFound
+from nuwa_search.store.query import Subnets
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.wanted import SubnetFilter
 
@@ -36,25 +38,25 @@ def compare_devices(
         ``provenance`` and ``is_on_front``, or to None where the subnet has no latency there.
     """
     fronts: dict[str, set[str]] = {}
-    chosen: dict[str, JsonDict] = {}
+    chosen: dict[str, SubnetFound] = {}
     for device in devices:
-        front = find_subnets(database, SubnetFilter(device, classes=classes, base=base), pareto=True)
+        front = Subnets(database).find(SubnetFilter(device, classes=classes, base=base), pareto=True)
         fronts[device] = {row["subnet_id"] for row in front}
         chosen |= {row["subnet_id"]: row for row in front}
-    best_first = sorted(chosen.values(), key=lambda row: (-row["top1"], row["subnet_id"]))[:limit]
+    best_first = sorted(chosen.values(), key=lambda row: (-(row["top1"] or 0.0), row["subnet_id"]))[:limit]
     ids = [row["subnet_id"] for row in best_first]
     by_device = {
-        device: {row["subnet_id"]: row for row in find_subnets(database, SubnetFilter(device, subnet_ids=ids))}
+        device: {row["subnet_id"]: row for row in Subnets(database).find(SubnetFilter(device, subnet_ids=ids))}
         for device in devices
     }
     return [
-        {name: row[name] for name in _SHOWN}
+        {name: cast("Mapping[str, Any]", row)[name] for name in _SHOWN}
         | {"latencies": {device: _cell(row["subnet_id"], by_device[device], fronts[device]) for device in devices}}
         for row in best_first
     ]
 
 
-def _cell(subnet_id: str, by_device: dict[str, JsonDict], front: set[str]) -> JsonDict | None:
+def _cell(subnet_id: str, by_device: Mapping[str, SubnetFound], front: set[str]) -> JsonDict | None:
     row = by_device.get(subnet_id)
     if row is None:
         return None

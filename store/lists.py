@@ -2,119 +2,155 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import TextClause, text
 
 from nuwa_search.store.bases import find_bases
 from nuwa_search.store.database import Database
+from nuwa_search.store.found_rows import CertificateFound, DeviceFound, LatencyFound, StudyFound
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.tasks import find_classes_hash
 
 _JSON_COLUMNS = frozenset({"classes", "settings", "result", "content", "report"})
 
 
-def query_latencies(
-    database: Database,
-    *,
-    device: str | None = None,
-    model: str | None = None,
-    max_ms: float | None = None,
-    measured_only: bool = False,
-    limit: int | None = None,
-) -> list[JsonDict]:
-    """List every latency of a whole model: measured ones first, newest first, then predicted ones.
+@dataclass(frozen=True)
+class Latencies:
+    """Latencies of whole models: ``store.latencies``.
 
     Args:
         database: The store.
-        device: Name or id of a device.
-        model: An arch id, a subnet id or the hash of an ONNX file.
-        max_ms: Largest latency in milliseconds.
-        measured_only: Whether predictions are left out.
-        limit: At most so many rows; None for all.
     """
-    conditions = _by_device(device)
-    if model is not None:
-        conditions.append("(arch_id = :model OR subnet_id = :model OR onnx_hash = :model)")
-    if max_ms is not None:
-        conditions.append("latency_ms <= :max_ms")
-    wanted = {"device": device, "model": model, "max_ms": max_ms}
-    found = _rows(database, "v_latencies", [*conditions, "figure = 'measured'"], wanted, "created_at DESC", limit)
-    if measured_only or (limit is not None and len(found) >= limit):
-        return found
-    left = None if limit is None else limit - len(found)
-    return found + _rows(database, "v_latencies", [*conditions, "figure = 'predicted'"], wanted, None, left)
+
+    database: Database
+
+    def find(
+        self,
+        *,
+        device: str | None = None,
+        model: str | None = None,
+        max_ms: float | None = None,
+        measured_only: bool = False,
+        limit: int | None = None,
+    ) -> list[LatencyFound]:
+        """List every latency of a whole model: measured ones first, newest first, then predicted ones.
+
+        Args:
+            device: Name or id of a device.
+            model: An arch id, a subnet id or the hash of an ONNX file.
+            max_ms: Largest latency in milliseconds.
+            measured_only: Whether predictions are left out.
+            limit: At most so many rows; None for all.
+        """
+        conditions = _by_device(device)
+        if model is not None:
+            conditions.append("(arch_id = :model OR subnet_id = :model OR onnx_hash = :model)")
+        if max_ms is not None:
+            conditions.append("latency_ms <= :max_ms")
+        wanted = {"device": device, "model": model, "max_ms": max_ms}
+        measured = _rows(
+            self.database, "v_latencies", [*conditions, "figure = 'measured'"], wanted, "created_at DESC", limit
+        )
+        found = cast("list[LatencyFound]", measured)
+        if measured_only or (limit is not None and len(found) >= limit):
+            return found
+        left = None if limit is None else limit - len(found)
+        predicted = _rows(self.database, "v_latencies", [*conditions, "figure = 'predicted'"], wanted, None, left)
+        return found + cast("list[LatencyFound]", predicted)
 
 
-def query_studies(
-    database: Database,
-    *,
-    device: str | None = None,
-    classes: Sequence[str] | None = None,
-    base: str | None = None,
-    limit: int | None = None,
-) -> list[JsonDict]:
-    """List searches, newest first, each with its settings and its answer (``result``, null while it runs).
-
-    ``seconds`` is what the answer says of its stages; null where there is no answer.
+@dataclass(frozen=True)
+class Studies:
+    """Searches with their settings and answers: ``store.studies``.
 
     Args:
         database: The store.
-        device: Name or id of a device.
-        classes: Exactly these classes, in any order.
-        base: Id of a base, or a name: of several that were called so, the one stored last.
-        limit: At most so many rows; None for all.
     """
-    conditions = _by_device(device)
-    if classes is not None:
-        conditions.append("task_id IN (SELECT task_id FROM nuwa_tasks WHERE classes_hash = :classes)")
-    if base is not None:
-        conditions.append("base_id = :base")
-    found = None
-    with database.read() as connection:
+
+    database: Database
+
+    def find(
+        self,
+        *,
+        device: str | None = None,
+        classes: Sequence[str] | None = None,
+        base: str | None = None,
+        limit: int | None = None,
+    ) -> list[StudyFound]:
+        """List searches, newest first, each with its settings and its answer (``result``, null while it runs).
+
+        ``seconds`` is what the answer says of its stages; null where there is no answer.
+
+        Args:
+            device: Name or id of a device.
+            classes: Exactly these classes, in any order.
+            base: Id of a base, or a name: of several that were called so, the one stored last.
+            limit: At most so many rows; None for all.
+        """
+        conditions = _by_device(device)
         if classes is not None:
-            found = find_classes_hash(connection, classes)
+            conditions.append("task_id IN (SELECT task_id FROM nuwa_tasks WHERE classes_hash = :classes)")
         if base is not None:
-            base = next((known.base_id for known in find_bases(connection, base)), base)
-    wanted = {"device": device, "base": base, "classes": found}
-    rows = _rows(database, "v_studies", conditions, wanted, "created_at DESC", limit)
-    return [row | {"seconds": (row["result"] or {}).get("seconds")} for row in rows]
+            conditions.append("base_id = :base")
+        found = None
+        with self.database.read() as connection:
+            if classes is not None:
+                found = find_classes_hash(connection, classes)
+            if base is not None:
+                base = next((known.base_id for known in find_bases(connection, base)), base)
+        wanted = {"device": device, "base": base, "classes": found}
+        rows = _rows(self.database, "v_studies", conditions, wanted, "created_at DESC", limit)
+        timed = [row | {"seconds": (row["result"] or {}).get("seconds")} for row in rows]
+        return cast("list[StudyFound]", timed)
 
 
-def query_certificates(
-    database: Database,
-    *,
-    device: str | None = None,
-    subnet_id: str | None = None,
-    arch_id: str | None = None,
-    max_ms: float | None = None,
-    limit: int | None = None,
-) -> list[JsonDict]:
-    """List certificates, newest first, each with the content of its file.
+@dataclass(frozen=True)
+class Certificates:
+    """Certificates with the content of their files: ``store.certificates``.
 
     Args:
         database: The store.
-        device: Name or id of a device.
-        subnet_id: Only those of this subnet.
-        arch_id: Only those of subnets of this shape.
-        max_ms: Largest measured latency in milliseconds.
-        limit: At most so many rows; None for all.
     """
-    conditions = _by_device(device)
-    if subnet_id is not None:
-        conditions.append("subnet_id = :subnet_id")
-    if arch_id is not None:
-        conditions.append("arch_id = :arch_id")
-    if max_ms is not None:
-        conditions.append("measured_latency_ms <= :max_ms")
-    wanted = {"device": device, "subnet_id": subnet_id, "arch_id": arch_id, "max_ms": max_ms}
-    return _rows(database, "v_certificates", conditions, wanted, "created_at DESC", limit)
+
+    database: Database
+
+    def find(
+        self,
+        *,
+        device: str | None = None,
+        subnet_id: str | None = None,
+        arch_id: str | None = None,
+        max_ms: float | None = None,
+        limit: int | None = None,
+    ) -> list[CertificateFound]:
+        """List certificates, newest first, each with the content of its file.
+
+        Args:
+            device: Name or id of a device.
+            subnet_id: Only those of this subnet.
+            arch_id: Only those of subnets of this shape.
+            max_ms: Largest measured latency in milliseconds.
+            limit: At most so many rows; None for all.
+        """
+        conditions = _by_device(device)
+        if subnet_id is not None:
+            conditions.append("subnet_id = :subnet_id")
+        if arch_id is not None:
+            conditions.append("arch_id = :arch_id")
+        if max_ms is not None:
+            conditions.append("measured_latency_ms <= :max_ms")
+        wanted = {"device": device, "subnet_id": subnet_id, "arch_id": arch_id, "max_ms": max_ms}
+        found = _rows(self.database, "v_certificates", conditions, wanted, "created_at DESC", limit)
+        return cast("list[CertificateFound]", found)
 
 
-def query_devices(database: Database, *, device: str | None = None, limit: int | None = None) -> list[JsonDict]:
+def query_devices(database: Database, *, device: str | None = None, limit: int | None = None) -> list[DeviceFound]:
     """List devices by name, each with what is stored about it: table rows, measurements, newest predictor."""
-    return _rows(database, "v_devices", _by_device(device), {"device": device}, "device, created_at", limit)
+    found = _rows(database, "v_devices", _by_device(device), {"device": device}, "device, created_at", limit)
+    return cast("list[DeviceFound]", found)
 
 
 def _by_device(device: str | None) -> list[str]:

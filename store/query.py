@@ -1,7 +1,8 @@
 """List what the database knows about subnets, as rows of plain JSON values."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, and_, select, true
 from sqlalchemy.orm import aliased
@@ -10,6 +11,7 @@ from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.store.database import Database
+from nuwa_search.store.found_rows import SubnetFound
 from nuwa_search.store.pareto import front_query
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.sort_orders import SORTS
@@ -41,54 +43,63 @@ def _orders(rows: LatencyColumns) -> dict[str, tuple[ColumnElement[Any], ...]]:
     }
 
 
-def find_subnets(
-    database: Database,
-    wanted: SubnetFilter = EVERYTHING,
-    *,
-    pareto: bool = False,
-    sort: str = "top1",
-    limit: int | None = None,
-) -> list[JsonDict]:
-    """List subnets with what is known of them on each device.
-
-    A subnet that has latencies on two devices has two rows; one without any has one row
-    without a device, listed last. ``bundle_is_missing`` says that the folder of a bundle is gone, ``is_current``
-    whether images still become network input as they did for these scores: another ``pipeline`` makes another task
-    of the same images, and tasks share no front.
+@dataclass(frozen=True)
+class Subnets:
+    """What is known of subnets on each device: ``store.subnets``.
 
     Args:
         database: The store.
-        wanted: Which subnets.
-        pareto: Keep only those that no other one of the same device and task beats: latencies of two
-            devices and accuracies of two tasks are never compared.
-        sort: ``top1``, ``latency``, ``macs``, ``params`` or ``newest``.
-        limit: At most so many rows; None for all.
-
-    Returns:
-        Rows of plain JSON values.
-
-    Raises:
-        NuwaError: If ``sort`` is not known.
     """
-    if sort not in SORTS:
-        raise unknown_name("sort order", sort, SORTS)
-    with database.read() as connection:
-        resolved = resolve_filter(connection, wanted)
-        if pareto:
-            front = front_query(resolved, is_sqlite=database.is_sqlite)
-            keys = select(front.c.subnet_pk, front.c.device_pk)
-            return _read(connection, _details(_head(keys, front.c, sort, limit), sort))
-        rows = _find_timed(connection, resolved, sort=sort, limit=limit, is_sqlite=database.is_sqlite)
-        asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
-        if not asks_for_latency and (limit is None or len(rows) < limit):
-            left = None if limit is None else limit - len(rows)
-            rows += _read(connection, _untimed(resolved).limit(left))
-        return rows
+
+    database: Database
+
+    def find(
+        self,
+        wanted: SubnetFilter = EVERYTHING,
+        *,
+        pareto: bool = False,
+        sort: str = "top1",
+        limit: int | None = None,
+    ) -> list[SubnetFound]:
+        """List subnets with what is known of them on each device.
+
+        A subnet that has latencies on two devices has two rows; one without any has one row
+        without a device, listed last. ``bundle_is_missing`` says that the folder of a bundle is gone, ``is_current``
+        whether images still become network input as they did for these scores: another ``pipeline`` makes another task
+        of the same images, and tasks share no front.
+
+        Args:
+            wanted: Which subnets.
+            pareto: Keep only those that no other one of the same device and task beats: latencies of two
+                devices and accuracies of two tasks are never compared.
+            sort: ``top1``, ``latency``, ``macs``, ``params`` or ``newest``.
+            limit: At most so many rows; None for all.
+
+        Returns:
+            Rows of plain JSON values.
+
+        Raises:
+            NuwaError: If ``sort`` is not known.
+        """
+        if sort not in SORTS:
+            raise unknown_name("sort order", sort, SORTS)
+        with self.database.read() as connection:
+            resolved = resolve_filter(connection, wanted)
+            if pareto:
+                front = front_query(resolved, is_sqlite=self.database.is_sqlite)
+                keys = select(front.c.subnet_pk, front.c.device_pk)
+                return _read(connection, _details(_head(keys, front.c, sort, limit), sort))
+            rows = _find_timed(connection, resolved, sort=sort, limit=limit, is_sqlite=self.database.is_sqlite)
+            asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
+            if not asks_for_latency and (limit is None or len(rows) < limit):
+                left = None if limit is None else limit - len(rows)
+                rows += _read(connection, _untimed(resolved).limit(left))
+            return rows
 
 
 def _find_timed(
     connection: Connection, wanted: ResolvedFilter, *, sort: str, limit: int | None, is_sqlite: bool
-) -> list[JsonDict]:
+) -> list[SubnetFound]:
     if limit is not None and _index_ends_early(wanted, sort):
         found = _read(connection, _details(_head_subquery(wanted, sort, limit, is_sqlite=is_sqlite), sort))
         if len(found) == limit:
@@ -223,17 +234,17 @@ def _untimed(wanted: ResolvedFilter) -> Select[*tuple[Any, ...]]:
     return query
 
 
-def _read(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[JsonDict]:
+def _read(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[SubnetFound]:
     found = connection.execute(query)
     names = [str(name) for name in found.keys()]  # noqa: SIM118 - a result is no dictionary
     return [_public(dict(zip(names, row, strict=True))) for row in found]
 
 
-def _public(values: JsonDict) -> JsonDict:
+def _public(values: JsonDict) -> SubnetFound:
     low, high = values.pop("predicted_low_ms"), values.pop("predicted_high_ms")
     values["predicted_interval_ms"] = None if low is None else [low, high]
     values["top1_interval"] = interval_of_share(values["top1"], values["num_images"])
     bundle = values["bundle_dir"]
     values["is_current"] = values["pipeline"] == PIPELINE_VERSION
     values["bundle_is_missing"] = bundle is not None and not Path(bundle).is_dir()
-    return values
+    return cast("SubnetFound", values)

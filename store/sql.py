@@ -14,7 +14,7 @@ from nuwa_search.store.sql_sqlite import run_on_sqlite
 
 # Long enough for any view over a million subnets, short enough to notice an endless query.
 DEFAULT_TIMEOUT_S = 10.0
-# What fits into memory with room to spare; larger exports go through ``find_subnets``.
+# What fits into memory with room to spare; larger exports go through ``store.subnets``.
 DEFAULT_MAX_ROWS = 100_000
 
 

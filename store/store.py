@@ -6,9 +6,11 @@ from nuwa_search.store.deployments import DeploymentMethods
 from nuwa_search.store.devices import DeviceMethods
 from nuwa_search.store.events import EventMethods
 from nuwa_search.store.jobs import JobMethods
+from nuwa_search.store.lists import Certificates, Latencies, Studies
 from nuwa_search.store.luts import LutMethods
 from nuwa_search.store.measurements import MeasurementMethods
 from nuwa_search.store.predictors import PredictorMethods
+from nuwa_search.store.query import Subnets
 from nuwa_search.store.schema import ensure_schema
 from nuwa_search.store.searches import SearchMethods
 from nuwa_search.store.subnets import SubnetMethods
@@ -37,6 +39,26 @@ class Store(
     Threads: any, and other processes beside; each method is one transaction. Ownership: who opened it closes it, as a
     context manager; answers are values. Guarantees: ``nuwa_search.testing.store``, on every kind of database.
     """
+
+    @property
+    def subnets(self) -> Subnets:
+        """What is known of subnets on each device."""
+        return Subnets(self)
+
+    @property
+    def latencies(self) -> Latencies:
+        """Latencies of whole models, measured and predicted."""
+        return Latencies(self)
+
+    @property
+    def studies(self) -> Studies:
+        """Searches, with their settings and answers."""
+        return Studies(self)
+
+    @property
+    def certificates(self) -> Certificates:
+        """Certificates, with the content of their files."""
+        return Certificates(self)
 
 
 def open_store(url: str) -> Store:

@@ -1,31 +1,5 @@
 """What a row of an answer about subnets holds, in the order of tables; it is known without SQLAlchemy."""
 
-COLUMNS = (
-    "arch_id",
-    "subnet_id",
-    "device",
-    "device_id",
-    "predicted_latency_ms",
-    "predicted_interval_ms",
-    "measured_latency_ms",
-    "provenance",
-    "top1",
-    "top1_interval",
-    "split",
-    "score_kind",
-    "num_images",
-    "classes",
-    "task_id",
-    "base",
-    "base_id",
-    "macs",
-    "params",
-    "study",
-    "trial_number",
-    "bundle_dir",
-    "bundle_is_missing",
-    "measurement_id",
-    "predictor_id",
-    "pipeline",
-    "is_current",
-)
+from nuwa_search.store.found_rows import SubnetFound
+
+COLUMNS = tuple(SubnetFound.__annotations__)

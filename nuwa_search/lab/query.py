@@ -23,8 +23,8 @@ def ask(kind: str, store: Store, request: QueryRequest) -> Table:
         NuwaError: If a device is known neither to the database nor by name, or the SELECT is refused.
     """
     if request.sql is not None:
-        found, names, is_truncated = find_by_sql(store, request.sql, request.limit)
-        return Table(kind, found, found, names, is_truncated)
+        read, names, is_truncated = find_by_sql(store, request.sql, request.limit)
+        return Table(kind, read, read, names, is_truncated)
     if kind == "comparisons":
         devices = request.compare or ()
         for name in devices:
@@ -38,10 +38,10 @@ def ask(kind: str, store: Store, request: QueryRequest) -> Table:
         rows = [answer.to_json() for answer in with_budget_commands(find_budgets(store, request), store)]
         flat = budget_rows(rows)
         return Table(kind, rows, flat, list(flat[0]) if flat else ["subnet_id"])
-    rows = find_rows(kind, store, request)
+    found = find_rows(kind, store, request)
     if kind == "subnets":
-        rows = with_derive_commands(rows, store)
-    return Table(kind, rows, rows, list(rows[0]) if rows else EMPTY[kind])
+        found = with_derive_commands(found, store)
+    return Table(kind, found, found, list(found[0]) if found else EMPTY[kind])
 
 
 def notes_on(store: Store, request: QueryRequest) -> list[str]:

@@ -1,18 +1,17 @@
 """Rows of each topic that a query can ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nuwa_search.lab.query_request import QueryRequest
 from nuwa_search.store.budget import BudgetAnswer, explain_budget
 from nuwa_search.store.compare import compare_devices
-from nuwa_search.store.lists import query_certificates, query_devices, query_latencies, query_studies
-from nuwa_search.store.query import find_subnets
+from nuwa_search.store.lists import query_devices
 from nuwa_search.store.sql import run_sql
 from nuwa_search.store.store import Store
 from nuwa_search.store.wanted import SubnetFilter
 
-Rows = list[dict[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
 
 
 def find_rows(topic: str, store: Store, request: QueryRequest) -> Rows:
@@ -27,18 +26,16 @@ def find_rows(topic: str, store: Store, request: QueryRequest) -> Rows:
     classes = request.classes
     if topic == "latencies":
         only = request.measured_only
-        return query_latencies(
-            store, device=device, model=request.model, max_ms=max_ms, measured_only=only, limit=limit
-        )
+        return store.latencies.find(device=device, model=request.model, max_ms=max_ms, measured_only=only, limit=limit)
     if topic == "studies":
-        return query_studies(store, device=device, classes=classes, base=request.base, limit=limit)
+        return store.studies.find(device=device, classes=classes, base=request.base, limit=limit)
     if topic == "devices":
         return query_devices(store, device=device, limit=limit)
     if topic == "certificates":
         model = request.model
-        found = query_certificates(store, device=device, subnet_id=model, max_ms=max_ms, limit=limit)
+        found = store.certificates.find(device=device, subnet_id=model, max_ms=max_ms, limit=limit)
         if model is not None and not found:
-            return query_certificates(store, device=device, arch_id=model, max_ms=max_ms, limit=limit)
+            return store.certificates.find(device=device, arch_id=model, max_ms=max_ms, limit=limit)
         return found
     wanted = SubnetFilter(
         device=device,
@@ -48,7 +45,7 @@ def find_rows(topic: str, store: Store, request: QueryRequest) -> Rows:
         base=request.base,
         measured_only=request.measured_only,
     )
-    return find_subnets(store, wanted, pareto=request.pareto, sort=request.sort or "top1", limit=limit)
+    return store.subnets.find(wanted, pareto=request.pareto, sort=request.sort or "top1", limit=limit)
 
 
 def find_budgets(store: Store, request: QueryRequest) -> list[BudgetAnswer]:

@@ -7,8 +7,7 @@ import pytest
 
 from nuwa_search.core.device import MeasureProtocol
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.store.lists import query_certificates, query_devices, query_latencies
-from nuwa_search.store.query import find_subnets
+from nuwa_search.store.lists import query_devices
 from nuwa_search.store.records import (
     CertificateRecord,
     EngineRecord,
@@ -134,16 +133,16 @@ class MeasurementsContract:
         store.record_subnets([subnet(0)])
         store.record_predicted_latencies([prediction(0, 5.0)])
         measurement_id = store.save_measurement(measured(5.5), subnet_id="subnet-0")
-        rows = query_latencies(store, device="jetson-nano")
+        rows = store.latencies.find(device="jetson-nano")
         assert [(row["figure"], row["latency_ms"], row["provenance"]) for row in rows] == [
             ("measured", 5.5, "emulated"),
             ("predicted", 5.0, "emulated"),
         ]
         assert rows[0]["source_id"] == measurement_id
         assert rows[0]["protocol_id"] == PROTOCOL.protocol_id
-        assert len(query_latencies(store, measured_only=True)) == 1
-        assert len(query_latencies(store, limit=1)) == 1
-        assert query_latencies(store, model="nothing") == []
+        assert len(store.latencies.find(measured_only=True)) == 1
+        assert len(store.latencies.find(limit=1)) == 1
+        assert store.latencies.find(model="nothing") == []
 
 
 class PredictorsContract:
@@ -188,7 +187,7 @@ class SubnetsContract:
         record_basics(store)
         with pytest.raises(NuwaError, match="no base 'nothing'"):
             store.record_subnets([subnet(0), dataclasses.replace(subnet(1), base_id="nothing")])
-        assert find_subnets(store) == []
+        assert store.subnets.find() == []
 
     def test_best_founded_accuracy_stands_whatever_the_order(self, store: Store) -> None:
         record_basics(store)
@@ -204,9 +203,9 @@ class SubnetsContract:
         ]
         for score, value, split in steps:
             store.record_scores([score])
-            (row,) = find_subnets(store)
+            (row,) = store.subnets.find()
             assert (row["top1"], row["split"]) == (value, split)
-            assert bool(find_subnets(store, limit=1)) is True
+            assert bool(store.subnets.find(limit=1)) is True
         assert len(store.scores("subnet-0")) == 4
 
     def test_score_of_an_unknown_subnet_is_refused(self, store: Store) -> None:
@@ -218,11 +217,11 @@ class SubnetsContract:
         store.record_subnets([subnet(0)])
         store.save_measurement(measured(5.5), subnet_id="subnet-0")
         store.record_predicted_latencies([prediction(0, 5.0)])
-        (row,) = find_subnets(store)
+        (row,) = store.subnets.find()
         assert (row["predicted_latency_ms"], row["measured_latency_ms"]) == (5.0, 5.5)
         assert row["predicted_interval_ms"] == [4.5, 5.5]
         store.save_measurement(measured(5.7), subnet_id="subnet-0")
-        (row,) = find_subnets(store)
+        (row,) = store.subnets.find()
         assert row["measured_latency_ms"] == 5.7
 
 
@@ -241,17 +240,17 @@ class DeploymentsContract:
             "subnet-0", NANO.device_id, 5.0, "met (emulated)", {"p50": 4.0}, measurement_id, "/c/certificate.json"
         )
         certificate_id = store.record_certificate(certificate)
-        (row,) = query_certificates(store, device="jetson-nano", subnet_id="subnet-0")
+        (row,) = store.certificates.find(device="jetson-nano", subnet_id="subnet-0")
         assert row["certificate_id"] == certificate_id
         assert (row["verdict"], row["measured_latency_ms"], row["content"]) == ("met (emulated)", 4.0, {"p50": 4.0})
-        assert query_certificates(store, device="lab-nano") == []
+        assert store.certificates.find(device="lab-nano") == []
 
     def test_bundle_that_is_gone_is_said(self, store: Store, tmp_path: object) -> None:
         record_basics(store)
         store.record_subnets([subnet(0), subnet(1), subnet(2)])
         store.set_bundle("subnet-0", str(tmp_path))
         store.set_bundle("subnet-1", f"{tmp_path}/gone")
-        rows = {row["subnet_id"]: row["bundle_is_missing"] for row in find_subnets(store)}
+        rows = {row["subnet_id"]: row["bundle_is_missing"] for row in store.subnets.find()}
         assert rows == {"subnet-0": False, "subnet-1": True, "subnet-2": False}
 
     def test_engine_without_its_export_is_refused(self, store: Store) -> None:

@@ -1,6 +1,7 @@
 """Devices as rows and documents."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from nuwa_search.core.device import DeviceSpec
@@ -20,7 +21,7 @@ def device_rows(store: Store) -> list[dict[str, Any]]:
     specs: dict[str, DeviceSpec] = {spec.device_id: spec for spec in (builtin | added).values()}
     for record in store.devices():
         specs.setdefault(record.spec.device_id, record.spec)
-    stored = {row["device_id"]: row for row in query_devices(store)}
+    stored: dict[str, Mapping[str, Any]] = {row["device_id"]: row for row in query_devices(store)}
     subnets: dict[str, int] = {}
     for (device_id, _), count in count_subnets(store).items():
         subnets[device_id] = subnets.get(device_id, 0) + count

@@ -1,7 +1,7 @@
 """Everything about one subnet as one document."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ from nuwa_search.service.api.roots import is_inside
 from nuwa_search.service.api.settings import ServiceSettings
 from nuwa_search.service.api.subnet_parts import CertificatePart, LatencyPart, block_parts
 from nuwa_search.store.lineage import LineageMeasurement, find_lineage
-from nuwa_search.store.lists import query_certificates
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import BaseRecord, SubnetRecord, TaskRecord
 from nuwa_search.store.store import Store
 from nuwa_search.store.wanted import SubnetFilter
@@ -40,7 +38,7 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
         raise not_found(error) from error
     base, task = store.load_base(record.base_id), store.load_task(record.task_id)
     stored = find_lineage(store, subnet_id)
-    certificates = [_certificate(row, settings) for row in query_certificates(store, subnet_id=subnet_id)]
+    certificates = [_certificate(row, settings) for row in store.certificates.find(subnet_id=subnet_id)]
     bundle = bundle_document(subnet_id, stored.bundle_dir, settings)
     latencies = _latencies(record, store)
     return {
@@ -98,7 +96,7 @@ def _task(task: TaskRecord) -> dict[str, Any]:
 
 def _latencies(record: SubnetRecord, store: Store) -> list[LatencyPart]:
     known = [field.name for field in fields(LatencyPart) if field.name != "by_block"]
-    rows = find_subnets(store, SubnetFilter(subnet_ids=[record.subnet_id]))
+    rows: Sequence[Mapping[str, Any]] = store.subnets.find(SubnetFilter(subnet_ids=[record.subnet_id]))
     return [
         LatencyPart(
             **{name: row[name] for name in known},

@@ -12,7 +12,6 @@ from nuwa_search.core.base import load_base
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.lineage import find_lineage
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 
 
@@ -73,7 +72,7 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
     assert run(cli, ["build", str(bundle.dir), *common[:2], "--json"], prog_name="nuwa") == 0
     with open_store(common[1]) as store:
         lineage = find_lineage(store, answer["subnet_id"])
-        row = find_subnets(store)[0]
+        row = store.subnets.find()[0]
     assert row["subnet_id"] == answer["subnet_id"]
     assert row["measured_latency_ms"] > 0
     assert (row["split"], row["bundle_is_missing"]) == ("search", False)

@@ -20,7 +20,6 @@ from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
 from tests.support.api_client import client_of
@@ -66,7 +65,7 @@ def test_every_subnet_is_cut_again_as_it_was_scored(
     old_db: str, tmp_path: Path, toy_base: Path, toy_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open_store(old_db) as store:
-        rows = find_subnets(store, SubnetFilter(task_id="f48b80f558e7fcde"))
+        rows = store.subnets.find(SubnetFilter(task_id="f48b80f558e7fcde"))
     trials = [row for row in rows if row["trial_number"] is not None]
     assert len(trials) == 5
     places = ["--base", str(toy_base), "--data", str(toy_images), "--db", old_db, "--cache-dir", str(tmp_path / "c")]
@@ -149,7 +148,7 @@ def test_a_study_left_by_it_goes_on_over_http_with_its_own_images_and_preprocess
         assert record is not None
         assert (left.state, record.state, record.task_id) == ("interrupted", "done", before)
         assert store.load_task(before).source == {"label_column": None, "seed": 3, "split_rule": 1}
-        rows = find_subnets(store, SubnetFilter(task_id=before, device="jetson-nano"))
+        rows = store.subnets.find(SubnetFilter(task_id=before, device="jetson-nano"))
     assert len(rows) >= 8
     assert {row["pipeline"] for row in rows} == {FIRST_PIPELINE}
     assert {row["device_id"] for row in rows} == {record.device_id} != {left.device_id}

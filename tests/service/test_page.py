@@ -12,7 +12,6 @@ pytest.importorskip("playwright", reason="needs playwright")
 from playwright.sync_api import Browser, Page, Route, expect
 
 from nuwa_search.core.proportion import wilson_interval
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
 from tests.support.browser import open_browser, watched_page
@@ -61,7 +60,7 @@ def go(page: Page, route: str) -> None:
 def best_of(folder: Path, budget_ms: float) -> str:
     """Brute force: the accuracy of the most accurate subnet of the vehicles within a budget, as the page writes it."""
     with open_store(str(folder / "nuwa.sqlite")) as store:
-        rows = find_subnets(store, SubnetFilter("jetson-nano", max_ms=budget_ms, classes=VEHICLES.classes))
+        rows = store.subnets.find(SubnetFilter("jetson-nano", max_ms=budget_ms, classes=VEHICLES.classes))
     return f"{100 * max(row['top1'] for row in rows):.1f}\u00a0%"
 
 
@@ -72,7 +71,7 @@ def budget_of(page: Page) -> float:
 def test_front_shows_points_stars_and_what_the_budget_buys(page: Page, folder: Path, seeded: Seeded) -> None:
     go(page, f"front?task={VEHICLES.task_id}&budget={BUDGET_MS}")
     with open_store(str(folder / "nuwa.sqlite")) as store:
-        front = find_subnets(store, SubnetFilter("jetson-nano", classes=VEHICLES.classes), pareto=True)
+        front = store.subnets.find(SubnetFilter("jetson-nano", classes=VEHICLES.classes), pareto=True)
     expect(page.locator(".front-link")).to_have_count(len(front))
     expect(page.locator(".front-link .is-run")).to_have_count(2)  # what was run is filled, the rest hollow
     expect(page.locator(".chart-host .mark-star")).to_have_count(1)

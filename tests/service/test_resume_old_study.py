@@ -11,7 +11,6 @@ from nuwa_search.search.recording.records import optuna_url
 from nuwa_search.search.study import stored_trials
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.store.lists import query_latencies
 from nuwa_search.store.store import open_store
 from tests.support.lend_profile import lend_profile
 
@@ -59,7 +58,7 @@ def test_a_study_of_an_earlier_version_goes_on(left: Path, tmp_path: Path, capsy
     with open_store(str(left)) as store:
         records = {record.study: record for record in store.searches()}
         trials = sorted(store.trials("S-emulator-2"), key=lambda trial: trial["number"])
-        rows = query_latencies(store)
+        rows = store.latencies.find()
     assert [record.state for record in (records["S"], records["S-emulator-2"])] == ["interrupted", "done"]
     assert records["S"].device_id != records["S-emulator-2"].device_id
     assert records["S"].task_id == records["S-emulator-2"].task_id == "f48b80f558e7fcde"  # images are made as they were

@@ -11,7 +11,6 @@ from nuwa_search.search.job.clock import StageClock
 from nuwa_search.search.stages import STAGES
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import run
-from nuwa_search.store.lists import query_studies
 from nuwa_search.store.store import open_store
 
 
@@ -47,7 +46,7 @@ def test_a_search_that_is_stopped_as_each_stage_begins_goes_on_as_it_says(
         assert last.startswith("nuwa-search --study cut --resume")
         words = shlex.split(last)[1:]
         with open_store(db) as store:
-            assert query_studies(store)[0]["state"] == "interrupted"
+            assert store.studies.find()[0]["state"] == "interrupted"
         assert not bundle.exists()
         left = [path.name for path in tmp_path.rglob("*") if "partial" in path.name or path.suffix in (".tmp", ".part")]
         assert left == []

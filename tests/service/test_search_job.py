@@ -18,8 +18,6 @@ from nuwa_search.search.derive_command import derive_command
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.lineage import find_lineage
-from nuwa_search.store.lists import query_certificates, query_studies
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from tests.support.toy_images import write_colours
 
@@ -95,8 +93,8 @@ def test_the_whole_way(job: Job, toy_base: Path) -> None:
     assert Path(answer["artifacts"]["front"]).stat().st_size > 0
 
     with open_store(job.db) as store:
-        rows = find_subnets(store, limit=None)
-        studies = query_studies(store)
+        rows = store.subnets.find(limit=None)
+        studies = store.studies.find()
     assert len({row["subnet_id"] for row in rows}) == len(rows) >= 6  # trials are different nets
     winner = next(row for row in rows if row["subnet_id"] == subnet["subnet_id"])
     assert winner["measured_latency_ms"] == subnet["measured_latency_ms"]
@@ -134,11 +132,11 @@ def test_what_becomes_of_a_shipped_bundle_is_in_the_database(job: Job) -> None:
 
     def row() -> dict[str, Any]:
         with open_store(job.db) as store:
-            return next(row for row in find_subnets(store, limit=None) if row["subnet_id"] == identity)
+            return next(row for row in store.subnets.find(limit=None) if row["subnet_id"] == identity)
 
     def certificates() -> list[dict[str, Any]]:
         with open_store(job.db) as store:
-            return query_certificates(store)
+            return store.certificates.find()
 
     assert (row()["top1"], row()["split"]) == (answer["subnet"]["top1"], "test")
     assert len(certificates()) == 1

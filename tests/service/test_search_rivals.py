@@ -9,7 +9,6 @@ from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.search import library as library_module
 from nuwa_search.search.job import compete
 from nuwa_search.search.job.tune import Tuned
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.store import open_store
 from tests.support.toy_search import ToySearch
 
@@ -41,7 +40,7 @@ def test_a_small_vit_competes_and_ships_where_it_wins(search: ToySearch, monkeyp
     assert "2 steps on 72 images of 3 classes" in told
     assert "a uniformly small ViT" not in told
     with open_store(search.db) as store:
-        rows = find_subnets(store, limit=None)
+        rows = store.subnets.find(limit=None)
     row = next(row for row in rows if row["subnet_id"] == answer["subnet"]["subnet_id"])
     assert row["measured_latency_ms"] == answer["subnet"]["measured_latency_ms"]
 

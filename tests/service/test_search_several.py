@@ -14,8 +14,7 @@ from nuwa_search.latency.devices.find import find_device
 from nuwa_search.predictors.device_predictor import transfer_profile
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.store.lists import query_certificates
-from nuwa_search.store.query import SubnetFilter, find_subnets
+from nuwa_search.store.query import SubnetFilter
 from nuwa_search.store.store import open_store
 from tests.support.made_once import made_once
 
@@ -101,12 +100,12 @@ def test_one_subnet_is_shipped_with_a_certificate_per_board(job: Job) -> None:
         assert found["budget_ms"] == one["budget_ms"]
         assert found["dir"] == one["dir"]
     with open_store(job.db) as store:
-        rows = query_certificates(store)
+        rows = store.certificates.find()
         assert {(row["device"], row["verdict"], row["budget_ms"]) for row in rows} == {
             (name, "met (emulated)", ms) for name, ms in budgets.items()
         }
         for name in (FIRST, SECOND):
-            found_rows = find_subnets(store, SubnetFilter(device=name))
+            found_rows = store.subnets.find(SubnetFilter(device=name))
             assert len(found_rows) >= 5  # every scored subnet is predicted on each board
         assert store.bundle_dir_of(answer["subnet"]["subnet_id"]) == str(job.folder / "bundle")
 

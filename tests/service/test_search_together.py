@@ -14,7 +14,6 @@ import pytest
 
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import run
-from nuwa_search.store.lists import query_studies
 from nuwa_search.store.store import open_store
 
 START = "import sys; from nuwa_search.service.cli.main import main_search; main_search(sys.argv[1:])"
@@ -65,7 +64,7 @@ def test_two_searches_on_one_file_both_finish(toy_db: Path, toy_base: Path, toy_
     assert json.loads(out)["feasible"]
     assert json.loads(other_out)["feasible"]
     with open_store(str(toy_db)) as store:
-        assert {row["study"]: row["state"] for row in query_studies(store)} == {"one": "done", "two": "done"}
+        assert {row["study"]: row["state"] for row in store.studies.find()} == {"one": "done", "two": "done"}
 
 
 @pytest.mark.slow
@@ -95,7 +94,7 @@ def test_a_killed_search_goes_on_and_a_live_one_is_not_taken_over(
 def _wait_for_study(database: Path, process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 120
     with open_store(str(database)) as store:
-        while not query_studies(store):
+        while not store.studies.find():
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < deadline, "no study within two minutes"
             time.sleep(0.1)

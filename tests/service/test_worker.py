@@ -14,7 +14,6 @@ import pytest
 
 from nuwa_search.deploy.bundle import is_bundle
 from nuwa_search.service.cli.commands.worker import _stop_on_sigterm
-from nuwa_search.store.lists import query_certificates
 from nuwa_search.store.records import JobRecord, SearchTerms
 from nuwa_search.store.store import Store, open_store
 from tests.support.toy_jobs import (
@@ -178,5 +177,5 @@ def test_terminated_worker_gives_its_job_back_and_a_killed_one_loses_it(
             assert job.state == "running"
     work(store, tmp_path)
     assert_done_once(store, "mine", trials=12)
-    assert len(query_certificates(store)) == 1
+    assert len(store.certificates.find()) == 1
     assert store.jobs(study="mine")[0].attempts == 3

@@ -8,7 +8,6 @@ from sqlalchemy import event
 
 from benchmarks.store_data import bench_classes, fill_store
 from nuwa_search.store.budget import latency_of
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.store import Store, open_store
 from nuwa_search.store.wanted import SubnetFilter
@@ -48,7 +47,7 @@ def test_no_query_walks_a_big_table(filled_sqlite: Store, wanted: SubnetFilter, 
         seen.append((sql, values))
 
     event.listen(filled_sqlite.engine, "before_cursor_execute", listen)
-    find_subnets(filled_sqlite, wanted, pareto=pareto, limit=50)
+    filled_sqlite.subnets.find(wanted, pareto=pareto, limit=50)
     event.remove(filled_sqlite.engine, "before_cursor_execute", listen)
     with filled_sqlite.read() as connection:
         plans = [
@@ -64,24 +63,24 @@ def test_no_query_walks_a_big_table(filled_sqlite: Store, wanted: SubnetFilter, 
 
 @pytest.mark.parametrize(("wanted", "pareto"), QUERIES)
 def test_small_database_answers_at_once(filled: Store, wanted: SubnetFilter, pareto: bool) -> None:
-    find_subnets(filled, wanted, pareto=pareto, limit=50)
+    filled.subnets.find(wanted, pareto=pareto, limit=50)
     # the quickest of several: on a shared machine even processor time doubles now and then
     assert min(seconds_of(filled, wanted, pareto=pareto) for _ in range(5)) < 0.3
 
 
 def seconds_of(store: Store, wanted: SubnetFilter, *, pareto: bool) -> float:
     started = time.thread_time()
-    find_subnets(store, wanted, pareto=pareto, limit=50)
+    store.subnets.find(wanted, pareto=pareto, limit=50)
     return time.thread_time() - started
 
 
 def test_front_of_a_task_is_what_nothing_beats(filled: Store) -> None:
     wanted = SubnetFilter(device="dev-1", classes=CLASSES)
-    rows = find_subnets(filled, wanted)
+    rows = filled.subnets.find(wanted)
     best: list[JsonDict] = []
     for row in sorted(rows, key=lambda row: (latency_of(row), -row["top1"])):
         if not best or row["top1"] > best[-1]["top1"]:
             best.append(row)
     front = {(latency_of(row), row["top1"]) for row in best}
-    found = find_subnets(filled, wanted, pareto=True, sort="latency")
+    found = filled.subnets.find(wanted, pareto=True, sort="latency")
     assert {row["subnet_id"] for row in found} == {r["subnet_id"] for r in rows if (latency_of(r), r["top1"]) in front}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nuwa_search.core.emulator import device_label
-from nuwa_search.store.lists import query_devices, query_latencies
+from nuwa_search.store.lists import query_devices
 from nuwa_search.store.store import open_store
 from tests.support.store_values import BOARD, NANO, prediction, record_basics, subnet
 
@@ -36,7 +36,7 @@ def test_a_name_finds_the_figures_of_one_emulator_only(tmp_path: Path) -> None:
         store.record_subnets([subnet(0), subnet(1)])
         store.record_predicted_latencies([prediction(0, 10.0, device=FIRST), prediction(1, 20.0)])
         names = ("jetson-nano", device_label(FIRST))
-        found = {name: [row["latency_ms"] for row in query_latencies(store, device=name)] for name in names}
+        found = {name: [row["latency_ms"] for row in store.latencies.find(device=name)] for name in names}
         assert found == {"jetson-nano": [20.0], "jetson-nano@emulator-1": [10.0]}
         assert [device_label(record.spec) for record in store.devices() if record.spec.kind == "emulated"] == [
             "jetson-nano",

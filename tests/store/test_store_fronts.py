@@ -9,7 +9,6 @@ from sqlalchemy import delete, func, insert, select, text, update
 
 from nuwa_search.store.front_tables import fronts, stale_fronts
 from nuwa_search.store.fronts import mark_all_stale, mend_fronts
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import BaseRecord
 from nuwa_search.store.store import Store, open_store
 from nuwa_search.store.tables import LatencyRow
@@ -72,7 +71,7 @@ def summary(store: Store) -> list[Point]:
 
 
 def asked(store: Store, wanted: SubnetFilter = SubnetFilter()) -> list[tuple[str, str]]:  # noqa: B008 - frozen
-    return sorted((row["subnet_id"], row["device"]) for row in find_subnets(store, wanted, pareto=True))
+    return sorted((row["subnet_id"], row["device"]) for row in store.subnets.find(wanted, pareto=True))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -5,7 +5,6 @@ from dataclasses import replace
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.lut_rows import count_lut_rows, find_lut_rows
 from nuwa_search.store.marks import count_subnets, find_base_marks, find_tasks
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import EngineRecord, ExportRecord, FinetuneRecord, LutEntry, SearchTerms
 from nuwa_search.store.store import Store
 from nuwa_search.store.studies import find_studies, find_study
@@ -96,7 +95,7 @@ def test_tasks_and_subnets_are_counted_per_device(store: Store) -> None:
         (TASK.task_id, 2),
     ]
     assert [t["task_id"] for t in find_tasks(store, device=BOARD.device_id)] == [TASK.task_id]
-    rows = find_subnets(store, SubnetFilter(device=NANO.name, task_id=TASK.task_id), sort="latency")
+    rows = store.subnets.find(SubnetFilter(device=NANO.name, task_id=TASK.task_id), sort="latency")
     assert [row["subnet_id"] for row in rows] == ["subnet-0", "subnet-1"]
     ids = store.subnet_ids_of_archs(
         [cut(0).arch_id, cut(2).arch_id, "nothing"], base_id=BASE.base_id, task_id=TASK.task_id

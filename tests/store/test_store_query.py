@@ -13,8 +13,6 @@ from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
-from nuwa_search.store.lists import query_studies
-from nuwa_search.store.query import find_subnets
 from nuwa_search.store.records import JsonDict, SearchTerms
 from nuwa_search.store.sort_orders import SORTS
 from nuwa_search.store.store import Store
@@ -86,20 +84,20 @@ def matches(row: JsonDict, wanted: SubnetFilter) -> bool:
 
 @pytest.mark.parametrize("wanted", FILTERS)
 def test_filters_keep_what_matches(filled: Store, wanted: SubnetFilter) -> None:
-    everything = find_subnets(filled)
+    everything = filled.subnets.find()
     assert len(everything) == 2 * NUM_WITH_TIES - 1  # subnet 4 has no latency: one row in place of two
-    assert names(find_subnets(filled, wanted)) == names(row for row in everything if matches(row, wanted))
+    assert names(filled.subnets.find(wanted)) == names(row for row in everything if matches(row, wanted))
 
 
 @pytest.mark.parametrize("wanted", FILTERS)
 def test_front_is_what_nothing_beats(filled: Store, wanted: SubnetFilter) -> None:
-    rows = [r for r in find_subnets(filled, wanted) if r["device"] is not None and r["top1"] is not None]
-    front = find_subnets(filled, wanted, pareto=True)
+    rows = [r for r in filled.subnets.find(wanted) if r["device"] is not None and r["top1"] is not None]
+    front = filled.subnets.find(wanted, pareto=True)
     assert names(front) == names(row for row in rows if not is_beaten(row, rows))
 
 
 def test_every_figure_names_its_source(filled: Store) -> None:
-    (row,) = find_subnets(filled, SubnetFilter(device="jetson-nano", measured_only=True), limit=1)
+    (row,) = filled.subnets.find(SubnetFilter(device="jetson-nano", measured_only=True), limit=1)
     (source,) = [r for r in filled.measurements(NANO.device_id) if r.measurement_id == row["measurement_id"]]
     assert source.subnet_id == row["subnet_id"]
     assert source.measurement.latency_ms.median == row["measured_latency_ms"]
@@ -110,8 +108,8 @@ def test_every_figure_names_its_source(filled: Store) -> None:
 @pytest.mark.parametrize("sort", SORTS)
 def test_limit_is_a_head_of_the_sorted_whole(filled: Store, sort: str) -> None:
     wanted = SubnetFilter(device="jetson-nano")
-    whole = find_subnets(filled, wanted, sort=sort)
-    assert names(find_subnets(filled, wanted, sort=sort, limit=7)) == names(whole[:7])
+    whole = filled.subnets.find(wanted, sort=sort)
+    assert names(filled.subnets.find(wanted, sort=sort, limit=7)) == names(whole[:7])
     keys = {
         "top1": lambda r: (-(r["top1"] or -1), latency_of(r)),
         "latency": lambda r: (latency_of(r), -(r["top1"] or -1)),
@@ -124,11 +122,11 @@ def test_limit_is_a_head_of_the_sorted_whole(filled: Store, sort: str) -> None:
 
 def test_devices_are_compared_on_the_subnets_of_their_fronts(filled: Store) -> None:
     devices = ("jetson-nano", "lab-nano")
-    fronts = {d: names(find_subnets(filled, SubnetFilter(device=d), pareto=True)) for d in devices}
+    fronts = {d: names(filled.subnets.find(SubnetFilter(device=d), pareto=True)) for d in devices}
     rows = compare_devices(filled, devices)
     assert sorted(row["subnet_id"] for row in rows) == sorted({name for front in fronts.values() for name, _ in front})
     for row, device in itertools.product(rows, devices):
-        (known,) = find_subnets(filled, SubnetFilter(device=device, subnet_ids=[row["subnet_id"]]))
+        (known,) = filled.subnets.find(SubnetFilter(device=device, subnet_ids=[row["subnet_id"]]))
         assert row["latencies"][device]["latency_ms"] == latency_of(known)
         assert row["latencies"][device]["is_on_front"] == ((row["subnet_id"], device) in fronts[device])
     assert compare_devices(filled, ["jetson-nano", "nothing"], limit=1)[0]["latencies"]["nothing"] is None
@@ -136,19 +134,19 @@ def test_devices_are_compared_on_the_subnets_of_their_fronts(filled: Store) -> N
 
 def test_unknown_sort_is_named(store: Store) -> None:
     with pytest.raises(NuwaError, match="unknown sort order 'latencies'"):
-        find_subnets(store, sort="latencies")
+        store.subnets.find(sort="latencies")
 
 
 def test_empty_database_answers_everything(store: Store) -> None:
-    assert find_subnets(store) == []
-    assert find_subnets(store, pareto=True) == []
+    assert store.subnets.find() == []
+    assert store.subnets.find(pareto=True) == []
     assert explain_budget(store, device="jetson-nano", max_ms=3.0) == []
 
 
 def test_budget_is_explained_by_the_front(filled: Store) -> None:
     for answer in explain_budget(filled, device="jetson-nano", max_ms=3.5):
         wanted = SubnetFilter(device="jetson-nano", classes=answer.classes)
-        rows = [row for row in find_subnets(filled, wanted) if row["top1"] is not None]
+        rows = [row for row in filled.subnets.find(wanted) if row["top1"] is not None]
         under = [row["top1"] for row in rows if latency_of(row) <= 3.5]
         assert answer.best is not None
         assert answer.best["top1"] == max(under)
@@ -176,7 +174,7 @@ def test_tables_hold_the_same_rows(filled: Store) -> None:
     with nuwa_search.open(filled.command_url) as lab:
         frame = lab.query(device="jetson-nano", pareto=True, sort="latency").to_frame()
         counted = lab.query(sql="SELECT device, count(*) AS n FROM v_subnets GROUP BY device ORDER BY n").to_frame()
-    rows = find_subnets(filled, SubnetFilter(device="jetson-nano"), pareto=True, sort="latency")
+    rows = filled.subnets.find(SubnetFilter(device="jetson-nano"), pareto=True, sort="latency")
     assert set(frame.columns) == {*COLUMNS, "derive_command"}
     assert list(COLUMNS) == sorted(rows[0], key=COLUMNS.index)
     assert frame["subnet_id"].tolist() == [row["subnet_id"] for row in rows]
@@ -190,7 +188,7 @@ def test_scores_of_an_earlier_preprocessing_are_marked_and_share_no_front(store:
     store.record_subnets([subnet(0), subnet(1, task_id=now.task_id)])
     store.record_scores([top1(0, 0.9), top1(1, 0.5)])
     store.record_predicted_latencies([prediction(0, 1.0), prediction(1, 2.0)])
-    found = {row["subnet_id"]: row for row in find_subnets(store, SubnetFilter(classes=TASK.classes), pareto=True)}
+    found = {row["subnet_id"]: row for row in store.subnets.find(SubnetFilter(classes=TASK.classes), pareto=True)}
     assert {name: (row["pipeline"], row["is_current"]) for name, row in found.items()} == {
         "subnet-0": (1, PIPELINE_VERSION == 1),
         "subnet-1": (PIPELINE_VERSION + 1, False),
@@ -221,9 +219,9 @@ def test_a_name_that_came_to_mean_other_weights_mixes_nothing(store: Store) -> N
     assert store.base_ids(BASE.name) == ("base-later", BASE.base_id)
     for wanted, ids in ((BASE.name, ["subnet-1"]), ("base-later", ["subnet-1"]), (BASE.base_id, ["subnet-0"])):
         for pareto in (True, False):
-            found = find_subnets(store, SubnetFilter(base=wanted), pareto=pareto)
+            found = store.subnets.find(SubnetFilter(base=wanted), pareto=pareto)
             assert [row["subnet_id"] for row in found] == ids
-    assert {row["base_id"]: row["base"] for row in find_subnets(store)} == {
+    assert {row["base_id"]: row["base"] for row in store.subnets.find()} == {
         BASE.base_id: BASE.name,
         "base-later": BASE.name,
     }
@@ -243,8 +241,8 @@ def test_a_base_keeps_its_first_name_and_is_found_by_all(store: Store) -> None:
     assert store.base_names() == tuple(sorted(("/elsewhere/base", BASE.name)))
     assert store.names_of_base(BASE.base_id) == (BASE.name, "/elsewhere/base")
     for wanted in (BASE.name, "/elsewhere/base", BASE.base_id):
-        (row,) = find_subnets(store, SubnetFilter(base=wanted))
+        (row,) = store.subnets.find(SubnetFilter(base=wanted))
         assert row["base"] == BASE.name
-        assert [row["study"] for row in query_studies(store, base=wanted)] == ["study"]
-    assert find_subnets(store, SubnetFilter(base="another")) == []
-    assert query_studies(store, base="another") == []
+        assert [row["study"] for row in store.studies.find(base=wanted)] == ["study"]
+    assert store.subnets.find(SubnetFilter(base="another")) == []
+    assert store.studies.find(base="another") == []

@@ -194,9 +194,9 @@ def test_opening_a_current_database_loads_nothing_heavy(tmp_path: Path) -> None:
     path = tmp_path / "nuwa.sqlite"
     open_store(str(path)).close()
     code = (
-        "import sys; from nuwa_search.store.store import open_store; from nuwa_search.store.query import find_subnets;"
+        "import sys; from nuwa_search.store.store import open_store; from nuwa_search.store.query import Subnets;"
         "from nuwa_search.store import lists, sql, budget;"
-        f"store = open_store({str(path)!r}); find_subnets(store, pareto=True);"
+        f"store = open_store({str(path)!r}); store.subnets.find(pareto=True);"
         "sql.run_sql(store, 'SELECT * FROM v_subnets');"
         "print(sorted({'torch', 'timm', 'pandas', 'numpy', 'alembic', 'optuna'} & set(sys.modules)))"
     )

@@ -15,7 +15,6 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.clock import utc_now
 from nuwa_search.store.events import insert_event
 from nuwa_search.store.heartbeat import Heartbeat
-from nuwa_search.store.lists import query_studies
 from nuwa_search.store.owners import LEASE_S
 from nuwa_search.store.records import Claim, SearchTerms
 from nuwa_search.store.store import Store
@@ -61,7 +60,7 @@ def test_search_lives_from_start_to_answer(store: Store) -> None:
     (done,) = store.searches()
     assert (done.state, done.result) == ("done", {"schema": "nuwa.search/1", "feasible": True})
     assert done.finished_at is not None
-    (row,) = query_studies(store, device="jetson-nano")
+    (row,) = store.studies.find(device="jetson-nano")
     assert (row["study"], row["state"], row["classes"]) == ("study", "done", list(TASK.classes))
 
 

@@ -20,7 +20,6 @@ from nuwa_search.service.api.subnet_view import subnet_document
 from nuwa_search.service.cli.table_file import delimited
 from nuwa_search.store.budget import explain_budget
 from nuwa_search.store.marks import find_base_marks, find_tasks
-from nuwa_search.store.query import find_subnets
 
 router = APIRouter(tags=["subnets"])
 
@@ -36,7 +35,7 @@ def list_subnets(
 ) -> Any:
     """List subnets, as `nuwa query` does; with `format=csv` as a table."""
     end = page.offset + page.limit
-    found = find_subnets(store, query.wanted, pareto=query.pareto, sort=query.sort, limit=end + 1)
+    found = store.subnets.find(query.wanted, pareto=query.pareto, sort=query.sort, limit=end + 1)
     rows = with_derive_commands(found[page.offset : end], store)
     if format == "csv":
         names = list(rows[0]) if rows else ["subnet_id"]

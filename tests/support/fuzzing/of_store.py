@@ -9,8 +9,7 @@ from pathlib import Path
 
 from nuwa_search.search.recording.records import optuna_url
 from nuwa_search.search.study import stored_trials
-from nuwa_search.store.lists import query_certificates, query_devices, query_latencies, query_studies
-from nuwa_search.store.query import find_subnets
+from nuwa_search.store.lists import query_devices
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
 from tests.support.fuzzing.mutations import mutated_bytes, mutated_json
@@ -41,9 +40,10 @@ def _asking(path: Path) -> Callable[[], None]:
         for left in (f"{path}-wal", f"{path}-shm", f"{path}-journal"):
             Path(left).unlink(missing_ok=True)
         with open_store(str(path)) as store:
-            find_subnets(store, SubnetFilter())
-            for query in (query_latencies, query_studies, query_certificates, query_devices):
-                query(store)
+            store.subnets.find(SubnetFilter())
+            for noun in (store.latencies, store.studies, store.certificates):
+                noun.find()
+            query_devices(store)
             for device in store.devices():
                 store.predictors(device.spec.device_id)
             store.trials(STUDY)

@@ -1,0 +1,116 @@
+"""What a row of each answer of the database holds, as plain JSON values; known without SQLAlchemy.
+
+A time is text in UTC, ``2026-01-31T09:30:00.000000Z``. None is "not known", or "there is none".
+"""
+
+from typing import Any, TypedDict
+
+
+class SubnetFound(TypedDict):
+    """A subnet with what is known of it on one device; without a device where it has no latency."""
+
+    arch_id: str
+    subnet_id: str
+    device: str | None
+    device_id: str | None
+    predicted_latency_ms: float | None
+    predicted_interval_ms: list[float] | None
+    measured_latency_ms: float | None
+    provenance: str | None
+    top1: float | None
+    top1_interval: list[float] | None
+    split: str | None
+    score_kind: str | None
+    num_images: int | None
+    classes: list[str]
+    task_id: str
+    base: str
+    base_id: str
+    macs: int
+    params: int
+    study: str | None
+    trial_number: int | None
+    bundle_dir: str | None
+    bundle_is_missing: bool
+    measurement_id: str | None
+    predictor_id: str | None
+    pipeline: int
+    is_current: bool
+
+
+class LatencyFound(TypedDict):
+    """A latency of a whole model: ``figure`` is ``measured`` or ``predicted``."""
+
+    device: str
+    device_id: str
+    arch_id: str | None
+    subnet_id: str | None
+    onnx_hash: str | None
+    figure: str
+    latency_ms: float
+    low_ms: float | None
+    high_ms: float | None
+    provenance: str
+    samples: int | None
+    source_id: str | None
+    protocol_id: str | None
+    created_at: str
+
+
+class StudyFound(TypedDict):
+    """A search, with its settings and its answer; ``seconds`` is what the answer says of its stages."""
+
+    study: str
+    state: str
+    device: str
+    device_id: str
+    budget_ms: float
+    seed: int
+    base: str | None
+    classes: list[str] | None
+    task_id: str | None
+    predictor_id: str | None
+    settings: dict[str, Any]
+    result: dict[str, Any] | None
+    created_at: str
+    finished_at: str | None
+    heartbeat_at: str | None
+    base_id: str | None
+    pipeline: int | None
+    seconds: dict[str, float] | None
+
+
+class DeviceFound(TypedDict):
+    """A device with what is stored about it."""
+
+    device: str
+    device_id: str
+    kind: str
+    runtime: str
+    runtime_version: str
+    precision: str
+    batch: int
+    power_mode: str | None
+    is_listed: bool
+    num_lut_rows: int
+    num_measurements: int
+    predictor_id: str | None
+    created_at: str
+
+
+class CertificateFound(TypedDict):
+    """A certificate with the content of its file."""
+
+    certificate_id: str
+    verdict: str
+    budget_ms: float | None
+    measured_latency_ms: float | None
+    provenance: str | None
+    device: str
+    device_id: str
+    subnet_id: str
+    arch_id: str
+    measurement_id: str | None
+    path: str | None
+    content: dict[str, Any]
+    created_at: str
