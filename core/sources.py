@@ -4,11 +4,13 @@ import dataclasses
 from dataclasses import dataclass
 
 from nuwa_search.core.base import Base
+from nuwa_search.core.cache import Cache
 from nuwa_search.core.dataset import Dataset, load_dataset
 from nuwa_search.core.divide import Division
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import OnImages, choose_head, fit_head, no_one, restrict_head
 from nuwa_search.core.images import ImageSet
+from nuwa_search.core.kept_heads import kept_head
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.pooling import HeadPool
@@ -134,15 +136,28 @@ def random_note(base: Base) -> tuple[str, ...]:
 
 
 def task_base(
-    base: Base, task: Task, tensors: TaskTensors, *, pool: HeadPool = "auto", on_images: OnImages = no_one
+    base: Base,
+    task: Task,
+    tensors: TaskTensors,
+    *,
+    pool: HeadPool = "auto",
+    on_images: OnImages = no_one,
+    cache: Cache | None = None,
 ) -> TaskBase:
     """Give the base a head for the task: its own rows, or one fitted on the training images.
 
-    ``pool`` is what a fitted head reads where the base came without one.
+    ``pool`` is what a fitted head reads where the base came without one; in ``cache`` fitted heads are kept.
     """
     if task.base_classes is not None:
         return TaskBase(restrict_head(base.model, task.base_classes), has_fitted_head=False)
-    model = fitted_base(base, tensors, num_classes=task.num_classes, pool=pool, on_images=on_images)
+    model = kept_head(
+        base,
+        tensors,
+        num_classes=task.num_classes,
+        pool=pool,
+        cache=cache,
+        fit=lambda: fitted_base(base, tensors, num_classes=task.num_classes, pool=pool, on_images=on_images),
+    )
     return TaskBase(model, has_fitted_head=True)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.budget import require_statistic
+from nuwa_search.core.cache import Cache
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import OnImages, no_one, require_pools
@@ -205,19 +206,20 @@ def find_devices(request: SearchRequest, store: Store) -> tuple[DeviceSpec, ...]
     return tuple(found.values())
 
 
-def decode_inputs(sources: Sources, *, on_images: OnImages = no_one) -> Inputs:
+def decode_inputs(sources: Sources, *, on_images: OnImages = no_one, cache: Cache | None = None) -> Inputs:
     """Decode the training and search images, and give the base its head for the task.
 
     Args:
         sources: What is decoded.
         on_images: Who watches a head being fitted.
+        cache: Where fitted heads are kept; None fits anew.
 
     Raises:
         NuwaError: If a file is not a readable image; it is named.
     """
     base, task = sources.base, sources.task
     tensors = task_tensors(task, base.preprocess)
-    headed = task_base(base, task, tensors, pool=sources.pool, on_images=on_images)
+    headed = task_base(base, task, tensors, pool=sources.pool, on_images=on_images, cache=cache)
     return Inputs(base, task, sources.devices, sources.pool, tensors, headed)
 
 

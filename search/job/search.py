@@ -165,7 +165,8 @@ def _searched(start: SearchStart) -> SearchOutcome:
 def _decoded(start: SearchStart) -> Inputs:
     """Decode the images and fit a head where one is needed, counted."""
     count = start.hooks.count
-    return decode_inputs(start.sources, on_images=lambda done, total: count("head: images", done, total))
+    heads = Cache(start.cache_dir / "task")
+    return decode_inputs(start.sources, on_images=lambda done, total: count("head: images", done, total), cache=heads)
 
 
 def _delivered(run: SearchRun, surveys: Sequence[Survey], settled: Settled) -> SearchOutcome:
