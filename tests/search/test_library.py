@@ -110,6 +110,19 @@ def test_images_are_added_until_the_order_of_the_cuts_is_sure(space, teacher, sc
         assert again.kl == pytest.approx(row.score.kl, rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.parametrize(("is_linear", "first"), [(True, 12), (False, 4)])
+def test_where_little_is_run_cuts_are_derived_for_more_images_at_once(
+    space, teacher, scorer, monkeypatch, is_linear, first
+):
+    monkeypatch.setattr(library_module, "is_small", lambda arch: False)
+    monkeypatch.setattr(library_module, "is_linearised", lambda arch: is_linear)
+    monkeypatch.setattr(library_module, "LINEAR_IMAGES", 12)
+    monkeypatch.setattr(library_module, "FIRST_IMAGES", 4)
+    monkeypatch.setattr(library_module, "ORDER_ERROR", 1.0)
+    library = build_library(space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher)
+    assert {row.score.num_images for row in library.rows} == {first}
+
+
 def test_a_library_out_of_time_keeps_all_rows_on_fewer_images(space, teacher, scorer, monkeypatch):
     monkeypatch.setattr(library_module, "ORDER_ERROR", -1.0)
     calls = []
