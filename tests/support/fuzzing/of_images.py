@@ -39,6 +39,32 @@ def image_readers(folder: Path) -> list[Reader]:
     return readers
 
 
+def mask_readers(folder: Path) -> list[Reader]:
+    """Read images with masks: a mask in each way of keeping ids, the image it is held against, and the class file."""
+    ids = np.random.default_rng(0).integers(0, 3, (16, 20), dtype=np.uint8)
+    for name in ("images", "masks"):
+        (folder / "train" / name).mkdir(parents=True)
+    Image.fromarray(np.zeros((16, 20, 3), np.uint8)).save(folder / "train" / "images" / "one.png")
+    Image.fromarray(np.zeros((16, 20, 3), np.uint8)).save(folder / "train" / "images" / "two.png")
+    Image.fromarray(ids).save(folder / "train" / "masks" / "one.png")
+    palette = Image.frombytes("P", (20, 16), ids.tobytes())
+    palette.putpalette(list(range(256)) * 3)
+    palette.save(folder / "train" / "masks" / "two.png")
+    (folder / "classes.txt").write_text("a\nb\nc\n")
+    paths = ("train/masks/one.png", "train/masks/two.png", "train/images/one.png", "classes.txt")
+    return [Reader(f"masks: {path}", folder / path, mutated_bytes, _labelling(folder), share=0.6) for path in paths]
+
+
+def _labelling(folder: Path) -> Callable[[], None]:
+    def load() -> None:
+        masks = load_dataset(folder, task="segmentation").splits["train"].masks
+        assert masks is not None
+        for place in range(len(masks)):
+            masks.label_map(place)
+
+    return load
+
+
 def parquet_readers(folder: Path) -> list[Reader]:
     """Read a Parquet file of images: its bytes, its columns, and what the Hub writes beside them."""
     encoded = [{"bytes": png(8, 8, seed=k), "path": None} for k in range(4)]

@@ -7,7 +7,7 @@ from tests.support.fuzzing.of_bases import base_readers, transformers_readers, w
 from tests.support.fuzzing.of_boards import board_readers, table_readers
 from tests.support.fuzzing.of_bundles import bundle_readers, program_readers
 from tests.support.fuzzing.of_graphs import graph_readers
-from tests.support.fuzzing.of_images import image_readers, parquet_readers
+from tests.support.fuzzing.of_images import image_readers, mask_readers, parquet_readers
 from tests.support.fuzzing.of_requests import request_readers
 from tests.support.fuzzing.of_store import store_readers
 from tests.support.fuzzing.reader import Reader
@@ -21,6 +21,7 @@ GROUPS: dict[str, Callable[[Path], list[Reader]]] = {
     "transformers": transformers_readers,
     "weights": weight_readers,
     "images": image_readers,
+    "masks": mask_readers,
     "parquet": parquet_readers,
     "requests": request_readers,
     "graphs": graph_readers,
