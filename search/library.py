@@ -21,7 +21,7 @@ from nuwa_search.predictors.accuracy.features import Floats
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.linear_changes import LinearChanges, is_linearised, net_changes
 from nuwa_search.search.precision import scoring_context
-from nuwa_search.search.scorer import SubnetDeriver, SubnetScore, TeacherScorer
+from nuwa_search.search.scorer import MAP_FIRST_IMAGES, SubnetDeriver, SubnetScore, TeacherScorer
 from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 from nuwa_search.search.streams import Streams
 
@@ -132,7 +132,7 @@ def build_library(
     archs = library_archs(space)
     count = min(num_images, len(scorer.inputs))
     if space.base.is_dense and not is_small(space.base):
-        count = min(count, FIRST_IMAGES)  # of hundreds of answers each
+        count = min(count, MAP_FIRST_IMAGES)  # of hundreds of answers each
     few = LINEAR_IMAGES if is_linearised(space.base) else FIRST_IMAGES
     step = first_images or (num_images if is_small(space.base) else few)
     logits: list[Tensor] = []
