@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nuwa_search.core.arch import Arch, GlobalPool
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.fit_ridge import fit_by_left_out, is_few
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
@@ -184,8 +185,12 @@ def _all_features(
 def _ridge(features: Tensor, labels: Tensor, num_classes: int, *, metric: Metric) -> tuple[Tensor, Tensor]:
     """Weight (num_classes, F) and bias of ridge regression on one-hot labels, scaled to be calibrated.
 
-    Each image counts as much as ``image_weights`` says, in the regression and in the calibration.
+    Where there are no more images than features, ridge and scale are those that do best on images left out. Each
+    image counts as much as ``image_weights`` says, in the regression and in the calibration.
     """
+    if is_few(features):
+        weight, bias = fit_by_left_out(features, labels, num_classes, image_weights(labels, metric))
+        return weight.float(), bias.float()
     weights = image_weights(labels, metric)[:, None]
     mean = (weights * features).mean(dim=0)
     centred = features - mean

@@ -39,6 +39,7 @@ class SplitTensors:
         masks: (N, S, S) uint8 classes of the pixels of ``images``, ``IGNORED`` where none is meant; None where whole
             images have classes.
         truths: The masks at their own size, which answers are scored at.
+        places: (N,) which of the split's files these are, where some were left out; None for all in their order.
     """
 
     images: Tensor
@@ -46,6 +47,7 @@ class SplitTensors:
     num_turned: int = 0
     masks: Tensor | None = None
     truths: Masks | None = None
+    places: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -164,7 +166,8 @@ def without_pictures(
         f"images of the {what} whose pixels are those of the {where} too, in another file, are left out of it: "
         f"{len(split) - len(kept)}"
     )
-    return dataclasses.replace(split.take(torch.from_numpy(kept)), num_turned=min(split.num_turned, len(kept)))
+    places = torch.from_numpy(kept)
+    return dataclasses.replace(split.take(places), num_turned=min(split.num_turned, len(kept)), places=places)
 
 
 def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:

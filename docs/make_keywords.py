@@ -73,8 +73,8 @@ def _type(hint: Any) -> str:
         return f"Literal[{words}]"
     if get_origin(hint) is Mapping:
         return "Mapping[str, Any]"
-    if get_origin(hint) is not None:  # tuples and sequences of text
-        return "Sequence[str]"
+    if get_origin(hint) is not None:  # tuples and sequences of text or whole numbers
+        return "Sequence[int]" if int in get_args(hint) else "Sequence[str]"
     return str(hint.__name__)
 
 

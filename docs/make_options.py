@@ -29,6 +29,7 @@ WANTED = {
     "budget": "a number above 0, or `N@DEVICE`",
     "count": "a whole number from 1",
     "side": "pixels, N or NxN",
+    "sides": "pixels, with commas",
     "whole": "a whole number from 0",
     "switch": "flag",
     "text": "text",

@@ -1,7 +1,8 @@
 """The latency predictor of a device for a base: pinned, reused, or fitted now where the device is emulated."""
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,28 +64,51 @@ class DevicePredictor:
 
 
 def find_device_predictor(
-    store: Store, spec: DeviceSpec, base: Arch, *, predictor_id: str | None = None, progress: Progress | None = None
+    store: Store,
+    spec: DeviceSpec,
+    base: Arch,
+    *,
+    predictor_id: str | None = None,
+    img_sizes: Sequence[int] = (),
+    progress: Progress | None = None,
 ) -> DevicePredictor:
     """Find the predictor of ``spec`` for subnets of ``base``, or profile an emulated device now.
+
+    One that knows the further image sizes comes before a newer one that does not; a pinned one, and a board's, is
+    taken as it is.
 
     Raises:
         NuwaError: If a pinned predictor is of another device, or a real device was not profiled yet.
     """
-    known = find_known_predictor(store, spec, base, predictor_id=predictor_id)
-    if known is not None:
+    known = find_known_predictor(store, spec, base, predictor_id=predictor_id, img_sizes=img_sizes)
+    is_replaced = spec.kind == "emulated" and predictor_id is None
+    if known is not None and (knows_sizes(known.predictor, base, img_sizes) or not is_replaced):
         return known
     if spec.kind != "emulated":
         raise NuwaError(
             f"device {spec.name} has no latency predictor for this base yet",
             hint=f"measure its table first: nuwa profile {spec.name} --base BASE",
         )
-    return run_profile(store, spec, base, settings=ProfileSettings(num_heldout=30), progress=progress)
+    settings = ProfileSettings(num_heldout=30, img_sizes=tuple(img_sizes))
+    return run_profile(store, spec, base, settings=settings, progress=progress)
+
+
+def knows_sizes(predictor: LatencyPredictor, base: Arch, img_sizes: Sequence[int]) -> bool:
+    """Whether subnets of ``base`` at all these image sizes are predicted: sizes between profiled ones are."""
+    counts = [dataclasses.replace(base, img_size=size).num_tokens for size in img_sizes]
+    own = base.num_tokens
+    return all(count == own or (predictor.tokens and predictor.tokens[0] <= count <= own) for count in counts)
 
 
 def find_known_predictor(
-    store: Store, spec: DeviceSpec, base: Arch, *, predictor_id: str | None = None
+    store: Store,
+    spec: DeviceSpec,
+    base: Arch,
+    *,
+    predictor_id: str | None = None,
+    img_sizes: Sequence[int] = (),
 ) -> DevicePredictor | None:
-    """Find the predictor of ``spec`` for subnets of ``base``; None where none was fitted yet.
+    """Find the predictor of ``spec`` for subnets of ``base``, if possible at further image sizes; None without any.
 
     Raises:
         NuwaError: If a pinned predictor is of another device.
@@ -93,10 +117,14 @@ def find_known_predictor(
         record = store.load_predictor(predictor_id)
         require_predictor_of(spec, record, store)
         return _from_record(record, spec)
+    first: DevicePredictor | None = None
     for record in store.predictors(spec.device_id):
-        if record.content.get("base_arch_id") == base.arch_id:
-            return _from_record(record, spec)
-    return None
+        if record.content.get("base_arch_id") == base.arch_id and (first is None or img_sizes):
+            found = _from_record(record, spec)
+            if knows_sizes(found.predictor, base, img_sizes):
+                return found
+            first = first or found
+    return first
 
 
 def run_profile(
@@ -134,7 +162,9 @@ def run_profile(
             "predictor": predictor.to_dict(),
             "relative_sd": result.relative_sd,
         },
-        report=result.report.to_json() | {HELDOUT: heldout_json(predictor, result.heldout)},
+        report=result.report.to_json()
+        | {HELDOUT: heldout_json(predictor, result.heldout)}
+        | ({"by_size": {str(k): card.to_json() for k, card in result.by_size.items()}} if result.by_size else {}),
     )
     store.save_predictor(record)
     return DevicePredictor(spec, predictor, predictor.predictor_id, result, result.relative_sd)

@@ -22,6 +22,10 @@ from nuwa_search.predictors.latency.unit_times import Branch
 _BATCH = 12
 # So many rows of a kind are measured whatever the time: fewer make no interpolation.
 _MUST = 5
+# Rows of a kind at each further image size, every second one alone too. They tell by how much time grows with tokens,
+# whose work is counted; how it grows with widths is known from the base's own. With the stems, two further sizes then
+# take less than half as many rows as the base's own.
+_SIZED = 12
 # Rows in busy company are exact about work; alone, launches hardly vary with widths, so fewer will do.
 _ALONE_EVERY = 4
 
@@ -36,6 +40,8 @@ class TablePlan:
         per_axis: Points per axis of the coarse grid for attention.
         mlp_points: Points of the coarse grid for MLPs.
         embed_points: Embedding widths of the coarse grid.
+        img_sizes: Further sizes of the base's images in pixels: few rows each, which the base's own are carried over
+            to (``_SIZED`` per kind).
     """
 
     axes: Axes
@@ -43,6 +49,7 @@ class TablePlan:
     per_axis: int = 3
     mlp_points: int = 9
     embed_points: int = 3
+    img_sizes: tuple[int, ...] = ()
 
 
 def fill_table(
@@ -84,6 +91,8 @@ def fill_table(
             added += filler.both(keys[:_MUST], alone_every=2)
         for keys in queues:
             added += filler.both(keys[_MUST:], alone_every=_ALONE_EVERY, deadline=deadline)
+    for size in plan.img_sizes:
+        added += filler.at_size(replace(base, img_size=size))
     for contexts in groups:
         added += filler.refine(contexts, deadline=deadline)
     return added
@@ -136,6 +145,16 @@ class _Filler:
         added = self.measure(busy, deadline=deadline, behind=behind)
         return added + self.measure(keys[::alone_every], deadline=deadline)
 
+    def at_size(self, sized: Arch) -> list[TableRow]:
+        """Measure a few rows of every kind, and the stems, for the base at another image size."""
+        there = replace(self, base=sized)
+        thin = coarse(self.plan.axes, per_axis=self.plan.per_axis, mlp=self.plan.mlp_points, embed=1)
+        added = there.measure([stem_of(arch) for arch in _stems_of(frame_of(sized), thin)], deadline=None)
+        for contexts in contexts_in(sized, thin):
+            for keys in (attn_keys(thin, contexts), mlp_keys(thin, contexts)):
+                added += there.both(farthest_first(keys)[:_SIZED], alone_every=2)
+        return added
+
     def refine(self, contexts: Sequence[BlockContext], *, deadline: float | None) -> list[TableRow]:
         """Measure uncertain rows in turn for attention and MLPs until all are good enough."""
         added: list[TableRow] = []
@@ -154,6 +173,12 @@ class _Filler:
                     continue
                 added += self.both(batch, alone_every=_ALONE_EVERY, deadline=deadline)
         return added
+
+
+def _stems_of(frame: Arch, axes: Axes) -> list[Arch]:
+    """List the ends of nets of one image size: for each way to pool, whole and with the stream cut."""
+    cut = [replace(frame, embed_dim=width, norm="rmsnorm") for width in axes.embed_dims]
+    return [replace(stem, global_pool=pool) for pool in read_by_head(frame) for stem in (frame, *cut)]
 
 
 def stem_archs(base: Arch, plan: TablePlan) -> list[Arch]:

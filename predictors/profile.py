@@ -1,8 +1,9 @@
 """Profile a device: fill its latency table, measure a few whole nets, fit, and report."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +25,8 @@ DEFAULT_MINUTES = 12.0
 # When each step ends, as a share of the time: without rows there is no table, without whole nets to fit
 # to no predictor, and without held-out nets nobody knows how good it is.
 _ENDS = {"table": 0.55, "fit": 0.8, "heldout": 1.0}
+SIZED_ONE_IN = 3
+"""At each further image size, one in so many of the nets that are measured of the base's own."""
 _EMULATED_REPEATS = 12
 _REAL_REPEATS = 2
 # Repeats of the base that tell how well a measurement repeats.
@@ -51,6 +54,8 @@ class ProfileSettings:
             ``DEFAULT_MINUTES`` on a real one.
         coverage: Nominal coverage of the interval.
         seed: Of the choice of nets.
+        img_sizes: Further, smaller sizes of the images in pixels at which subnets are to be predicted; a few rows, and
+            a third as many whole nets, at each.
     """
 
     num_fit: int = 48
@@ -63,6 +68,7 @@ class ProfileSettings:
     minutes: float | None = None
     coverage: float = 0.9
     seed: int = 0
+    img_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class ProfileResult:
         heldout: Held-out nets with their measured milliseconds.
         relative_sd: How well one measurement repeats.
         seconds: Duration of this run.
+        by_size: Report on the held-out nets of each image size, where there are several; ``report`` is on all.
     """
 
     predictor: LatencyPredictor
@@ -88,6 +95,7 @@ class ProfileResult:
     heldout: tuple[tuple[Arch, float], ...]
     relative_sd: float
     seconds: float
+    by_size: Mapping[int, ReportCard] = field(default_factory=dict)
 
 
 def profile(
@@ -149,23 +157,30 @@ def profile(
         coverage=settings.coverage,
         noise_sd=_mean_noise(fitted) if is_emulated else 0.0,
         common_sd=_noise(fitted) / math.sqrt(len(sessions.fit)) if is_emulated else 0.0,
+        tokens=[arch.num_tokens for arch in _sized(base, settings)] if settings.img_sizes else (),
     ).fit([m.arch for m in fitted], [m.mean_ms for m in fitted])
-    card = report_card(
-        predictor,
-        [m.arch for m in heldout],
-        np.array([m.mean_ms for m in heldout]),
-        noise_floor_mape=noise_floor([m.latencies_ms for m in heldout]),
-        reference_sd=_mean_noise(heldout) if is_emulated else 0.0,
-    )
+    sizes = sorted({m.arch.img_size for m in heldout}) if settings.img_sizes else []
+    by_size = {size: [m for m in heldout if m.arch.img_size == size] for size in sizes}
     return ProfileResult(
         predictor=predictor,
-        report=card,
+        report=_judged(predictor, heldout, is_emulated=is_emulated),
         rows_added=len(notebook.rows()) - rows_before,
         models_measured=len(fitted),
         measurements=sum(t.num_measured for t in {timer, *sessions.fit, *sessions.heldout}),
         heldout=tuple((m.arch, m.mean_ms) for m in heldout),
         relative_sd=relative_sd,
         seconds=watch.clock() - begun,
+        by_size={size: _judged(predictor, nets, is_emulated=is_emulated) for size, nets in by_size.items()},
+    )
+
+
+def _judged(predictor: LatencyPredictor, heldout: Sequence[ModelTimes], *, is_emulated: bool) -> ReportCard:
+    return report_card(
+        predictor,
+        [m.arch for m in heldout],
+        np.array([m.mean_ms for m in heldout]),
+        noise_floor_mape=noise_floor([m.latencies_ms for m in heldout]),
+        reference_sd=_mean_noise(heldout) if is_emulated else 0.0,
     )
 
 
@@ -191,7 +206,7 @@ def _fill(
     smallest = BlockSpec(axes.num_heads[0], axes.qk_dims[0], axes.v_dims[0], axes.mlp_widths[0])
     background = find_background(timer, base=base, smallest=smallest, relative_sd=relative_sd)
     fill_table(
-        TablePlan(axes, max_rows=settings.max_rows),
+        TablePlan(axes, max_rows=settings.max_rows, img_sizes=settings.img_sizes),
         base=base,
         timer=timer,
         notebook=notebook,
@@ -247,9 +262,26 @@ def _repeatability(timer: ArchTimer, base: Arch, notebook: Notebook) -> float:
 
 
 def _choose_models(base: Arch, settings: ProfileSettings) -> tuple[list[Arch], list[Arch]]:
+    """Draw nets to fit to and to hold out; at further image sizes a quarter as many, in turn with the base's."""
     rng = np.random.default_rng(settings.seed)
     drawn = sample_archs(base, rng, settings.num_fit + settings.num_heldout, embed_dims=settings.embed_dims)
-    return drawn[: settings.num_fit], drawn[settings.num_fit :]
+    fit, heldout = [drawn[: settings.num_fit]], [drawn[settings.num_fit :]]
+    num_fit, num_heldout = (max(2, count // SIZED_ONE_IN) for count in (settings.num_fit, settings.num_heldout))
+    for sized in _sized(base, settings)[1:]:
+        more = sample_archs(sized, rng, num_fit + num_heldout, embed_dims=settings.embed_dims)
+        fit.append(more[:num_fit])
+        heldout.append(more[num_fit:])
+    return _in_turn(fit), _in_turn(heldout)
+
+
+def _sized(base: Arch, settings: ProfileSettings) -> list[Arch]:
+    """List the base at every image size, its own first."""
+    return [base, *(replace(base, img_size=size) for size in settings.img_sizes)]
+
+
+def _in_turn(lists: Sequence[list[Arch]]) -> list[Arch]:
+    """Take one of each list after another: where the time ends early, every size has had its share."""
+    return [arch for row in itertools.zip_longest(*lists) for arch in row if arch is not None]
 
 
 def _deadlines(begun: float, minutes: float | None) -> dict[str, float | None]:

@@ -35,6 +35,7 @@ class ProfileAnswer(JsonFields):
         measurements: All of them, with the table's; None where they were taken elsewhere.
         seconds: Of the profile; None likewise.
         report: Of its own profile only.
+        report_by_size: The same of each image size apart, where there are several.
         missing: Nets of a kit that came back without a figure.
         transferred_from: Device whose predictor was scaled.
         curve: How the transfer got better with each net.
@@ -42,7 +43,7 @@ class ProfileAnswer(JsonFields):
 
     LEFT_OUT: ClassVar = (
         *("models_measured", "measurements", "seconds", "report"),
-        *("missing", "transferred_from", "curve"),
+        *("missing", "transferred_from", "curve", "report_by_size"),
     )
 
     schema: str = "nuwa.profile/1"
@@ -53,6 +54,7 @@ class ProfileAnswer(JsonFields):
     measurements: int | None = None
     seconds: float | None = None
     report: ReportCard | None = None
+    report_by_size: Mapping[str, Mapping[str, object]] | None = None
     missing: tuple[str, ...] | None = None
     transferred_from: str | None = None
     curve: Sequence[TransferStep] | None = None
@@ -70,6 +72,7 @@ def answer_of_profile(start: DevicePredictor) -> ProfileAnswer:
         measurements=result.measurements,
         seconds=round(result.seconds, 1),
         report=result.report,
+        report_by_size={str(size): card.to_json() for size, card in result.by_size.items()} or None,
     )
 
 

@@ -21,7 +21,7 @@ class Cut:
     """One thing the winner has less of than the base.
 
     Args:
-        place: ``block03.attn``, ``block03.mlp`` or ``embed_dim``.
+        place: ``block03.attn``, ``block03.mlp``, ``embed_dim`` or ``img_size``.
         what: In words, such as ``3 heads -> gone``.
         saved_ms: How much slower the winner would be with the base's widths here (predicted).
         alone_kl: KL in nats of the base with this cut only, from the library.
@@ -109,8 +109,12 @@ def _cuts(
             found.append((f"block{i:02d}.mlp", _width_words(mine.mlp_width, full.mlp_width), mlp_kl, whole))
     if arch.embed_dim != space.base.embed_dim:
         words = _width_words(arch.embed_dim, space.base.embed_dim)
-        whole = space.make(arch.blocks)
+        whole = space.make(arch.blocks, img_size=arch.img_size)
         found.append(("embed_dim", words, prior.embed_cost(arch.embed_dim), whole))
+    if arch.img_size != space.base.img_size:
+        words = f"{space.base.img_size} -> {arch.img_size} px"
+        whole = space.make(arch.blocks, embed_dim=arch.embed_dim)
+        found.append(("img_size", words, prior.size_cost(arch.img_size), whole))
     archs = [arch, *(whole for *_, whole in found)]
     ms, kl = latency.predict(archs).value, accuracy.predict(archs).value
     return [
@@ -139,7 +143,7 @@ def _other_budget(
 
 
 def _with_block(space: SearchSpace, arch: Arch, i: int, spec: BlockSpec) -> Arch:
-    return space.make([*arch.blocks[:i], spec, *arch.blocks[i + 1 :]], embed_dim=arch.embed_dim)
+    return space.with_blocks(arch, [*arch.blocks[:i], spec, *arch.blocks[i + 1 :]])
 
 
 def _attn(spec: BlockSpec) -> tuple[int, int, int]:

@@ -66,7 +66,7 @@ class Explorer:
         changes = [row.change.numpy() for row in library.rows if row.change is not None]
         self._space, self._deriver, self._seed = space, deriver, seed
         count = library.rows[0].score.num_images
-        self._inputs, self._rows = scorer.inputs[:count], scorer.rows
+        self._scorer, self._count, self._rows = scorer, count, scorer.rows
         targets = scorer.rows(scorer.log_targets[:count]).numpy()
         weights = scorer.row_weights(count).numpy()
         self.model = ChangeModel(singles_from_library(space.base, library.archs, changes), targets, weights)
@@ -142,10 +142,14 @@ class Explorer:
     def _run(self, arch: Arch) -> None:
         model = self._deriver.derive(arch)
         with torch.inference_mode(), scoring_context():
-            logits = self._rows(model(self._inputs).float()).numpy()
+            logits = self._rows(model(self._inputs_of(arch)).float()).numpy()
         self._logits[arch] = logits
         self.model.add(arch, logits, {})
         self._told()
+
+    def _inputs_of(self, arch: Arch) -> torch.Tensor:
+        """Return the library's images at the size that ``arch`` takes."""
+        return self._scorer.inputs_at(arch.img_size)[: self._count]
 
     def _told(self) -> None:
         """Say how far it is; it ends earlier where nothing more is predicted to win."""
@@ -155,7 +159,7 @@ class Explorer:
 
     def _expand(self, arch: Arch, should_stop: Callable[[], bool]) -> None:
         """Measure what single moves change of a net's logits."""
-        net = net_changes(self._deriver.derive(arch), self._inputs)
+        net = net_changes(self._deriver.derive(arch), self._inputs_of(arch))
         with torch.inference_mode(), scoring_context():
             own = self._rows(net.logits).numpy()
         moves = dict[Move, Changes]()
@@ -163,7 +167,7 @@ class Explorer:
             if should_stop():
                 break
             i, spec = move
-            moved = self._space.make([*arch.blocks[:i], spec, *arch.blocks[i + 1 :]], embed_dim=arch.embed_dim)
+            moved = self._space.with_blocks(arch, [*arch.blocks[:i], spec, *arch.blocks[i + 1 :]])
             if not self._space.has_attention(moved):
                 continue
             model = self._deriver.derive(moved)

@@ -215,7 +215,12 @@ def _narrowest(space: SearchSpace) -> list[Arch]:
     starts = [blocks for blocks in starts if sum(b.has_attn for b in blocks) >= space.min_attn] or [
         [min([s for s in block.specs if s.has_attn] or block.specs, key=_width) for block in space.blocks]
     ]
-    return [space.make(blocks, embed_dim=d) for blocks in starts for d in space.embed_dims]
+    return [
+        space.make(blocks, embed_dim=d, img_size=size)
+        for blocks in starts
+        for d in space.embed_dims
+        for size in space.sizes
+    ]
 
 
 def _descended(space: SearchSpace, upper_ms: Callable[[Sequence[Arch]], Floats], archs: Sequence[Arch]) -> Arch:
@@ -323,10 +328,10 @@ def _unreachable(
 
 def smallest_arch(space: SearchSpace) -> Arch:
     """Find the arch of fewest weights: every block at its smallest, with attention where that costs least."""
-    embed_dim = min(space.embed_dims)
+    embed_dim, img_size = min(space.embed_dims), min(space.sizes)
 
     def weights(spec: BlockSpec) -> int:
-        return count_params(space.make([spec] * len(space.blocks), embed_dim=embed_dim))
+        return count_params(space.make([spec] * len(space.blocks), embed_dim=embed_dim, img_size=img_size))
 
     least = [min(block.specs, key=weights) for block in space.blocks]
     missing = space.min_attn - sum(spec.has_attn for spec in least)
@@ -337,7 +342,7 @@ def smallest_arch(space: SearchSpace) -> Arch:
     }
     cheapest = sorted(attending, key=lambda i: weights(attending[i]) - weights(least[i]))[: max(0, missing)]
     blocks = [attending[i] if i in cheapest else spec for i, spec in enumerate(least)]
-    return space.make(blocks, embed_dim=embed_dim)
+    return space.make(blocks, embed_dim=embed_dim, img_size=img_size)
 
 
 def _width(spec: BlockSpec) -> tuple[int, int]:
@@ -345,9 +350,11 @@ def _width(spec: BlockSpec) -> tuple[int, int]:
 
 
 def _one_change(space: SearchSpace, arch: Arch) -> list[Arch]:
-    """List archs with another ``embed_dim``, or one block in another shape."""
-    around = [space.make(arch.blocks, embed_dim=d) for d in space.embed_dims if d != arch.embed_dim]
+    """List archs with another ``embed_dim`` or image size, or one block in another shape."""
+    around = [space.make(arch.blocks, embed_dim=d, img_size=arch.img_size) for d in space.embed_dims]
+    around += [space.make(arch.blocks, embed_dim=arch.embed_dim, img_size=size) for size in space.sizes]
+    around = [other for other in around if other != arch]
     for i, (now, choices) in enumerate(zip(arch.blocks, space.blocks, strict=True)):
         specs = [spec for spec in choices.specs if spec != now]
-        around += [space.make([*arch.blocks[:i], s, *arch.blocks[i + 1 :]], embed_dim=arch.embed_dim) for s in specs]
+        around += [space.with_blocks(arch, [*arch.blocks[:i], s, *arch.blocks[i + 1 :]]) for s in specs]
     return around

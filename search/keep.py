@@ -49,13 +49,18 @@ def kept_parts(base: Arch, globs: Sequence[str]) -> tuple[str, ...]:
     return kept
 
 
-def search_space(base: Arch, *, keep: Sequence[str] = ()) -> SearchSpace:
+def search_space(base: Arch, *, keep: Sequence[str] = (), img_sizes: Sequence[int] = ()) -> SearchSpace:
     """Build the default space of a base; the parts that ``keep`` names have the base's widths only.
+
+    Args:
+        base: What is cut.
+        keep: Globs over its parts.
+        img_sizes: Sides of the image in pixels to choose among beside the base's own.
 
     Raises:
         NuwaError: If a glob names nothing, or nothing is left to cut.
     """
-    space = space_from_base(base)
+    space = space_from_base(base, img_sizes=img_sizes)
     if not keep:
         return space
     kept = frozenset(kept_parts(base, keep))

@@ -81,12 +81,16 @@ class Library:
 
 
 def library_archs(space: SearchSpace) -> list[Arch]:
-    """List the base with one change each: a branch or block gone, fewer heads, narrower q/k, v or MLP, embedding."""
+    """List the base with one change each: a branch or block gone, fewer heads, narrower q/k, v or MLP, embedding.
+
+    The uncut base at each smaller image size is a row like any other: cuts are priced at the base's own size only.
+    """
     base = space.base
     archs = []
     for i, (full, choices) in enumerate(zip(base.blocks, space.blocks, strict=True)):
         archs += [space.make([*base.blocks[:i], spec, *base.blocks[i + 1 :]]) for spec in _replacements(full, choices)]
     archs += [space.make(base.blocks, embed_dim=d) for d in space.embed_dims if d < base.embed_dim]
+    archs += [space.make(base.blocks, img_size=size) for size in space.sizes if size != base.img_size]
     return archs
 
 
@@ -138,9 +142,10 @@ def build_library(
     logits: list[Tensor] = []
     own: list[Tensor] = []
     for first in range(0, count, step):
-        images = scorer.inputs[first : min(count, first + step)]
-        net = net_changes(teacher, images)
-        more = _run_all(archs, net, deriver=deriver, on_row=on_row, should_stop=should_stop)
+        span = slice(first, min(count, first + step))
+        net = net_changes(teacher, scorer.inputs[span])
+        sized = _Sized(teacher.arch.img_size, scorer, span)
+        more = _run_all(archs, net, sized, deriver=deriver, on_row=on_row, should_stop=should_stop)
         if first and len(more) < len(archs):
             break  # out of time: all rows on fewer images serve better than some rows on more
         logits = [torch.cat(pair) for pair in zip(logits, more, strict=True)] if first else more
@@ -157,6 +162,22 @@ def build_library(
     return Library(base=space.base, rows=tuple(rows))
 
 
+@dataclass(frozen=True)
+class _Sized:
+    """Runs nets of another image size than the teacher's on the same images at theirs."""
+
+    own: int
+    scorer: TeacherScorer
+    span: slice
+
+    def is_own(self, arch: Arch) -> bool:
+        return arch.img_size == self.own
+
+    def run(self, model: PlainViT) -> Tensor:
+        logits: Tensor = model(self.scorer.inputs_at(model.arch.img_size)[self.span])
+        return logits.float()
+
+
 def _centred(change: Tensor) -> Tensor:
     """Take off the mean over the classes, which no probability depends on: (B, C)."""
     return change - change.mean(dim=1, keepdim=True)
@@ -165,6 +186,7 @@ def _centred(change: Tensor) -> Tensor:
 def _run_all(
     archs: list[Arch],
     net: Streams | LinearChanges,
+    sized: "_Sized",
     *,
     deriver: SubnetDeriver,
     on_row: Callable[[int, int], None] | None,
@@ -177,7 +199,7 @@ def _run_all(
             break
         model = deriver.derive(arch)  # may need gradients for its statistics
         with torch.inference_mode(), scoring_context():
-            logits.append(net.run(model))
+            logits.append(net.run(model) if sized.is_own(arch) else sized.run(model))
         if on_row is not None:
             on_row(len(logits), len(archs))
     return logits

@@ -14,15 +14,16 @@ from nuwa_search.core.home import expanded
 from nuwa_search.core.source_name import absolute_path
 
 Kind = Literal[
-    "number", "budget", "count", "side", "whole", "choice", "switch", "text", "device", "source", "folder", "classes",
-    "globs", "budgets",
+    "number", "budget", "count", "side", "sides", "whole", "choice", "switch", "text", "device", "source", "folder",
+    "classes", "globs", "budgets",
 ]  # fmt: skip
 """A finite number above 0; one whose flag may also be given as ``N@DEVICE``, and then repeated; an integer from 1;
-the side of a square image in pixels; an integer from 0; one of ``choices``; on or off; a word; a device; a name or path
+the side of a square image in
+pixels; several such sides; an integer from 0; one of ``choices``; on or off; a word; a device; a name or path
 of a base or of images; a folder that is written; classes by name or index; globs over names, whose flag may be
 repeated; the further ``N@DEVICE`` of the flag of a ``budget``."""
 _SEPARATORS = re.compile(r"[,\s]+")
-OptionValue = str | int | float | bool | tuple[str, ...] | None
+OptionValue = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Option:
 
     @property
     def is_list(self) -> bool:
-        """Whether the value is a list of words."""
-        return self.kind in ("classes", "globs", "budgets")
+        """Whether the value is a list."""
+        return self.kind in ("classes", "globs", "budgets", "sides")
 
     @property
     def is_negated(self) -> bool:
@@ -145,6 +146,8 @@ class Option:
     def _holds(self, value: object) -> bool:
         if self.kind == "switch":
             return isinstance(value, bool)
+        if self.kind == "sides":
+            return isinstance(value, tuple) and all(type(part) is int and part >= 1 for part in value)
         if self.kind in ("globs", "budgets"):
             return isinstance(value, tuple) and all(isinstance(part, str) and part.isprintable() for part in value)
         if self.kind == "classes":
@@ -166,6 +169,7 @@ _WANTED = {
     "budget": "a finite number above 0",
     "count": "a whole number of at least 1",
     "side": "a whole number of pixels",
+    "sides": "whole numbers of pixels",
     "whole": "a whole number of at least 0",
     "text": "text",
     "device": "the name of a device",

@@ -22,6 +22,8 @@ MAX_CLASSES = 1000
 """Of clients: ImageNet's; also what a request body holds."""
 MAX_DEVICES = 16
 """Of clients, beside the first: each is predicted for every subnet that is proposed."""
+MAX_SIZES = 64
+"""Of clients: multiples of a patch of 14 pixels up to 896."""
 MAX_GLOBS = 1000
 """Of clients: a base has at most so many blocks (``core.arch.MAX_BLOCKS``)."""
 MAX_NUMBER = 10**9
@@ -51,6 +53,11 @@ class SearchRequest:
         "Side of the images in pixels; positions are resampled as timm does.", "N|NxN", empty="the base's own",
         client_most=MAX_SIDE, label="image size", unit="px",
         hint="a multiple of its patch; empty: the base's own")] = None
+    img_sizes: Annotated[tuple[int, ...] | None, Option("sides",
+        "Image sizes to choose among, beside heads, widths and depth; the base teaches at its own.", "N,N",
+        empty="of a base of more than 128 tokens its own and 3/4 of it; of others its own", client_least=0,
+        client_most=MAX_SIZES, label="image sizes to choose among", unit="px",
+        hint="such as 224,168, or 224 to keep the image as it is; empty: large bases choose")] = None
     data: Annotated[str | None, Option("source", "Image folder, Parquet file or folder, or a data set on the Hub.",
         "SOURCE", empty="simulated-textiles", label="images",
         hint="empty: simulated textiles; needed with a base of your own", is_main=True)] = None
@@ -141,6 +148,8 @@ class SearchRequest:
 
 
 OPTIONS = options_of(SearchRequest)
+WHERE_MISSING: Mapping[str, Any] = {"img_sizes": ()}
+"""What a stored request without an option meant, where that is not its default now: a study searches what it did."""
 
 
 def dict_from_request(request: SearchRequest) -> dict[str, Any]:
@@ -149,7 +158,7 @@ def dict_from_request(request: SearchRequest) -> dict[str, Any]:
 
 
 def request_from_dict(values: Mapping[str, Any]) -> SearchRequest:
-    """Read a stored request back; an option that it does not hold was not known then, and has its default.
+    """Read a stored request back; an option that it does not hold was not known then, and means what was done then.
 
     Raises:
         NuwaError: If it holds an option that this version does not know, lacks one that has no default, or holds
@@ -164,5 +173,6 @@ def request_from_dict(values: Mapping[str, Any]) -> SearchRequest:
     missing = [name for name, option in OPTIONS.items() if option.is_needed and name not in values]
     if missing:
         raise NuwaError(f"this search was stored without {', '.join(missing)}", hint="start another study")
+    values = {**WHERE_MISSING, **values}
     stored: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
     return SearchRequest(**stored)

@@ -16,6 +16,7 @@ from nuwa_search.core.tasks.pixel_scores import PixelScores
 from nuwa_search.core.tasks.scores import TaskScores
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.file_hashes import CERTIFICATE
+from nuwa_search.search.base_sizes import BaseAtSize
 from nuwa_search.search.budget_part import BudgetPart
 from nuwa_search.search.lost_images import LostImages
 from nuwa_search.search.trials import StudyResult, TrialReport
@@ -68,12 +69,14 @@ class BasePart:
         arch: With its own head.
         measurement: On the device, with the task's head.
         accuracies: None where the test split was not opened.
+        at_sizes: The base at every image size that was searched, its own first; empty where that is the only one.
     """
 
     name: str
     arch: Arch
     measurement: Measurement
     accuracies: BaseAccuracies | None = None
+    at_sizes: tuple[BaseAtSize, ...] = ()
 
     def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Render the ``base`` part."""
@@ -85,6 +88,8 @@ class BasePart:
             "latency_ms": self.measurement.latency_ms.median,
             "provenance": self.measurement.provenance,
             "board_interval_ms": _board_interval(self.measurement),
+            "img_size": self.arch.img_size,
+            "at_sizes": [one.to_json() for one in self.at_sizes],
         } | (self.accuracies.to_json(class_names) if self.accuracies else {})
 
 
@@ -116,6 +121,7 @@ class SubnetPart:
         return {
             "arch_id": self.arch.arch_id,
             "subnet_id": self.subnet_id,
+            "img_size": self.arch.img_size,
             "arch": dict_from_arch(self.arch),
             "params": count_params(self.arch),
             "macs": count_macs(self.arch),
@@ -188,6 +194,7 @@ class FrontPoint:
         """Render one point of the ``front``."""
         return {
             "arch_id": self.trial.arch.arch_id,
+            "img_size": self.trial.arch.img_size,
             "predicted_latency_ms": self.trial.predicted_latency_ms,
             "predicted_interval_ms": list(self.trial.predicted_interval_ms),
             "kl_to_teacher": self.trial.kl,

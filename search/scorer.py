@@ -1,5 +1,6 @@
 """Score a real subnet on the search split: KL to the task teacher, of images or of their patches, and top1."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -96,6 +97,8 @@ class TeacherScorer:
         seed: Of the choice.
         metric: Which accuracy the scores are for: ``balanced`` lets every class weigh alike in the KL.
         known: What nets gave on the task's images so far: the teacher is then run on a choice of them once.
+        others: The same images in the same order at other sizes, for nets that take those; the teacher sees
+            ``search``.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class TeacherScorer:
         seed: int = 0,
         metric: Metric = "top1",
         known: KnownOutputs | None = None,
+        others: Sequence[SplitTensors] = (),
     ) -> None:
         if len(search) == 0:
             raise NuwaError("the search split is empty", hint="give the task more images")
@@ -117,8 +121,12 @@ class TeacherScorer:
             if teacher.arch.is_dense:
                 usual, self.num_first = MAP_IMAGES, MAP_FIRST_IMAGES
         num_images = usual if num_images is None else num_images
-        picked = search.take(spread_evenly(search.labels, num_images, seed=seed))
+        chosen = spread_evenly(search.labels, num_images, seed=seed)
+        picked = search.take(chosen)
         self._inputs = normalise(picked.images, preprocess)
+        self._others = {split.images.shape[-1]: normalise(split.images[chosen], preprocess) for split in others}
+        if any(not torch.equal(split.labels, search.labels) for split in others):
+            raise ValueError("images of other sizes must be those of the search split, in its order")
         self._labels = picked.labels
         self._metric = metric
         key = ("log probabilities", net_key(teacher), picked.content_hash)
@@ -132,16 +140,29 @@ class TeacherScorer:
         """Normalised images (B, 3, S, S), in the order they are scored in."""
         return self._inputs
 
+    def inputs_at(self, img_size: int) -> Tensor:
+        """The images as a net of another size takes them: (B, 3, S, S), normalised.
+
+        Raises:
+            NuwaError: If they were not given at that size.
+        """
+        found = self._inputs if img_size == self._inputs.shape[-1] else self._others.get(img_size)
+        if found is None:
+            known = ", ".join(str(size) for size in sorted({self._inputs.shape[-1], *self._others}))
+            raise NuwaError(f"a net takes images of {img_size} pixels, and the scorer has them at {known}")
+        return found
+
     def score(self, model: PlainViT, *, give_up_above: float | None = None) -> SubnetScore:
         first = min(self.num_first, len(self._labels))
+        inputs = self.inputs_at(model.arch.img_size)
         with torch.inference_mode(), scoring_context():
-            head = model(self._inputs[:first]).float()
+            head = model(inputs[:first]).float()
             started = self.score_logits(head)
             if len(self._labels) == first:
                 return started
             if give_up_above is not None and not started.kl <= give_up_above:
                 return SubnetScore(started.kl, started.kl, started.top1, first, is_partial=True)
-            rest = model(self._inputs[first:]).float()
+            rest = model(inputs[first:]).float()
         return self.score_logits(torch.cat([head, rest]))
 
     @property

@@ -4,6 +4,7 @@ Latency is not additive, so the knapsack's answers are predicted again with the 
 really fits is taken; its optimality gap speaks of the additive model only.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -56,39 +57,40 @@ class Seed:
 
 @dataclass(frozen=True)
 class AdditiveFront:
-    """The exact front of the additive model at one ``embed_dim`` and one cost power."""
+    """The exact front of the additive model at one ``embed_dim``, one image size and one cost power."""
 
     space: SearchSpace
     embed_dim: int
     items: tuple[tuple[BlockSpec, ...], ...]
     sums: ParetoSums
+    img_size: int
 
     def arch(self, point: int) -> Arch:
         """Build the arch of one point."""
         blocks = [specs[k] for specs, k in zip(self.items, self.sums.choices[point], strict=True)]
-        return self.space.make(blocks, embed_dim=self.embed_dim)
+        return self.space.make(blocks, embed_dim=self.embed_dim, img_size=self.img_size)
 
 
 def additive_fronts(space: SearchSpace, *, prior: AdditivePrior, latency: Predictor) -> list[AdditiveFront]:
-    """Solve the knapsack for every ``embed_dim`` and cost power, all budgets at once.
+    """Solve the knapsack for every ``embed_dim``, image size and cost power, all budgets at once.
 
     Times come from whole-net predictions with one branch changed, so no table format is known here.
     """
     fronts = []
-    for embed_dim in space.embed_dims:
-        base = space.make(space.base.blocks, embed_dim=embed_dim)
+    items = tuple(choices.specs for choices in space.blocks)
+    for embed_dim, img_size in itertools.product(space.embed_dims, space.sizes):
+        base = space.make(space.base.blocks, embed_dim=embed_dim, img_size=img_size)
         base_ms = float(latency.predict([base]).value[0])
-        items = tuple(choices.specs for choices in space.blocks)
-        times = _block_times(space, items, embed_dim=embed_dim, base_ms=base_ms, latency=latency)
+        times = _block_times(space, items, base=base, base_ms=base_ms, latency=latency)
         for power in COST_POWERS:
             groups = [
                 Group(times[i], np.array([sum(prior.block_cost(i, spec)) ** power for spec in specs]))
                 for i, specs in enumerate(items)
             ]
-            fixed = prior.embed_cost(embed_dim) ** power
+            fixed = prior.embed_cost(embed_dim) ** power + prior.size_cost(img_size) ** power
             groups[0] = Group(groups[0].times + base_ms, groups[0].costs + fixed)
             sums = solve(groups)
-            fronts.append(AdditiveFront(space, embed_dim, items, sums))
+            fronts.append(AdditiveFront(space, embed_dim, items, sums, img_size))
     return fronts
 
 
@@ -113,25 +115,25 @@ def _block_times(
     space: SearchSpace,
     items: Sequence[Sequence[BlockSpec]],
     *,
-    embed_dim: int,
+    base: Arch,
     base_ms: float,
     latency: Predictor,
 ) -> list[Floats]:
-    """Milliseconds that each block option adds to the base (negative: saves), branch by branch."""
-    base = space.base.blocks
+    """Milliseconds that each block option adds to ``base`` (negative: saves), branch by branch."""
+    whole = base.blocks
     keys: list[tuple[int, BlockSpec]] = []
     for i, specs in enumerate(items):
-        full = base[i]
+        full = whole[i]
         attn = {BlockSpec(s.num_heads, s.qk_dim, s.v_dim, full.mlp_width) for s in specs}
         mlp = {BlockSpec(full.num_heads, full.qk_dim, full.v_dim, s.mlp_width) for s in specs}
         keys += [(i, spec) for spec in sorted(attn | mlp)]
-    archs = [space.make([*base[:i], spec, *base[i + 1 :]], embed_dim=embed_dim) for i, spec in keys]
+    archs = [space.with_blocks(base, [*whole[:i], spec, *whole[i + 1 :]]) for i, spec in keys]
     added = dict(zip(keys, latency.predict(archs).value - base_ms, strict=True))
     return [
         np.array(
             [
-                added[i, BlockSpec(s.num_heads, s.qk_dim, s.v_dim, base[i].mlp_width)]
-                + added[i, BlockSpec(base[i].num_heads, base[i].qk_dim, base[i].v_dim, s.mlp_width)]
+                added[i, BlockSpec(s.num_heads, s.qk_dim, s.v_dim, whole[i].mlp_width)]
+                + added[i, BlockSpec(whole[i].num_heads, whole[i].qk_dim, whole[i].v_dim, s.mlp_width)]
                 for s in specs
             ]
         )
@@ -234,5 +236,6 @@ def _take_in_turn(pools: Sequence[Sequence[Seed]], count: int) -> list[Seed]:
 
 
 def num_different_blocks(a: Arch, b: Arch) -> int:
-    """Count positions whose blocks differ, and one more if ``embed_dim`` does."""
-    return sum(x != y for x, y in zip(a.blocks, b.blocks, strict=True)) + (a.embed_dim != b.embed_dim)
+    """Count positions whose blocks differ, and one more each if ``embed_dim`` and image size do."""
+    blocks = sum(x != y for x, y in zip(a.blocks, b.blocks, strict=True))
+    return blocks + (a.embed_dim != b.embed_dim) + (a.img_size != b.img_size)

@@ -20,6 +20,7 @@ WIDTH_MULTIPLE = 8
 """Widths are multiples of 8: tensor cores and vector units work on such tiles (NuWa, arXiv 2504.03118, floors to 8)."""
 
 EMBED_PARAM = "embed_dim"
+SIZE_PARAM = "img_size"
 ATTN_FIELDS = ("num_heads", "qk_dim", "v_dim")
 BLOCK_FIELDS = (*ATTN_FIELDS, "mlp_width")
 
@@ -54,14 +55,17 @@ class SearchSpace:
         blocks: Choices of every block of ``base``.
         embed_dims: Choices of ``embed_dim``, ascending.
         min_attn: Attention branches that must be left; without any, the class token sees no patch.
+        img_sizes: Choices of the image's side in pixels, ascending, the base's own the largest; empty for that alone.
     """
 
     base: Arch
     blocks: tuple[BlockChoices, ...]
     embed_dims: tuple[int, ...]
     min_attn: int = 1
+    img_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_sizes(self.img_sizes, self.base)
         if len(self.blocks) != len(self.base.blocks):
             raise NuwaError(
                 f"a search space needs choices for {len(self.base.blocks)} blocks, found {len(self.blocks)}"
@@ -83,7 +87,12 @@ class SearchSpace:
     def _named(self) -> dict[str, tuple[int, ...]]:
         return {
             block_param(i, name): getattr(block, name) for i, block in enumerate(self.blocks) for name in BLOCK_FIELDS
-        } | {EMBED_PARAM: self.embed_dims}
+        } | {EMBED_PARAM: self.embed_dims, SIZE_PARAM: self.sizes}
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Image sizes to choose among, ascending: at least the base's own."""
+        return self.img_sizes or (self.base.img_size,)
 
     @property
     def params_of_base(self) -> dict[str, int]:
@@ -93,7 +102,7 @@ class SearchSpace:
             for i, block in enumerate(self.base.blocks)
             for name in BLOCK_FIELDS
         }
-        return blocks | {EMBED_PARAM: self.base.embed_dim}
+        return blocks | {EMBED_PARAM: self.base.embed_dim, SIZE_PARAM: self.base.img_size}
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -111,13 +120,18 @@ class SearchSpace:
                 (ways[a] * without if a < len(ways) else 0) + (ways[a - 1] * with_attn if a else 0)
                 for a in range(len(ways) + 1)
             ]
-        return sum(ways[self.min_attn :]) * len(self.embed_dims)
+        return sum(ways[self.min_attn :]) * len(self.embed_dims) * len(self.sizes)
 
-    def make(self, blocks: Sequence[BlockSpec], *, embed_dim: int | None = None) -> Arch:
+    def make(self, blocks: Sequence[BlockSpec], *, embed_dim: int | None = None, img_size: int | None = None) -> Arch:
         """Build the arch with these blocks; a cut ``embed_dim`` turns layernorm into rmsnorm, as derivation does."""
         embed = self.base.embed_dim if embed_dim is None else embed_dim
         norm = "rmsnorm" if embed < self.base.embed_dim else self.base.norm
-        return dataclasses.replace(self.base, blocks=tuple(blocks), embed_dim=embed, norm=norm)
+        size = self.base.img_size if img_size is None else img_size
+        return dataclasses.replace(self.base, blocks=tuple(blocks), embed_dim=embed, norm=norm, img_size=size)
+
+    def with_blocks(self, arch: Arch, blocks: Sequence[BlockSpec]) -> Arch:
+        """Build ``arch`` with other blocks: its width and image size stay."""
+        return self.make(blocks, embed_dim=arch.embed_dim, img_size=arch.img_size)
 
     def contains(self, arch: Arch) -> bool:
         """Whether ``arch`` is in this space, position by position."""
@@ -131,8 +145,9 @@ class SearchSpace:
         return (
             len(arch.blocks) == len(self.blocks)
             and arch.embed_dim in self.embed_dims
+            and arch.img_size in self.sizes
             and all(self._allows(i, block) for i, block in enumerate(arch.blocks))
-            and arch == self.make(arch.blocks, embed_dim=arch.embed_dim)
+            and arch == self.with_blocks(arch, arch.blocks)
         )
 
     def _allows(self, i: int, block: BlockSpec) -> bool:
@@ -146,8 +161,8 @@ class SearchSpace:
         """Decode a genome; widths of a branch that is gone are ignored, so many genomes mean one arch."""
         picks = [*genome.tolist(), 0]  # the last one serves fields with a single choice
         blocks = [_make_block(*(choices[picks[place]] for place, choices in fields)) for fields in self._layout]
-        place = self._places.get(EMBED_PARAM, -1)
-        return self.make(blocks, embed_dim=self.embed_dims[picks[place]])
+        embed, size = (picks[self._places.get(name, -1)] for name in (EMBED_PARAM, SIZE_PARAM))
+        return self.make(blocks, embed_dim=self.embed_dims[embed], img_size=self.sizes[size])
 
     @cached_property
     def _layout(self) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]:
@@ -178,7 +193,7 @@ class SearchSpace:
             for name in BLOCK_FIELDS:
                 gone = not block.has_attn and name in ("qk_dim", "v_dim")
                 values[block_param(i, name)] = max(getattr(self.blocks[i], name)) if gone else getattr(block, name)
-        values[EMBED_PARAM] = arch.embed_dim
+        values[EMBED_PARAM], values[SIZE_PARAM] = arch.embed_dim, arch.img_size
         return {name: values[name] for name in self.params}
 
     def has_params(self, values: Mapping[str, int]) -> bool:
@@ -213,9 +228,9 @@ class SearchSpace:
 
     def enumerate(self) -> Iterator[Arch]:
         """Yield every arch once; ask ``size`` first."""
-        for embed_dim in self.embed_dims:
+        for embed_dim, img_size in itertools.product(self.embed_dims, self.sizes):
             for blocks in itertools.product(*(block.specs for block in self.blocks)):
-                arch = self.make(blocks, embed_dim=embed_dim)
+                arch = self.make(blocks, embed_dim=embed_dim, img_size=img_size)
                 if self.has_attention(arch):
                     yield arch
 
@@ -227,8 +242,9 @@ class SearchSpace:
         """
         targets = [sorted({v for block in self.blocks for v in getattr(block, name) if v}) for name in BLOCK_FIELDS]
         seen: set[Arch] = set()
-        for embed_dim, *widths in itertools.product(self.embed_dims, *targets):
-            arch = self.make([_cut_to(block, widths) for block in self.blocks], embed_dim=embed_dim)
+        for embed_dim, img_size, *widths in itertools.product(self.embed_dims, self.sizes, *targets):
+            cut = [_cut_to(block, widths) for block in self.blocks]
+            arch = self.make(cut, embed_dim=embed_dim, img_size=img_size)
             if arch not in seen and self.contains(arch):
                 seen.add(arch)
                 yield arch
@@ -257,6 +273,16 @@ def _cut_to(block: BlockChoices, widths: Sequence[int]) -> BlockSpec:
     return _make_block(*values)
 
 
+def _check_sizes(sizes: tuple[int, ...], base: Arch) -> None:
+    if not sizes:
+        return
+    if list(sizes) != sorted(set(sizes)) or sizes[-1] != base.img_size or any(s % base.patch_size for s in sizes):
+        raise NuwaError(
+            f"image sizes must ascend to the base's {base.img_size} in multiples of its patch of {base.patch_size}, "
+            f"found {sizes}"
+        )
+
+
 def _check_choices(name: str, choices: tuple[int, ...], full: int, *, may_vanish: bool) -> None:
     if not choices or list(choices) != sorted(set(choices)) or choices[0] < 0 or choices[-1] > full:
         raise NuwaError(f"choices of {name} must ascend within 0..{full}, found {choices}")
@@ -269,7 +295,12 @@ def _check_choices(name: str, choices: tuple[int, ...], full: int, *, may_vanish
 
 
 def space_from_base(
-    base: Arch, *, mlp_steps: int = 8, dim_steps: int = 4, embed_dims: Sequence[int] | None = None
+    base: Arch,
+    *,
+    mlp_steps: int = 8,
+    dim_steps: int = 4,
+    embed_dims: Sequence[int] | None = None,
+    img_sizes: Sequence[int] = (),
 ) -> SearchSpace:
     """Build the default space of a base: every branch may go, widths shrink in even steps of at least 8.
 
@@ -278,6 +309,7 @@ def space_from_base(
         mlp_steps: Steps from nothing to the whole MLP; 8 gives 0, 1/8, 2/8, …, 1.
         dim_steps: Steps of ``qk_dim`` and ``v_dim``; 4 gives 1/4, 2/4, 3/4, 1.
         embed_dims: Choices of ``embed_dim``; None keeps the base's.
+        img_sizes: Choices of the image's side in pixels below the base's own; empty for none.
     """
     blocks = tuple(
         BlockChoices(
@@ -289,7 +321,8 @@ def space_from_base(
         for block in base.blocks
     )
     embeds = tuple(sorted({*(embed_dims or ()), base.embed_dim}))
-    return SearchSpace(base=base, blocks=blocks, embed_dims=embeds)
+    sizes = tuple(sorted({*img_sizes, base.img_size})) if img_sizes else ()
+    return SearchSpace(base=base, blocks=blocks, embed_dims=embeds, img_sizes=sizes)
 
 
 def _even_steps(full: int, steps: int) -> tuple[int, ...]:

@@ -36,6 +36,7 @@ class SubnetFound(TypedDict):
     predictor_id: str | None
     pipeline: int
     is_current: bool
+    img_size: int
 
 
 class LatencyFound(TypedDict):

@@ -181,6 +181,7 @@ _COLUMNS = (
     BaseNetRow.base_id,
     ArchRow.macs,
     ArchRow.params,
+    ArchRow.content["img_size"].as_integer().label("img_size"),
     SearchRow.study,
     SubnetRow.trial_number,
     SubnetRow.bundle_dir,

@@ -1,5 +1,6 @@
 """The job of fine-tuning a subnet: cross-entropy, the teacher's logits, relations and features."""
 
+import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.heads import features_of
-from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core.tensors import SplitTensors, TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import render
@@ -65,7 +66,7 @@ class DistilJob:
         self.teacher_tap: int | None = None
         tap: int | None = None
         if teacher is not None:
-            _require_fit(student, teacher.model)
+            _require_fit(student, teacher, data.train)
             if config.relation_scale > 0:
                 tap, self.teacher_tap = middle_block(student), middle_block(teacher.model)
                 _require_relations(student, teacher.model)
@@ -80,9 +81,10 @@ class DistilJob:
         if self.teacher is None or self.config.feature_weight == 0 or not isinstance(self.model, PlainViT):
             return
         images = classes_in_turn(self.data.train, FEATURE_FIT_IMAGES).images
+        shown = classes_in_turn(self._shown(), FEATURE_FIT_IMAGES).images
         self.teacher.model.to(self.setup.device)
         mine = of_images(features_of(self.model, images, self.data.preprocess))
-        theirs = of_images(features_of(self.teacher.model, images, self.data.preprocess))
+        theirs = of_images(features_of(self.teacher.model, shown, self.data.preprocess))
         self._feature_map = fit_feature_map(mine, theirs)
 
     def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
@@ -107,6 +109,14 @@ class DistilJob:
             parts["feature"] = config.feature_weight * error
         return parts
 
+    def _shown(self) -> SplitTensors:
+        """Return the training images as the teacher sees them."""
+        theirs = None if self.teacher is None else self.teacher.train
+        if theirs is None:
+            return self.data.train
+        device = self.setup.device
+        return dataclasses.replace(theirs, images=theirs.images.to(device), labels=theirs.labels.to(device))
+
     def score(self, model: nn.Module) -> SplitScore:
         """Score weights on the search split."""
         data, crew = self.data, self.setup.processes
@@ -118,34 +128,43 @@ class DistilJob:
         number = view_of_epoch(self.config, epoch)
         if self._lesson is None or self._lesson.number != number:
             train, preprocess, device = self.data.train, self.data.preprocess, self.setup.device
-            view = draw_view(self.config, number, num_images=len(train), img_size=train.images.shape[-1]).to(device)
+            shown = self._shown()
+            side = shown.images.shape[-1]
+            view = draw_view(self.config, number, num_images=len(train), img_size=side).to(device)
             said = None
             if self.teacher is not None:
-                key = view_key(self.split_hash, self.config, number, preprocess)
+                seen = preprocess if shown is train else dataclasses.replace(preprocess, img_size=side)
+                split_hash = self.split_hash if shown is train else hash_split(shown)
+                key = view_key(split_hash, self.config, number, seen)
                 said = self.teacher.outputs(
-                    train,
+                    shown,
                     view,
                     key=key,
-                    preprocess=preprocess,
+                    preprocess=seen,
                     device=device,
                     precision=self.setup.precision,
                     known=self.data.known,
                 )
                 if self.teacher_tap is not None:
                     self.teacher.model.to(device).eval()
-            self._lesson = _Lesson(number, view, said)
+            self._lesson = _Lesson(number, view.at_size(train.images.shape[-1], old=side), said)
         return self._lesson
 
 
-def _require_fit(student: PlainViT, teacher: PlainViT) -> None:
-    mine, theirs = student.arch, teacher.arch
+def _require_fit(student: PlainViT, teacher: Teacher, train: SplitTensors) -> None:
+    mine, theirs = student.arch, teacher.model.arch
     if mine.num_classes != theirs.num_classes:
         raise NuwaError(
             f"the student has {mine.num_classes} classes and its teacher {theirs.num_classes}",
             hint="restrict the head of the base to the task's classes before it teaches",
         )
-    if mine.img_size != theirs.img_size:
-        raise NuwaError(f"the student takes {mine.img_size} px images and its teacher {theirs.img_size} px")
+    if teacher.train is None and mine.img_size != theirs.img_size:
+        raise NuwaError(
+            f"the student takes {mine.img_size} px images and its teacher {theirs.img_size} px",
+            hint="give the teacher the training images at its own size",
+        )
+    if teacher.train is not None and not torch.equal(teacher.train.labels.cpu(), train.labels.cpu()):
+        raise NuwaError("the teacher's training images are not the student's, in their order")
 
 
 def _require_relations(student: PlainViT, teacher: PlainViT) -> None:

@@ -50,10 +50,13 @@ class Teacher:
     Args:
         model: The base with its head restricted to the task, or a base fine-tuned on the task.
         cache_dir: Folder for stored outputs; None keeps them in memory only.
+        train: The training images at the size that it takes, in the order of the students', where students take
+            smaller ones; None where they share them.
     """
 
     model: PlainViT
     cache_dir: Path | None = None
+    train: SplitTensors | None = field(default=None, compare=False, repr=False)
     _stored: dict[str, TeacherOutputs] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @cached_property

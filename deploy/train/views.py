@@ -6,7 +6,7 @@ augmentations for the same reason), lets any batch be rebuilt alone, and leaves 
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -66,6 +66,16 @@ class View:
         """Move all choices to ``device``."""
         moved = {name: value.to(device) for name, value in self._tensors().items()}
         return View(**moved, is_mixed=self.is_mixed, is_jittered=self.is_jittered)
+
+    def at_size(self, new: int, *, old: int) -> "View":
+        """Return the same choices for the same images of another side: what is in pixels is scaled and rounded."""
+        if new == old:
+            return self
+
+        def scaled(value: Tensor) -> Tensor:
+            return (value.double() * new / old).round().long()
+
+        return replace(self, shift=scaled(self.shift), erase=scaled(self.erase), paste=scaled(self.paste))
 
     def _tensors(self) -> dict[str, Tensor]:
         return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}

@@ -16,6 +16,7 @@ class SearchKeywords(TypedDict, total=False):
     more_budgets: Sequence[str]
     base: str | Path
     img_size: int | None
+    img_sizes: Sequence[int] | None
     data: str | Path | None
     task: Literal["auto", "classification", "segmentation"]
     label_column: str | None
@@ -48,6 +49,7 @@ class ProfileKeywords(TypedDict, total=False):
 
     base: str | Path
     img_size: int | None
+    img_sizes: Sequence[int] | None
     minutes: float | None
     from_: str | None
     import_: str | Path | None

@@ -32,6 +32,7 @@ from nuwa_search.predictors.profile_answer import (
     answer_of_profile,
     answer_of_transfer,
 )
+from nuwa_search.search.img_sizes import sizes_to_profile
 from nuwa_search.store.store import Store
 
 OnCost = Callable[[ProfileCost], None]
@@ -69,7 +70,8 @@ def profile(
         start, found = kit_profile(store, spec, base, folder=Path(request.import_))
         return answer_of_kit(start, found)
     is_board = spec.kind == "ssh"
-    settings = ProfileSettings(minutes=request.minutes, seed=request.seed)
+    sizes = sizes_to_profile(spec, base, asked=request.img_sizes)
+    settings = ProfileSettings(minutes=request.minutes, seed=request.seed, img_sizes=sizes)
     if request.from_ is not None:
         source = find_device(request.from_, store)
     elif is_board and request.minutes is None:

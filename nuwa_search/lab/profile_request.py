@@ -12,6 +12,8 @@ class ProfileRequest:
     Args:
         base: Whose subnets are predicted: name or folder.
         img_size: Side of the base's images in pixels; None for its own.
+        img_sizes: Further image sizes at which subnets are to be predicted; None for those that a search chooses among
+            on an emulated device, for none elsewhere.
         minutes: Measure for this long at most; for a board over SSH also: measure a table of its own.
         from_: Device whose predictor is transferred, with at most ten measurements; None for a table of its own.
         import_: Folder of a kit whose script has run on the board; None measures here.
@@ -20,6 +22,7 @@ class ProfileRequest:
 
     base: str = DEMO_BASE
     img_size: int | None = None
+    img_sizes: tuple[int, ...] | None = None
     minutes: float | None = None
     from_: str | None = None
     import_: str | None = None

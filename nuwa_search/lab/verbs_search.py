@@ -45,8 +45,8 @@ class SearchingVerbs(OpenedLab):
             on_cost: Told what the rest of a board's profile costs, once the first engine was timed; what it raises
                 stops there, with everything saved.
             callback: Told how far it is.
-            wishes: ``base``, ``img_size``, ``minutes``, ``seed``; ``from_`` transfers another device's predictor,
-                ``import_`` reads back what a kit's script measured.
+            wishes: ``base``, ``img_size``, ``img_sizes``, ``minutes``, ``seed``; ``from_`` transfers another device's
+                predictor, ``import_`` reads back what a kit's script measured.
 
         Raises:
             NuwaError: If input is wrong.

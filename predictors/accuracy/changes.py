@@ -36,11 +36,13 @@ class SingleChanges:
         base: The arch whose change is zero.
         blocks: Change of each measured replacement.
         embeds: Change of each measured ``embed_dim``.
+        sizes: Change of the uncut base at each measured image size, in pixels.
     """
 
     base: Arch
     blocks: Mapping[Move, Changes]
     embeds: Mapping[int, Changes]
+    sizes: Mapping[int, Changes] = field(default_factory=dict)
     _known: dict[Move, Changes] = field(default_factory=dict, repr=False, compare=False)
 
     def block(self, i: int, spec: BlockSpec) -> Changes:
@@ -53,6 +55,10 @@ class SingleChanges:
     def embed(self, embed_dim: int) -> Changes:
         """Change when the residual stream is cut to ``embed_dim``: (B, C)."""
         return _interpolated({self.base.embed_dim: self._zero()} | dict(self.embeds), embed_dim)
+
+    def size(self, img_size: int) -> Changes:
+        """Change when the image is ``img_size`` pixels a side: (B, C)."""
+        return _interpolated({self.base.img_size: self._zero()} | dict(self.sizes), img_size)
 
     def _change(self, i: int, spec: BlockSpec) -> Changes:
         full = self.base.blocks[i]
@@ -93,7 +99,7 @@ class SingleChanges:
         return line
 
     def _zero(self) -> Changes:
-        some = next(iter([*self.blocks.values(), *self.embeds.values()]))
+        some = next(iter([*self.blocks.values(), *self.embeds.values(), *self.sizes.values()]))
         return np.zeros_like(some)
 
 
@@ -165,6 +171,8 @@ class ChangeModel:
             total += found
         if arch.embed_dim != anchor.arch.embed_dim:
             total += self.singles.embed(arch.embed_dim) - self.singles.embed(anchor.arch.embed_dim)
+        if arch.img_size != anchor.arch.img_size:
+            total += self.singles.size(arch.img_size) - self.singles.size(anchor.arch.img_size)
         return total
 
     def _nearest(self, arch: Arch) -> Anchor:
@@ -177,9 +185,9 @@ class ChangeModel:
 
 
 def num_different(one: Arch, other: Arch) -> int:
-    """Count blocks of another shape, and another ``embed_dim``."""
+    """Count blocks of another shape, another ``embed_dim``, and another image size."""
     blocks = sum(a != b for a, b in zip(one.blocks, other.blocks, strict=True))
-    return blocks + (one.embed_dim != other.embed_dim)
+    return blocks + (one.embed_dim != other.embed_dim) + (one.img_size != other.img_size)
 
 
 def kl_rows(log_targets: Changes, logits: Changes) -> Floats:
@@ -207,10 +215,13 @@ def singles_from_library(base: Arch, archs: Sequence[Arch], changes: Sequence[Ch
     """Read changes of single replacements, one per whole arch; archs as ``prior_from_library`` takes them."""
     blocks: dict[Move, Changes] = {}
     embeds: dict[int, Changes] = {}
+    sizes: dict[int, Changes] = {}
     for arch, change in zip(archs, changes, strict=True):
         changed = [i for i, (a, b) in enumerate(zip(arch.blocks, base.blocks, strict=True)) if a != b]
         if arch.embed_dim != base.embed_dim:
             embeds[arch.embed_dim] = change
+        elif arch.img_size != base.img_size:
+            sizes[arch.img_size] = change
         elif changed:
             blocks[changed[0], arch.blocks[changed[0]]] = change
-    return SingleChanges(base, blocks, embeds)
+    return SingleChanges(base, blocks, embeds, sizes)

@@ -21,15 +21,19 @@ class Featuriser:
     def branch_roots(self, archs: Sequence[Arch]) -> Floats:
         """Describe archs by the square root of each branch's KL: (num_archs, 2 · num_blocks + 1).
 
-        Columns are attention and MLP of block 0, of block 1, …, then ``embed_dim``.
+        Columns are attention and MLP of block 0, of block 1, …, then ``embed_dim``, and the image size where the
+        library tells of several.
         """
-        rows = np.empty((len(archs), 2 * len(self._prior.base.blocks) + 1))
+        has_sizes = bool(self._prior.sizes)
+        rows = np.empty((len(archs), 2 * len(self._prior.base.blocks) + 1 + has_sizes))
         for row, arch in zip(rows, archs, strict=True):
             values: list[float] = []
             for i, block in enumerate(arch.blocks):
                 values.extend(self._root(i, block))
-            row[:-1] = values
-            row[-1] = self._prior.embed_cost(arch.embed_dim) ** 0.5
+            values.append(self._prior.embed_cost(arch.embed_dim) ** 0.5)
+            if has_sizes:
+                values.append(self._prior.size_cost(arch.img_size) ** 0.5)
+            row[:] = values
         return rows
 
     def _root(self, i: int, block: BlockSpec) -> tuple[float, float]:

@@ -27,11 +27,13 @@ class AdditivePrior:
         base: The arch whose cost is zero.
         blocks: KL of each measured (block index, spec).
         embeds: KL of each measured ``embed_dim``.
+        sizes: KL of the uncut base at each measured image size, in pixels.
     """
 
     base: Arch
     blocks: dict[tuple[int, BlockSpec], float]
     embeds: dict[int, float]
+    sizes: dict[int, float] = field(default_factory=dict)
     _costs: dict[tuple[int, BlockSpec], BlockCost] = field(default_factory=dict, repr=False, compare=False)
 
     def block_cost(self, i: int, spec: BlockSpec) -> BlockCost:
@@ -46,9 +48,14 @@ class AdditivePrior:
         points = {self.base.embed_dim: 0.0} | self.embeds
         return _interpolate(points, embed_dim)
 
+    def size_cost(self, img_size: int) -> float:
+        """Charge an image size in pixels, KL in nats."""
+        return _interpolate({self.base.img_size: 0.0} | self.sizes, img_size)
+
     def additive(self, arch: Arch) -> float:
-        """Add up the costs of all blocks and of ``embed_dim``: KL in nats if nothing interacted."""
-        return sum(sum(self.block_cost(i, b)) for i, b in enumerate(arch.blocks)) + self.embed_cost(arch.embed_dim)
+        """Add up the costs of all blocks, ``embed_dim`` and image: KL in nats if nothing interacted."""
+        blocks = sum(sum(self.block_cost(i, b)) for i, b in enumerate(arch.blocks))
+        return blocks + self.embed_cost(arch.embed_dim) + self.size_cost(arch.img_size)
 
     def _cost(self, i: int, spec: BlockSpec) -> BlockCost:
         full = self.base.blocks[i]
@@ -110,22 +117,26 @@ def prior_from_library(base: Arch, archs: Sequence[Arch], kls: Sequence[float]) 
         kls: KL to the teacher in nats, one per arch.
 
     Raises:
-        NuwaError: If a row changes more than one block, or both a block and ``embed_dim``.
+        NuwaError: If a row changes more than one of blocks, ``embed_dim`` and image size.
     """
     blocks: dict[tuple[int, BlockSpec], float] = {}
     embeds: dict[int, float] = {}
+    sizes: dict[int, float] = {}
     for arch, kl in zip(archs, kls, strict=True):
         if len(arch.blocks) != len(base.blocks):
             raise NuwaError(f"library row {arch.arch_id} has {len(arch.blocks)} blocks, its base {len(base.blocks)}")
         changed = [i for i, (a, b) in enumerate(zip(arch.blocks, base.blocks, strict=True)) if a != b]
-        is_embed = arch.embed_dim != base.embed_dim
-        if len(changed) + is_embed > 1:
-            raise NuwaError(f"library row {arch.arch_id} changes {len(changed) + is_embed} places, wanted one")
+        is_embed, is_size = arch.embed_dim != base.embed_dim, arch.img_size != base.img_size
+        num_changed = len(changed) + is_embed + is_size
+        if num_changed > 1:
+            raise NuwaError(f"library row {arch.arch_id} changes {num_changed} places, wanted one")
         if is_embed:
             embeds[arch.embed_dim] = max(kl, 0.0)
+        elif is_size:
+            sizes[arch.img_size] = max(kl, 0.0)
         elif changed:
             blocks[changed[0], arch.blocks[changed[0]]] = max(kl, 0.0)
-    return AdditivePrior(base=base, blocks=blocks, embeds=embeds)
+    return AdditivePrior(base=base, blocks=blocks, embeds=embeds, sizes=sizes)
 
 
 def _attn(spec: BlockSpec) -> AttnSpec:

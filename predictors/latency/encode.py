@@ -95,12 +95,14 @@ class UnitTimes:
     Args:
         rows: Rows of one table.
         device_name: Named in the error for what the table lacks.
+        joined: Numbers of tokens whose rows are interpolated together; empty where each stands for itself.
     """
 
-    def __init__(self, rows: Sequence[TableRow], *, device_name: str) -> None:
+    def __init__(self, rows: Sequence[TableRow], *, device_name: str, joined: Sequence[int] = ()) -> None:
         self.device_name = device_name
-        self._groups = fit_groups(rows)
-        self._stems = StemTimes(rows)
+        self._joined = frozenset(joined)
+        self._groups = fit_groups(rows, self._joined)
+        self._stems = StemTimes(rows, self._joined)
         self._numbers: dict[Branch, dict[BlockContext, dict[_Shape, int]]] = {"attn": {}, "mlp": {}}
         self._times = np.zeros((1, 3))  # work, launch, variance; number 0 is a branch that is gone
         self._contexts: dict[tuple[object, ...], BlockContext] = {}
@@ -111,7 +113,7 @@ class UnitTimes:
         Raises:
             NuwaError: If the table has no row of that kind at all.
         """
-        found = self._groups.get(group_of(branch, context))
+        found = self._groups.get(group_of(branch, context, self._joined))
         if found is None:
             block = BlockSpec(1, 8, 8, 0) if branch == "attn" else BlockSpec(0, 0, 0, 8)
             raise NuwaError(
@@ -199,7 +201,8 @@ class UnitTimes:
 
     def _predict_by_group(self, wanted: dict[tuple[Branch, BlockContext], dict[_Shape, BlockSpec]]) -> None:
         for (branch, context), shapes in wanted.items():
-            points = np.array([point_of(branch, block, context) for block in shapes.values()], dtype=np.float64)
+            places = [point_of(branch, block, context, self._joined) for block in shapes.values()]
+            points = np.array(places, dtype=np.float64)
             work, launch, sd = self.group(branch, context).predict(points)
             # The last bits depend on what else is in the batch; a pinned predictor must not.
             work, launch = np.round(work, _DECIMALS), np.round(launch, _DECIMALS)

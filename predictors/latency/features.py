@@ -21,18 +21,18 @@ def ceil_to(value: Array, tile: int) -> Array:
     return np.ceil(value / tile) * tile
 
 
-def attn_work(points: Array, *, num_tokens: int) -> Array:
+def attn_work(points: Array, *, num_tokens: int | Array) -> Array:
     """Count the work of attention branches.
 
     Args:
         points: (n, 4): embed_dim, num_heads, qk_dim, v_dim.
-        num_tokens: Length N of the residual stream.
+        num_tokens: Length N of the residual stream, or one for each point, (n,).
 
     Returns:
         (n, num_features) non-negative: constant, products per tile size, bytes moved.
     """
     d, heads, qk, v = points.T
-    n = float(num_tokens)
+    n = np.asarray(num_tokens, dtype=np.float64)
     columns: list[Array] = [np.ones_like(d)]
     for tile in TILES:
         columns += [
@@ -45,18 +45,18 @@ def attn_work(points: Array, *, num_tokens: int) -> Array:
     return np.stack(columns, axis=1)
 
 
-def mlp_work(points: Array, *, num_tokens: int) -> Array:
+def mlp_work(points: Array, *, num_tokens: int | Array) -> Array:
     """Count the work of MLP branches.
 
     Args:
         points: (n, 2): embed_dim, mlp_width.
-        num_tokens: Length N of the residual stream.
+        num_tokens: Length N of the residual stream, or one for each point, (n,).
 
     Returns:
         (n, num_features) non-negative: constant, products per tile size, bytes moved.
     """
     d, width = points.T
-    n = float(num_tokens)
+    n = np.asarray(num_tokens, dtype=np.float64)
     columns: list[Array] = [np.ones_like(d)]
     for tile in TILES:
         columns += [n * d * ceil_to(width, tile), n * width * ceil_to(d, tile)]

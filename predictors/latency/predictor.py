@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -62,6 +63,9 @@ class LatencyPredictor:
         scale: Factors on the rows, where they are another device's.
         common_sd: Relative error that all whole-net figures share, because they come from few sessions with
             the device; no spread among the nets shows it.
+        tokens: Numbers of tokens, one per image size that was profiled, the base's own the largest. Nets of fewer are
+            predicted from rows of all of them, interpolated together, and by a fit of their own; a size between them
+            by that of the nearest. Nets of the most are predicted as if there were no others. Empty for one size.
     """
 
     def __init__(
@@ -73,7 +77,10 @@ class LatencyPredictor:
         noise_sd: float = 0.0,
         scale: Scale | None = None,
         common_sd: float = 0.0,
+        tokens: Sequence[int] = (),
     ) -> None:
+        self.tokens = tuple(sorted(set(tokens)))
+        self.smaller: dict[int, LatencyPredictor] = {}  # by number of tokens, where there are several
         self.rows = tuple(rows)
         self.subject = subject
         self.noise_sd = noise_sd
@@ -85,6 +92,7 @@ class LatencyPredictor:
         self._calibrated: Calibrated | None = None
         self._correction: Correction = NO_CORRECTION
         self._units: UnitTimes | None = None
+        self._joined: tuple[int, ...] = ()
 
     @property
     def coverage(self) -> float:
@@ -94,7 +102,7 @@ class LatencyPredictor:
     def units(self) -> UnitTimes:
         """Times of single branches, fitted to the rows when first needed."""
         if self._units is None:
-            self._units = UnitTimes(self.rows, device_name=self.subject.device_name)
+            self._units = UnitTimes(self.rows, device_name=self.subject.device_name, joined=self._joined)
         return self._units
 
     @property
@@ -112,12 +120,57 @@ class LatencyPredictor:
         measured = np.asarray(values, dtype=np.float64)
         if not np.all(np.isfinite(measured) & (measured > 0)):
             raise NuwaError("latencies to fit to must be positive milliseconds")
+        if self.tokens:
+            return self._fit_by_size(archs, measured)
         self._calibrated = calibrate(self.encode(archs), measured, coverage=self._coverage, noise_sd=self.noise_sd)
         self.models = tuple(zip(archs, measured.tolist(), strict=True))
         self.corrections, self._correction = (), NO_CORRECTION
         return self
 
+    def _fit_by_size(self, archs: Sequence[Arch], measured: Array) -> Self:
+        """Fit to the nets of each number of tokens apart."""
+        sizes = self.tokens
+        self.tokens = ()
+        units: UnitTimes | None = None
+        try:
+            for count in reversed(sizes):
+                places = [k for k, arch in enumerate(archs) if arch.num_tokens == count]
+                part = self if count == sizes[-1] else self._part(sizes, units)
+                part.fit([archs[k] for k in places], measured[places].tolist())
+                if part is not self:
+                    self.smaller[count], units = part, part.units
+        finally:
+            self.tokens = sizes
+        return self
+
+    def _part(self, sizes: tuple[int, ...], units: UnitTimes | None) -> "LatencyPredictor":
+        """Make the predictor of one of the smaller sizes, not fitted yet."""
+        part = LatencyPredictor(
+            self.rows,
+            subject=self.subject,
+            coverage=self._coverage,
+            noise_sd=self.noise_sd,
+            scale=self.scale,
+            common_sd=self.common_sd,
+        )
+        part._joined, part._units = sizes, units
+        return part
+
+    def for_tokens(self, num_tokens: int) -> "LatencyPredictor":
+        """Return the part that predicts nets of so many tokens: that of the nearest number (by ratio) there is."""
+        if not self.smaller or num_tokens >= self.tokens[-1]:
+            return self
+        nearest = min(self.tokens, key=lambda count: abs(math.log(count / num_tokens)))
+        # between the largest two: the joined rows know that number, the largest's own do not
+        return self.smaller.get(nearest) or self.smaller[self.tokens[-2]]
+
     def predict(self, archs: Sequence[Arch]) -> Prediction:
+        """Predict milliseconds with their interval: three (num_archs,)."""
+        if self.smaller:
+            return _by_part(archs, self.for_tokens, LatencyPredictor._predict)
+        return self._predict(archs)
+
+    def _predict(self, archs: Sequence[Arch]) -> Prediction:
         fitted = self._fitted()
         if not len(archs):
             return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
@@ -134,6 +187,8 @@ class LatencyPredictor:
         This is what a table without a model of the whole net would say; the report card shows by how
         much it misses.
         """
+        if self.smaller and {self.for_tokens(arch.num_tokens) for arch in archs} != {self}:
+            return np.array([self.for_tokens(arch.num_tokens).encode([arch]).additive[0] for arch in archs])
         return self.encode(archs).additive
 
     def corrected(self, arch: Arch, measured_ms: float) -> "LatencyPredictor":
@@ -142,6 +197,11 @@ class LatencyPredictor:
         Predictions of similar nets shift with it, those of others stay: no refit, so a search that
         goes on after a missed budget keeps its other predictions.
         """
+        part = self.for_tokens(arch.num_tokens)
+        if part is not self:
+            other = self._copy()
+            other.smaller = {n: p.corrected(arch, measured_ms) if p is part else p for n, p in self.smaller.items()}
+            return other
         fitted = self._fitted()
         other = self._copy()
         other.corrections = (*self.corrections, (arch, float(measured_ms)))
@@ -182,7 +242,14 @@ class LatencyPredictor:
             "models": [[dict_from_arch(arch), ms] for arch, ms in self.models],
             "corrections": [[dict_from_arch(arch), ms] for arch, ms in self.corrections],
             "fitted": fitted.to_dict(),
-        }
+        } | self._smaller_json()
+
+    def _smaller_json(self) -> dict[str, Any]:
+        """Render the smaller sizes without their rows, which are the same; nothing where there are none, for ids."""
+        if not self.smaller:
+            return {}
+        parts = {str(count): {k: v for k, v in p.to_dict().items() if k != "rows"} for count, p in self.smaller.items()}
+        return {"tokens": list(self.tokens), "smaller": parts}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "LatencyPredictor":
@@ -201,14 +268,20 @@ class LatencyPredictor:
                 noise_sd=float(content["noise_sd"]),
                 scale=Scale(**content["scale"]),
                 common_sd=float(content.get("common_sd", 0.0)),  # not in those of the first schema revision
+                tokens=[int(count) for count in content.get("tokens", ())],
             )
             corrections = [(arch_from_dict(arch), float(ms)) for arch, ms in content["corrections"]]
             out.models = tuple((arch_from_dict(arch), float(ms)) for arch, ms in content["models"])
             out._calibrated = Calibrated.from_dict(content["fitted"])
         except (KeyError, TypeError, ValueError) as error:
             raise NuwaError(f"not a latency predictor: {error}") from error
+        smaller = dict(content.get("smaller", {}))
         for arch, ms in corrections:
             out = out.corrected(arch, ms)
+        for count, part in smaller.items():
+            made = cls.from_dict({**part, "rows": content["rows"]})
+            made._joined, made._units = out.tokens, None
+            out.smaller[int(count)] = made
         return out
 
     @property
@@ -246,6 +319,23 @@ class LatencyPredictor:
             noise_sd=self.noise_sd,
             scale=self.scale,
             common_sd=self.common_sd,
+            tokens=self.tokens,
         )
         other.models, other._calibrated, other._units = self.models, self._calibrated, self._units
+        other._joined, other.smaller = self._joined, dict(self.smaller)
         return other
+
+
+def _by_part(
+    archs: Sequence[Arch],
+    part_of: Callable[[int], LatencyPredictor],
+    predict: Callable[[LatencyPredictor, Sequence[Arch]], Prediction],
+) -> Prediction:
+    """Predict each arch by the part for its number of tokens, in the order given."""
+    value, lower, upper = (np.zeros(len(archs)) for _ in range(3))
+    counts = np.array([arch.num_tokens for arch in archs], dtype=np.int64)
+    for count in np.unique(counts).tolist():
+        places = np.flatnonzero(counts == count)
+        found = predict(part_of(count), [archs[int(k)] for k in places])
+        value[places], lower[places], upper[places] = found.value, found.lower, found.upper
+    return Prediction(value, lower, upper)

@@ -1,6 +1,6 @@
-"""Times of nets without blocks, interpolated over embedding width and number of classes."""
+"""Times of nets without blocks, interpolated over embedding width, number of classes and, where asked, patches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.unit import StemKey, label_of, stem_of
 from nuwa_search.predictors.latency.features import log_coordinates, stem_work
 from nuwa_search.predictors.latency.interpolate import Surface, fit_surface
+from nuwa_search.predictors.latency.unit_times import is_joined
 
 Array = npt.NDArray[np.float64]
 
@@ -21,13 +22,15 @@ class StemTimes:
 
     Args:
         rows: Rows of one table, of any kind.
+        joined: Numbers of tokens whose stems are interpolated together, as of ``group_of``.
     """
 
-    def __init__(self, rows: Iterable[TableRow]) -> None:
+    def __init__(self, rows: Iterable[TableRow], joined: Collection[int] = ()) -> None:
         groups: dict[StemKey, list[TableRow]] = {}
+        self._joined = joined
         for row in rows:
-            if isinstance(row.key, StemKey):
-                groups.setdefault(_group(row.key), []).append(row)
+            if isinstance(row.key, StemKey) and not _is_between(row.key, joined):
+                groups.setdefault(_group(row.key, joined), []).append(row)
         self._surfaces: dict[StemKey, Surface] = {key: _fit(found) for key, found in groups.items()}
         self._known: dict[StemKey, float] = {}
         self._keys: dict[tuple[object, ...], StemKey] = {}
@@ -51,7 +54,7 @@ class StemTimes:
 
     def _predict(self, key: StemKey, device_name: str) -> float:
         if key not in self._known:
-            surface = self._surfaces.get(_group(key))
+            surface = self._surfaces.get(_group(key, self._joined))
             if surface is None:
                 raise NuwaError(
                     f"the latency table of {device_name} has no row like: {label_of(key)}",
@@ -61,8 +64,18 @@ class StemTimes:
         return self._known[key]
 
 
-def _group(key: StemKey) -> StemKey:
-    return replace(key, embed_dim=1, num_classes=1)
+def _group(key: StemKey, joined: Collection[int]) -> StemKey:
+    alike = replace(key, embed_dim=1, num_classes=1)
+    return replace(alike, img_size=key.patch_size) if is_joined(_num_tokens(key), joined) else alike
+
+
+def _num_tokens(key: StemKey) -> int:
+    return (key.img_size // key.patch_size) ** 2 + key.num_prefix_tokens
+
+
+def _is_between(key: StemKey, joined: Collection[int]) -> bool:
+    """Whether a row lies between those that are joined and is none of them: it is another base's."""
+    return is_joined(_num_tokens(key), joined) and _num_tokens(key) not in joined
 
 
 def _points(keys: Sequence[StemKey]) -> Array:

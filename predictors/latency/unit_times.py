@@ -5,7 +5,7 @@ feeds the device. Rows in busy company show the work; rows alone show whichever 
 devices that are fed in time (a CPU, a GPU with graphs) no row is busy, and there is work only.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -28,9 +28,16 @@ LAUNCH_BOUND_SIGMAS = 3.0
 _SUSPECT_SHARE = 0.05
 
 
+JOINED = 0
+"""Number of tokens of a group whose rows have several: the number is then a coordinate like a width."""
+
+
 @dataclass(frozen=True)
 class GroupKey:
-    """Rows that are interpolated together: one kind of branch in contexts that differ in width only."""
+    """Rows that are interpolated together: one kind of branch in contexts that differ in width only.
+
+    Where a table was filled for several image sizes they differ in tokens too; ``num_tokens`` is then ``JOINED``.
+    """
 
     branch: Branch
     num_tokens: int
@@ -40,18 +47,33 @@ class GroupKey:
     rope_dim: int = 0
 
 
-def group_of(branch: Branch, context: BlockContext) -> GroupKey:
-    """Name the group of a branch in a context; the activation is no part of attention, nor biases or turns of MLPs."""
+def group_of(branch: Branch, context: BlockContext, joined: Collection[int] = ()) -> GroupKey:
+    """Name the group of a branch in a context; the activation is no part of attention, nor biases or turns of MLPs.
+
+    Args:
+        branch: Attention or MLP.
+        context: Where it stands.
+        joined: Numbers of tokens whose rows are interpolated together; any number between them is in their group.
+    """
+    num_tokens = JOINED if is_joined(context.num_tokens, joined) else context.num_tokens
     if branch == "attn":
-        return GroupKey(branch, context.num_tokens, context.norm, "", context.qkv_bias, context.rope_dim)
-    return GroupKey(branch, context.num_tokens, context.norm, context.act, False)
+        return GroupKey(branch, num_tokens, context.norm, "", context.qkv_bias, context.rope_dim)
+    return GroupKey(branch, num_tokens, context.norm, context.act, False)
 
 
-def point_of(branch: Branch, block: BlockSpec, context: BlockContext) -> tuple[float, ...]:
-    """Place a branch: (embed_dim, num_heads, qk_dim, v_dim) or (embed_dim, mlp_width)."""
+def is_joined(num_tokens: int, joined: Collection[int]) -> bool:
+    """Whether a number of tokens is among, or between, those that are interpolated together."""
+    return len(joined) > 1 and min(joined) <= num_tokens <= max(joined)
+
+
+def point_of(
+    branch: Branch, block: BlockSpec, context: BlockContext, joined: Collection[int] = ()
+) -> tuple[float, ...]:
+    """Place a branch: (embed_dim, num_heads, qk_dim, v_dim) or (embed_dim, mlp_width), then tokens where joined."""
+    tokens = (context.num_tokens,) if is_joined(context.num_tokens, joined) else ()
     if branch == "attn":
-        return context.embed_dim, block.num_heads, block.qk_dim, block.v_dim
-    return context.embed_dim, block.mlp_width
+        return context.embed_dim, block.num_heads, block.qk_dim, block.v_dim, *tokens
+    return context.embed_dim, block.mlp_width, *tokens
 
 
 @dataclass(frozen=True)
@@ -83,19 +105,23 @@ class GroupTimes:
         return work, launch, sd
 
 
-def fit_groups(rows: Iterable[TableRow]) -> dict[GroupKey, GroupTimes]:
+def fit_groups(rows: Iterable[TableRow], joined: Collection[int] = ()) -> dict[GroupKey, GroupTimes]:
     """Fit the times of every group that has rows.
 
     Args:
-        rows: Rows of one table; those of whole blocks and stems are left to others.
+        rows: Rows of one table; those of whole blocks and stems are left to others, and those between the joined
+            numbers of tokens, of another base, are left out.
+        joined: As of ``group_of``.
     """
     by_group: dict[GroupKey, dict[tuple[float, ...], dict[str, TableRow]]] = {}
     for row in rows:
         if isinstance(row.key, StemKey) or row.key.kind == "block" or row.latency_ms <= 0:
             continue
         branch: Branch = "attn" if row.key.kind == "attn" else "mlp"
-        group = by_group.setdefault(group_of(branch, row.key.context), {})
-        group.setdefault(point_of(branch, row.key.block, row.key.context), {})[row.key.company] = row
+        if is_joined(row.key.context.num_tokens, joined) and row.key.context.num_tokens not in joined:
+            continue
+        group = by_group.setdefault(group_of(branch, row.key.context, joined), {})
+        group.setdefault(point_of(branch, row.key.block, row.key.context, joined), {})[row.key.company] = row
     return {key: _fit_group(key, members) for key, members in by_group.items()}
 
 
@@ -118,11 +144,16 @@ def _fit_group(key: GroupKey, members: dict[tuple[float, ...], dict[str, TableRo
             launch.append((point, alone.latency_ms, alone.sd_ms))
         elif gap < _SUSPECT_SHARE * alone.latency_ms:
             work[-1] = _average(point, alone, busy)
-    features = partial(attn_work if key.branch == "attn" else mlp_work, num_tokens=key.num_tokens)
+    work_of = attn_work if key.branch == "attn" else mlp_work
+    features: Callable[[Array], Array] = partial(work_of, num_tokens=key.num_tokens)
+    coordinates: Callable[[Array], Array] = log_coordinates
+    counts: Callable[[Array], Array] = _launch_counts
+    if key.num_tokens == JOINED:
+        features, coordinates, counts = partial(_joined_work, work_of), _joined_coordinates, _joined_counts
     limit = min((rows["alone"].latency_ms for rows in members.values() if "alone" in rows), default=0.0)
     return GroupTimes(
-        work=_surface(work, features),
-        launch=_surface(launch, _launch_counts) if launch else None,
+        work=_surface(work, features, coordinates),
+        launch=_surface(launch, counts, coordinates) if launch else None,
         launch_limit=limit if has_busy else 0.0,
         num_rows=len(members),
     )
@@ -135,11 +166,27 @@ def _average(point: tuple[float, ...], alone: TableRow, busy: TableRow) -> tuple
     return point, value, float((first + second) ** -0.5)
 
 
-def _surface(found: Sequence[tuple[tuple[float, ...], float, float]], features: Callable[[Array], Array]) -> Surface:
+def _surface(
+    found: Sequence[tuple[tuple[float, ...], float, float]],
+    features: Callable[[Array], Array],
+    coordinates: Callable[[Array], Array],
+) -> Surface:
     points = np.array([point for point, _, _ in found], dtype=np.float64)
     values = np.array([value for _, value, _ in found])
     sds = np.array([sd for _, _, sd in found])
-    return fit_surface(points, values, sds, features=features, coordinates=log_coordinates)
+    return fit_surface(points, values, sds, features=features, coordinates=coordinates)
+
+
+def _joined_work(work_of: Callable[..., Array], points: Array) -> Array:
+    return work_of(points[:, :-1], num_tokens=points[:, -1])
+
+
+def _joined_coordinates(points: Array) -> Array:
+    return np.concatenate([log_coordinates(points[:, :-1]), np.log2(points[:, -1:])], axis=1)
+
+
+def _joined_counts(points: Array) -> Array:
+    return _launch_counts(points[:, :-1])
 
 
 def _launch_counts(points: Array) -> Array:

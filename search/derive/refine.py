@@ -46,11 +46,14 @@ class Wide:
         base: With the task's head.
         subnet: The subnet before its stream was rotated, or a copy of it: its readers say what to read.
         to_subnet: (C', C) from the base's stream to the subnet's; None where it was not rotated.
+        logits: (N, num_classes) that the head is aimed at, of a base that sees the same images larger; None for those
+            of ``base``, which takes the subnet's image size.
     """
 
     base: PlainViT
     subnet: PlainViT
     to_subnet: Tensor | None
+    logits: Tensor | None = None
 
 
 @torch.no_grad()
@@ -97,6 +100,10 @@ def refine(
         _fit(branch.writer, read, wanted, lambda x: x, lambda x: x, ridge, samples)
         mine = [x + branch.writer(seen) for x, seen in zip(mine, read, strict=True)]
     theirs = _advance(theirs, ahead, 2 * len(arch.blocks))
+    if wide.logits is not None:
+        said = list(torch.split(wide.logits.to(device), [len(x) for x in mine]))
+        _fit(subnet.head, mine, said, subnet.pool, lambda x: x, ridge)
+        return
     _fit(subnet.head, mine, theirs, subnet.pool, lambda x: wide.base.head(wide.base.pool(x)), ridge)
 
 

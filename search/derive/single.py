@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from nuwa_search.core.arch import Arch
@@ -13,6 +14,7 @@ from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.pooling import pool_of, pools_of
 from nuwa_search.core.proportion import interval_of_share
+from nuwa_search.core.sized_tensors import SizedTensors
 from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.core.sources import open_task, random_note, task_base
 from nuwa_search.core.task import Task
@@ -146,6 +148,11 @@ class Ground:
     tensors: TaskTensors
     teacher: PlainViT
 
+    @cached_property
+    def sized(self) -> SizedTensors:
+        """The same images at other sizes."""
+        return SizedTensors(self.task, self.tensors)
+
 
 def derive_arch(
     arch: Arch | str, request: DeriveRequest, *, store: Store, folder: Path, cache_dir: Path
@@ -238,7 +245,12 @@ def _derive(
     base, task, tensors = ground.base, ground.task, ground.tensors
     begun = time.monotonic()
     deriver = Deriver(
-        ground.teacher, tensors.train, base.preprocess, cache=Cache(cache_dir / "derive"), options=options
+        ground.teacher,
+        tensors.train,
+        base.preprocess,
+        cache=Cache(cache_dir / "derive"),
+        options=options,
+        train_at=ground.sized.train,
     )
     model = deriver.derive(arch)
     seconds = time.monotonic() - begun
@@ -259,7 +271,8 @@ def _derive(
         search_split_seen_by_base=task.search_split_seen_by_base,
         metric=task.metric,
     )
-    parts = BundleParts(model, arch, task.class_names, base.preprocess, samples=sample_images(task.test), facts=facts)
+    preprocess = ground.sized.preprocess(arch.img_size)
+    parts = BundleParts(model, arch, task.class_names, preprocess, samples=sample_images(task.test), facts=facts)
     write_bundle(folder, parts, replace=True)
     split = ground.split
     made = DerivedSubnet(
@@ -287,11 +300,19 @@ def _scored(model: PlainViT, ground: Ground, stored: SearchScore | None) -> Sear
     """Score as a study does; where a score is stored, on its images and no others."""
     search, preprocess = ground.tensors.search, ground.base.preprocess
     seed = ground.split.seed if stored is None else stored.seed
-    scorer = TeacherScorer(ground.teacher, search, preprocess, seed=seed, metric=ground.task.metric)
+    size = model.arch.img_size
+    others = [] if size == preprocess.img_size else [ground.sized.search(size)]
+    scorer = TeacherScorer(ground.teacher, search, preprocess, seed=seed, metric=ground.task.metric, others=others)
     if stored is not None and stored.num_images > len(scorer.inputs):  # by a version that took more of large images
         num_images = stored.num_images
         scorer = TeacherScorer(
-            ground.teacher, search, preprocess, num_images=num_images, seed=seed, metric=ground.task.metric
+            ground.teacher,
+            search,
+            preprocess,
+            num_images=num_images,
+            seed=seed,
+            metric=ground.task.metric,
+            others=others,
         )
     was_given_up = stored is not None and stored.num_images == scorer.num_first < len(scorer.inputs)
     score = scorer.score(model, give_up_above=-1.0 if was_given_up else None)

@@ -9,7 +9,7 @@ from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import refined_options
 from nuwa_search.search.job.find import Finder
 from nuwa_search.search.job.small_rival import small_rival
-from nuwa_search.search.job.study_rounds import Winner
+from nuwa_search.search.job.study_rounds import Winner, others_for
 from nuwa_search.search.job.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
 from nuwa_search.search.job.winner import Entrant, Shipped, score_on
 from nuwa_search.search.recording.records import record_derived, record_tuned, subnet_id_of
@@ -27,7 +27,10 @@ def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small
         has_small_model: Whether the small alternative takes part, if it was asked for.
     """
     request, inputs, hooks = finder.request, finder.inputs, finder.hooks
-    teacher = Teacher(inputs.teacher.model, cache_dir=cache_dir / "teacher")
+    # a student of another size is shown the same images at its own
+    is_sized = any(trial.arch.img_size != inputs.base.arch.img_size for trial in winner.study.trials)
+    shown = inputs.tensors.train if is_sized else None
+    teacher = Teacher(inputs.teacher.model, cache_dir=cache_dir / "teacher", train=shown)
     steps = request.small_model_steps if has_small_model and request.finetune else None
     rival = None if steps is None else small_rival(finder, steps=steps, cache_dir=cache_dir)
     arch, derived = pick_by_short_runs(winner, finder=finder, teacher=teacher)
@@ -85,6 +88,7 @@ def _record_score(model: PlainViT, identity: str, finder: Finder) -> None:
         seed=seed,
         metric=inputs.task.metric,
         known=inputs.tensors.known,
+        others=others_for(model.arch, inputs),
     )
     score = scorer.score(model)
     figures = {"kl_to_teacher": score.kl, "top1_derived": score.top1}

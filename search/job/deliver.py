@@ -35,11 +35,12 @@ from nuwa_search.store.records import PredictedLatency
 
 def deliver(
     run: SearchRun, surveys: Sequence[Survey], settled: Settled, finished: FinishedWinner
-) -> tuple[Delivered, BaseAccuracies]:
+) -> tuple[Delivered, BaseAccuracies, ClassScores | None]:
     """Open the test split, write the bundle, and record both.
 
     Returns:
-        What was delivered, and how accurate the base is on the same images.
+        What was delivered, how accurate the base is on the same images, and how accurate it is at the image size of
+        what was delivered, where that is another.
     """
     repaired, shipped = settled.repaired, finished.shipped
     run.hooks.stage("verify")
@@ -64,7 +65,7 @@ def deliver(
         lost=accuracy.lost,
         bundles=tuple(bundles),
     )
-    return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted)
+    return delivered, BaseAccuracies(accuracy.all_classes, accuracy.restricted), accuracy.sized_base
 
 
 def front_of(run: SearchRun, study: StudyResult) -> tuple[FrontPoint, ...]:

@@ -27,6 +27,7 @@ class Finder:
 
     Args:
         surveys: Its devices with their budgets, in the order of the request.
+        img_sizes: Image sizes to choose among beside the base's own.
     """
 
     request: SearchRequest
@@ -39,6 +40,7 @@ class Finder:
     study_name: str
     storage_url: str | None
     deadline: Deadline
+    img_sizes: tuple[int, ...] = ()
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from nuwa_search.core.arch import Arch
@@ -13,10 +14,12 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import OnImages, no_one, require_pools
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.pooling import POOL_NAMES, HeadPool
+from nuwa_search.core.sized_tensors import SizedTensors
 from nuwa_search.core.sources import TaskBase, open_task, random_note, task_base
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.latency.devices.find import find_device
+from nuwa_search.search.img_sizes import smaller_sizes
 from nuwa_search.search.keep import kept_parts
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.store.records import BaseRecord, TaskRecord
@@ -85,6 +88,15 @@ class Inputs(Sources):
     tensors: TaskTensors
     teacher: TaskBase
 
+    @cached_property
+    def sized(self) -> SizedTensors:
+        """The same images at other sizes."""
+        return SizedTensors(self.task, self.tensors)
+
+    def tensors_for(self, arch: Arch) -> TaskTensors:
+        """Return train and search splits at the size that ``arch`` takes, with its preprocessing."""
+        return self.sized.at(arch.img_size)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What of the images was left out or turned, and what the head reads, in sentences."""
@@ -126,6 +138,7 @@ def open_sources(
     """
     devices = find_devices(request, store)
     base = load_base(request.base, img_size=request.img_size, cache_dir=cache_dir)
+    smaller_sizes(request.img_sizes or (), base.arch)
     kept_parts(base.arch, request.keep)  # a glob that names nothing is told before any image is looked at
     split_rule = SPLIT_RULE
     if begun is not None:

@@ -17,7 +17,9 @@ from nuwa_search.search.repair import Promises
 from nuwa_search.search.space import space_from_base
 
 
-def require_reachable(surveys: Sequence[Survey], sources: Sources, *, keep: Sequence[str]) -> None:
+def require_reachable(
+    surveys: Sequence[Survey], sources: Sources, *, keep: Sequence[str], img_sizes: Sequence[int] = ()
+) -> None:
     """Hold the fastest and the smallest subnet of the base against the limits; needs no image and no statistics.
 
     A base without a head may come to read its stream in several ways: nothing fits only where nothing fits in any.
@@ -26,6 +28,7 @@ def require_reachable(surveys: Sequence[Survey], sources: Sources, *, keep: Sequ
         surveys: Each device with its predictor and budget.
         sources: The base.
         keep: Globs over the parts that are not cut.
+        img_sizes: Image sizes to choose among beside the base's own.
 
     Raises:
         BudgetTooSmallError: If nothing in the space fits.
@@ -37,7 +40,7 @@ def require_reachable(surveys: Sequence[Survey], sources: Sources, *, keep: Sequ
         promises = [survey.promises(arch) for survey in surveys]
         limits = limits_of(promises, budgets, devices=sources.devices)
         try:
-            require_feasible(search_space(arch, keep=keep), limits)
+            require_feasible(search_space(arch, keep=keep, img_sizes=img_sizes), limits)
         except BudgetTooSmallError as error:
             refusals.append(told_in_budgets(error, budgets, limits=limits, base=arch, keep=keep))
         else:

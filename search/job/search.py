@@ -9,6 +9,7 @@ from pathlib import Path
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Verdict
 from nuwa_search.core.cache import Cache
+from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.counting import counts_to
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.measuring.sustained import judged_by
@@ -21,6 +22,7 @@ from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.base_sizes import bases_at_sizes
 from nuwa_search.search.job.clock import StageClock
 from nuwa_search.search.job.deadline import deadline_in
 from nuwa_search.search.job.deliver import deliver, front_of
@@ -39,6 +41,7 @@ from nuwa_search.search.job.moved_on import require_origin
 from nuwa_search.search.job.reachable import require_reachable
 from nuwa_search.search.job.same_sources import require_sources_of
 from nuwa_search.search.job.search_run import SearchRun, SearchStart
+from nuwa_search.search.job.searched_sizes import searched_sizes
 from nuwa_search.search.job.settle import Settled, settle
 from nuwa_search.search.job.survey import Survey, survey_devices, with_teacher
 from nuwa_search.search.keep import kept_parts
@@ -149,14 +152,15 @@ def _searched(start: SearchStart) -> SearchOutcome:
         devices = [judged_by(device, request.budget_statistic) for device in opened]
         start.hooks.stage("profile")
         surveys = survey_devices(start, devices)
+        sizes = searched_sizes(start, surveys)
         try:
-            require_reachable(surveys, start.sources, keep=request.keep)
+            require_reachable(surveys, start.sources, keep=request.keep, img_sizes=sizes)
             start.hooks.stage("statistics")
             run = SearchRun(**vars(start), inputs=_decoded(start))
             for note in run.inputs.decoded_notes:
                 run.hooks.step(note)
             surveys = tuple(with_teacher(survey, start, run.inputs.teacher.model) for survey in surveys)
-            settled = settle(run, _finder(run, surveys))
+            settled = settle(run, _finder(run, surveys, sizes))
         except BudgetTooSmallError as error:
             return SearchOutcome(_result(start, surveys, _fastest(error), too_small=error), None, error)
         return _delivered(run, surveys, settled)
@@ -184,10 +188,16 @@ def _delivered(run: SearchRun, surveys: Sequence[Survey], settled: Settled) -> S
         )
         no_subnet = _no_answer(run, f"no subnet keeps its {budget} when measured: {repaired.reason}", missed.verdict)
         return SearchOutcome(_result(run, surveys, missed, readings=readings, too_small=too_small), None, no_subnet)
-    delivered, accuracies = deliver(run, surveys, settled, repaired.finished)
+    delivered, accuracies, sized = deliver(run, surveys, settled, repaired.finished)
+    own = accuracies.restricted
+    tested = {run.inputs.base.arch.img_size: own} if isinstance(own, ClassScores) else {}
+    if sized is not None:
+        tested[delivered.subnet.arch.img_size] = sized
+    at_sizes = bases_at_sizes(settled.space, surveys, settled.library, base_score=settled.base_score, tested=tested)
     result = _result(run, surveys, delivered, readings=readings)
+    base = dataclasses.replace(result.base, accuracies=accuracies, at_sizes=at_sizes)
     return SearchOutcome(
-        result=dataclasses.replace(result, base=dataclasses.replace(result.base, accuracies=accuracies)),
+        result=dataclasses.replace(result, base=base),
         base_arch=run.inputs.teacher.model.arch,
         error=None
         if delivered.is_feasible
@@ -207,7 +217,7 @@ def _timed(hooks: Hooks, clock: StageClock) -> Hooks:
     return dataclasses.replace(hooks, stage=stage)
 
 
-def _finder(run: SearchRun, surveys: tuple[Survey, ...]) -> Finder:
+def _finder(run: SearchRun, surveys: tuple[Survey, ...], img_sizes: tuple[int, ...]) -> Finder:
     """Gather the statistics of the base on the training images, and start the clock of the time limit."""
     inputs = run.inputs
     deriver = Deriver(
@@ -216,8 +226,10 @@ def _finder(run: SearchRun, surveys: tuple[Survey, ...]) -> Finder:
         inputs.base.preprocess,
         cache=Cache(run.cache_dir / "derive"),
         options=options_for(inputs.teacher.model.arch),
+        train_at=inputs.sized.train,
     )
     plan = deriver.prepare(on_images=lambda what, done, total: run.hooks.count(f"{what}: images", done, total))
+    deriver.prepare_sizes(img_sizes)
     run.hooks.step(_said_of_statistics(deriver.options, plan.moments, num_train=len(inputs.task.train)))
     return Finder(
         request=run.request,
@@ -230,6 +242,7 @@ def _finder(run: SearchRun, surveys: tuple[Survey, ...]) -> Finder:
         study_name=run.claim.study,
         storage_url=optuna_url(run.store),
         deadline=deadline_in(run.request.timeout_s),
+        img_sizes=img_sizes,
     )
 
 

@@ -16,6 +16,7 @@ from nuwa_search.search.library import Library
 from nuwa_search.search.recording.records import record_trials
 from nuwa_search.search.recording.trials import TrialRecorder
 from nuwa_search.search.repair import Attempt, Promises, Repaired, search_and_repair
+from nuwa_search.search.scorer import SubnetScore
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.trials import StudyResult, TrialReport
 
@@ -45,12 +46,14 @@ class Settled:
         study: All proposals.
         space: What could be proposed.
         library: Single replacements that led to it.
+        base_score: Of the base itself, on the library's images.
     """
 
     repaired: Repaired[Winner, FinishedWinner, LatencyPredictor]
     study: StudyResult
     space: SearchSpace
     library: Library
+    base_score: SubnetScore
 
 
 def settle(run: SearchRun, finder: Finder) -> Settled:
@@ -85,7 +88,7 @@ def settle(run: SearchRun, finder: Finder) -> Settled:
         # the small alternative takes part once: it does not change with what a miss corrects
         shipped = choose_shipped(winner, finder, cache_dir=run.cache_dir, has_small_model=not finished)
         run.hooks.stage("export")
-        shipment, search_split = shipment_of(run, shipped), run.inputs.tensors.search
+        shipment, search_split = shipment_of(run, shipped), run.inputs.tensors_for(shipped.arch).search
         proven = tuple(prove(shipment, device=one.device, search=search_split) for one in finder.surveys)
         finished.append(FinishedWinner(shipped, proven))
         return finished[-1]
@@ -98,7 +101,8 @@ def settle(run: SearchRun, finder: Finder) -> Settled:
         budgets=finder.budgets,
         on_attempt=lambda attempt: _say_attempt(run, finder, attempt),
     )
-    return Settled(repaired, rounds.study or repaired.winner.study, rounds.space, rounds.library)
+    study = rounds.study or repaired.winner.study
+    return Settled(repaired, study, rounds.space, rounds.library, rounds.base_score)
 
 
 def shipment_of(run: SearchRun, shipped: Shipped) -> Shipment:
@@ -108,7 +112,7 @@ def shipment_of(run: SearchRun, shipped: Shipped) -> Shipment:
         arch=shipped.arch,
         subnet_id=shipped.subnet_id,
         task=run.inputs.task,
-        preprocess=run.inputs.base.preprocess,
+        preprocess=run.inputs.tensors_for(shipped.arch).preprocess,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.search.derive.defaults import is_small
@@ -24,6 +25,7 @@ from nuwa_search.search.finalists import (
 from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.job.deadline import Deadline
 from nuwa_search.search.job.find import Finder
+from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.job.library import cached_library
 from nuwa_search.search.job.reachable import limits_of, told_in_budgets
 from nuwa_search.search.keep import search_space
@@ -83,7 +85,8 @@ class StudyRounds:
         self._finder = finder
         self._on_trial = on_trial
         inputs = finder.inputs
-        self.space = search_space(inputs.teacher.model.arch, keep=finder.request.keep)
+        arch = inputs.teacher.model.arch
+        self.space = search_space(arch, keep=finder.request.keep, img_sizes=finder.img_sizes)
         self._scorer = TeacherScorer(
             inputs.teacher.model,
             inputs.tensors.search,
@@ -91,6 +94,7 @@ class StudyRounds:
             seed=finder.request.seed,
             metric=inputs.task.metric,
             known=inputs.tensors.known,
+            others=[inputs.sized.search(size) for size in self.space.sizes if size != arch.img_size],
         )
         self._first = self._scored_before(finder.request.from_study)
         self._num_rounds = 0
@@ -105,6 +109,12 @@ class StudyRounds:
         if self._library is None:
             raise NuwaError("the library of single cuts is made by the first round of the study")
         return self._library
+
+    @property
+    def base_score(self) -> SubnetScore:
+        """Score the base itself as the library's rows are: no KL, and its own share right."""
+        count = max((row.score.num_images for row in self.library.rows), default=len(self._scorer.inputs))
+        return self._scorer.score_logits(self._scorer.log_targets[:count])
 
     def search(self, promises: Sequence[Promises[LatencyPredictor]]) -> Winner | None:
         """Run the next round and refine a few of the study's best; None where nothing that fits was scored.
@@ -233,6 +243,11 @@ class StudyRounds:
             | ({"further budgets": further} if further else {})
             | _told_derivation(finder.deriver.options)
         )
+
+
+def others_for(arch: Arch, inputs: Inputs) -> list[SplitTensors]:
+    """Return the search images at the size of ``arch``, where that is not the base's own: what its scorer needs."""
+    return [] if arch.img_size == inputs.base.arch.img_size else [inputs.sized.search(arch.img_size)]
 
 
 def _told_derivation(options: DeriveOptions) -> dict[str, str]:

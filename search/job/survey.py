@@ -19,8 +19,10 @@ from nuwa_search.predictors.device_predictor import DevicePredictor, find_device
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.memory import MemoryEstimate
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.img_sizes import profiled_sizes
 from nuwa_search.search.job.inputs import Sources
 from nuwa_search.search.job.search_run import SearchStart
+from nuwa_search.search.job.searched_sizes import wanted_sizes
 from nuwa_search.search.repair import Promises
 from nuwa_search.store.same_device import pinned_for
 
@@ -85,6 +87,7 @@ def survey_devices(start: SearchStart, devices: Sequence[Device]) -> tuple[Surve
     """
     request, claim = start.request, start.claim
     pinned = _pinned_predictors(start)
+    sizes = wanted_sizes(start)
     surveys: list[Survey] = []
     for device, spec, asked in zip(devices, start.sources.devices, request.device_budgets, strict=True):
         known = find_device_predictor(
@@ -92,6 +95,7 @@ def survey_devices(start: SearchStart, devices: Sequence[Device]) -> tuple[Surve
             spec,
             start.sources.profiled_arch,
             predictor_id=pinned.get(spec.device_id),
+            img_sizes=profiled_sizes(sizes),
             progress=start.hooks.count,
         )
         if not surveys:

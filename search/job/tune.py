@@ -22,7 +22,7 @@ from nuwa_search.search.job.find import Finder
 from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.job.study_rounds import Winner
 from nuwa_search.search.job.winner import score_on
-from nuwa_search.search.judge import Judgement, judge, pick_candidates
+from nuwa_search.search.judge import Distilled, Judgement, Tune, judge, pick_candidates
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
@@ -135,12 +135,21 @@ def pick_by_short_runs(winner: Winner, *, finder: Finder, teacher: Teacher) -> t
         return winner.arch, winner.model
     verdict = judge(
         fitting,
-        tune=make_tune(teacher, inputs.tensors, config=config_of(request, inputs)),
+        tune=_tune_of_any_size(teacher, inputs, config=config_of(request, inputs)),
         full_steps=SHORT_STEPS,
         seconds=finder.deadline.part(JUDGE_SHARE).left_s(),
         on_judgement=lambda one: hooks.step(_said(one)),
     )
     return verdict.winner.arch, verdict.winner.model
+
+
+def _tune_of_any_size(teacher: Teacher, inputs: Inputs, *, config: FinetuneConfig) -> Tune:
+    """Distil each subnet on images of the size that it takes."""
+
+    def tune(student: PlainViT, steps: int) -> Distilled:
+        return make_tune(teacher, inputs.tensors_for(student.arch), config=config)(student, steps)
+
+    return tune
 
 
 def _said(one: Judgement) -> str:
@@ -157,7 +166,7 @@ def config_in_time(model: PlainViT, *, finder: Finder, teacher: Teacher, deadlin
     config = config_of(finder.request, inputs)
     if deadline.left_s() is None:
         return config
-    run = make_tune(teacher, inputs.tensors, config=config)
+    run = _tune_of_any_size(teacher, inputs, config=config)
     cost = measure_run_cost(lambda steps: run(model, steps))
     steps = affordable_steps(
         cost,
@@ -187,7 +196,7 @@ def tune(
     """
     result = finetune(
         model,
-        inputs.tensors,
+        inputs.tensors_for(model.arch),
         teacher=teacher,
         config=config,
         progress=hooks.finetune,

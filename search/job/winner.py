@@ -8,10 +8,12 @@ from torch import Tensor
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.class_scores import ClassScores, class_scores, none_threshold
+from nuwa_search.core.heads import fit_head
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
 from nuwa_search.core.tasks.scores import TaskScores
 from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.deploy.train.score import SplitScore, score_known, tally_pixels
 from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.job.lost import lost_images
@@ -41,6 +43,7 @@ class Accuracies:
         shipped: And after.
         lost: What the base had right and what is shipped has wrong.
         none_below: Probability below which an answer is none of the classes, from the search split.
+        sized_base: Of the uncut base at the image size of what is shipped; None where that is the base's own.
     """
 
     all_classes: ClassScores | None
@@ -49,6 +52,7 @@ class Accuracies:
     shipped: TaskScores
     lost: LostImages
     none_below: float | None = None
+    sized_base: ClassScores | None = None
 
 
 @dataclass(frozen=True)
@@ -78,25 +82,52 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     test = split_tensors(task.test, base.preprocess)
     if task.kind == "segmentation":
         return _pixel_accuracies(inputs, shipped, test)
+    tensors = inputs.tensors_for(shipped.arch)
+    own = test if tensors is inputs.tensors else split_tensors(task.test, tensors.preprocess)
 
     found = KnownOutputs()  # what is shipped may be what was derived, or the base
 
     def logits(model: PlainViT) -> Tensor:
-        return found.get((net_key(model),), lambda: logits_of(model, test.images, base.preprocess))
+        split = test if model.arch.img_size == base.arch.img_size else own
+        return found.get((net_key(model),), lambda: logits_of(model, split.images, base.preprocess))
 
     all_classes = None
     if task.base_classes is not None:
         all_classes = class_scores(logits(base.model), torch.tensor(task.base_classes)[test.labels])
     theirs, ours = logits(inputs.teacher.model), logits(shipped.model)
-    known = inputs.tensors.search_logits(shipped.model)
+    known = tensors.search_logits(shipped.model)
+    sized = None
+    if tensors is not inputs.tensors:
+        sized = SizedBase(inputs, shipped.arch.img_size).on(own)
     return Accuracies(
         all_classes=all_classes,
         restricted=class_scores(theirs, test.labels),
         derived=class_scores(logits(shipped.derived), test.labels),
         shipped=class_scores(ours, test.labels),
         lost=lost_images(task.test, theirs, ours, data=task.data),
-        none_below=none_threshold(known, inputs.tensors.search.labels),
+        none_below=none_threshold(known, tensors.search.labels),
+        sized_base=sized,
     )
+
+
+@dataclass(frozen=True)
+class SizedBase:
+    """The uncut base at the size of what is shipped, so that the cut is not credited with what a smaller image does.
+
+    A head that was fitted is fitted again at that size, as a search that loads the base there would do.
+    """
+
+    inputs: Inputs
+    img_size: int
+
+    def on(self, test: SplitTensors) -> ClassScores:
+        """Score it on the test split, decoded at its size."""
+        inputs, train = self.inputs, self.inputs.sized.train(self.img_size)
+        preprocess = inputs.sized.preprocess(self.img_size)
+        model = vit_at_size(inputs.teacher.model, self.img_size, name="the base")
+        if inputs.teacher.has_fitted_head:
+            model = fit_head(model, train, preprocess, num_classes=inputs.task.num_classes, metric=inputs.task.metric)
+        return class_scores(logits_of(model, test.images, preprocess), test.labels)
 
 
 def _pixel_accuracies(inputs: Inputs, shipped: Shipped, test: SplitTensors) -> Accuracies:
@@ -112,5 +143,5 @@ def _pixel_accuracies(inputs: Inputs, shipped: Shipped, test: SplitTensors) -> A
 
 def score_on(model: PlainViT, inputs: Inputs) -> SplitScore:
     """Score ``model`` on the search split, in FP32, by the task's metric."""
-    logits = inputs.tensors.search_logits(model)
-    return score_known(logits, inputs.tensors.search, metric=inputs.task.metric)
+    tensors = inputs.tensors_for(model.arch)
+    return score_known(tensors.search_logits(model), tensors.search, metric=inputs.task.metric)

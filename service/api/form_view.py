@@ -14,6 +14,7 @@ _FORM_KINDS: dict[Kind, str] = {
     "budgets": "list",
     "budget": "number",
     "side": "count",
+    "sides": "list",
 }
 """What the page draws; the other kinds go by their own name."""
 STUDY_FIELD = {

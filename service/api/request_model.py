@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from nuwa_search.core.arch import MAX_SIDE
 from nuwa_search.search.option import Option
 from nuwa_search.service.api.context import Word
 
@@ -50,6 +51,9 @@ def _type_of(option: Option) -> Any:
         return Annotated[int, Field(ge=int(option.kind != "whole"), le=option.client_most)]
     if option.kind == "choice":
         return Literal[option.choices]
+    if option.kind == "sides":
+        side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+        return Annotated[list[side], Field(min_length=option.client_least, max_length=option.client_most)]
     if option.is_list:
         return Annotated[list[Word], Field(min_length=option.client_least, max_length=option.client_most)]
     return bool if option.kind == "switch" else Word

@@ -67,6 +67,17 @@ class ImageSide(click.ParamType[int]):
         return int(sides[0])
 
 
+class ImageSides(click.ParamType[tuple[int, ...]]):
+    """Sides of square images in pixels with commas between."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, list | tuple):
+            return tuple(ImageSide().convert(side, param, ctx) for side in value)
+        return tuple(ImageSide().convert(side.strip(), param, ctx) for side in str(value).split(","))
+
+
 @dataclass(frozen=True)
 class Flag:
     """One option of the command line; also a key of settings files and a NUWA_* variable."""
@@ -95,6 +106,7 @@ def flag_from_option(option: Option) -> Flag:
         "budget": BudgetText(),
         "count": _COUNT,
         "side": ImageSide(),
+        "sides": ImageSides(),
         "whole": _WHOLE,
         "choice": click.Choice(option.choices),
         "classes": ClassList(),

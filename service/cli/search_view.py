@@ -137,6 +137,7 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
         *(_pixel_rows(base, subnet) if answer.get("metric") == "miou" else _image_rows(answer, base, subnet)),
         ("images", f"{answer['task']['num_test']} test images", f"the same {answer['task']['num_test']}"),
         *_balanced_row(base, subnet),
+        *_size_rows(base, subnet),
         ("parameters", count(base["params"]), count(subnet["params"])),
         ("MACs", count(base["macs"]), count(subnet["macs"])),
     ]
@@ -178,6 +179,26 @@ def _pixel_rows(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tupl
     for name in subnet["iou"]:
         theirs, ours = (share(part["iou"][name], part["iou_interval"][name]) for part in (base, subnet))
         rows.append((f"IoU {name}", theirs, ours))
+    return rows
+
+
+def _size_rows(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Say which image sizes were searched, what the uncut base does at each, and which the winner takes."""
+    sizes = list(base.get("at_sizes") or [])
+    if not sizes:
+        return []
+    own = base["img_size"]
+    rows = [("image", f"{own} px", f"{subnet['img_size']} px")]
+    for one in sizes:
+        if one["img_size"] == own:
+            continue
+        told = [f"{milliseconds(one['predicted_latency_ms'])} predicted"]
+        if one["top1"] is not None:
+            told.append(f"top1 {share(one['top1'], one['top1_interval'])}")
+        elif one["top1_search"] is not None:
+            seen = share(one["top1_search"], one["top1_search_interval"])
+            told.append(f"top1 {seen} of {one['num_images_search']} search images")
+        rows.append((f"at {one['img_size']} px, uncut", ", ".join(told), ""))
     return rows
 
 

@@ -21,6 +21,7 @@ OLD = json.loads("""{"budget_ms": 5.5, "device": "jetson-nano", "base": "default
 """Settings of a study as commit 494cfc3 stores them."""
 LATER = {
     "img_size": None,
+    "img_sizes": [],
     "metric": "top1",
     "from_study": None,
     "keep": [],
@@ -46,8 +47,8 @@ def test_old_settings_are_read_and_written_as_they_were() -> None:
     assert json.loads(json.dumps(dict_from_request(request))) == OLD | LATER
 
 
-def test_settings_left_out_have_their_defaults() -> None:
-    assert request_from_dict({"budget_ms": 5}) == SearchRequest(budget_ms=5)
+def test_settings_left_out_have_their_defaults_or_what_was_done_before_them() -> None:
+    assert request_from_dict({"budget_ms": 5}) == SearchRequest(budget_ms=5, img_sizes=())
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ OTHERS: dict[str, Any] = {
     "predictor_id": "abc", "judge": 2, "small_model_steps": 7, "pareto": True,
     "explain": True, "finetune": False, "deploy": False, "seed": 4,
     "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",), "pool": "avg",
-    "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation",
+    "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation", "img_sizes": (16, 32),
 }  # fmt: skip
 """Another value than OLD's for every option."""
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nuwa_search.core.arch import MAX_SIDE
 from nuwa_search.core.source_name import DEMO_BASE
-from nuwa_search.search.request import MAX_SEED
+from nuwa_search.search.request import MAX_SEED, MAX_SIZES
 from nuwa_search.service.api.answers import EventRows, JobAnswer, PagedRows
 from nuwa_search.service.api.context import MAX_PAGE, PageOf, SettingsOf, StoreOf, Word
 from nuwa_search.service.api.problems import HttpError
@@ -32,6 +32,7 @@ class NewProfile(BaseModel):
     device: Word
     base: Word = DEMO_BASE
     img_size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | None = None
+    img_sizes: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(max_length=MAX_SIZES)] | None = None
     minutes: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
 

@@ -31,13 +31,17 @@ INTERRUPTED = 130
 
 @click.command("profile", cls=NuwaCommand)
 @click.argument("device")
-@with_flags("base", "img-size", "minutes", "resume", "from", "kit", "import")
+@with_flags("base", "img-size", "img-sizes", "minutes", "resume", "from", "kit", "import")
 def command(device: str, **values: Any) -> int:
     """Measure what DEVICE's latency table lacks for a base, fit the predictor, print its report card.
 
     A board over SSH, where engines build for minutes, takes its predictor from its emulated sibling with at most ten
     nets measured; --minutes N measures a table of its own for so long. Once the first engine was timed, rows, engines,
     hours and disk of the rest are said, and -y goes on without asking.
+
+    With --img-sizes, at each further image size a few rows and a third as many nets are measured (at two sizes at
+    most; others between are interpolated), and each has a report card of its own; emulated devices do so for the sizes
+    that a search chooses among.
 
     Stopped at any moment, it goes on where it was: nothing measured is lost or measured twice. With
     -o card.png it draws predicted against measured latency.
@@ -46,7 +50,7 @@ def command(device: str, **values: Any) -> int:
     if values["output"]:
         _check_output(values)
     line = current_line()
-    wishes = {name: values[name] for name in ("base", "img_size", "minutes", "seed")}
+    wishes = {name: values[name] for name in ("base", "img_size", "img_sizes", "minutes", "seed")}
     wishes |= {f"{name}_": values[name] for name in ("from", "import") if values[name]}
     with laboratory(values, say=output.note) as lab:
         spec = lab.device(device)
@@ -129,6 +133,10 @@ def _progress(line: ProgressLine, minutes: float | None) -> "Progress":
 def _rows(answer: "ProfileAnswer") -> list[tuple[str, Any]]:
     table, report = answer.table, answer.report.to_json() if answer.report else {}
     rows = [("table rows", f"{table.rows} ({table.added} new)"), ("whole models", answer.models_measured)]
+    rows += [
+        (f"error at {size} px", f"{100 * float(str(card['mape'])):.2f} % on {card['num_heldout']} nets")
+        for size, card in (answer.report_by_size or {}).items()
+    ]
     rows += [(name, value) for name, value in report.items() if not isinstance(value, dict)]
     rows += [(f"{name} {k}", v) for name, part in report.items() if isinstance(part, dict) for k, v in part.items()]
     shown = answer.to_json()

@@ -23,6 +23,7 @@ export function searchResult(result) {
       `balanced accuracy${result.metric === "balanced" ? ", which counts here" : ""}`,
       share(base.balanced_accuracy, base.balanced_accuracy_interval), share(subnet.balanced_accuracy, subnet.balanced_accuracy_interval),
     ],
+    ...sizeRows(base, subnet),
     ["parameters", count(base.params), count(subnet.params)],
     ["MACs", count(base.macs), count(subnet.macs)],
   ].filter(Boolean);
@@ -45,6 +46,20 @@ export function searchResult(result) {
       ["time", result.seconds && Object.entries(stageSeconds(result.seconds)).map(([name, value]) => `${name} ${duration(value)}`).join(", ")],
     ]),
   ];
+}
+
+/** Rows about image sizes: the winner's, and what the uncut base does at each smaller one. */
+function sizeRows(base, subnet) {
+  const sizes = base.at_sizes ?? [];
+  if (!sizes.length) return [];
+  const rows = [["image", `${base.img_size} px`, `${subnet.img_size} px`]];
+  for (const one of sizes.filter(({ img_size: size }) => size !== base.img_size)) {
+    const told = isNumber(one.top1)
+      ? `top1 ${share(one.top1, one.top1_interval)}`
+      : isNumber(one.top1_search) && `top1 ${share(one.top1_search, one.top1_search_interval)} of ${whole(one.num_images_search)} search images`;
+    rows.push([`at ${one.img_size} px, uncut`, [`${milliseconds(one.predicted_latency_ms)} predicted`, told].filter(Boolean).join(", "), ""]);
+  }
+  return rows;
 }
 
 const SUMS = ["derive", "search", "deploy"]; // of stages, for programs written before there were stages

@@ -1,0 +1,51 @@
+"""The image sizes that one search chooses among: what was asked for, and what its devices' predictors know."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.device_predictor import knows_sizes
+from nuwa_search.search.img_sizes import default_img_sizes, smaller_sizes
+
+if TYPE_CHECKING:
+    from nuwa_search.search.job.search_run import SearchStart
+    from nuwa_search.search.job.survey import Survey
+
+
+def wanted_sizes(start: "SearchStart") -> tuple[int, ...]:
+    """List the sizes below the base's own that are asked for, or searched where nobody says.
+
+    Raises:
+        NuwaError: If one cannot be.
+    """
+    base, asked = start.sources.base.arch, start.request.img_sizes
+    if start.sources.task.kind == "segmentation":  # the answer's grid would be another than the teacher's
+        if asked is not None and smaller_sizes(asked, base):
+            raise NuwaError(
+                "--img-sizes: nets that answer for every pixel are searched at the base's own image size",
+                hint=f"leave --img-sizes out, or load the base smaller: --img-size {min(asked)}",
+            )
+        return ()
+    return default_img_sizes(base) if asked is None else smaller_sizes(asked, base)
+
+
+def searched_sizes(start: "SearchStart", surveys: Sequence["Survey"]) -> tuple[int, ...]:
+    """List the wanted sizes that every device's predictor knows.
+
+    Raises:
+        NuwaError: If one that was asked for is not known; those that nobody named are left out, and that is said.
+    """
+    base, request = start.sources.base.arch, start.request
+    wanted = wanted_sizes(start)
+    for survey in surveys:
+        known = tuple(size for size in wanted if knows_sizes(survey.start.predictor, base, (size,)))
+        if known == wanted:
+            continue
+        name = survey.spec.name
+        told = f"the latency predictor of {name} knows images of {base.img_size} pixels only"
+        profile = f"nuwa profile {name} --base {request.base} --img-sizes {','.join(map(str, wanted))}"
+        if request.img_sizes is not None:
+            raise NuwaError(f"--img-sizes: {told}", hint=profile)
+        start.hooks.step(f"{told}: no other size is searched; to change that: {profile}")
+        wanted = known
+    return wanted

@@ -1,0 +1,99 @@
+"""A search that chooses the image's size: the winner is made, shipped and opened again at its own."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from nuwa_search.core.base import load_base
+from nuwa_search.deploy.bundle import read_bundle
+from nuwa_search.predictors.contract import Prediction
+from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.service.cli.main import cli, run
+from tests.support.toy_search import ToySearch
+
+OWN_SIZE = 17
+"""Tokens of the toy base's own 16 pixels, the class token among them."""
+
+
+@pytest.fixture
+def only_smaller(monkeypatch):
+    """Predict nets of the own size ten times as slow: on so small a base launches hide what fewer tokens save."""
+    predict = LatencyPredictor._predict
+
+    def slowed(self, archs):
+        found = predict(self, archs)
+        factor = np.array([10.0 if arch.num_tokens == OWN_SIZE else 1.0 for arch in archs])
+        return Prediction(found.value * factor, found.lower * factor, found.upper * factor)
+
+    monkeypatch.setattr(LatencyPredictor, "_predict", slowed)
+
+
+def asked(capsys, *words):
+    code = run(cli, [str(word) for word in words], prog_name="nuwa")
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    return json.loads(told.out)
+
+
+@pytest.mark.usefixtures("only_smaller")
+def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(toy_search: ToySearch, capsys) -> None:
+    budget = 0.9 * asked(capsys, "measure", toy_search.base, "--db", toy_search.db, "--json")["latency_ms"]["median"]
+    more = ["--budget-ms", f"{budget:.3f}", "--img-sizes", "8,16", "--trials", "5", "--finetune-steps", "3"]
+    answer, _ = toy_search.done(*more)
+
+    assert answer["feasible"]
+    assert answer["subnet"]["img_size"] == answer["subnet"]["arch"]["img_size"] == 8
+    own, small = answer["base"]["at_sizes"]
+    assert (own["img_size"], own["kl_to_teacher"], own["top1"]) == (16, 0.0, answer["base"]["top1_restricted"])
+    assert (small["img_size"], small["num_tokens"]) == (8, 5)
+    assert small["kl_to_teacher"] > 0
+    assert small["num_images"] == answer["task"]["num_test"]
+
+    bundle = read_bundle(toy_search.bundle)
+    assert bundle.preprocess.img_size == 8
+    assert bundle.preprocess.mean == load_base(str(toy_search.base)).preprocess.mean
+    graph = onnx.load(toy_search.bundle / "model.onnx").graph
+    assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [1, 3, 8, 8]
+
+    places = ["--db", toy_search.db, "--json"]
+    cache = ["--cache-dir", toy_search.folder / "cache"]
+    identity = answer["subnet"]["subnet_id"]
+    again = asked(capsys, "derive", "--subnet", identity, "-o", toy_search.folder / "again", *cache, *places)
+    assert again["is_same"]
+    tuned = asked(capsys, "finetune", toy_search.bundle, "--finetune-steps", "2", *cache, *places)
+    assert tuned["steps"] == 2
+    scored = asked(capsys, "evaluate", toy_search.bundle, "--data", toy_search.images, *places)
+    assert scored["num_images"] == answer["task"]["num_test"]
+    rows = asked(capsys, "query", "--db", toy_search.db, "--json")["rows"]
+    assert {row["img_size"] for row in rows if row["study"]} == {8}
+
+
+def test_one_size_alone_is_the_search_of_before(toy_search: ToySearch) -> None:
+    answer, _ = toy_search.done("--budget-ms", "2.5", "--trials", "3", "--no-finetune", "--no-deploy")
+    assert answer["base"]["at_sizes"] == []
+    assert answer["subnet"]["img_size"] == answer["base"]["img_size"] == 16
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ("10", "images of 10 pixels cannot be cut into patches of 4"),
+        ("32,16", "32 pixels is larger than the base's 16"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused_before_any_image(toy_search: ToySearch, sizes: str, told: str) -> None:
+    code = toy_search.code("--budget-ms", "2.5", "--img-sizes", sizes)
+    assert code == 2
+    assert told in toy_search.capsys.readouterr().err
+
+
+def test_sizes_that_a_pinned_predictor_does_not_know_are_refused(toy_search: ToySearch, capsys) -> None:
+    rows = asked(capsys, "query", "devices", "--db", toy_search.db, "--json")["rows"]
+    (pinned,) = {row["predictor_id"] for row in rows if row["predictor_id"]}
+    code = toy_search.code("--budget-ms", "2.5", "--img-sizes", "8", "--predictor", pinned)
+    told = capsys.readouterr().err
+    assert code == 2
+    assert "the latency predictor of jetson-nano knows images of 16 pixels only" in told
+    assert f"jetson-nano --base {toy_search.base} --img-sizes 8" in told
