@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.deploy.evaluate import EvaluateAnswer
     from nuwa_search.deploy.evaluate_on_device import DeviceEvaluateAnswer
     from nuwa_search.deploy.export_bundle import ExportAnswer
+    from nuwa_search.deploy.hub.pull import pull_folder as pull
+    from nuwa_search.deploy.hub.push import push_folder as push
     from nuwa_search.deploy.train.import_base import import_onnx_base as import_base
     from nuwa_search.lab.event import Event
     from nuwa_search.lab.found import Found, NoSubnetError
@@ -80,6 +82,8 @@ __all__ = [
     "load",
     "load_base",
     "open",
+    "pull",
+    "push",
     "read_bundle",
     "track",
     "train_base",
@@ -120,6 +124,8 @@ _HOMES = {
     "load": ("nuwa_search.lab.loading", "load"),
     "load_base": ("nuwa_search.core.base", "load_base"),
     "open": ("nuwa_search.lab.opening", "open_lab"),
+    "pull": ("nuwa_search.deploy.hub.pull", "pull_folder"),
+    "push": ("nuwa_search.deploy.hub.push", "push_folder"),
     "read_bundle": ("nuwa_search.deploy.bundle", "read_bundle"),
     "track": ("nuwa_search.lab.tracking.track", "track"),
     "train_base": ("nuwa_search.lab.train_base", "train_base"),

@@ -25,6 +25,8 @@ COMMANDS = {
     "export": ("export", "Write a bundle's ONNX model for a device."),
     "build": ("build", "Build a bundle's engine, or write the command that does."),
     "verify": ("verify", "Check a bundle: hashes, numerics, latency."),
+    "push": ("push", "Push a bundle or base to the Hugging Face Hub, with a model card."),
+    "pull": ("pull", "Pull a bundle or base from the Hugging Face Hub."),
     "query": ("query", "Ask the search database."),
     "base": ("base", "Train, evaluate and list base ViTs."),
     "serve": ("serve", "HTTP API and web page over the database."),
@@ -33,6 +35,7 @@ COMMANDS = {
     "config": ("config", "Show settings and where they come from."),
     "env": ("env", "Show versions and paths, for bug reports."),
     "doctor": ("doctor", "Check this machine, or a device."),
+    "completion": ("completion", "Print what makes a shell complete commands and options."),
 }
 
 

@@ -19,7 +19,7 @@ from nuwa_search.service.cli.flags import COMMON
 from nuwa_search.service.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_METHODS = {"base", "config", "db", "device", "doctor", "env", "serve", "worker"}
+NO_METHODS = {"base", "completion", "config", "db", "device", "doctor", "env", "serve", "worker"}
 """Nouns with verbs of their own, and what keeps house or runs until it is stopped: no calls that answer."""
 ELSEWHERE = {
     "all": "verify_all",
@@ -33,6 +33,7 @@ ELSEWHERE = {
     "input": "input_kind",
     "predictor": "predictor",
     "log-to": "track",
+    "public": "is_public",
 }
 """Flags whose meaning has another place in the library, because it answers otherwise or the word is Python's."""
 RENAMED = {"finetune": {"finetune-steps": "steps", "finetune-epochs": "epochs"}}
@@ -82,7 +83,7 @@ def test_keywords_are_made_from_the_requests() -> None:
 def test_a_verb_takes_in_the_library_what_it_takes_on_the_command_line(verb: str) -> None:
     command = cli.get_command(click.Context(cli), verb)
     assert command is not None
-    method = getattr(Lab, verb)
+    method = getattr(Lab, verb, None) or getattr(nuwa_search, verb)  # of files alone: no database, no lab
     taken = {name for name in inspect.signature(method).parameters if name != "self"}
     taken |= set(get_type_hints(getattr(keywords, f"{verb.capitalize()}Keywords", object)))
     fields = {option.flag: option.client_name for option in OPTIONS.values()} if verb == "search" else {}
