@@ -1,6 +1,9 @@
 """One whole search of this build, its CPU seconds by stage, as JSON on stdout.
 
-Usage: python -m benchmarks.real_size.new_build JOB SHARED SEED PLACE
+Usage: python -m benchmarks.real_size.new_build JOB SHARED SEED PLACE [second]
+
+With ``second``, after a whole one in the same place: another budget of the same task, with warm caches, up to
+fine-tuning.
 """
 
 import itertools
@@ -18,11 +21,14 @@ from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.study import stored_trials
 from nuwa_search.store.store import open_store
 
-STUDY = "cell"
+STUDY, SECOND = "cell", "second"
+OTHER_BUDGET = 1.1
+"""Of the first search's."""
 
 
-def main(name: str, shared: Path, seed: int, place: Path) -> None:
-    """Search with empty caches and print what each stage took."""
+def main(name: str, shared: Path, seed: int, place: Path, *, is_second: bool = False) -> None:
+    """Search and print what each stage took."""
+    study = SECOND if is_second else STUDY
     job = JOBS[name]
     marks: list[tuple[str, float, float]] = []
 
@@ -36,16 +42,18 @@ def main(name: str, shared: Path, seed: int, place: Path) -> None:
 
     mark("start")
     request = SearchRequest(
-        budget_ms=job.budget_ms,
+        budget_ms=job.budget_ms * (OTHER_BUDGET if is_second else 1.0),
         base=job.base,
         data=job.data_in(shared),
         classes=job.classes,
         seed=seed,
-        bundle_dir=str(place / "bundle"),
+        finetune=not is_second,
+        deploy=not is_second,
+        bundle_dir=str(place / f"bundle-{study}"),
     )
     store = open_store(str(place / "nuwa.sqlite"))
     hooks = Hooks(stage=mark, step=say)
-    found = run_search(request, store=store, study=STUDY, resume=False, cache_dir=place / "cache", hooks=hooks)
+    found = run_search(request, store=store, study=study, resume=False, cache_dir=place / "cache", hooks=hooks)
     mark("end")
     wall: dict[str, float] = {}
     cpu: dict[str, float] = {}
@@ -60,16 +68,16 @@ def main(name: str, shared: Path, seed: int, place: Path) -> None:
         "cpu_seconds": cpu,
         "wall_seconds": wall,
         "peak_memory_mb": round(memory_mb),
-        "proposals": _proposals(optuna_url(store)),
+        "proposals": _proposals(optuna_url(store), study),
         "answer": answer,
     }
     json.dump(told, sys.stdout)
     store.close()
 
 
-def _proposals(url: str) -> dict[str, float | int | None]:
+def _proposals(url: str, study: str) -> dict[str, float | int | None]:
     """Say how often the study's own proposals beat the best of those it was handed."""
-    reports = [trial.report for trial in stored_trials(url, STUDY) if trial.report["state"] == "scored"]
+    reports = [trial.report for trial in stored_trials(url, study) if trial.report["state"] == "scored"]
     handed = [report["kl"] for report in reports if report["origin"] in ("seed", "uniform", "random")]
     own = [report["kl"] for report in reports if report["origin"] in ("sampler", "neighbour")]
     best = min(handed, default=None)
@@ -83,4 +91,4 @@ def _proposals(url: str) -> dict[str, float | int | None]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]), is_second=sys.argv[5:] == [SECOND])

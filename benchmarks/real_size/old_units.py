@@ -7,6 +7,7 @@ Run with that build's own modules: PYTHONPATH=OLD_CHECKOUT python old_units.py P
 import dataclasses
 import json
 import random
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -122,7 +123,8 @@ def main(place: Path) -> None:
         step_s[steps] = time.process_time() - begun
     seconds["step per image"] = (step_s[NUM + 1] - step_s[1]) / NUM / IMAGES
     say(seconds)
-    json.dump(sizes | seconds, sys.stdout)
+    peak = {"peak memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # of few images at a time
+    json.dump(sizes | seconds | peak, sys.stdout)
 
 
 def time_nets(deriver: Any, archs: list[Any], run: Callable[[Any], object]) -> tuple[float, float]:

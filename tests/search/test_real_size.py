@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.real_size.__main__ import lines_of
 from benchmarks.real_size.extrapolate import old_seconds
 
 UNITS = {
@@ -43,3 +44,15 @@ UNITS = {
 def test_each_unit_counts_as_often_as_the_old_search_did_it(unit, stages):
     found = old_seconds(UNITS | {unit: 1.0})
     assert {stage: value for stage, value in found.items() if value} == stages
+
+
+def test_a_second_search_is_compared_up_to_fine_tuning():
+    old = {"cpu_seconds": {"statistics": 400, "cuts": 300, "study": 100, "refine": 200, "finetune": 900}, "units": {}}
+    new = {"cpu_seconds": {"statistics": 100, "finetune": 90}, "peak_memory_mb": 5, "second": {"cpu_seconds": {}}}
+    new["second"]["cpu_seconds"] = {"start": 5, "study": 15, "verify": 70}
+    told = {name: (one, other) for name, one, other in lines_of(old, new)}
+    assert told["statistics"] == (400, 100)
+    assert told["in all"] == (1900, 190)
+    assert told["second search before fine-tuning, of the old build's first"] == (1000, 20)
+    assert told["second search before fine-tuning, of the old build's second"] == (300, 20)
+    assert lines_of({}, {"cpu_seconds": {"start": 1}})[0] == ("start", None, 1)
