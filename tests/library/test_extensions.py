@@ -65,8 +65,8 @@ class TestReference(RuntimeContract):
     """The example's runtime."""
 
 
-def test_every_verb_knows_the_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    db = tmp_path / "nuwa.sqlite"
+def test_every_verb_knows_the_device(tmp_path: Path, toy_db: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db = toy_db
     assert run(cli, ["device", "ls", "--json", "--db", str(db)], prog_name="nuwa") == 0
     listed = {row["name"]: row["runtime"] for row in json.loads(capsys.readouterr().out)["devices"]}
     assert listed["counted"] == "formula"

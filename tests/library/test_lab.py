@@ -22,12 +22,12 @@ def own_images(images: Path) -> dict[str, list[np.ndarray]]:
 
 
 def test_from_images_to_frames(tmp_path: Path, toy_db: Path, toy_base: Path, toy_images: Path) -> None:
-    asked = {"base": toy_base, "data": toy_images, "trials": 6, "finetune_steps": 4, "output": tmp_path / "bundle"}
+    asked = {"base": toy_base, "data": toy_images, "trials": 3, "finetune_steps": 1, "output": tmp_path / "bundle"}
     told: list[nuwa_search.Event] = []
 
     def stop_at_a_trial(event: nuwa_search.Event) -> None:
         told.append(event)
-        if event.kind == "trial" and event.trial is not None and event.trial.number == 2:
+        if event.kind == "trial":
             raise KeyboardInterrupt
 
     with nuwa_search.open(toy_db, cache_dir=tmp_path / "cache") as lab:
