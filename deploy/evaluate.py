@@ -1,5 +1,6 @@
 """Accuracy of a bundle or base on labelled images."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -41,6 +42,7 @@ class EvaluateRequest:
         split: Which split; None for ``test``, or the only one.
         whole_head: Whether all outputs stay although classes are named.
         metric: Which accuracy counts, for a head that is fitted; None for a bundle's own, else ``top1``.
+        img_size: Side of a base's images in pixels, its positions resampled; None for its own.
     """
 
     model: str
@@ -50,6 +52,7 @@ class EvaluateRequest:
     split: str | None = None
     whole_head: bool = False
     metric: Metric | None = None
+    img_size: int | None = None
 
     @property
     def is_restricted(self) -> bool:
@@ -153,7 +156,9 @@ def _of_pixels(request: EvaluateRequest, model: PixelModel) -> EvaluateAnswer:
     metric_for("segmentation", request.metric or "top1")
     if request.whole_head:
         raise NuwaError("--head all is for classes of whole images", hint="leave --head out")
-    found = evaluate_pixels(model, classes=request.classes, split=request.split)
+    require_own_size(request, model.bundle)
+    sized = dataclasses.replace(model, img_size=request.img_size)
+    found = evaluate_pixels(sized, classes=request.classes, split=request.split)
     return EvaluateAnswer(
         top1=None,
         top5=None,
@@ -210,7 +215,8 @@ def pick(request: EvaluateRequest, *, may_fit: bool = False) -> Picked:
             f"{model} answers for every pixel, and its engine cannot be asked for a class of whole images",
             hint="leave --device out: the weights are evaluated here",
         )
-    base = load_base(model) if bundle is None else None
+    require_own_size(request, bundle)
+    base = load_base(model, img_size=request.img_size) if bundle is None else None
     network, labels, preprocess = _parts_of(bundle, base)
     is_own_data = bundle is not None and data is None
     if bundle is not None:
@@ -250,6 +256,20 @@ def pick(request: EvaluateRequest, *, may_fit: bool = False) -> Picked:
         )
     metric = request.metric or (bundle.facts.metric if bundle is not None else "top1")
     return Picked(bundle, network, preprocess, picked, name, tuple(outputs), found.notes, metric=metric)
+
+
+def require_own_size(request: EvaluateRequest, bundle: Bundle | None) -> None:
+    """Refuse another image size for a bundle: its weights and preprocessing are of one.
+
+    Raises:
+        NuwaError: With the size that it takes.
+    """
+    if bundle is None or request.img_size in (None, bundle.arch.img_size):
+        return
+    raise NuwaError(
+        f"bundle {request.model} takes images of {bundle.arch.img_size} pixels, and --img-size says {request.img_size}",
+        hint="leave --img-size out; it is for bases",
+    )
 
 
 def _with_fitted_head(request: EvaluateRequest, base: Base) -> Picked:

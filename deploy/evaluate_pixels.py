@@ -28,12 +28,14 @@ class PixelModel:
         bundle: None for a base.
         data: Images with masks.
         label_column: Column of masks in Parquet files.
+        img_size: Side of a base's images in pixels; None for its own.
     """
 
     name: str
     bundle: Bundle | None
     data: str
     label_column: str | None
+    img_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _as_in_bundle(images: ImageSet, labels: tuple[str, ...], split: str) -> Imag
 
 def _with_fitted_head(model: PixelModel, classes: Sequence[str] | None, split: str | None) -> PixelEvaluation:
     """Fit the head that a search would start from, and take the images that it would test on."""
-    base = load_base(model.name)
+    base = load_base(model.name, img_size=model.img_size)
     task = open_task(
         base,
         data=model.data,

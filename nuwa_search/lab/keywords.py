@@ -76,6 +76,7 @@ class EvaluateKeywords(TypedDict, total=False):
     split: str | None
     whole_head: bool
     metric: Literal["top1", "balanced", "miou"] | None
+    img_size: int | None
 
 
 class FinetuneKeywords(TypedDict, total=False):

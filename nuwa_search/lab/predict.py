@@ -1,7 +1,7 @@
 """Predict a latency without touching the device."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.counting import count
@@ -9,6 +9,7 @@ from nuwa_search.core.device import DeviceSpec, Provenance, device_json
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.deploy.models import arch_from_text
 from nuwa_search.predictors.device_predictor import base_arch_for, board_interval, find_device_predictor
+from nuwa_search.search.img_sizes import smaller_sizes
 from nuwa_search.store.store import Store
 
 
@@ -50,7 +51,13 @@ class LatencyPrediction(JsonFields):
 
 
 def predict(
-    store: Store, spec: DeviceSpec, arch: Arch | str, *, base: str | None, predictor_id: str | None
+    store: Store,
+    spec: DeviceSpec,
+    arch: Arch | str,
+    *,
+    base: str | None,
+    predictor_id: str | None,
+    img_size: int | None = None,
 ) -> LatencyPrediction:
     """Predict the latency of an arch; an emulated device without a predictor for its base is profiled first.
 
@@ -60,13 +67,19 @@ def predict(
         arch: The arch itself, or an arch id, an arch JSON file, a bundle, or a base.
         base: Whose subnet it is; None takes the package's base where it fits in, or the arch itself.
         predictor_id: Pins a predictor; None takes the newest.
+        img_size: Predict the same net for images of this side in pixels; None for its own.
 
     Raises:
         NuwaError: If the text names no arch, a pinned predictor is of another device, or a real device was not
             profiled yet.
     """
     wanted = arch if isinstance(arch, Arch) else arch_from_text(arch, store)
-    start = find_device_predictor(store, spec, base_arch_for(wanted, base), predictor_id=predictor_id, progress=count)
+    whose = base_arch_for(wanted, base)
+    if img_size is not None:
+        smaller_sizes((img_size,), whose)
+        wanted = replace(wanted, img_size=img_size)
+    sizes = () if wanted.img_size == whose.img_size else (wanted.img_size,)
+    start = find_device_predictor(store, spec, whose, predictor_id=predictor_id, img_sizes=sizes, progress=count)
     found = start.predictor.predict([wanted])
     value, low, high = (float(part[0]) for part in (found.value, found.lower, found.upper))
     board = board_interval(spec, wanted, value)

@@ -57,6 +57,7 @@ class AskingVerbs(OpenedLab):
         device: str = DEVICE,
         base: str | Path | None = None,
         predictor: str | None = None,
+        img_size: int | None = None,
         callback: "Callback | None" = None,
     ) -> "LatencyPrediction":
         """Predict the latency of an arch without touching the device.
@@ -66,6 +67,7 @@ class AskingVerbs(OpenedLab):
             device: Name of the device; an emulated one is profiled first where it has no predictor for the base.
             base: Whose subnet it is; None takes the package's base where it fits in, or the arch itself.
             predictor: Id of the predictor to take; None takes the newest.
+            img_size: Predict it for images of this side in pixels, at most its base's; None for its own.
             callback: Told how far a profile is.
 
         Raises:
@@ -76,7 +78,8 @@ class AskingVerbs(OpenedLab):
 
         named = str(arch) if isinstance(arch, Path) else arch
         with watched(callback):
-            return predict(self.store, spec, named, base=None if base is None else str(base), predictor_id=predictor)
+            whose = None if base is None else str(base)
+            return predict(self.store, spec, named, base=whose, predictor_id=predictor, img_size=img_size)
 
     def measure(
         self, model: str | Path, *, device: str = DEVICE, seed: int = 0, callback: "Callback | None" = None

@@ -11,6 +11,7 @@ from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.predictors.contract import Prediction
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.service.cli.main import cli, run
+from tests.support.toy_bundle import write_toy_bundle
 from tests.support.toy_search import ToySearch
 
 OWN_SIZE = 17
@@ -66,8 +67,22 @@ def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(toy_search: To
     assert tuned["steps"] == 2
     scored = asked(capsys, "evaluate", toy_search.bundle, "--data", toy_search.images, *places)
     assert scored["num_images"] == answer["task"]["num_test"]
+    predicted = asked(capsys, "predict", toy_search.base, "--base", toy_search.base, "--img-size", "8", *places)
+    assert predicted["predicted_latency_ms"] == pytest.approx(small["predicted_latency_ms"], rel=1e-6)
+    assert predicted["arch_id"] == small["arch_id"]
     rows = asked(capsys, "query", "--db", toy_search.db, "--json")["rows"]
     assert {row["img_size"] for row in rows if row["study"]} == {8}
+
+
+def test_a_base_is_evaluated_at_another_size_and_a_bundle_is_not(toy_search: ToySearch, tmp_path, capsys) -> None:
+    words = ["evaluate", toy_search.base, "--data", toy_search.images, "--json"]
+    own, small = asked(capsys, *words), asked(capsys, *words, "--img-size", "8")
+    assert own["num_images"] == small["num_images"]
+    assert asked(capsys, *words, "--img-size", "16") == own
+    write_toy_bundle(tmp_path / "toy-bundle", toy_search.base, toy_search.images)
+    code = run(cli, ["evaluate", str(tmp_path / "toy-bundle"), "--img-size", "8"], prog_name="nuwa")
+    assert code == 2
+    assert "takes images of 16 pixels, and --img-size says 8" in capsys.readouterr().err
 
 
 def test_one_size_alone_is_the_search_of_before(toy_search: ToySearch) -> None:

@@ -28,7 +28,7 @@ INTERRUPTED = 130
 @click.command("evaluate", cls=NuwaCommand)
 @click.argument("model")
 @with_flags(
-    *("data", "label-column", "classes", "split", "head", "metric", "device", "images", "cache-dir"),
+    *("data", "label-column", "classes", "split", "head", "metric", "img-size", "device", "images", "cache-dir"),
     defaults={"device": None, "metric": None},
 )
 def command(model: str, **values: Any) -> int:
@@ -41,7 +41,7 @@ def command(model: str, **values: Any) -> int:
     """
     output = output_from_flags(values)
     on_device = values["device"] is not None
-    what = {name: values[name] for name in ("data", "label_column", "classes", "split", "metric")}
+    what = {name: values[name] for name in ("data", "label_column", "classes", "split", "metric", "img_size")}
     what["whole_head"] = values["head"] == "all"
     if on_device:
         what |= {"device": values["device"], "seed": values["seed"], "callback": Hooks(step=_said_in(output))}

@@ -15,16 +15,17 @@ SHOWN = ("arch_id", "predicted_latency_ms", "predicted_interval_ms", "coverage")
 
 @click.command("predict", cls=NuwaCommand)
 @click.argument("arch")
-@with_flags("device", "base", "predictor", defaults={"base": None})
+@with_flags("device", "base", "predictor", "img-size", defaults={"base": None})
 def command(arch: str, **values: Any) -> None:
     """Predict the latency of ARCH: an arch id, an arch JSON file, a bundle, or a base.
 
     For an emulated device missing table rows are built first; for a real one the answer names the
-    command that measures them.
+    command that measures them. --img-size asks for the same net at a smaller image.
     """
     output = output_from_flags(values)
     with laboratory(values, say=output.note) as lab:
-        found = lab.predict(arch, device=values["device"], base=values["base"], predictor=values["predictor"])
+        asked = {name: values[name] for name in ("device", "base", "predictor", "img_size")}
+        found = lab.predict(arch, **asked)
     answer = found.to_json()
     if output.json:
         output.document(answer)
