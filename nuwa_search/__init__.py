@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.core.errors import NoAnswerError, NuwaError, NuwaWarning, OutsideError
     from nuwa_search.core.vit import PlainViT
     from nuwa_search.deploy.assets.classifier import FramePrediction
+    from nuwa_search.deploy.assets.segmenter import FrameLabels
     from nuwa_search.deploy.build import BuildAnswer
     from nuwa_search.deploy.bundle import Bundle, read_bundle
     from nuwa_search.deploy.evaluate import EvaluateAnswer
@@ -32,7 +33,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.lab.event import Event
     from nuwa_search.lab.found import Found, NoSubnetError
     from nuwa_search.lab.lab import Lab
-    from nuwa_search.lab.loading import LoadedClassifier, load
+    from nuwa_search.lab.loading import LoadedClassifier, LoadedSegmenter, load, load_segmenter
     from nuwa_search.lab.measure import MeasureAnswer
     from nuwa_search.lab.opening import open_lab as open
     from nuwa_search.lab.predict import LatencyPrediction
@@ -60,11 +61,13 @@ __all__ = [
     "ExportAnswer",
     "FinetuneAnswer",
     "Found",
+    "FrameLabels",
     "FramePrediction",
     "Hooks",
     "Lab",
     "LatencyPrediction",
     "LoadedClassifier",
+    "LoadedSegmenter",
     "MeasureAnswer",
     "Measurement",
     "NoAnswerError",
@@ -81,6 +84,7 @@ __all__ = [
     "import_base",
     "load",
     "load_base",
+    "load_segmenter",
     "open",
     "pull",
     "push",
@@ -103,10 +107,12 @@ _HOMES = {
     "ExportAnswer": ("nuwa_search.deploy.export_bundle", "ExportAnswer"),
     "FinetuneAnswer": ("nuwa_search.search.job.finetune", "FinetuneAnswer"),
     "Found": ("nuwa_search.lab.found", "Found"),
+    "FrameLabels": ("nuwa_search.deploy.assets.segmenter", "FrameLabels"),
     "FramePrediction": ("nuwa_search.deploy.assets.classifier", "FramePrediction"),
     "Hooks": ("nuwa_search.search.hooks", "Hooks"),
     "Lab": ("nuwa_search.lab.lab", "Lab"),
     "LatencyPrediction": ("nuwa_search.lab.predict", "LatencyPrediction"),
+    "LoadedSegmenter": ("nuwa_search.lab.loading", "LoadedSegmenter"),
     "LoadedClassifier": ("nuwa_search.lab.loading", "LoadedClassifier"),
     "MeasureAnswer": ("nuwa_search.lab.measure", "MeasureAnswer"),
     "Measurement": ("nuwa_search.core.device", "Measurement"),
@@ -122,6 +128,7 @@ _HOMES = {
     "Verified": ("nuwa_search.lab.verify", "Verified"),
     "import_base": ("nuwa_search.deploy.train.import_base", "import_onnx_base"),
     "load": ("nuwa_search.lab.loading", "load"),
+    "load_segmenter": ("nuwa_search.lab.loading", "load_segmenter"),
     "load_base": ("nuwa_search.core.base", "load_base"),
     "open": ("nuwa_search.lab.opening", "open_lab"),
     "pull": ("nuwa_search.deploy.hub.pull", "pull_folder"),

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import nuwa_search
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.profile import ProfileSettings
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.store import open_store
@@ -60,11 +62,18 @@ def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.Capture
     assert run(cli, ["verify", str(search.bundle), "--json"], prog_name="nuwa") == 0
     capsys.readouterr()
 
+    with pytest.raises(NuwaError, match="answers for every pixel"):
+        nuwa_search.load(search.bundle)
+    frame = np.asarray(Image.open(search.images / "test" / "images" / "1.png"))
+    (known,) = nuwa_search.load_segmenter(search.bundle).predict(frame)
+
     line = [sys.executable, str(search.bundle / "run.py"), str(search.images / "test" / "images"), "--json"]
     done = subprocess.run([*line, "-o", str(search.folder / "out")], capture_output=True, text=True, check=True)
     for one in json.loads(done.stdout)["images"]:
         labels = np.asarray(Image.open(one["labels"]))
         assert labels.shape == (24, 32), "at the picture's own size"
+        if one["image"].endswith("1.png"):
+            assert np.array_equal(labels, known.labels)
         with Image.open(one["overlay"]) as overlay:
             assert overlay.size == (32, 24)
         assert sum(one["shares"].values()) == pytest.approx(1)
