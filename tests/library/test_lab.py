@@ -54,7 +54,7 @@ def test_from_images_to_frames(tmp_path: Path, toy_db: Path, toy_base: Path, toy
     model = nuwa_search.load(found.bundle.dir)
     frames = own_images(toy_images)
     right = [answer.label == name for name, some in frames.items() for answer in model.predict(some)]
-    assert np.mean(right) == pytest.approx(scores.top1)
+    assert np.mean(right) == pytest.approx(scores.top1, abs=1.5 / len(right))  # a tie may fall either way
     assert found.winner.arch.arch_id == found.to_json()["subnet"]["arch_id"]
 
 
