@@ -65,7 +65,8 @@ def _resize(rgb: Image.Image, target: tuple[int, int], resample: Image.Resamplin
 def _middle(rgb: Image.Image, scaled: int, scaled_long: int, *, size: int, resample: Image.Resampling) -> Image.Image:
     """Scale only the middle of a thin picture: as long a part as is kept, at the place where ``_cut`` would cut.
 
-    Width first, then height, which is what ``Image.resize`` does with the whole.
+    Width first, then height, which is what ``Image.resize`` does with the whole before Pillow 13; that scales some
+    pictures height first, so it is to rounding only (findings/resize_order_differs_in_pillow_13.sh).
     """
     is_upright = rgb.height >= rgb.width
     kept = min(size, scaled_long)

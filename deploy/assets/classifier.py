@@ -136,7 +136,10 @@ class OnnxModel:
     """The model on ONNX Runtime's CPU provider."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ValueError("onnxruntime is not installed: pip install onnxruntime") from error
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -38,7 +38,10 @@ class EngineModel:
     """An engine with one input and one output, in the shape that run.py uses."""
 
     def __init__(self, path: Path, certificate_path: Path) -> None:
-        import tensorrt
+        try:
+            import tensorrt
+        except ImportError as error:
+            raise ValueError("an engine needs TensorRT's Python module, which is not installed here") from error
 
         self.cuda = load_cuda_runtime()
         self.runtime = "tensorrt " + tensorrt.__version__
@@ -46,7 +49,7 @@ class EngineModel:
         self.trt_runtime = tensorrt.Runtime(logger)
         self.engine = self.trt_runtime.deserialize_cuda_engine(path.read_bytes())
         if self.engine is None:
-            raise SystemExit(f"TensorRT {tensorrt.__version__} cannot load {path}: build it again here")
+            raise ValueError(f"TensorRT {tensorrt.__version__} cannot load {path}: build it again here")
         self.context = self.engine.create_execution_context()
         self.has_names = hasattr(self.engine, "num_io_tensors")
         self.shape, in_type = self.describe(tensorrt, "images")
@@ -88,7 +91,7 @@ class EngineModel:
             bindings[self.engine.get_binding_index("logits")] = self.device_out.value or 0
             is_done = self.context.execute_v2(bindings)
         if not is_done:
-            raise SystemExit("TensorRT could not run the engine")
+            raise OSError("TensorRT could not run the engine")
         self.copy(logits.ctypes.data_as(ctypes.c_void_p), self.device_out, logits.nbytes, DEVICE_TO_HOST)
         return logits
 
@@ -101,10 +104,10 @@ def load_cuda_runtime() -> Any:
                 return ctypes.CDLL(name)
         except OSError:
             continue
-    raise SystemExit("the CUDA runtime library (libcudart) was not found")
+    raise OSError("the CUDA runtime library (libcudart) was not found")
 
 
 def check(code: int, call: str) -> None:
     """Stop if a CUDA call failed."""
     if code:
-        raise SystemExit(f"{call} failed with CUDA error {code}")
+        raise OSError(f"{call} failed with CUDA error {code}")

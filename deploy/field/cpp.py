@@ -20,9 +20,9 @@ TensorRT 8, and 10 or later). The lines that compile it stand at its top. `prepr
 bytes, without any library, and `model.h` holds this model's names, sizes and labels.
 
 Checked with: `preprocess.h` compiled by g++, its output equal to the Python programs' bit for bit, on tall pictures to
-a level of 255 (Pillow 13 scales some of them height first); `classify.cpp` compiled by g++ in all three forms against
-stand-ins for the headers of ONNX Runtime, TensorRT 8 and TensorRT 10, and run against the first. It was not linked with
-either library.
+two levels of 255 (Pillow 13 scales some of them height first); `classify.cpp` compiled by g++ in all three forms
+against stand-ins for the headers of ONNX Runtime, TensorRT 8 and TensorRT 10, and run against the first. It was not
+linked with either library.
 """
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nuwa_search.core.base_folder import CONFIG, facts_of_folder
-from nuwa_search.core.documents import read_object
+from nuwa_search.core.documents import read_object, read_text
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.licence import UNKNOWN, licence_of_folder
@@ -101,7 +101,7 @@ def _checked(fresh: Path, *, name: str, revision: str | None, folder: Path) -> P
         )
     card = fresh / README
     if card.is_file():
-        card.write_bytes(without_front_matter(card.read_text(encoding="utf-8")).encode())
+        card.write_bytes(without_front_matter(read_text(card, what="model card")).encode())
     bundle = read_bundle(fresh)
     licence = bundle.facts.base_licence or UNKNOWN
     changes = compare_hashes(fresh, bundle.certificate.files) if bundle.certificate is not None else None

@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import json
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy import assets
+from nuwa_search.deploy.write_bundle import write_bundle
+from nuwa_search.lab.loading import load
+from tests.deploy.bundle_parts import make_parts
 
 SHAPES = {"images": (2, 3, 4, 4), "logits": (2, 5)}
 
@@ -121,11 +126,21 @@ def test_images_go_in_and_logits_come_out(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_an_engine_of_another_version_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "model.engine").write_bytes(b"engine")
     module = load_script(monkeypatch, None)
-    with pytest.raises(SystemExit, match="build it again here"):
+    with pytest.raises(ValueError, match="build it again here"):
         module.EngineModel(tmp_path / "model.engine", tmp_path / "certificate.json")
 
 
 def test_cuda_errors_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     module = load_script(monkeypatch, None)
-    with pytest.raises(SystemExit, match="cudaMalloc failed with CUDA error 2"):
+    with pytest.raises(OSError, match="cudaMalloc failed with CUDA error 2"):
         module.check(2, "cudaMalloc")
+
+
+@pytest.mark.parametrize(("name", "more"), [("tensorrt", {"engine": "model.engine"}), ("onnxruntime", {})])
+def test_a_runtime_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, more: dict[str, str]
+) -> None:
+    bundle = write_bundle(tmp_path / "b", make_parts())
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(NuwaError, match="not installed"):
+        load(bundle.dir, **more)

@@ -298,7 +298,9 @@ def test_cpp_makes_the_same_input(tmp_path: Path, bundle: Bundle, compiler: str)
             std = np.asarray(PREPROCESS.std, dtype=np.float32).reshape(1, 3, 1, 1)
             apart = np.rint(np.abs(found - expected) * std * 255).max()
             is_tall = frame.shape[0] > frame.shape[1]
-            assert apart <= is_tall, f"{mode} {interpolation} {frame.shape}: {apart} levels"  # Pillow 13, height first
+            assert apart <= 2 * is_tall, (
+                f"{mode} {interpolation} {frame.shape}: {apart} levels"
+            )  # Pillow 13, height first
             assert is_tall or (found == expected).all()
 
 

@@ -1,6 +1,6 @@
 // From RGB bytes of any size to the model's input, as the bundle's Python programs make it: scaling as Pillow's
 // Image.resize (separable, antialiased, 22-bit fixed point, width first), then cut or pad. C++14, no libraries. Bit for
-// bit the same, but that Pillow 13 scales some tall pictures' height first: a level of 255 apart there.
+// bit the same, but that Pillow 13 scales some tall pictures' height first: up to two levels of 255 apart.
 #pragma once
 
 #include <algorithm>

@@ -8,6 +8,7 @@ from typing import Any
 
 from nuwa_search.core.arch import Arch, BlockSpec, dict_from_arch
 from nuwa_search.core.documents import json_from_text
+from nuwa_search.core.licence import licence_of_card
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.certificate import certificate_from_dict
 from nuwa_search.deploy.models import arch_from_file
@@ -23,7 +24,8 @@ ARCH = Arch((BlockSpec(2, 8, 8, 32), BlockSpec(0, 0, 0, 16)), embed_dim=16, num_
 
 def bundle_readers(folder: Path) -> list[Reader]:
     """Read arch files, and every file of a bundle."""
-    plain, answer = folder / "arch.json", folder / "answer.json"
+    plain, answer, card = folder / "arch.json", folder / "answer.json", folder / "README.md"
+    card.write_text("---\nlicense: other\nlicense_name: custom-1.0\ntags:\n- a\n---\n# Card\n")
     plain.write_text(json.dumps(dict_from_arch(ARCH)))
     answer.write_text(json.dumps({"schema": "nuwa.search/1", "subnet": {"arch": dict_from_arch(ARCH)}}))
     bundle = write_bundle(folder / "bundle", make_parts())
@@ -49,6 +51,7 @@ def bundle_readers(folder: Path) -> list[Reader]:
         Reader("bundle: weights", bundle.dir / "model.safetensors", mutated_safetensors, bundle.load_model),
         Reader("certificate, hashed again", bundle.dir / "certificate.json", mutated_json, certificate),
         _engine_reader(folder),
+        Reader("model card", card, mutated_text, lambda: licence_of_card(card)),
     ]
 
 
