@@ -93,11 +93,14 @@ class TaskTensors:
     known: KnownOutputs = field(default_factory=KnownOutputs, repr=False, compare=False)
 
     def search_logits(self, model: PlainViT) -> Tensor:
-        """Run ``model`` on the search split, in FP32 and evaluation mode, unless it has been: (N, num_classes, ...)."""
+        """Run ``model`` on the search split, in FP32 and evaluation mode, unless it has been: (N, num_classes, ...).
+
+        They lie on the CPU: a net that was trained on a GPU is known again here by its weights.
+        """
         was_training = model.training
         model.eval()
         key = ("logits", net_key(model), self.search.content_hash)
-        logits = self.known.get(key, lambda: logits_of(model, self.search.images, self.preprocess))
+        logits = self.known.get(key, lambda: logits_of(model, self.search.images, self.preprocess).cpu())
         model.train(was_training)
         return logits
 

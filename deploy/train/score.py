@@ -199,7 +199,7 @@ def score_known(logits: Tensor, split: SplitTensors, *, metric: Metric = "top1")
     """Score logits (N, num_classes) of a whole split, or of its patches (N, num_classes, h, w)."""
     if split.masks is None:
         return score_logits(logits, split.labels, metric=metric)
-    tally, loss, seen = tally_maps(torch.split(logits, PIXEL_BATCH), split)
+    tally, loss, seen = tally_maps(torch.split(logits.to(split.labels.device), PIXEL_BATCH), split)
     return _score_of_pixels(tally.scores(), loss, seen)
 
 

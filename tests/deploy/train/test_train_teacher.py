@@ -141,3 +141,12 @@ def test_a_student_that_was_scored_is_not_run_again(monkeypatch):
     again = data.search_logits(result.student)
     assert len(ran) == 1
     torch.testing.assert_close(again, logits_of(result.student, data.search.images, PREPROCESS))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_what_a_gpu_trained_is_known_on_the_cpu():
+    data = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS)
+    config = dataclasses.replace(CONFIG, steps=4, ema_decay=0.0, accelerator="cuda")
+    result = finetune(make_vit(seed=1), data, teacher=None, config=config)
+    assert data.search_logits(result.student).device == CPU
