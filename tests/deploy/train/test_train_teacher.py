@@ -1,4 +1,5 @@
 import dataclasses
+import types
 
 import pytest
 import torch
@@ -143,10 +144,8 @@ def test_a_student_that_was_scored_is_not_run_again(monkeypatch):
     torch.testing.assert_close(again, logits_of(result.student, data.search.images, PREPROCESS))
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_what_a_gpu_trained_is_known_on_the_cpu():
-    data = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS)
-    config = dataclasses.replace(CONFIG, steps=4, ema_decay=0.0, accelerator="cuda")
-    result = finetune(make_vit(seed=1), data, teacher=None, config=config)
-    assert data.search_logits(result.student).device == CPU
+def test_what_a_gpu_said_is_kept_on_the_cpu(monkeypatch):
+    """A stand-in for a tensor elsewhere: nothing reads it but by bringing it here."""
+    data, here = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS), torch.zeros(24, 3)
+    monkeypatch.setattr(tensors_module, "logits_of", lambda *_: types.SimpleNamespace(cpu=lambda: here))
+    assert data.search_logits(make_vit(seed=1)) is here
