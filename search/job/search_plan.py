@@ -11,6 +11,7 @@ from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.predictors.device_predictor import exporter_of, find_known_predictor
 from nuwa_search.search.job.check_request import check_request
 from nuwa_search.search.job.inputs import Sources
+from nuwa_search.search.job.searched_sizes import wanted_sizes
 from nuwa_search.search.job.time_estimate import TimeEstimate, estimate_time
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.store.same_device import pinned_for
@@ -51,6 +52,7 @@ class SearchPlan:
         base_latency: On the first device; None where it was not profiled for this base and cannot be emulated.
         base_latencies: On every device where it is known.
         time: How long it would take.
+        img_sizes: Sides of the image in pixels that would be chosen among, the base's own first.
     """
 
     num_images: Mapping[str, Mapping[str, int]]
@@ -59,6 +61,7 @@ class SearchPlan:
     base_latency: BaseLatency | None
     base_latencies: tuple[BaseLatency, ...]
     time: TimeEstimate
+    img_sizes: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Render what `nuwa.search-plan/1` adds to the options."""
@@ -68,6 +71,7 @@ class SearchPlan:
             "notes": list(self.notes),
             "base_latency": None if self.base_latency is None else asdict(self.base_latency),
             "base_latencies": [asdict(one) for one in self.base_latencies],
+            "img_sizes_searched": list(self.img_sizes),
             **self.time.to_json(),
         }
 
@@ -93,6 +97,7 @@ def plan_search(request: SearchRequest, store: Store, *, study: str) -> SearchPl
         base_latency=latencies[0],
         base_latencies=tuple(one for one in latencies if one is not None),
         time=estimate_time(request, sources, store, bad=frozenset(unreadable)),
+        img_sizes=(sources.base.arch.img_size, *reversed(wanted_sizes(request, sources))),
     )
 
 

@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.device_predictor import knows_sizes
 from nuwa_search.search.img_sizes import default_img_sizes, smaller_sizes
+from nuwa_search.search.job.inputs import Sources
+from nuwa_search.search.request import SearchRequest
 
 if TYPE_CHECKING:
     from nuwa_search.search.job.search_run import SearchStart
     from nuwa_search.search.job.survey import Survey
 
 
-def wanted_sizes(start: "SearchStart") -> tuple[int, ...]:
+def wanted_sizes(request: SearchRequest, sources: Sources) -> tuple[int, ...]:
     """List the sizes below the base's own that are asked for, or searched where nobody says.
 
     Raises:
         NuwaError: If one cannot be.
     """
-    base, asked = start.sources.base.arch, start.request.img_sizes
-    if start.sources.task.kind == "segmentation":  # the answer's grid would be another than the teacher's
+    base, asked = sources.base.arch, request.img_sizes
+    if sources.task.kind == "segmentation":  # the answer's grid would be another than the teacher's
         if asked is not None and smaller_sizes(asked, base):
             raise NuwaError(
                 "--img-sizes: nets that answer for every pixel are searched at the base's own image size",
@@ -36,7 +38,7 @@ def searched_sizes(start: "SearchStart", surveys: Sequence["Survey"]) -> tuple[i
         NuwaError: If one that was asked for is not known; those that nobody named are left out, and that is said.
     """
     base, request = start.sources.base.arch, start.request
-    wanted = wanted_sizes(start)
+    wanted = wanted_sizes(request, start.sources)
     for survey in surveys:
         known = tuple(size for size in wanted if knows_sizes(survey.start.predictor, base, (size,)))
         if known == wanted:

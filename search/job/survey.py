@@ -87,7 +87,7 @@ def survey_devices(start: SearchStart, devices: Sequence[Device]) -> tuple[Surve
     """
     request, claim = start.request, start.claim
     pinned = _pinned_predictors(start)
-    sizes = wanted_sizes(start)
+    sizes = wanted_sizes(start.request, start.sources)
     surveys: list[Survey] = []
     for device, spec, asked in zip(devices, start.sources.devices, request.device_budgets, strict=True):
         known = find_device_predictor(

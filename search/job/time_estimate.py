@@ -13,11 +13,13 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.tensors import normalise, split_tensors
-from nuwa_search.predictors.device_predictor import find_known_predictor
+from nuwa_search.predictors.device_predictor import find_known_predictor, knows_sizes
 from nuwa_search.search.derive.defaults import is_small, options_for
 from nuwa_search.search.explore import MAX_SEEDS, most_runs
 from nuwa_search.search.finalists import LARGE_REFINE_IMAGES, REFINE_IMAGES
+from nuwa_search.search.img_sizes import profiled_sizes
 from nuwa_search.search.job.inputs import Sources
+from nuwa_search.search.job.searched_sizes import wanted_sizes
 from nuwa_search.search.job.study_rounds import EXPLORED_SEEDS, PATIENCE
 from nuwa_search.search.job.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS
 from nuwa_search.search.keep import search_space
@@ -153,13 +155,17 @@ def estimate_time(
         bad: Images, by name, that cannot be read.
     """
     task = sources.task
-    num_cuts = len(library_archs(search_space(sources.teacher_archs[0], keep=request.keep)))
+    further = wanted_sizes(request, sources)
+    num_cuts = len(library_archs(search_space(sources.teacher_archs[0], keep=request.keep, img_sizes=further)))
     base, steps = sources.base.arch, _steps(request, len(task.train), sources.base.arch)
     sizes = Sizes(len(task.train), len(task.search), len(task.test), request.trials, steps, base)
     unknown = []
     for spec in sources.devices:
         pinned = pinned_for(spec, request.predictor_id, devices=sources.devices, store=store)
-        if find_known_predictor(store, spec, sources.profiled_arch, predictor_id=pinned) is None:
+        arch, sized = sources.profiled_arch, profiled_sizes(further)
+        known = find_known_predictor(store, spec, arch, predictor_id=pinned, img_sizes=sized)
+        is_whole = known is not None and (knows_sizes(known.predictor, arch, sized) or pinned is not None)
+        if known is None or (spec.kind == "emulated" and not is_whole):
             unknown.append(spec)
     earlier = [found for record in store.searches() if (found := _spent(record, sources.base)) is not None]
     rates = _rates(earlier, num_cuts=num_cuts, is_profiled=not unknown)

@@ -11,6 +11,7 @@ from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.predictors.contract import Prediction
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.service.cli.main import cli, run
+from nuwa_search.service.cli.search_view import side_by_side
 from tests.support.toy_bundle import write_toy_bundle
 from tests.support.toy_search import ToySearch
 
@@ -112,3 +113,24 @@ def test_sizes_that_a_pinned_predictor_does_not_know_are_refused(toy_search: Toy
     assert code == 2
     assert "the latency predictor of jetson-nano knows images of 16 pixels only" in told
     assert f"jetson-nano --base {toy_search.base} --img-sizes 8" in told
+
+
+def test_a_dry_run_names_the_sizes_that_would_be_searched(toy_search: ToySearch) -> None:
+    own, _ = toy_search.done("--budget-ms", "2.5", "--dry-run")
+    several, _ = toy_search.done("--budget-ms", "2.5", "--dry-run", "--img-sizes", "8,12")
+    large, _ = toy_search.done("--budget-ms", "2.5", "--dry-run", "--img-size", "48")
+    assert (own["img_sizes_searched"], several["img_sizes_searched"]) == ([16], [16, 12, 8])
+    assert large["img_sizes_searched"] == [48, 36]
+    assert several["seconds"]["profile"] > own["seconds"]["profile"]
+
+
+def test_a_base_of_many_tokens_chooses_between_two_sizes_by_itself(toy_search: ToySearch) -> None:
+    """The default of large bases, with all that they have: explorer, linearised changes, workers, several devices."""
+    more = ["--img-size", "48", "--trials", "3", "--no-finetune", "--no-deploy", "--workers", "2", "--explain"]
+    answer, told = toy_search.done("--budget-ms", "2.6", *more)
+    assert [one["img_size"] for one in answer["base"]["at_sizes"]] == [48, 36]
+    assert [one["num_tokens"] for one in answer["base"]["at_sizes"]] == [145, 82]
+    assert all(one["top1_search"] is not None for one in answer["base"]["at_sizes"])
+    assert answer["subnet"]["img_size"] in (48, 36)
+    assert "at 36 px, uncut" in {row["figure"] for row in side_by_side(answer)}
+    assert answer["feasible"], told
