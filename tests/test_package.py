@@ -1,7 +1,10 @@
 """One import name: the package's links lead to the folders at the top, and everything is imported through it."""
 
+import tomllib
 from importlib.metadata import files
 from pathlib import Path
+
+import pytest
 
 import nuwa_search
 
@@ -25,3 +28,15 @@ def test_an_installation_adds_one_import_name():
 
 def test_the_package_knows_its_version():
     assert nuwa_search.__version__
+
+
+@pytest.mark.parametrize("layer", ["core", "deploy"])
+def test_every_file_that_bundles_and_bases_are_made_of_is_installed(layer: str) -> None:
+    """Files in folders without an ``__init__`` are in a wheel only where a pattern of their package names them."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    patterns = told.get(f"nuwa_search.{layer}", [])
+    named = {path for pattern in patterns for path in (ROOT / layer).glob(pattern) if path.is_file()}
+    there = {
+        path for path in (ROOT / layer / "assets").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert there <= named

@@ -51,12 +51,14 @@ class Package:
         files: Paths by their names in the repository.
         card: The model card.
         licence: Of the base.
+        places: Folders of this machine that the files name.
     """
 
     kind: str
     files: Mapping[str, Path]
     card: str
     licence: str
+    places: tuple[str, ...] = ()
 
 
 def package_of(folder: Path, *, name: str) -> Package:
@@ -81,7 +83,10 @@ def package_of(folder: Path, *, name: str) -> Package:
                 )
         own = [path for top in (*OWN_NAMES, DEVICES) for path in _below(folder / top)]
         files = {path.relative_to(folder).as_posix(): path for path in own}
-        return Package("bundle", files, bundle_card(bundle, name=name), bundle.facts.base_licence or UNKNOWN)
+        named = (bundle.facts.base or "", bundle.facts.data or "")
+        places = tuple(place for place in named if Path(place).is_absolute())
+        told = bundle.facts.base_licence or UNKNOWN
+        return Package("bundle", files, bundle_card(bundle, name=name), told, places)
     if not (folder / CONFIG).is_file():
         raise NuwaError(f"{folder} is neither a bundle nor a base", hint="a bundle holds arch.json, a base config.json")
     facts_of_folder(folder)  # refuses what no base is
@@ -135,6 +140,8 @@ def _notes(package: Package) -> tuple[str, ...]:
     images = [name for name in package.files if name.startswith((f"{SAMPLES}/", f"{LOST}/"))]
     if images:
         notes.append(f"{len(images)} files of your images go along: {SAMPLES}/ and {LOST}/")
+    if package.places:
+        notes.append(f"certificate and card name where base and images lie here: {', '.join(package.places)}")
     if package.licence == UNKNOWN:
         notes.append("the licence of the base is unknown, and the model card says so: ask before you make it public")
     return tuple(notes)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,7 +71,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlayedHub:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    return write_bundle(tmp_path / "b", make_parts())
+    parts = make_parts()
+    assert parts.certificate is not None
+    facts = replace(parts.certificate.facts, data="/home/me/images")
+    return write_bundle(tmp_path / "b", replace(parts, certificate=replace(parts.certificate, facts=facts)))
 
 
 def nuwa(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any], str]:
@@ -85,6 +89,7 @@ def test_a_bundle_comes_back_as_it_was_certified(
     (bundle.dir / "notes.txt").write_text("mine")
     code, pushed, said = nuwa(capsys, "push", str(bundle.dir), "toy/bus")
     assert code == 0
+    assert "name where base and images lie here: /home/me/images" in said
     assert hub.made == {"toy/bus": True}  # private, unless asked for
     assert (pushed["kind"], pushed["licence"], pushed["url"]) == ("bundle", "unknown", "https://hub/toy/bus/commit/1")
     assert "2 files of your images go along: samples/ and lost_images/" in said
