@@ -1,6 +1,7 @@
 """A search that chooses the image's size: the winner is made, shipped and opened again at its own."""
 
 import json
+from functools import partial
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ from nuwa_search.core.base import load_base
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.predictors.contract import Prediction
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.predictors.profile import ProfileSettings
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.cli.search_view import side_by_side
 from tests.support.toy_bundle import write_toy_bundle
@@ -30,6 +32,13 @@ def only_smaller(monkeypatch):
         return Prediction(found.value * factor, found.lower * factor, found.upper * factor)
 
     monkeypatch.setattr(LatencyPredictor, "_predict", slowed)
+
+
+@pytest.fixture(autouse=True)
+def few_rows(monkeypatch):
+    """Profile with as little as makes a predictor of two sizes: how good it is, is tested elsewhere."""
+    little = partial(ProfileSettings, num_fit=18, repeats=1, heldout_repeats=1, num_sessions=4, max_rows=8)
+    monkeypatch.setattr("nuwa_search.predictors.device_predictor.ProfileSettings", little)
 
 
 def asked(capsys, *words):
@@ -125,8 +134,8 @@ def test_a_dry_run_names_the_sizes_that_would_be_searched(toy_search: ToySearch)
 
 
 def test_a_base_of_many_tokens_chooses_between_two_sizes_by_itself(toy_search: ToySearch) -> None:
-    """The default of large bases, with all that they have: explorer, linearised changes, workers, several devices."""
-    more = ["--img-size", "48", "--trials", "3", "--no-finetune", "--no-deploy", "--workers", "2", "--explain"]
+    """The default of large bases, with all that they have: explorer and linearised changes."""
+    more = ["--img-size", "48", "--trials", "3", "--no-finetune", "--no-deploy"]
     answer, told = toy_search.done("--budget-ms", "2.6", *more)
     assert [one["img_size"] for one in answer["base"]["at_sizes"]] == [48, 36]
     assert [one["num_tokens"] for one in answer["base"]["at_sizes"]] == [145, 82]
