@@ -109,8 +109,10 @@ def test_mlflow_gets_params_metrics_with_steps_and_the_status(tools: Mapping[str
     assert calls[0][1] == ("sqlite:///m.db",)
     assert [named["step"] for name, _, named in calls if name == "log_metrics"] == [4, 5, 6, 20, 0]
     assert calls[-1] == ("end_run", (), {"status": "FINISHED"})
-    with pytest.raises(KeyboardInterrupt), track("mlflow", name="x"):
+    with pytest.raises(KeyboardInterrupt), track("mlflow", name="x", settings={"classes": 900 * "x", "seed": 0}):
         raise KeyboardInterrupt
+    (params,) = (values[0] for name, values, _ in calls[len(names) :] if name == "log_params")
+    assert params == {"classes": 499 * "x" + "…", "seed": 0}  # servers refuse longer ones
     assert calls[-1][2] == {"status": "KILLED"}
     with pytest.raises(NuwaError), track("mlflow", name="x"):
         raise NuwaError("no subnet")

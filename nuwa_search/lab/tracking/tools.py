@@ -10,6 +10,8 @@ from nuwa_search.lab.tracking.tracker import SettingOfRun, Status
 PROJECT = "nuwa-search"
 """Project or experiment of runs that name none."""
 TENSORBOARD_DIR = "runs/tensorboard"
+MAX_PARAM = 500
+"""Characters of one parameter that every MLflow server of 2 and 3 takes; a list of many classes has more."""
 
 
 class TensorboardTracker:
@@ -56,13 +58,17 @@ class MlflowTracker:
             self._mlflow.set_tracking_uri(self._where)
         self._mlflow.set_experiment(PROJECT)
         self._mlflow.start_run(run_name=name)
-        self._mlflow.log_params(dict(settings))
+        self._mlflow.log_params({key: _cut(value) for key, value in settings.items()})
 
     def log(self, numbers: Mapping[str, float], *, step: int) -> None:
         self._mlflow.log_metrics(dict(numbers), step=step)
 
     def end(self, status: Status) -> None:
         self._mlflow.end_run(status=self._WORDS[status])
+
+
+def _cut(value: SettingOfRun) -> SettingOfRun:
+    return f"{value[: MAX_PARAM - 1]}…" if isinstance(value, str) and len(value) > MAX_PARAM else value
 
 
 class WandbTracker:
