@@ -9,7 +9,8 @@ from nuwa_search.service.cli.main import cli
 
 def parse_nuwa_line(args: Sequence[str]) -> click.Context:
     """Parse what follows ``nuwa``; a word, option or value that the program does not take raises a UsageError."""
-    group, rest = cli, list(args)
+    group: click.Group = cli
+    rest = list(args)
     context = click.Context(cli, info_name="nuwa")
     while True:
         command = group.get_command(context, rest[0])

@@ -8,7 +8,7 @@ import onnx
 from onnx import helper
 
 from nuwa_search.core.arch import Arch, BlockSpec, arch_from_dict, dict_from_arch
-from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.device import DeviceKind, DeviceSpec, LatencyStats, Measurement, MeasureProtocol
 
 BASE = Arch(
     blocks=(BlockSpec(4, 32, 32, 512),) * 6,
@@ -65,12 +65,12 @@ class Formula:
 class ClosedFormDevice:
     """Measures by formula, with seeded noise; counts what it was asked."""
 
-    def __init__(self, formula: Formula, *, noise: float = 0.0, seed: int = 0, kind: str = "host") -> None:
+    def __init__(self, formula: Formula, *, noise: float = 0.0, seed: int = 0, kind: DeviceKind = "host") -> None:
         self.formula = formula
         self.noise = noise
         self.measured: list[str] = []
         self._rng = np.random.default_rng(seed)
-        self._spec = DeviceSpec(name="formula", kind=kind, runtime="paper", runtime_version="1", precision="fp32")  # type: ignore[arg-type]
+        self._spec = DeviceSpec(name="formula", kind=kind, runtime="paper", runtime_version="1", precision="fp32")
 
     @property
     def spec(self) -> DeviceSpec:

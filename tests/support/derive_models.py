@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import torch
 from timm.layers import LayerNorm
@@ -15,7 +16,7 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "img_size": 16,
     "patch_size": 4,
     "embed_dim": 24,
@@ -24,7 +25,7 @@ SHAPE = {
     "mlp_ratio": 2.0,
     "num_classes": 5,
 }
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any] | None] = {
     "token": {},
     "avg": {"global_pool": "avg"},
     "avg_no_class_token": {"global_pool": "avg", "class_token": False},
@@ -37,7 +38,7 @@ FAMILIES = {
     "rotary": {"num_reg_tokens": 2, "qkv_bias": True},
     "rotary_no_qkv_bias": {"num_reg_tokens": 1, "qkv_bias": False, "global_pool": "token"},
 }
-DINOV3 = {
+DINOV3: dict[str, Any] = {
     "rope_type": "dinov3",
     "rope_temperature": 100,
     "rope_rotate_half": True,
@@ -57,9 +58,9 @@ def make_model(family: str, *, seed: int = 0) -> PlainViT:
     with torch.no_grad():
         for name, value in timm_model.named_parameters():
             if value.ndim == 1 or "token" in name or "pos" in name:
-                value += 0.3 * torch.randn_like(value)  # biases and norms of a trained net are not 0 and 1
+                value.add_(0.3 * torch.randn_like(value))  # biases and norms of a trained net are not 0 and 1
             else:
-                value += torch.randn_like(value) / value[0].numel() ** 0.5
+                value.add_(torch.randn_like(value) / value[0].numel() ** 0.5)
     plain = plain_from_timm(timm_model.eval(), name=family)
     return with_joined_pool(plain) if family == "token_avg" else plain
 
@@ -67,10 +68,12 @@ def make_model(family: str, *, seed: int = 0) -> PlainViT:
 def _timm_model(family: str) -> torch.nn.Module:
     extra = FAMILIES[family]
     if extra is None:
-        return VisionTransformerDistilled(**SHAPE)
-    if family.startswith("rotary"):
-        return Eva(**SHAPE, **DINOV3, **extra)
-    return VisionTransformer(**SHAPE, **extra)
+        model: torch.nn.Module = VisionTransformerDistilled(**SHAPE)
+    elif family.startswith("rotary"):
+        model = Eva(**SHAPE, **DINOV3, **extra)
+    else:
+        model = VisionTransformer(**SHAPE, **extra)
+    return model
 
 
 def with_joined_pool(model: PlainViT) -> PlainViT:

@@ -4,12 +4,13 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Page, sync_playwright
 
 SCREENS_DIR = Path(__file__).resolve().parents[2] / "docs" / "screens"
 SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
-SCHEMES = ("light", "dark")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SCROLLED_TO = {"certificate": "Certificate", "classes": "Accuracy by class"}
 """Views of which a lower part is shown."""
 SETTLE_MS = 800

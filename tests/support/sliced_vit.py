@@ -39,7 +39,7 @@ class SlicingDeriver:
         out.load_state_dict(state)
         return out
 
-    def _cut(self, value, name, spec, full):
+    def _cut(self, value: torch.Tensor, name: str, spec: BlockSpec, full: BlockSpec) -> torch.Tensor:
         if name.startswith("attn.qkv"):
             q, k, v = value.split([full.num_heads * full.qk_dim] * 2 + [full.num_heads * full.v_dim])
             parts = [
@@ -48,7 +48,8 @@ class SlicingDeriver:
             ]
             return torch.cat(parts)
         if name == "attn.proj.weight":
-            return value.unflatten(1, (full.num_heads, -1))[:, : spec.num_heads, : spec.v_dim].flatten(1)
+            by_head: torch.Tensor = value.unflatten(1, (full.num_heads, -1))
+            return by_head[:, : spec.num_heads, : spec.v_dim].flatten(1)
         if name.startswith("mlp.fc1"):
             return value[: spec.mlp_width]
         if name == "mlp.fc2.weight":

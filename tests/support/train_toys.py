@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,7 +15,9 @@ from nuwa_search.core.tensors import SplitTensors, TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
+from nuwa_search.deploy.train.outcome import Progress
 from nuwa_search.deploy.train.recipe import AugmentConfig
+from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
 
 PREPROCESS = Preprocess(img_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
@@ -54,14 +57,29 @@ def make_split(num: int, *, seed: int = 0) -> SplitTensors:
     return SplitTensors(images.to(torch.uint8), labels)
 
 
-def run(config: FinetuneConfig = CONFIG, *, with_teacher: bool = True, **kwargs) -> FinetuneResult:
+def top1_of(score: SplitScore) -> float:
+    """The top1 of a score of whole images."""
+    assert score.top1 is not None
+    return score.top1
+
+
+def run(
+    config: FinetuneConfig = CONFIG,
+    *,
+    with_teacher: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+    checkpoint_dir: Path | None = None,
+    resume: bool = False,
+) -> FinetuneResult:
     """Fine-tune the toy student on the toy task."""
     return finetune(
         make_vit(seed=1),
         TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS),
         teacher=Teacher(make_vit(seed=2, num_heads=4)) if with_teacher else None,
         config=config,
-        **kwargs,
+        progress=progress,
+        checkpoint_dir=checkpoint_dir,
+        resume=resume,
     )
 
 
@@ -74,7 +92,7 @@ def main() -> None:
     parser.add_argument("--accumulate", type=int, default=1)
     options = parser.parse_args()
 
-    def progress(report) -> None:
+    def progress(report: Progress) -> None:
         if options.hang_after and report.step >= options.hang_after:
             (options.checkpoint_dir / "hanging").touch()
             time.sleep(60)

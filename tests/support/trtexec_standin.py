@@ -221,9 +221,9 @@ def infer(model: bytes, options: "dict[str, str]") -> None:
     feed = {}
     for item in options["--loadInputs"].split(","):
         name, _, path = item.partition(":")
-        port = wanted.get(name)
-        if port is None:
+        if name not in wanted:
             fail(f'Cannot find input tensor with name "{name}" in the engine bindings!')
+        port = wanted[name]
         kind = np.dtype({"tensor(float)": "<f4", "tensor(uint8)": "u1"}[port.type])
         raw = read(path)
         if len(raw) != kind.itemsize * int(np.prod(port.shape)):

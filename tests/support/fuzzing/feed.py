@@ -4,7 +4,7 @@ import contextlib
 import io
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from nuwa_search.core.measuring.memory import watch_memory
@@ -34,7 +34,7 @@ class Outcome:
     peak_mb: float
 
 
-def feed(reader: Reader, numbers: Iterable[int], *, seed: int) -> Iterator[Outcome]:
+def feed(reader: Reader, numbers: Iterable[int], *, seed: int) -> Generator[Outcome]:
     """Feed a reader the inputs of ``numbers``; its valid document is put back at the end."""
     document = reader.path.read_bytes()
     with _quiet():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.device import MeasureProtocol
-from nuwa_search.core.transport import CommandResult
+from nuwa_search.core.transport import CommandResult, Transport
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.tensorrt.failures import read_failure
 from nuwa_search.deploy.tensorrt.outputs import output_from_export
@@ -45,17 +45,37 @@ MemTotal: 4059264 kB
 """
 
 
-class PlayedBoard:
-    """A transport whose board answers everything with one file."""
-
-    address = "board"
+class PlayedBoard(Transport):
+    """A transport whose board answers every command with one file; nothing is copied to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @property
+    def address(self) -> str:
+        return "board"
+
     def run(self, argv: Sequence[str], *, timeout_s: float, output_path: Path | None = None) -> CommandResult:
         text = self._path.read_text(errors="replace")
         return CommandResult(0, "&&&& RUNNING TensorRT.trtexec [TensorRT v8201] #\n" + text, "")
+
+    def put(self, local: Path, remote: str) -> None:
+        raise NotImplementedError
+
+    def get(self, remote: str, local: Path) -> None:
+        raise NotImplementedError
+
+    def make_dir(self, remote: str) -> None:
+        raise NotImplementedError
+
+    def remove(self, remote: str) -> None:
+        raise NotImplementedError
+
+    def free_disk_mb(self, remote: str) -> float:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def board_readers(folder: Path) -> list[Reader]:

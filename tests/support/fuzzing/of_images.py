@@ -4,6 +4,7 @@ import io
 import json
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ def image_readers(folder: Path) -> list[Reader]:
         path.parent.mkdir(exist_ok=True)
         turn = Image.Exif()
         turn[0x0112] = 6
-        Image.fromarray(values).save(path, **({"exif": turn} if kind in ("png", "jpeg", "tiff", "webp") else {}))
+        options: dict[str, Any] = {"exif": turn} if kind in ("png", "jpeg", "tiff", "webp") else {}
+        Image.fromarray(values).save(path, **options)
         one = ImageSet([path], np.zeros(1, dtype=np.int64), ("cat",), str(folder))
-        readers.append(Reader(f"picture: {kind}", path, mutated_bytes, lambda one=one: pixels(one, SHOWN), share=0.6))
+        readers.append(Reader(f"picture: {kind}", path, mutated_bytes, partial(pixels, one, SHOWN), share=0.6))
     return readers
 
 
