@@ -60,7 +60,7 @@ def error_against(model: Any, folder: Path) -> float:
 )
 def test_what_timm_saves_is_what_loads(tmp_path: Path, safe: bool | str, changes: dict[str, Any]) -> None:
     model = make_model(**changes)
-    save_for_hf(model, tmp_path / "base", safe_serialization=safe)  # type: ignore[arg-type]
+    save_for_hf(model, tmp_path / "base", safe_serialization=safe)
     assert error_against(model, tmp_path / "base") < 1e-5
 
 

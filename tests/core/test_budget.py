@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
 from nuwa_search.core.budget import Budget, require_statistic
-from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol
+from nuwa_search.core.budget_statistic import BudgetStatistic
+from nuwa_search.core.device import DeviceSpec, LatencyStats, Measurement, MeasureProtocol, Provenance
 from nuwa_search.core.errors import NuwaError
 
 SPEC = DeviceSpec("bench", "host", "onnxruntime", "1.0", "fp32")
@@ -18,7 +20,7 @@ def measured(*, memory_mb: float | None = None, kind: str = "measured") -> Measu
 
 
 @pytest.mark.parametrize(("statistic", "found"), [("median", 10), ("p95", 11), ("p99", 12)])
-def test_the_named_statistic_is_compared_and_equal_is_kept(statistic, found):
+def test_the_named_statistic_is_compared_and_equal_is_kept(statistic: BudgetStatistic, found: float) -> None:
     assert Budget(found, statistic).check(measured()).is_met
     missed = Budget(found - 0.5, statistic).check(measured())
     assert not missed.is_met
@@ -28,7 +30,7 @@ def test_the_named_statistic_is_compared_and_equal_is_kept(statistic, found):
     assert not missed.exceeds("memory")
 
 
-def test_a_memory_miss_is_told_as_one():
+def test_a_memory_miss_is_told_as_one() -> None:
     budget = Budget(10, max_memory_mb=20)
     assert budget.check(measured(memory_mb=20)).is_met
     missed = budget.check(measured(memory_mb=23.25))
@@ -37,7 +39,7 @@ def test_a_memory_miss_is_told_as_one():
     assert not missed.exceeds("latency")
 
 
-def test_memory_that_the_device_does_not_tell_is_no_proof():
+def test_memory_that_the_device_does_not_tell_is_no_proof() -> None:
     missed = Budget(10, max_memory_mb=20).check(measured())
     assert missed.exceeds("memory")
     assert missed.excesses[0].over is None
@@ -45,7 +47,7 @@ def test_memory_that_the_device_does_not_tell_is_no_proof():
     assert Budget(10).check(measured()).is_met
 
 
-def test_both_limits_are_named():
+def test_both_limits_are_named() -> None:
     missed = Budget(9, max_memory_mb=20).check(measured(memory_mb=21))
     assert missed.reason.count(";") == 1
     assert missed.exceeds("latency")
@@ -53,12 +55,12 @@ def test_both_limits_are_named():
 
 
 @pytest.mark.parametrize(("kind", "word"), [("measured", "met"), ("emulated", "met (emulated)")])
-def test_a_verdict_on_an_emulated_figure_says_so(kind, word):
+def test_a_verdict_on_an_emulated_figure_says_so(kind: Provenance, word: str) -> None:
     assert Budget(10).check(measured(kind=kind)).word == word
     assert Budget(9).check(measured(kind=kind)).word == word.replace("met", "missed")
 
 
-def test_room_for_noise_is_two_standard_deviations_of_a_measurement():
+def test_room_for_noise_is_two_standard_deviations_of_a_measurement() -> None:
     budget = Budget(10.2, relative_sd=0.01)
     assert budget.share == pytest.approx(0.98)
     assert budget.check(measured()).is_met
@@ -68,13 +70,13 @@ def test_room_for_noise_is_two_standard_deviations_of_a_measurement():
     assert budget.without_room == dataclasses.replace(budget, relative_sd=0)
 
 
-def test_the_limit_on_a_predicted_median_leaves_room_and_the_tail():
+def test_the_limit_on_a_predicted_median_leaves_room_and_the_tail() -> None:
     budget = Budget(11, "p95", relative_sd=0.02)
     assert budget.tail(STATS) == pytest.approx(1.1)
     assert budget.median_limit_ms(budget.tail(STATS)) == pytest.approx(0.96 * 10)
 
 
-def test_the_level_under_load_is_judged_where_it_was_measured():
+def test_the_level_under_load_is_judged_where_it_was_measured() -> None:
     budget = Budget(11, "sustained")
     assert not budget.can_judge(STATS)
     with pytest.raises(NuwaError, match="this measurement has none"):
@@ -86,7 +88,7 @@ def test_the_level_under_load_is_judged_where_it_was_measured():
     assert Budget(11).check(dataclasses.replace(measured(), latency_ms=warm)).is_met
 
 
-def test_an_emulated_board_does_not_grow_warm():
+def test_an_emulated_board_does_not_grow_warm() -> None:
     emulated = dataclasses.replace(SPEC, kind="emulated", name="jetson-nano")
     require_statistic("p99", emulated)
     require_statistic("sustained", SPEC)
@@ -94,7 +96,7 @@ def test_an_emulated_board_does_not_grow_warm():
         require_statistic("sustained", emulated)
 
 
-def test_a_latency_that_is_no_number_is_no_proof():
+def test_a_latency_that_is_no_number_is_no_proof() -> None:
     broken = dataclasses.replace(measured(), latency_ms=dataclasses.replace(STATS, median=math.nan))
     assert Budget(10).check(broken).exceeds("latency")
 
@@ -103,6 +105,6 @@ def test_a_latency_that_is_no_number_is_no_proof():
     "wanted",
     [{"ms": 0}, {"ms": math.nan}, {"ms": math.inf}, {"ms": 1, "max_memory_mb": 0}, {"ms": 1, "statistic": "p50"}],
 )
-def test_impossible_limits_are_refused(wanted):
+def test_impossible_limits_are_refused(wanted: dict[str, Any]) -> None:
     with pytest.raises(NuwaError):
         Budget(**wanted)

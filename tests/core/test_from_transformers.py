@@ -1,10 +1,11 @@
 """Bases in transformers' layout compute what transformers computes, and others are refused by name."""
 
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_transformers import vit_from_transformers
@@ -13,10 +14,16 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what transformers says while it is imported is not ours to mend
     import transformers
 
-SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": 28, "patch_size": 7}
-WIDE = {"intermediate_size": 80}
+SMALL: dict[str, Any] = {
+    "hidden_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "image_size": 28,
+    "patch_size": 7,
+}
+WIDE: dict[str, Any] = {"intermediate_size": 80}
 LABELS = {k: f"label {k}" for k in range(5)}
-KINDS = {
+KINDS: dict[str, tuple[transformers.PretrainedConfig, type[transformers.PreTrainedModel]]] = {
     "vit": (transformers.ViTConfig(**SMALL, **WIDE, id2label=LABELS), transformers.ViTForImageClassification),
     "vit without qkv bias": (
         transformers.ViTConfig(**SMALL, **WIDE, qkv_bias=False, id2label=LABELS),
@@ -38,10 +45,11 @@ KINDS = {
 }
 
 
-def random_model(kind: str) -> nn.Module:
+def random_model(kind: str) -> transformers.PreTrainedModel:
     config, build = KINDS[kind]
     torch.manual_seed(0)
-    model = build(config).eval()
+    model = build(config)
+    model.eval()
     with torch.no_grad():
         for value in model.parameters():  # zeros and ones would hide what is left out
             value.add_(0.1 * torch.randn_like(value))
@@ -50,7 +58,7 @@ def random_model(kind: str) -> nn.Module:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("has_old_names", [True, False])
-def test_outputs_are_those_of_transformers(kind, has_old_names, tmp_path):
+def test_outputs_are_those_of_transformers(kind: str, has_old_names: bool, tmp_path: Path) -> None:
     model = random_model(kind)
     tensors = model.state_dict()
     if has_old_names:  # checkpoints keep the names of transformers 4
@@ -82,7 +90,9 @@ def test_outputs_are_those_of_transformers(kind, has_old_names, tmp_path):
         ),
     ],
 )
-def test_without_a_classifier_its_features_are_those_of_transformers(config, build, tmp_path):
+def test_without_a_classifier_its_features_are_those_of_transformers(
+    config: transformers.PretrainedConfig, build: type[transformers.PreTrainedModel], tmp_path: Path
+) -> None:
     from safetensors.torch import load_file
 
     torch.manual_seed(1)
@@ -112,19 +122,19 @@ def test_without_a_classifier_its_features_are_those_of_transformers(config, bui
         ({"id2label": {"0": "a"}}, "id2label"),
     ],
 )
-def test_a_config_that_does_not_describe_its_weights_is_refused(change, said):
+def test_a_config_that_does_not_describe_its_weights_is_refused(change: dict[str, object], said: str) -> None:
     model = random_model("vit")
     with pytest.raises(NuwaError, match=said):
         vit_from_transformers(model.config.to_dict() | change, model.state_dict(), name="b")
 
 
-def test_dinov3_with_gated_mlps_is_refused_by_name():
+def test_dinov3_with_gated_mlps_is_refused_by_name() -> None:
     config = transformers.DINOv3ViTConfig(**SMALL, **WIDE, use_gated_mlp=True)
     with pytest.raises(NuwaError, match="gated"):
         vit_from_transformers(config.to_dict(), {}, name="b")
 
 
-def test_a_missing_or_strange_tensor_is_named():
+def test_a_missing_or_strange_tensor_is_named() -> None:
     model = random_model("vit")
     tensors = dict(model.state_dict())
     with pytest.raises(NuwaError, match="extra"):

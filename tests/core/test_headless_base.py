@@ -1,6 +1,9 @@
 """Bases without a classifier: a head is fitted on the user's classes, reading what is best on the search split."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import pytest
 import timm
@@ -19,7 +22,7 @@ from tests.support.derive_models import PREPROCESS, make_model
 ARGS = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 0}
 
 
-def test_a_folder_without_a_head_loads_with_its_features(tmp_path):
+def test_a_folder_without_a_head_loads_with_its_features(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", **ARGS).eval()
     save_for_hf(model, tmp_path, model_args=ARGS, safe_serialization=True)
@@ -33,7 +36,7 @@ def test_a_folder_without_a_head_loads_with_its_features(tmp_path):
 
 
 @pytest.mark.parametrize("informative", ["token", "avg", "token_avg"])
-def test_a_fitted_head_reads_where_the_classes_show(informative):
+def test_a_fitted_head_reads_where_the_classes_show(informative: str) -> None:
     """Classes are written into the class token's features, the patches' mean, or half into each."""
     torch.manual_seed(0)
     model = make_model("token")
@@ -59,7 +62,7 @@ def test_a_fitted_head_reads_where_the_classes_show(informative):
     assert top1(logits_of(found, search.images, PREPROCESS), search.labels) > 0.55
 
 
-def test_a_pooling_that_is_asked_for_is_taken_and_one_that_cannot_be_is_refused():
+def test_a_pooling_that_is_asked_for_is_taken_and_one_that_cannot_be_is_refused() -> None:
     images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
     split = SplitTensors(images, torch.arange(40) % 2)
     for pool in ("token", "avg", "token_avg"):
@@ -72,7 +75,7 @@ def test_a_pooling_that_is_asked_for_is_taken_and_one_that_cannot_be_is_refused(
     assert "--pool one of auto, avg" in caught.value.hint
 
 
-def test_pooling_changes_nothing_but_what_the_head_reads():
+def test_pooling_changes_nothing_but_what_the_head_reads() -> None:
     model = make_model("registers")
     images = torch.randn(2, 3, 16, 16)
     with torch.inference_mode():
@@ -82,7 +85,9 @@ def test_pooling_changes_nothing_but_what_the_head_reads():
     assert torch.allclose(both, torch.cat([stream[:, 0], patches], dim=1), atol=1e-6)
 
 
-def test_base_import_writes_a_base_that_computes_what_the_graph_does(tmp_path, capsys):
+def test_base_import_writes_a_base_that_computes_what_the_graph_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.manual_seed(0)
     model: nn.Module = timm_vit()
     write(model, tmp_path / "net.onnx", dynamo=False)
@@ -94,7 +99,8 @@ def test_base_import_writes_a_base_that_computes_what_the_graph_does(tmp_path, c
     base = load_base(str(folder))
     images = torch.randn(2, 3, SIZE, SIZE)
     with torch.inference_mode():
-        wanted = model.forward_head(model.forward_features(images), pre_logits=True)
+        features = cast(Callable[[torch.Tensor], torch.Tensor], model.forward_features)(images)
+        wanted = cast(Callable[..., torch.Tensor], model.forward_head)(features, pre_logits=True)
         got = base.model.pool(base.model.forward_features(images))
     assert (got - wanted).norm() / wanted.norm() < 1e-5
     config = json.loads((folder / "config.json").read_text())

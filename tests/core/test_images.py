@@ -12,7 +12,7 @@ from timm.data import create_transform
 from nuwa_search.core.decode_image import decode_image
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fit_image import MAX_ASPECT
-from nuwa_search.core.images import ImageSet, Preprocess, crop, pixels, pixels_and_turns
+from nuwa_search.core.images import CropMode, ImageSet, Interpolation, Preprocess, crop, pixels, pixels_and_turns
 from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.tensors import normalise
 from nuwa_search.core.weights import require_finite
@@ -52,7 +52,7 @@ def test_pixels_are_those_of_timm(mode: str, pct: float, interpolation: str) -> 
     for seed, size in enumerate(SIZES):
         image = picture(*size, seed=seed)
         found = normalise(torch.from_numpy(pixels(one(encode(image)), preprocess)), preprocess)
-        torch.testing.assert_close(found[0], transform(image), rtol=0, atol=1e-5, msg=lambda m, s=size: f"{s}: {m}")
+        torch.testing.assert_close(found[0], transform(image), rtol=0, atol=1e-5, msg=f"{size}: {{}}".format)
 
 
 @pytest.mark.parametrize(("size", "pct", "scaled"), [(224, 0.9, 248), (224, 0.875, 256), (384, 0.95, 404)])
@@ -137,7 +137,7 @@ def test_the_first_pipeline_leaves_pictures_as_they_lie() -> None:
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos", "hamming"])
 @pytest.mark.parametrize("upright", [True, False])
-def test_the_middle_of_a_thin_picture_is_that_of_the_whole(interpolation: str, upright: bool) -> None:
+def test_the_middle_of_a_thin_picture_is_that_of_the_whole(interpolation: Interpolation, upright: bool) -> None:
     for long in (MAX_ASPECT * 8 + 1, 200, 333, 2000):
         image = picture(8, long) if upright else picture(long, 8)
         pre = Preprocess(24, crop_pct=0.9, interpolation=interpolation)
@@ -149,7 +149,7 @@ def test_the_middle_of_a_thin_picture_is_that_of_the_whole(interpolation: str, u
 
 @pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])
-def test_a_very_thin_picture_takes_little_memory(size: tuple[int, int], mode: str) -> None:
+def test_a_very_thin_picture_takes_little_memory(size: tuple[int, int], mode: CropMode) -> None:
     data = encode(Image.new("RGB", size, (10, 200, 30)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = pixels(one(data), Preprocess(224, crop_mode=mode))

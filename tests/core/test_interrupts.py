@@ -24,7 +24,7 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_ctrl_c_waits_for_the_end_of_a_block():
+def test_ctrl_c_waits_for_the_end_of_a_block() -> None:
     done = []
 
     def change() -> None:
@@ -38,7 +38,7 @@ def test_ctrl_c_waits_for_the_end_of_a_block():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_outer_block_holds_what_came_in_an_inner_one():
+def test_an_outer_block_holds_what_came_in_an_inner_one() -> None:
     done = []
 
     def change() -> None:
@@ -53,7 +53,7 @@ def test_an_outer_block_holds_what_came_in_an_inner_one():
 
 
 @pytest.mark.parametrize("is_breakable", [True, False])
-def test_a_second_ctrl_c_breaks_through_where_it_may(is_breakable: bool):
+def test_a_second_ctrl_c_breaks_through_where_it_may(is_breakable: bool) -> None:
     done = []
 
     def change() -> None:
@@ -68,7 +68,7 @@ def test_a_second_ctrl_c_breaks_through_where_it_may(is_breakable: bool):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_interrupt_is_not_lost_to_an_error_of_the_block():
+def test_an_interrupt_is_not_lost_to_an_error_of_the_block() -> None:
     def fail() -> None:
         with interrupt_deferred():
             signal.raise_signal(signal.SIGINT)
@@ -80,7 +80,7 @@ def test_an_interrupt_is_not_lost_to_an_error_of_the_block():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_handler_of_the_caller_has_its_say_afterwards(number: signal.Signals):
+def test_a_handler_of_the_caller_has_its_say_afterwards(number: signal.Signals) -> None:
     seen = []
 
     def mine(number: int, frame: FrameType | None) -> None:
@@ -95,7 +95,7 @@ def test_a_handler_of_the_caller_has_its_say_afterwards(number: signal.Signals):
     assert signal.getsignal(number) is mine
 
 
-def test_a_signal_that_comes_while_handlers_are_put_back_leaves_none_behind(monkeypatch: pytest.MonkeyPatch):
+def test_a_signal_that_comes_while_handlers_are_put_back_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     change = signal.signal
 
     def slow(number: int, handler: object) -> object:
@@ -116,14 +116,14 @@ def test_a_signal_that_comes_while_handlers_are_put_back_leaves_none_behind(monk
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_ignored_signal_stays_ignored():
+def test_an_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with interrupt_deferred():
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         signal.raise_signal(signal.SIGINT)
 
 
-def test_other_threads_are_left_alone():
+def test_other_threads_are_left_alone() -> None:
     entered = []
 
     def enter() -> None:
@@ -136,7 +136,7 @@ def test_other_threads_are_left_alone():
     assert entered == [True]
 
 
-def test_an_interrupted_write_is_whole_and_leaves_no_lock(tmp_path: Path):
+def test_an_interrupted_write_is_whole_and_leaves_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "nuwa.sqlite"
     with open_store(str(path)) as store:
 

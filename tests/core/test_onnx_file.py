@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.onnx_file import MAX_DEPTH, load_weights_beside, parse_onnx, read_onnx_bytes
@@ -76,7 +77,7 @@ def test_shapes_alone_and_typed_values_are_models_too() -> None:
     parse_onnx(model.SerializeToString(), origin="it")
     for kind in (TensorProto.FLOAT16, TensorProto.INT4, TensorProto.DOUBLE, TensorProto.BOOL):
         model.graph.initializer.append(helper.make_tensor(f"k{kind}", kind, [3], [1, 0, 1]))
-    model.graph.initializer.append(helper.make_tensor("words", TensorProto.STRING, [2], [b"a", b"b"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([b"a", b"b"], dtype=object), "words"))
     parse_onnx(model.SerializeToString(), origin="it")
 
 

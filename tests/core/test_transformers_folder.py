@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +21,12 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import transformers
 
-PLAIN = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "resample": 3}
+PLAIN: dict[str, Any] = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "resample": 3}
 SQUASH = PLAIN | {"size": {"height": 28, "width": 28}, "do_resize": True}
 CROPPED = PLAIN | {"size": {"shortest_edge": 36}, "do_center_crop": True, "crop_size": {"height": 28, "width": 28}}
 
 
-def folder_of(kind, path, preprocessor):
+def folder_of(kind: str, path: Path, preprocessor: dict[str, object]) -> transformers.PreTrainedModel:
     model = random_model(kind)
     model.save_pretrained(path)
     (path / "preprocessor_config.json").write_text(json.dumps(preprocessor))
@@ -32,7 +34,9 @@ def folder_of(kind, path, preprocessor):
 
 
 @pytest.mark.parametrize(("kind", "told"), [("vit", SQUASH), ("dinov2", CROPPED), ("dinov2 with registers", SQUASH)])
-def test_a_folder_is_a_base_with_the_outputs_of_transformers(kind, told, tmp_path):
+def test_a_folder_is_a_base_with_the_outputs_of_transformers(
+    kind: str, told: dict[str, object], tmp_path: Path
+) -> None:
     model = folder_of(kind, tmp_path, told)
     base = load_base(str(tmp_path))
     images = torch.randn(2, 3, 28, 28)
@@ -47,7 +51,7 @@ def test_a_folder_is_a_base_with_the_outputs_of_transformers(kind, told, tmp_pat
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the Hub with one model, and no network."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -58,7 +62,7 @@ def hub(tmp_path, monkeypatch):
     return model / "snapshots" / commit
 
 
-def test_a_model_on_the_hub_is_the_folder_of_its_files(hub):
+def test_a_model_on_the_hub_is_the_folder_of_its_files(hub: Path) -> None:
     model = folder_of("vit", hub, SQUASH)
     base = load_base("hf-hub:me/vit")
     images = torch.randn(2, 3, 28, 28)
@@ -68,7 +72,7 @@ def test_a_model_on_the_hub_is_the_folder_of_its_files(hub):
     assert base.preprocess.mean == (0.5, 0.5, 0.5)
 
 
-def test_what_is_not_on_the_hub_is_said(hub):
+def test_what_is_not_on_the_hub_is_said(hub: Path) -> None:
     with pytest.raises(OutsideError, match=r"config\.json of base hf-hub:me/other could not be fetched"):
         load_base("hf-hub:me/other")
     folder_of("vit", hub, SQUASH)
@@ -83,7 +87,7 @@ def test_what_is_not_on_the_hub_is_said(hub):
         load_base("hf-hub:a/b/c")
 
 
-def test_positions_follow_the_size_that_the_preprocessor_makes(tmp_path):
+def test_positions_follow_the_size_that_the_preprocessor_makes(tmp_path: Path) -> None:
     folder_of("dinov2", tmp_path, CROPPED | {"crop_size": {"height": 21, "width": 21}, "size": {"shortest_edge": 24}})
     base = load_base(str(tmp_path))
     assert base.arch.img_size == base.preprocess.img_size == 21
@@ -91,7 +95,7 @@ def test_positions_follow_the_size_that_the_preprocessor_makes(tmp_path):
 
 
 @pytest.mark.parametrize("told", [SQUASH, CROPPED], ids=["squash", "crop"])
-def test_pixels_are_those_of_transformers(told, tmp_path):
+def test_pixels_are_those_of_transformers(told: dict[str, Any], tmp_path: Path) -> None:
     folder_of("vit", tmp_path, told)
     base = load_base(str(tmp_path))
     values = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
@@ -102,7 +106,7 @@ def test_pixels_are_those_of_transformers(told, tmp_path):
     assert np.abs(mine - wanted).max() <= 4.1 / 255  # one step of 8 bits, over a deviation of 1/4
 
 
-def test_the_scaled_side_is_found_again_from_the_share_kept():
+def test_the_scaled_side_is_found_again_from_the_share_kept() -> None:
     for scaled in range(8, 600):
         for side in range(8, scaled + 1):
             assert int(side / _share(side, scaled)) == scaled
@@ -119,19 +123,21 @@ def test_the_scaled_side_is_found_again_from_the_share_kept():
         ({"size": None}, "size"),
     ],
 )
-def test_a_preprocessor_that_timm_has_not_is_refused(change, said):
+def test_a_preprocessor_that_timm_has_not_is_refused(change: dict[str, object], said: str) -> None:
     with pytest.raises(NuwaError, match=said):
         timm_config_from_preprocessor(SQUASH | change, where="p")
 
 
-def test_a_missing_preprocessor_is_named(tmp_path):
+def test_a_missing_preprocessor_is_named(tmp_path: Path) -> None:
     folder_of("vit", tmp_path, SQUASH)
     (tmp_path / "preprocessor_config.json").unlink()
     with pytest.raises(NuwaError, match=r"preprocessor_config\.json is missing"):
         load_base(str(tmp_path))
 
 
-def test_folders_of_other_models_are_left_out_of_the_list(tmp_path, monkeypatch, capsys):
+def test_folders_of_other_models_are_left_out_of_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder_of("vit", tmp_path / "mine", SQUASH)
     for name, config in (("llm", {"model_type": "llama"}), ("odd", {"a": 1}), ("broken", None)):
         (tmp_path / name).mkdir()

@@ -52,7 +52,7 @@ def test_the_interval_is_of_images_drawn_again(pairs: list[tuple[np.ndarray, np.
     scores = tally.scores()
     rng = np.random.default_rng(0)
     draws = rng.multinomial(4, [0.25] * 4, size=2000)
-    mious = []
+    mious: list[float] = []
     for draw in draws:
         again = PixelTally(4)
         for times, (answer, truth) in zip(draw.tolist(), pairs, strict=True):
