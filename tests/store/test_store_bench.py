@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 from benchmarks.store_data import bench_classes, fill_store
 from nuwa_search.store.budget import latency_of
-from nuwa_search.store.records import JsonDict
+from nuwa_search.store.found_rows import SubnetFound
 from nuwa_search.store.store import Store, open_store
 from nuwa_search.store.wanted import SubnetFilter
 
@@ -74,12 +74,17 @@ def seconds_of(store: Store, wanted: SubnetFilter, *, pareto: bool) -> float:
     return time.thread_time() - started
 
 
+def top1_of(row: SubnetFound) -> float:
+    assert row["top1"] is not None
+    return row["top1"]
+
+
 def test_front_of_a_task_is_what_nothing_beats(filled: Store) -> None:
     wanted = SubnetFilter(device="dev-1", classes=CLASSES)
     rows = filled.subnets.find(wanted)
-    best: list[JsonDict] = []
-    for row in sorted(rows, key=lambda row: (latency_of(row), -row["top1"])):
-        if not best or row["top1"] > best[-1]["top1"]:
+    best: list[SubnetFound] = []
+    for row in sorted(rows, key=lambda row: (latency_of(row), -top1_of(row))):
+        if not best or top1_of(row) > top1_of(best[-1]):
             best.append(row)
     front = {(latency_of(row), row["top1"]) for row in best}
     found = filled.subnets.find(wanted, pareto=True, sort="latency")

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import delete, func, insert, select, text, update
@@ -47,7 +48,7 @@ def filled(store: Store) -> Store:
 def points_of(store: Store) -> list[Point]:
     with store.read() as connection:
         rows = connection.execute(select(*(getattr(LatencyRow, name) for name in POINT)).where(LatencyRow.top1 >= 0))
-        return [tuple(row) for row in rows]  # type: ignore[misc]
+        return [cast(Point, tuple(row)) for row in rows]
 
 
 def unbeaten(points: Iterable[Point], *, by_base: bool = True) -> list[Point]:
@@ -67,10 +68,10 @@ def unbeaten(points: Iterable[Point], *, by_base: bool = True) -> list[Point]:
 def summary(store: Store) -> list[Point]:
     with store.read() as connection:
         assert connection.execute(select(func.count()).select_from(stale_fronts)).scalar() == 0
-        return sorted(tuple(row) for row in connection.execute(select(fronts)))  # type: ignore[misc]
+        return sorted(cast(Point, tuple(row)) for row in connection.execute(select(fronts)))
 
 
-def asked(store: Store, wanted: SubnetFilter = SubnetFilter()) -> list[tuple[str, str]]:  # noqa: B008 - frozen
+def asked(store: Store, wanted: SubnetFilter = SubnetFilter()) -> list[tuple[str, str | None]]:  # noqa: B008 - frozen
     return sorted((row["subnet_id"], row["device"]) for row in store.subnets.find(wanted, pareto=True))
 
 
@@ -91,7 +92,8 @@ def test_summary_follows_every_write(filled: Store, seed: int) -> None:
         assert summary(filled) == unbeaten(points)
     with filled.read() as connection:
         names = {pk: f"subnet-{n}" for n, pk in enumerate(_subnet_pks(filled))}
-        devices = dict(connection.execute(text("SELECT pk, name FROM nuwa_devices")).all())
+        rows = connection.execute(text("SELECT pk, name FROM nuwa_devices"))
+        devices = {row.pk: row.name for row in rows}
     expected = sorted((names[p[5]], devices[p[0]]) for p in unbeaten(points, by_base=False))
     assert asked(filled) == expected
 

@@ -1,9 +1,10 @@
 """Marks beside subnets: bases and small models, the newest search first."""
 
 from pathlib import Path
+from typing import Any
 
 from nuwa_search.store.marks import find_base_marks
-from nuwa_search.store.records import SearchTerms
+from nuwa_search.store.records import SearchTerms, TaskRecord
 from nuwa_search.store.store import open_store
 from tests.support.store_values import BASE, NANO, OTHER_TASK, TASK, record_basics
 
@@ -12,7 +13,7 @@ SMALL_PART = {"subnet_id": "small", "measured_latency_ms": 5.0, "top1": 0.8, "sp
 
 
 def test_newest_search_gives_the_base_and_the_newest_small_model_stays(tmp_path: Path) -> None:
-    answers = [
+    answers: list[tuple[str, TaskRecord, dict[str, Any]]] = [
         ("first", TASK, {"base": BASE_PART | {"latency_ms": 12.5}, "shipped": "small-model", "subnet": SMALL_PART}),
         ("second", TASK, {"base": BASE_PART, "shipped": "subnet", "subnet": SMALL_PART | {"subnet_id": "cut"}}),
         ("other", OTHER_TASK, {"base": BASE_PART, "shipped": "subnet", "subnet": SMALL_PART}),

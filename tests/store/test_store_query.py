@@ -1,8 +1,9 @@
 """Filters, fronts and budgets give what a walk over all rows by hand gives."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -13,7 +14,8 @@ from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
-from nuwa_search.store.records import JsonDict, SearchTerms
+from nuwa_search.store.found_rows import SubnetFound
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.sort_orders import SORTS
 from nuwa_search.store.store import Store
 from nuwa_search.store.subnet_columns import COLUMNS
@@ -40,14 +42,15 @@ def filled(module_store: Store) -> Store:
     return filled_with_ties(module_store)
 
 
-def names(rows: Iterable[JsonDict]) -> list[tuple[str, str]]:
+def names(rows: Iterable[SubnetFound]) -> list[tuple[str, str]]:
     return sorted((row["subnet_id"], row["device"] or "") for row in rows)
 
 
-def is_beaten(row: JsonDict, rows: Iterable[JsonDict]) -> bool:
+def is_beaten(row: SubnetFound, rows: Iterable[SubnetFound]) -> bool:
     return any(
         (other["device_id"], other["task_id"]) == (row["device_id"], row["task_id"])
         and other["top1"] is not None
+        and row["top1"] is not None
         and latency_of(other) <= latency_of(row)
         and other["top1"] >= row["top1"]
         and (latency_of(other) < latency_of(row) or other["top1"] > row["top1"])
@@ -69,7 +72,7 @@ FILTERS = [
 ]
 
 
-def matches(row: JsonDict, wanted: SubnetFilter) -> bool:
+def matches(row: SubnetFound, wanted: SubnetFilter) -> bool:
     has_latency = row["device"] is not None
     return (
         (wanted.device is None or wanted.device in (row["device"], row["device_id"]))
@@ -102,7 +105,7 @@ def test_every_figure_names_its_source(filled: Store) -> None:
     assert source.subnet_id == row["subnet_id"]
     assert source.measurement.latency_ms.median == row["measured_latency_ms"]
     assert (row["split"], row["score_kind"], row["num_images"]) == ("test", "top1", 500)
-    assert row["top1_interval"] == list(wilson_interval(round(500 * row["top1"]), 500))
+    assert row["top1_interval"] == list(wilson_interval(round(500 * (row["top1"] or 0.0)), 500))
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -110,7 +113,7 @@ def test_limit_is_a_head_of_the_sorted_whole(filled: Store, sort: str) -> None:
     wanted = SubnetFilter(device="jetson-nano")
     whole = filled.subnets.find(wanted, sort=sort)
     assert names(filled.subnets.find(wanted, sort=sort, limit=7)) == names(whole[:7])
-    keys = {
+    keys: dict[str, Callable[[SubnetFound], Any]] = {
         "top1": lambda r: (-(r["top1"] or -1), latency_of(r)),
         "latency": lambda r: (latency_of(r), -(r["top1"] or -1)),
         "macs": lambda r: r["macs"],
@@ -147,7 +150,7 @@ def test_budget_is_explained_by_the_front(filled: Store) -> None:
     for answer in explain_budget(filled, device="jetson-nano", max_ms=3.5):
         wanted = SubnetFilter(device="jetson-nano", classes=answer.classes)
         rows = [row for row in filled.subnets.find(wanted) if row["top1"] is not None]
-        under = [row["top1"] for row in rows if latency_of(row) <= 3.5]
+        under = [row["top1"] for row in rows if row["top1"] is not None and latency_of(row) <= 3.5]
         assert answer.best is not None
         assert answer.best["top1"] == max(under)
         assert all(step["extra_ms"] > 0 and step["extra_top1"] > 0 for step in answer.steps_up)
