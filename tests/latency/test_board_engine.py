@@ -19,8 +19,8 @@ from nuwa_search.latency.devices.emulated import EmulatedDevice
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
 from nuwa_search.latency.devices.host import HostDevice
 from nuwa_search.latency.devices.host_facts import host_spec
-from tests.latency.test_ssh_device import BUILD, NANO, Rig
 from tests.support.ssh_board import Cut, SshBoard
+from tests.support.ssh_rig import BUILD, NANO, Rig
 
 INFER = "--exportOutput"
 

@@ -56,7 +56,7 @@ def weight_only_int8() -> onnx.ModelProto:
     return make_model(
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], "dq"),
         helper.make_node("MatMul", ["x", "w"], ["y"], "mm"),
-        weights={"q": SQUARE.astype(np.int8), "s": np.float32(0.1), "z": np.int8(0)},
+        weights={"q": SQUARE.astype(np.int8), "s": np.array(0.1, np.float32), "z": np.array(0, np.int8)},
     )
 
 

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import onnx
 import pytest
 
 from nuwa_search.core.arch import Arch, BlockSpec
@@ -14,13 +15,13 @@ TINY = Arch(blocks=(BlockSpec(1, 8, 8, 16),), embed_dim=16, num_classes=3, img_s
 SHORT = MeasureProtocol(warmup_ms=1, min_duration_ms=5, min_repetitions=5)
 
 
-def onnx_of(arch: Arch, *, batch: int = 1, opset: int = 17):
+def onnx_of(arch: Arch, *, batch: int = 1, opset: int = 17) -> onnx.ModelProto:
     from nuwa_search.deploy.export.from_arch import onnx_from_arch
 
     return onnx_from_arch(arch, opset=opset, batch=batch)
 
 
-def test_built_in_devices_are_there():
+def test_built_in_devices_are_there() -> None:
     known = builtin_specs()
     assert {"jetson-nano", "jetson-nano-5w", "host"} <= set(known)
     assert all(name == spec.name for name, spec in known.items())
@@ -28,18 +29,18 @@ def test_built_in_devices_are_there():
     assert len(ids) == len(set(ids))
 
 
-def test_an_unknown_device_answers_with_the_nearest():
+def test_an_unknown_device_answers_with_the_nearest() -> None:
     with pytest.raises(NuwaError) as caught:
         device_spec("jetson-nanno")
     assert "did you mean 'jetson-nano'?" in caught.value.hint
 
 
-def test_devices_of_users_are_found():
+def test_devices_of_users_are_found() -> None:
     mine = DeviceSpec("lab", "ssh", "tensorrt", "8.2.1", "fp16")
     assert device_spec("lab", extra={"lab": mine}) is mine
 
 
-def test_naming_devices_loads_no_torch_and_no_runtime():
+def test_naming_devices_loads_no_torch_and_no_runtime() -> None:
     code = (
         "import sys; from nuwa_search.latency.devices.registry import builtin_specs; builtin_specs(); "
         "print([m for m in ('torch', 'timm', 'onnxruntime', 'openvino', 'pandas', 'scipy') if m in sys.modules])"
@@ -48,13 +49,13 @@ def test_naming_devices_loads_no_torch_and_no_runtime():
     assert out.stdout.strip() == "[]"
 
 
-def test_threads_and_affinity_are_part_of_the_identity():
+def test_threads_and_affinity_are_part_of_the_identity() -> None:
     one, two, bound = host_spec(), host_spec(threads=2), host_spec(affinity=(0,))
     assert len({one.device_id, two.device_id, bound.device_id}) == 3
     assert (threads_of(two), affinity_of(bound), affinity_of(one)) == (2, (0,), ())
 
 
-def test_host_measures_and_says_how():
+def test_host_measures_and_says_how() -> None:
     device = open_device(host_spec(affinity=(0,)))
     assert isinstance(device, HostDevice)
     found = device.measure(onnx_of(TINY), protocol=SHORT)
@@ -64,14 +65,14 @@ def test_host_measures_and_says_how():
     assert float(found.state["reference_nominal_ms"]) > 0
 
 
-def test_host_refuses_another_batch_and_missing_cores():
+def test_host_refuses_another_batch_and_missing_cores() -> None:
     with pytest.raises(NuwaError, match="batch 1"):
         HostDevice(host_spec()).measure(onnx_of(TINY, batch=2), protocol=SHORT)
     with pytest.raises(NuwaError, match="no cores"):
         HostDevice(host_spec(affinity=(4095,))).measure(onnx_of(TINY), protocol=SHORT)
 
 
-def test_emulated_sessions_differ_by_their_seed():
+def test_emulated_sessions_differ_by_their_seed() -> None:
     spec = device_spec("jetson-nano")
     model = onnx_of(TINY, opset=spec.opset)
     first, second = (open_device(spec, seed=s).measure(model).latency_ms.median for s in (1, 2))
@@ -79,7 +80,7 @@ def test_emulated_sessions_differ_by_their_seed():
     assert first == pytest.approx(second, rel=0.05)
 
 
-def test_cuda_without_a_gpu_says_so():
+def test_cuda_without_a_gpu_says_so() -> None:
     import torch
 
     if torch.cuda.is_available():

@@ -2,7 +2,9 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import onnx
 import pytest
 
 from nuwa_search.core.arch import Arch, BlockSpec
@@ -21,18 +23,18 @@ NETS = [
 ]
 
 
-def export(arch):
+def export(arch: Arch) -> onnx.ModelProto:
     return onnx_from_arch(arch, opset=13)
 
 
 @pytest.fixture
-def kit(tmp_path):
+def kit(tmp_path: Path) -> Path:
     folder = tmp_path / "a kit"
     write_kit(folder, [*NETS, NETS[0]], spec=SPEC, protocol=PROTOCOL, export=export)
     return folder
 
 
-def run_on_board(kit, tmp_path):
+def run_on_board(kit: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     """Run the kit's script where ``trtexec`` is the stand-in."""
     binaries = tmp_path / "bin"
     binaries.mkdir(exist_ok=True)
@@ -43,7 +45,7 @@ def run_on_board(kit, tmp_path):
     return subprocess.run([kit / SCRIPT], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_kit_is_measured_and_comes_back(kit, tmp_path):
+def test_a_kit_is_measured_and_comes_back(kit: Path, tmp_path: Path) -> None:
     done = run_on_board(kit, tmp_path)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
     results = import_kit(kit, spec=SPEC, protocol=PROTOCOL)
@@ -53,14 +55,14 @@ def test_a_kit_is_measured_and_comes_back(kit, tmp_path):
     assert not list(kit.glob("*.engine"))
 
 
-def test_a_second_run_measures_nothing_again(kit, tmp_path):
+def test_a_second_run_measures_nothing_again(kit: Path, tmp_path: Path) -> None:
     run_on_board(kit, tmp_path)
     times = {path: path.stat().st_mtime_ns for path in kit.glob("*.times.json")}
     run_on_board(kit, tmp_path)
     assert times == {path: path.stat().st_mtime_ns for path in kit.glob("*.times.json")}
 
 
-def test_what_is_cut_or_missing_is_named_and_never_guessed(kit, tmp_path):
+def test_what_is_cut_or_missing_is_named_and_never_guessed(kit: Path, tmp_path: Path) -> None:
     run_on_board(kit, tmp_path)
     first, second = sorted(kit.glob("*.times.json"))
     first.write_text(first.read_text()[:-20])
@@ -73,21 +75,21 @@ def test_what_is_cut_or_missing_is_named_and_never_guessed(kit, tmp_path):
     assert len(results.missing) == 1
 
 
-def test_a_kit_of_another_device_or_protocol_is_refused(kit):
+def test_a_kit_of_another_device_or_protocol_is_refused(kit: Path) -> None:
     with pytest.raises(NuwaError, match="written for device"):
         import_kit(kit, spec=DeviceSpec("near", "ssh", "tensorrt", "8.2.1", "fp16"), protocol=PROTOCOL)
     with pytest.raises(NuwaError, match="another measuring protocol"):
         import_kit(kit, spec=SPEC, protocol=MeasureProtocol())
 
 
-def test_kits_are_not_written_over_one_another(kit, tmp_path):
+def test_kits_are_not_written_over_one_another(kit: Path, tmp_path: Path) -> None:
     with pytest.raises(NuwaError, match="not empty"):
         write_kit(kit, NETS, spec=SPEC, protocol=PROTOCOL, export=export)
     with pytest.raises(NuwaError, match="no measuring kit"):
         import_kit(tmp_path, spec=SPEC, protocol=PROTOCOL)
 
 
-def test_a_damaged_manifest_is_said(kit):
+def test_a_damaged_manifest_is_said(kit: Path) -> None:
     path = kit / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"files": [{"name": "x"}]}))
     with pytest.raises(NuwaError, match="damaged"):
@@ -95,7 +97,7 @@ def test_a_damaged_manifest_is_said(kit):
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/outside", "a/../../outside", 7, None])
-def test_a_name_in_a_kit_never_leaves_its_folder(kit, tmp_path, name):
+def test_a_name_in_a_kit_never_leaves_its_folder(kit: Path, tmp_path: Path, name: object) -> None:
     """Measured files lie beside the kit; a manifest that names them must not reach them."""
     run_on_board(kit, tmp_path)
     values = json.loads((kit / MANIFEST).read_text())
@@ -107,7 +109,7 @@ def test_a_name_in_a_kit_never_leaves_its_folder(kit, tmp_path, name):
         import_kit(kit, spec=SPEC, protocol=PROTOCOL)
 
 
-def test_a_time_beyond_all_numbers_is_not_measured(kit, tmp_path):
+def test_a_time_beyond_all_numbers_is_not_measured(kit: Path, tmp_path: Path) -> None:
     run_on_board(kit, tmp_path)
     for path in kit.glob("*.times.json"):
         rows = json.loads(path.read_text())

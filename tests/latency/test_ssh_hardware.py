@@ -10,7 +10,7 @@ from nuwa_search.core.device import MeasureProtocol
 from nuwa_search.latency.devices.board_facts import read_board_facts, spec_from_facts
 from nuwa_search.latency.devices.ssh import SshDevice, ssh_device_from_spec
 from nuwa_search.latency.transport.ssh import SshTransport, ssh_address_from_text
-from tests.latency.test_ssh_device import make_model
+from tests.support.ssh_rig import make_model
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]
 

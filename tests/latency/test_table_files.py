@@ -1,4 +1,5 @@
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -18,13 +19,13 @@ ROWS = [
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
-def test_tables_come_back_as_they_were(tmp_path, name):
+def test_tables_come_back_as_they_were(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     write_table(ROWS, path)
     assert read_table(path) == ROWS
 
 
-def test_csv_has_one_line_per_row(tmp_path):
+def test_csv_has_one_line_per_row(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     write_table(ROWS, path)
     lines = path.read_text().splitlines()
@@ -32,12 +33,12 @@ def test_csv_has_one_line_per_row(tmp_path):
     assert len(lines) == 1 + len(ROWS)
 
 
-def test_other_endings_are_refused(tmp_path):
+def test_other_endings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NuwaError, match=r"table\.xlsx"):
         write_table(ROWS, tmp_path / "table.xlsx")
 
 
-def test_a_damaged_row_is_named(tmp_path):
+def test_a_damaged_row_is_named(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     write_table(ROWS, path)
     path.write_text(path.read_text().replace("0.1234567890123", "quick"))
@@ -45,7 +46,7 @@ def test_a_damaged_row_is_named(tmp_path):
         read_table(path)
 
 
-def test_a_missing_column_and_a_missing_file_are_said(tmp_path):
+def test_a_missing_column_and_a_missing_file_are_said(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     with pytest.raises(NuwaError, match="no latency table"):
         read_table(path)
@@ -54,7 +55,7 @@ def test_a_missing_column_and_a_missing_file_are_said(tmp_path):
         read_table(path)
 
 
-def test_a_damaged_parquet_file_is_said(tmp_path):
+def test_a_damaged_parquet_file_is_said(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     path.write_bytes(b"PAR1 no")
     with pytest.raises(NuwaError, match="not a Parquet file"):
@@ -63,7 +64,7 @@ def test_a_damaged_parquet_file_is_said(tmp_path):
 
 @pytest.mark.parametrize("column", ["latency_ms", "sd_ms", "embed_dim", "stats"])
 @pytest.mark.parametrize("cell", ["1e999", "nan", "inf", "true", "9" * 50, "[" * 3000])
-def test_a_cell_that_is_no_number_is_refused(tmp_path, column, cell):
+def test_a_cell_that_is_no_number_is_refused(tmp_path: Path, column: str, cell: str) -> None:
     path = tmp_path / "table.csv"
     write_table(ROWS, path)
     rows = list(csv.DictReader(path.read_text().splitlines()))

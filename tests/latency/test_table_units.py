@@ -15,6 +15,7 @@ from nuwa_search.latency.table.axes import (
 from nuwa_search.latency.table.chain import CHAIN_LENGTHS, chain_for, frame_of, slope
 from nuwa_search.latency.table.unit import (
     BlockKey,
+    UnitKey,
     attn_part,
     context_of,
     dict_from_key,
@@ -26,7 +27,7 @@ from nuwa_search.latency.table.unit import (
 from tests.support.closed_form_device import BASE
 
 CONTEXT = context_of(BASE)
-KEYS = [
+KEYS: list[UnitKey] = [
     BlockKey(BlockSpec(2, 8, 16, 0), CONTEXT),
     BlockKey(BlockSpec(0, 0, 0, 64), CONTEXT, "busy"),
     BlockKey(BlockSpec(2, 8, 16, 64), CONTEXT),
@@ -35,41 +36,41 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_keys_survive_json(key):
+def test_keys_survive_json(key: UnitKey) -> None:
     assert key_from_dict(dict_from_key(key)) == key
 
 
-def test_kinds_and_labels():
+def test_kinds_and_labels() -> None:
     assert [key.kind for key in KEYS] == ["attn", "mlp", "block", "stem"]
     assert label_of(KEYS[0]) == "attn 2 heads x qk 8 x v 16 at width 128, 65 tokens, layernorm"
     assert label_of(KEYS[1]).endswith("busy")
 
 
 @pytest.mark.parametrize("change", [{"company": "crowded"}, {"num_tokens": None, "mood": 1}])
-def test_damaged_keys_are_refused(change):
+def test_damaged_keys_are_refused(change: dict[str, object]) -> None:
     values = dict_from_key(KEYS[0]) | change
     with pytest.raises(NuwaError, match="latency table"):
         key_from_dict(values)
 
 
-def test_parts_of_a_block():
+def test_parts_of_a_block() -> None:
     whole = BlockSpec(2, 8, 16, 64)
     assert attn_part(whole) == BlockSpec(2, 8, 16, 0)
     assert mlp_part(whole) == BlockSpec(0, 0, 0, 64)
 
 
-def test_slope_is_exact_on_a_line_and_propagates_noise():
+def test_slope_is_exact_on_a_line_and_propagates_noise() -> None:
     value, sd = slope((2, 6), (1.0 + 2 * 0.5, 1.0 + 6 * 0.5), relative_sd=0.01)
     assert value == pytest.approx(0.5)
     # Two points: the variance of a difference quotient.
     assert sd == pytest.approx(0.01 * (2.0**2 + 4.0**2) ** 0.5 / 4)
 
 
-def test_slope_of_a_stem_is_its_latency():
-    assert slope((1,), (0.3,), relative_sd=0.01) == (0.3, pytest.approx(0.003))
+def test_slope_of_a_stem_is_its_latency() -> None:
+    assert slope((1,), (0.3,), relative_sd=0.01) == pytest.approx((0.3, 0.003))
 
 
-def test_chains_repeat_the_block_behind_its_background():
+def test_chains_repeat_the_block_behind_its_background() -> None:
     key = BlockKey(BlockSpec(2, 8, 16, 0), CONTEXT, "busy")
     behind = BlockSpec(0, 0, 0, 4096)
     chain = chain_for(key, frame=frame_of(BASE), background=behind)
@@ -77,14 +78,14 @@ def test_chains_repeat_the_block_behind_its_background():
     assert chain.lengths == (0, CHAIN_LENGTHS[1])
 
 
-def test_chains_alone_take_the_context_of_the_key():
+def test_chains_alone_take_the_context_of_the_key() -> None:
     key = BlockKey(BlockSpec(0, 0, 0, 64), context_of(BASE))
     for arch, length in zip(*(lambda c: (c.archs, c.lengths))(chain_for(key, frame=frame_of(BASE))), strict=True):
         assert context_of(arch) == CONTEXT
         assert arch.blocks == (key.block,) * length
 
 
-def test_axes_span_the_base_in_steps_of_eight():
+def test_axes_span_the_base_in_steps_of_eight() -> None:
     axes = axes_of(BASE, embed_dims=(64, 96))
     assert axes.num_heads == (1, 2, 3, 4)
     assert axes.qk_dims == (8, 16, 24, 32)
@@ -96,26 +97,26 @@ def test_axes_span_the_base_in_steps_of_eight():
     assert {c.norm for c in cut} == {"rmsnorm"}
 
 
-def test_steps_keep_an_odd_end():
+def test_steps_keep_an_odd_end() -> None:
     assert steps_up_to(20) == (8, 16, 20)
     assert steps_up_to(0) == ()
 
 
-def test_a_base_without_mlp_cannot_be_spanned():
+def test_a_base_without_mlp_cannot_be_spanned() -> None:
     from dataclasses import replace
 
     with pytest.raises(NuwaError, match="no MLP"):
         axes_of(replace(BASE, blocks=(BlockSpec(4, 32, 32, 0),)))
 
 
-def test_coarse_keeps_the_ends():
+def test_coarse_keeps_the_ends() -> None:
     thin = coarse(axes_of(BASE), per_axis=2, mlp=3, embed=2)
     assert (thin.num_heads, thin.qk_dims) == ((1, 4), (8, 32))
     assert (thin.mlp_widths[0], thin.mlp_widths[-1]) == (8, 512)
     assert spread([1, 2, 3], 9) == [1, 2, 3]
 
 
-def test_farthest_first_begins_with_the_extremes_and_keeps_all():
+def test_farthest_first_begins_with_the_extremes_and_keeps_all() -> None:
     keys = mlp_keys(axes_of(BASE), [CONTEXT])
     ordered = farthest_first(keys)
     assert [k.block.mlp_width for k in ordered[:2]] == [512, 8]

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from nuwa_search.core.arch import Arch, BlockSpec
@@ -8,6 +9,8 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy import KLPredictor, cross_validate, flat_prior, prior_from_library, report_card
 from nuwa_search.predictors.accuracy.gaussian import KernelInputs, fit_gaussian
 from nuwa_search.predictors.accuracy.predictor import CEILING
+from nuwa_search.predictors.accuracy.prior import AdditivePrior
+from nuwa_search.predictors.accuracy.report import AccuracyReport
 from nuwa_search.predictors.contract import Predictor
 from nuwa_search.testing.predictor import PredictorContract, Rows
 from tests.support.least_seconds import least_seconds
@@ -24,16 +27,17 @@ OPTIONS = [
 ]
 
 
-def disturbance(i: int, spec: BlockSpec) -> np.ndarray:
+def disturbance(i: int, spec: BlockSpec) -> npt.NDArray[np.float64]:
     """Two numbers per block: how far a cut moves the logits in two directions, some against each other."""
     rng = np.random.default_rng(1000 * i + 7)
     attn, mlp = rng.normal(size=(2, 3)) * (0.35, 0.2, 0.3)
-    return attn * (1 - spec.num_heads / 2) + mlp * (1 - spec.mlp_width / 64) ** 1.5
+    moved: npt.NDArray[np.float64] = attn * (1 - spec.num_heads / 2) + mlp * (1 - spec.mlp_width / 64) ** 1.5
+    return moved
 
 
 def true_kl(arch: Arch) -> float:
     """Quadratic in the sum of disturbances: aligned cuts cost more than they add up to, opposed ones less."""
-    moved = sum(disturbance(i, spec) for i, spec in enumerate(arch.blocks))
+    moved = np.sum([disturbance(i, spec) for i, spec in enumerate(arch.blocks)], axis=0)
     return float((moved**2).sum()) / 2
 
 
@@ -46,7 +50,7 @@ def random_archs(count: int, seed: int) -> list[Arch]:
 
 
 @pytest.fixture(scope="module")
-def prior():
+def prior() -> AdditivePrior:
     rows = [
         dataclasses.replace(BASE, blocks=(*BASE.blocks[:i], spec, *BASE.blocks[i + 1 :]))
         for i in range(6)
@@ -56,12 +60,12 @@ def prior():
 
 
 @pytest.fixture(scope="module")
-def reports(prior):
+def reports(prior: AdditivePrior) -> list[AccuracyReport]:
     held = random_archs(150, seed=1)
     truth = [true_kl(a) for a in held]
     cards = []
     for count in (0, 15, 60, 200):
-        predictor: Predictor = KLPredictor(prior)
+        predictor = KLPredictor(prior)
         if count:
             seen = random_archs(count, seed=2)
             predictor.fit(seen, [true_kl(a) for a in seen])
@@ -69,7 +73,7 @@ def reports(prior):
     return cards
 
 
-def test_more_scored_subnets_order_better(reports):
+def test_more_scored_subnets_order_better(reports: list[AccuracyReport]) -> None:
     taus = [card.kendall_tau for card in reports]
     assert taus[-1] > 0.8
     assert taus[-1] > taus[0] + 0.1
@@ -78,13 +82,13 @@ def test_more_scored_subnets_order_better(reports):
     assert reports[-1].spearman > reports[-1].kendall_tau
 
 
-def test_intervals_cover_about_what_they_promise(reports):
+def test_intervals_cover_about_what_they_promise(reports: list[AccuracyReport]) -> None:
     for card in reports[2:]:
         assert 0.75 <= card.interval_coverage <= 1.0
         assert card.nominal_coverage == 0.9
 
 
-def test_predictions_lie_inside_their_interval(prior):
+def test_predictions_lie_inside_their_interval(prior: AdditivePrior) -> None:
     seen = random_archs(40, seed=2)
     guess = KLPredictor(prior).fit(seen, [true_kl(a) for a in seen]).predict(random_archs(50, seed=3))
     assert (guess.lower <= guess.value).all()
@@ -92,7 +96,7 @@ def test_predictions_lie_inside_their_interval(prior):
     assert (guess.lower >= 0).all()
 
 
-def test_a_fit_forgets_earlier_ones_and_repeats_itself(prior):
+def test_a_fit_forgets_earlier_ones_and_repeats_itself(prior: AdditivePrior) -> None:
     seen, other = random_archs(30, seed=2), random_archs(30, seed=5)
     once = KLPredictor(prior).fit(seen, [true_kl(a) for a in seen])
     twice = KLPredictor(prior).fit(other, [true_kl(a) for a in other]).fit(seen, [true_kl(a) for a in seen])
@@ -100,13 +104,13 @@ def test_a_fit_forgets_earlier_ones_and_repeats_itself(prior):
     assert np.array_equal(once.predict(probe).value, twice.predict(probe).value)
 
 
-def test_one_row_is_enough(prior):
+def test_one_row_is_enough(prior: AdditivePrior) -> None:
     arch = random_archs(1, seed=2)
     guess = KLPredictor(prior).fit(arch, [0.5]).predict(random_archs(5, seed=3))
     assert np.isfinite(guess.value).all()
 
 
-def test_predicting_is_quick(prior):
+def test_predicting_is_quick(prior: AdditivePrior) -> None:
     seen = random_archs(200, seed=2)
     predictor = KLPredictor(prior).fit(seen, [true_kl(a) for a in seen])
     probe = random_archs(1000, seed=3)
@@ -114,12 +118,12 @@ def test_predicting_is_quick(prior):
 
 
 @pytest.mark.parametrize("values", [[float("nan")], [-0.5], []])
-def test_impossible_scores_are_refused(prior, values):
+def test_impossible_scores_are_refused(prior: AdditivePrior, values: list[float]) -> None:
     with pytest.raises(NuwaError):
         KLPredictor(prior).fit(random_archs(1, seed=2), values)
 
 
-def test_cross_validation_judges_every_row_once(prior):
+def test_cross_validation_judges_every_row_once(prior: AdditivePrior) -> None:
     seen = random_archs(50, seed=2)
     card = cross_validate(KLPredictor(prior), seen, [true_kl(a) for a in seen])
     assert card.num_heldout == 50
@@ -128,7 +132,7 @@ def test_cross_validation_judges_every_row_once(prior):
         cross_validate(KLPredictor(prior), seen[:5], [0.1] * 5)
 
 
-def test_leave_one_out_residuals_equal_refits():
+def test_leave_one_out_residuals_equal_refits() -> None:
     rng = np.random.default_rng(0)
     rows, targets = rng.normal(size=(12, 3)), rng.normal(size=12)
     fit = fit_gaussian(KernelInputs(rows, rows / np.linalg.norm(rows, axis=1, keepdims=True)), targets, prior_scale=1.0)
@@ -142,7 +146,7 @@ def test_leave_one_out_residuals_equal_refits():
         assert (targets[k] - mean) / sd == pytest.approx(fit.loo_ratio[k])
 
 
-def test_nets_that_know_nothing_count_as_equally_bad_and_have_no_upper_end():
+def test_nets_that_know_nothing_count_as_equally_bad_and_have_no_upper_end() -> None:
     base = Arch(blocks=(BlockSpec(2, 8, 8, 32),) * 3, embed_dim=16, num_classes=5, img_size=8, patch_size=4)
     prior = flat_prior(base)
     archs = [
@@ -162,7 +166,7 @@ def test_nets_that_know_nothing_count_as_equally_bad_and_have_no_upper_end():
 
 class TestKLPredictor(PredictorContract):
     @pytest.fixture
-    def predictor(self, prior) -> Predictor:
+    def predictor(self, prior: AdditivePrior) -> Predictor:
         return KLPredictor(prior)
 
     @pytest.fixture

@@ -1,15 +1,19 @@
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+import onnx
 import pytest
 
-from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.device import Measurement, MeasureProtocol
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.latency.table.timer import MemoryNotebook
 from nuwa_search.predictors.contract import Prediction, Predictor
 from nuwa_search.predictors.latency.predictor import MIN_MODELS, LatencyPredictor, subject_of
-from nuwa_search.predictors.profile import ProfileSettings, profile
+from nuwa_search.predictors.profile import ProfileResult, ProfileSettings, profile
 from nuwa_search.predictors.report_card import coverage_of, errors_of, report_card
 from nuwa_search.predictors.sample_archs import sample_archs
 from nuwa_search.testing.predictor import PredictorContract, Rows
@@ -22,31 +26,32 @@ LAUNCHED = Formula(launch_attn=0.12, launch_mlp=0.06)
 UNSEEN = sample_archs(BASE, np.random.default_rng(77), 300)
 
 
-def profiled(formula, *, settings=SETTINGS, **options):
-    return profile(ClosedFormDevice(formula, **options), BASE, export=export, settings=settings)
+def profiled(formula: Formula, *, settings: ProfileSettings = SETTINGS, noise: float = 0.0) -> ProfileResult:
+    return profile(ClosedFormDevice(formula, noise=noise), BASE, export=export, settings=settings)
 
 
 @pytest.fixture(scope="module")
-def additive():
+def additive() -> ProfileResult:
     return profiled(FED_IN_TIME)
 
 
 @pytest.fixture(scope="module")
-def launched():
+def launched() -> ProfileResult:
     return profiled(LAUNCHED, noise=0.003)
 
 
-def truth(formula, archs=UNSEEN):
+def truth(formula: Formula, archs: Sequence[Arch] = UNSEEN) -> npt.NDArray[np.float64]:
     return np.array([formula.latency(arch) for arch in archs])
 
 
-def test_an_additive_device_is_learned_almost_exactly(additive):
+def test_an_additive_device_is_learned_almost_exactly(additive: ProfileResult) -> None:
     errors = errors_of(additive.predictor.predict(UNSEEN).value, truth(FED_IN_TIME))
     assert errors.mape < 0.003
+    assert errors.spearman is not None
     assert errors.spearman > 0.999
 
 
-def test_launches_that_hide_behind_work_are_learned(launched):
+def test_launches_that_hide_behind_work_are_learned(launched: ProfileResult) -> None:
     expected = truth(LAUNCHED)
     errors = errors_of(launched.predictor.predict(UNSEEN).value, expected)
     plain = errors_of(launched.predictor.block_sums(UNSEEN), expected)
@@ -55,10 +60,10 @@ def test_launches_that_hide_behind_work_are_learned(launched):
     assert plain.mape > 3 * errors.mape
 
 
-def test_the_staircase_is_kept_between_measured_widths(additive):
-    def time_of(width):
+def test_the_staircase_is_kept_between_measured_widths(additive: ProfileResult) -> None:
+    def time_of(width: int) -> float:
         arch = dataclasses.replace(BASE, blocks=(BlockSpec(0, 0, 0, width),) * 6)
-        return additive.predictor.predict([arch]).value[0]
+        return float(additive.predictor.predict([arch]).value[0])
 
     on_a_step = time_of(64) - time_of(8)
     over_the_edge = time_of(72) - time_of(64)
@@ -67,7 +72,7 @@ def test_the_staircase_is_kept_between_measured_widths(additive):
     assert over_the_edge == pytest.approx(step, rel=0.1)
 
 
-def test_the_interval_covers_what_it_promises(launched):
+def test_the_interval_covers_what_it_promises(launched: ProfileResult) -> None:
     prediction = launched.predictor.predict(UNSEEN)
     expected = truth(LAUNCHED) * np.exp(0.003 * np.random.default_rng(5).standard_normal(len(UNSEEN)))
     inside = np.mean((prediction.lower <= expected) & (expected <= prediction.upper))
@@ -75,7 +80,7 @@ def test_the_interval_covers_what_it_promises(launched):
     assert np.mean((prediction.upper - prediction.lower) / prediction.value) < 0.06
 
 
-def test_interpolated_rows_have_wider_intervals(additive):
+def test_interpolated_rows_have_wider_intervals(additive: ProfileResult) -> None:
     predictor = additive.predictor
     few = [row for row in predictor.rows if row.key.kind == "stem" or row.key.block.mlp_width in (0, 8, 512)]
     poor = LatencyPredictor(few, subject=predictor.subject)
@@ -87,7 +92,7 @@ def test_interpolated_rows_have_wider_intervals(additive):
     assert widths[1] > widths[0]
 
 
-def test_a_kind_of_row_that_is_missing_is_named_with_its_command(additive):
+def test_a_kind_of_row_that_is_missing_is_named_with_its_command(additive: ProfileResult) -> None:
     other = dataclasses.replace(BASE, act="relu")
     with pytest.raises(NuwaError, match="no row like: mlp 8 at width 128") as caught:
         additive.predictor.predict([other])
@@ -96,7 +101,7 @@ def test_a_kind_of_row_that_is_missing_is_named_with_its_command(additive):
         additive.predictor.predict([dataclasses.replace(BASE, global_pool="avg")])
 
 
-def test_a_predictor_survives_json_and_its_id_pins_its_content(launched):
+def test_a_predictor_survives_json_and_its_id_pins_its_content(launched: ProfileResult) -> None:
     predictor = launched.predictor
     back = LatencyPredictor.from_dict(json.loads(json.dumps(predictor.to_dict())))
     assert back.predictor_id == predictor.predictor_id
@@ -110,12 +115,12 @@ def test_a_predictor_survives_json_and_its_id_pins_its_content(launched):
 
 
 @pytest.mark.parametrize("content", [{}, {"schema": "nuwa.latency-predictor/1"}])
-def test_other_content_is_refused(content):
+def test_other_content_is_refused(content: dict[str, object]) -> None:
     with pytest.raises(NuwaError, match="not a latency predictor"):
         LatencyPredictor.from_dict(content)
 
 
-def test_a_measured_miss_shifts_its_neighbours_and_nothing_far_away(launched):
+def test_a_measured_miss_shifts_its_neighbours_and_nothing_far_away(launched: ProfileResult) -> None:
     predictor = launched.predictor
     deep = max(UNSEEN, key=lambda arch: LAUNCHED.latency(arch))
     small = min(UNSEEN, key=lambda arch: LAUNCHED.latency(arch))
@@ -126,7 +131,7 @@ def test_a_measured_miss_shifts_its_neighbours_and_nothing_far_away(launched):
     assert predictor.predict([deep]).value[0] == before[0]  # the pinned predictor stays as it was
 
 
-def test_too_few_nets_and_no_fit_are_said(additive):
+def test_too_few_nets_and_no_fit_are_said(additive: ProfileResult) -> None:
     fresh = LatencyPredictor(additive.predictor.rows, subject=additive.predictor.subject)
     with pytest.raises(NuwaError, match=f"at least {MIN_MODELS}"):
         fresh.fit(UNSEEN[:3], [1.0, 2.0, 3.0])
@@ -136,20 +141,20 @@ def test_too_few_nets_and_no_fit_are_said(additive):
         fresh.fit(UNSEEN[:MIN_MODELS], [0.0] * MIN_MODELS)
 
 
-def test_predicting_is_quick(launched):
+def test_predicting_is_quick(launched: ProfileResult) -> None:
     batches = iter([sample_archs(BASE, np.random.default_rng(seed), 1000) for seed in (3, 4, 5)])
     assert least_seconds(lambda: launched.predictor.predict(next(batches)), runs=3) / 1000 < 50e-6
 
 
-def test_no_nets_give_no_predictions(additive):
+def test_no_nets_give_no_predictions(additive: ProfileResult) -> None:
     assert additive.predictor.predict([]).value.shape == (0,)
 
 
-def test_a_profile_goes_on_where_it_was_killed():
+def test_a_profile_goes_on_where_it_was_killed() -> None:
     notebook = MemoryNotebook()
 
     class Dying(ClosedFormDevice):
-        def measure(self, model, *, protocol=None):
+        def measure(self, model: onnx.ModelProto, *, protocol: MeasureProtocol | None = None) -> Measurement:
             if len(self.measured) == 100:
                 raise OutsideError("the board is gone")
             return super().measure(model, protocol=protocol)
@@ -165,7 +170,7 @@ def test_a_profile_goes_on_where_it_was_killed():
     assert again.predictor.predictor_id == result.predictor.predictor_id
 
 
-def test_the_time_given_is_kept_and_gives_a_predictor_all_the_same():
+def test_the_time_given_is_kept_and_gives_a_predictor_all_the_same() -> None:
     settings = ProfileSettings(num_fit=24, num_heldout=8, repeats=1, minutes=1e-6)
     result = profile(ClosedFormDevice(FED_IN_TIME), BASE, export=export, settings=settings)
     assert result.models_measured == MIN_MODELS
@@ -173,7 +178,7 @@ def test_the_time_given_is_kept_and_gives_a_predictor_all_the_same():
     assert errors_of(result.predictor.predict(UNSEEN).value, truth(FED_IN_TIME)).mape < 0.15
 
 
-def test_cut_embeddings_are_predicted_from_their_own_rows():
+def test_cut_embeddings_are_predicted_from_their_own_rows() -> None:
     settings = ProfileSettings(num_fit=24, num_heldout=8, repeats=1, embed_dims=(64, 96), max_rows=64)
     result = profile(ClosedFormDevice(FED_IN_TIME), BASE, export=export, settings=settings)
     archs = sample_archs(BASE, np.random.default_rng(8), 200, embed_dims=(64, 96))
@@ -181,14 +186,14 @@ def test_cut_embeddings_are_predicted_from_their_own_rows():
     assert errors_of(result.predictor.predict(archs).value, truth(FED_IN_TIME, archs)).mape < 0.01
 
 
-def test_report_cards_refuse_nets_that_were_fitted(launched):
+def test_report_cards_refuse_nets_that_were_fitted(launched: ProfileResult) -> None:
     arch, ms = launched.predictor.models[0]
     with pytest.raises(NuwaError, match="fitted to"):
         report_card(launched.predictor, [arch], np.array([ms]))
 
 
 @pytest.mark.parametrize("reference_sd", [0.0, 0.002, 0.01])
-def test_coverage_allows_for_the_error_of_the_measured_figures(reference_sd):
+def test_coverage_allows_for_the_error_of_the_measured_figures(reference_sd: float) -> None:
     rng, sd, z = np.random.default_rng(0), 0.003, 1.645
     value = rng.uniform(1, 9, 20_000)
     truth = value * (1 + sd * rng.standard_normal(len(value)))
@@ -199,7 +204,7 @@ def test_coverage_allows_for_the_error_of_the_measured_figures(reference_sd):
         assert coverage_of(prediction, measured) < 0.5
 
 
-def test_report_of_a_profile_beats_both_baselines(launched):
+def test_report_of_a_profile_beats_both_baselines(launched: ProfileResult) -> None:
     report = launched.report.to_json()
     assert report["num_heldout"] == SETTINGS.num_heldout
     assert report["mape"] < report["baselines"]["operators"]["mape"] < report["baselines"]["macs"]["mape"]
@@ -209,7 +214,7 @@ def test_report_of_a_profile_beats_both_baselines(launched):
 
 class TestLatencyPredictor(PredictorContract):
     @pytest.fixture
-    def predictor(self, additive) -> Predictor:
+    def predictor(self, additive: ProfileResult) -> Predictor:
         known = additive.predictor
         return LatencyPredictor(known.rows, subject=known.subject)
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,12 +15,12 @@ PREDICTION = Prediction(*np.array([[1.02, 2.04, 3.06, 4.8], [0.97, 1.94, 2.91, 4
 
 
 @pytest.mark.parametrize(("name", "magic"), [("card.png", b"\x89PNG"), ("card.svg", b"<?xml")])
-def test_cards_are_drawn(tmp_path, name, magic):
+def test_cards_are_drawn(tmp_path: Path, name: str, magic: bytes) -> None:
     path = tmp_path / name
     plot_card(CARD.to_json(), PREDICTION, MEASURED, path, title="formula (measured)")
     assert path.read_bytes().startswith(magic)
 
 
-def test_other_endings_are_refused(tmp_path):
+def test_other_endings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NuwaError, match=r"card\.bmp"):
         plot_card(CARD.to_json(), PREDICTION, MEASURED, tmp_path / "card.bmp", title="")

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch.nn import functional as F
@@ -21,7 +22,7 @@ SPECS = (
     BlockSpec(2, 8, 16, 64),
 )
 RNG = np.random.default_rng(0)
-DELTAS = {
+DELTAS: dict[tuple[int, BlockSpec], npt.NDArray[np.float32]] = {
     (i, spec): RNG.standard_normal((8, 4)).astype(np.float32) * np.float32(0.2) for i in range(3) for spec in SPECS
 }
 TARGETS = F.log_softmax(torch.from_numpy(RNG.standard_normal((8, 4)).astype(np.float32)), dim=1).numpy()
@@ -65,7 +66,7 @@ def test_between_measured_widths_the_change_is_interpolated(model: ChangeModel) 
 def test_near_a_net_that_was_run_its_own_logits_and_moves_count(model: ChangeModel) -> None:
     cut = arch_of(b0=SPECS[0], b1=SPECS[1])
     logits = RNG.standard_normal((8, 4)).astype(np.float32)
-    half = {(2, spec): DELTAS[2, spec] / 2 for spec in SPECS[:3]}
+    half = {(2, spec): DELTAS[2, spec] * np.float32(0.5) for spec in SPECS[:3]}
     anchor = model.add(cut, logits, half)
     assert anchor.gain == pytest.approx(0.5)
     assert model.kl([cut])[0] == pytest.approx(kl(logits), rel=1e-5)
