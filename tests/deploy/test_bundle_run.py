@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from nuwa_search.core.images import ImageSet, pixels
 from nuwa_search.core.tensors import normalise
 from nuwa_search.deploy.bundle import PROGRAMS, Bundle
+from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 from tests.deploy.bundle_parts import LABELS, PREPROCESS, make_parts, png
 from tests.support.bundle_programs import program_at
@@ -41,7 +42,7 @@ def run(bundle: Bundle, *arguments: str, cwd: Path | None = None) -> subprocess.
 
 
 @pytest.mark.parametrize(("batch", "input_kind"), [(1, "normalised"), (2, "uint8"), (4, "unit")])
-def test_it_says_what_the_model_says(tmp_path: Path, batch: int, input_kind: str) -> None:
+def test_it_says_what_the_model_says(tmp_path: Path, batch: int, input_kind: InputKind) -> None:
     bundle = write_bundle(tmp_path / "b", make_parts(batch=batch, input_kind=input_kind))
     folder = tmp_path / "photos"
     (folder / "below").mkdir(parents=True)
@@ -188,13 +189,13 @@ def test_it_runs_where_nothing_else_is_installed(bundle: Bundle) -> None:
     }
     assert {"torch", "onnx", "scipy", "nuwa_search"} <= hidden
     code = f"import sys; sys.argv[:] = sys.argv[1:]; HIDDEN = {hidden!r}" + HIDE
-    for name, before in (("run.py", []), ("camera.py", ["--source"])):
+    for program, before in (("run.py", []), ("camera.py", ["--source"])):
         line = [
             sys.executable,
             "-I",
             "-c",
             code,
-            str(bundle.dir / name),
+            str(bundle.dir / program),
             *before,
             str(bundle.dir / "samples"),
             "--json",

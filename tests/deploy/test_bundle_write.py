@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -169,7 +170,7 @@ def test_a_target_below_a_file_is_an_outside_error(tmp_path: Path) -> None:
         ({"samples": (("../up.png", b""),)}, "plain file name"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(NuwaError, match=said):
         write_bundle(tmp_path / "b", dataclasses.replace(make_parts(), **changes))
     assert not list(tmp_path.iterdir())

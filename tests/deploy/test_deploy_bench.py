@@ -1,6 +1,7 @@
 """The arithmetic behind the deployment tables, by closed form."""
 
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_pairs_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(name)
         now[0] += ms / 1e3
 
-    monkeypatch.setattr(deploy_export.time, "thread_time", lambda: now[0])
+    monkeypatch.setattr(time, "thread_time", lambda: now[0])
     pairs = deploy_export.time_pairs(lambda: run("ours", 30.0), lambda: run("theirs", 60.0))
     assert pairs.shape == (deploy_export.PAIRS, 2)
     np.testing.assert_allclose(pairs[:, 1] / pairs[:, 0], 2.0)

@@ -9,7 +9,7 @@ import torch
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import normalise
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
-from nuwa_search.deploy.export.graph import GraphOptions
+from nuwa_search.deploy.export.graph import GraphOptions, InputKind
 from tests.deploy.export_families import FAMILIES, lively_model
 
 TOLERANCE = 1e-4  # largest logit error allowed in FP32
@@ -20,7 +20,8 @@ def run_ort(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(["logits"], {"images": images})[0]
+    logits: np.ndarray = session.run(["logits"], {"images": images})[0]
+    return logits
 
 
 @pytest.mark.parametrize("opset", OPSETS)
@@ -61,7 +62,7 @@ def test_trimming_leaves_less_to_compute() -> None:
 
 @pytest.mark.parametrize("kind", ["unit", "uint8"])
 @pytest.mark.parametrize("opset", [13, 20])
-def test_normalisation_inside_the_graph(kind: str, opset: int) -> None:
+def test_normalisation_inside_the_graph(kind: InputKind, opset: int) -> None:
     model = lively_model(FAMILIES["token"])
     preprocess = Preprocess(24, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
     raw = torch.randint(0, 256, (4, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from typing import Any
 
 import numpy as np
 import onnx
@@ -111,7 +112,7 @@ def test_weights_are_seeded_and_finite() -> None:
         ({"input_kind": "uint8"}, "preprocessing"),
     ],
 )
-def test_refusals_name_the_cause(wrong: dict[str, object], said: str) -> None:
+def test_refusals_name_the_cause(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(NuwaError, match=said):
         onnx_from_vit(lively_model(FAMILIES["no_blocks"]), GraphOptions(**wrong))
 

@@ -1,6 +1,7 @@
 """Exported nets that answer for every pixel: against PyTorch, inside TensorRT 8.2's list, timed by the emulator."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from nuwa_search.core.tensors import normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
-from nuwa_search.deploy.export.graph import GraphOptions
+from nuwa_search.deploy.export.graph import GraphOptions, OutputKind
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.verify import compare_logits, verify_fp16, verify_onnx
 from nuwa_search.latency.devices.emulated import EmulatedDevice
@@ -33,7 +34,7 @@ def model() -> PlainViT:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for values in vit.parameters():
-            values += 0.2 * torch.randn(values.shape, generator=generator)
+            values.add_(0.2 * torch.randn(values.shape, generator=generator))
     return vit.eval()
 
 
@@ -88,8 +89,8 @@ def test_labels_are_refused_of_a_net_for_images() -> None:
 
 
 def test_boards_take_the_graph_and_the_emulator_times_its_maps(model: PlainViT) -> None:
-    for output in ("logits", "labels"):
-        graph = onnx_from_vit(model, GraphOptions(output_kind=output))  # type: ignore[arg-type]
+    for output in get_args(OutputKind):
+        graph = onnx_from_vit(model, GraphOptions(output_kind=output))
         check_operators(graph, version="8.2.1")
         assert "Resize" in {node.op_type for node in graph.graph.node}
     trained = onnx_from_vit(model)

@@ -196,7 +196,7 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             self.header: object = None
             self.results: list[Any] = []
 
-    modules = {
+    modules: dict[str, dict[str, object]] = {
         "rclpy": {},
         "rclpy.node": {"Node": Node},
         "rclpy.qos": {"qos_profile_sensor_data": object()},

@@ -26,6 +26,7 @@ from nuwa_search.deploy.runtimes.batches import run_batches
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from tests.deploy.bundle_parts import make_measurement
 from tests.deploy.export_families import FAMILIES, lively_model
+from tests.support.vit_parts import mlp_of
 
 HOST = DeviceSpec("host", "host", "onnxruntime", "1.20", "int8")
 XAVIER = DeviceSpec("xavier", "ssh", "tensorrt", "8.5.2", "int8", compute_capability="7.2")
@@ -47,7 +48,7 @@ def fragile_model() -> PlainViT:
     """A model whose block 2 has one neuron so loud that eight bits lose all others."""
     model = lively_model(ARCH)
     with torch.no_grad():
-        mlp = model.blocks[2].mlp
+        mlp = mlp_of(model, 2)
         mlp.fc1.bias[0] = 4000.0
         mlp.fc2.weight[:, 0] = 1e-6
         mlp.fc2.weight[:, 1:] *= 20

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nuwa_search.core.images import ImageSet, Preprocess, pixels
+from nuwa_search.core.images import CropMode, ImageSet, Interpolation, Preprocess, pixels
 from nuwa_search.deploy.assets import classifier
 from tests.core.test_images import SIZES, encode, picture
 
@@ -19,14 +19,17 @@ def agree(path: Path, preprocess: Preprocess) -> None:
     np.testing.assert_array_equal(found.transpose(2, 0, 1), pixels(images, preprocess)[0])
 
 
+INTERPOLATIONS: tuple[Interpolation, ...] = ("bicubic", "bilinear", "nearest", "lanczos")
+
+
 @pytest.mark.parametrize("pipeline", [1, 2])
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])
-def test_pixels_agree(tmp_path: Path, pipeline: int, mode: str) -> None:
+def test_pixels_agree(tmp_path: Path, pipeline: int, mode: CropMode) -> None:
     for k, size in enumerate((*SIZES, (3, 600), (600, 3))):
         path = tmp_path / f"{k}.png"
         path.write_bytes(encode(picture(*size, seed=k)))
         for pct in (1.0, 0.9, 1.1) if pipeline == 2 else (1.0, 0.9):
-            interpolation = ("bicubic", "bilinear", "nearest", "lanczos")[k % 4]
+            interpolation = INTERPOLATIONS[k % 4]
             agree(path, Preprocess(56, (0.5, 0.4, 0.3), (0.2,) * 3, interpolation, pct, pipeline, mode))
 
 

@@ -1,5 +1,8 @@
 """What every runtime must do, once per implementation."""
 
+from collections.abc import Mapping
+from functools import partial
+
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +17,7 @@ from nuwa_search.deploy.runtimes.engine_session import EngineSession
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from nuwa_search.deploy.runtimes.torch_graph import TorchGraph
 from nuwa_search.deploy.runtimes.torch_runtime import TorchRuntime
+from nuwa_search.deploy.tensorrt.engine_runner import EngineRunner
 from nuwa_search.deploy.verify import verify_session
 from nuwa_search.testing.families import FAMILIES, lively_model
 from nuwa_search.testing.runtime import RuntimeContract, dynamic_model
@@ -69,13 +73,13 @@ class TestRuntime(RuntimeContract):
     """The fixture ``runtime`` gives one of each."""
 
 
-class RunnerOnTorch:
+class RunnerOnTorch(EngineRunner):
     """Stands in for the GPU: takes and gives named tensors as an engine's runner does."""
 
     def __init__(self, data: bytes) -> None:
         self._session = TorchRuntime().load(data)
 
-    def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"logits": torch.from_numpy(self._session.run(inputs["images"].numpy()))}
 
 
@@ -84,8 +88,8 @@ def test_an_engine_is_verified_like_any_other_session() -> None:
     runner = RunnerOnTorch(onnx_from_vit(model, GraphOptions(batch=4)).SerializeToString())
     session: Session = EngineSession(runner, input_shape=(4, 3, 24, 24))
     images = torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    kwargs = {"input_kind": "normalised", "check": "fp32", "runtime": "tensorrt 10.3"}
-    assert verify_session(model, session, images, Preprocess(24), **kwargs).is_met
+    verify = partial(verify_session, input_kind="normalised", check="fp32", runtime="tensorrt 10.3")
+    assert verify(model, session, images, Preprocess(24)).is_met
     with pytest.raises(NuwaError, match="found float32"):
         session.run(np.zeros((1, 3, 24, 24), dtype=np.float32))
 

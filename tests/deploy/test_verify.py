@@ -8,11 +8,12 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.arch import Activation, Arch, BlockSpec
+from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
-from nuwa_search.deploy.export.graph import GraphOptions
+from nuwa_search.deploy.export.graph import GraphOptions, InputKind
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.verify import compare_logits, verify_fp16, verify_onnx
 from tests.deploy.export_families import FAMILIES, lively_model
@@ -52,7 +53,7 @@ def test_nothing_to_compare_is_an_error() -> None:
 
 @pytest.mark.parametrize("kind", ["normalised", "unit", "uint8"])
 @pytest.mark.parametrize("batch", [1, 16])
-def test_an_export_agrees_on_images(kind: str, batch: int) -> None:
+def test_an_export_agrees_on_images(kind: InputKind, batch: int) -> None:
     model = lively_model(FAMILIES["token"])
     exported = onnx_from_vit(model, GraphOptions(batch=batch, input_kind=kind, preprocess=PREPROCESS))
     result = verify_onnx(model, exported, IMAGES, PREPROCESS)
@@ -73,7 +74,7 @@ def test_one_changed_weight_is_found() -> None:
 
 @pytest.mark.parametrize(("opset", "precision"), [(13, "fp32"), (20, "fp16")])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_half_precision_keeps_predictions(family: str, precision: str, opset: int) -> None:
+def test_half_precision_keeps_predictions(family: str, precision: Precision, opset: int) -> None:
     model = lively_model(FAMILIES[family])
     exported = onnx_from_vit(model, GraphOptions(opset=opset, batch=50, precision=precision))
     result = verify_fp16(model, exported, MANY_IMAGES, PREPROCESS)
@@ -82,7 +83,7 @@ def test_half_precision_keeps_predictions(family: str, precision: str, opset: in
 
 
 @pytest.mark.parametrize("act", ["gelu", "gelu_tanh", "quick_gelu"])
-def test_streams_of_large_norm_do_not_overflow_half_precision(act: str) -> None:
+def test_streams_of_large_norm_do_not_overflow_half_precision(act: Activation) -> None:
     model = lively_model(dataclasses.replace(DEEP, act=act), gain=300.0)
     scale = stream_scale_from_images(model, IMAGES, PREPROCESS)
     assert scale < 0.25

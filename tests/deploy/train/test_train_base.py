@@ -1,6 +1,9 @@
 import dataclasses
 import io
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,18 +11,19 @@ import torch
 from PIL import Image
 
 from nuwa_search.core.arch import BlockSpec
-from nuwa_search.core.base import load_base
+from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.tensors import split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig
-from nuwa_search.deploy.train.base_train import read_planned_steps, train_base
+from nuwa_search.deploy.train.base_train import BaseTrainResult, read_planned_steps, train_base
 from nuwa_search.deploy.train.held_out import hold_out
+from nuwa_search.deploy.train.outcome import Progress
 from nuwa_search.deploy.train.recipe import AugmentConfig
 from nuwa_search.deploy.train.score import score_split
 from nuwa_search.deploy.train.to_timm import timm_from_plain
-from tests.support.train_toys import make_split, make_vit
+from tests.support.train_toys import make_split, make_vit, top1_of
 
 PREPROCESS = Preprocess(img_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3), interpolation="bilinear")
 DESIGN = BaseDesign(
@@ -30,7 +34,7 @@ CONFIG = BaseTrainConfig(
 )
 
 
-def make_images(num=60):
+def make_images(num: int = 60) -> ImageSet:
     split = make_split(num)
     files = []
     for pixels in split.images.permute(0, 2, 3, 1).numpy():
@@ -40,11 +44,28 @@ def make_images(num=60):
     return ImageSet(files, split.labels.numpy(), ("red", "green", "blue"), "toy")
 
 
-def train(folder, start=DESIGN, config=CONFIG, **kwargs):
-    return train_base(start, make_images(), folder=folder, preprocess=PREPROCESS, config=config, **kwargs)
+def train(
+    folder: Path,
+    start: BaseDesign | Base = DESIGN,
+    config: BaseTrainConfig = CONFIG,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    checkpoint_dir: Path | None = None,
+    resume: bool = False,
+) -> BaseTrainResult:
+    return train_base(
+        start,
+        make_images(),
+        folder=folder,
+        preprocess=PREPROCESS,
+        config=config,
+        progress=progress,
+        checkpoint_dir=checkpoint_dir,
+        resume=resume,
+    )
 
 
-def test_what_is_written_is_a_base_that_never_saw_its_held_out_images(tmp_path):
+def test_what_is_written_is_a_base_that_never_saw_its_held_out_images(tmp_path: Path) -> None:
     images = make_images()
     result = train(tmp_path / "base")
     base = load_base(str(tmp_path / "base"))
@@ -60,16 +81,16 @@ def test_what_is_written_is_a_base_that_never_saw_its_held_out_images(tmp_path):
         assert json.load(file)["model_args"]["embed_dim"] == 16
 
 
-def test_it_learns_under_mixing_and_random_operations(tmp_path):
+def test_it_learns_under_mixing_and_random_operations(tmp_path: Path) -> None:
     strong = AugmentConfig(rand_ops=1, rand_magnitude=0.2, erase=0.2)
     config = dataclasses.replace(CONFIG, steps=150, eval_every=75, lr=1e-2, augment=strong, drop_path=0.0)
-    assert train(tmp_path, config=config).search.top1 > 0.8
+    assert top1_of(train(tmp_path, config=config).search) > 0.8
 
 
-def test_same_seed_same_bits_with_drop_path_and_after_an_interruption(tmp_path):
+def test_same_seed_same_bits_with_drop_path_and_after_an_interruption(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, drop_path=0.5)
 
-    def interrupt(report):
+    def interrupt(report: Progress) -> None:
         if report.step == 6:
             raise KeyboardInterrupt
 
@@ -82,7 +103,7 @@ def test_same_seed_same_bits_with_drop_path_and_after_an_interruption(tmp_path):
     assert all(torch.equal(first.tensors[k], second.tensors[k]) for k in first.tensors)
 
 
-def test_minutes_shorten_the_run_and_a_resumed_one_keeps_its_length(tmp_path):
+def test_minutes_shorten_the_run_and_a_resumed_one_keeps_its_length(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, steps=10**6, eval_every=10**6, minutes=1 / 60)
     first = train(tmp_path / "a", config=config, checkpoint_dir=tmp_path / "run").outcome
     assert 1 <= first.steps < 10**5
@@ -93,13 +114,13 @@ def test_minutes_shorten_the_run_and_a_resumed_one_keeps_its_length(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"steps": 1e999}', '{"steps": 0}', '{"steps": true}', '{"steps": 2.5}'])
-def test_a_damaged_plan_is_refused_by_name(text, tmp_path):
+def test_a_damaged_plan_is_refused_by_name(text: str, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(NuwaError, match=r"plan of a run .*cannot be read"):
         read_planned_steps(tmp_path / "plan.json")
 
 
-def test_a_base_of_ours_can_be_trained_on(tmp_path):
+def test_a_base_of_ours_can_be_trained_on(tmp_path: Path) -> None:
     train(tmp_path / "first")
     base = load_base(str(tmp_path / "first"))
     again = train(tmp_path / "second", start=base, config=dataclasses.replace(CONFIG, steps=1, lr=1e-9))
@@ -115,7 +136,7 @@ def test_a_base_of_ours_can_be_trained_on(tmp_path):
     [{}, {"num_prefix_tokens": 3}, {"global_pool": "avg", "final_norm": "after_pool"}, {"pre_norm": True}],
     ids=str,
 )
-def test_timm_computes_what_the_plain_vit_computes(change):
+def test_timm_computes_what_the_plain_vit_computes(change: dict[str, Any]) -> None:
     plain = make_vit()
     vit = PlainViT(dataclasses.replace(plain.arch, **change)).eval()
     with torch.no_grad():
@@ -125,7 +146,7 @@ def test_timm_computes_what_the_plain_vit_computes(change):
         torch.testing.assert_close(timm_from_plain(vit).eval()(x), vit(x), rtol=1e-4, atol=1e-5)
 
 
-def test_what_timm_cannot_hold_is_refused_by_name():
+def test_what_timm_cannot_hold_is_refused_by_name() -> None:
     vit = make_vit()
     blocks = (vit.arch.blocks[0], BlockSpec(1, 8, 8, 32))
     with pytest.raises(NuwaError, match="blocks differ"):
@@ -134,7 +155,7 @@ def test_what_timm_cannot_hold_is_refused_by_name():
         timm_from_plain(make_vit(num_heads=1))
 
 
-def test_copies_of_a_held_out_image_are_held_out_too():
+def test_copies_of_a_held_out_image_are_held_out_too() -> None:
     images = make_images(30)
     doubled = ImageSet([*images.encoded, *images.encoded], np.tile(images.labels, 2), images.label_names, "toy")
     split = hold_out(doubled, 0.2)
@@ -145,7 +166,7 @@ def test_copies_of_a_held_out_image_are_held_out_too():
         hold_out(images.take([0, 1, 2, 4, 5]), 0.2)
 
 
-def test_wrong_designs_are_refused(tmp_path):
+def test_wrong_designs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NuwaError, match="vit_tin"):
         train(tmp_path, start=BaseDesign(timm_name="vit_tin"))
     with pytest.raises(NuwaError, match="32 px"):

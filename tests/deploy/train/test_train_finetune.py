@@ -5,7 +5,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,26 +16,27 @@ from safetensors.torch import load_file
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.deploy.train.config import FinetuneConfig
-from nuwa_search.deploy.train.finetune import finetune
+from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
+from nuwa_search.deploy.train.outcome import Progress
 from nuwa_search.deploy.train.score import score_split
 from nuwa_search.deploy.train.teacher import Teacher
-from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit, run
+from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit, run, top1_of
 
 ROOT = Path(__file__).parents[3]
 SMALL = TaskTensors(make_split(48), make_split(9), PREPROCESS)
 SCRIPT = ROOT / "tests" / "support" / "train_toys.py"
 
 
-def weights(result):
+def weights(result: FinetuneResult) -> dict[str, torch.Tensor]:
     return result.student.state_dict()
 
 
-def assert_same(a, b):
+def assert_same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
-def assert_close(a, b):
+def assert_close(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     for name in a:
         mine, theirs = a[name], b[name]
@@ -42,16 +45,16 @@ def assert_close(a, b):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-4)
 
 
-def start(*arguments):
+def start(*arguments: object) -> subprocess.Popen[bytes]:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, SCRIPT, *map(str, arguments)], env=env, cwd=ROOT)
 
 
-def test_it_learns_and_says_how():
-    reports = []
+def test_it_learns_and_says_how() -> None:
+    reports: list[Progress] = []
     result = run(dataclasses.replace(CONFIG, steps=60, eval_every=20), progress=reports.append)
-    assert result.before.top1 < 0.6
-    assert result.after.top1 > 0.9
+    assert top1_of(result.before) < 0.6
+    assert top1_of(result.after) > 0.9
     assert result.is_changed
     assert result.after == score_split(result.student, make_split(24, seed=9), PREPROCESS)
     assert [e.step for e in result.outcome.history] == [0, 20, 40, 60, 60]
@@ -62,7 +65,7 @@ def test_it_learns_and_says_how():
     assert last.losses["loss"] == pytest.approx(last.losses["cross_entropy"] + last.losses["distil"], rel=1e-5)
 
 
-def test_the_given_student_and_the_random_state_are_left_alone():
+def test_the_given_student_and_the_random_state_are_left_alone() -> None:
     student, before = make_vit(seed=1), make_vit(seed=1).state_dict()
     state = torch.get_rng_state()
     finetune(student, SMALL, teacher=None, config=CONFIG)
@@ -71,13 +74,13 @@ def test_the_given_student_and_the_random_state_are_left_alone():
     assert not student.training
 
 
-def test_same_arguments_same_bits_and_another_seed_other_bits():
+def test_same_arguments_same_bits_and_another_seed_other_bits() -> None:
     assert_same(weights(run()), weights(run()))
     other = weights(run(dataclasses.replace(CONFIG, seed=1)))
     assert any(not torch.equal(other[k], v) for k, v in weights(run()).items())
 
 
-def test_the_untuned_student_is_kept_where_training_only_harms():
+def test_the_untuned_student_is_kept_where_training_only_harms() -> None:
     train = make_split(48)
     tuned = run(dataclasses.replace(CONFIG, steps=60, eval_every=60)).student
     wrong = dataclasses.replace(train, labels=(train.labels + 1) % 3)
@@ -99,24 +102,24 @@ def test_the_untuned_student_is_kept_where_training_only_harms():
     ],
     ids=str,
 )
-def test_every_part_of_the_loss_learns(change):
+def test_every_part_of_the_loss_learns(change: dict[str, Any]) -> None:
     result = run(dataclasses.replace(CONFIG, steps=60, eval_every=60, **change))
-    assert result.after.top1 > 0.8
+    assert top1_of(result.after) > 0.8
     assert not result.outcome.rollbacks
 
 
-def test_relations_pull_the_student_to_the_teacher():
+def test_relations_pull_the_student_to_the_teacher() -> None:
     config = dataclasses.replace(CONFIG, steps=40, alpha=0.0, lr=5e-3)
     with_relations = run(dataclasses.replace(config, relation_scale=5.0)).outcome.curve["relation"]
     assert sum(with_relations[-5:]) < 0.7 * sum(with_relations[:5])
 
 
-def test_accumulating_changes_nothing_but_rounding():
+def test_accumulating_changes_nothing_but_rounding() -> None:
     whole, parts = (weights(run(dataclasses.replace(CONFIG, accumulate=n))) for n in (1, 4))
     assert_close(whole, parts)
 
 
-def test_killed_and_resumed_equals_unbroken(tmp_path):
+def test_killed_and_resumed_equals_unbroken(tmp_path: Path) -> None:
     process = start(tmp_path / "never.safetensors", "--checkpoint-dir", tmp_path / "run", "--hang-after", 7)
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "hanging").exists() and time.monotonic() < deadline:
@@ -134,8 +137,8 @@ def test_killed_and_resumed_equals_unbroken(tmp_path):
 
 
 @pytest.mark.parametrize("at", [4, 6, 12])
-def test_an_interrupted_run_resumes_where_it_was(tmp_path, at):
-    def interrupt(report):
+def test_an_interrupted_run_resumes_where_it_was(tmp_path: Path, at: int) -> None:
+    def interrupt(report: Progress) -> None:
         if report.step == at and report.losses:
             raise KeyboardInterrupt
 
@@ -149,14 +152,14 @@ def test_an_interrupted_run_resumes_where_it_was(tmp_path, at):
     assert resumed.outcome.curve == unbroken.outcome.curve
 
 
-def test_a_finished_run_resumes_to_its_result(tmp_path):
+def test_a_finished_run_resumes_to_its_result(tmp_path: Path) -> None:
     first = run(checkpoint_dir=tmp_path)
     again = run(checkpoint_dir=tmp_path, resume=True)
     assert again.outcome.resumed_from == CONFIG.steps
     assert_same(weights(first), weights(again))
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     run(checkpoint_dir=tmp_path)
     with pytest.raises(NuwaError, match="another run"):
         run(dataclasses.replace(CONFIG, lr=1e-4), checkpoint_dir=tmp_path, resume=True)
@@ -166,7 +169,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         run(resume=True)
 
 
-def test_divergence_is_rolled_back_and_given_up_in_the_end():
+def test_divergence_is_rolled_back_and_given_up_in_the_end() -> None:
     result = run(dataclasses.replace(CONFIG, steps=40, lr=1e30, clip_norm=1e30), with_teacher=False)
     assert len(result.outcome.rollbacks) == 4
     assert [r.lr_factor for r in result.outcome.rollbacks] == pytest.approx([0.3, 0.09, 0.027, 0.0081])
@@ -175,14 +178,17 @@ def test_divergence_is_rolled_back_and_given_up_in_the_end():
     assert result.after == result.before
 
 
-def test_a_run_recovers_from_a_passing_fault(monkeypatch):
+def test_a_run_recovers_from_a_passing_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     from nuwa_search.deploy.train.distil_job import DistilJob
 
-    honest, calls = DistilJob.batch_loss, []
+    honest = DistilJob.batch_loss
+    calls: list[int] = []
 
-    def faulty(self, net, **kwargs):
+    def faulty(
+        self: DistilJob, net: torch.nn.Module, *, step: int, indices: torch.Tensor, epoch: int
+    ) -> dict[str, torch.Tensor]:
         calls.append(1)
-        parts = honest(self, net, **kwargs)
+        parts = honest(self, net, step=step, indices=indices, epoch=epoch)
         return {k: v * float("nan") for k, v in parts.items()} if len(calls) == 6 else parts
 
     monkeypatch.setattr(DistilJob, "batch_loss", faulty)
@@ -195,7 +201,7 @@ def test_a_run_recovers_from_a_passing_fault(monkeypatch):
     assert len(result.outcome.curve["loss"]) == CONFIG.steps
 
 
-def test_a_student_that_is_not_finite_is_refused():
+def test_a_student_that_is_not_finite_is_refused() -> None:
     student = make_vit(seed=1)
     with torch.no_grad():
         student.head.bias[0] = float("nan")
@@ -203,7 +209,7 @@ def test_a_student_that_is_not_finite_is_refused():
         finetune(student, SMALL, teacher=None, config=CONFIG)
 
 
-def test_what_does_not_fit_together_is_refused():
+def test_what_does_not_fit_together_is_refused() -> None:
     from nuwa_search.core.heads import restrict_head
 
     with pytest.raises(NuwaError, match="its teacher 2"):
@@ -218,7 +224,7 @@ def test_what_does_not_fit_together_is_refused():
             finetune(make_vit(), SMALL, teacher=None, config=FinetuneConfig(accelerator="cuda"))
 
 
-def test_it_runs_outside_the_main_thread():
+def test_it_runs_outside_the_main_thread() -> None:
     results = []
     thread = threading.Thread(target=lambda: results.append(run()))
     thread.start()
@@ -227,7 +233,7 @@ def test_it_runs_outside_the_main_thread():
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path):
+def test_two_processes_equal_one(tmp_path: Path) -> None:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
@@ -239,7 +245,7 @@ def test_two_processes_equal_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_equals_eager():
+def test_compiled_equals_eager() -> None:
     torch._dynamo.reset()
     compiled = weights(run(dataclasses.replace(CONFIG, steps=4, compile=True, relation_scale=0.5)))
     assert_close(compiled, weights(run(dataclasses.replace(CONFIG, steps=4, relation_scale=0.5))))

@@ -8,7 +8,7 @@ from nuwa_search.core.tensors import normalise
 from nuwa_search.deploy.train.augment import box_mask, mix_targets, render
 from nuwa_search.deploy.train.losses import smooth_targets
 from nuwa_search.deploy.train.recipe import NO_AUGMENT, AugmentConfig, Recipe
-from nuwa_search.deploy.train.views import draw_view, view_of_epoch
+from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
 from tests.support.train_toys import PREPROCESS, make_split
 
 FULL = Recipe(
@@ -16,17 +16,17 @@ FULL = Recipe(
 )
 
 
-def draw(recipe, view=0, num=40):
+def draw(recipe: Recipe, view: int = 0, num: int = 40) -> View:
     return draw_view(recipe, view, num_images=num, img_size=16)
 
 
-def test_without_augmentation_pixels_are_only_normalised():
+def test_without_augmentation_pixels_are_only_normalised() -> None:
     images, every = make_split(40).images, torch.arange(40)
     out = render(images, draw(Recipe(augment=NO_AUGMENT)), every, PREPROCESS)
     assert torch.equal(out, normalise(images, PREPROCESS))
 
 
-def test_a_view_is_a_function_of_seed_and_number_and_an_image_of_its_view():
+def test_a_view_is_a_function_of_seed_and_number_and_an_image_of_its_view() -> None:
     images = make_split(40).images
     first, again = draw(FULL, 3), draw(FULL, 3)
     batch = render(images, first, torch.tensor([5, 17, 30]), PREPROCESS)
@@ -36,12 +36,12 @@ def test_a_view_is_a_function_of_seed_and_number_and_an_image_of_its_view():
         assert not torch.equal(other.shift, first.shift)
 
 
-def test_views_repeat_after_their_number_and_never_with_zero():
+def test_views_repeat_after_their_number_and_never_with_zero() -> None:
     assert [view_of_epoch(Recipe(views=3), e) for e in range(5)] == [0, 1, 2, 0, 1]
     assert [view_of_epoch(Recipe(views=0), e) for e in range(5)] == [0, 1, 2, 3, 4]
 
 
-def test_shift_and_flip_equal_padding_by_reflection():
+def test_shift_and_flip_equal_padding_by_reflection() -> None:
     images = make_split(40).images
     recipe = Recipe(augment=AugmentConfig(shift=0.25))
     view = draw(recipe)
@@ -56,7 +56,7 @@ def test_shift_and_flip_equal_padding_by_reflection():
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0)])
-def test_mixing_images_and_targets_agree(mixup, cutmix):
+def test_mixing_images_and_targets_agree(mixup: float, cutmix: float) -> None:
     split = make_split(40)
     recipe = Recipe(augment=NO_AUGMENT, mixup=mixup, cutmix=cutmix)
     view, every = draw(recipe), torch.arange(40)
@@ -77,13 +77,13 @@ def test_mixing_images_and_targets_agree(mixup, cutmix):
         torch.testing.assert_close(targets[i], expected)
 
 
-def test_with_both_about_half_of_the_images_are_pasted():
+def test_with_both_about_half_of_the_images_are_pasted() -> None:
     view = draw(Recipe(mixup=0.4, cutmix=1.0), num=2000)
     pasted = (view.paste[:, 1] > view.paste[:, 0]).float().mean()
     assert 0.4 < float(pasted) < 0.55  # boxes that fall on nothing are empty
 
 
-def test_erasing_blanks_the_share_it_says_with_the_mean():
+def test_erasing_blanks_the_share_it_says_with_the_mean() -> None:
     recipe = Recipe(augment=AugmentConfig(flip=False, shift=0.0, erase=1.0))
     view = draw(recipe, num=500)
     area = (view.erase[:, 1] - view.erase[:, 0]) * (view.erase[:, 3] - view.erase[:, 2])
@@ -93,7 +93,7 @@ def test_erasing_blanks_the_share_it_says_with_the_mean():
     assert torch.equal((out == 0).all(dim=1).sum(dim=(1, 2)) >= area, torch.ones(500, dtype=torch.bool))
 
 
-def test_everything_at_once_stays_in_range():
+def test_everything_at_once_stays_in_range() -> None:
     split = make_split(40)
     out = render(split.images, draw(FULL), torch.arange(40), PREPROCESS)
     mean = torch.tensor(PREPROCESS.mean).view(1, 3, 1, 1)
@@ -104,7 +104,7 @@ def test_everything_at_once_stays_in_range():
     assert not torch.equal(out, normalise(split.images, PREPROCESS))
 
 
-def test_no_magnitude_no_change_but_autocontrast():
+def test_no_magnitude_no_change_but_autocontrast() -> None:
     from nuwa_search.deploy.train.randaugment import COLOUR_OPS, NUM_GEOMETRIC, apply_random_ops
 
     images = torch.rand(13, 3, 16, 16)
