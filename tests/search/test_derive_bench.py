@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from benchmarks.derive_bench.allocate import Point, allocate, arch_at, knapsack_points
-from benchmarks.derive_bench.choices import KlJudge, measure_choices
+from benchmarks.derive_bench.choices import ChoiceLibrary, KlJudge, measure_choices
 from nuwa_search.core.arch import BlockSpec
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.errors import NoAnswerError
@@ -16,21 +16,21 @@ from tests.support.derive_models import PREPROCESS, make_model, make_split, with
 
 
 @pytest.fixture(scope="module")
-def deriver():
+def deriver() -> Deriver:
     return Deriver(make_model("avg"), make_split(200), PREPROCESS, options=DeriveOptions(num_images=200))
 
 
 @pytest.fixture(scope="module")
-def judge(deriver):
+def judge(deriver: Deriver) -> KlJudge:
     return KlJudge(deriver.model, make_split(60, seed=4), PREPROCESS)
 
 
 @pytest.fixture(scope="module")
-def library(deriver):
+def library(deriver: Deriver) -> ChoiceLibrary:
     return measure_choices(deriver, make_split(60, seed=4), PREPROCESS)
 
 
-def test_single_replacements_are_scored_as_whole_nets(deriver, judge, library):
+def test_single_replacements_are_scored_as_whole_nets(deriver: Deriver, judge: KlJudge, library: ChoiceLibrary) -> None:
     base = deriver.model.arch
     for index, row in enumerate(library.branches):
         assert row[0].kl == 0.0
@@ -43,7 +43,9 @@ def test_single_replacements_are_scored_as_whole_nets(deriver, judge, library):
 
 
 @pytest.mark.parametrize("keep", [0.7, 0.4])
-def test_allocation_fits_and_beats_equal_shares(deriver, judge, library, keep):
+def test_allocation_fits_and_beats_equal_shares(
+    deriver: Deriver, judge: KlJudge, library: ChoiceLibrary, keep: float
+) -> None:
     base = deriver.model.arch
     budget = int(keep * count_macs(base))
     found = allocate(deriver, library, judge, max_macs=budget, steps=20)
@@ -54,12 +56,12 @@ def test_allocation_fits_and_beats_equal_shares(deriver, judge, library, keep):
     assert allocate(deriver, library, judge, max_macs=budget, steps=20) == found
 
 
-def test_knapsack_points_are_optimal_for_the_additive_model(library):
+def test_knapsack_points_are_optimal_for_the_additive_model(library: ChoiceLibrary) -> None:
     small = dataclasses.replace(library, embed={library.base.embed_dim: 0.0}, branches=library.branches)
     budget = int(0.5 * count_macs(library.base))
     best = knapsack_points(small, budget)[0]
 
-    def cost(point):
+    def cost(point: Point) -> float:
         return sum(row[k].kl for row, k in zip(library.branches, point.places, strict=True))
 
     for branch in range(len(library.branches)):  # no single step that still fits is cheaper
@@ -70,19 +72,19 @@ def test_knapsack_points_are_optimal_for_the_additive_model(library):
                 assert cost(other) >= cost(best) - 1e-9
 
 
-def test_without_removal_every_branch_stays(library):
+def test_without_removal_every_branch_stays(library: ChoiceLibrary) -> None:
     for point in knapsack_points(library.without_removal(), int(0.5 * count_macs(library.base))):
         arch = arch_at(library.without_removal(), point)
         assert all(block.has_attn and block.has_mlp for block in arch.blocks)
         assert arch.embed_dim == library.base.embed_dim
 
 
-def test_a_budget_nothing_meets_is_an_answer_of_no(library):
+def test_a_budget_nothing_meets_is_an_answer_of_no(library: ChoiceLibrary) -> None:
     with pytest.raises(NoAnswerError, match="no subnet has at most 10 MACs"):
         knapsack_points(library, 10)
 
 
-def test_subnet_ids_tell_positions_and_options_apart():
+def test_subnet_ids_tell_positions_and_options_apart() -> None:
     base = make_model("avg").arch
     first, second = with_block(base, 0, BlockSpec(0, 0, 0, 0)), with_block(base, 1, BlockSpec(0, 0, 0, 0))
     assert first.arch_id == second.arch_id

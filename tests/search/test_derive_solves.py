@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from nuwa_search.core.arch import EMPTY_BLOCK, BlockSpec
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import spread_evenly
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.attention import factorise, head_weights
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.forward import Branch, branches_of, with_one
@@ -20,17 +22,20 @@ from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.placement import place_blocks
 from nuwa_search.search.derive.rotation import narrow
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_block, with_blocks
+from tests.support.vit_parts import attention_of, block_of, mlp_of
 
 FAST = DeriveOptions(num_images=60, sensitivity_images=0)
 TIGHT = dataclasses.replace(FAST, ridge=1e-9)
 
 
-def deriver_of(model, *, split=None, options=FAST, cache=None):
+def deriver_of(
+    model: PlainViT, *, split: SplitTensors | None = None, options: DeriveOptions = FAST, cache: Cache | None = None
+) -> Deriver:
     return Deriver(model, split or make_split(), PREPROCESS, options=options, cache=cache)
 
 
 @torch.no_grad()
-def watched(model, images, index):
+def watched(model: PlainViT, images: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Regressors (with the constant) and outputs of branch ``index`` over ``images``, float64 rows."""
     x = model.embed(normalise(images, PREPROCESS))
     for branch in branches_of(model):
@@ -42,9 +47,8 @@ def watched(model, images, index):
     raise AssertionError(index)
 
 
-def test_dropped_energy_is_the_squared_error_of_the_product():
-    attn = make_model("avg").blocks[1].attn
-    weights = head_weights(attn)
+def test_dropped_energy_is_the_squared_error_of_the_product() -> None:
+    weights = head_weights(attention_of(make_model("avg"), 1))
     factors = factorise(weights, None)
     qk = weights.query.mT @ weights.key
     vo = torch.einsum("chv,hvd->hcd", weights.out, weights.value)
@@ -56,29 +60,30 @@ def test_dropped_energy_is_the_squared_error_of_the_product():
         torch.testing.assert_close((vo - product).square().sum((1, 2)), factors.vo_energy[:, rank:].sum(1))
 
 
-def test_singular_values_are_those_of_the_full_product():
-    weights = head_weights(make_model("token").blocks[0].attn)
+def test_singular_values_are_those_of_the_full_product() -> None:
+    weights = head_weights(attention_of(make_model("token"), 0))
     factors = factorise(weights, None)
     direct = torch.linalg.svdvals(weights.query[0].T @ weights.key[0])[:8]
     torch.testing.assert_close(factors.qk_energy[0].sqrt(), direct)
 
 
-def test_data_basis_beats_weights_on_the_attention_logits():
+def test_data_basis_beats_weights_on_the_attention_logits() -> None:
     model, split = make_model("token"), make_split(200)
     errors = {}
     for basis in ("data", "weights", "none"):
         plan = deriver_of(model, split=split, options=dataclasses.replace(FAST, svd=basis, num_images=200)).prepare()
-        factors, attn = plan.attention[2].factors, model.blocks[1].attn
+        factors, block = plan.attention[2].factors, block_of(model, 1)
+        assert block.norm1 is not None
         held_out = make_split(100, seed=9)
         x = model.blocks[0](model.embed(normalise(held_out.images, PREPROCESS)))
-        q, k, _ = (part.detach().double() for part in attn.project_qkv(model.blocks[1].norm1(x)))
+        q, k, _ = (part.detach().double() for part in attention_of(model, 1).project_qkv(block.norm1(x)))
         k = k - k.mean(dim=2, keepdim=True)
         cut = (q @ factors.query[:, :3].mT) @ (k @ factors.key[:, :3].mT).mT
         errors[basis] = float((q @ k.mT - cut).square().mean())
     assert errors["data"] < errors["weights"] < errors["none"]
 
 
-def test_gram_form_equals_the_pseudo_inverse():
+def test_gram_form_equals_the_pseudo_inverse() -> None:
     model, split = make_model("avg"), make_split()
     plan = deriver_of(model, split=split, options=TIGHT).prepare()
     rows, outputs = watched(model, split.images, 3)
@@ -96,7 +101,7 @@ def test_gram_form_equals_the_pseudo_inverse():
 
 @pytest.mark.parametrize("seed", [1, 7])  # 1: the images of the statistics, 7: others
 @pytest.mark.parametrize("index", [2, 3])
-def test_least_squares_beats_deletion(index, seed):
+def test_least_squares_beats_deletion(index: int, seed: int) -> None:
     model, split = make_model("avg"), make_split(300)
     spec = BlockSpec(2, 8, 4, 24)
     arch = with_block(model.arch, 1, spec)
@@ -108,17 +113,20 @@ def test_least_squares_beats_deletion(index, seed):
         _, wanted = watched(model, images, index)
         x = model.blocks[0](model.embed(normalise(images, PREPROCESS)))
         with torch.no_grad():
-            block = cut.blocks[1]
+            block, whole = block_of(cut, 1), block_of(model, 1)
+            assert block.norm1 is not None
+            assert block.norm2 is not None
+            assert whole.norm1 is not None
             if index == 2:
-                got = block.attn(block.norm1(x))
+                got = attention_of(cut, 1)(block.norm1(x))
             else:
-                x = x + model.blocks[1].attn(model.blocks[1].norm1(x))
-                got = block.mlp(block.norm2(x))
+                x = x + attention_of(model, 1)(whole.norm1(x))
+                got = mlp_of(cut, 1)(block.norm2(x))
         errors.append(float((got.flatten(0, 1).double() - wanted).square().mean()))
     assert errors[0] < errors[1]
 
 
-def test_surgeon_removes_by_the_exact_rise_of_the_residual():
+def test_surgeon_removes_by_the_exact_rise_of_the_residual() -> None:
     torch.manual_seed(0)
     rows = torch.randn(200, 6, dtype=torch.float64) @ torch.randn(6, 6, dtype=torch.float64)
     rows = torch.cat([rows, torch.ones(200, 1, dtype=torch.float64)], dim=1)
@@ -127,7 +135,7 @@ def test_surgeon_removes_by_the_exact_rise_of_the_residual():
     left, expected = list(range(6)), []
     while left:
 
-        def rise(out, left=left):
+        def rise(out: int, left: list[int] = left) -> float:
             keep = [k for k in left if k != out] + [6]
             fit = rows[:, keep] @ torch.linalg.lstsq(rows[:, keep], target).solution
             return float((target - fit).square().sum())
@@ -139,7 +147,7 @@ def test_surgeon_removes_by_the_exact_rise_of_the_residual():
     assert order.tolist() == expected[::-1]
 
 
-def test_removed_branches_are_made_up_for():
+def test_removed_branches_are_made_up_for() -> None:
     model, split = make_model("avg"), make_split(300)
     images = normalise(make_split(100, seed=5).images, PREPROCESS)
     archs = [
@@ -157,7 +165,7 @@ def test_removed_branches_are_made_up_for():
         assert errors[0] < errors[1]
 
 
-def test_token_gone_before_first_writer_is_folded_into_positions():
+def test_token_gone_before_first_writer_is_folded_into_positions() -> None:
     model = make_model("token")
     arch = dataclasses.replace(model.arch, blocks=(EMPTY_BLOCK, *model.arch.blocks[1:]))
     deriver = deriver_of(model)
@@ -168,16 +176,16 @@ def test_token_gone_before_first_writer_is_folded_into_positions():
     torch.testing.assert_close(cut.pos_embed - model.pos_embed, means[None, 1:])
 
 
-def test_ill_conditioned_statistics_still_give_finite_nets():
+def test_ill_conditioned_statistics_still_give_finite_nets() -> None:
     model = make_model("token")
     with torch.no_grad():
-        mlp = model.blocks[1].mlp
+        mlp = mlp_of(model, 1)
         mlp.fc1.weight[:8] = 0  # constant neurons
         mlp.fc1.weight[8:16] = mlp.fc1.weight[16:24]  # twins
         mlp.fc1.bias[8:16] = mlp.fc1.bias[16:24]
         mlp.fc1.bias[24:30] = -1e4  # dead ones
-        model.blocks[1].attn.qkv.weight[:8] = 0  # a head whose query is constant
-        model.blocks[1].attn.qkv.bias[:8] = 0
+        attention_of(model, 1).qkv.weight[:8] = 0  # a head whose query is constant
+        attention_of(model, 1).qkv.bias[:8] = 0
     arch = with_blocks(model.arch, num_heads=2, qk_dim=5, v_dim=3, mlp_width=40)
     one_per_class = make_split(5)
     cut = deriver_of(model, split=one_per_class, options=TIGHT).derive(arch)
@@ -193,15 +201,15 @@ def test_ill_conditioned_statistics_still_give_finite_nets():
         assert float((free(images) - model(images)).abs().max()) < 0.05
 
 
-def test_activations_that_are_not_finite_are_refused():
+def test_activations_that_are_not_finite_are_refused() -> None:
     model = make_model("token")
     with torch.no_grad():
-        model.blocks[0].mlp.fc1.bias[0] = float("nan")
+        mlp_of(model, 0).fc1.bias[0] = float("nan")
     with pytest.raises(NuwaError, match="not finite"):
         deriver_of(model).derive(with_blocks(model.arch, mlp_width=16))
 
 
-def test_caches_are_reused_and_change_nothing(tmp_path, monkeypatch):
+def test_caches_are_reused_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, cache = make_model("avg"), Cache(tmp_path)
     arch = with_blocks(model.arch, num_heads=2, qk_dim=4, v_dim=4, mlp_width=16)
     options = DeriveOptions(num_images=60, sensitivity_images=20)
@@ -221,7 +229,9 @@ def test_caches_are_reused_and_change_nothing(tmp_path, monkeypatch):
         deriver_of(model, split=make_split(seed=4), options=options, cache=cache).derive(arch)
 
 
-def test_another_ranking_reads_the_matrices_that_the_first_one_left(tmp_path, monkeypatch):
+def test_another_ranking_reads_the_matrices_that_the_first_one_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, cache = make_model("avg"), Cache(tmp_path)
     arch = with_blocks(model.arch, mlp_width=16)
     options = DeriveOptions(num_images=60, sensitivity_images=20)
@@ -233,14 +243,14 @@ def test_another_ranking_reads_the_matrices_that_the_first_one_left(tmp_path, mo
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
 
 
-def test_matrices_of_solved_mlps_are_freed():
+def test_matrices_of_solved_mlps_are_freed() -> None:
     plan = deriver_of(make_model("avg")).prepare()
     mlps = [moments for moments in plan.moments.branches.values() if moments.is_mlp]
     assert mlps
     assert all(m.gram.untyped_storage().nbytes() == m.ahead.untyped_storage().nbytes() == 0 for m in mlps)
 
 
-def test_derived_subnets_do_not_share_memory():
+def test_derived_subnets_do_not_share_memory() -> None:
     model = make_model("avg")
     deriver = deriver_of(model)
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -253,7 +263,7 @@ def test_derived_subnets_do_not_share_memory():
         assert torch.equal(value, before[name])
 
 
-def test_blocks_are_placed_in_order_where_they_are_worth_most():
+def test_blocks_are_placed_in_order_where_they_are_worth_most() -> None:
     base = make_model("avg").arch
     arch = dataclasses.replace(base, blocks=(BlockSpec(1, 4, 4, 8), BlockSpec(2, 8, 8, 16)))
     placed = place_blocks(arch, base, [0.1, 0.9, 0.5])
@@ -263,7 +273,7 @@ def test_blocks_are_placed_in_order_where_they_are_worth_most():
         place_blocks(dataclasses.replace(arch, blocks=(BlockSpec(1, 4, 4, 99),)), base, [1, 1, 1])
 
 
-def test_images_are_spread_over_the_classes():
+def test_images_are_spread_over_the_classes() -> None:
     split = make_split(90, num_classes=3)
     uneven = split.take(torch.tensor([*range(0, 90, 3), 1, 2, 4]))
     labels = spread_evenly(uneven, 6).labels
@@ -271,7 +281,7 @@ def test_images_are_spread_over_the_classes():
 
 
 @pytest.mark.parametrize("family", ["token", "no_qkv_bias", "distilled", "pre_norm", "registers"])
-def test_refining_brings_the_cut_net_closer_on_images_it_has_not_seen(family):
+def test_refining_brings_the_cut_net_closer_on_images_it_has_not_seen(family: str) -> None:
     model = make_model(family)
     options = dataclasses.replace(FAST, num_images=400, refine_images=400)
     deriver = deriver_of(model, split=make_split(400), options=options)
@@ -287,7 +297,7 @@ def test_refining_brings_the_cut_net_closer_on_images_it_has_not_seen(family):
         assert torch.equal(deriver.derive_refined(model.arch)(images), wanted)
 
 
-def test_threads_derive_what_one_thread_derives():
+def test_threads_derive_what_one_thread_derives() -> None:
     model = make_model("avg")
     archs = [with_blocks(model.arch, qk_dim=q, mlp_width=w) for q in (3, 5) for w in (8, 16, 24)]
     expected = [deriver_of(model).derive(arch).state_dict() for arch in archs]
@@ -297,7 +307,7 @@ def test_threads_derive_what_one_thread_derives():
         assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.items())
 
 
-def test_a_deriver_travels_to_another_process_with_its_statistics(monkeypatch):
+def test_a_deriver_travels_to_another_process_with_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model("avg")
     arch = with_blocks(model.arch, qk_dim=4, mlp_width=16)
     deriver = deriver_of(model)
@@ -309,7 +319,9 @@ def test_a_deriver_travels_to_another_process_with_its_statistics(monkeypatch):
 
 
 @pytest.mark.parametrize(("max_images", "share"), [(None, 1.0), (1, None), (10_000, 1.0)])
-def test_refining_takes_at_most_the_images_asked_for(monkeypatch, max_images, share):
+def test_refining_takes_at_most_the_images_asked_for(
+    monkeypatch: pytest.MonkeyPatch, max_images: int | None, share: float
+) -> None:
     seen = []
     monkeypatch.setattr("nuwa_search.search.derive.deriver.refine", lambda *_, split, **__: seen.append(len(split)))
     model = make_model("avg")
@@ -319,7 +331,7 @@ def test_refining_takes_at_most_the_images_asked_for(monkeypatch, max_images, sh
     assert seen == [1 if share is None else whole]
 
 
-def test_refining_sees_every_class_where_its_tokens_are_few(monkeypatch):
+def test_refining_sees_every_class_where_its_tokens_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images come class by class from a folder: the first that fit would be of one class."""
     seen = []
     monkeypatch.setattr("nuwa_search.search.derive.deriver.refine", lambda *_, split, **__: seen.append(split))
@@ -330,10 +342,16 @@ def test_refining_sees_every_class_where_its_tokens_are_few(monkeypatch):
     assert torch.bincount(seen[0].labels).tolist() == [2, 2, 2]
 
 
-def test_refining_runs_each_branch_of_the_cut_net_once(monkeypatch):
-    model, ran = make_model("avg"), []
+def test_refining_runs_each_branch_of_the_cut_net_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model("avg")
+    ran: list[torch.nn.Module] = []
     regressors = Branch.regressors
-    monkeypatch.setattr(Branch, "regressors", lambda self, x: (ran.append(self.body), regressors(self, x))[1])
+
+    def counted(self: Branch, x: torch.Tensor) -> torch.Tensor:
+        ran.append(self.body)
+        return regressors(self, x)
+
+    monkeypatch.setattr(Branch, "regressors", counted)
     refined = deriver_of(model, split=make_split(20)).derive_refined(with_blocks(model.arch, mlp_width=16))
     counts = [sum(body is branch.body for body in ran) for branch in branches_of(refined)]
     assert counts == [1] * len(counts)

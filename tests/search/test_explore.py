@@ -1,6 +1,8 @@
 """Nets predicted from changed logits, run and expanded again."""
 
 import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,18 +14,21 @@ from nuwa_search.search import scorer as scorer_module
 from nuwa_search.search.explore import MAX_SEEDS, Explorer, moves_of
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.guidance import Guidance
-from nuwa_search.search.library import build_library
+from nuwa_search.search.library import Library, build_library
 from nuwa_search.search.run import run_study
-from nuwa_search.search.seeds import additive_fronts
-from nuwa_search.search.space import space_from_base
+from nuwa_search.search.scorer import TeacherScorer
+from nuwa_search.search.seeds import Seed, additive_fronts
+from nuwa_search.search.space import SearchSpace, space_from_base
 from nuwa_search.search.trials import StudyConfig
+from tests.support.search_fakes import CountingLatency, best_of, scored_kl
 from tests.support.sliced_vit import BASE, SlicingDeriver, make_scorer, make_teacher
 
 BUDGET_MS = 1.1
+Parts = tuple[SearchSpace, SlicingDeriver, TeacherScorer, Library]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def single_precision():
+def single_precision() -> Iterator[None]:
     """Rounding to bf16 is not the matter here."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (explore, library, scorer_module):
@@ -32,14 +37,16 @@ def single_precision():
 
 
 @pytest.fixture(scope="module")
-def parts(single_precision):
+def parts(single_precision: None) -> Parts:
     teacher = make_teacher()
     scorer, deriver = make_scorer(teacher), SlicingDeriver(teacher)
     space = space_from_base(BASE, mlp_steps=4, dim_steps=2)
     return space, deriver, scorer, build_library(space, deriver=deriver, scorer=scorer, teacher=teacher)
 
 
-def explored(parts, latency, *, should_stop=lambda: False):
+def explored(
+    parts: Parts, latency: CountingLatency, *, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[Explorer, list[Seed]]:
     space, deriver, scorer, rows = parts
     explorer = Explorer(space, deriver=deriver, scorer=scorer, library=rows, seed=3)
     prior = prior_from_library(space.base, rows.archs, rows.kls)
@@ -48,7 +55,7 @@ def explored(parts, latency, *, should_stop=lambda: False):
     return explorer, explorer.seeds(budget=budget, fronts=fronts, prior=prior, should_stop=should_stop)
 
 
-def test_seeds_fit_were_run_and_come_best_first(parts, latency):
+def test_seeds_fit_were_run_and_come_best_first(parts: Parts, latency: CountingLatency) -> None:
     space, deriver, scorer, _ = parts
     assert latency.ms(BASE) > BUDGET_MS
     explorer, seeds = explored(parts, latency)
@@ -62,7 +69,7 @@ def test_seeds_fit_were_run_and_come_best_first(parts, latency):
     assert [seed.arch for seed in explored(parts, latency)[1]] == archs
 
 
-def test_moves_at_the_best_net_were_measured_there(parts, latency):
+def test_moves_at_the_best_net_were_measured_there(parts: Parts, latency: CountingLatency) -> None:
     space, deriver, scorer, _ = parts
     explorer, _ = explored(parts, latency)
     expanded = [anchor for anchor in explorer.model.anchors if anchor.moves]
@@ -75,7 +82,7 @@ def test_moves_at_the_best_net_were_measured_there(parts, latency):
         np.testing.assert_allclose(anchor.logits + change, logits.numpy(), rtol=1e-3, atol=1e-4)
 
 
-def test_moves_are_one_step_and_bring_branches_back(parts):
+def test_moves_are_one_step_and_bring_branches_back(parts: Parts) -> None:
     space = parts[0]
     gone = space.make([type(BASE.blocks[0])(0, 0, 0, 64), *BASE.blocks[1:]])
     moves = dict.fromkeys(moves_of(space, gone))
@@ -84,13 +91,13 @@ def test_moves_are_one_step_and_bring_branches_back(parts):
     assert all(space.contains(space.make([*gone.blocks[:i], s, *gone.blocks[i + 1 :]])) for i, s in moves if i)
 
 
-def test_out_of_time_what_was_run_is_what_there_is(parts, latency):
-    calls = []
-    explorer, seeds = explored(parts, latency, should_stop=lambda: len(calls) >= 2 or bool(calls.append(1)))
+def test_out_of_time_what_was_run_is_what_there_is(parts: Parts, latency: CountingLatency) -> None:
+    calls = itertools.count()
+    explorer, seeds = explored(parts, latency, should_stop=lambda: next(calls) >= 2)
     assert len(seeds) == explorer.num_run == 2
 
 
-def test_a_study_begins_with_what_was_explored(parts, latency):
+def test_a_study_begins_with_what_was_explored(parts: Parts, latency: CountingLatency) -> None:
     space, deriver, scorer, rows = parts
     explorer, seeds = explored(parts, latency)
     told = []
@@ -107,7 +114,7 @@ def test_a_study_begins_with_what_was_explored(parts, latency):
     )
     assert [trial.arch for trial in result.trials][: len(seeds)] == [seed.arch for seed in seeds]
     assert result.best is not None
-    assert result.best.kl <= min(trial.kl for trial in result.trials[: len(seeds)])
+    assert scored_kl(best_of(result)) <= min(scored_kl(trial) for trial in result.trials[: len(seeds)])
     assert again.num_run == explorer.num_run
     assert [done for done, _ in told] == list(range(1, len(told) + 1))
     assert all(again.num_run <= len(told) <= most for _, most in told)

@@ -15,6 +15,7 @@ from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetScore
 from nuwa_search.search.space import space_from_base
 from nuwa_search.search.trials import StudyConfig
+from tests.support.search_fakes import CountingLatency, EmptyDeriver, KlOf, SyntheticScorer
 
 BASE = Arch(blocks=(BlockSpec(2, 16, 16, 64),) * 12, embed_dim=32, num_classes=5, img_size=16, patch_size=8)
 SMALL = dataclasses.replace(BASE, blocks=BASE.blocks[:3])
@@ -70,7 +71,13 @@ def test_no_single_cut_is_spent_on_kept_parts() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
-def test_everything_proposed_has_its_kept_parts(make_deriver, make_scorer, latency, kl_of, sampler) -> None:
+def test_everything_proposed_has_its_kept_parts(
+    make_deriver: type[EmptyDeriver],
+    make_scorer: type[SyntheticScorer],
+    latency: CountingLatency,
+    kl_of: KlOf,
+    sampler: str,
+) -> None:
     space = search_space(SMALL, keep=["blocks.0.mlp", "blocks.2"])
     rows = [LibraryRow(a, SubnetScore(kl_of(a, SMALL), 0.0, 0.0, 256)) for a in library_archs(space)]
     result = run_study(

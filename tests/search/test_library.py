@@ -1,35 +1,38 @@
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.search import library as library_module
 from nuwa_search.search import scorer as scorer_module
-from nuwa_search.search.library import build_library, library_archs, order_error
-from nuwa_search.search.space import space_from_base
+from nuwa_search.search.library import Library, build_library, library_archs, order_error
+from nuwa_search.search.scorer import TeacherScorer
+from nuwa_search.search.space import SearchSpace, space_from_base
 from nuwa_search.search.streams import Streams
 from tests.support.sliced_vit import BASE, SlicingDeriver, make_scorer, make_teacher
 
 
 @pytest.fixture(scope="module")
-def teacher():
+def teacher() -> PlainViT:
     return make_teacher()
 
 
 @pytest.fixture(scope="module")
-def scorer(teacher):
+def scorer(teacher: PlainViT) -> TeacherScorer:
     return make_scorer(teacher)
 
 
 @pytest.fixture(scope="module")
-def space():
+def space() -> SearchSpace:
     return space_from_base(BASE, mlp_steps=4, dim_steps=2)
 
 
-def test_every_row_changes_one_block_of_the_base(space):
+def test_every_row_changes_one_block_of_the_base(space: SearchSpace) -> None:
     archs = library_archs(space)
     assert len(archs) == len(set(archs))
     for arch in archs:
@@ -43,7 +46,9 @@ def test_every_row_changes_one_block_of_the_base(space):
 
 
 @pytest.mark.parametrize("touch_stem", [False, True])
-def test_reusing_the_stream_changes_no_score(space, teacher, scorer, touch_stem):
+def test_reusing_the_stream_changes_no_score(
+    space: SearchSpace, teacher: PlainViT, scorer: TeacherScorer, touch_stem: bool
+) -> None:
     deriver = SlicingDeriver(teacher, touch_stem=touch_stem)
     library = build_library(space, deriver=deriver, scorer=scorer, teacher=teacher)
     assert library.archs == library_archs(space)
@@ -53,8 +58,10 @@ def test_reusing_the_stream_changes_no_score(space, teacher, scorer, touch_stem)
         assert row.score.num_images == whole.num_images == 24
 
 
-def test_blocks_before_the_change_are_not_run_again(space, teacher, scorer, monkeypatch):
-    calls = []
+def test_blocks_before_the_change_are_not_run_again(
+    space: SearchSpace, teacher: PlainViT, scorer: TeacherScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
     for i, block in enumerate(teacher.blocks):
         monkeypatch.setattr(block, "forward", _counted(block.forward, calls, i))
     build_library(space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher)
@@ -62,7 +69,7 @@ def test_blocks_before_the_change_are_not_run_again(space, teacher, scorer, monk
     assert calls[2:] == [0, 1, 2]  # and the teacher is run whole once, for what changes are taken from
 
 
-def test_streams_are_found_again_after_going_back(teacher, scorer):
+def test_streams_are_found_again_after_going_back(teacher: PlainViT, scorer: TeacherScorer) -> None:
     streams = Streams(teacher, scorer.inputs)
     deriver = SlicingDeriver(teacher)
     for i in (2, 1, 2, 0, 2, 0):
@@ -72,15 +79,17 @@ def test_streams_are_found_again_after_going_back(teacher, scorer):
             assert torch.allclose(streams.run(model), model(scorer.inputs), atol=1e-5)
 
 
-def _counted(forward, calls, i):
-    def run(x):
+def _counted(
+    forward: Callable[[torch.Tensor], torch.Tensor], calls: list[int], i: int
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    def run(x: torch.Tensor) -> torch.Tensor:
         calls.append(i)
         return forward(x)
 
     return run
 
 
-def test_a_stopped_library_is_short_and_usable(space, teacher, scorer):
+def test_a_stopped_library_is_short_and_usable(space: SearchSpace, teacher: PlainViT, scorer: TeacherScorer) -> None:
     seen = []
     library = build_library(
         space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher,
@@ -90,12 +99,14 @@ def test_a_stopped_library_is_short_and_usable(space, teacher, scorer):
     assert seen[-1] == (4, len(library_archs(space)))
 
 
-def test_images_are_added_until_the_order_of_the_cuts_is_sure(space, teacher, scorer, monkeypatch):
+def test_images_are_added_until_the_order_of_the_cuts_is_sure(
+    space: SearchSpace, teacher: PlainViT, scorer: TeacherScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(library_module, "scoring_context", contextlib.nullcontext)  # rounding is not the matter here
     monkeypatch.setattr(scorer_module, "scoring_context", contextlib.nullcontext)
     deriver = SlicingDeriver(teacher)
 
-    def images_at(error):
+    def images_at(error: float) -> tuple[int, Library]:
         monkeypatch.setattr(library_module, "ORDER_ERROR", error)
         made = build_library(space, deriver=deriver, scorer=scorer, teacher=teacher, first_images=8)
         assert len({row.score.num_images for row in made.rows}) == 1
@@ -106,14 +117,20 @@ def test_images_are_added_until_the_order_of_the_cuts_is_sure(space, teacher, sc
     assert num_images == 24
     for row in whole.rows[:4]:  # scored in three parts as in one
         assert row.score.kl == pytest.approx(scorer.score(deriver.derive(row.arch)).kl, rel=1e-4, abs=1e-7)
+        assert row.change is not None
         again = scorer.score_logits(scorer.log_targets + row.change)  # the change says all that the score says
         assert again.kl == pytest.approx(row.score.kl, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize(("is_linear", "first"), [(True, 12), (False, 4)])
 def test_where_little_is_run_cuts_are_derived_for_more_images_at_once(
-    space, teacher, scorer, monkeypatch, is_linear, first
-):
+    space: SearchSpace,
+    teacher: PlainViT,
+    scorer: TeacherScorer,
+    monkeypatch: pytest.MonkeyPatch,
+    is_linear: bool,
+    first: int,
+) -> None:
     monkeypatch.setattr(library_module, "is_small", lambda arch: False)
     monkeypatch.setattr(library_module, "is_linearised", lambda arch: is_linear)
     monkeypatch.setattr(library_module, "LINEAR_IMAGES", 12)
@@ -123,9 +140,11 @@ def test_where_little_is_run_cuts_are_derived_for_more_images_at_once(
     assert {row.score.num_images for row in library.rows} == {first}
 
 
-def test_a_library_out_of_time_keeps_all_rows_on_fewer_images(space, teacher, scorer, monkeypatch):
+def test_a_library_out_of_time_keeps_all_rows_on_fewer_images(
+    space: SearchSpace, teacher: PlainViT, scorer: TeacherScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(library_module, "ORDER_ERROR", -1.0)
-    calls = []
+    calls: list[int] = []
     num_rows = len(library_archs(space))
     library = build_library(
         space, deriver=SlicingDeriver(teacher), scorer=scorer, teacher=teacher, first_images=8,
@@ -135,7 +154,7 @@ def test_a_library_out_of_time_keeps_all_rows_on_fewer_images(space, teacher, sc
     assert {row.score.num_images for row in library.rows} == {8}
 
 
-def test_the_order_is_as_unsure_as_images_differ():
+def test_the_order_is_as_unsure_as_images_differ() -> None:
     apart = np.arange(1.0, 7.0)[:, None] * np.ones((6, 16))
     assert order_error(apart) == pytest.approx(0, abs=1e-12)
     noise = np.random.default_rng(0).standard_normal((6, 16))

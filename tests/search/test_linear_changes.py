@@ -8,45 +8,47 @@ import pytest
 import torch
 
 from nuwa_search.core.arch import BlockSpec
-from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.vit import Block, PlainViT
+from nuwa_search.deploy.train.traced import plain_block
 from nuwa_search.search import linear_changes
 from nuwa_search.search.linear_changes import LinearChanges, centred_basis, net_changes
 from nuwa_search.search.streams import Streams
 from tests.support.sliced_vit import BASE, SlicingDeriver, make_scorer, make_teacher
+from tests.support.vit_parts import mlp_of
 
 
 @pytest.fixture(autouse=True)
-def single_precision(monkeypatch):
+def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounding to bf16 is not the matter here."""
     monkeypatch.setattr(linear_changes, "scoring_context", contextlib.nullcontext)
 
 
 @pytest.fixture(scope="module")
-def teacher():
+def teacher() -> PlainViT:
     return make_teacher()
 
 
 @pytest.fixture(scope="module")
-def inputs(teacher):
+def inputs(teacher: PlainViT) -> torch.Tensor:
     return make_scorer(teacher).inputs[:6]
 
 
 @torch.inference_mode()
-def centred(logits):
+def centred(logits: torch.Tensor) -> torch.Tensor:
     return logits - logits.mean(dim=1, keepdim=True)
 
 
-def shifted(teacher, place, *, by):
+def shifted(teacher: PlainViT, place: int, *, by: float) -> PlainViT:
     """Move the output of one MLP by a little."""
     net = copy.deepcopy(teacher)
     rng = torch.Generator().manual_seed(place)
     with torch.no_grad():
-        net.blocks[place].mlp.fc2.bias += by * torch.randn(net.arch.embed_dim, generator=rng)
+        mlp_of(net, place).fc2.bias.add_(by * torch.randn(net.arch.embed_dim, generator=rng))
     return net
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_small_change_counts_as_the_gradient_says(teacher, inputs, place):
+def test_a_small_change_counts_as_the_gradient_says(teacher: PlainViT, inputs: torch.Tensor, place: int) -> None:
     changes, by = LinearChanges(teacher, inputs), 1e-2
     with torch.inference_mode():
         ahead, back = (shifted(teacher, place, by=sign * by)(inputs) for sign in (1, -1))
@@ -56,7 +58,9 @@ def test_a_small_change_counts_as_the_gradient_says(teacher, inputs, place):
     torch.testing.assert_close(centred(found), wanted, rtol=2e-2, atol=2e-5)
 
 
-def test_what_differs_up_to_the_last_block_is_exact_and_nothing_changes_nothing(teacher, inputs):
+def test_what_differs_up_to_the_last_block_is_exact_and_nothing_changes_nothing(
+    teacher: PlainViT, inputs: torch.Tensor
+) -> None:
     changes, deriver = LinearChanges(teacher, inputs), SlicingDeriver(teacher)
     last = dataclasses.replace(BASE, blocks=(*BASE.blocks[:2], BlockSpec(1, 16, 8, 16)))
     gone = dataclasses.replace(BASE, blocks=(*BASE.blocks[:2], BlockSpec(0, 0, 0, 0)))
@@ -70,14 +74,20 @@ def test_what_differs_up_to_the_last_block_is_exact_and_nothing_changes_nothing(
         torch.testing.assert_close(stem, narrow.derive(BASE)(inputs), rtol=1e-4, atol=1e-5)
 
 
-def test_only_the_blocks_that_differ_are_run(teacher, inputs, monkeypatch):
+def test_only_the_blocks_that_differ_are_run(
+    teacher: PlainViT, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     changes = LinearChanges(teacher, inputs)
     net = SlicingDeriver(teacher).derive(
         dataclasses.replace(BASE, blocks=(BASE.blocks[0], BlockSpec(0, 0, 0, 0), BASE.blocks[2]))
     )
     ran: list[object] = []
-    run = linear_changes.plain_block
-    monkeypatch.setattr(linear_changes, "plain_block", lambda block, x: (ran.append(block), run(block, x))[1])
+
+    def counted(block: Block, x: torch.Tensor) -> torch.Tensor:
+        ran.append(block)
+        return plain_block(block, x)
+
+    monkeypatch.setattr(linear_changes, "plain_block", counted)
     cut = SlicingDeriver(teacher).derive(dataclasses.replace(BASE, blocks=(BlockSpec(1, 16, 16, 64), *BASE.blocks[1:])))
     with torch.inference_mode():
         changes.run(cut)
@@ -86,7 +96,9 @@ def test_only_the_blocks_that_differ_are_run(teacher, inputs, monkeypatch):
     assert ran == [cut.blocks[0]]
 
 
-def test_gradients_are_for_large_images_of_few_classes(teacher, inputs, monkeypatch):
+def test_gradients_are_for_large_images_of_few_classes(
+    teacher: PlainViT, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert isinstance(net_changes(teacher, inputs), Streams)
     monkeypatch.setattr(linear_changes, "is_small", lambda arch: False)
     assert isinstance(net_changes(teacher, inputs), LinearChanges)
@@ -94,7 +106,7 @@ def test_gradients_are_for_large_images_of_few_classes(teacher, inputs, monkeypa
     assert isinstance(net_changes(many, inputs), Streams)
 
 
-def test_the_basis_spans_centred_logits():
+def test_the_basis_spans_centred_logits() -> None:
     basis = centred_basis(5)
     torch.testing.assert_close(basis.T @ basis, torch.eye(4))
     torch.testing.assert_close(basis.sum(dim=0), torch.zeros(4), atol=1e-6, rtol=0)

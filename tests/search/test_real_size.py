@@ -41,7 +41,7 @@ UNITS = {
         ("check of an export per image", {"export": 64}),
     ],
 )
-def test_each_unit_counts_as_often_as_the_old_search_did_it(unit, stages):
+def test_each_unit_counts_as_often_as_the_old_search_did_it(unit: str, stages: dict[str, int]) -> None:
     found = old_seconds(UNITS | {unit: 1.0})
     assert {stage: value for stage, value in found.items() if value} == stages
 

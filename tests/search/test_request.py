@@ -19,7 +19,7 @@ OLD = json.loads("""{"budget_ms": 5.5, "device": "jetson-nano", "base": "default
  "small_model_steps": null, "pareto": false, "explain": false, "finetune": true, "deploy": true, "seed": 3,
  "bundle_dir": "/home/me/runs/mine"}""")
 """Settings of a study as commit 494cfc3 stores them."""
-LATER = {
+LATER: dict[str, Any] = {
     "img_size": None,
     "img_sizes": [],
     "metric": "top1",

@@ -2,27 +2,27 @@ import dataclasses
 
 import pytest
 import torch
-from torch import nn
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.known_outputs import KnownOutputs
 from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.scorer import FIRST_IMAGES, TeacherScorer, spread_evenly
 
 SMALL = Arch(blocks=(), embed_dim=8, num_classes=5, img_size=2, patch_size=1)
 LARGE = dataclasses.replace(SMALL, img_size=224, patch_size=14)
 
 
-class Table(nn.Module):
+class Table(PlainViT):
     """Logits looked up by the image's first pixel; counts the images it saw."""
 
-    def __init__(self, logits, arch=SMALL):
-        super().__init__()
+    def __init__(self, logits: torch.Tensor, arch: Arch = SMALL) -> None:
+        torch.nn.Module.__init__(self)  # the table is the whole net
         self.logits, self.seen, self.arch = logits, 0, arch
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.seen += len(x)
         return self.logits[(x[:, 0, 0, 0] * 255).round().long()]
 
@@ -30,17 +30,17 @@ class Table(nn.Module):
 PREPROCESS = Preprocess(img_size=2, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
-def split_of(count, num_classes):
+def split_of(count: int, num_classes: int) -> SplitTensors:
     images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
     return SplitTensors(images, torch.arange(count) % num_classes)
 
 
 @pytest.fixture
-def teacher():
+def teacher() -> Table:
     return Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(0)))
 
 
-def test_kl_is_that_of_the_definition(teacher):
+def test_kl_is_that_of_the_definition(teacher: Table) -> None:
     student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
     found = TeacherScorer(teacher, split_of(50, 5), PREPROCESS).score(student)
     p, q = teacher.logits[:50].double().softmax(1), student.logits[:50].double().softmax(1)
@@ -49,7 +49,7 @@ def test_kl_is_that_of_the_definition(teacher):
     assert found.num_images == 50
 
 
-def test_where_balanced_accuracy_counts_the_kl_is_the_mean_over_classes(teacher):
+def test_where_balanced_accuracy_counts_the_kl_is_the_mean_over_classes(teacher: Table) -> None:
     student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
     images = split_of(150, 5).images
     labels = (torch.arange(150) % 10 == 0).long()  # fifteen of one class, the others of the other
@@ -62,11 +62,11 @@ def test_where_balanced_accuracy_counts_the_kl_is_the_mean_over_classes(teacher)
     assert found.top1 == pytest.approx(float((student.logits[:150].argmax(1) == labels).double().mean()))
 
 
-def test_the_teacher_itself_scores_zero(teacher):
+def test_the_teacher_itself_scores_zero(teacher: Table) -> None:
     assert TeacherScorer(teacher, split_of(200, 5), PREPROCESS).score(teacher).kl == pytest.approx(0, abs=1e-12)
 
 
-def test_the_hopeless_are_given_up_after_the_first_images(teacher):
+def test_the_hopeless_are_given_up_after_the_first_images(teacher: Table) -> None:
     scorer = TeacherScorer(teacher, split_of(250, 5), PREPROCESS, num_images=200)
     student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
     whole = scorer.score(student)
@@ -79,12 +79,12 @@ def test_the_hopeless_are_given_up_after_the_first_images(teacher):
     assert not scorer.score(student, give_up_above=whole.kl_first * 1.1).is_partial
 
 
-def test_a_net_that_answers_nonsense_is_given_up(teacher):
+def test_a_net_that_answers_nonsense_is_given_up(teacher: Table) -> None:
     scorer = TeacherScorer(teacher, split_of(250, 5), PREPROCESS, num_images=200)
     assert scorer.score(Table(torch.full((256, 5), float("nan"))), give_up_above=1.0).is_partial
 
 
-def test_every_prefix_of_the_choice_is_balanced():
+def test_every_prefix_of_the_choice_is_balanced() -> None:
     labels = torch.tensor([0] * 90 + [1] * 40 + [2] * 20)
     picked = labels[spread_evenly(labels, 60, seed=0)]
     for count in (3, 30, 60):
@@ -93,12 +93,12 @@ def test_every_prefix_of_the_choice_is_balanced():
     assert not torch.equal(spread_evenly(labels, 60, seed=0), spread_evenly(labels, 60, seed=1))
 
 
-def test_an_empty_search_split_is_refused(teacher):
+def test_an_empty_search_split_is_refused(teacher: Table) -> None:
     with pytest.raises(NuwaError, match="empty"):
         TeacherScorer(teacher, split_of(0, 5), PREPROCESS)
 
 
-def test_images_of_many_tokens_are_scored_in_smaller_numbers():
+def test_images_of_many_tokens_are_scored_in_smaller_numbers() -> None:
     logits = torch.randn(256, 5, generator=torch.Generator().manual_seed(0))
     small, large = (TeacherScorer(Table(logits, arch), split_of(250, 5), PREPROCESS) for arch in (SMALL, LARGE))
     student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
@@ -108,7 +108,7 @@ def test_images_of_many_tokens_are_scored_in_smaller_numbers():
     assert large.score(student, give_up_above=0.0).num_images < FIRST_IMAGES
 
 
-def test_two_scorers_of_the_same_images_run_the_teacher_once(teacher):
+def test_two_scorers_of_the_same_images_run_the_teacher_once(teacher: Table) -> None:
     known = KnownOutputs()
     one = TeacherScorer(teacher, split_of(50, 5), PREPROCESS, known=known)
     other = TeacherScorer(teacher, split_of(50, 5), PREPROCESS, known=known)

@@ -43,7 +43,7 @@ def teacher() -> PlainViT:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for values in model.parameters():
-            values += 0.3 * torch.randn(values.shape, generator=generator)
+            values.add_(0.3 * torch.randn(values.shape, generator=generator))
     return model.eval()
 
 
@@ -59,7 +59,7 @@ def test_an_image_scores_the_mean_over_its_patches(teacher: PlainViT, scorer: Te
         assert scorer.score_logits(teacher(scorer.inputs)).kl == pytest.approx(0, abs=1e-9)
     other = Slicer(teacher).derive(ARCH)
     with torch.no_grad():
-        other.head.bias += torch.tensor([0.5, 0.0, -0.5])
+        other.head.bias.add_(torch.tensor([0.5, 0.0, -0.5]))
         wanted = teacher(scorer.inputs).double().log_softmax(dim=1)
         logits = other(scorer.inputs)
         found = logits.double().log_softmax(dim=1)

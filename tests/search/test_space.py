@@ -13,12 +13,12 @@ WIDTHS = (8, 16, 24, 32)
 
 
 @st.composite
-def spaces(draw, max_blocks=3):
-    def widths(name, *, may_vanish=False):
+def spaces(draw: st.DrawFn, max_blocks: int = 3) -> SearchSpace:
+    def widths(name: str, *, may_vanish: bool = False) -> tuple[int, ...]:
         chosen = draw(st.sets(st.sampled_from(WIDTHS), min_size=1, max_size=3), label=name)
         return tuple(sorted(chosen | ({0} if may_vanish and draw(st.booleans()) else set())))
 
-    def block():
+    def block() -> BlockChoices:
         heads = tuple(sorted(draw(st.sets(st.integers(0, 3), min_size=1, max_size=3))))
         return BlockChoices(heads, widths("qk"), widths("v"), widths("mlp", may_vanish=True))
 
@@ -33,7 +33,7 @@ def spaces(draw, max_blocks=3):
 
 @settings(max_examples=30)
 @given(spaces(max_blocks=2))
-def test_size_is_the_number_of_distinct_archs(space):
+def test_size_is_the_number_of_distinct_archs(space: SearchSpace) -> None:
     if space.size <= 1000:
         every = list(space.enumerate())
         assert len(every) == len(set(every)) == space.size
@@ -42,7 +42,7 @@ def test_size_is_the_number_of_distinct_archs(space):
 
 @settings(max_examples=30)
 @given(spaces(), st.integers(0, 2**32 - 1))
-def test_samples_round_trip_through_params_and_genomes(space, seed):
+def test_samples_round_trip_through_params_and_genomes(space: SearchSpace, seed: int) -> None:
     arch = space.sample(np.random.default_rng(seed))
     assert space.contains(arch)
     assert arch.fits_in(space.base)
@@ -55,7 +55,7 @@ def test_samples_round_trip_through_params_and_genomes(space, seed):
 
 @settings(max_examples=30)
 @given(spaces(), st.data())
-def test_equal_shapes_have_one_canonical_form(space, data):
+def test_equal_shapes_have_one_canonical_form(space: SearchSpace, data: st.DataObject) -> None:
     sizes = [len(choices) for choices in space.params.values()]
     genome = np.array([data.draw(st.integers(0, size - 1)) for size in sizes], dtype=np.int64)
     arch = space.arch_from_genome(genome)
@@ -70,7 +70,7 @@ def test_equal_shapes_have_one_canonical_form(space, data):
 
 @settings(max_examples=30)
 @given(spaces())
-def test_the_uniform_family_is_in_the_space_and_removes_no_branch(space):
+def test_the_uniform_family_is_in_the_space_and_removes_no_branch(space: SearchSpace) -> None:
     for arch in space.uniform_family():
         assert space.contains(arch)
         for block, choices in zip(arch.blocks, space.blocks, strict=True):
@@ -80,7 +80,7 @@ def test_the_uniform_family_is_in_the_space_and_removes_no_branch(space):
 
 @settings(max_examples=30)
 @given(spaces(), st.integers(0, 2**32 - 1))
-def test_foreign_archs_are_not_contained(space, seed):
+def test_foreign_archs_are_not_contained(space: SearchSpace, seed: int) -> None:
     arch = space.sample(np.random.default_rng(seed))
     grown = dataclasses.replace(arch, blocks=(BlockSpec(4, 40, 40, 40), *arch.blocks[1:]))
     assert not space.contains(grown)
@@ -90,7 +90,7 @@ def test_foreign_archs_are_not_contained(space, seed):
         space.params_from_arch(grown)
 
 
-def test_the_default_space_of_a_base():
+def test_the_default_space_of_a_base() -> None:
     base = Arch(blocks=(BlockSpec(3, 64, 64, 768),) * 12, embed_dim=192, num_classes=5, img_size=32, patch_size=4)
     space = space_from_base(base)
     assert space.contains(base)
@@ -101,7 +101,7 @@ def test_the_default_space_of_a_base():
     assert space.size == per_block**12 - 9**12
 
 
-def test_a_cut_embedding_becomes_rmsnorm_as_derivation_makes_it():
+def test_a_cut_embedding_becomes_rmsnorm_as_derivation_makes_it() -> None:
     base = Arch(blocks=(BlockSpec(2, 8, 8, 16),), embed_dim=32, num_classes=2, img_size=8, patch_size=8)
     space = space_from_base(base, embed_dims=(16,))
     norms = {arch.embed_dim: arch.norm for arch in space.enumerate()}
@@ -118,7 +118,7 @@ def test_a_cut_embedding_becomes_rmsnorm_as_derivation_makes_it():
         (BlockChoices((), (16,), (16,), (16,)), "ascend"),
     ],
 )
-def test_impossible_choices_are_named(choices, message):
+def test_impossible_choices_are_named(choices: BlockChoices, message: str) -> None:
     base = Arch(blocks=(BlockSpec(2, 16, 16, 16),), embed_dim=32, num_classes=2, img_size=8, patch_size=8)
     with pytest.raises(NuwaError, match=message):
         SearchSpace(base=base, blocks=(choices,), embed_dims=(32,))

@@ -1,6 +1,7 @@
 """Moments from a share of the tokens, and how many images they take."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -8,26 +9,28 @@ import torch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive import statistics
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.ranking_error import RankingError
 from nuwa_search.search.derive.sensitivity import indifferent
-from nuwa_search.search.derive.statistics import Sampling, collect_moments
-from nuwa_search.search.derive.token_sample import sample_tokens
+from nuwa_search.search.derive.statistics import Moments, Sampling, collect_moments
+from nuwa_search.search.derive.token_sample import TokenSample, sample_tokens
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_blocks
 
 
-def drawn(count, num_images=400):
+def drawn(count: int, num_images: int = 400) -> TokenSample:
     generator = torch.Generator().manual_seed(0)
     return sample_tokens(
         num_images, num_prefix=2, num_patches=8, count=count, generator=generator, device=torch.device("cpu")
     )
 
 
-def test_every_image_keeps_its_prefix_tokens_and_each_patch_is_taken_as_often():
+def test_every_image_keeps_its_prefix_tokens_and_each_patch_is_taken_as_often() -> None:
     sample = drawn(3)
+    assert sample.places is not None
     assert (sample.places[:, :2] == torch.tensor([0, 1])).all()
     assert all(len(set(row)) == 5 for row in sample.places.tolist())
     share = torch.bincount(sample.places[:, 2:].flatten(), minlength=10)[2:] / 400
@@ -35,7 +38,7 @@ def test_every_image_keeps_its_prefix_tokens_and_each_patch_is_taken_as_often():
     assert sample.roots.square().sum() == pytest.approx(10)
 
 
-def test_a_sample_of_tokens_that_are_all_alike_has_the_moments_of_all():
+def test_a_sample_of_tokens_that_are_all_alike_has_the_moments_of_all() -> None:
     x = torch.randn(6, 1, 4).expand(6, 10, 4)
     weights = torch.ones(10)
     for count in (0, 1, 3, 8):
@@ -44,13 +47,13 @@ def test_a_sample_of_tokens_that_are_all_alike_has_the_moments_of_all():
         torch.testing.assert_close(torch.einsum("bni,bnj->ij", rows, rows), torch.einsum("bni,bnj->ij", x, x))
 
 
-def moments_of(model, split, sampling):
+def moments_of(model: PlainViT, split: SplitTensors, sampling: Sampling) -> Moments:
     weights = indifferent(model).tokens
     return collect_moments(model, split, PREPROCESS, token_weights=weights, reach=2, sampling=sampling)
 
 
 @pytest.mark.parametrize("family", ["token", "registers"])
-def test_moments_of_a_share_are_near_those_of_all_and_means_are_the_same(family):
+def test_moments_of_a_share_are_near_those_of_all_and_means_are_the_same(family: str) -> None:
     model, split = make_model(family), make_split(300)
     whole, part = (moments_of(model, split, Sampling(tokens=count)) for count in (0, 6))
     for index, mine in part.branches.items():
@@ -63,7 +66,7 @@ def test_moments_of_a_share_are_near_those_of_all_and_means_are_the_same(family)
     assert all(torch.equal(m.gram, again.branches[i].gram) for i, m in part.branches.items())
 
 
-def test_images_that_are_all_alike_are_soon_enough(monkeypatch):
+def test_images_that_are_all_alike_are_soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model("token")
     monkeypatch.setattr(statistics, "STATISTICS_TOKENS", 10 * model.arch.num_tokens)
     one = make_split(1).images.expand(100, -1, -1, -1)
@@ -74,7 +77,7 @@ def test_images_that_are_all_alike_are_soon_enough(monkeypatch):
     assert whole.ranking_error > 0
 
 
-def test_the_ranking_is_as_unsure_as_its_groups_differ():
+def test_the_ranking_is_as_unsure_as_its_groups_differ() -> None:
     steady, torn = RankingError(), RankingError()
     assert steady.value() == 0
     for k in range(6):
@@ -87,7 +90,7 @@ def test_the_ranking_is_as_unsure_as_its_groups_differ():
     assert alone.value() == 1
 
 
-def test_leading_parts_of_images_in_turn_hold_the_classes_evenly():
+def test_leading_parts_of_images_in_turn_hold_the_classes_evenly() -> None:
     split = make_split(30, num_classes=3)
     ordered = split.take(torch.argsort(split.labels, stable=True))
     for count in (3, 12, 21):
@@ -95,7 +98,7 @@ def test_leading_parts_of_images_in_turn_hold_the_classes_evenly():
     assert len(classes_in_turn(ordered, 12)) == 12
 
 
-def test_large_images_are_looked_at_in_part_and_small_ones_as_before():
+def test_large_images_are_looked_at_in_part_and_small_ones_as_before() -> None:
     arch = make_model("token").arch
     assert options_for(arch) == DeriveOptions()
     large = dataclasses.replace(arch, img_size=224, patch_size=14)
@@ -104,12 +107,12 @@ def test_large_images_are_looked_at_in_part_and_small_ones_as_before():
 
 
 @pytest.mark.parametrize("wrong", [{"moment_tokens": -1}, {"ranking_error": 1.0}, {"ranking_error": -0.1}])
-def test_shares_that_make_no_sense_are_refused(wrong):
+def test_shares_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(NuwaError, match="tokens >= 0"):
         DeriveOptions(**wrong)
 
 
-def test_cuts_from_sampled_statistics_are_repeated_and_close():
+def test_cuts_from_sampled_statistics_are_repeated_and_close() -> None:
     model, split = make_model("token"), make_split(300)
     options = DeriveOptions(num_images=300, sensitivity_images=0, moment_tokens=6, ranking_error=1e-9)
     arch = with_blocks(model.arch, mlp_width=24)

@@ -1,24 +1,38 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.run import run_study
+from nuwa_search.search.scorer import SubnetDeriver
 from nuwa_search.search.study_place import StudyPlace
-from nuwa_search.search.trials import StudyConfig
+from nuwa_search.search.trials import StudyConfig, StudyResult
 from nuwa_search.search.workers import evaluate
+from tests.support.search_fakes import CountingLatency, EmptyDeriver, MakeSpace, SyntheticScorer, best_of
 
 
 class Failing:
-    def __init__(self, error, *, fails_on=lambda arch: True, inner=None):
+    def __init__(
+        self,
+        error: Exception,
+        *,
+        fails_on: Callable[[Arch], bool] = lambda arch: True,
+        inner: SubnetDeriver | None = None,
+    ) -> None:
         self.error, self.fails_on, self.inner = error, fails_on, inner
 
-    def derive(self, arch):
+    def derive(self, arch: Arch) -> PlainViT:
         if self.fails_on(arch):
             raise self.error
+        assert self.inner is not None
         return self.inner.derive(arch)
 
 
-def test_an_arch_that_fails_is_an_answer(make_space, make_scorer):
+def test_an_arch_that_fails_is_an_answer(make_space: MakeSpace, make_scorer: type[SyntheticScorer]) -> None:
     space = make_space()
     found = evaluate(space.base, deriver=Failing(RuntimeError("singular")), scorer=make_scorer(space.base),
                      give_up_above=None)  # fmt: skip
@@ -26,13 +40,18 @@ def test_an_arch_that_fails_is_an_answer(make_space, make_scorer):
     assert found.reason == "RuntimeError: singular"
 
 
-def test_a_wrong_use_is_not_swallowed(make_space, make_scorer):
+def test_a_wrong_use_is_not_swallowed(make_space: MakeSpace, make_scorer: type[SyntheticScorer]) -> None:
     with pytest.raises(NuwaError, match="no such base"):
         evaluate(make_space().base, deriver=Failing(NuwaError("no such base")), scorer=make_scorer(make_space().base),
                  give_up_above=None)  # fmt: skip
 
 
-def test_failed_trials_are_recorded_and_not_tried_again(make_space, make_deriver, make_scorer, latency):
+def test_failed_trials_are_recorded_and_not_tried_again(
+    make_space: MakeSpace,
+    make_deriver: type[EmptyDeriver],
+    make_scorer: type[SyntheticScorer],
+    latency: CountingLatency,
+) -> None:
     space = make_space(3)
     deriver = Failing(
         RuntimeError("singular"), fails_on=lambda arch: arch.blocks[0].mlp_width == 32, inner=make_deriver()
@@ -43,10 +62,12 @@ def test_failed_trials_are_recorded_and_not_tried_again(make_space, make_deriver
     )  # fmt: skip
     failed = [t.arch for t in result.trials if t.state == "failed"]
     assert result.num_failed == len(failed) == len(set(failed)) > 0
-    assert result.best.arch.blocks[0].mlp_width != 32
+    assert best_of(result).arch.blocks[0].mlp_width != 32
 
 
-def test_a_study_in_which_everything_fails_ends(make_space, make_scorer, latency):
+def test_a_study_in_which_everything_fails_ends(
+    make_space: MakeSpace, make_scorer: type[SyntheticScorer], latency: CountingLatency
+) -> None:
     space = make_space()
     with pytest.raises(NuwaError, match="in a row"):
         run_study(
@@ -56,10 +77,16 @@ def test_a_study_in_which_everything_fails_ends(make_space, make_scorer, latency
 
 
 @pytest.mark.slow
-def test_several_processes_score_one_study(make_space, make_deriver, make_scorer, latency, tmp_path):
+def test_several_processes_score_one_study(
+    make_space: MakeSpace,
+    make_deriver: type[EmptyDeriver],
+    make_scorer: type[SyntheticScorer],
+    latency: CountingLatency,
+    tmp_path: Path,
+) -> None:
     space, url = make_space(4), f"sqlite:///{tmp_path}/s.db"
 
-    def run(trials, workers):
+    def run(trials: int, workers: int) -> StudyResult:
         return run_study(
             space, deriver=make_deriver(), scorer=make_scorer(space.base), limits=Limits(latency, 2.8),
             config=StudyConfig(trials=trials, num_workers=workers), place=StudyPlace(storage_url=url),
