@@ -30,7 +30,7 @@ def arrows_up(source: str, *, higher: tuple[str, ...], modules: frozenset[str]) 
 
 
 @pytest.mark.parametrize("layer", LAYERS[1:])
-def test_no_module_names_a_higher_layer(layer):
+def test_no_module_names_a_higher_layer(layer: str) -> None:
     higher = LAYERS[: LAYERS.index(layer)]
     modules = frozenset().union(*map(modules_of, higher))
     found = [
@@ -53,12 +53,12 @@ def test_no_module_names_a_higher_layer(layer):
         ("the search/test split", False),
     ],
 )
-def test_arrows_are_recognised(line, is_arrow):
+def test_arrows_are_recognised(line: str, is_arrow: bool) -> None:
     found = list(arrows_up(line, higher=("service", "search"), modules=modules_of("search")))
     assert bool(found) == is_arrow
 
 
-def test_tensorrt_is_loaded_by_its_module_and_the_device_agent_only():
+def test_tensorrt_is_loaded_by_its_module_and_the_device_agent_only() -> None:
     loads = {
         str(path.relative_to(ROOT))
         for layer in LAYERS
@@ -81,7 +81,7 @@ def _loads(node: ast.AST, package: str) -> bool:
     return False
 
 
-def test_a_class_name_has_one_meaning():
+def test_a_class_name_has_one_meaning() -> None:
     homes: dict[str, list[str]] = {}
     for layer in LAYERS:
         for path in (ROOT / layer).rglob("*.py"):

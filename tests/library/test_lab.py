@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,13 @@ def own_images(images: Path) -> dict[str, list[np.ndarray]]:
 
 
 def test_from_images_to_frames(tmp_path: Path, toy_db: Path, toy_base: Path, toy_images: Path) -> None:
-    asked = {"base": toy_base, "data": toy_images, "trials": 3, "finetune_steps": 1, "output": tmp_path / "bundle"}
+    asked: dict[str, Any] = {
+        "base": toy_base,
+        "data": toy_images,
+        "trials": 3,
+        "finetune_steps": 1,
+        "output": tmp_path / "bundle",
+    }
     told: list[nuwa_search.Event] = []
 
     def stop_at_a_trial(event: nuwa_search.Event) -> None:

@@ -21,7 +21,7 @@ from nuwa_search.search.trials import TrialReport
 from nuwa_search.service.cli.main import cli, run
 
 ARCH = Arch((BlockSpec(2, 8, 8, 32),), embed_dim=16, num_classes=3, img_size=16, patch_size=8)
-TRIAL = TrialReport(4, ARCH, "knapsack", "scored", 3.5, (3.0, 4.0), kl=0.25, top1_search=0.5, seconds=0.1)
+TRIAL = TrialReport(4, ARCH, "sampler", "scored", 3.5, (3.0, 4.0), kl=0.25, top1_search=0.5, seconds=0.1)
 FINETUNE = Progress(
     20, 100, {"loss": 1.5, "kd": float("nan")}, 1e-4, ScoredWeights(0, "model", SplitScore(0.75, None, 1.0)), 2.0, 64.0
 )

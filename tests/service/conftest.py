@@ -48,4 +48,4 @@ def toy_search(
 @pytest.fixture
 def toy_db(tmp_path: Path, profiled_db: Path) -> Path:
     """The test's own ``nuwa.sqlite``, in which the toy base is profiled: a search begins with its statistics."""
-    return shutil.copy(profiled_db, tmp_path / "nuwa.sqlite")
+    return Path(shutil.copy(profiled_db, tmp_path / "nuwa.sqlite"))

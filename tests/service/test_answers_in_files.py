@@ -41,7 +41,7 @@ def nuwa(*args: str) -> int:
 
 def rows_in(path: Path) -> list[dict[str, object]]:
     if path.suffix == ".parquet":
-        return pd.read_parquet(path).to_dict("records")
+        return [{str(name): value for name, value in row.items()} for row in pd.read_parquet(path).to_dict("records")]
     if path.suffix == ".json":
         document = json.loads(path.read_text())
         assert document["schema"].startswith("nuwa.")
@@ -52,7 +52,9 @@ def rows_in(path: Path) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("verb", ROW_VERBS, ids=" ".join)
 @pytest.mark.parametrize("ending", ["csv", "tsv", "json", "parquet"])
-def test_a_file_holds_the_format_its_ending_names(here, verb, ending, capsys):
+def test_a_file_holds_the_format_its_ending_names(
+    here: Path, verb: list[str], ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = here / "out" / f"rows.{ending}"
     assert nuwa(*verb, "-o", str(path)) == 0
     assert capsys.readouterr().out == ""
@@ -60,14 +62,18 @@ def test_a_file_holds_the_format_its_ending_names(here, verb, ending, capsys):
 
 
 @pytest.mark.parametrize("verb", ROW_VERBS, ids=" ".join)
-def test_another_ending_or_two_formats_are_wrong_use(here, verb, capsys):
+def test_another_ending_or_two_formats_are_wrong_use(
+    here: Path, verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     for more in (["-o", "rows.xyz"], ["-o", "rows"], ["--json", "-o", "rows.csv"], ["--csv", "-o", "rows.parquet"]):
         assert nuwa(*verb, *more) == 2, more
         assert "rows" in capsys.readouterr().err
         assert not Path(more[-1]).exists()
 
 
-def test_measure_stores_what_it_measured_and_its_csv_holds_the_figures(here, capsys):
+def test_measure_stores_what_it_measured_and_its_csv_holds_the_figures(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert nuwa("measure", "net.onnx", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert nuwa("measure", "net.onnx", "--csv") == 0
@@ -89,7 +95,9 @@ def test_measure_stores_what_it_measured_and_its_csv_holds_the_figures(here, cap
         assert answer["latency_ms"]["median"] in [row["latency_ms"] for row in rows]
 
 
-def test_hints_name_the_database_in_use_and_run_as_pasted(here, capsys, monkeypatch):
+def test_hints_name_the_database_in_use_and_run_as_pasted(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("NUWA_DB")
     db = str(here / "with space.sqlite")
     assert nuwa("db", "upgrade", "-q", "--db", db) == 0
@@ -113,12 +121,12 @@ def test_hints_name_the_database_in_use_and_run_as_pasted(here, capsys, monkeypa
         ("nuwa verify d --db b.db", "nuwa verify d --db b.db"),
     ],
 )
-def test_commands_in_a_text_get_the_database(text, wanted):
+def test_commands_in_a_text_get_the_database(text: str, wanted: str) -> None:
     assert with_db(text, "a.db", verbs=COMMANDS) == wanted
     assert with_db(text, None, verbs=COMMANDS) == text
 
 
-def test_a_password_is_never_printed():
+def test_a_password_is_never_printed() -> None:
     shown = with_db("nuwa query", "postgresql://me:secret@host/db", verbs=COMMANDS)
     assert "secret" not in shown
     assert "postgresql://me:***@host/db" in shlex.split(shown)

@@ -81,7 +81,7 @@ def test_token_is_wanted_everywhere_but_for_the_page(store: Store, tmp_path: Pat
     for path in ("/", "/web/js/app.js", "/healthz", "/readyz"):
         assert client.get(path).status_code == 200, path
     for wrong in ("Bearer no", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff"):
-        assert client.get("/api/v1/devices", headers={"authorization": wrong.encode("latin-1")}).status_code == 401
+        assert client.get("/api/v1/devices", headers={b"authorization": wrong.encode("latin-1")}).status_code == 401
     assert client.get("/api/v1/devices", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert client.get("/api/v1/devices", headers={"host": "board.lab", "authorization": f"bearer {TOKEN}"}).is_success
 

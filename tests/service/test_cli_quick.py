@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nuwa_search.service.cli.commands.query import TOPICS
+from nuwa_search.lab.query_request import TOPICS
 from nuwa_search.service.cli.main import COMMANDS, cli
 
 COMPUTES = {
@@ -138,7 +138,7 @@ def test_an_empty_database_is_answered_without_sqlalchemy(tmp_path: Path) -> Non
     lines = lines_of(*(["query", topic, "--json"] for topic in TOPICS), ["query", "--base", "x", "--csv"], env=env)
     for answer in run_lines(lines, heavy, tmp_path):
         assert answer["code"] == 0, answer
-        wanted = '"rows":[],"count":0' if "--json" in answer["args"] else "arch_id,subnet_id,device"
+        wanted = '"rows":[],"count":0' if "--json" in str(answer["args"]) else "arch_id,subnet_id,device"
         assert wanted in "".join(str(answer["out"]).split()), answer
     assert list(tmp_path.iterdir()) == []  # nor was one made
 

@@ -74,6 +74,7 @@ def test_what_follows_a_derivation_needs_no_word_about_base_and_data(
         lineage = find_lineage(store, answer["subnet_id"])
         row = store.subnets.find()[0]
     assert row["subnet_id"] == answer["subnet_id"]
+    assert row["measured_latency_ms"] is not None
     assert row["measured_latency_ms"] > 0
     assert (row["split"], row["bundle_is_missing"]) == ("search", False)
     assert [one.result["steps"] for one in lineage.finetunings] == [2]

@@ -106,10 +106,8 @@ def test_a_subnet_cut_again_scores_as_its_row_says_to_the_image(
         bundle = read_bundle(folder)
         with open_store(searched.db) as store:
             assert bundle.arch == store.load_subnet(row["subnet_id"]).arch
-    names = [name for name in before[0] if name != "bundle_dir"]
-    assert [[row[name] for name in names] for row in searched.rows()] == [
-        [row[name] for name in names] for row in before
-    ]
+    kept = [name for name in before[0] if name != "bundle_dir"]
+    assert [[row[name] for name in kept] for row in searched.rows()] == [[row[name] for name in kept] for row in before]
 
 
 @pytest.mark.slow

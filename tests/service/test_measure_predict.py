@@ -4,6 +4,7 @@ import dataclasses
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -23,9 +24,9 @@ from nuwa_search.store.store import open_store
 from tests.support.toy_images import write_colours
 
 
-def answer(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, object]:
+def answer(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
     assert run(cli, [*args, "--json"], prog_name="nuwa") == 0
-    document: dict[str, object] = json.loads(capsys.readouterr().out)
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 
 
@@ -40,7 +41,7 @@ def test_any_onnx_file_is_measured_and_the_breakdown_adds_up(
     assert isinstance(kernels, list)
     assert sum(k["ms"] for k in kernels) == pytest.approx(latency["median"])
     assert found["provenance"] == "emulated"
-    low, high = found["board_interval_ms"]  # type: ignore[misc]  # JSON
+    low, high = found["board_interval_ms"]
     assert low < latency["median"] < high
 
 
@@ -175,9 +176,9 @@ def test_a_vit_from_torchs_exporter_is_measured(
 ) -> None:
     db = str(tmp_path / "a.sqlite")
     found = answer(capsys, "measure", str(traced_vits / f"{name}.onnx"), "--device", "jetson-nano", "--db", db)
-    total_ms = sum(kernel["ms"] for kernel in found["breakdown"])  # type: ignore[attr-defined]  # JSON
-    assert total_ms == pytest.approx(found["latency_ms"]["median"])  # type: ignore[index]
-    said = " ".join(found["warnings"])  # type: ignore[arg-type]
+    total_ms = sum(kernel["ms"] for kernel in found["breakdown"])
+    assert total_ms == pytest.approx(found["latency_ms"]["median"])
+    said = " ".join(found["warnings"])
     assert warning is None or warning in said
 
 

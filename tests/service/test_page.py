@@ -61,7 +61,7 @@ def best_of(folder: Path, budget_ms: float) -> str:
     """Brute force: the accuracy of the most accurate subnet of the vehicles within a budget, as the page writes it."""
     with open_store(str(folder / "nuwa.sqlite")) as store:
         rows = store.subnets.find(SubnetFilter("jetson-nano", max_ms=budget_ms, classes=VEHICLES.classes))
-    return f"{100 * max(row['top1'] for row in rows):.1f}\u00a0%"
+    return f"{100 * max(row['top1'] for row in rows if row['top1'] is not None):.1f}\u00a0%"
 
 
 def budget_of(page: Page) -> float:

@@ -3,6 +3,7 @@
 import itertools
 import sys
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import click
@@ -24,12 +25,12 @@ from nuwa_search.service.cli.progress import (
 )
 
 
-def test_the_limits_are_those_of_the_contract():
+def test_the_limits_are_those_of_the_contract() -> None:
     assert PLAIN_INTERVAL_S >= 5
     assert SILENCE_S + 1 < 15  # and a second to notice
 
 
-def test_a_silent_stage_is_named_again_and_again(capsys):
+def test_a_silent_stage_is_named_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressLine(enabled=True, silence_s=0.08) as line:
         line.stage("statistics")
         line.show("images 3/8")
@@ -46,7 +47,7 @@ def test_a_silent_stage_is_named_again_and_again(capsys):
     assert capsys.readouterr().err == ""  # it ends with the work
 
 
-def test_a_stage_that_speaks_is_not_talked_over(capsys):
+def test_a_stage_that_speaks_is_not_talked_over(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressLine(enabled=True, silence_s=0.3) as line:
         for k in range(10):
             line.step(f"step {k}")
@@ -54,7 +55,7 @@ def test_a_stage_that_speaks_is_not_talked_over(capsys):
     assert capsys.readouterr().err.splitlines() == [f"step {k}" for k in range(10)]
 
 
-def test_quiet_is_quiet(capsys):
+def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressLine(enabled=False, silence_s=0.01) as line:
         line.stage("study")
         line.show("trial 1", force=True)
@@ -63,14 +64,14 @@ def test_quiet_is_quiet(capsys):
 
 
 @pytest.fixture
-def now(monkeypatch):
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands until it is moved."""
     moment = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: moment[0])
     return moment
 
 
-def test_time_left_is_of_this_run_of_a_step(now):
+def test_time_left_is_of_this_run_of_a_step(now: list[float]) -> None:
     pace = Pace()
     assert pace.left_s("cuts", 0, 10) is None
     now[0] += 100.0
@@ -84,7 +85,7 @@ def test_time_left_is_of_this_run_of_a_step(now):
     assert time_left(0.01) == "1 s left"
 
 
-def test_a_time_left_that_has_passed_is_not_repeated(now, capsys):
+def test_a_time_left_that_has_passed_is_not_repeated(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     """`0 s left` stood for twelve seconds."""
     line = ProgressLine(enabled=True)
     line.stage("refine")
@@ -108,7 +109,9 @@ def test_a_time_left_that_has_passed_is_not_repeated(now, capsys):
     assert capsys.readouterr().err.splitlines()[-1] == "refine: going on for 1 min 10 s"  # done, and not said again
 
 
-def test_lines_of_a_counting_loop_come_every_five_to_fifteen_seconds(now, capsys):
+def test_lines_of_a_counting_loop_come_every_five_to_fifteen_seconds(
+    now: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     line = ProgressLine(enabled=True)
     spoken = [now[0]]
     with counts_to(line.count):
@@ -123,19 +126,21 @@ def test_lines_of_a_counting_loop_come_every_five_to_fifteen_seconds(now, capsys
     assert max(gaps) <= 15
 
 
-def test_what_is_quick_says_nothing(capsys):
+def test_what_is_quick_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressLine(enabled=True) as line, counts_to(line.count):
         list(counted("images", range(40)))
     assert capsys.readouterr().err == ""
 
 
-def probe(callback):
+def probe(callback: Callable[..., None]) -> click.Command:
     """A command of ours around ``callback``."""
     return click.command("probe", cls=NuwaCommand)(with_flags()(callback))
 
 
-def test_every_command_has_a_line_that_counts_and_ends_with_the_answer(now, capsys):
-    def callback(**values):
+def test_every_command_has_a_line_that_counts_and_ends_with_the_answer(
+    now: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def callback(**values: object) -> None:
         for _ in counted("images", range(3)):
             now[0] += 6.0
         output_from_flags(values).text("answer")
@@ -151,19 +156,24 @@ def test_every_command_has_a_line_that_counts_and_ends_with_the_answer(now, caps
     assert capsys.readouterr().err == ""
 
 
-def test_nothing_is_said_while_somebody_is_asked(now, capsys, monkeypatch):
+def test_nothing_is_said_while_somebody_is_asked(
+    now: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
 
-    def answer(_question, **_more):
+    def answer(_question: str, **_more: object) -> bool:
         now[0] += 60.0
         current_line().beat()
         return True
 
+    def ask(**_: object) -> None:
+        confirmed("Remove it?", yes=False)
+
     monkeypatch.setattr(click, "confirm", answer)
-    assert run(probe(lambda **_: confirmed("Remove it?", yes=False) and None), [], prog_name="probe") == 0
+    assert run(probe(ask), [], prog_name="probe") == 0
     assert capsys.readouterr().err == ""
 
 
-def test_commands_that_serve_others_have_a_log_instead():
-    services = {name for name in COMMANDS if getattr(cli.get_command(None, name), "is_service", False)}
+def test_commands_that_serve_others_have_a_log_instead() -> None:
+    services = {name for name in COMMANDS if getattr(cli.get_command(click.Context(cli), name), "is_service", False)}
     assert services == {"serve", "worker"}

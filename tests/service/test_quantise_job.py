@@ -169,7 +169,8 @@ def test_a_board_is_measured_once_per_precision(
     opened = stand_in(monkeypatch, plain=10.0, int8=8.0)
     board = DeviceSpec("lab-xavier", "ssh", "tensorrt", "8.5.2", "fp16", opset=16, compute_capability="7.2")
     images = Int8Images(str(toy_base), str(toy_images))
-    answer = quantise_bundle(bundle_dir, ExportRequest(board, lab_export.opened_device), images=images, max_loss=0.2)
+    opener = vars(lab_export)["opened_device"]
+    answer = quantise_bundle(bundle_dir, ExportRequest(board, opener), images=images, max_loss=0.2)
     assert answer.accepted
     assert [spec.precision for spec in opened] == ["fp16", "int8"]
     assert "--int8 --fp16" in (bundle_dir / "build.sh").read_text()

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -48,12 +49,12 @@ def ask(db: str, *args: str) -> int:
     return run(cli, ["query", *args, "--db", db], prog_name="nuwa")
 
 
-def answer(db: str, capsys: pytest.CaptureFixture[str], *args: str) -> list[dict[str, object]]:
+def answer(db: str, capsys: pytest.CaptureFixture[str], *args: str) -> list[dict[str, Any]]:
     assert ask(db, *args, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "nuwa.query/1"
     assert document["count"] == len(document["rows"])
-    rows: list[dict[str, object]] = document["rows"]
+    rows: list[dict[str, Any]] = document["rows"]
     return rows
 
 
@@ -125,7 +126,7 @@ def test_a_budget_is_explained(db: str, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_budget_without_limit_is_the_curve(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = answer(db, capsys, "--explain-budget")
-    assert [(row["device"], row["best"]["subnet_id"], row["steps_up"]) for row in found] == [  # type: ignore[index]
+    assert [(row["device"], row["best"]["subnet_id"], row["steps_up"]) for row in found] == [
         ("lab-nano", "subnet-3", []),
         ("jetson-nano", "subnet-3", []),
     ]
@@ -146,7 +147,7 @@ def test_a_curve_shows_what_each_budget_buys() -> None:
 def test_devices_are_put_side_by_side(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = answer(db, capsys, "devices", "--compare", "jetson-nano,lab-nano", "--limit", "2")
     assert [row["subnet_id"] for row in rows] == ["subnet-3", "subnet-2"]
-    assert rows[0]["latencies"]["lab-nano"]["latency_ms"] == 3.0  # type: ignore[index]
+    assert rows[0]["latencies"]["lab-nano"]["latency_ms"] == 3.0
     assert ask(db, "devices", "--compare", "jetson-nano,lab-nano", "--csv") == 0
     flat = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [float(row["latency_ms.jetson-nano"]) for row in flat] == [6.0, 4.0, 3.0, 2.25]

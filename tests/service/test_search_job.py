@@ -17,6 +17,7 @@ from nuwa_search.core.cost import count_params
 from nuwa_search.search.derive_command import derive_command
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
+from nuwa_search.store.found_rows import CertificateFound, SubnetFound
 from nuwa_search.store.lineage import find_lineage
 from nuwa_search.store.store import open_store
 from tests.support.toy_images import write_colours
@@ -130,11 +131,11 @@ def test_what_becomes_of_a_shipped_bundle_is_in_the_database(job: Job) -> None:
     identity, folder = answer["subnet"]["subnet_id"], answer["artifacts"]["dir"]
     common = ["--db", job.db, "--json", "-y"]
 
-    def row() -> dict[str, Any]:
+    def row() -> SubnetFound:
         with open_store(job.db) as store:
             return next(row for row in store.subnets.find(limit=None) if row["subnet_id"] == identity)
 
-    def certificates() -> list[dict[str, Any]]:
+    def certificates() -> list[CertificateFound]:
         with open_store(job.db) as store:
             return store.certificates.find()
 
@@ -203,11 +204,11 @@ def test_a_finished_study_is_not_started_anew(job: Job) -> None:
 
 
 def test_interrupted_and_resumed_repeats_no_trial(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nuwa_search.search import run as study_loop
+    from nuwa_search.search.workers import Workers
 
     budget = f"{0.6 * job.base_ms():.3f}"
-    evaluations = []
-    real = study_loop.Workers.submit
+    evaluations: list[Any] = []
+    real = Workers.submit
 
     def stop_after_three(self: Any, arch: Any, **more: Any) -> Any:
         if len(evaluations) == 3:
@@ -215,7 +216,7 @@ def test_interrupted_and_resumed_repeats_no_trial(job: Job, monkeypatch: pytest.
         evaluations.append(arch)
         return real(self, arch, **more)
 
-    monkeypatch.setattr(study_loop.Workers, "submit", stop_after_three)
+    monkeypatch.setattr(Workers, "submit", stop_after_three)
     args = [a for a in job.args("--budget-ms", budget, "--study", "broken") if a != "-q"]
     assert run(command, args, prog_name="nuwa-search") == 130
     assert "nuwa-search --study broken --resume" in job.capsys.readouterr().err

@@ -14,8 +14,8 @@ from nuwa_search.latency.devices.find import find_device
 from nuwa_search.predictors.device_predictor import transfer_profile
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run
-from nuwa_search.store.query import SubnetFilter
 from nuwa_search.store.store import open_store
+from nuwa_search.store.wanted import SubnetFilter
 from tests.support.made_once import made_once
 
 FIRST, SECOND = "jetson-nano", "jetson-nano-5w"

@@ -42,8 +42,9 @@ def test_a_budget_that_nothing_reaches_is_refused_before_an_image_is_decoded(sea
     with open_store(search.db) as store:
         base = load_base(str(search.base))
         predictor = find_device_predictor(store, find_device("jetson-nano", store), base.arch).predictor
-        assert store.search("tiny").state == "infeasible"
-        assert store.search("tiny").result == answer
+        stored = store.search("tiny")
+        assert stored is not None
+        assert (stored.state, stored.result) == ("infeasible", answer)
     fastest = fastest_arch(space_from_base(base.arch), predictor)
     assert answer["fastest"]["arch_id"] == fastest.arch_id
     assert answer["fastest"]["predicted_latency_ms"] == float(predictor.predict([fastest]).value[0])

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ def job_of(store: Store, job: JobRecord) -> JobRecord:
     found = store.job(job.job_id)
     assert found is not None
     return found
+
+
+def has_trials(store: Store, study: str, *, least: int) -> bool:
+    return num_trials(store, study) >= least
 
 
 def num_trials(store: Store, study: str) -> int:
@@ -165,7 +170,7 @@ def test_terminated_worker_gives_its_job_back_and_a_killed_one_loses_it(
     for sign in (signal.SIGTERM, signal.SIGKILL):
         least = num_trials(store, "mine") + 2  # more than there are: this worker has taken the job up
         worker = start_worker(database, cache)
-        wait_for(lambda least=least: num_trials(store, "mine") >= least, seconds=90, what="trials")
+        wait_for(partial(has_trials, store, "mine", least=least), seconds=90, what="trials")
         worker.send_signal(sign)
         _, err = worker.communicate(timeout=30)
         (job,) = store.jobs(study="mine")
