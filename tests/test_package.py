@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"core", "store", "deploy", "latency", "predictors", "search", "service"}
 
 
-def test_links_are_relative_and_lead_to_the_folders_at_the_top():
+def test_links_are_relative_and_lead_to_the_folders_at_the_top() -> None:
     links = {path.name: path for path in (ROOT / "nuwa_search").iterdir() if path.is_symlink()}
     assert set(links) == FOLDERS
     for name, link in links.items():
@@ -20,13 +20,13 @@ def test_links_are_relative_and_lead_to_the_folders_at_the_top():
         assert (link / "__init__.py").is_file()
 
 
-def test_an_installation_adds_one_import_name():
+def test_an_installation_adds_one_import_name() -> None:
     found = [path for path in files("nuwa-search") or [] if path.name == "top_level.txt"]
     assert found, "the installed distribution names no import packages: run make test, which installs it"
     assert found[0].read_text().split() == ["nuwa_search"]
 
 
-def test_the_package_knows_its_version():
+def test_the_package_knows_its_version() -> None:
     assert nuwa_search.__version__
 
 
