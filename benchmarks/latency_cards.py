@@ -11,6 +11,7 @@ device and seed or partition) and ``results/latency_host_nets.csv``.
 import argparse
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import pandas as pd
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import load_base
-from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.device import Device, DeviceSpec
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
 from nuwa_search.latency.devices.registry import device_spec, open_device
@@ -72,6 +73,10 @@ def save_lines(lines: list[dict[str, object]]) -> pd.DataFrame:
     return new
 
 
+def _reopened(spec: DeviceSpec, seed: int, session: int) -> Device:
+    return open_device(spec, seed=1000 * seed + 1 + session)
+
+
 def emulated_lines(name: str, base: Arch, *, num_heldout: int) -> list[dict[str, object]]:
     """Profile one emulated board with every seed and judge each on the same nets."""
     spec = EMULATED_SPECS[name]
@@ -83,7 +88,7 @@ def emulated_lines(name: str, base: Arch, *, num_heldout: int) -> list[dict[str,
             open_device(spec, seed=1000 * seed),
             base,
             export=exporter(spec),
-            reopen=lambda session, seed=seed: open_device(spec, seed=1000 * seed + 1 + session),
+            reopen=partial(_reopened, spec, seed),
             settings=ProfileSettings(seed=seed),
         )
         fitted = {arch.arch_id for arch, _ in result.predictor.models}

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy import func, select
-from store_data import bench_classes, fill_store
 
+from benchmarks.store_data import bench_classes, fill_store
 from nuwa_search.store.pareto import front_query
 from nuwa_search.store.records import ScoreRecord
 from nuwa_search.store.store import Store, open_store
@@ -67,7 +67,7 @@ def rows_per_second(store: Store, *, is_best: bool) -> str:
     """
     with store.read() as connection:
         query = select(SubnetRow.subnet_id, SubnetRow.top1).limit(BATCH_ROWS)
-        subnets = [(subnet_id, float(top1)) for subnet_id, top1 in connection.execute(query)]
+        subnets = [(subnet_id, top1 or 0.0) for subnet_id, top1 in connection.execute(query)]
     kind, split = ("top1", "test") if is_best else ("top1_derived", "search")
     seconds = []
     for batch in range(NUM_BATCHES):

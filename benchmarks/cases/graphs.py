@@ -58,8 +58,8 @@ def packed(folder: Path) -> str:
         helper.make_node("DequantizeLinear", ["w8", "scale", "zero"], ["w"], "unpack"),
         helper.make_node("MatMul", ["x", "w"], ["y"], "head"),
     ]
-    scale = numpy_helper.from_array(np.float32(0.1), "scale")
-    zero = numpy_helper.from_array(np.int8(0), "zero")
+    scale = numpy_helper.from_array(np.array(0.1, np.float32), "scale")
+    zero = numpy_helper.from_array(np.array(0, np.int8), "zero")
     return timed(graph_of(*nodes, constants=(weight("w8", np.int8), scale, zero)), "jetson-orin-nano")
 
 

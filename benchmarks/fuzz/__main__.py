@@ -170,7 +170,7 @@ def fed(jobs: list[Job], *, seed: int, is_shown: bool = False) -> Iterator[Row]:
 
 
 def _is_clean(outcome: dict[str, Any]) -> bool:
-    return outcome["kind"] != "unnamed" and outcome["seconds"] <= SLOW_S and outcome["peak_mb"] <= LARGE_MB
+    return bool(outcome["kind"] != "unnamed" and outcome["seconds"] <= SLOW_S and outcome["peak_mb"] <= LARGE_MB)
 
 
 def _show(reader: str, outcome: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from benchmarks.search_bench.setting import Places, TaskSetting, open_bench_device, open_task
 from benchmarks.search_bench.tables import Row, versions
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.guidance import Guidance
@@ -129,6 +130,8 @@ def _all_scores(places: Places, task: TaskSetting, space: SearchSpace) -> dict[A
         key = str(sorted(space.params_from_arch(arch).items()))
         if key not in known:
             found = task.scorer.score(task.deriver.derive(arch))
+            if found.top1 is None:
+                raise NuwaError(f"{key} was scored without top1: this table is of whole images")
             known[key] = [found.kl, found.kl_first, found.top1, found.num_images]
         kl, kl_first, top1, num_images = known[key]
         scores[arch] = SubnetScore(kl, kl_first, top1, int(num_images))

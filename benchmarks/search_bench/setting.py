@@ -14,6 +14,7 @@ from nuwa_search.core.base import ASSETS_DIR, Base, load_base
 from nuwa_search.core.cache import Cache, content_key
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.task import make_task
@@ -181,7 +182,10 @@ def distil(places: Places, task: TaskSetting, model: PlainViT, *, steps: int, se
 
 def test_top1(task: TaskSetting, model: PlainViT) -> float:
     """Top1 on the test split."""
-    return score_split(model, task.test, task.tensors.preprocess).top1
+    top1 = score_split(model, task.test, task.tensors.preprocess).top1
+    if top1 is None:
+        raise NuwaError(f"task {task.name} has no top1: its answers are not of whole images")
+    return top1
 
 
 def budget_of(device: DeviceSetting, share: float) -> float:
