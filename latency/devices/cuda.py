@@ -112,7 +112,7 @@ class CudaDevice:
         def forward() -> Tensor:
             return graph_run.forward(pixels)
 
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # untyped in torch
+        stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_CAPTURE_WARMUPS):
@@ -146,4 +146,4 @@ def _replay(run: Callable[[], None], protocol: MeasureProtocol) -> "np.ndarray[t
 
 
 def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # untyped in torch
+    return torch.cuda.Event(enable_timing=True)

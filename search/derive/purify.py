@@ -115,7 +115,7 @@ def learn_masks(
             logits = masked_logits(frozen, masks, normalise(chosen.images.to(device), preprocess))
             loss = F.cross_entropy(logits, _targets(chosen, model).to(device))
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+            loss.backward()
             optimiser.step()
     return masks
 
