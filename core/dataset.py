@@ -117,7 +117,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        patterns = ["*.parquet", "**/*.parquet"]
+        patterns = ["*.parquet", "**/*.parquet", CLASS_FILE]
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
     except (HFValidationError, ValueError) as error:
         raise NuwaError(
