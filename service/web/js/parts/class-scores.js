@@ -14,9 +14,20 @@ const MOST_MISTAKES = 10;
  * @param {object | null} base The same of the base with its head restricted to the classes.
  */
 export function classScores(winner, base) {
+  if (winner?.iou) return iouTable(winner, base);
   const names = Object.keys(winner?.recall ?? {});
   if (!names.length) return null;
   return [recallTable(names, winner, base), confusion(winner.confusion)];
+}
+
+function iouTable(winner, base) {
+  const cells = (scores, name) => h("td", { class: "number" }, share(scores?.iou?.[name], scores?.iou_interval?.[name]));
+  const heads = ["class", "test images with it", base && "IoU of the base", "IoU"].filter(Boolean);
+  return tableRoom("IoU by class", h("table", { class: "table table-lines" },
+    h("caption", null, "IoU by class, with its 95 % interval over images"),
+    h("thead", null, h("tr", null, heads.map((name, k) => h("th", { scope: "col", class: k ? "number" : "" }, name)))),
+    h("tbody", null, Object.keys(winner.iou).map((name) => h("tr", null, h("th", { scope: "row" }, name),
+      h("td", { class: "number" }, whole(winner.num_images_by_class?.[name])), base && cells(base, name), cells(winner, name))))));
 }
 
 function recallTable(names, winner, base) {

@@ -13,7 +13,7 @@ export function meters({ search, log, figures }) {
     log.stage && search.is_alive && h("p", { class: "small muted" }, `stage: ${log.stage}`),
     log.count && meter(log.count.label, log.count.done, log.count.total, left(log.count.leftS)),
     isNumber(wanted) && meter("subnets scored", Math.min(scored, wanted), wanted, left(log.trialsLeftS)),
-    tuned && meter("fine-tuning steps", tuned.step, tuned.steps, isNumber(tuned.top1_search) ? `${share(tuned.accuracy_search ?? tuned.top1_search, tuned.accuracy_search_interval, tuned.num_images)} on the search split${tuned.leftS ? `, ${left(tuned.leftS)}` : ""}` : ""),
+    tuned && meter("fine-tuning steps", tuned.step, tuned.steps, isNumber(tuned.accuracy_search ?? tuned.top1_search) ? `${share(tuned.accuracy_search ?? tuned.top1_search, tuned.accuracy_search_interval, tuned.num_images)} on the search split${tuned.leftS ? `, ${left(tuned.leftS)}` : ""}` : ""),
   ].filter(Boolean);
   return lines.length ? lines : h("p", { class: "muted" }, search.state === "queued" ? "waiting for a worker" : "starting");
 }

@@ -2,12 +2,29 @@
 
 import { apiUrl, pathOf } from "../core/api.js";
 import { h } from "../core/dom.js";
-import { count, duration, interval, isNumber, milliseconds, share, whole } from "../core/figures.js";
+import { count, duration, interval, isNumber, milliseconds, percent, share, whole } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { verdictBadge } from "./badges.js";
 import { classScores } from "./class-scores.js";
 import { lostImages } from "./lost-images.js";
 import { facts, tableRoom } from "./panel.js";
+
+/** Accuracies on whole images. */
+function imageRows(base, subnet, task) {
+  return [
+    [`top1 of ${whole(task.num_test)} test images (95 %)`, `${share(base.top1_restricted, base.top1_restricted_interval)} ${task.head_fitted ? "fitted head" : "head restricted to the classes"}`, share(subnet.top1, subnet.top1_interval)],
+    ["", task.head_fitted ? "" : `${share(base.top1_all_classes, base.top1_all_classes_interval)} all classes`, `${share(subnet.top1_derived, subnet.top1_derived_interval)} before fine-tuning`],
+  ];
+}
+
+/** Accuracies on pixels. */
+function pixelRows(base, subnet, task) {
+  return [
+    [`mIoU on ${whole(task.num_test)} test images (95 %)`, `${share(base.miou, base.miou_interval)} fitted head`, share(subnet.miou, subnet.miou_interval)],
+    ["", "", `${share(subnet.miou_derived, subnet.miou_derived_interval)} before fine-tuning`],
+    ["pixels right", percent(base.pixel_accuracy), percent(subnet.pixel_accuracy)],
+  ];
+}
 
 /** Build the body of the panel from a `nuwa.search/1` document. */
 export function searchResult(result) {
@@ -17,8 +34,7 @@ export function searchResult(result) {
     ["latency", `${milliseconds(base.latency_ms)} ${base.provenance}`, `${milliseconds(subnet.measured_latency_ms)} ${subnet.provenance} (p95 ${milliseconds(subnet.measured_p95_ms)})`],
     ["predicted", "–", `${milliseconds(subnet.predicted_latency_ms)} predicted (${interval(subnet.predicted_interval_ms)})`],
     subnet.board_interval_ms && ["real board", interval(base.board_interval_ms), interval(subnet.board_interval_ms)],
-    [`top1 of ${whole(task.num_test)} test images (95 %)`, `${share(base.top1_restricted, base.top1_restricted_interval)} ${task.head_fitted ? "fitted head" : "head restricted to the classes"}`, share(subnet.top1, subnet.top1_interval)],
-    ["", task.head_fitted ? "" : `${share(base.top1_all_classes, base.top1_all_classes_interval)} all classes`, `${share(subnet.top1_derived, subnet.top1_derived_interval)} before fine-tuning`],
+    ...(result.metric === "miou" ? pixelRows(base, subnet, task) : imageRows(base, subnet, task)),
     isNumber(subnet.balanced_accuracy) && [
       `balanced accuracy${result.metric === "balanced" ? ", which counts here" : ""}`,
       share(base.balanced_accuracy, base.balanced_accuracy_interval), share(subnet.balanced_accuracy, subnet.balanced_accuracy_interval),

@@ -105,7 +105,7 @@ function searchView({ study, signal }) {
     show(answer, answerOf());
     areas.update(merged.filter((t) => isNumber(t.hypervolume)).map((t) => [t.number, t.hypervolume]));
     scatter.update({ trials: merged, budgetMs: search.budget_ms });
-    const tuned = log.finetune.filter((f) => isNumber(f.top1_search));
+    const tuned = log.finetune.filter((f) => isNumber(f.accuracy_search ?? f.top1_search));
     tuning.update(tuned.map((f) => [f.step, f.accuracy_search ?? f.top1_search]));
     tuningPanel.hidden = tuned.length < 2;
     areaPanel.hidden = studyPanel.hidden = !merged.length && isOver;
@@ -118,7 +118,7 @@ function searchView({ study, signal }) {
     const wanted = search.progress?.trials_wanted ?? log.wanted;
     return [
       figure("budget", milliseconds(search.budget_ms), h("a", { href: routeTo(["devices", search.device]) }, search.device)),
-      figure("best by KL", best ? share(best.top1_search, wilson(best.top1_search, best.num_images)) : "–", best ? `top1 of ${best.num_images ?? "–"} search images, KL ${best.kl.toFixed(3)}, ${milliseconds(best.predicted_latency_ms)} predicted` : "nothing scored yet"),
+      figure("best by KL", best ? share(best.top1_search, wilson(best.top1_search, best.num_images)) : "–", best ? `${isNumber(best.top1_search) ? "top1 of " : ""}${best.num_images ?? "–"} search images, KL ${best.kl.toFixed(3)}, ${milliseconds(best.predicted_latency_ms)} predicted` : "nothing scored yet"),
       figure("subnets scored", `${scored}${wanted >= scored ? ` of ${wanted}` : ""}`, `${proposed} proposed${wanted < scored ? `, ${wanted} asked for` : ""}`),
       figure("feasible", proposed ? percent(feasible / proposed, 0) : "–", "of proposals, by prediction"),
     ];

@@ -98,7 +98,7 @@ function figures(subnet, latency) {
   return h(
     "div",
     { class: "figures" },
-    figure("top1", share(best?.value, best?.interval), best ? `${best.split} split, ${whole(best.num_images)} images${best.kind === "top1_derived" ? ", before fine-tuning" : ""}` : "never scored"),
+    figure(best?.kind.startsWith("miou") ? "mIoU" : "top1", share(best?.value, best?.interval), best ? `${best.split} split, ${whole(best.num_images)} images${best.kind.endsWith("_derived") ? ", before fine-tuning" : ""}` : "never scored"),
     figure(`latency on ${latency?.device ?? "any device"}`, milliseconds(latency && latencyOf(latency)), latency ? provenanceBadge(originOf(latency)) : "never priced"),
     figure("parameters", count(subnet.params), smaller(subnet.params, subnet.base.params)),
     figure("MACs", count(subnet.macs), smaller(subnet.macs, subnet.base.macs)),
@@ -106,8 +106,8 @@ function figures(subnet, latency) {
 }
 
 function bestScore(scores) {
-  const rank = (score) => (score.kind === "top1" ? 2 : 0) + (score.split === "test" ? 1 : 0);
-  const accuracies = scores.filter((score) => score.kind.startsWith("top1") && score.split !== "train");
+  const rank = (score) => (["top1", "miou"].includes(score.kind) ? 2 : 0) + (score.split === "test" ? 1 : 0);
+  const accuracies = scores.filter((score) => /^(top1|miou)/.test(score.kind) && score.split !== "train");
   return accuracies.sort((a, b) => rank(b) - rank(a))[0] ?? null;
 }
 
