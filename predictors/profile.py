@@ -14,7 +14,7 @@ from nuwa_search.latency.table.timer import ArchTimer, Export, MemoryNotebook, N
 from nuwa_search.latency.table.watch import Watch
 from nuwa_search.predictors.fill_table import TablePlan, fill_table
 from nuwa_search.predictors.latency.background import find_background
-from nuwa_search.predictors.latency.predictor import LatencyPredictor, subject_of
+from nuwa_search.predictors.latency.predictor import MIN_MODELS, LatencyPredictor, subject_of
 from nuwa_search.predictors.report_card import ReportCard, noise_floor, report_card
 from nuwa_search.predictors.sample_archs import sample_archs
 from nuwa_search.predictors.whole_models import ModelTimes, measure_models
@@ -280,8 +280,13 @@ def _sized(base: Arch, settings: ProfileSettings) -> list[Arch]:
 
 
 def _in_turn(lists: Sequence[list[Arch]]) -> list[Arch]:
-    """Take one of each list after another: where the time ends early, every size has had its share."""
-    return [arch for row in itertools.zip_longest(*lists) for arch in row if arch is not None]
+    """Take what a predictor of the base's own size needs, then one of each list after another.
+
+    Where the time ends early, the own size is known, and the others have had their share.
+    """
+    first, *others = lists
+    rows = itertools.zip_longest(first[MIN_MODELS:], *others)
+    return [*first[:MIN_MODELS], *(arch for row in rows for arch in row if arch is not None)]
 
 
 def _deadlines(begun: float, minutes: float | None) -> dict[str, float | None]:

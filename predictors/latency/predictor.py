@@ -128,8 +128,9 @@ class LatencyPredictor:
         return self
 
     def _fit_by_size(self, archs: Sequence[Arch], measured: Array) -> Self:
-        """Fit to the nets of each number of tokens apart."""
-        sizes = self.tokens
+        """Fit to the nets of each number of tokens apart; a smaller one with too few, as time ended, is not known."""
+        count_of = {count: sum(arch.num_tokens == count for arch in archs) for count in self.tokens}
+        sizes = tuple(count for count in self.tokens if count == self.tokens[-1] or count_of[count] >= MIN_MODELS)
         self.tokens = ()
         units: UnitTimes | None = None
         try:
@@ -221,6 +222,7 @@ class LatencyPredictor:
         fitted = self._fitted()
         other = self._copy()
         other.subject, other.scale = subject, scale
+        other.tokens, other.smaller = (), {}  # nothing was measured there at other sizes
         other._calibrated = calibrated or fitted
         return other
 

@@ -7,7 +7,8 @@ import pytest
 
 from nuwa_search.latency.table.unit import BlockKey, StemKey
 from nuwa_search.predictors.fill_table import _SIZED
-from nuwa_search.predictors.latency.predictor import LatencyPredictor
+from nuwa_search.predictors.latency.encode import Scale
+from nuwa_search.predictors.latency.predictor import MIN_MODELS, LatencyPredictor, Subject
 from nuwa_search.predictors.profile import ProfileSettings, profile
 from nuwa_search.predictors.report_card import errors_of
 from nuwa_search.predictors.sample_archs import sample_archs
@@ -66,3 +67,28 @@ def test_rows_of_another_base_between_the_sizes_change_nothing(found):
     other.rows = (*rows, *strange)
     archs = sample_archs(BASE, np.random.default_rng(3), 5)
     np.testing.assert_allclose(other.predict(archs).value, found.predictor.predict(archs).value, rtol=1e-9)
+
+
+def test_a_transferred_predictor_says_nothing_of_sizes_that_were_not_measured_there(found):
+    moved = found.predictor.scaled(Scale(work=2.0), subject=Subject("other", "1" * 16, "transferred"))
+    archs = sample_archs(BASE, np.random.default_rng(3), 5)
+    assert (moved.tokens, moved.smaller) == ((), {})
+    assert found.predictor.tokens == (17, 37, 65)
+    assert moved.predict(archs).value.min() > found.predictor.predict(archs).value.min()
+
+
+def test_sizes_that_time_left_too_few_nets_of_are_not_known(found):
+    models = [(arch, ms) for arch, ms in found.predictor.models]
+    models += [pair for part in found.predictor.smaller.values() for pair in part.models]
+    few = [pair for pair in models if pair[0].img_size != 16 or pair == models[-1]]
+    fitted = LatencyPredictor(found.predictor.rows, subject=found.predictor.subject, tokens=(17, 37, 65))
+    fitted.fit([arch for arch, _ in few], [ms for _, ms in few])
+    assert fitted.tokens == (37, 65)
+    assert {*fitted.smaller} == {37}
+
+
+def test_a_hurried_profile_measures_what_the_own_size_needs_first():
+    hurried = dataclasses.replace(SETTINGS, minutes=1e-9)
+    result = profile(ClosedFormDevice(FORMULA), BASE, export=export, settings=hurried)
+    assert len(result.predictor.models) == MIN_MODELS
+    assert result.predictor.smaller == {}
