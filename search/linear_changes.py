@@ -74,11 +74,12 @@ class LinearChanges:
 
     def run(self, model: PlainViT) -> Tensor:
         """Return logits (B, C) of ``model``: exact where it differs up to its last block, else linearised."""
-        if model.arch.embed_dim != self._net.arch.embed_dim or not same_tensors(_end(model), _end(self._net)):
-            logits: Tensor = model(self._inputs)
-            return logits.float()
+        before, behind = _common(model, self._net)
         is_same_stem = same_tensors(_stem(model), _stem(self._net))
-        before, behind = _common(model, self._net) if is_same_stem else (0, _common(model, self._net)[1])
+        if not is_same_stem:
+            before = 0
+        if not same_tensors(_end(model), _end(self._net)):
+            behind = 0  # gradients speak of another head; run as the net itself was, whose rounding goes off then
         x = self._streams[before] if is_same_stem else model.embed(self._inputs)
         place = len(self._net.blocks) - behind
         if not place:  # nothing but what stands before the first block differs: there are no gradients
@@ -86,7 +87,7 @@ class LinearChanges:
         for block in list(model.blocks)[before : len(model.blocks) - behind]:
             x = plain_block(block, x)
         if not behind:
-            logits = model.head(model.pool(x))
+            logits: Tensor = model.head(model.pool(x))
             return logits.float()
         error = x.float() - self._streams[place]
         moved = torch.stack([(g.float() * error).sum(dim=(1, 2)) for g in self._gradients[place - 1]], dim=1)
