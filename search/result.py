@@ -1,7 +1,7 @@
 """The answer of a search: what was asked, what it starts from, and how it ended."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.search.base_sizes import BaseAtSize
 from nuwa_search.search.budget_part import BudgetPart
 from nuwa_search.search.lost_images import LostImages
+from nuwa_search.search.step_table import step_of
 from nuwa_search.search.trials import StudyResult, TrialReport
 
 SCHEMA = "nuwa.search/1"
@@ -371,8 +372,22 @@ class SearchResult:
             "kept": list(self.kept),
             "budgets": [part.to_json() for part in self.budgets],
             **self.ending.to_json(self.task.classes),
+            **self._steps(),
             "seconds": dict(self.seconds),
         }
+
+    def _steps(self) -> dict[str, Any]:
+        """Render what each step did to a net that answers for pixels; nothing where images have classes."""
+        found, base = self.base.accuracies, self.base
+        if not isinstance(self.ending, Delivered) or found is None or not isinstance(found.restricted, PixelScores):
+            return {}
+        ours, headed = self.ending.subnet, replace(base.arch, num_classes=len(self.task.classes), global_pool="patches")
+        rows = [step_of("base", found.restricted, base.measurement, arch=headed)]
+        is_cut = self.ending.kind == "subnet"
+        if is_cut and isinstance(ours.derived, PixelScores) and isinstance(ours.scores, PixelScores):
+            rows.append(step_of("derived", ours.derived, ours.measurement, arch=ours.arch))
+            rows.append(step_of("distilled", ours.scores, ours.measurement, arch=ours.arch))
+        return {"steps": [row.to_json() for row in rows]}
 
 
 def _listed(ends: tuple[float, float] | None) -> list[float] | None:

@@ -49,6 +49,13 @@ def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.Capture
         assert list(part["iou"]) == list(CLASSES)
     assert subnet["measured_latency_ms"] < 2.5 < base["latency_ms"]
 
+    steps = {row["step"]: row for row in answer["steps"]}
+    assert list(steps) == ["base", "derived", "distilled"]
+    assert steps["base"]["miou"] == base["miou"]
+    assert (steps["derived"]["miou"], steps["distilled"]["miou"]) == (subnet["miou_derived"], subnet["miou"])
+    assert steps["distilled"]["size_mb"] == pytest.approx(2 * subnet["params"] / 1e6), "FP16 on this board"
+    assert steps["distilled"]["latency_ms"] < steps["base"]["latency_ms"]
+
     with open_store(search.db) as store:
         kinds = {score.kind: score for score in store.scores(subnet["subnet_id"]) if score.split == "test"}
     assert kinds["miou"].value == pytest.approx(subnet["miou"])
