@@ -70,7 +70,10 @@ def _run_new(job: str, shared: Path, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         line = ["-m", "benchmarks.real_size.new_build", job, str(shared), str(seed), folder]
         told, again = _output(line, {}), _output([*line, "second"], {})
-    return told | {"second": {name: again[name] for name in ("cpu_seconds", "wall_seconds", "peak_memory_mb")}}
+    cell: dict[str, Any] = told | {
+        "second": {name: again[name] for name in ("cpu_seconds", "wall_seconds", "peak_memory_mb")}
+    }
+    return cell
 
 
 def _run_old(job: str, shared: Path, seed: int) -> dict[str, Any]:

@@ -7,28 +7,36 @@ from torch.nn import functional as F
 from nuwa_search.core.fit_ridge import RIDGES, fit_by_left_out, is_few, left_out_scores
 from nuwa_search.core.heads import _ridge
 from nuwa_search.core.image_weights import image_weights
+from nuwa_search.core.metric import Metric
 
 NUM, WIDE, CLASSES = 14, 30, 3
 
 
+Few = tuple[torch.Tensor, torch.Tensor]
+"""Features and labels."""
+
+
 @pytest.fixture
-def few():
+def few() -> Few:
     generator = torch.Generator().manual_seed(0)
     labels = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2])
     centres = torch.randn(CLASSES, WIDE, generator=generator).double()
     return centres[labels] + 2.5 * torch.randn(NUM, WIDE, generator=generator).double(), labels
 
 
-def solved_alone(features, targets, weights, ridge):
+def solved_alone(features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, ridge: float) -> torch.Tensor:
     """Weighted ridge regression with a free constant, by its normal equations."""
     ones = torch.cat([features, torch.ones(len(features), 1).double()], dim=1)
     penalty = ridge * torch.eye(WIDE + 1).double()
     penalty[-1, -1] = 0
-    return torch.linalg.solve(ones.T @ (weights[:, None] * ones) + penalty, ones.T @ (weights[:, None] * targets))
+    solved: torch.Tensor = torch.linalg.solve(
+        ones.T @ (weights[:, None] * ones) + penalty, ones.T @ (weights[:, None] * targets)
+    )
+    return solved
 
 
 @pytest.mark.parametrize("metric", ["top1", "balanced"])
-def test_left_out_scores_are_those_of_fits_without_the_image(few, metric):
+def test_left_out_scores_are_those_of_fits_without_the_image(few: Few, metric: Metric) -> None:
     features, labels = few
     weights, targets = image_weights(labels, metric).double(), F.one_hot(labels, CLASSES).double()
     centred = features - (weights[:, None] * features).mean(dim=0)
@@ -43,7 +51,7 @@ def test_left_out_scores_are_those_of_fits_without_the_image(few, metric):
         torch.testing.assert_close(found[k], torch.cat([features[k], torch.ones(1).double()]) @ alone)
 
 
-def test_a_head_of_few_images_is_as_sure_as_its_left_out_scores_allow(few):
+def test_a_head_of_few_images_is_as_sure_as_its_left_out_scores_allow(few: Few) -> None:
     """Targets that features do not tell: the exact fit of before went to the largest scale, a hundred."""
     features, _ = few
     labels = torch.arange(NUM) % CLASSES
@@ -54,7 +62,7 @@ def test_a_head_of_few_images_is_as_sure_as_its_left_out_scores_allow(few):
     assert float(F.cross_entropy(logits, labels)) > 0.05
 
 
-def test_the_ridge_grows_where_images_say_little(few):
+def test_the_ridge_grows_where_images_say_little(few: Few) -> None:
     features, labels = few
     ones = torch.ones(NUM).double()
     clear = F.one_hot(labels, WIDE).double() * 10 + 0.01 * features
@@ -64,7 +72,7 @@ def test_the_ridge_grows_where_images_say_little(few):
     assert min(RIDGES) == 1e-2
 
 
-def test_many_images_are_fitted_as_ever(few):
+def test_many_images_are_fitted_as_ever(few: Few) -> None:
     features, labels = few
     narrow = features[:, :4]
     weight, bias = _ridge(narrow, labels, CLASSES, metric="top1")

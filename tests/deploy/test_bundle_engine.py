@@ -136,11 +136,11 @@ def test_cuda_errors_stop(monkeypatch: pytest.MonkeyPatch) -> None:
         module.check(2, "cudaMalloc")
 
 
-@pytest.mark.parametrize(("name", "more"), [("tensorrt", {"engine": "model.engine"}), ("onnxruntime", {})])
+@pytest.mark.parametrize(("name", "engine"), [("tensorrt", "model.engine"), ("onnxruntime", None)])
 def test_a_runtime_that_is_not_installed_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, more: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, engine: str | None
 ) -> None:
     bundle = write_bundle(tmp_path / "b", make_parts())
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(NuwaError, match="not installed"):
-        load(bundle.dir, **more)
+        load(bundle.dir, engine=engine)

@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.unit import BlockKey, StemKey
 from nuwa_search.predictors.fill_table import _SIZED
 from nuwa_search.predictors.latency.encode import Scale
 from nuwa_search.predictors.latency.predictor import MIN_MODELS, LatencyPredictor, Subject
-from nuwa_search.predictors.profile import ProfileSettings, profile
+from nuwa_search.predictors.profile import ProfileResult, ProfileSettings, profile
 from nuwa_search.predictors.report_card import errors_of
 from nuwa_search.predictors.sample_archs import sample_archs
 from tests.support.closed_form_device import BASE, ClosedFormDevice, Formula, export
@@ -19,21 +20,22 @@ SETTINGS = ProfileSettings(num_fit=24, num_heldout=8, repeats=1, max_rows=24, im
 
 
 @pytest.fixture(scope="module")
-def found():
+def found() -> ProfileResult:
     return profile(ClosedFormDevice(FORMULA), BASE, export=export, settings=SETTINGS)
 
 
 @pytest.mark.parametrize("size", [32, 28, 24, 16])
-def test_every_size_is_predicted_and_one_between_by_interpolation(found, size):
+def test_every_size_is_predicted_and_one_between_by_interpolation(found: ProfileResult, size: int) -> None:
     archs = sample_archs(dataclasses.replace(BASE, img_size=size), np.random.default_rng(7), 60)
     truth = np.array([FORMULA.latency(arch) for arch in archs])
     errors = errors_of(found.predictor.predict(archs).value, truth)
     assert errors.mape < 0.04
+    assert errors.spearman is not None
     assert errors.spearman > 0.99
 
 
-def test_further_sizes_take_few_rows_and_have_a_report_each(found):
-    def size_of(row):
+def test_further_sizes_take_few_rows_and_have_a_report_each(found: ProfileResult) -> None:
+    def size_of(row: TableRow) -> int:
         key = row.key
         return key.img_size if isinstance(key, StemKey) else 4 * round((key.context.num_tokens - 1) ** 0.5)
 
@@ -43,14 +45,14 @@ def test_further_sizes_take_few_rows_and_have_a_report_each(found):
     assert {size: card.num_heldout for size, card in found.by_size.items()} == {32: 8, 24: 2, 16: 2}
 
 
-def test_a_predictor_of_several_sizes_is_stored_and_read_back_whole(found):
+def test_a_predictor_of_several_sizes_is_stored_and_read_back_whole(found: ProfileResult) -> None:
     again = LatencyPredictor.from_dict(found.predictor.to_dict())
     small = sample_archs(dataclasses.replace(BASE, img_size=16), np.random.default_rng(1), 5)
     assert again.predictor_id == found.predictor.predictor_id
     np.testing.assert_array_equal(again.predict(small).value, found.predictor.predict(small).value)
 
 
-def test_rows_of_another_base_between_the_sizes_change_nothing(found):
+def test_rows_of_another_base_between_the_sizes_change_nothing(found: ProfileResult) -> None:
     """A device's one table may hold rows of 50 tokens, which no size of this base has: they are not joined."""
     rows = found.predictor.rows
     strange = [

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.predictors.accuracy import ChangeModel, prior_from_library, singles_from_library
 from nuwa_search.predictors.accuracy.features import Featuriser
@@ -26,19 +27,22 @@ SMALL = 12
 TINY = Arch((BlockSpec(1, 8, 8, 16), BlockSpec(2, 8, 8, 16)), 16, num_classes=3, img_size=16, patch_size=4)
 
 
-def at_size(split, size):
+def at_size(split: SplitTensors, size: int) -> SplitTensors:
     """The same pictures smaller, by averaging: 16 to 12 or 8 pixels."""
     small = F.interpolate(split.images.float(), size=size, mode="area").round().to(torch.uint8)
     return SplitTensors(small, split.labels)
 
 
+Toy = tuple[PlainViT, SplitTensors, Deriver]
+
+
 @pytest.fixture(scope="module")
-def toy():
+def toy() -> Toy:
     model, split = make_model("layer_scale"), make_split(40)
     return model, split, Deriver(model, split, PREPROCESS, train_at=lambda size: at_size(split, size))
 
 
-def test_a_space_of_sizes_holds_every_arch_at_each():
+def test_a_space_of_sizes_holds_every_arch_at_each() -> None:
     plain = space_from_base(TINY, mlp_steps=2, dim_steps=1)
     space = space_from_base(TINY, mlp_steps=2, dim_steps=1, img_sizes=(8, 12))
     archs = list(space.enumerate())
@@ -55,24 +59,25 @@ def test_a_space_of_sizes_holds_every_arch_at_each():
     assert num_different_blocks(TINY, dataclasses.replace(TINY, img_size=8)) == 1
 
 
-def test_the_base_at_its_own_size_has_the_id_it_always_had():
+def test_the_base_at_its_own_size_has_the_id_it_always_had() -> None:
     space = space_from_base(TINY, img_sizes=(8,))
     assert space.make(TINY.blocks).arch_id == TINY.arch_id
     assert space.make(TINY.blocks, img_size=8).arch_id != TINY.arch_id
 
 
 @pytest.mark.parametrize("sizes", [(16, 12), (12,), (10, 16), (12, 20)])
-def test_sizes_that_are_no_choice_are_refused(sizes):
+def test_sizes_that_are_no_choice_are_refused(sizes: tuple[int, ...]) -> None:
     plain = space_from_base(TINY)
     with pytest.raises(NuwaError, match="image sizes must ascend to the base's 16 in multiples of its patch of 4"):
         SearchSpace(TINY, plain.blocks, plain.embed_dims, img_sizes=sizes)
 
 
-def test_the_uncut_base_at_each_size_is_a_single_change():
+def test_the_uncut_base_at_each_size_is_a_single_change() -> None:
     space = space_from_base(TINY, img_sizes=(8, 12))
     sized = [arch for arch in library_archs(space) if arch.img_size != 16]
     assert sized == [dataclasses.replace(TINY, img_size=size) for size in (8, 12)]
-    archs, kls = library_archs(space), np.linspace(0.1, 0.5, len(library_archs(space)))
+    archs = library_archs(space)
+    kls = np.linspace(0.1, 0.5, len(archs)).tolist()
     prior = prior_from_library(TINY, archs, kls)
     assert prior.sizes == {size: kls[archs.index(dataclasses.replace(TINY, img_size=size))] for size in (8, 12)}
     cut = archs[0]
@@ -85,7 +90,7 @@ def test_the_uncut_base_at_each_size_is_a_single_change():
         prior_from_library(TINY, [both], [0.1])
 
 
-def test_logits_of_a_smaller_cut_net_are_predicted_by_adding_both_changes():
+def test_logits_of_a_smaller_cut_net_are_predicted_by_adding_both_changes() -> None:
     rng = np.random.default_rng(0)
     cut = dataclasses.replace(TINY, blocks=(TINY.blocks[0], EMPTY_BLOCK))
     small = dataclasses.replace(TINY, img_size=8)
@@ -99,7 +104,7 @@ def test_logits_of_a_smaller_cut_net_are_predicted_by_adding_both_changes():
     np.testing.assert_allclose(model.logits([both])[0], run + changes[0], rtol=1e-5)
 
 
-def test_a_smaller_net_has_the_weights_of_the_own_size_and_resampled_positions(toy):
+def test_a_smaller_net_has_the_weights_of_the_own_size_and_resampled_positions(toy: Toy) -> None:
     model, _, deriver = toy
     arch = dataclasses.replace(model.arch, blocks=(BlockSpec(2, 8, 8, 24), EMPTY_BLOCK, model.arch.blocks[2]))
     own, small = deriver.derive(arch), deriver.derive(dataclasses.replace(arch, img_size=SMALL))
@@ -108,7 +113,7 @@ def test_a_smaller_net_has_the_weights_of_the_own_size_and_resampled_positions(t
     assert all(torch.equal(mine[name], theirs[name]) for name in mine if name != "head.bias")
 
 
-def test_the_uncut_base_at_a_smaller_size_has_the_mean_logits_of_its_own(toy):
+def test_the_uncut_base_at_a_smaller_size_has_the_mean_logits_of_its_own(toy: Toy) -> None:
     model, split, deriver = toy
     small = deriver.derive(dataclasses.replace(model.arch, img_size=SMALL))
     with torch.no_grad():
@@ -117,7 +122,7 @@ def test_the_uncut_base_at_a_smaller_size_has_the_mean_logits_of_its_own(toy):
     torch.testing.assert_close(mine, theirs, atol=0.05, rtol=0.02)  # the logits are taken in bf16 where there is any
 
 
-def test_refining_at_a_smaller_size_aims_the_head_at_the_full_size_teacher(toy):
+def test_refining_at_a_smaller_size_aims_the_head_at_the_full_size_teacher(toy: Toy) -> None:
     model, split, deriver = toy
     arch = dataclasses.replace(model.arch, blocks=(BlockSpec(2, 8, 8, 24), *model.arch.blocks[1:]), img_size=SMALL)
     images = normalise(at_size(split, SMALL).images, PREPROCESS)
@@ -130,7 +135,7 @@ def test_refining_at_a_smaller_size_aims_the_head_at_the_full_size_teacher(toy):
     assert kls[1] < 0.7 * kls[0]
 
 
-def test_refining_at_another_size_needs_the_images_at_that_size(toy):
+def test_refining_at_another_size_needs_the_images_at_that_size(toy: Toy) -> None:
     model, split, _ = toy
     small = dataclasses.replace(model.arch, blocks=(EMPTY_BLOCK, *model.arch.blocks[1:]), img_size=SMALL)
     with pytest.raises(NuwaError, match="refined on the training images at that size"):
@@ -140,7 +145,7 @@ def test_refining_at_another_size_needs_the_images_at_that_size(toy):
         Deriver(model, split, PREPROCESS, train_at=lambda _: shuffled).derive_refined(small)
 
 
-def test_a_deriver_in_another_process_cuts_smaller_nets_alike(toy):
+def test_a_deriver_in_another_process_cuts_smaller_nets_alike(toy: Toy) -> None:
     model, _, deriver = toy
     arch = dataclasses.replace(model.arch, img_size=SMALL)
     here = deriver.derive(arch).state_dict()
@@ -148,7 +153,7 @@ def test_a_deriver_in_another_process_cuts_smaller_nets_alike(toy):
     assert all(torch.equal(here[name], there[name]) for name in here)
 
 
-def test_each_net_is_scored_on_the_images_of_its_size_against_the_full_size_teacher(toy):
+def test_each_net_is_scored_on_the_images_of_its_size_against_the_full_size_teacher(toy: Toy) -> None:
     model, split, deriver = toy
     scorer = TeacherScorer(model, split, PREPROCESS, num_images=20, others=[at_size(split, SMALL)])
     small = deriver.derive(dataclasses.replace(model.arch, img_size=SMALL))
@@ -165,7 +170,7 @@ def test_each_net_is_scored_on_the_images_of_its_size_against_the_full_size_teac
         TeacherScorer(model, split, PREPROCESS, others=others)
 
 
-def test_the_library_prices_sizes_by_the_base_at_them(toy):
+def test_the_library_prices_sizes_by_the_base_at_them(toy: Toy) -> None:
     model, split, deriver = toy
     space = dataclasses.replace(space_from_base(model.arch), img_sizes=(SMALL, 16))
     scorer = TeacherScorer(model, split, PREPROCESS, num_images=20, others=[at_size(split, SMALL)])

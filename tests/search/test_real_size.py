@@ -1,5 +1,7 @@
 """The old build's whole search from its units."""
 
+from typing import Any
+
 import pytest
 
 from benchmarks.real_size.__main__ import lines_of
@@ -46,13 +48,23 @@ def test_each_unit_counts_as_often_as_the_old_search_did_it(unit: str, stages: d
     assert {stage: value for stage, value in found.items() if value} == stages
 
 
-def test_a_second_search_is_compared_up_to_fine_tuning():
-    old = {"cpu_seconds": {"statistics": 400, "cuts": 300, "study": 100, "refine": 200, "finetune": 900}, "units": {}}
-    new = {"cpu_seconds": {"statistics": 100, "finetune": 90}, "peak_memory_mb": 5, "second": {"cpu_seconds": {}}}
+def test_a_second_search_is_compared_up_to_fine_tuning() -> None:
+    old: dict[str, Any] = {
+        "cpu_seconds": {"statistics": 400, "cuts": 300, "study": 100, "refine": 200, "finetune": 900},
+        "units": {},
+    }
+    new: dict[str, Any] = {
+        "cpu_seconds": {"statistics": 100, "finetune": 90},
+        "peak_memory_mb": 5,
+        "second": {"cpu_seconds": {}},
+    }
     new["second"]["cpu_seconds"] = {"start": 5, "study": 15, "verify": 70}
     told = {name: (one, other) for name, one, other in lines_of(old, new)}
-    assert told["statistics"] == (400, 100)
-    assert told["in all"] == (1900, 190)
-    assert told["second search before fine-tuning, of the old build's first"] == (1000, 20)
-    assert told["second search before fine-tuning, of the old build's second"] == (300, 20)
+    wanted = {
+        "statistics": (400, 100),
+        "in all": (1900, 190),
+        "second search before fine-tuning, of the old build's first": (1000, 20),
+        "second search before fine-tuning, of the old build's second": (300, 20),
+    }
+    assert {name: told[name] for name in wanted} == wanted
     assert lines_of({}, {"cpu_seconds": {"start": 1}})[0] == ("start", None, 1)

@@ -72,7 +72,7 @@ def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.Capture
     with pytest.raises(NuwaError, match="answers for every pixel"):
         nuwa_search.load(search.bundle)
     frame = np.asarray(Image.open(search.images / "test" / "images" / "1.png"))
-    (known,) = nuwa_search.load_segmenter(search.bundle).predict(frame)
+    (known_labels,) = nuwa_search.load_segmenter(search.bundle).predict(frame)
 
     line = [sys.executable, str(search.bundle / "run.py"), str(search.images / "test" / "images"), "--json"]
     done = subprocess.run([*line, "-o", str(search.folder / "out")], capture_output=True, text=True, check=True)
@@ -80,7 +80,7 @@ def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.Capture
         labels = np.asarray(Image.open(one["labels"]))
         assert labels.shape == (24, 32), "at the picture's own size"
         if one["image"].endswith("1.png"):
-            assert np.array_equal(labels, known.labels)
+            assert np.array_equal(labels, known_labels.labels)
         with Image.open(one["overlay"]) as overlay:
             assert overlay.size == (32, 24)
         assert sum(one["shares"].values()) == pytest.approx(1)

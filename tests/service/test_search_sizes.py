@@ -1,12 +1,16 @@
 """A search that chooses the image's size: the winner is made, shipped and opened again at its own."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import load_base
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.predictors.contract import Prediction
@@ -22,11 +26,11 @@ OWN_SIZE = 17
 
 
 @pytest.fixture
-def only_smaller(monkeypatch):
+def only_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Predict nets of the own size ten times as slow: on so small a base launches hide what fewer tokens save."""
     predict = LatencyPredictor._predict
 
-    def slowed(self, archs):
+    def slowed(self: LatencyPredictor, archs: Sequence[Arch]) -> Prediction:
         found = predict(self, archs)
         factor = np.array([10.0 if arch.num_tokens == OWN_SIZE else 1.0 for arch in archs])
         return Prediction(found.value * factor, found.lower * factor, found.upper * factor)
@@ -35,21 +39,24 @@ def only_smaller(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def few_rows(monkeypatch):
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Profile with as little as makes a predictor of two sizes: how good it is, is tested elsewhere."""
     little = partial(ProfileSettings, num_fit=18, repeats=1, heldout_repeats=1, num_sessions=4, max_rows=8)
     monkeypatch.setattr("nuwa_search.predictors.device_predictor.ProfileSettings", little)
 
 
-def asked(capsys, *words):
+def asked(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
     code = run(cli, [str(word) for word in words], prog_name="nuwa")
     told = capsys.readouterr()
     assert code == 0, told.err
-    return json.loads(told.out)
+    answer: dict[str, Any] = json.loads(told.out)
+    return answer
 
 
 @pytest.mark.usefixtures("only_smaller")
-def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(toy_search: ToySearch, capsys) -> None:
+def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(
+    toy_search: ToySearch, capsys: pytest.CaptureFixture[str]
+) -> None:
     budget = 0.9 * asked(capsys, "measure", toy_search.base, "--db", toy_search.db, "--json")["latency_ms"]["median"]
     more = ["--budget-ms", f"{budget:.3f}", "--img-sizes", "8,16", "--trials", "5", "--finetune-steps", "3"]
     answer, _ = toy_search.done(*more)
@@ -84,7 +91,9 @@ def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(toy_search: To
     assert {row["img_size"] for row in rows if row["study"]} == {8}
 
 
-def test_a_base_is_evaluated_at_another_size_and_a_bundle_is_not(toy_search: ToySearch, tmp_path, capsys) -> None:
+def test_a_base_is_evaluated_at_another_size_and_a_bundle_is_not(
+    toy_search: ToySearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["evaluate", toy_search.base, "--data", toy_search.images, "--json"]
     own, small = asked(capsys, *words), asked(capsys, *words, "--img-size", "8")
     assert own["num_images"] == small["num_images"]
@@ -114,7 +123,9 @@ def test_sizes_that_cannot_be_are_refused_before_any_image(toy_search: ToySearch
     assert told in toy_search.capsys.readouterr().err
 
 
-def test_sizes_that_a_pinned_predictor_does_not_know_are_refused(toy_search: ToySearch, capsys) -> None:
+def test_sizes_that_a_pinned_predictor_does_not_know_are_refused(
+    toy_search: ToySearch, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = asked(capsys, "query", "devices", "--db", toy_search.db, "--json")["rows"]
     (pinned,) = {row["predictor_id"] for row in rows if row["predictor_id"]}
     code = toy_search.code("--budget-ms", "2.5", "--img-sizes", "8", "--predictor", pinned)

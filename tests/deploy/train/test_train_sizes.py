@@ -19,17 +19,17 @@ from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit
 SMALL = 8
 
 
-def smaller(split):
+def smaller(split: SplitTensors) -> SplitTensors:
     images = F.interpolate(split.images.float(), size=SMALL, mode="area").round().to(torch.uint8)
     return SplitTensors(images, split.labels)
 
 
-def small_task():
+def small_task() -> TaskTensors:
     preprocess = dataclasses.replace(PREPROCESS, img_size=SMALL)
     return TaskTensors(smaller(make_split(48)), smaller(make_split(24, seed=9)), preprocess)
 
 
-def test_choices_in_pixels_are_scaled_and_the_others_stay():
+def test_choices_in_pixels_are_scaled_and_the_others_stay() -> None:
     config = dataclasses.replace(CONFIG, augment=AugmentConfig(flip=True, shift=0.25, erase=1.0), cutmix=1.0)
     view = draw_view(config, 0, num_images=30, img_size=16)
     half = view.at_size(8, old=16)
@@ -42,14 +42,14 @@ def test_choices_in_pixels_are_scaled_and_the_others_stay():
     assert view.at_size(16, old=16) is view
 
 
-def test_the_loss_is_against_the_teacher_on_its_own_larger_images():
+def test_the_loss_is_against_the_teacher_on_its_own_larger_images() -> None:
     """One step over all images, nothing drawn: the distillation is the closed form on both sizes."""
     train, teacher = make_split(48), make_vit(seed=2, num_heads=4)
     student = vit_at_size(make_vit(seed=1), SMALL, name="student")
     config = dataclasses.replace(
         CONFIG, steps=1, batch_size=48, eval_every=1, warmup_steps=0, alpha=1.0, augment=NO_AUGMENT
     )
-    told = []
+    told: list[dict[str, float]] = []
     finetune(
         student,
         small_task(),
@@ -65,7 +65,7 @@ def test_the_loss_is_against_the_teacher_on_its_own_larger_images():
     assert losses["distil"] == pytest.approx(wanted, rel=1e-4)
 
 
-def test_a_smaller_student_needs_a_teacher_with_images_of_its_own():
+def test_a_smaller_student_needs_a_teacher_with_images_of_its_own() -> None:
     student = vit_at_size(make_vit(seed=1), SMALL, name="student")
     with pytest.raises(NuwaError, match="the student takes 8 px images and its teacher 16 px"):
         finetune(student, small_task(), teacher=Teacher(make_vit(seed=2)), config=CONFIG)

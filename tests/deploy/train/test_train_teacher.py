@@ -152,7 +152,7 @@ def test_a_student_that_was_scored_is_not_run_again(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(again, logits_of(result.student, data.search.images, PREPROCESS))
 
 
-def test_what_a_gpu_said_is_kept_on_the_cpu(monkeypatch):
+def test_what_a_gpu_said_is_kept_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for a tensor elsewhere: nothing reads it but by bringing it here."""
     data, here = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS), torch.zeros(24, 3)
     monkeypatch.setattr(tensors_module, "logits_of", lambda *_: types.SimpleNamespace(cpu=lambda: here))
