@@ -71,7 +71,7 @@ def test_rows_of_another_base_between_the_sizes_change_nothing(found: ProfileRes
     np.testing.assert_allclose(other.predict(archs).value, found.predictor.predict(archs).value, rtol=1e-9)
 
 
-def test_a_transferred_predictor_says_nothing_of_sizes_that_were_not_measured_there(found):
+def test_a_transferred_predictor_says_nothing_of_sizes_that_were_not_measured_there(found: ProfileResult) -> None:
     moved = found.predictor.scaled(Scale(work=2.0), subject=Subject("other", "1" * 16, "transferred"))
     archs = sample_archs(BASE, np.random.default_rng(3), 5)
     assert (moved.tokens, moved.smaller) == ((), {})
@@ -79,7 +79,7 @@ def test_a_transferred_predictor_says_nothing_of_sizes_that_were_not_measured_th
     assert moved.predict(archs).value.min() > found.predictor.predict(archs).value.min()
 
 
-def test_sizes_that_time_left_too_few_nets_of_are_not_known(found):
+def test_sizes_that_time_left_too_few_nets_of_are_not_known(found: ProfileResult) -> None:
     models = [(arch, ms) for arch, ms in found.predictor.models]
     models += [pair for part in found.predictor.smaller.values() for pair in part.models]
     few = [pair for pair in models if pair[0].img_size != 16 or pair == models[-1]]
@@ -89,7 +89,7 @@ def test_sizes_that_time_left_too_few_nets_of_are_not_known(found):
     assert {*fitted.smaller} == {37}
 
 
-def test_a_hurried_profile_measures_what_the_own_size_needs_first():
+def test_a_hurried_profile_measures_what_the_own_size_needs_first() -> None:
     hurried = dataclasses.replace(SETTINGS, minutes=1e-9)
     result = profile(ClosedFormDevice(FORMULA), BASE, export=export, settings=hurried)
     assert len(result.predictor.models) == MIN_MODELS
