@@ -112,13 +112,13 @@ def test_the_basis_spans_centred_logits() -> None:
     torch.testing.assert_close(basis.sum(dim=0), torch.zeros(4), atol=1e-6, rtol=0)
 
 
-def test_nets_that_share_nothing_or_another_head_are_run_whole(teacher, inputs):
+def test_nets_that_share_nothing_or_another_head_are_run_whole(teacher: PlainViT, inputs: torch.Tensor) -> None:
     changes = LinearChanges(teacher, inputs)
     torch.manual_seed(1)
     narrow = PlainViT(dataclasses.replace(BASE, embed_dim=16)).eval()
     other = copy.deepcopy(teacher)
     with torch.no_grad():
-        other.head.weight += 0.1
+        other.head.weight.add_(0.1)
     with torch.inference_mode():
         for net in (narrow, other):
             torch.testing.assert_close(changes.run(net), net(inputs), rtol=1e-4, atol=1e-5)
