@@ -10,13 +10,14 @@ A package names what it brings in its ``pyproject.toml``::
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Protocol, cast
 
 from nuwa_search.core.device import Device, DeviceSpec
 from nuwa_search.core.errors import NuwaError
 
 if TYPE_CHECKING:  # listing devices loads no numpy
+    from importlib.metadata import EntryPoint
+
     from nuwa_search.core.runtime import Runtime
 
 DEVICES = "nuwa_search.devices"
@@ -65,12 +66,14 @@ class RuntimeExtension(Protocol):
 
 
 @cache
-def extensions(group: str) -> Mapping[str, EntryPoint]:
+def extensions(group: str) -> "Mapping[str, EntryPoint]":
     """Find what installed packages bring, by name; nothing of them is imported.
 
     Raises:
         NuwaError: If two packages bring the same name.
     """
+    from importlib.metadata import entry_points  # takes as long as all of this package that `--help` loads
+
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
         other = found.setdefault(entry.name, entry)
@@ -103,12 +106,12 @@ def runtime_maker(name: str) -> RuntimeExtension:
     return cast(RuntimeExtension, _loaded(known[name]))
 
 
-def package_of(entry: EntryPoint) -> str:
+def package_of(entry: "EntryPoint") -> str:
     """Name the package that brings an extension."""
     return entry.dist.name if entry.dist is not None else "a package without a name"
 
 
-def _loaded(entry: EntryPoint) -> object:
+def _loaded(entry: "EntryPoint") -> object:
     try:
         return entry.load()
     except Exception as error:  # whatever another package's import does

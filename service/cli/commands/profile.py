@@ -12,7 +12,6 @@ from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
-from nuwa_search.lab.lab import Lab
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.agree import agree_to
@@ -23,6 +22,7 @@ from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import ProgressLine, counted_text, current_line
 
 if TYPE_CHECKING:
+    from nuwa_search.lab.lab import Lab
     from nuwa_search.predictors.device_predictor import Progress
     from nuwa_search.predictors.profile_answer import ProfileAnswer
 
@@ -86,7 +86,7 @@ def command(device: str, **values: Any) -> int:
     return 0
 
 
-def _without_device(lab: Lab, spec: DeviceSpec, values: Mapping[str, Any], output: Output) -> None:
+def _without_device(lab: "Lab", spec: DeviceSpec, values: Mapping[str, Any], output: Output) -> None:
     """Say what would be profiled, or write a kit for a board without SSH."""
     if values["dry_run"]:
         from nuwa_search.core.base import load_base

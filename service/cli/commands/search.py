@@ -3,13 +3,12 @@
 import dataclasses
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nuwa_search.core.interrupts import end_like_ctrl_c
 from nuwa_search.core.settings import without_secret
-from nuwa_search.lab.lab import Lab
 from nuwa_search.lab.search import SearchBeginning, check_beginning, new_beginning, run_beginning, stored_beginning
 from nuwa_search.lab.tracking.tracker import tracker_place
 from nuwa_search.service.cli.command import NuwaCommand
@@ -19,6 +18,9 @@ from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import Output, output_from_flags
 from nuwa_search.service.cli.progress import current_line
 from nuwa_search.service.cli.request_flags import fields_from_flags, fields_given, settings_left_out
+
+if TYPE_CHECKING:
+    from nuwa_search.lab.lab import Lab
 
 INTERRUPTED = 130
 RESULT = ("top1", "measured_latency_ms", "predicted_latency_ms", "params", "macs")
@@ -63,7 +65,7 @@ def _new(ctx: click.Context, values: Mapping[str, Any]) -> SearchBeginning:
     return new_beginning(fields_from_flags(ctx, values), study=values["study"])
 
 
-def _run(beginning: SearchBeginning, lab: Lab, values: Mapping[str, Any], output: Output) -> int:
+def _run(beginning: SearchBeginning, lab: "Lab", values: Mapping[str, Any], output: Output) -> int:
     request, study = beginning.request, beginning.study
     line = current_line()
     line.step(f"study {study}: loading")
