@@ -42,7 +42,7 @@ HEAD = [
     *("task", "base", "metric", "kept", "budgets"),
 ]
 SUBNET = [
-    *("arch_id", "subnet_id", "arch", "params", "macs", "predicted_latency_ms", "predicted_interval_ms"),
+    *("arch_id", "subnet_id", "img_size", "arch", "params", "macs", "predicted_latency_ms", "predicted_interval_ms"),
     *("board_interval_ms", "measured_latency_ms", "measured_p95_ms", "measured_p99_ms", "measured_peak_memory_mb"),
     *("provenance", "top1_derived", "top1", "split", "top1_derived_interval", "top1_interval", "num_images"),
     *("balanced_accuracy", "balanced_accuracy_interval", "recall", "recall_interval"),
@@ -98,7 +98,8 @@ def test_a_delivered_subnet_is_the_document_of_the_contract() -> None:
     assert list(answer["subnet"]) == SUBNET
     assert list(answer["artifacts"]) == ["dir", "weights", "onnx", "engine", "build", "certificate"]
     assert list(answer["base"]) == [
-        *("name", "arch_id", "params", "macs", "latency_ms", "provenance", "board_interval_ms", "top1_all_classes"),
+        *("name", "arch_id", "params", "macs", "latency_ms", "provenance", "board_interval_ms"),
+        *("img_size", "at_sizes", "top1_all_classes"),
         *("top1_restricted", "top1_all_classes_interval", "top1_restricted_interval", "num_images"),
         *("balanced_accuracy", "balanced_accuracy_interval", "recall", "recall_interval"),
         *("num_images_by_class", "confusion"),
@@ -129,6 +130,7 @@ def test_fronts_are_there_where_they_were_asked_for() -> None:
     assert answer["front"] == [
         {
             "arch_id": ARCH.arch_id,
+            "img_size": 16,
             "predicted_latency_ms": 4.9,
             "predicted_interval_ms": [4.8, 5.0],
             "kl_to_teacher": 0.1,
