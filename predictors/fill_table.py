@@ -22,10 +22,10 @@ from nuwa_search.predictors.latency.unit_times import Branch
 _BATCH = 12
 # So many rows of a kind are measured whatever the time: fewer make no interpolation.
 _MUST = 5
-# Rows of a kind at each further image size, every second one alone too. They tell by how much time grows with tokens,
-# whose work is counted; how it grows with widths is known from the base's own. With the stems, two further sizes then
-# take less than half as many rows as the base's own.
-_SIZED = 12
+# Rows of a kind at each further image size. They tell by how much time grows with tokens, whose work is counted; how it
+# grows with widths is known from the base's own. With those alone and the stems, two further sizes of a ViT-S take less
+# than half as many rows as its own 198.
+_SIZED = 24
 # Rows in busy company are exact about work; alone, launches hardly vary with widths, so fewer will do.
 _ALONE_EVERY = 4
 
@@ -152,7 +152,7 @@ class _Filler:
         added = there.measure([stem_of(arch) for arch in _stems_of(frame_of(sized), thin)], deadline=None)
         for contexts in contexts_in(sized, thin):
             for keys in (attn_keys(thin, contexts), mlp_keys(thin, contexts)):
-                added += there.both(farthest_first(keys)[:_SIZED], alone_every=2)
+                added += there.both(farthest_first(keys)[:_SIZED], alone_every=_ALONE_EVERY)
         return added
 
     def refine(self, contexts: Sequence[BlockContext], *, deadline: float | None) -> list[TableRow]:

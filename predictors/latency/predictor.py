@@ -15,7 +15,7 @@ from nuwa_search.core.device import DeviceSpec, Provenance
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.table.row import TableRow, dict_from_row, row_from_dict, table_id
 from nuwa_search.predictors.contract import Prediction
-from nuwa_search.predictors.latency.calibrated import Calibrated, calibrate
+from nuwa_search.predictors.latency.calibrated import Calibrated, calibrate, calibrate_like
 from nuwa_search.predictors.latency.conformal import normal_half_width
 from nuwa_search.predictors.latency.correction import NO_CORRECTION, Correction, fit_correction
 from nuwa_search.predictors.latency.encode import Encoded, Scale, UnitTimes
@@ -64,8 +64,9 @@ class LatencyPredictor:
         common_sd: Relative error that all whole-net figures share, because they come from few sessions with
             the device; no spread among the nets shows it.
         tokens: Numbers of tokens, one per image size that was profiled, the base's own the largest. Nets of fewer are
-            predicted from rows of all of them, interpolated together, and by a fit of their own; a size between them
-            by that of the nearest. Nets of the most are predicted as if there were no others. Empty for one size.
+            predicted from rows of all of them, interpolated together, and by what the largest learned of whole nets,
+            with a factor and an interval of their own; a size between them by those of the nearest. Nets of the most
+            are predicted as if there were no others. Empty for one size.
     """
 
     def __init__(
@@ -136,10 +137,16 @@ class LatencyPredictor:
         try:
             for count in reversed(sizes):
                 places = [k for k, arch in enumerate(archs) if arch.num_tokens == count]
-                part = self if count == sizes[-1] else self._part(sizes, units)
-                part.fit([archs[k] for k in places], measured[places].tolist())
-                if part is not self:
-                    self.smaller[count], units = part, part.units
+                nets, times = [archs[k] for k in places], measured[places]
+                if count == sizes[-1]:
+                    self.fit(nets, times.tolist())
+                    continue
+                part = self._part(sizes, units)
+                part._calibrated = calibrate_like(
+                    self._fitted(), part.encode(nets), times, coverage=self._coverage, noise_sd=self.noise_sd
+                )
+                part.models = tuple(zip(nets, times.tolist(), strict=True))
+                self.smaller[count], units = part, part.units
         finally:
             self.tokens = sizes
         return self

@@ -8,6 +8,7 @@ import pytest
 from nuwa_search.latency.table.row import TableRow
 from nuwa_search.latency.table.unit import BlockKey, StemKey
 from nuwa_search.predictors.fill_table import _SIZED
+from nuwa_search.predictors.latency.calibrated import calibrate_like
 from nuwa_search.predictors.latency.encode import Scale
 from nuwa_search.predictors.latency.predictor import MIN_MODELS, LatencyPredictor, Subject
 from nuwa_search.predictors.profile import ProfileResult, ProfileSettings, profile
@@ -94,3 +95,16 @@ def test_a_hurried_profile_measures_what_the_own_size_needs_first() -> None:
     result = profile(ClosedFormDevice(FORMULA), BASE, export=export, settings=hurried)
     assert len(result.predictor.models) == MIN_MODELS
     assert result.predictor.smaller == {}
+
+
+def test_a_few_nets_of_another_size_tell_one_factor_where_leaving_out_says_that_it_helps(found: ProfileResult) -> None:
+    own, part = found.predictor.calibrated, found.predictor.smaller[17]
+    archs = [arch for arch, _ in part.models]
+    encoded = part.encode(archs)
+    true_ms = np.exp(own.log_latency(encoded))
+    shifted = calibrate_like(own, encoded, 1.25 * true_ms, coverage=0.9)
+    np.testing.assert_allclose(np.exp(shifted.log_latency(encoded)), 1.25 * true_ms, rtol=1e-9)
+    signs = np.where(np.arange(len(archs)) % 2 == 0, 0.05, -0.05)
+    scattered = calibrate_like(own, encoded, true_ms * np.exp(signs - signs.mean()), coverage=0.9)
+    np.testing.assert_allclose(scattered.log_latency(encoded), own.log_latency(encoded), rtol=1e-12)
+    assert shifted.pipeline == scattered.pipeline == own.pipeline
