@@ -1,7 +1,7 @@
 """What a search is asked for: the one list of its options, stored with the study so that it can be resumed."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import METRICS, Metric
 from nuwa_search.core.pooling import HEAD_POOLS, HeadPool
-from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
+from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 from nuwa_search.core.tasks.kind import TASK_CHOICES, TaskChoice
 from nuwa_search.search.device_budget import DeviceBudget, budget_from_text, require_different
 from nuwa_search.search.option import Option, options_of
@@ -119,6 +119,7 @@ class SearchRequest:
         for name, option in options_of(type(self)).items():
             option.check(getattr(self, name))
         require_different(self.device_budgets)
+        require_classes(self.classes, task=self.task, data=self.data)
         if self.base not in (DEMO_BASE, PACKAGED_BASE) and self.data is None:
             raise NuwaError(
                 f"base {self.base!r} needs images: --data is missing",
@@ -145,6 +146,24 @@ class SearchRequest:
                 hint="such as 8@jetson-orin-nano",
             )
         return (DeviceBudget(self.budget_ms, self.device), *more)
+
+
+def require_classes(classes: Sequence[str] | None, *, task: TaskChoice, data: str | None) -> None:
+    """Refuse a single class where a class for each image is asked for: only masks have a background beside it.
+
+    Args:
+        classes: As asked for; None for all.
+        task: Its kind; ``auto`` is known to be a class for each image where no data is named.
+        data: None for the simulated textiles.
+
+    Raises:
+        NuwaError: If it is one class alone.
+    """
+    is_known = task == "classification" or (task == "auto" and data in (None, DEMO_DATA))
+    if is_known and classes is not None and len(classes) < 2:
+        raise NuwaError(
+            f"a task needs at least two classes, found {len(classes)}", hint="name more with --classes a,b,c"
+        )
 
 
 OPTIONS = options_of(SearchRequest)

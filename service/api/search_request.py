@@ -11,7 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.device_budget import DeviceBudget, budget_from_text, require_different
 from nuwa_search.search.job.moved_on import require_origin
-from nuwa_search.search.request import OPTIONS, SearchRequest, dict_from_request, request_from_dict
+from nuwa_search.search.request import OPTIONS, SearchRequest, dict_from_request, request_from_dict, require_classes
 from nuwa_search.search.resume import FixedOptionError, resumed_request
 from nuwa_search.search.study_name import STUDY_PATTERN, new_study
 from nuwa_search.service.api.problems import FieldProblem, HttpError
@@ -67,6 +67,8 @@ def request_from_client(wanted: NewSearch, store: Store, settings: ServiceSettin
     try:
         first = DeviceBudget(fields["budget_ms"], fields["device"])
         require_different([first, *map(budget_from_text, fields["more_budgets"])])
+        where = "body.classes"
+        require_classes(fields["classes"], task=fields["task"], data=fields["data"])
         where = "body.data"
         request = SearchRequest(**fields)
         where = "body.from_study"
