@@ -18,7 +18,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-real-size bench-store bench-deploy bench-service clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-equal-seconds bench-real-size bench-store bench-deploy bench-service clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -103,6 +103,10 @@ bench-openvino: $(VENV)/.installed-openvino
 
 bench-search: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.search_bench
+
+# this search against Optuna's samplers alone with as many CPU seconds, and the surrogates' report card
+bench-equal-seconds: $(VENV)/.installed-dev $(VENV)/.installed-demo
+	$(BIN)/python -m benchmarks.equal_seconds
 
 # seconds by stage of searches with default options at real size, and of 494cfc3; cells that are there are kept
 bench-real-size: $(VENV)/.installed-dev $(VENV)/.installed-demo
