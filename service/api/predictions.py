@@ -100,7 +100,10 @@ def latency_by_block(stored: PredictorRecord, arch: Arch) -> LatencyByBlock | No
     if predictor is None:
         return None
     try:
-        encoded, total_ms = predictor.encode([arch]), float(predictor.predict([arch]).value[0])
+        encoded, total_ms = (
+            predictor.for_tokens(arch.num_tokens).encode([arch]),
+            float(predictor.predict([arch]).value[0]),
+        )
     except NuwaError:
         return None
     branches = np.maximum(encoded.work, encoded.launch)[0]

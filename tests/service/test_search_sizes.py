@@ -10,14 +10,16 @@ import numpy as np
 import onnx
 import pytest
 
-from nuwa_search.core.arch import Arch
+from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.core.base import load_base
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.predictors.contract import Prediction
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.profile import ProfileSettings
+from nuwa_search.service.api.predictions import latency_by_block
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.cli.search_view import side_by_side
+from nuwa_search.store.store import open_store
 from tests.support.toy_bundle import write_toy_bundle
 from tests.support.toy_search import ToySearch
 
@@ -87,6 +89,12 @@ def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(
     predicted = asked(capsys, "predict", toy_search.base, "--base", toy_search.base, "--img-size", "8", *places)
     assert predicted["predicted_latency_ms"] == pytest.approx(small["predicted_latency_ms"], rel=1e-6)
     assert predicted["arch_id"] == small["arch_id"]
+    with open_store(toy_search.db) as store:
+        times = latency_by_block(
+            store.load_predictor(predicted["predictor_id"]), arch_from_dict(answer["subnet"]["arch"])
+        )
+    assert times is not None
+    assert len(times.blocks) == 3
     rows = asked(capsys, "query", "--db", toy_search.db, "--json")["rows"]
     assert {row["img_size"] for row in rows if row["study"]} == {8}
 

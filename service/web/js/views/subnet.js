@@ -120,8 +120,11 @@ function keptText({ blocks, arch, base }) {
   const width = arch.embed_dim === base.arch.embed_dim
     ? `embedding ${arch.embed_dim}, as in the base`
     : `embedding ${arch.embed_dim} of ${base.arch.embed_dim}`;
+  const image = arch.img_size === base.arch.img_size
+    ? `images of ${arch.img_size} px, as the base's`
+    : `images of ${arch.img_size} px, where the base takes ${base.arch.img_size}`;
   return h("p", null, `${attn} of ${blocks.length} attention branches, ${mlp} of ${blocks.length} MLPs with ${percent(neurons, 0)} of the neurons; `
-    + `${gone ? `${gone} blocks gone` : "no block gone"}; ${width}.`);
+    + `${gone ? `${gone} blocks gone` : "no block gone"}; ${width}; ${image}.`);
 }
 
 function timesText(times) {
