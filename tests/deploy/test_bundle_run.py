@@ -203,7 +203,7 @@ def test_it_runs_where_nothing_else_is_installed(bundle: Bundle) -> None:
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         answer = json.loads(done.stdout)
-        if name == "run.py":
+        if program == "run.py":
             assert len(answer["images"]) == 2
             assert answer["latency_ms"] > 0
             assert answer["preprocess_ms"] > 0
