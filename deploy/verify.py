@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nuwa_search.core.arch import Arch
@@ -30,6 +31,9 @@ FP32_ARGMAX = 1.0
 PIXEL_ARGMAX = 0.999
 """The same of pixels, of which some always lie on a border between classes."""
 FP16_ARGMAX = 0.99
+FP16_TIE = 2.0**-7
+"""Of an image's largest logit: eight steps of FP16's grid, which roundings along a dozen blocks add up to. Where the
+model itself tells two classes apart by less, either answer is right in FP16."""
 INT8_ARGMAX = 0.75
 """Least share of images with an unchanged prediction. INT8 is judged by its accuracy when it is made; this only
 catches graphs that are broken, on as little as variants of five sample images of which one may lie on a border."""
@@ -50,7 +54,8 @@ class Agreement(JsonFields):
         max_abs_error: Largest difference of any logit; infinite if the exported model gave no number.
         error_limit: Largest ``max_abs_error`` allowed; None where only predictions count.
         min_cosine: Smallest cosine between the two logit vectors of an image.
-        argmax_agreement: Share of images with the same prediction (fraction).
+        argmax_agreement: Share of images with the same prediction (fraction); in FP16 another one is the same where the
+            model's logits of both are nearer to each other than FP16 can tell.
         argmax_limit: Smallest ``argmax_agreement`` allowed.
         cosine_limit: Smallest ``min_cosine`` allowed; None sets none.
         artifact_sha256: Of the file that ran, where it is another than the exported model; empty where it is not.
@@ -106,9 +111,21 @@ def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision,
         max_abs_error=error,
         error_limit=FP32_RELATIVE_ERROR * max(1.0, float(np.abs(expected).max())) if check == "fp32" else None,
         min_cosine=float(cosines.min()) if is_finite else -1.0,
-        argmax_agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        argmax_agreement=float(_is_same(found, expected, tie=FP16_TIE if check == "fp16" else 0.0).mean()),
         argmax_limit={"fp32": fp32_argmax, "fp16": FP16_ARGMAX, "int8": INT8_ARGMAX}[check],
     )
+
+
+def _is_same(found: FloatArray, expected: FloatArray, *, tie: float) -> NDArray[np.bool_]:
+    """Say where the largest of ``found`` (N, C, …) is that of ``expected``, or no further from it than ``tie``.
+
+    Args:
+        found: Logits of an exported model.
+        expected: Of the model.
+        tie: Share of an image's largest absolute logit.
+    """
+    said = np.take_along_axis(expected, found.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.asarray(expected.max(axis=1) - said <= tie * np.abs(expected).max(axis=1))
 
 
 def _compare_labels(found: FloatArray, expected: FloatArray, *, check: Precision, runtime: str) -> Agreement:

@@ -104,3 +104,20 @@ def test_half_precision_graph_is_checked_as_written() -> None:
     on_ort = verify_onnx(model, exported, IMAGES, PREPROCESS, check="fp16")
     assert on_ort.is_met
     assert on_ort.max_abs_error > 0
+
+
+def test_fp16_may_answer_either_way_between_classes_that_it_cannot_tell_apart() -> None:
+    expected = np.zeros((64, 3), np.float32)
+    expected[:, 0] = 4.0
+    expected[:, 1] = 4.0 - 0.02  # nearer than 2^-7 of 4
+    found = expected.copy()
+    found[:40, 1] += 0.03
+    assert compare_logits(found, expected, check="fp16", runtime="x").argmax_agreement == 1.0
+    assert compare_logits(found, expected, check="fp32", runtime="x").argmax_agreement == 24 / 64
+    clear = expected.copy()
+    clear[0, 1] = 4.0 - 0.04  # further: one wrong answer in 64 is more than 1 %
+    found = clear.copy()
+    found[0, 1] += 0.05
+    judged = compare_logits(found, clear, check="fp16", runtime="x")
+    assert judged.argmax_agreement == 63 / 64
+    assert not judged.is_met
