@@ -3,26 +3,10 @@
 from collections.abc import Sequence
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.search.derive.defaults import is_small
 
-DEFAULT_SHARES = (3 / 4,)
-"""Of the base's own side, rounded to its patch: 168 of 224 pixels, 0.56 of the tokens. On the default base the uncut
-net's KL on simulated textiles is 0.38 there with its head as it was, and 0.82 at 140 pixels."""
 MAX_PROFILED = 3
 """Sizes that a latency table is filled for, the own among them: others between are interpolated."""
-
-
-def default_img_sizes(base: Arch) -> tuple[int, ...]:
-    """List the sizes below the base's own that are searched where nobody names any, ascending; none of a small base.
-
-    A small base has few tokens to save, and its latency is launches more than work.
-    """
-    if is_small(base):
-        return ()
-    sizes = {round(base.img_size * share / base.patch_size) * base.patch_size for share in DEFAULT_SHARES}
-    return tuple(sorted(size for size in sizes if 0 < size < base.img_size))
 
 
 def smaller_sizes(wanted: Sequence[int], base: Arch) -> tuple[int, ...]:
@@ -58,17 +42,14 @@ def profiled_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return (ordered[0], ordered[len(ordered) // 2])
 
 
-def sizes_to_profile(spec: DeviceSpec, base: Arch, *, asked: Sequence[int] | None) -> tuple[int, ...]:
+def sizes_to_profile(base: Arch, *, asked: Sequence[int] | None) -> tuple[int, ...]:
     """List the sizes below the base's own that a profile measures too.
 
     Args:
-        spec: Where nobody asks, emulated devices, which cost nothing, are profiled for what a search chooses among.
         base: As loaded.
-        asked: Sides in pixels.
+        asked: Sides in pixels; None for none.
 
     Raises:
         NuwaError: If one cannot be.
     """
-    if asked is not None:
-        return profiled_sizes(smaller_sizes(asked, base))
-    return profiled_sizes(default_img_sizes(base)) if spec.kind == "emulated" else ()
+    return profiled_sizes(smaller_sizes(asked or (), base))

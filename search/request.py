@@ -55,9 +55,9 @@ class SearchRequest:
         hint="a multiple of its patch; empty: the base's own")] = None
     img_sizes: Annotated[tuple[int, ...] | None, Option("sides",
         "Image sizes to choose among, beside heads, widths and depth; the base teaches at its own.", "N,N",
-        empty="of a base of more than 128 tokens its own and 3/4 of it; of others its own", client_least=0,
+        empty="the base's own", client_least=0,
         client_most=MAX_SIZES, label="image sizes to choose among", unit="px",
-        hint="such as 224,168, or 224 to keep the image as it is; empty: large bases choose")] = None
+        hint="such as 224,168; empty: the base's own")] = None
     data: Annotated[str | None, Option("source", "Image folder, Parquet file or folder, or a data set on the Hub.",
         "SOURCE", empty="simulated-textiles", label="images",
         hint="empty: simulated textiles; needed with a base of your own", is_main=True)] = None
@@ -167,8 +167,6 @@ def require_classes(classes: Sequence[str] | None, *, task: TaskChoice, data: st
 
 
 OPTIONS = options_of(SearchRequest)
-WHERE_MISSING: Mapping[str, Any] = {"img_sizes": ()}
-"""What a stored request without an option meant, where that is not its default now: a study searches what it did."""
 
 
 def dict_from_request(request: SearchRequest) -> dict[str, Any]:
@@ -192,6 +190,5 @@ def request_from_dict(values: Mapping[str, Any]) -> SearchRequest:
     missing = [name for name, option in OPTIONS.items() if option.is_needed and name not in values]
     if missing:
         raise NuwaError(f"this search was stored without {', '.join(missing)}", hint="start another study")
-    values = {**WHERE_MISSING, **values}
     stored: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
     return SearchRequest(**stored)

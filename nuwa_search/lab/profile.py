@@ -70,7 +70,7 @@ def profile(
         start, found = kit_profile(store, spec, base, folder=Path(request.import_))
         return answer_of_kit(start, found)
     is_board = spec.kind == "ssh"
-    sizes = sizes_to_profile(spec, base, asked=request.img_sizes)
+    sizes = sizes_to_profile(base, asked=request.img_sizes)
     settings = ProfileSettings(minutes=request.minutes, seed=request.seed, img_sizes=sizes)
     if request.from_ is not None:
         source = find_device(request.from_, store)

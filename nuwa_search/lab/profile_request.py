@@ -12,8 +12,7 @@ class ProfileRequest:
     Args:
         base: Whose subnets are predicted: name or folder.
         img_size: Side of the base's images in pixels; None for its own.
-        img_sizes: Further image sizes at which subnets are to be predicted; None for those that a search chooses among
-            on an emulated device, for none elsewhere.
+        img_sizes: Further image sizes at which subnets are to be predicted; None for none.
         minutes: Measure for this long at most; for a board over SSH also: measure a table of its own.
         from_: Device whose predictor is transferred, with at most ten measurements; None for a table of its own.
         import_: Folder of a kit whose script has run on the board; None measures here.

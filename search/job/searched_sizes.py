@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.device_predictor import knows_sizes
-from nuwa_search.search.img_sizes import default_img_sizes, smaller_sizes
+from nuwa_search.search.img_sizes import smaller_sizes
 from nuwa_search.search.job.inputs import Sources
 from nuwa_search.search.request import SearchRequest
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def wanted_sizes(request: SearchRequest, sources: Sources) -> tuple[int, ...]:
-    """List the sizes below the base's own that are asked for, or searched where nobody says.
+    """List the sizes below the base's own that are asked for; none where nobody names any.
 
     Raises:
         NuwaError: If one cannot be.
@@ -28,26 +28,22 @@ def wanted_sizes(request: SearchRequest, sources: Sources) -> tuple[int, ...]:
                 hint=f"leave --img-sizes out, or load the base smaller: --img-size {min(asked)}",
             )
         return ()
-    return default_img_sizes(base) if asked is None else smaller_sizes(asked, base)
+    return () if asked is None else smaller_sizes(asked, base)
 
 
 def searched_sizes(start: "SearchStart", surveys: Sequence["Survey"]) -> tuple[int, ...]:
-    """List the wanted sizes that every device's predictor knows.
+    """List the wanted sizes, which every device's predictor knows.
 
     Raises:
-        NuwaError: If one that was asked for is not known; those that nobody named are left out, and that is said.
+        NuwaError: If one is not known.
     """
     base, request = start.sources.base.arch, start.request
     wanted = wanted_sizes(request, start.sources)
     for survey in surveys:
-        known = tuple(size for size in wanted if knows_sizes(survey.start.predictor, base, (size,)))
-        if known == wanted:
+        if knows_sizes(survey.start.predictor, base, wanted):
             continue
         name = survey.spec.name
         told = f"the latency predictor of {name} knows images of {base.img_size} pixels only"
         profile = f"nuwa profile {name} --base {request.base} --img-sizes {','.join(map(str, wanted))}"
-        if request.img_sizes is not None:
-            raise NuwaError(f"--img-sizes: {told}", hint=profile)
-        start.hooks.step(f"{told}: no other size is searched; to change that: {profile}")
-        wanted = known
+        raise NuwaError(f"--img-sizes: {told}", hint=profile)
     return wanted

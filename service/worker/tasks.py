@@ -82,7 +82,7 @@ def _profile(claim: JobClaim, store: Store) -> Done:
     log = EventLog(lambda kind, payload: store.add_job_event(job.job_id, kind, payload))
     log.say("state", {"state": "running", "reason": ""})
     spec, base = find_device(wanted["device"], store), load_base(wanted["base"], img_size=wanted.get("img_size"))
-    sizes = sizes_to_profile(spec, base.arch, asked=wanted.get("img_sizes"))
+    sizes = sizes_to_profile(base.arch, asked=wanted.get("img_sizes"))
     settings = ProfileSettings(minutes=wanted["minutes"], seed=wanted["seed"], img_sizes=sizes)
     if spec.kind == "ssh" and settings.minutes is None:  # whoever queued it has agreed to ten engines
         source = transfer_source(store, spec, base.arch)

@@ -40,8 +40,7 @@ def command(device: str, **values: Any) -> int:
     hours and disk of the rest are said, and -y goes on without asking.
 
     With --img-sizes, at each further image size a few rows and a third as many nets are measured (at two sizes at
-    most; others between are interpolated), and each has a report card of its own; emulated devices do so for the sizes
-    that a search chooses among.
+    most; others between are interpolated), and each has a report card of its own.
 
     Stopped at any moment, it goes on where it was: nothing measured is lost or measured twice. With
     -o card.png it draws predicted against measured latency.
