@@ -47,8 +47,7 @@ def main(place: Path) -> None:
     torch.set_num_threads(1)
     model, train, search, preprocess = _opened(place)
     seconds: dict[str, float] = {}
-    sizes = {"training images": len(train), "search images": len(search), "tokens per image": model.arch.num_tokens}
-    sizes["test images"] = json.loads((place / "arch.json").read_text())["test images"]
+    sizes = _sizes(place, model, train, search)
 
     def prepared(num_images: int, sensitivity_images: int) -> tuple[Any, float]:
         options = DeriveOptions(num_images=num_images, sensitivity_images=sensitivity_images)
@@ -125,6 +124,12 @@ def main(place: Path) -> None:
     say(seconds)
     peak = {"peak memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # of few images at a time
     json.dump(sizes | seconds | peak, sys.stdout)
+
+
+def _sizes(place: Path, model: Any, train: Any, search: Any) -> dict[str, int]:
+    test = json.loads((place / "arch.json").read_text())["test images"]
+    sizes = {"training images": len(train), "search images": len(search), "test images": test}
+    return sizes | {"tokens per image": model.arch.num_tokens}
 
 
 def time_nets(deriver: Any, archs: list[Any], run: Callable[[Any], object]) -> tuple[float, float]:

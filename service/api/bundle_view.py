@@ -28,11 +28,12 @@ def bundle_document(subnet_id: str, folder: str | None, settings: ServiceSetting
     url = f"/api/v1/subnets/{quote(subnet_id, safe='')}"
     is_served = is_inside(path, settings.roots)
     certified = _certified(path)
+    is_own = path.is_dir() and holds_subnet(path, subnet_id)
     found = {name: file for name, file in _files(path).items() if is_served}
-    names = sorted({*certified, *found, *([CERTIFICATE] if (path / CERTIFICATE).exists() else [])})
+    names = sorted({*certified, *found, *([CERTIFICATE] if (path / CERTIFICATE).exists() else [])}) if is_own else []
     return {
         "dir": folder,
-        "is_missing": not path.is_dir(),
+        "is_missing": not is_own,
         "is_served": is_served,
         "zip": f"{url}/bundle.zip",
         "files": [_file_row(name, path, certified, url) for name in names],
@@ -51,6 +52,12 @@ def _file_row(name: str, folder: Path, certified: dict[str, str], url: str) -> d
         "is_changed": name in certified and digest is not None and digest != certified[name],
         "url": f"{url}/files/{quote(name)}",
     }
+
+
+def holds_subnet(folder: Path, subnet_id: str) -> bool:
+    """Whether a bundle's certificate is not that of another subnet, which a later search wrote into the same folder."""
+    found = (read_certificate(folder / CERTIFICATE) or {}).get("subnet_id")
+    return not found or found == subnet_id
 
 
 def read_certificate(path: Path) -> dict[str, Any] | None:
@@ -96,7 +103,7 @@ def served_folder(subnet_id: str, store: Store, settings: ServiceSettings) -> Pa
     path = Path(folder)
     if not is_inside(path, settings.roots):
         raise HttpError(409, "the bundle lies outside the data roots of the service", hint="nuwa serve --root FOLDER")
-    if not path.is_dir():
+    if not path.is_dir() or not holds_subnet(path, subnet_id):
         raise HttpError(404, f"the bundle of subnet {subnet_id!r} is gone", hint="search again, or restore its folder")
     return path.resolve()
 

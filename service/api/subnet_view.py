@@ -12,7 +12,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 from nuwa_search.search.derive_command import derive_command, on_database
-from nuwa_search.service.api.bundle_view import bundle_document, read_certificate
+from nuwa_search.service.api.bundle_view import bundle_document, holds_subnet, read_certificate
 from nuwa_search.service.api.context import moment
 from nuwa_search.service.api.lineage_view import lineage_steps
 from nuwa_search.service.api.predictions import LatencyByBlock, latency_by_block
@@ -38,7 +38,7 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
         raise not_found(error) from error
     base, task = store.load_base(record.base_id), store.load_task(record.task_id)
     stored = find_lineage(store, subnet_id)
-    certificates = [_certificate(row, settings) for row in store.certificates.find(subnet_id=subnet_id)]
+    certificates = [_certificate(row, subnet_id, settings) for row in store.certificates.find(subnet_id=subnet_id)]
     bundle = bundle_document(subnet_id, stored.bundle_dir, settings)
     latencies = _latencies(record, store)
     return {
@@ -132,15 +132,16 @@ def _measurement(found: LineageMeasurement) -> dict[str, Any]:
     }
 
 
-def _certificate(row: Mapping[str, Any], settings: ServiceSettings) -> CertificatePart:
+def _certificate(row: Mapping[str, Any], subnet_id: str, settings: ServiceSettings) -> CertificatePart:
     """Read the file of a listed certificate, where the service may show it."""
     read_here = ("is_missing", "certificate")
     path = None if row["path"] is None else Path(row["path"])
     is_served = path is not None and is_inside(path, settings.roots)
+    is_own = path is not None and path.is_file() and holds_subnet(path.parent, subnet_id)
     return CertificatePart(
         **{field.name: row[field.name] for field in fields(CertificatePart) if field.name not in read_here},
-        is_missing=path is None or not path.is_file(),
-        certificate=read_certificate(path) if path is not None and is_served else None,
+        is_missing=not is_own,
+        certificate=read_certificate(path) if path is not None and is_own and is_served else None,
     )
 
 

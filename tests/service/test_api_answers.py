@@ -260,3 +260,21 @@ def test_options_name_what_is_there(client: TestClient, folder: Path) -> None:
     assert options["roots"] == [str(folder.resolve())]
     assert options["defaults"]["trials"] == 60
     assert options["num_workers"] == 0
+
+
+def test_bundle_that_another_search_wrote_over_is_not_shown_as_its_own(
+    client: TestClient, seeded: Seeded, folder: Path
+) -> None:
+    path = folder / "winner" / "certificate.json"
+    before = path.read_text()
+    try:
+        path.write_text(json.dumps(json.loads(before) | {"subnet_id": "another-subnet"}))
+        found = get(client, f"/subnets/{seeded.winner_id}")
+        assert found["bundle"]["is_missing"]
+        assert found["bundle"]["files"] == []
+        mine = [one for one in found["certificates"] if one["path"] == str(path)]
+        assert mine
+        assert all(one["is_missing"] and one["certificate"] is None for one in mine)
+        assert client.get(f"/api/v1/subnets/{seeded.winner_id}/bundle.zip").status_code == 404
+    finally:
+        path.write_text(before)
