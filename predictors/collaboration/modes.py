@@ -1,0 +1,145 @@
+"""Latency of an image, and images per second, for each way to use several boards.
+
+Latency of one image is the slowest board's image, compute and answer, then the fusion (DeViT, arXiv 2309.05015); the
+median of a maximum of times that vary lies above the maximum of their medians, which is why times are spreads here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.predictors.collaboration.spread import (
+    ShareDone,
+    Spread,
+    all_of,
+    any_of,
+    mean_ms,
+    mixture,
+    quantile_ms,
+)
+
+LEAST_MS = 1e-6
+"""A board that takes no time at all still answers a finite number of images."""
+
+
+@dataclass(frozen=True)
+class BoardTimes:
+    """One board's part in an image.
+
+    Args:
+        compute: Its sub-models, one after another.
+        together: Image there and answer back, while all boards are sent to.
+        alone: The same while it is the only one.
+        wire_ms: Milliseconds that its link is busy in the busier direction, for each image.
+    """
+
+    compute: Spread
+    together: Spread
+    alone: Spread
+    wire_ms: float
+
+    @property
+    def answer(self) -> Spread:
+        """From an image at the coordinator to this board's answer there, while all boards are asked."""
+        return self.compute.then(self.together)
+
+    @property
+    def answer_alone(self) -> Spread:
+        """The same while it is the only one asked."""
+        return self.compute.then(self.alone)
+
+    @property
+    def busy_ms(self) -> float:
+        """Milliseconds that the busier of board and link is taken by one image of a stream."""
+        return max(self.compute.p50_ms, self.wire_ms)
+
+
+@dataclass(frozen=True)
+class ModeLatency:
+    """What a way to use the boards is predicted to take.
+
+    Args:
+        p50_ms: Median over images.
+        p95_ms: 95th percentile over images.
+        mean_ms: Mean over images.
+        images_per_s: Of a stream, images following each other without waiting for answers.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    mean_ms: float
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class RouteStep:
+    """One way that an image may take when it is routed.
+
+    Args:
+        share: Of the images.
+        boards: That are asked one after another, by place.
+    """
+
+    share: float
+    boards: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Centre:
+    """The coordinator's part in an image.
+
+    Args:
+        fusion_ms: Of joining the answers.
+        wire_ms: Milliseconds that its own link is busy in the busier direction, where every board is asked.
+    """
+
+    fusion_ms: float
+    wire_ms: float = 0.0
+
+
+def fuse_latency(boards: Sequence[BoardTimes], centre: Centre) -> ModeLatency:
+    """Every board answers every image."""
+    return any_of_n_latency(boards, centre, count=len(boards))
+
+
+def any_of_n_latency(boards: Sequence[BoardTimes], centre: Centre, *, count: int) -> ModeLatency:
+    """Every board is asked, and the first ``count`` answers are fused.
+
+    Raises:
+        NuwaError: If ``count`` is no number of boards.
+    """
+    if not 1 <= count <= len(boards):
+        raise NuwaError(f"of {len(boards)} boards {count} cannot answer", hint=f"give 1 to {len(boards)}")
+    answers = [board.answer for board in boards]
+    done = all_of(answers) if count == len(boards) else any_of(answers, count)
+    return _told(done, boards, centre, busy_ms=max(centre.wire_ms, *(board.busy_ms for board in boards)))
+
+
+def route_latency(boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequence[RouteStep]) -> ModeLatency:
+    """One board is asked first, and another only where it was not sure.
+
+    Raises:
+        NuwaError: If the shares do not sum to 1, or a step asks nobody.
+    """
+    total = sum(step.share for step in steps)
+    if abs(total - 1) > 1e-6 or any(not step.boards for step in steps):
+        raise NuwaError(f"the ways of routed images must sum to 1 and ask a board each, found {total:g}")
+    parts, busy_ms = [], [0.0] * len(boards)
+    for step in steps:
+        way = Spread(0.0, 0.0)
+        for place in step.boards:
+            way = way.then(boards[place].answer_alone)
+            busy_ms[place] += step.share * boards[place].busy_ms
+        parts.append((step.share, all_of([way])))
+    asked = sum(step.share * len(step.boards) for step in steps) / len(boards)
+    return _told(mixture(parts), boards, centre, busy_ms=max(asked * centre.wire_ms, *busy_ms))
+
+
+def _told(done: ShareDone, boards: Sequence[BoardTimes], centre: Centre, *, busy_ms: float) -> ModeLatency:
+    most_ms = sum(board.answer.p95_ms for board in boards) + 1.0
+    return ModeLatency(
+        p50_ms=quantile_ms(done, 0.5, most_ms=most_ms) + centre.fusion_ms,
+        p95_ms=quantile_ms(done, 0.95, most_ms=most_ms) + centre.fusion_ms,
+        mean_ms=mean_ms(done, most_ms=most_ms) + centre.fusion_ms,
+        images_per_s=1000 / max(busy_ms, centre.fusion_ms, LEAST_MS),
+    )
