@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nuwa_search.core.accelerator import device_of
 from nuwa_search.core.arch import Activation, Arch, BlockSpec, GlobalPool
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.pooling import NO_HEAD_CLASSES
@@ -163,7 +164,7 @@ def _head(get: Mapping[str, Tensor], arch: Arch) -> dict[str, Tensor]:
 
 
 def with_positions(model: PlainViT, positions: Tensor, *, img_size: int) -> PlainViT:
-    """Copy ``model`` to another image size, with patch positions (1, n, C) of its grid given.
+    """Copy ``model`` to another image size, on its device, with patch positions (1, n, C) of its grid given.
 
     Raises:
         NuwaError: If the patch does not divide the size.
@@ -171,4 +172,4 @@ def with_positions(model: PlainViT, positions: Tensor, *, img_size: int) -> Plai
     arch = dataclasses.replace(model.arch, img_size=img_size)
     out = PlainViT(arch)
     out.load_state_dict(model.state_dict() | {"pos_embed": positions})
-    return out.eval()
+    return out.to(device_of(model)).eval()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nuwa_search.core.accelerator import device_of, run_in_parts
 from nuwa_search.core.counting import counted
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess, pixels_and_turns
@@ -182,12 +183,19 @@ def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
 
 @torch.inference_mode()
 def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch: int | None = None) -> Tensor:
-    """Run (N, 3, S, S) uint8 images through ``model`` in batches: (N, num_classes) float32.
+    """Run (N, 3, S, S) uint8 images through ``model`` in batches: (N, num_classes) float32, on the images' device.
 
+    They go to the model's device batch by batch; where that has no memory for one, batches are halved.
     ``batch`` None is ``EVAL_BATCH``, or as many images as ``EVAL_TOKENS`` are where one has many tokens.
     """
     size = batch or _batch_for(model)
-    return torch.cat([model(normalise(part, preprocess)).float() for part in image_batches(images, size)])
+    device = device_of(model)
+
+    def run(part: Tensor) -> Tensor:
+        logits: Tensor = model(normalise(part.to(device), preprocess))
+        return logits.float().to(part.device)
+
+    return torch.cat([run_in_parts(run, part, size) for part in image_batches(images, size)])
 
 
 def _batch_for(model: nn.Module) -> int:

@@ -141,8 +141,8 @@ class Explorer:
 
     def _run(self, arch: Arch) -> None:
         model = self._deriver.derive(arch)
-        with torch.inference_mode(), scoring_context():
-            logits = self._rows(model(self._inputs_of(arch)).float()).numpy()
+        with torch.inference_mode(), scoring_context(self._scorer.inputs.device):
+            logits = self._rows(model(self._inputs_of(arch)).float().cpu()).numpy()
         self._logits[arch] = logits
         self.model.add(arch, logits, {})
         self._told()
@@ -160,7 +160,7 @@ class Explorer:
     def _expand(self, arch: Arch, should_stop: Callable[[], bool]) -> None:
         """Measure what single moves change of a net's logits."""
         net = net_changes(self._deriver.derive(arch), self._inputs_of(arch))
-        with torch.inference_mode(), scoring_context():
+        with torch.inference_mode(), scoring_context(self._scorer.inputs.device):
             own = self._rows(net.logits).numpy()
         moves = dict[Move, Changes]()
         for move in moves_of(self._space, arch):
@@ -171,7 +171,7 @@ class Explorer:
             if not self._space.has_attention(moved):
                 continue
             model = self._deriver.derive(moved)
-            with torch.inference_mode(), scoring_context():
+            with torch.inference_mode(), scoring_context(self._scorer.inputs.device):
                 moves[move] = self._rows(net.run(model)).numpy() - own
             self._told()
         self._expanded.add(arch)

@@ -149,7 +149,7 @@ def build_library(
         if first and len(more) < len(archs):
             break  # out of time: all rows on fewer images serve better than some rows on more
         logits = [torch.cat(pair) for pair in zip(logits, more, strict=True)] if first else more
-        with torch.inference_mode(), scoring_context():
+        with torch.inference_mode(), scoring_context(scorer.inputs.device):
             own.append(net.logits)
         kls = np.array([scorer.score_logits(row).kls for row in logits])
         if len(more) < len(archs) or order_error(kls) <= ORDER_ERROR:
@@ -175,7 +175,7 @@ class _Sized:
 
     def run(self, model: PlainViT) -> Tensor:
         logits: Tensor = model(self.scorer.inputs_at(model.arch.img_size)[self.span])
-        return logits.float()
+        return logits.float().cpu()
 
 
 def _centred(change: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ def _run_all(
         if should_stop is not None and should_stop():
             break
         model = deriver.derive(arch)  # may need gradients for its statistics
-        with torch.inference_mode(), scoring_context():
+        with torch.inference_mode(), scoring_context(sized.scorer.inputs.device):
             logits.append(net.run(model) if sized.is_own(arch) else sized.run(model))
         if on_row is not None:
             on_row(len(logits), len(archs))

@@ -49,10 +49,12 @@ class LinearChanges:
 
     def __init__(self, net: PlainViT, inputs: Tensor) -> None:
         self._net, self._inputs = net, inputs
-        basis = centred_basis(net.arch.num_classes)
+        basis = centred_basis(net.arch.num_classes).to(inputs.device)
         self._basis = basis
-        with torch.no_grad(), scoring_context():
-            kept_as = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32  # as the forward passes
+        with torch.no_grad(), scoring_context(inputs.device):
+            kept_as = (
+                torch.bfloat16 if torch.is_autocast_enabled(inputs.device.type) else torch.float32
+            )  # as the forward passes
             x = net.embed(inputs).float()
             self._streams = [x]
             for block in net.blocks:
@@ -64,7 +66,8 @@ class LinearChanges:
             logits = net.head(net.pool(last)).float()
             sums = (logits @ basis).sum(dim=0)
             grads = [torch.autograd.grad(one, last, retain_graph=True)[0] for one in sums]
-            self.logits = logits.detach()
+            self.logits = logits.detach().cpu()
+            self._own = logits.detach()
             last.requires_grad_(False)
             self._gradients.append([g.to(kept_as) for g in grads])
             for block, before in zip(reversed(list(net.blocks)[1:]), reversed(self._streams[1:-1]), strict=True):
@@ -73,7 +76,7 @@ class LinearChanges:
         self._gradients.reverse()  # entry l - 1 is behind l blocks
 
     def run(self, model: PlainViT) -> Tensor:
-        """Return logits (B, C) of ``model``: exact where it differs up to its last block, else linearised."""
+        """Return logits (B, C) of ``model``, on the CPU: exact if it differs up to the last block, else linearised."""
         before, behind = _common(model, self._net)
         is_same_stem = same_tensors(_stem(model), _stem(self._net))
         if not is_same_stem:
@@ -88,11 +91,11 @@ class LinearChanges:
             x = plain_block(block, x)
         if not behind:
             logits: Tensor = model.head(model.pool(x))
-            return logits.float()
+            return logits.float().cpu()
         error = x.float() - self._streams[place]
         moved = torch.stack([(g.float() * error).sum(dim=(1, 2)) for g in self._gradients[place - 1]], dim=1)
-        out: Tensor = self.logits + moved @ self._basis.T
-        return out
+        out: Tensor = self._own + moved @ self._basis.T
+        return out.cpu()
 
 
 def _common(model: PlainViT, other: PlainViT) -> tuple[int, int]:
@@ -124,7 +127,7 @@ def centred_basis(num_classes: int) -> Tensor:
 def _through(run: functools.partial[Tensor], before: Tensor, grads: list[Tensor]) -> list[Tensor]:
     """Take gradients behind a block to before it."""
     before = before.detach().requires_grad_(True)
-    with scoring_context():
+    with scoring_context(before.device):
         after = run(before).float()
     return [torch.autograd.grad(after, before, g, retain_graph=True)[0] for g in grads]
 

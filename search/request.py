@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from nuwa_search.core.accelerator_choice import ACCELERATORS, Accelerator
 from nuwa_search.core.arch import MAX_SIDE
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
@@ -87,6 +88,9 @@ class SearchRequest:
         is_resumable=True, client_most=64)] = 1
     timeout_s: Annotated[float | None, Option("number", "Time for search, competition and fine-tuning together.", "S",
         empty="no limit", is_resumable=True, client_most=MAX_NUMBER, label="time", unit="s")] = None
+    accelerator: Annotated[Accelerator, Option("choice",
+        "What statistics, scores and fine-tuning are computed on; auto takes a GPU where there is one.",
+        choices=ACCELERATORS, is_resumable=True, label="computed on")] = "auto"
     sampler: Annotated[str, Option("choice", "Optuna's sampler.", choices=SAMPLERS)] = "auto"
     finetune_epochs: Annotated[float | None, Option("number", "Fine-tune for this many passes.", "N",
         empty="left to the steps", is_resumable=True, client_most=MAX_NUMBER, label="fine-tuning passes")] = None
@@ -124,6 +128,11 @@ class SearchRequest:
             raise NuwaError(
                 f"base {self.base!r} needs images: --data is missing",
                 hint="name an image folder, a Parquet file or folder, or a data set: --data PATH",
+            )
+        if self.accelerator == "cuda" and self.workers > 1:
+            raise NuwaError(
+                "--accelerator cuda and --workers were both given: a GPU scores nets one after the other",
+                hint="leave one of them out",
             )
         if self.keep and self.small_model_steps is not None:
             raise NuwaError(

@@ -1,5 +1,6 @@
 """Score a real subnet on the search split: KL to the task teacher, of images or of their patches, and top1."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nuwa_search.core.accelerator import device_of, run_in_parts
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_weights import image_weights
@@ -123,8 +125,11 @@ class TeacherScorer:
         num_images = usual if num_images is None else num_images
         chosen = spread_evenly(search.labels, num_images, seed=seed)
         picked = search.take(chosen)
-        self._inputs = normalise(picked.images, preprocess)
-        self._others = {split.images.shape[-1]: normalise(split.images[chosen], preprocess) for split in others}
+        device = device_of(teacher)
+        self._inputs = normalise(picked.images.to(device), preprocess)
+        self._others = {
+            split.images.shape[-1]: normalise(split.images[chosen].to(device), preprocess) for split in others
+        }
         if any(not torch.equal(split.labels, search.labels) for split in others):
             raise ValueError("images of other sizes must be those of the search split, in its order")
         self._labels = picked.labels
@@ -137,7 +142,7 @@ class TeacherScorer:
 
     @property
     def inputs(self) -> Tensor:
-        """Normalised images (B, 3, S, S), in the order they are scored in."""
+        """Normalised images (B, 3, S, S), in the order they are scored in, on the teacher's device."""
         return self._inputs
 
     def inputs_at(self, img_size: int) -> Tensor:
@@ -155,14 +160,14 @@ class TeacherScorer:
     def score(self, model: PlainViT, *, give_up_above: float | None = None) -> SubnetScore:
         first = min(self.num_first, len(self._labels))
         inputs = self.inputs_at(model.arch.img_size)
-        with torch.inference_mode(), scoring_context():
-            head = model(inputs[:first]).float()
+        with torch.inference_mode(), scoring_context(inputs.device):
+            head = _logits(model, inputs[:first])
             started = self.score_logits(head)
             if len(self._labels) == first:
                 return started
             if give_up_above is not None and not started.kl <= give_up_above:
                 return SubnetScore(started.kl, started.kl, started.top1, first, is_partial=True)
-            rest = model(inputs[first:]).float()
+            rest = _logits(model, inputs[first:])
         return self.score_logits(torch.cat([head, rest]))
 
     @property
@@ -183,7 +188,7 @@ class TeacherScorer:
         return weights if self._places is None else weights.repeat_interleave(self._places.shape[1])
 
     def score_logits(self, logits: Tensor) -> SubnetScore:
-        """Score logits (B, num_classes) of the first B images, or those of their patches (B, num_classes, h, w)."""
+        """Score logits of the first B images, on the CPU: (B, num_classes), or of patches (B, num_classes, h, w)."""
         n = len(logits)
         labels = self._labels[:n]
         rows = _kl_rows(self._log_targets[:n], logits)
@@ -209,8 +214,17 @@ def spread_evenly(labels: Tensor, num_images: int, *, seed: int) -> Tensor:
 
 @torch.inference_mode()
 def _log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
-    parts = [F.log_softmax(model(part).float(), dim=1) for part in torch.split(inputs, FIRST_IMAGES)]
-    return torch.cat(parts)
+    return F.log_softmax(run_in_parts(functools.partial(_float_logits, model), inputs, FIRST_IMAGES), dim=1).cpu()
+
+
+def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Run ``inputs`` at once, or in halves where a GPU has no memory for that: float32, on the CPU."""
+    return run_in_parts(functools.partial(_float_logits, model), inputs, len(inputs)).cpu()
+
+
+def _float_logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    logits: Tensor = model(inputs)
+    return logits.float()
 
 
 def _kl_rows(log_targets: Tensor, logits: Tensor) -> Tensor:

@@ -20,20 +20,20 @@ class Streams:
 
     @property
     def logits(self) -> Tensor:
-        """Logits (B, C), or of patches (B, C, h, w), of the teacher itself."""
+        """Logits (B, C), or of patches (B, C, h, w), of the teacher itself, on the CPU."""
         logits: Tensor = self._teacher(self._inputs)
-        return logits.float()
+        return logits.float().cpu()
 
     def run(self, model: PlainViT) -> Tensor:
-        """Logits of ``model``, starting where it first differs from the teacher."""
+        """Logits of ``model``, starting where it first differs from the teacher, on the CPU."""
         start = _common_blocks(model, self._teacher)
         if start is None:
             logits: Tensor = model(self._inputs)
-            return logits.float()
+            return logits.float().cpu()
         x = self._before(start)
         for block in list(model.blocks)[start:]:
             x = block(x)
-        return model.answer(model.pool(x)).float()
+        return model.answer(model.pool(x)).float().cpu()
 
     def _before(self, place: int) -> Tensor:
         start = max((p for p in self._kept if p <= place), default=None)

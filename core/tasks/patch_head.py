@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nuwa_search.core.accelerator import device_of, run_in_parts
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import OnImages, batch_for, feature_arithmetic, no_one, pooled_by, with_head
 from nuwa_search.core.images import Preprocess
@@ -137,10 +138,15 @@ def _best_head(
 
 
 def patch_tokens(model: PlainViT, images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Run (B, 3, S, S) uint8 images up to the head: (B, P, F)."""
-    with feature_arithmetic(model.arch):
-        stream = model.forward_features(normalise(images, preprocess)).float()
-    return model.pool(stream)
+    """Run (B, 3, S, S) uint8 images up to the head, on the model's device: (B, P, F), on the images'."""
+    device = device_of(model)
+
+    def run(part: Tensor) -> Tensor:
+        with feature_arithmetic(model.arch, device):
+            stream = model.forward_features(normalise(part.to(device), preprocess)).float()
+        return model.pool(stream).to(part.device)
+
+    return run_in_parts(run, images, len(images))
 
 
 def masks_of(split: SplitTensors) -> Tensor:

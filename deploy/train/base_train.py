@@ -12,6 +12,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from nuwa_search.core import checked
+from nuwa_search.core.accelerator import pick_device
 from nuwa_search.core.base import Base
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
@@ -24,7 +25,7 @@ from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig, Mo
 from nuwa_search.deploy.train.base_job import BaseJob
 from nuwa_search.deploy.train.batches import plan_batches
 from nuwa_search.deploy.train.engine import TrainSetup, run_job
-from nuwa_search.deploy.train.hardware import pick_device, pick_precision
+from nuwa_search.deploy.train.hardware import pick_precision
 from nuwa_search.deploy.train.held_out import hold_out, write_hashes
 from nuwa_search.deploy.train.outcome import Progress, TrainOutcome
 from nuwa_search.deploy.train.processes import join_processes

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from nuwa_search.core.accelerator import pick_device
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
@@ -14,7 +15,7 @@ from nuwa_search.deploy.train.batches import plan_batches
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.distil_job import DistilJob, detached_copy
 from nuwa_search.deploy.train.engine import TrainSetup, run_job
-from nuwa_search.deploy.train.hardware import pick_device, pick_precision
+from nuwa_search.deploy.train.hardware import pick_precision
 from nuwa_search.deploy.train.outcome import Progress, TrainOutcome
 from nuwa_search.deploy.train.processes import join_processes
 from nuwa_search.deploy.train.score import SplitScore

@@ -1,30 +1,17 @@
-"""Choose the accelerator and the precision of a run, and say which."""
+"""Choose the precision of a run and how its attention is computed."""
 
 from typing import Literal
 
 import torch
 
+from nuwa_search.core.accelerator import has_bf16
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.many_tokens import cpu_has_bf16
-from nuwa_search.deploy.train.recipe import Accelerator, TrainPrecision
+from nuwa_search.deploy.train.recipe import TrainPrecision
 
 MAX_PLAIN_TOKENS = 257
 """Up to here plain matrix products beat torch's fused bf16 attention on a CPU with AVX-512 BF16: forward and
 backward of 64 images, 6 heads of 32, took 21 ms against 53 ms at 65 tokens; a whole step of the default search's
 winner on 32 images of 257 tokens 1.3 s against 2.2 s (torch 2.15). In FP32 the fused kernel was always faster."""
-
-
-def pick_device(accelerator: Accelerator, *, local_rank: int = 0) -> torch.device:
-    """Resolve ``auto`` to CUDA where there is one, else the CPU.
-
-    Raises:
-        NuwaError: If CUDA is asked for and there is none.
-    """
-    if accelerator == "cuda" and not torch.cuda.is_available():
-        raise NuwaError("no CUDA device here", hint="train on the CPU with accelerator cpu or auto")
-    if accelerator == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", local_rank)
 
 
 def pick_precision(precision: TrainPrecision, device: torch.device) -> Literal["fp32", "bf16"]:
@@ -37,14 +24,10 @@ def pick_precision(precision: TrainPrecision, device: torch.device) -> Literal["
     Raises:
         NuwaError: If bf16 is asked of a GPU that has none.
     """
-    if device.type == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        if precision == "bf16" and not has_bf16:
-            raise NuwaError("this GPU has no bf16", hint="use precision fp32 or auto")
-    else:
-        has_bf16 = cpu_has_bf16()
+    if device.type == "cuda" and precision == "bf16" and not has_bf16(device):
+        raise NuwaError("this GPU has no bf16", hint="use precision fp32 or auto")
     if precision == "auto":
-        return "bf16" if has_bf16 else "fp32"
+        return "bf16" if has_bf16(device) else "fp32"
     return precision
 
 

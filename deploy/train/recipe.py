@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
 
+from nuwa_search.core.accelerator_choice import Accelerator
 from nuwa_search.core.errors import NuwaError
 
 TrainPrecision = Literal["auto", "fp32", "bf16"]
-Accelerator = Literal["auto", "cpu", "cuda"]
 
 
 def require_range(config: object, name: str, low: float, high: float) -> None:

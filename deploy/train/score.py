@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nuwa_search.core.accelerator import device_of
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
@@ -166,7 +167,8 @@ def tally_pixels(model: nn.Module, split: SplitTensors, preprocess: Preprocess) 
         As ``tally_maps``.
     """
     parts = image_batches(split.images, PIXEL_BATCH)
-    return tally_maps((model(normalise(part, preprocess)).float() for part in parts), split)
+    device = device_of(model)
+    return tally_maps((model(normalise(part.to(device), preprocess)).float() for part in parts), split)
 
 
 def tally_maps(maps: Iterable[Tensor], split: SplitTensors) -> tuple[PixelTally, float, float]:

@@ -29,6 +29,7 @@ class SearchKeywords(TypedDict, total=False):
     trials: int
     workers: int
     timeout_s: float | None
+    accelerator: Literal["auto", "cpu", "cuda"]
     sampler: str
     finetune_epochs: float | None
     finetune_steps: int | None

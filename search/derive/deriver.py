@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from nuwa_search.core.accelerator import device_of
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.base import Base
 from nuwa_search.core.cache import Cache
@@ -197,7 +198,7 @@ class Deriver:
             images = spread_evenly(self._train_of(img_size), SHIFT_IMAGES)
             resized = vit_at_size(self.prepare().model, img_size, name="the base")
             preprocess = replace(self.preprocess, img_size=img_size)
-            with scoring_context():
+            with scoring_context(device_of(self.model)):
                 seen = logits_of(resized, images.images, preprocess, batch=CHUNK)
             wanted = self._full_size_logits(spread_evenly(self.train, SHIFT_IMAGES))
             self._shifts[img_size] = (wanted.double().mean(dim=0) - seen.double().mean(dim=0)).float()
@@ -207,7 +208,7 @@ class Deriver:
         """Logits (N, num_classes) of the model itself on images of its own size, kept for nets of any size."""
         count = len(images)
         if count not in self._logits:
-            with scoring_context():
+            with scoring_context(device_of(self.model)):
                 self._logits[count] = logits_of(self.prepare().model, images.images, self.preprocess, batch=CHUNK)
         return self._logits[count]
 
@@ -216,7 +217,7 @@ class Deriver:
         if arch.img_size < base.img_size:
             own = self._derive_once(replace(arch, img_size=base.img_size))
             resized = vit_at_size(own, arch.img_size, name="the subnet")
-            resized.head.bias.add_(self._shift_of(arch.img_size))
+            resized.head.bias.add_(self._shift_of(arch.img_size).to(resized.head.bias.device))
             return resized
         require_fits(arch, base)
         plan = self.prepare()

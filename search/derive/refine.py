@@ -136,7 +136,7 @@ def _advance(streams: Chunks, ahead: list[Branch], until: int) -> Chunks:
     """
     while ahead and ahead[0].index < until:
         step = ahead.pop(0)
-        with contextlib.nullcontext() if streams[0].shape[1] <= FEW_TOKENS else scoring_context():
+        with contextlib.nullcontext() if streams[0].shape[1] <= FEW_TOKENS else scoring_context(streams[0].device):
             streams = [x + step.writer(step.regressors(x)).float() for x in streams]
     return streams
 

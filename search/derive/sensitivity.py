@@ -5,12 +5,13 @@ Gauss-Newton matrix of the squared logit error. It weighs errors of each branch 
 channels are chosen; where the task has few classes, few directions count.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nuwa_search.core.accelerator import device_of, with_less_at_once
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
@@ -47,7 +48,6 @@ def indifferent(model: PlainViT) -> Sensitivity:
     )
 
 
-@torch.enable_grad()
 def collect_sensitivity(
     model: PlainViT,
     split: SplitTensors,
@@ -60,12 +60,30 @@ def collect_sensitivity(
 
     ``on_images`` is called with (images done, images in all).
     """
-    arch, device = model.arch, next(model.parameters()).device
+
+    def collect(tokens: int) -> Sensitivity:
+        parts = torch.split(split.images, max(1, tokens // model.arch.num_tokens))
+        return _collected(model, parts, preprocess, seed=seed, on_images=on_images)
+
+    return with_less_at_once(collect, SENSITIVITY_TOKENS)
+
+
+@torch.enable_grad()
+def _collected(
+    model: PlainViT,
+    parts: Sequence[Tensor],
+    preprocess: Preprocess,
+    *,
+    seed: int,
+    on_images: Callable[[int, int], None] | None,
+) -> Sensitivity:
+    """Add up over all parts, each of which passes at once."""
+    device = device_of(model)
     flat = indifferent(model)
     metric, tokens = torch.zeros_like(flat.metric), torch.zeros_like(flat.tokens)
     generator = torch.Generator().manual_seed(seed)
     done = 0
-    for part in torch.split(split.images, max(1, SENSITIVITY_TOKENS // arch.num_tokens)):
+    for part in parts:
         with torch.no_grad():
             x = model.embed(normalise(part.to(device), preprocess))
         x.requires_grad_(True)
@@ -83,7 +101,7 @@ def collect_sensitivity(
             tokens[index] += gradient.double().square().sum(dim=(0, 2))
         done += len(part)
         if on_images is not None:
-            on_images(done, len(split))
+            on_images(done, sum(len(one) for one in parts))
     return Sensitivity(_scaled_metric(metric), _scaled_tokens(tokens))
 
 

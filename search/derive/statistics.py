@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from nuwa_search.core.accelerator import device_of, with_less_at_once
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import Attention, PlainViT
@@ -132,7 +133,7 @@ def collect_moments(
     sampling: Sampling = ALL,
     on_images: Callable[[int, int], None] | None = None,
 ) -> Moments:
-    """Stream ``split`` through ``model``; memory does not grow with the number of images.
+    """Stream ``split`` through ``model``, on its device; memory does not grow with the number of images.
 
     Args:
         model: The base.
@@ -143,11 +144,30 @@ def collect_moments(
         sampling: Which tokens are looked at, and when the images are enough.
         on_images: Called with (images done, images in all).
     """
-    arch, device = model.arch, next(model.parameters()).device
-    sums = _Sums(model, token_weights=token_weights, reach=reach)
+
+    def collect(tokens: int) -> Moments:
+        num_images = max(1, tokens // model.arch.num_tokens)
+        sums = _Sums(model, token_weights=token_weights, reach=reach)
+        return _collected(sums, split, preprocess, sampling, num_images=num_images, on_images=on_images)
+
+    return with_less_at_once(collect, STATISTICS_TOKENS)
+
+
+def _collected(
+    sums: "_Sums",
+    split: SplitTensors,
+    preprocess: Preprocess,
+    sampling: Sampling,
+    *,
+    num_images: int,
+    on_images: Callable[[int, int], None] | None,
+) -> Moments:
+    """Stream ``split`` into ``sums``, ``num_images`` at once."""
+    model = sums.model
+    arch, device = model.arch, device_of(model)
     generator = torch.Generator().manual_seed(SAMPLING_SEED)
     done, error = 0, RankingError()
-    for part in torch.split(split.images, max(1, STATISTICS_TOKENS // arch.num_tokens)):
+    for part in torch.split(split.images, num_images):
         tokens = sample_tokens(
             len(part),
             num_prefix=arch.num_prefix_tokens,
@@ -169,8 +189,8 @@ class _Sums:
     """Running sums over images, branch by branch."""
 
     def __init__(self, model: PlainViT, *, token_weights: Tensor, reach: int) -> None:
-        dim, device = model.arch.embed_dim, next(model.parameters()).device
-        self._model, self._reach = model, reach
+        dim, device = model.arch.embed_dim, device_of(model)
+        self.model, self._reach = model, reach
         self._centred = model.arch.norm == "layernorm"
         self._branches = list(branches_of(model))
         self._roots = token_weights.sqrt().float().to(device)
@@ -210,7 +230,7 @@ class _Sums:
         for mine in self._moments.values():
             mine.output /= num_images
             for total in (mine.gram, mine.ahead, mine.query, mine.key):
-                total /= num_images * self._model.arch.num_tokens
+                total /= num_images * self.model.arch.num_tokens
         kept = {index: mine.to(torch.float32) for index, mine in self._moments.items()}
         stream = self._stream / self._stream.diagonal().mean().clamp_min(1e-12)
         return Moments(kept, stream, num_images=num_images, ranking_error=ranking_error)

@@ -1,9 +1,11 @@
 """From the study's best to what is shipped: refined, fine-tuned, and held against a small ViT and the base."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from nuwa_search.core.accelerator import CPU
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import refined_options
@@ -48,7 +50,8 @@ def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small
         derivation = dataclasses.asdict(finder.deriver.options)
         record_derived(finder.store, inputs, base.arch, identity, study=finder.study_name, derivation=derivation)
         _record_score(base, identity, finder)
-        return Shipped(base.arch, base, base, "base", identity, derivation)
+        whole = copy.deepcopy(base).to(CPU)
+        return Shipped(base.arch, whole, whole, "base", identity, derivation)
     return shipped
 
 
@@ -74,7 +77,8 @@ def _compete(
         if one.kind == "subnet":
             _record_score(one.model, one.subnet_id, finder)
         record_tuned(finder.store, one.subnet_id, tuned)
-        finals.append((Shipped(one.arch, tuned.model, one.model, one.kind, one.subnet_id, one.derivation), tuned))
+        models = (tuned.model.to(CPU), one.model.to(CPU))  # what ships is exported and checked where it runs everywhere
+        finals.append((Shipped(one.arch, *models, one.kind, one.subnet_id, one.derivation), tuned))
     return max(finals, key=lambda pair: pair[1].score.merit)
 
 

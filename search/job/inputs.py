@@ -1,10 +1,14 @@
 """Everything a search starts from, opened and checked before anything is measured or trained."""
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
+from nuwa_search.core.accelerator import CPU
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.budget import require_statistic
@@ -219,20 +223,24 @@ def find_devices(request: SearchRequest, store: Store) -> tuple[DeviceSpec, ...]
     return tuple(found.values())
 
 
-def decode_inputs(sources: Sources, *, on_images: OnImages = no_one, cache: Cache | None = None) -> Inputs:
+def decode_inputs(
+    sources: Sources, *, on_images: OnImages = no_one, cache: Cache | None = None, device: torch.device = CPU
+) -> Inputs:
     """Decode the training and search images, and give the base its head for the task.
 
     Args:
         sources: What is decoded.
         on_images: Who watches a head being fitted.
         cache: Where fitted heads are kept; None fits anew.
+        device: Where the base with its head lies: it passes on to everything that is made of it.
 
     Raises:
         NuwaError: If a file is not a readable image; it is named.
     """
     base, task = sources.base, sources.task
     tensors = task_tensors(task, base.preprocess)
-    headed = task_base(base, task, tensors, pool=sources.pool, on_images=on_images, cache=cache)
+    there = base if device == CPU else dataclasses.replace(base, model=copy.deepcopy(base.model).to(device))
+    headed = task_base(there, task, tensors, pool=sources.pool, on_images=on_images, cache=cache)
     return Inputs(base, task, sources.devices, sources.pool, tensors, headed)
 
 

@@ -24,6 +24,7 @@ from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.base_sizes import bases_at_sizes
 from nuwa_search.search.job.clock import StageClock
+from nuwa_search.search.job.computing import computing_device, said_device
 from nuwa_search.search.job.deadline import deadline_in
 from nuwa_search.search.job.deliver import deliver, front_of
 from nuwa_search.search.job.event_log import log_of_search
@@ -104,6 +105,7 @@ def run_search(
     """
     clock = StageClock()
     check_bundle_dir(Path(request.bundle_dir), study=study)
+    computing_device(request)  # one that is missing is told before anything is opened
     require_origin(request, store)
     origin = study if resume else request.from_study
     begun = None if origin is None else task_begun_with(origin, store)
@@ -168,9 +170,16 @@ def _searched(start: SearchStart) -> SearchOutcome:
 
 def _decoded(start: SearchStart) -> Inputs:
     """Decode the images and fit a head where one is needed, counted."""
-    count = start.hooks.count
+    count, device = start.hooks.count, computing_device(start.request)
+    for words in said_device(device):
+        start.hooks.step(words)
     heads = Cache(start.cache_dir / "task")
-    return decode_inputs(start.sources, on_images=lambda done, total: count("head: images", done, total), cache=heads)
+    return decode_inputs(
+        start.sources,
+        on_images=lambda done, total: count("head: images", done, total),
+        cache=heads,
+        device=device,
+    )
 
 
 def _delivered(run: SearchRun, surveys: Sequence[Survey], settled: Settled) -> SearchOutcome:

@@ -110,7 +110,7 @@ def finetune_config(
 
 def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
     """Choose the settings of a search's fine-tuning."""
-    return finetune_config(
+    settings = finetune_config(
         steps=request.finetune_steps,
         epochs=request.finetune_epochs,
         num_train=len(inputs.tensors.train),
@@ -119,6 +119,7 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
         is_large=not is_small(inputs.teacher.model.arch),
         kind=inputs.task.kind,
     )
+    return dataclasses.replace(settings, accelerator=request.accelerator)
 
 
 def pick_by_short_runs(winner: Winner, *, finder: Finder, teacher: Teacher) -> tuple[Arch, PlainViT]:

@@ -1,0 +1,20 @@
+"""What a search computes on."""
+
+import torch
+
+from nuwa_search.core.accelerator import CPU, pick_device
+from nuwa_search.search.request import SearchRequest
+
+
+def computing_device(request: SearchRequest) -> torch.device:
+    """Return the device that statistics, scores and fine-tuning are computed on; several processes share no GPU.
+
+    Raises:
+        NuwaError: If CUDA is asked for and there is none.
+    """
+    return CPU if request.workers > 1 else pick_device(request.accelerator)
+
+
+def said_device(device: torch.device) -> tuple[str, ...]:
+    """Name a GPU, in a sentence; nothing is said of the CPU."""
+    return () if device == CPU else (f"computed on {device}, {torch.cuda.get_device_name(device)}",)
