@@ -17,6 +17,11 @@ from nuwa_search.store.tasks import find_classes_hash
 _JSON_COLUMNS = frozenset({"classes", "settings", "result", "content", "report"})
 
 
+_FURTHER_DEVICE = "CAST(settings AS TEXT) LIKE :further ESCAPE '!'"
+"""Further budgets of a search are in its settings, ``"more_budgets": ["8@jetson-orin-nano"]``, on both databases as
+they were written."""
+
+
 @dataclass(frozen=True)
 class Latencies:
     """Latencies of whole models: ``store.latencies``.
@@ -85,12 +90,12 @@ class Studies:
         ``seconds`` is what the answer says of its stages; null where there is no answer.
 
         Args:
-            device: Name or id of a device.
+            device: Name or id of a device, or name of a further device of a search.
             classes: Exactly these classes, in any order.
             base: Id of a base, or a name: of several that were called so, the one stored last.
             limit: At most so many rows; None for all.
         """
-        conditions = _by_device(device)
+        conditions = [] if device is None else [f"({_by_device(device)[0]} OR {_FURTHER_DEVICE})"]
         if classes is not None:
             conditions.append("task_id IN (SELECT task_id FROM nuwa_tasks WHERE classes_hash = :classes)")
         if base is not None:
@@ -101,7 +106,8 @@ class Studies:
                 found = find_classes_hash(connection, classes)
             if base is not None:
                 base = next((known.base_id for known in find_bases(connection, base)), base)
-        wanted = {"device": device, "base": base, "classes": found}
+        further = None if device is None else _further_device(device)
+        wanted = {"device": device, "base": base, "classes": found, "further": further}
         rows = _rows(self.database, "v_studies", conditions, wanted, "created_at DESC", limit)
         timed = [row | {"seconds": (row["result"] or {}).get("seconds")} for row in rows]
         return cast("list[StudyFound]", timed)
@@ -155,6 +161,12 @@ def query_devices(database: Database, *, device: str | None = None, limit: int |
 
 def _by_device(device: str | None) -> list[str]:
     return [] if device is None else ["(device = :device OR device_id = :device)"]
+
+
+def _further_device(name: str) -> str:
+    """Write what ``settings`` look like in which a further budget names a device."""
+    plain = name.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return f'%"more!_budgets":%@{plain}"%'
 
 
 def _rows(

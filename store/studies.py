@@ -67,7 +67,7 @@ def find_studies(
     Args:
         database: The store.
         state: Only in this state.
-        device: Only for the device of this name or id.
+        device: Only for the device of this name or id, further devices of a search included.
         limit: At most so many.
         offset: Leave out so many of the newest.
     """
@@ -83,9 +83,15 @@ def find_studies(
     wanted = [
         record
         for record in _read(database, names)
-        if (state is None or record.state == state) and (device is None or device in (record.device, record.device_id))
+        if (state is None or record.state == state) and (device is None or device in _devices_of(record))
     ]
     return wanted[offset : offset + limit]
+
+
+def _devices_of(record: StudyRecord) -> set[str | None]:
+    """Name the devices of a search; further ones stand behind the @ of their budgets, ``8@jetson-orin-nano``."""
+    more = record.settings.get("more_budgets") or ()
+    return {record.device, record.device_id, *(str(text).partition("@")[2] for text in more)}
 
 
 def _read(database: JobMethods, names: list[str]) -> list[StudyRecord]:

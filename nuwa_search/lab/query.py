@@ -8,6 +8,7 @@ from nuwa_search.lab.query_rows import find_budgets, find_by_sql, find_compariso
 from nuwa_search.lab.table import Table
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.derive_command import with_budget_commands, with_derive_commands
+from nuwa_search.search.study_budgets import with_budgets
 from nuwa_search.store.store import Store
 
 
@@ -41,6 +42,8 @@ def ask(kind: str, store: Store, request: QueryRequest) -> Table:
     found = find_rows(kind, store, request)
     if kind == "subnets":
         found = with_derive_commands(found, store)
+    elif kind == "studies":
+        found = with_budgets(found)
     return Table(kind, found, found, list(found[0]) if found else EMPTY[kind])
 
 

@@ -60,8 +60,15 @@ class SubnetRows(Answer):
     next_offset: int | None
 
 
+class StudyBudget(BaseModel):
+    """What a model may take on one device of a search."""
+
+    device: str
+    budget_ms: float
+
+
 class Study(BaseModel):
-    """A search in a list."""
+    """A search in a list; ``device`` and ``budget_ms`` are the first of ``budgets``."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -71,6 +78,7 @@ class Study(BaseModel):
     device: str
     device_id: str | None
     budget_ms: float
+    budgets: list[StudyBudget]
     seed: int
     base: str
     data: str | None

@@ -1,4 +1,4 @@
-"""Around every request: an id, safety headers, one line in the log, and the counters."""
+"""Around every request: an id, safety headers, the counters, and one line in the log for each use."""
 
 import logging
 import re
@@ -24,6 +24,8 @@ SAFETY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_QUIET = ("/web/", "/favicon.ico", "/healthz", "/readyz", "/metrics")
+"""Files of the page, and what is asked every few seconds: logged where they fail; counters count them all."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -75,7 +77,8 @@ class RequestLog:
                 "seconds": round(seconds, 4),
                 "client": (scope.get("client") or ("unknown", 0))[0],
             }
-            logger.info("request", extra=about)
+            level = logging.DEBUG if status < 400 and scope["path"].startswith(_QUIET) else logging.INFO
+            logger.log(level, "request", extra=about)
 
 
 def _route_of(scope: Scope) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nuwa_search.search.derive_command import on_database
+from nuwa_search.search.study_budgets import budget_parts, budgets_of_study
 from nuwa_search.service.api.context import moment
 from nuwa_search.store.records import Event, JobRecord
 from nuwa_search.store.store import Store
@@ -17,13 +18,15 @@ KINDS = ("state", "stage", "step", "count", "trial", "finetune", "winner-measure
 def study_row(record: StudyRecord) -> dict[str, Any]:
     """Render a search for a list."""
     result = record.result or {}
+    budget_ms = record.settings.get("budget_ms", result.get("budget_ms"))
     return {
         "study": record.study,
         "state": record.state,
         "is_alive": record.is_alive,
         "device": record.device,
         "device_id": record.device_id,
-        "budget_ms": record.settings.get("budget_ms", result.get("budget_ms")),
+        "budget_ms": budget_ms,
+        "budgets": budget_parts(budgets_of_study(record.settings, device=record.device, budget_ms=budget_ms)),
         "seed": record.settings.get("seed", 0),
         "base": record.base,
         "data": record.settings.get("data"),

@@ -38,8 +38,16 @@ def show_subnets(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
 
 
 def show_studies(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
-    """Print searches for people, each with the stages that took its time."""
-    shown = [{**row, "seconds": stages_text(row["seconds"] or {})} for row in rows]
+    """Print searches for people, each with all its devices, and with the stages that took its time."""
+    shown = [
+        {
+            **row,
+            "device": ", ".join(one["device"] for one in row["budgets"]) or row["device"],
+            "budget_ms": ", ".join(f"{one['budget_ms']:g}" for one in row["budgets"]),
+            "seconds": stages_text(row["seconds"] or {}),
+        }
+        for row in rows
+    ]
     output.table(shown, columns=SHOWN["studies"], may_drop=True)
 
 

@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+PROGRAM = "nuwa_search"
+"""Above every logger of ours: modules name theirs for themselves."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -35,5 +37,4 @@ def log_to_stderr(*, is_verbose: bool = True) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    for name in ("nuwa", "service"):
-        logging.getLogger(name).setLevel(logging.INFO if is_verbose else logging.WARNING)
+    logging.getLogger(PROGRAM).setLevel(logging.INFO if is_verbose else logging.WARNING)

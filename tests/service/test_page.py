@@ -12,12 +12,14 @@ pytest.importorskip("playwright", reason="needs playwright")
 from playwright.sync_api import Browser, Page, Route, expect
 
 from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
 from tests.support.browser import open_browser, watched_page
 from tests.support.page_server import PageServer, serve_page
 from tests.support.page_store import BASE_TOP1, BUDGET_MS, STUDY, VEHICLES, Seeded, seed_page_store
 from tests.support.played_worker import TRIALS, play_search
+from tests.support.store_values import NANO
 
 pytestmark = pytest.mark.browser
 ROUTES = ("front", "devices", "devices/jetson-nano", "searches", "searches/new", f"searches/{STUDY}")
@@ -159,6 +161,35 @@ def test_a_small_model_is_the_second_star(page: Page, seeded: Seeded) -> None:
     expect(page.locator(".chart-host .mark-star")).to_have_count(2)
     expect(page.locator(".star-name")).to_have_text(["base", "small model"])
     expect(page.locator(".legend")).to_contain_text("small model, test split")
+
+
+def test_one_slow_subnet_does_not_press_the_others_together(page: Page) -> None:
+    def add_slow(route: Route) -> None:
+        answer = route.fetch().json()
+        slow = answer["rows"][0] | {"subnet_id": "slow", "predicted_latency_ms": 3000.0, "measured_latency_ms": None}
+        route.fulfill(json=answer | {"rows": [*answer["rows"], slow | {"top1": 0.95}]})
+
+    page.route("**/api/v1/subnets?*", add_slow)
+    go(page, f"front?task={VEHICLES.task_id}")
+    expect(page.locator(".chart-host .beyond")).to_contain_text("3000\u00a0ms →")
+    ticks = page.locator(".chart-host .axes text[text-anchor=middle]").all_text_contents()
+    assert max(float(text) for text in ticks) < 20, "the axis is that of the others"
+    expect(page.locator(".legend")).to_contain_text("arrow: one beyond the axis")
+    page.locator(".front-link[aria-label*='3000']").hover()
+    expect(page.locator(".tip")).to_contain_text("3000\u00a0ms predicted")
+
+
+def test_every_device_of_a_search_is_shown_with_its_budget(page: Page, folder: Path) -> None:
+    with open_store(str(folder / "nuwa.sqlite")) as store:
+        more = {"budget_ms": 5.0, "device": "jetson-nano", "base": "default", "more_budgets": ["2.5@jetson-orin-nano"]}
+        terms = SearchTerms(NANO.device_id, 5.0, settings=more)
+        store.finish_search(store.start_search("two-boards", terms), "interrupted")
+    go(page, "searches")
+    row = page.get_by_role("row", name=re.compile("^two-boards"))
+    expect(row.get_by_role("cell").nth(1)).to_have_text("5.002.50")  # one below the other
+    expect(row.get_by_role("link", name="jetson-orin-nano")).to_be_visible()
+    page.get_by_role("link", name="two-boards").click()
+    expect(page.locator(".figure", has_text="jetson-orin-nano")).to_contain_text("2.50\u00a0ms")
 
 
 def test_subnet_says_what_was_kept_proven_and_is_missing(page: Page, seeded: Seeded) -> None:

@@ -86,6 +86,7 @@ def _pairs() -> Iterator[tuple[str, str, float]]:
             yield text, ground, AA_TEXT
     for ground in ("surface", "bg"):
         yield "line-strong", ground, AA_GRAPHIC  # borders of fields, hollow points
+        yield "time", ground, AA_GRAPHIC
     yield from (("accent-ink", "accent", AA_TEXT), ("ink", "accent-soft", AA_TEXT), ("muted", "accent-soft", AA_TEXT))
     yield from (("bad", "bad-soft", AA_TEXT), ("ink", "bad-soft", AA_TEXT), ("surface", "ink", AA_TEXT))
     yield "accent", "accent-soft", AA_TEXT
@@ -103,13 +104,21 @@ def test_contrast_formula_on_known_pairs() -> None:
     assert _contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
-def test_there_is_one_accent() -> None:
+def test_there_is_one_accent_and_another_colour_for_time() -> None:
     hues = {
         name: colorsys.rgb_to_hls(*(int(light[k : k + 2], 16) / 255 for k in (1, 3, 5)))
         for name, (light, _) in _colours().items()
     }
     vivid = {name for name, (_, _, saturation) in hues.items() if saturation > 0.4}
-    assert vivid <= {"accent", "bad", "bad-soft"}
+    assert vivid <= {"accent", "bad", "bad-soft", "time"}
+    sheets = "".join(path.read_text() for path in (WEB / "css").glob("*.css"))
+    coloured = dict(
+        re.findall(r"\n\.((?:kept|time-\w+|swatch-\w+)(?:,\n\.[\w-]+)*) \{\n  (?:fill|background): ([^;]+)", sheets)
+    )
+    kept = {colour for names, colour in coloured.items() if "kept" in names}
+    times = {colour for names, colour in coloured.items() if "time-" in names or "swatch-attn" in names}
+    assert kept == {"var(--accent)"}
+    assert times == {"var(--time)"}
 
 
 def test_every_colour_comes_from_the_tokens() -> None:

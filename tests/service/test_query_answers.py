@@ -15,11 +15,12 @@ import pytest
 from nuwa_search.search.derive_command import with_budget_commands
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.cli.output import Output
-from nuwa_search.service.cli.query_view import curve_lines
+from nuwa_search.service.cli.query_view import curve_lines, show_studies
 from nuwa_search.service.cli.terminal import fitting, print_table
 from nuwa_search.store.budget import explain_budget
-from nuwa_search.store.records import CertificateRecord
+from nuwa_search.store.records import CertificateRecord, SearchTerms
 from nuwa_search.store.store import open_store
+from nuwa_search.store.studies import find_studies
 from nuwa_search.store.subnet_columns import COLUMNS
 from tests.support.store_values import BASE, BOARD, NANO, TASK, measured, prediction, record_basics, subnet, top1
 
@@ -174,6 +175,29 @@ def test_files_hold_the_rows_in_every_format(db: str, tmp_path: Path) -> None:
         assert sorted(frame.columns) == sorted([*COLUMNS, "derive_command"])
         assert frame["subnet_id"].tolist() == frames[0]["subnet_id"].tolist()
     assert frames[3]["predicted_interval_ms"].iloc[0].tolist() == [0.9, 1.1]
+
+
+def test_study_of_several_devices_tells_and_is_found_by_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "nuwa.sqlite")
+    with open_store(path) as store:
+        record_basics(store)
+        for name, more in (("both", ["8.5@lab_nano"]), ("other", ["8.5@labxnano"]), ("one", [])):
+            terms = SearchTerms(NANO.device_id, 30.0, settings={"budget_ms": 30.0, "more_budgets": more})
+            store.finish_search(store.start_search(name, terms), "failed")
+    rows = {row["study"]: row for row in answer(path, capsys, "studies")}
+    assert rows["both"]["budgets"] == [
+        {"device": "jetson-nano", "budget_ms": 30.0},
+        {"device": "lab_nano", "budget_ms": 8.5},
+    ]
+    assert rows["one"]["budgets"] == [{"device": "jetson-nano", "budget_ms": 30.0}]
+    assert [row["study"] for row in answer(path, capsys, "studies", "--device", "jetson-nano")] == [*rows]
+    with open_store(path) as store:  # a name is no pattern
+        assert [row["study"] for row in store.studies.find(device="lab_nano")] == ["both"]
+        assert [record.study for record in find_studies(store, device="lab_nano", limit=9)] == ["both"]
+    show_studies([rows["both"]], Output())
+    assert "jetson-nano, lab_nano" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("args", [["devices"], ["latencies"], ["certificates"], ["studies"], ["--explain-budget"]])

@@ -43,6 +43,7 @@ def served(folder: Path, *roots: Path) -> Iterator[str]:
             process.send_signal(signal.SIGTERM)
             code = process.wait(60)
     assert code == 0, log.read_text()
+    assert re.search(r"worker \d+ started", log.read_text()), log.read_text()
     for pid in re.findall(r"worker (\d+) started", log.read_text()):
         assert not is_running(int(pid)), f"worker {pid} outlived its service"
     assert "did not stop and is killed" not in log.read_text()

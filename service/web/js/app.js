@@ -1,5 +1,6 @@
 /** Shows the view that the address names, and keeps to it when the address changes. */
 
+import { beginView } from "./core/api.js";
 import { learnDatabase } from "./core/database.js";
 import { h, show } from "./core/dom.js";
 import { parseRoute } from "./core/route.js";
@@ -27,6 +28,7 @@ async function go() {
   const key = path.join("/");
   if (key === current.key && current.update) return current.update(query);
   current.stop.abort();
+  beginView();
   const isFirst = current.key === "";
   const stop = new AbortController();
   current = { key, update: null, stop };

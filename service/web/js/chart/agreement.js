@@ -5,11 +5,12 @@ import { interval, milliseconds, percent, signed } from "../core/figures.js";
 import { axes } from "./axes.js";
 import { frame } from "./frame.js";
 import { mark, markPath } from "./marks.js";
-import { extent, linear } from "./scale.js";
+import { extent, linear, logTicks, logarithmic } from "./scale.js";
 import { tooltip } from "./tooltip.js";
 
 const BANDS = [0.1, 0.05];
 const REACH = 12;
+const WIDE = 20; // slowest over fastest: beyond, both axes are logarithmic, or the fast nets lie on one spot
 
 /** Build the chart from rows of `/models` that have a prediction; held-out nets lie above fitted ones. */
 export function agreementChart(found) {
@@ -23,14 +24,17 @@ export function agreementChart(found) {
     margin: { top: 26, right: 10, bottom: 38, left: 46 },
     draw(svg, plot) {
       const values = rows.flatMap((row) => [row.measured_latency_ms, row.predicted_latency_ms]);
-      const domain = extent(values, 0.04);
-      const x = linear(domain, [plot.x, plot.x + plot.w]);
-      const y = linear(domain, [plot.y + plot.h, plot.y]);
+      const isWide = Math.max(...values) > WIDE * Math.min(...values);
+      const domain = isWide ? extent(values.map(Math.log10), 0.04).map((power) => 10 ** power) : extent(values, 0.04);
+      const scale = isWide ? logarithmic : linear;
+      const x = scale(domain, [plot.x, plot.x + plot.w]);
+      const y = scale(domain, [plot.y + plot.h, plot.y]);
+      const at = isWide ? { xTicks: logTicks(...domain), yTicks: logTicks(...domain), xText: short, yText: short } : {};
       points = rows.map((row) => ({ row, x: x(row.measured_latency_ms), y: y(row.predicted_latency_ms) }));
       ring = s("path", { class: "ring", d: markPath("circle", 7), visibility: "hidden" });
       svg.append(
         BANDS.map((share) => band(share, domain, x, y)).reduce((g, path) => (g.append(path), g), s("g", { "clip-path": "none" })),
-        axes(plot, { x, y, xName: `${rows[0]?.provenance ?? "measured"}, ms`, yName: "predicted, ms" }),
+        axes(plot, { x, y, xName: `${rows[0]?.provenance ?? "measured"}, ms`, yName: "predicted, ms", ...at }),
         s("path", { class: "identity", d: `M${x(domain[0])} ${y(domain[0])}L${x(domain[1])} ${y(domain[1])}` }),
         ...points.map((p) => mark({ ...p, shape: "circle", size: 3, class: p.row.is_fitted ? "mark-other is-predicted" : "mark-front is-run" })),
         ring,
@@ -48,6 +52,10 @@ export function agreementChart(found) {
   });
   room.svg.addEventListener("pointerleave", () => { tip.close(); ring?.setAttribute("visibility", "hidden"); });
   return { node: h("div", { class: "chart-host" }, room.node, tip.node), destroy: room.destroy };
+}
+
+function short(value) {
+  return String(Number(value.toPrecision(3)));
 }
 
 function lines(row) {

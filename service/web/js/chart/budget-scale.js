@@ -2,6 +2,7 @@
 
 import { s } from "../core/dom.js";
 import { isNumber, milliseconds, plainMs } from "../core/figures.js";
+import { fenceOf } from "./fence.js";
 import { frame } from "./frame.js";
 import { extent, linear, ticks } from "./scale.js";
 
@@ -21,9 +22,10 @@ export function budgetScale({ budgetMs, rows }) {
     height: () => rows.length * ROW + 60,
     margin: { top: 26, right: 14, bottom: 34, left: 84 },
     draw(svg, plot) {
-      const x = linear(extent(values, 0.08), [plot.x, plot.x + plot.w]);
-      svg.append(axis(plot, x), ...rows.map((row, k) => band(row, plot.y + k * ROW + ROW / 2, x)));
-      if (isNumber(budgetMs)) svg.append(budget(plot, x, budgetMs));
+      const fence = fenceOf(values);
+      const x = linear(extent(values.filter((ms) => ms <= fence), 0.08), [plot.x, plot.x + plot.w]);
+      svg.append(axis(plot, x), ...rows.map((row, k) => band(row, plot.y + k * ROW + ROW / 2, x, fence)));
+      if (isNumber(budgetMs) && budgetMs <= fence) svg.append(budget(plot, x, budgetMs));
     },
   });
 }
@@ -42,15 +44,18 @@ function axis(plot, x) {
   );
 }
 
-function band(row, y, x) {
-  const [from, to] = [x(row.low), x(row.high)];
+/** A band that reaches beyond the axis ends at it, with its figure. */
+function band(row, y, x, fence) {
+  const end = x(x.domain[1]);
+  const [from, to] = [row.low, row.high].map((ms) => (ms > fence ? end : x(ms)));
   return s(
     "g",
     null,
     s("title", null, `${row.name}: ${milliseconds(row.low)} to ${milliseconds(row.high)}`),
     s("text", { class: "lane-name", x: 2, y: y + 4 }, row.name),
     s("rect", { class: `band ${row.class}`, x: from, y: y - 6, width: Math.max(2, to - from), height: 12, rx: 2 }),
-    row.marks.map((m) => s("path", { class: "band-mark", d: `M${x(m.ms)} ${y - 9}v18` }, s("title", null, `${m.text} ${milliseconds(m.ms)}`))),
+    row.high > fence && s("text", { class: "beyond-text", x: end, y: y + 17, "text-anchor": "end" }, `${milliseconds(row.high)} →`),
+    row.marks.filter((m) => m.ms <= fence).map((m) => s("path", { class: "band-mark", d: `M${x(m.ms)} ${y - 9}v18` }, s("title", null, `${m.text} ${milliseconds(m.ms)}`))),
   );
 }
 

@@ -7,12 +7,11 @@ import { routeTo } from "../core/route.js";
 import { axes } from "./axes.js";
 import { budgetLine } from "./budget-line.js";
 import { frame } from "./frame.js";
-import { mark, markPath, shapeOf } from "./marks.js";
-import { extent, linear } from "./scale.js";
+import { frontScales, stairs } from "./front-scales.js";
+import { arrowOf, mark, markPath, shapeOf } from "./marks.js";
 import { tooltip } from "./tooltip.js";
 
-const ZOOM_TOP1 = 0.25; // accuracy below the best that zooming keeps in sight
-const ZOOM_BUDGET = 1.2; // times the slowest point: a budget that near stays in sight too
+const FEW = 3; // points beyond the axis that are all labelled
 const REACH = 18; // pixels around a point that count as on it
 
 /**
@@ -42,9 +41,12 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
   const node = h("div", { class: "chart-host" }, room.node, tip.node);
 
   function draw(svg, plot) {
-    const [x, y] = scalesOf(data, plot);
+    const { x, y, fence } = frontScales(data, plot);
     const inside = (p) => p.x >= plot.x - 1 && p.x <= plot.x + plot.w + 1 && p.y >= plot.y - 1 && p.y <= plot.y + plot.h + 1;
-    const place = (row, extra) => ({ row, x: x(latencyOf(row)), y: y(row.top1), ...extra });
+    const place = (row, extra) => {
+      const beyond = latencyOf(row) > fence; // drawn as an arrow where the axis ends
+      return { row, x: beyond ? plot.x + plot.w - 4 : x(latencyOf(row)), y: y(row.top1), beyond, ...extra };
+    };
     const front = data.front.map((row) => place(row, { onFront: true }));
     const others = data.others.map((row) => place(row)).filter(inside);
     const references = data.references.map((row) => place(row, { reference: true })).filter(inside);
@@ -57,11 +59,12 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
       : null;
     svg.append(
       axes(plot, { x, y, xName: "latency, ms", yName: "top1", yText: (v, d) => percent(v, Math.max(0, d - 2)) }),
-      s("g", { "aria-hidden": "true" }, others.map((p) => mark({ ...p, shape: shapeOf(p.row.split), size: 3, class: classOf(p) }))),
+      s("g", { "aria-hidden": "true" }, others.map((p) => mark({ ...p, shape: p.beyond ? "arrow" : shapeOf(p.row.split), size: 3, class: classOf(p) }))),
       s("g", { "aria-hidden": "true" }, [...front, ...references].filter(inside).map((p) => errorBar(p, y, plot))),
       s("path", { class: "front-path", d: stairs(front.filter(inside), plot) }),
       frontLinks(front.filter(inside)),
       s("g", { "aria-hidden": "true" }, references.map((p) => starOf(p, plot))),
+      s("g", { "aria-hidden": "true" }, labelled(points).map((p) => arrowOf(p, plainMs(latencyOf(p.row))))),
       whisker, ring,
     );
     if (budget) svg.insertBefore(budget.node, svg.firstChild.nextSibling);
@@ -111,7 +114,7 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
     }
     ring.setAttribute("visibility", "visible");
     ring.setAttribute("transform", `translate(${found.x} ${found.y})`);
-    const ends = found.row.predicted_interval_ms?.map(acrossOf);
+    const ends = found.beyond ? null : found.row.predicted_interval_ms?.map(acrossOf);
     if (ends) whisker.setAttribute("d", `M${ends[0]} ${found.y - 4}v8m0 -4H${ends[1]}m0 -4v8`);
     else whisker.removeAttribute("d");
     tip.open(found.x, found.y, lines(found.row));
@@ -126,7 +129,7 @@ export function frontChart({ onBudget, onHover, describe, lines }) {
           "aria-label": `${share(p.row.top1, p.row.top1_interval)} top1 at ${plainMs(latencyOf(p.row))} ms`,
           on: { focus: () => point(p), blur: () => point(null) },
         },
-        mark({ ...p, shape: shapeOf(p.row.split), size: 5, class: classOf(p) }),
+        mark({ ...p, shape: p.beyond ? "arrow" : shapeOf(p.row.split), size: 5, class: classOf(p) }),
       ),
     );
     const group = s("g", { role: "group", "aria-label": "Pareto front; arrow keys go along it" }, links);
@@ -162,19 +165,26 @@ function idOf(row) {
   return row.subnet_id ?? `reference:${row.kind}`;
 }
 
+/** Points beyond the axis whose latency is written beside them: the front's, the references, and one of a few others. */
+function labelled(points) {
+  const beyond = points.filter((p) => p.beyond);
+  return beyond.length <= FEW ? beyond : beyond.filter((p) => p.onFront || p.reference);
+}
+
 function classOf(p) {
   return `${p.onFront ? "mark-front" : "mark-other"} ${isRun(p.row) ? "is-run" : "is-predicted"}`;
 }
 
 function starOf(p, plot) {
   const isRight = p.x > plot.x + plot.w - 90;
+  const room = p.beyond ? -9 : 0; // of the arrow behind it
   return s(
     "g",
     null,
-    mark({ ...p, shape: "star", size: 9, class: `mark-star ${isRun(p.row) ? "is-run" : "is-predicted"}` }),
+    mark({ ...p, x: p.x + room, shape: "star", size: 9, class: `mark-star ${isRun(p.row) ? "is-run" : "is-predicted"}` }),
     s(
       "text",
-      { class: "star-name", x: p.x + (isRight ? -13 : 13), y: p.y + 4, "text-anchor": isRight ? "end" : "start" },
+      { class: "star-name", x: p.x + room + (isRight ? -13 : 13), y: p.y + 4, "text-anchor": isRight ? "end" : "start" },
       p.row.label,
     ),
   );
@@ -185,33 +195,4 @@ function errorBar({ x, row }, y, plot) {
   if (!row.top1_interval) return null;
   const [low, high] = row.top1_interval.map((value) => Math.min(Math.max(y(value), plot.y), plot.y + plot.h));
   return s("path", { class: "error-bar", d: `M${(x - 3).toFixed(1)} ${high.toFixed(1)}h6m-3 0V${low.toFixed(1)}m-3 0h6` });
-}
-
-function scalesOf({ front, others, references, budgetMs, zoom }, plot) {
-  const rows = zoom === "front" && front.length ? goodPart(front) : [...front, ...others, ...references];
-  const times = rows.map(latencyOf).filter(isNumber);
-  const sure = zoom === "front" && front.length ? rows : [...front, ...references]; // whose intervals are drawn
-  const shares = [...rows.map((row) => row.top1), ...sure.flatMap((row) => row.top1_interval ?? [])].filter(isNumber);
-  const isNear = zoom !== "front" || budgetMs <= ZOOM_BUDGET * Math.max(...times);
-  if (isNumber(budgetMs) && isNear) times.push(budgetMs);
-  const [low, high] = times.length ? extent(times, 0.06) : [0, 10];
-  const [worst, best] = shares.length ? extent(shares, 0.08) : [0, 1];
-  return [
-    linear([Math.max(0, low), high], [plot.x, plot.x + plot.w]),
-    linear([Math.max(0, worst), Math.min(1.005, best)], [plot.y + plot.h, plot.y]),
-  ];
-}
-
-/** The part of a front that people choose from: not more than `ZOOM_TOP1` below its best. */
-function goodPart(front) {
-  const best = front.at(-1).top1;
-  return front.filter((row) => row.top1 >= best - ZOOM_TOP1);
-}
-
-/** A front is stairs: between two points the faster one is the best there is. */
-function stairs(front, plot) {
-  if (!front.length) return "";
-  const [first, ...rest] = front;
-  const start = `M${first.x.toFixed(1)} ${first.y.toFixed(1)}`;
-  return `${start}${rest.map((p) => `H${p.x.toFixed(1)}V${p.y.toFixed(1)}`).join("")}H${plot.x + plot.w}`;
 }

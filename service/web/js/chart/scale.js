@@ -1,4 +1,4 @@
-/** Linear scales and round tick values. */
+/** Linear and logarithmic scales, and round tick values. */
 
 /**
  * Map `domain` to `range`.
@@ -12,6 +12,15 @@ export function linear(domain, range) {
   const factor = high === low ? 0 : (to - from) / (high - low);
   const scale = (value) => from + (value - low) * factor;
   scale.invert = (pixel) => (factor === 0 ? low : low + (pixel - from) / factor);
+  scale.domain = domain;
+  return scale;
+}
+
+/** The same for a domain above 0 of which every factor takes the same room. */
+export function logarithmic(domain, range) {
+  const inner = linear(domain.map(Math.log10), range);
+  const scale = (value) => inner(Math.log10(value));
+  scale.invert = (pixel) => 10 ** inner.invert(pixel);
   scale.domain = domain;
   return scale;
 }

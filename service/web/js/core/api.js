@@ -2,6 +2,13 @@
 
 const ROOT = "/api/v1";
 
+let viewId = "";
+
+/** Begin a view: its questions carry one id, by which the lines that the service logs of it belong together. */
+export function beginView() {
+  viewId = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** What went wrong, in the server's words (problem+json, RFC 9457). */
 export class Problem extends Error {
   /**
@@ -46,7 +53,7 @@ export async function post(path, body = {}, { signal } = {}) {
 export async function request(url, options = {}) {
   let response;
   try {
-    response = await fetch(url, options);
+    response = await fetch(url, { ...options, headers: { "X-Request-Id": viewId, ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem("the server does not answer", { hint: "start it with: nuwa serve" });

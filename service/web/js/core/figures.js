@@ -65,6 +65,13 @@ export function count(value) {
   return String(Math.round(value));
 }
 
+/** One unit for a column of counts: `unit` (such as `M`) belongs into its head, `text` writes a cell without it. */
+export function countColumn(values) {
+  const most = Math.max(0, ...values.filter(isNumber));
+  const [limit, unit, digits] = [[1e9, "G", 2], [1e6, "M", 2], [1e3, "k", 1]].find(([least]) => most >= least) ?? [1, "", 0];
+  return { unit, text: (value) => (isNumber(value) ? (value / limit).toFixed(digits) : DASH) };
+}
+
 /** `12 345`. */
 export function whole(value) {
   return isNumber(value) ? value.toLocaleString("en").replaceAll(",", SPACE) : DASH;

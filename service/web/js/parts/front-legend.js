@@ -1,11 +1,16 @@
 /** What the marks of the front mean; only those that are there. */
 
+import { fenceOf } from "../chart/fence.js";
 import { markPath } from "../chart/marks.js";
 import { h, s } from "../core/dom.js";
-import { isRun, originOf } from "../core/latency.js";
+import { whole } from "../core/figures.js";
+import { isRun, latencyOf, originOf } from "../core/latency.js";
 
-/** Build the legend for the rows and references shown. */
-export function frontLegend(rows, references) {
+/** Build the legend for the rows and references shown; `zoom` as of the chart. */
+export function frontLegend(rows, references, zoom) {
+  const times = [...rows, ...references].map(latencyOf);
+  const fence = zoom === "front" ? Infinity : fenceOf(times);
+  const beyond = times.filter((ms) => ms > fence).length;
   const origins = new Set(rows.map(originOf));
   const run = [...origins].filter((word) => !word.startsWith("predicted"));
   const predicted = [...origins].filter((word) => word.startsWith("predicted"));
@@ -22,6 +27,7 @@ export function frontLegend(rows, references) {
       splits.includes("test") && item("circle", "mark-other is-run", "circle: top1 on the test split"),
       splits.some((split) => split !== "test") && item("square", "mark-other is-run", `square: top1 on the ${splits.filter((split) => split !== "test").join(", ")} split`),
       [...rows, ...references].some((row) => row.top1_interval) && bar(`bar: 95\u00a0% interval of the accuracy`),
+      beyond > 0 && item("arrow", "mark-front is-run", `arrow: ${beyond === 1 ? "one" : whole(beyond)} beyond the axis, which would press the others together`),
       references.map((row) => item("star", `mark-star ${isRun(row) ? "is-run" : "is-predicted"}`, `${row.label}${row.kind === "base" ? " with a head for the classes" : ""}, ${row.split} split`)),
     ),
     splits.length > 1 && h("p", { class: "small muted" }, "Two splits are two sets of images: a circle and a square do not compare to the last percent."),

@@ -39,12 +39,13 @@ export function searchResult(result) {
       `balanced accuracy${result.metric === "balanced" ? ", which counts here" : ""}`,
       share(base.balanced_accuracy, base.balanced_accuracy_interval), share(subnet.balanced_accuracy, subnet.balanced_accuracy_interval),
     ],
+    ...boardRows(result),
     ...sizeRows(base, subnet),
     ["parameters", count(base.params), count(subnet.params)],
     ["MACs", count(base.macs), count(subnet.macs)],
   ].filter(Boolean);
   return [
-    h("p", { class: "verdict" }, verdictBadge(result.verdict ?? (result.feasible ? "met" : "missed")), ` budget ${milliseconds(result.budget_ms)} on the ${result.budget_statistic}`,
+    h("p", { class: "verdict" }, verdictBadge(result.verdict ?? (result.feasible ? "met" : "missed")), ` budget ${saidBudgets(result)} on the ${result.budget_statistic}`,
       !result.budget_binds && "; the base meets it already", result.shipped !== "subnet" && `; the ${result.shipped} is shipped, being the more accurate`),
     tableRoom("Base and winner",
       h("table", { class: "table" },
@@ -62,6 +63,21 @@ export function searchResult(result) {
       ["time", result.seconds && Object.entries(stageSeconds(result.seconds)).map(([name, value]) => `${name} ${duration(value)}`).join(", ")],
     ]),
   ];
+}
+
+/** `30 ms`, or `30 ms on jetson-nano and 8 ms on jetson-orin-nano`. */
+function saidBudgets({ budget_ms: budgetMs, budgets }) {
+  if (!(budgets?.length > 1)) return milliseconds(budgetMs);
+  return budgets.map((one) => `${milliseconds(one.budget_ms)} on ${one.device}`).join(" and ");
+}
+
+/** Rows about the further devices of a search, each with its budget. */
+function boardRows({ budgets }) {
+  return (budgets ?? []).slice(1).map((one) => [
+    `on ${one.device}, budget ${milliseconds(one.budget_ms)}`,
+    `${milliseconds(one.base_latency_ms)} ${one.provenance}`,
+    [`${milliseconds(one.measured_latency_ms)} ${one.provenance} (p95 ${milliseconds(one.measured_p95_ms)}) `, one.verdict && verdictBadge(one.verdict)],
+  ]);
 }
 
 /** Rows about image sizes: the winner's, and what the uncut base does at each smaller one. */
@@ -84,9 +100,10 @@ function stageSeconds(seconds) {
   return "statistics" in seconds ? Object.fromEntries(Object.entries(seconds).filter(([name]) => !SUMS.includes(name))) : seconds;
 }
 
-function infeasible({ fastest, budget_ms: budgetMs, verdict_reason: reason }) {
+function infeasible(result) {
+  const { fastest, verdict_reason: reason } = result;
   return [
-    h("p", null, reason ? `No subnet keeps its budget when it is measured: ${reason}.` : `No subnet of this base fits ${milliseconds(budgetMs)} on this device.`),
+    h("p", null, reason ? `No subnet keeps its budget when it is measured: ${reason}.` : `No subnet of this base fits ${saidBudgets(result)}${result.budgets?.length > 1 ? "" : " on this device"}.`),
     fastest && h("p", null, `The fastest that can be reached: ${milliseconds(fastest.predicted_latency_ms)} predicted (arch `, h("code", null, fastest.arch_id), ")."),
   ];
 }

@@ -2,7 +2,7 @@
 
 import { copyButton } from "../core/copy.js";
 import { h, show } from "../core/dom.js";
-import { count, interval, isNumber, plainMs, share, shortId, whole } from "../core/figures.js";
+import { countColumn, interval, isNumber, plainMs, share, shortId, whole } from "../core/figures.js";
 import { latencyOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { originBadge } from "./badges.js";
@@ -36,8 +36,9 @@ export function subnetTable({ onSort, onHover }) {
     node,
     /** Show rows sorted by `sort`; `ids` are those on the front. */
     update(found, { sort, frontIds, budgetMs }) {
-      show(heads, COLUMNS.map((column) => headCell(column, sort, onSort)));
-      rows = new Map(found.map((row) => [row.subnet_id, bodyRow(row, frontIds, onHover)]));
+      const counts = { params: countColumn(found.map((row) => row.params)), macs: countColumn(found.map((row) => row.macs)) };
+      show(heads, COLUMNS.map((column) => headCell(column, sort, onSort, counts[column.sort]?.unit)));
+      rows = new Map(found.map((row) => [row.subnet_id, bodyRow(row, { frontIds, onHover, counts })]));
       show(body, [...rows.values()]);
       this.setBudget(found, budgetMs);
     },
@@ -53,16 +54,17 @@ export function subnetTable({ onSort, onHover }) {
   };
 }
 
-function headCell(column, sort, onSort) {
+function headCell(column, sort, onSort, unit) {
   const isSorted = column.sort && column.sort === sort;
+  const title = unit ? `${column.name}, ${unit}` : column.name;
   const name = column.sort
     ? h("button", { type: "button", class: "sort", data: { sort: column.sort }, on: { click: () => onSort(column.sort) } },
-      column.name, h("span", { class: "sort-mark", "aria-hidden": "true" }, isSorted ? (column.order === "descending" ? "↓" : "↑") : "↕"))
-    : column.name;
+      title, h("span", { class: "sort-mark", "aria-hidden": "true" }, isSorted ? (column.order === "descending" ? "↓" : "↑") : "↕"))
+    : title;
   return h("th", { scope: "col", class: column.isNumber ? "number" : "", "aria-sort": isSorted ? column.order : null }, name);
 }
 
-function bodyRow(row, frontIds, onHover) {
+function bodyRow(row, { frontIds, onHover, counts }) {
   const isOnFront = frontIds.has(row.subnet_id);
   return h(
     "tr",
@@ -80,8 +82,8 @@ function bodyRow(row, frontIds, onHover) {
     h("td", { class: "number" }, plainMs(latencyOf(row))),
     h("td", null, isNumber(latencyOf(row)) ? originBadge(row) : "no latency"),
     h("td", { class: "number muted" }, row.predicted_interval_ms ? interval(row.predicted_interval_ms).replace(/\s*ms$/u, "") : "–"),
-    h("td", { class: "number" }, count(row.params)),
-    h("td", { class: "number" }, count(row.macs)),
+    h("td", { class: "number" }, counts.params.text(row.params)),
+    h("td", { class: "number" }, counts.macs.text(row.macs)),
     h("td", null, row.study ? h("a", { href: routeTo(["searches", row.study]) }, row.study) : "–",
       isNumber(row.trial_number) && h("span", { class: "muted" }, ` #${row.trial_number}`)),
     h("td", null, row.bundle_dir ? (row.bundle_is_missing ? h("span", { class: "bad" }, "missing") : "yes") : "–",

@@ -116,7 +116,7 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
     zoom.hidden = data.front.length < 2;
     const beside = data.others.length ? `, ${whole(data.others.length)} others${data.hasMore ? " (the most accurate)" : ""}` : "";
     about.textContent = isEmpty ? "nothing matches" : `${whole(data.front.length)} on the front${beside}`;
-    show(legend, frontLegend([...data.front, ...data.others], data.references));
+    show(legend, frontLegend([...data.front, ...data.others], data.references, state.zoom));
     chart.update({ ...data, budgetMs: state.budget, zoom: state.zoom });
     drawBudget();
     drawTable();

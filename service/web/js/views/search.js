@@ -47,8 +47,9 @@ function searchView({ study, signal }) {
   const areas = curve({ label: "hypervolume over trials", xName: "trial", yName: "hypervolume, ms × nats", isStairs: true });
   const tuning = curve({ label: "accuracy on the search split while fine-tuning", xName: "step", yName: "accuracy, search split", yText: (v, d) => percent(v, Math.max(0, d - 2)) });
   const scatter = trialsChart();
+  const trialsNote = h("span", null, "latency predicted");
   const tuningPanel = panel("Fine-tuning", tuning.node);
-  const studyPanel = panel("Trials", scatter.node, { note: "latency predicted" });
+  const studyPanel = panel("Trials", scatter.node, { note: trialsNote });
   const areaPanel = panel("Hypervolume over trials", areas.node, { note: "of the front" });
   signal.addEventListener("abort", () => [areas, tuning, scatter].forEach((c) => c.destroy()), { once: true });
   const node = h(
@@ -105,6 +106,7 @@ function searchView({ study, signal }) {
     show(answer, answerOf());
     areas.update(merged.filter((t) => isNumber(t.hypervolume)).map((t) => [t.number, t.hypervolume]));
     scatter.update({ trials: merged, budgetMs: search.budget_ms });
+    if (search.budgets.length > 1) trialsNote.textContent = `latency predicted on ${search.device}`;
     const tuned = log.finetune.filter((f) => isNumber(f.accuracy_search ?? f.top1_search));
     tuning.update(tuned.map((f) => [f.step, f.accuracy_search ?? f.top1_search]));
     tuningPanel.hidden = tuned.length < 2;
@@ -117,7 +119,7 @@ function searchView({ study, signal }) {
   function topFigures({ best, proposed, feasible, scored }) {
     const wanted = search.progress?.trials_wanted ?? log.wanted;
     return [
-      figure("budget", milliseconds(search.budget_ms), h("a", { href: routeTo(["devices", search.device]) }, search.device)),
+      ...search.budgets.map((one) => figure("budget", milliseconds(one.budget_ms), h("a", { href: routeTo(["devices", one.device]) }, one.device))),
       figure("best by KL", best ? share(best.top1_search, wilson(best.top1_search, best.num_images)) : "–", best ? `${isNumber(best.top1_search) ? "top1 of " : ""}${best.num_images ?? "–"} search images, KL ${best.kl.toFixed(3)}, ${milliseconds(best.predicted_latency_ms)} predicted` : "nothing scored yet"),
       figure("subnets scored", `${scored}${wanted >= scored ? ` of ${wanted}` : ""}`, `${proposed} proposed${wanted < scored ? `, ${wanted} asked for` : ""}`),
       figure("feasible", proposed ? percent(feasible / proposed, 0) : "–", "of proposals, by prediction"),

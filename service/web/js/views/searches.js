@@ -2,7 +2,7 @@
 
 import { get } from "../core/api.js";
 import { h } from "../core/dom.js";
-import { classesText, duration, milliseconds, moment } from "../core/figures.js";
+import { classesText, isNumber, moment, plainMs } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { stateBadge, verdictBadge } from "../parts/badges.js";
 import { emptyNote } from "../parts/notes.js";
@@ -31,11 +31,11 @@ export async function view({ query, signal }) {
 }
 
 function table(rows) {
-  const names = ["search", "state", "budget", "device", "task", "base", "begun", "took", "result"];
+  const names = ["search", "state", "budget, ms", "device", "task", "base", "begun", "took, min", "result"];
   return h("section", { class: "panel", "aria-label": "Searches" },
     tableRoom("Searches",
       h("table", { class: "table table-lines" },
-        h("thead", null, h("tr", null, names.map((name) => h("th", { scope: "col", class: name === "budget" || name === "took" ? "number" : "" }, name)))),
+        h("thead", null, h("tr", null, names.map((name) => h("th", { scope: "col", class: name.includes(", ") ? "number" : "" }, name)))),
         h("tbody", null, rows.map(searchRow)))));
 }
 
@@ -46,12 +46,12 @@ function searchRow(row) {
     null,
     h("th", { scope: "row" }, h("a", { href: routeTo(["searches", row.study]) }, row.study)),
     h("td", null, stateBadge(row.state, row.is_alive)),
-    h("td", { class: "number nowrap" }, milliseconds(row.budget_ms)),
-    h("td", null, h("a", { href: routeTo(["devices", row.device]) }, row.device)),
+    h("td", { class: "number nowrap" }, row.budgets.map((one) => h("div", null, plainMs(one.budget_ms)))),
+    h("td", { class: "nowrap" }, row.budgets.map((one) => h("div", null, h("a", { href: routeTo(["devices", one.device]) }, one.device)))),
     h("td", null, classesText(row.classes, 3)),
     h("td", null, row.base),
     h("td", { class: "nowrap" }, moment(row.created_at)),
-    h("td", { class: "number nowrap" }, duration(seconds)),
+    h("td", { class: "number nowrap" }, isNumber(seconds) ? (seconds / 60).toFixed(1) : "–"),
     h("td", null, row.verdict ? verdictBadge(row.verdict) : "–", row.subnet_id && [" ", h("a", { href: routeTo(["subnets", row.subnet_id]) }, "subnet")]),
   );
 }

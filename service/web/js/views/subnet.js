@@ -6,7 +6,7 @@ import { blockTimes } from "../core/block-times.js";
 import { copyButton } from "../core/copy.js";
 import { quoted } from "../core/database.js";
 import { h } from "../core/dom.js";
-import { classesText, count, isNumber, milliseconds, moment, percent, share, shortId, whole } from "../core/figures.js";
+import { classesText, count, isNumber, milliseconds, moment, percent, plainMs, share, shortId, whole } from "../core/figures.js";
 import { isRun, latencyOf, originOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
@@ -149,11 +149,13 @@ function exportCommand(subnet, latency) {
 
 function scoreTable({ scores, commands }) {
   if (!scores.length) return emptyNote("Never scored. Cutting it again scores it:", cutCommand({ commands }));
-  const value = (score) => (score.kind.startsWith("top") ? share(score.value, score.interval) : score.value.toPrecision(3));
+  const isShare = (score) => !/kl|loss/.test(score.kind);
+  const names = ["score", "split", "images", "seed", "accuracy (95 %)", "KL, nats"];
+  const cells = (score) => [whole(score.num_images), score.seed, isShare(score) ? share(score.value, score.interval) : "", isShare(score) ? "" : score.value.toPrecision(3)];
   return tableRoom("Scores", h("table", { class: "table table-lines" },
-    h("thead", null, h("tr", null, ["score", "split", "images", "seed", "value"].map((name, k) => h("th", { scope: "col", class: k > 1 ? "number" : "" }, name)))),
+    h("thead", null, h("tr", null, names.map((name, k) => h("th", { scope: "col", class: k > 1 ? "number" : "" }, name)))),
     h("tbody", null, scores.map((score) => h("tr", null, h("th", { scope: "row" }, score.kind), h("td", null, score.split),
-      h("td", { class: "number" }, whole(score.num_images)), h("td", { class: "number" }, score.seed), h("td", { class: "number" }, value(score)))))));
+      cells(score).map((cell) => h("td", { class: "number" }, cell)))))));
 }
 
 function latencyTable(latencies, archId) {
@@ -162,8 +164,8 @@ function latencyTable(latencies, archId) {
     h("thead", null, h("tr", null, ["device", "latency, ms", "from", "predicted, ms"].map((name, k) => h("th", { scope: "col", class: k % 2 ? "number" : "" }, name)))),
     h("tbody", null, latencies.map((row) => h("tr", null,
       h("th", { scope: "row" }, h("a", { href: routeTo(["devices", row.device]) }, row.device)),
-      h("td", { class: "number" }, milliseconds(latencyOf(row))), h("td", null, provenanceBadge(originOf(row))),
-      h("td", { class: "number" }, row.predicted_interval_ms ? `${milliseconds(row.predicted_latency_ms)} (${row.predicted_interval_ms.map((ms) => ms.toFixed(2)).join("–")})` : "–"))))));
+      h("td", { class: "number" }, plainMs(latencyOf(row))), h("td", null, provenanceBadge(originOf(row))),
+      h("td", { class: "number" }, row.predicted_interval_ms ? `${plainMs(row.predicted_latency_ms)} (${row.predicted_interval_ms.map(plainMs).join("–")})` : "–"))))));
 }
 
 function lineage(subnet) {
