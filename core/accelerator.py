@@ -1,6 +1,7 @@
 """Where tensors are computed on: the CPU, or a GPU through CUDA where there is one."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -68,6 +69,16 @@ def with_less_at_once(run: Callable[[int], Found], at_once: int) -> Found:
                 raise
         torch.cuda.empty_cache()  # does nothing where CUDA was never begun
         at_once //= 2
+
+
+@contextlib.contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """Compute float32 convolutions in whole float32: cuDNN takes TF32 unless told not to. Products already are."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 def run_in_parts(run: Callable[[Tensor], Tensor], inputs: Tensor, batch: int) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nuwa_search.core.accelerator import device_of, with_less_at_once
+from nuwa_search.core.accelerator import device_of, whole_float32, with_less_at_once
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
@@ -65,7 +65,8 @@ def collect_sensitivity(
         parts = torch.split(split.images, max(1, tokens // model.arch.num_tokens))
         return _collected(model, parts, preprocess, seed=seed, on_images=on_images)
 
-    return with_less_at_once(collect, SENSITIVITY_TOKENS)
+    with whole_float32(device_of(model)):
+        return with_less_at_once(collect, SENSITIVITY_TOKENS)
 
 
 @torch.enable_grad()

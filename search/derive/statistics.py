@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from nuwa_search.core.accelerator import device_of, with_less_at_once
+from nuwa_search.core.accelerator import device_of, whole_float32, with_less_at_once
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import Attention, PlainViT
@@ -150,7 +150,8 @@ def collect_moments(
         sums = _Sums(model, token_weights=token_weights, reach=reach)
         return _collected(sums, split, preprocess, sampling, num_images=num_images, on_images=on_images)
 
-    return with_less_at_once(collect, STATISTICS_TOKENS)
+    with whole_float32(device_of(model)):
+        return with_less_at_once(collect, STATISTICS_TOKENS)
 
 
 def _collected(
