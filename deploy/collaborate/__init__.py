@@ -1,0 +1,1 @@
+"""Collaborative inference: one image, several boards with a small model each, one coordinator that fuses."""

@@ -1,0 +1,356 @@
+"""A collaboration on disk: the sub-models, where each runs, how they are fused, and what that was predicted to do.
+
+collaboration.json     this, ``nuwa.collaboration/1``
+fusion.npz             parameters of the fusion (``nuwa_search.deploy.collaborate.fusion``)
+MODEL FILE             one ONNX graph per sub-model, from ``images`` (1, 3, S, S) to one vector (1, d)
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from nuwa_search.core import checked
+from nuwa_search.core.documents import read_object
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.licence import Licence
+from nuwa_search.core.records import record_from_dict
+from nuwa_search.deploy.collaborate.fusion import Fusion, read_fusion, write_fusion
+from nuwa_search.deploy.collaborate.network import (
+    MAX_BOARDS,
+    Network,
+    board_name,
+    network_from_json,
+    network_to_json,
+)
+from nuwa_search.deploy.file_hashes import hash_file
+
+SCHEMA = "nuwa.collaboration/1"
+COLLABORATION = "collaboration.json"
+FUSION = "fusion.npz"
+MODES = ("fuse", "any", "route")
+Mode = Literal["fuse", "any", "route"]
+InputKind = Literal["normalised", "unit", "uint8"]
+MAX_VECTOR = 65_536
+"""Numbers in one vector: 85 times a ViT-B's class token; its message has 256 KiB."""
+MAX_CLASSES = 100_000
+MAX_IMG_SIZE = 4096
+_HINT = "nuwa decompose writes such a folder"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One sub-model and where it runs.
+
+    Args:
+        name: Of the sub-model.
+        board: Name of the board that runs it; a board may run several, one after the other. Both names are letters,
+            digits, - and _.
+        device: The device it was searched for, such as ``jetson-nano``.
+        classes: Indices into the labels: the classes that it is the expert of.
+        vector_dim: Numbers in its vector.
+        model: ONNX file, relative to the folder.
+        model_sha256: Of that file.
+        precision: It was searched at.
+        predicted_ms: Median latency on its device.
+        predicted_p95_ms: 95th percentile of the same.
+        provenance: Of that latency.
+        input_kind: What the graph takes, as in a bundle's certificate.
+        top1: Of the sub-model alone over all labels, where known.
+        bundle: Folder of its bundle, relative to the folder; empty where there is none.
+    """
+
+    name: str
+    board: str
+    device: str
+    classes: tuple[int, ...]
+    vector_dim: int
+    model: str
+    model_sha256: str
+    precision: Literal["fp32", "fp16", "int8"]
+    predicted_ms: float
+    predicted_p95_ms: float
+    provenance: Literal["measured", "emulated", "transferred"]
+    input_kind: InputKind = "normalised"
+    top1: float | None = None
+    bundle: str = ""
+
+    def __post_init__(self) -> None:
+        board_name(self.name, "name of a sub-model")
+        board_name(self.board, f"board of {self.name}")
+        checked.items(self.classes, f"classes of {self.name}", max_items=MAX_CLASSES)
+        checked.integer(self.vector_dim, f"vector_dim of {self.name}", low=1, high=MAX_VECTOR)
+        checked.relative_name(self.model, f"model of {self.name}")
+        if self.bundle:
+            checked.relative_name(self.bundle, f"bundle of {self.name}")
+        if len(self.model_sha256) != 64 or set(self.model_sha256) - set("0123456789abcdef"):
+            raise NuwaError(f"model_sha256 of {self.name} must be 64 hex digits", hint=_HINT)
+        low = checked.finite(self.predicted_ms, f"predicted_ms of {self.name}", above=0, high=1e6)
+        checked.finite(self.predicted_p95_ms, f"predicted_p95_ms of {self.name}", low=low, high=1e6)
+        if self.top1 is not None:
+            checked.finite(self.top1, f"top1 of {self.name}", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class ModeFigures:
+    """What one way of using the boards was predicted and scored to do.
+
+    Args:
+        mode: ``fuse`` waits for all boards, ``any`` for the first ``needed`` sub-models, ``route`` asks one sub-model
+            and others only where it is unsure.
+        predicted_p50_ms: Of one image, end to end.
+        predicted_p95_ms: As well.
+        predicted_mean_ms: As well: what ``route`` is judged by.
+        bytes_per_image: On the wire, mean, both ways, of payload.
+        needed: Of ``any``: how many sub-models must have answered.
+        first: Of ``route``: index of the sub-model that is asked first.
+        thresholds: Of ``route``: the first sub-model's answer is taken where its probability is at least the first
+            threshold. Else the expert of the likeliest group is asked, and the two are fused; with a second
+            threshold, the rest is asked where the two fused are below it.
+        top1: Accuracy.
+        top1_interval: 95 %.
+        num_images: That it was scored on.
+        split: That they are of.
+    """
+
+    mode: Mode
+    predicted_p50_ms: float
+    predicted_p95_ms: float
+    predicted_mean_ms: float
+    bytes_per_image: float
+    needed: int | None = None
+    first: int | None = None
+    thresholds: tuple[float, ...] = ()
+    top1: float | None = None
+    top1_interval: tuple[float, float] | None = None
+    num_images: int = 0
+    split: str = ""
+
+    def __post_init__(self) -> None:
+        low = checked.finite(self.predicted_p50_ms, f"predicted_p50_ms of {self.mode}", above=0, high=1e6)
+        checked.finite(self.predicted_p95_ms, f"predicted_p95_ms of {self.mode}", low=low, high=1e6)
+        checked.finite(self.predicted_mean_ms, f"predicted_mean_ms of {self.mode}", above=0, high=1e6)
+        checked.finite(self.bytes_per_image, f"bytes_per_image of {self.mode}", low=0)
+        checked.integer(self.num_images, f"num_images of {self.mode}", low=0)
+        for value in (self.top1, *(self.top1_interval or ())):
+            if value is not None:
+                checked.finite(value, f"top1 of {self.mode}", low=0, high=1)
+        for value in self.thresholds:
+            checked.finite(value, f"threshold of {self.mode}", low=0, high=1.01)  # above 1: never sure
+        is_route, is_any = self.mode == "route", self.mode == "any"
+        if (self.first is not None) != is_route or (len(self.thresholds) in (1, 2)) != is_route:
+            raise NuwaError("route, and no other mode, has a first sub-model and one or two thresholds", hint=_HINT)
+        if (self.needed is not None) != is_any:
+            raise NuwaError("any, and no other mode, says how many sub-models are needed", hint=_HINT)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The best single subnet on one board within the same budget.
+
+    Args:
+        device: Its device.
+        predicted_ms: Median latency there.
+        top1: Accuracy on the same images.
+        top1_interval: 95 %.
+        subnet_id: Its identity; empty where not stored.
+        bundle: Its folder, relative to the collaboration's; empty where it was not shipped.
+        is_better: Whether it beats the collaboration.
+    """
+
+    device: str
+    predicted_ms: float
+    top1: float
+    top1_interval: tuple[float, float] | None = None
+    subnet_id: str = ""
+    bundle: str = ""
+    is_better: bool = False
+
+    def __post_init__(self) -> None:
+        checked.finite(self.predicted_ms, "predicted_ms of the rival", above=0, high=1e6)
+        checked.finite(self.top1, "top1 of the rival", low=0, high=1)
+        if self.bundle:
+            checked.relative_name(self.bundle, "bundle of the rival")
+
+
+@dataclass(frozen=True)
+class Collaboration:
+    """A decomposition of one base over several boards.
+
+    Args:
+        labels: Names of the classes, in the order of the fused logits.
+        parts: The sub-models, in the order of the fusion.
+        modes: At most one entry per mode; the first is the one that was chosen.
+        preprocess: How images are made.
+        base: Name of the base.
+        licence: Of the base's weights.
+        network: Figures that the predictions are made with.
+        fusion_ms: Of one fusion on the coordinator.
+        budget_ms: End to end; None where none was given.
+        rival: None where none was searched.
+        grouping: How classes were divided: ``random``, ``balanced``, ``confusion`` or ``given``.
+        seed: Of the decomposition.
+        notes: What a person should know.
+    """
+
+    labels: tuple[str, ...]
+    parts: tuple[Part, ...]
+    modes: tuple[ModeFigures, ...]
+    preprocess: Preprocess
+    base: str
+    licence: Licence
+    network: Network
+    fusion_ms: float
+    budget_ms: float | None = None
+    rival: Rival | None = None
+    grouping: str = "given"
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checked.items(self.labels, "labels", min_items=2, max_items=MAX_CLASSES)
+        checked.items(self.parts, "parts", min_items=1, max_items=MAX_BOARDS)
+        checked.items(self.modes, "modes", min_items=1, max_items=len(MODES))
+        checked.integer(self.preprocess.img_size, "img_size", low=1, high=MAX_IMG_SIZE)
+        checked.finite(self.fusion_ms, "fusion_ms", low=0, high=1e6)
+        if len(self.preprocess.mean) != 3:
+            raise NuwaError("a collaboration takes images of three channels", hint=_HINT)
+        if self.budget_ms is not None:
+            checked.finite(self.budget_ms, "budget_ms", above=0, high=1e6)
+        if len(set(self.labels)) < len(self.labels):
+            raise NuwaError("the collaboration names a label twice", hint=_HINT)
+        _check_distinct([part.name for part in self.parts], "sub-model")
+        _check_distinct([figures.mode for figures in self.modes], "mode")
+        _check_classes(self.parts, len(self.labels))
+        for board in self.boards:
+            self.network.link(board)
+        for figures in self.modes:
+            if figures.needed is not None:
+                checked.integer(figures.needed, "needed of any", low=1, high=len(self.parts))
+            if figures.first is not None:
+                checked.integer(figures.first, "first of route", low=0, high=len(self.parts) - 1)
+
+    @cached_property
+    def boards(self) -> tuple[str, ...]:
+        """Names of the boards, in the order of their first sub-model."""
+        return tuple(dict.fromkeys(part.board for part in self.parts))
+
+    @property
+    def vector_dims(self) -> tuple[int, ...]:
+        return tuple(part.vector_dim for part in self.parts)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image on its way to a board: (S, S, 3) uint8."""
+        return int(self.preprocess.img_size) ** 2 * 3
+
+    def parts_on(self, board: str) -> tuple[int, ...]:
+        """Indices of the sub-models that a board runs."""
+        return tuple(i for i, part in enumerate(self.parts) if part.board == board)
+
+    def figures(self, mode: str) -> ModeFigures:
+        """Return the entry of a mode.
+
+        Raises:
+            NuwaError: If the collaboration was not prepared for it.
+        """
+        for figures in self.modes:
+            if figures.mode == mode:
+                return figures
+        known = ", ".join(figures.mode for figures in self.modes)
+        raise NuwaError(f"this collaboration has no mode {mode!r}", hint=f"it has {known}")
+
+
+def is_collaboration(folder: Path) -> bool:
+    """Whether a folder holds a collaboration."""
+    return (folder / COLLABORATION).is_file()
+
+
+def write_collaboration(folder: Path, collaboration: Collaboration, fusion: Fusion) -> None:
+    """Write a collaboration whose model files lie in the folder already.
+
+    Raises:
+        NuwaError: If a model file is missing or has another hash, or the fusion is of other shapes.
+    """
+    if fusion.vector_dims != collaboration.vector_dims or fusion.num_classes != len(collaboration.labels):
+        raise NuwaError("the fusion was made for other sub-models or classes", hint=_HINT)
+    _check_models(folder, collaboration)
+    write_fusion(folder / FUSION, fusion)
+    text = json.dumps(collaboration_to_json(collaboration), indent=1, ensure_ascii=False)
+    (folder / COLLABORATION).write_text(text + "\n", encoding="utf-8")
+
+
+def collaboration_to_json(collaboration: Collaboration) -> dict[str, Any]:
+    """Render a collaboration as ``nuwa.collaboration/1``."""
+    return {"schema": SCHEMA, **asdict(collaboration), "network": network_to_json(collaboration.network)}
+
+
+def collaboration_from_json(values: object, *, where: str) -> Collaboration:
+    """Read what ``collaboration_to_json`` wrote.
+
+    Raises:
+        NuwaError: If it is of another schema, or a value is missing, unknown or out of range.
+    """
+    found = dict(checked.mapping(values, where))
+    schema = found.pop("schema", None)
+    if schema != SCHEMA:
+        raise NuwaError(f"{where} is {checked.shown(schema)}, wanted {SCHEMA}", hint=_HINT)
+    network = network_from_json(checked.field(found, "network", where=where), where=f"{where}: network")
+    found["network"] = {**asdict(network), "links": [asdict(link) for link in network.links]}
+    return record_from_dict(Collaboration, found, where=where)
+
+
+def read_collaboration(folder: Path) -> tuple[Collaboration, Fusion]:
+    """Read a collaboration, and hold its files against it.
+
+    Raises:
+        NuwaError: If the folder holds none, or a file of it is missing, damaged or of another one.
+    """
+    path = folder / COLLABORATION
+    if not folder.is_dir():
+        raise NuwaError(f"there is no folder {folder}", hint=_HINT)
+    values = read_object(path, what="collaboration", hint=_HINT)
+    collaboration = collaboration_from_json(values, where=f"collaboration {path}")
+    _check_models(folder, collaboration)
+    fusion = read_fusion(folder / FUSION, vector_dims=collaboration.vector_dims, num_classes=len(collaboration.labels))
+    return collaboration, fusion
+
+
+def _check_models(folder: Path, collaboration: Collaboration) -> None:
+    for part in collaboration.parts:
+        path = folder / part.model
+        if not path.is_file():
+            raise NuwaError(f"model {path} of sub-model {part.name!r} is missing", hint=_HINT)
+        if hash_file(path) != part.model_sha256:
+            raise NuwaError(f"model {path} is not the one that sub-model {part.name!r} was made with", hint=_HINT)
+
+
+def _check_distinct(names: Sequence[str], kind: str) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise NuwaError(f"the collaboration names {kind} {checked.shown(twice)} twice", hint=_HINT)
+
+
+def _check_classes(parts: Sequence[Part], num_classes: int) -> None:
+    """Every class has an expert, and no class two."""
+    owners = [-1] * num_classes
+    for place, part in enumerate(parts):
+        for index in part.classes:
+            at = checked.integer(index, f"class of {part.name}", low=0, high=num_classes - 1)
+            if owners[at] != -1:
+                raise NuwaError(f"class {at} belongs to two sub-models: {parts[owners[at]].name} and {part.name}")
+            owners[at] = place
+    if -1 in owners:
+        raise NuwaError(f"class {owners.index(-1)} belongs to no sub-model", hint=_HINT)
+
+
+def mode_of(text: str) -> Mode:
+    """Return a mode by its name.
+
+    Raises:
+        NuwaError: If there is none of that name.
+    """
+    return cast(Mode, checked.one_of(text, "mode", MODES))
