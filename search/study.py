@@ -311,6 +311,19 @@ def _open_storage(url: str) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs)
 
 
+def make_study_tables(url: str) -> None:
+    """Make Optuna's tables in a database where they are not there yet.
+
+    Args:
+        url: As SQLAlchemy takes it.
+
+    Raises:
+        OutsideError: If the storage cannot be opened, or is of another version of Optuna.
+    """
+    with interrupt_deferred(is_breakable=True), _storage_errors("the studies' storage"):
+        _close_storage(_open_storage(url))
+
+
 @contextmanager
 def _storage_errors(where: str) -> Iterator[None]:
     """Turn what goes wrong outside (server gone, disk full, file locked) into our error."""

@@ -114,6 +114,8 @@ class Database:
         self.url = url
         self.engine = engine
         self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.backup_path: Path | None = None
+        """Copy of a SQLite file that opening it made before it brought the tables to this version."""
         self._writer = engine.execution_options(nuwa_writes=True)
 
     @property
@@ -136,6 +138,20 @@ class Database:
         """
         with value_errors(self.shown_url), driver_errors(self.shown_url), self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Open a transaction that sees the database as it was at its first question, for reading all of it.
+
+        Raises:
+            NuwaError: If the file is not a database, or holds values that are none of its columns'.
+            OutsideError: If the server or disk fails.
+        """
+        with value_errors(self.shown_url), driver_errors(self.shown_url), self.engine.connect() as connection:
+            if not self.is_sqlite:  # whose transactions are snapshots anyway
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Table, literal_column, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from nuwa_search.core.errors import NuwaError
@@ -26,7 +26,7 @@ def chunks(values: Iterable[T], size: int = CHUNK_SIZE) -> Iterator[list[T]]:
         yield chunk
 
 
-def insert_for(connection: Connection, table: type[StoreTable]) -> "sqlite.Insert | postgresql.Insert":
+def insert_for(connection: Connection, table: type[StoreTable] | Table) -> "sqlite.Insert | postgresql.Insert":
     """Build an insert that may speak of conflicts, in the dialect of ``connection``."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite  # each dialect takes 30 ms to import, and one of them is never needed

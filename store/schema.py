@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from nuwa_search.core.counting import count
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.store.backup import back_up
 from nuwa_search.store.database import POSTGRES_SCHEMA, Database
 from nuwa_search.store.failures import is_busy
 from nuwa_search.store.revisions import HEAD, REVISIONS, VERSION_TABLE
@@ -71,12 +72,26 @@ def check_ownership(connection: Connection, shown_url: str) -> None:
         )
 
 
+def stored_revision(database: Database) -> str | None:
+    """Read the schema version without changing anything; None for a database without our tables.
+
+    Raises:
+        NuwaError: If the file is not a database.
+        OutsideError: If the server or disk fails.
+    """
+    with database.read() as connection:
+        return find_revision(connection)
+
+
 def ensure_schema(database: Database) -> None:
     """Create or upgrade our tables; where they are up to date, only read the version.
 
+    A SQLite file is backed up beside itself before it is upgraded (``database.backup_path``); on PostgreSQL that is the
+    server's own job.
+
     Raises:
         NuwaError: If the file is not a database, another program's, or from a newer version.
-        OutsideError: If the server or disk fails.
+        OutsideError: If the server or disk fails, or the backup cannot be written.
     """
     with database.read() as connection:
         found = find_revision(connection)
@@ -98,6 +113,8 @@ def ensure_schema(database: Database) -> None:
         else:
             check_revision(found, database.shown_url)
         if found != HEAD:
+            if found is not None and database.is_sqlite:  # nobody else writes now: this transaction has the lock
+                database.backup_path = back_up(Path(database.url.database or ""), found)
             upgrade(connection)
 
 

@@ -49,7 +49,12 @@ class OpenedLab:
         """The database, for what no verb does; see docs/database.md."""
         from nuwa_search.store.store import open_store  # SQLAlchemy, which a refused call does without
 
-        return open_store(self.url)
+        store = open_store(self.url)
+        if store.backup_path is not None:
+            from nuwa_search.store.upgrading import upgraded_line
+
+            self._say(upgraded_line(store) or "")
+        return store
 
     def close(self) -> None:
         """Close the database; the next verb would open it again."""

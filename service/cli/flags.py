@@ -1,7 +1,7 @@
 """Every flag once: same name, same meaning, same environment variable in all commands."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -179,7 +179,9 @@ def known_settings() -> list[str]:
     return [flag.name for flag in _ALL if flag.is_setting]
 
 
-def with_flags(*names: str, defaults: dict[str, Any] | None = None, writes: bool = False) -> Callable[[F], F]:
+def with_flags(
+    *names: str, defaults: dict[str, Any] | None = None, writes: bool = False, without: Collection[str] = ()
+) -> Callable[[F], F]:
     """Add flags by name, and the common ones, to a click command.
 
     Args:
@@ -187,11 +189,12 @@ def with_flags(*names: str, defaults: dict[str, Any] | None = None, writes: bool
         defaults: Defaults of this command that differ; they do not change what a flag means.
         writes: Whether the command changes files or the database and cannot say beforehand how: it then
             refuses ``--dry-run`` instead of ignoring it.
+        without: Common flags that say nothing here, and are refused.
     """
 
     def decorate(function: F) -> F:
         for name in reversed((*names, *COMMON)):
-            if writes and name == "dry-run":
+            if (writes and name == "dry-run") or name in without:
                 continue
             flag = FLAGS[name]
             spellings = [f"--{flag.name}", *([flag.short] if flag.short else [])]

@@ -31,7 +31,7 @@ COMMANDS = {
     "base": ("base", "Train, evaluate and list base ViTs."),
     "serve": ("serve", "HTTP API and web page over the database."),
     "worker": ("worker", "Do the searches and profiles that wait in the database."),
-    "db": ("db", "Upgrade and check the database."),
+    "db": ("db", "Upgrade, check and copy the database."),
     "config": ("config", "Show settings and where they come from."),
     "env": ("env", "Show versions and paths, for bug reports."),
     "doctor": ("doctor", "Check this machine, or a device."),

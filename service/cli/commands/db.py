@@ -1,13 +1,17 @@
-"""``nuwa db``: upgrade and check the database."""
+"""``nuwa db``: upgrade, check and copy the database."""
 
 from typing import Any
 
 import click
 
+from nuwa_search.core.errors import NoAnswerError
+from nuwa_search.core.settings import default_db_url
 from nuwa_search.service.cli.command import NuwaCommand
-from nuwa_search.service.cli.database import database
+from nuwa_search.service.cli.confirm import confirmed
+from nuwa_search.service.cli.database import database, require_named_file, tell_upgrade
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.store.revisions import HEAD
 
 COUNTS = {
     "devices": "select count(*) from v_devices",
@@ -20,20 +24,39 @@ COUNTS = {
 
 @click.group()
 def command() -> None:
-    """Upgrade and check the database."""
+    """Upgrade, check and copy the database."""
 
 
 @command.command("upgrade", cls=NuwaCommand)
-@with_flags(writes=True)
+@with_flags()
 def upgrade(**values: Any) -> None:
-    """Bring the database's tables to this version; opening it does the same."""
+    """Bring the database's tables to this version; opening it does the same.
+
+    A SQLite file of an older schema is copied beside itself first. On PostgreSQL a backup is the server's own job: with
+    --dry-run the line for pg_dump is said and nothing is done.
+    """
     output = output_from_flags(values)
-    with database(values) as store:
-        url = store.shown_url
+    from nuwa_search.store.upgrading import find_schema
+
+    found = find_schema(values["db"] or default_db_url())
+    answer = {"url": found.url, "is_current": not found.is_old, "was": found.revision, "backup": None}
+    if found.is_old and not found.is_sqlite:
+        output.note(f"no backup is made here: PostgreSQL's is the server's own job, {found.dump_line}")
+    if not values["dry_run"]:
+        with database(values | {"quiet": True}) as store:
+            backup = None if store.backup_path is None else str(store.backup_path)
+            answer |= {"url": store.shown_url, "is_current": True, "backup": backup}
     if output.json:
-        output.document({"schema": "nuwa.db/1", "url": url, "is_current": True})
+        output.document({"schema": "nuwa.db/1", **answer})
+        return
+    if answer["is_current"]:
+        said = f"up to date: {answer['url']}"
     else:
-        output.text(f"up to date: {url}", row={"url": url, "is_current": True})
+        copied = "after a copy beside it" if found.is_sqlite else "with no copy of it"
+        said = f"schema {found.revision}: would be upgraded to {HEAD}, {copied}"
+    if answer["backup"] is not None:
+        said += f"\nas it was before, with schema {found.revision}: {answer['backup']}"
+    output.text(said, row=answer)
 
 
 @command.command("check", cls=NuwaCommand)
@@ -50,3 +73,37 @@ def check(**values: Any) -> None:
         output.document({"schema": "nuwa.db/1", "url": url, "counts": {r["what"]: r["rows"] for r in rows}})
     else:
         output.table(rows)
+
+
+@command.command("copy", cls=NuwaCommand)
+@click.argument("source", metavar="SOURCE")
+@click.argument("target", metavar="TARGET")
+@click.option("--replace", is_flag=True, help="Delete what TARGET holds first.")
+@with_flags(writes=True, without=("db",))
+def copy(source: str, target: str, *, replace: bool, **values: Any) -> None:
+    """Copy the database SOURCE, with Optuna's studies, into the empty database TARGET.
+
+    Each is a SQLite path or a URL, as --db takes it. An interrupted copy is completed by the same command; a TARGET
+    that holds anything else is refused without --replace. Bundles and caches are files, and stay where they are.
+    """
+    output = output_from_flags(values)
+    require_named_file({"db": source}, hint="name the database to copy first, then the one to copy it to")
+    from nuwa_search.lab.copying import copy_database
+    from nuwa_search.store.copying import count_rows
+    from nuwa_search.store.store import open_store
+
+    with open_store(source) as old, open_store(target) as new:
+        for store in (old, new):
+            tell_upgrade(store, quiet=output.quiet)
+        there = sum(count_rows(new).values()) if replace else 0
+        if there and not confirmed(f"Delete the {there} rows of {new.shown_url}?", yes=values["yes"]):
+            raise NoAnswerError("nothing was copied", hint="name an empty database")
+        made = copy_database(old, new, replace=replace)
+    for work in made.running:
+        output.warn(f"{work} was running: the copy has it as it was then")
+    if output.json:
+        output.document(made.to_json())
+        return
+    output.table([{"table": t.table, "rows": t.rows, "added": t.added} for t in made.tables])
+    output.note(f"{made.num_rows} rows in both, {made.num_added} of them written now, in {made.seconds:.1f} s")
+    output.note(f"to work on it: --db {made.target}, or NUWA_DB={made.target}")

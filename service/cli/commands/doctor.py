@@ -72,9 +72,10 @@ def _database(url: str) -> Finding:
         store = open_store(url)
     except NuwaError as error:
         return Finding("database", is_ok=False, found=error.message, mend=error.hint)
+    copy = "" if store.backup_path is None else f", upgraded; as it was before: {store.backup_path}"
     shown = store.shown_url
     store.close()
-    return Finding("database", is_ok=True, found=shown)
+    return Finding("database", is_ok=True, found=shown + copy)
 
 
 def _package(name: str) -> Finding:
