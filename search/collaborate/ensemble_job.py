@@ -24,9 +24,9 @@ from nuwa_search.search.collaborate.ensemble import Ensemble, draw_mask
 from nuwa_search.search.collaborate.subtask import SubtaskRun
 
 FEATURE_WEIGHT = 1.0
-"""Of the relative squared error to the teacher's features; DeViT (arXiv 2309.05015) adds it to the other losses as is."""
+"""Of the relative squared error to the teacher's features; DeViT (arXiv 2309.05015) adds it to the others as it is."""
 OWN_WEIGHT = 0.3
-"""Of what the sub-models answer alone, together: they answer alone where images are routed, and else serve the fusion."""
+"""Of what the sub-models answer alone, together: where images are routed they do, and else they serve the fusion."""
 EVAL_IMAGES = 250
 
 
@@ -58,9 +58,7 @@ class EnsembleJob:
         self.chance_loss = math.log(ensemble.fuse_out.out_features)
         told = f"{hash_tensors(ensemble.state_dict())}:{data.train.content_hash}:{data.search.content_hash}"
         self.identity = hashlib.sha256(f"{told}:{teacher.teacher_id}".encode()).hexdigest()[:16]
-        self.targets = targets_of(
-            data.train, config, num_classes=ensemble.fuse_out.out_features, metric=data.metric
-        )
+        self.targets = targets_of(data.train, config, num_classes=ensemble.fuse_out.out_features, metric=data.metric)
         self._lesson: _Lesson | None = None
 
     def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
@@ -151,7 +149,5 @@ def train_ensemble(ensemble: Ensemble, data: TaskTensors, *, teacher: Teacher, r
 def _on(data: TaskTensors, device: torch.device) -> TaskTensors:
     if device.type == "cpu":
         return data
-    moved = [
-        type(split)(split.images.to(device), split.labels.to(device)) for split in (data.train, data.search)
-    ]
+    moved = [type(split)(split.images.to(device), split.labels.to(device)) for split in (data.train, data.search)]
     return TaskTensors(moved[0], moved[1], data.preprocess, data.metric)

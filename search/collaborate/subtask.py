@@ -1,6 +1,6 @@
 """Distil one sub-model for its group of classes, with images of all other classes as one class more.
 
-DeViT (arXiv 2309.05015) trains a sub-model on its own classes alone, fine-tunes a teacher for each group, and lets it see
+DeViT (arXiv 2309.05015) trains a sub-model on its own classes alone, its teacher too, and lets it see
 other images only when all are joined. Here the base itself teaches every group: what it says of the other classes is
 merged into one output, exactly, so that a sub-model learns from the start when an image is none of its own.
 """
@@ -24,7 +24,7 @@ from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.train.traced import middle_block
 
 RELATION_SCALE = 1.0
-"""Of relation matching beside the teacher's outputs: DeViT adds it with its weights of query, key and value as they are."""
+"""Of relation matching beside the teacher's outputs: DeViT adds it with its weights of query, key and value."""
 WATCH_IMAGES = 1000
 """Search images that choose among the weights of a sub-model: all of them would cost more than its steps."""
 

@@ -1,0 +1,116 @@
+"""Sub-models, their teacher and their fusion: closed forms, and a toy task that is learned."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from nuwa_search.core.tensors import TaskTensors, normalise
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.collaborate.ensemble import (
+    Ensemble,
+    draw_mask,
+    fit_fusion,
+    fusion_of,
+    vectors_of,
+)
+from nuwa_search.search.collaborate.ensemble_job import train_ensemble
+from nuwa_search.search.collaborate.subtask import MergedTeacher, SubtaskRun, distil_subtask, merged_split
+from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit
+
+
+def images(num: int = 6) -> torch.Tensor:
+    return normalise(make_split(num).images, PREPROCESS)
+
+
+def ensemble_of(*members: PlainViT, width: int = 16) -> Ensemble:
+    torch.manual_seed(0)
+    return Ensemble(members, width=width).eval()
+
+
+def test_a_merged_teacher_says_what_the_base_says_of_the_group_and_of_all_others_together() -> None:
+    base = make_vit(seed=2)
+    said = base(images()).softmax(dim=1)
+    merged = MergedTeacher(base, (2,))(images()).softmax(dim=1)
+    assert torch.allclose(merged, torch.stack([said[:, 2], said[:, 0] + said[:, 1]], dim=1), atol=1e-6)
+    ids = {Teacher(MergedTeacher(base, (group,))).teacher_id for group in range(3)}
+    assert len(ids) == 3
+
+
+def test_half_of_a_subtask_s_images_are_of_other_classes() -> None:
+    split = make_split(90)
+    merged = merged_split(split, (0, 2), num_images=40, seed=0)
+    assert torch.bincount(merged.labels).tolist() == [10, 10, 20]
+    of_group = merged.images[merged.labels < 2]
+    known = {bytes(image.numpy().tobytes()) for image in split.images[split.labels != 1]}
+    assert all(bytes(image.numpy().tobytes()) in known for image in of_group)
+
+
+def test_a_subtask_is_learned_with_relations_across_widths() -> None:
+    data = TaskTensors(make_split(96), make_split(48, seed=9), PREPROCESS)
+    student = make_vit(seed=1, depth=1, num_heads=1, embed_dim=8)
+    steps = dataclasses.replace(CONFIG, steps=2, eval_every=2)
+    tuned = distil_subtask(student, data, base=make_vit(seed=2), group=(0, 1), run=SubtaskRun(steps))
+    assert tuned.arch.num_classes == 3  # two of its own, and one for all others
+    assert tuned(images()).shape == (6, 3)
+    whole = distil_subtask(student, data, base=make_vit(seed=2), group=(0, 1, 2), run=SubtaskRun(steps))
+    assert whole.arch.num_classes == 3
+
+
+def test_one_member_with_the_identity_map_is_that_member() -> None:
+    member = make_vit(seed=3)
+    ensemble = ensemble_of(member, width=member.arch.head_in_features)
+    identity = torch.cat([torch.eye(ensemble.width), torch.zeros(1, ensemble.width)])
+    ensemble.begin_as(identity, torch.zeros(ensemble.width), head=member.head)
+    assert torch.allclose(ensemble(images()).fused, member(images()), atol=1e-5)
+
+
+def test_the_closed_form_begins_at_the_teacher_where_a_member_is_the_teacher() -> None:
+    """The linear map of DeViT is found by regression: the vectors hold the teacher's features, so nothing is left."""
+    base, other = make_vit(seed=2), make_vit(seed=5)
+    split = make_split(400)
+    vectors = vectors_of([base, other], split.images, PREPROCESS)
+    weight, bias = fit_fusion(vectors, vectors[0], seed=0)
+    ensemble = ensemble_of(base, other, width=base.arch.head_in_features)
+    ensemble.begin_as(weight, bias, head=base.head)
+    agreed = ensemble(images(60)).fused.argmax(dim=1) == base(images(60)).argmax(dim=1)
+    assert agreed.double().mean() > 0.9
+
+
+def test_numpy_fuses_as_torch_does_with_any_boards_missing() -> None:
+    ensemble = ensemble_of(make_vit(seed=1, embed_dim=8), make_vit(seed=2), make_vit(seed=3, embed_dim=32))
+    fusion = fusion_of(ensemble)
+    mask = draw_mask(40, 3, seed=0, stream="test")
+    found = ensemble(images(40), mask)
+    vectors = [v.numpy() for v in vectors_of(ensemble.vits, make_split(40).images, PREPROCESS)]
+    fused = fusion.fuse_all(vectors, present=mask.numpy().astype(bool))
+    assert np.allclose(fused, found.fused.detach().numpy(), atol=1e-4)
+    for place, own in enumerate(found.own):
+        assert np.allclose(fusion.alone(place, vectors[place]), own.detach().numpy(), atol=1e-4)
+
+
+def test_boards_are_missing_from_half_of_the_images_and_never_all() -> None:
+    mask = draw_mask(4000, 3, seed=1, stream="boards")
+    assert mask.sum(dim=1).min() >= 1
+    assert float((mask.sum(dim=1) == 3).double().mean()) == pytest.approx(0.5 + 0.5 * 0.25, abs=0.03)
+    assert torch.equal(mask, draw_mask(4000, 3, seed=1, stream="boards"))
+
+
+def test_training_together_never_ends_worse_and_moves_every_part() -> None:
+    data = TaskTensors(make_split(96), make_split(48, seed=9), PREPROCESS)
+    ensemble = ensemble_of(make_vit(seed=1), make_vit(seed=4))
+    before = {name: value.clone() for name, value in ensemble.state_dict().items()}
+    start = float(
+        (ensemble(normalise(data.search.images, PREPROCESS)).fused.argmax(dim=1) == data.search.labels).double().mean()
+    )
+    config = dataclasses.replace(CONFIG, steps=30, eval_every=10, lr=5e-3)
+    score = train_ensemble(ensemble, data, teacher=Teacher(make_vit(seed=2)), run=SubtaskRun(config))
+    assert score.accuracy >= start
+    again = ensemble(normalise(data.search.images, PREPROCESS)).fused.argmax(dim=1) == data.search.labels
+    assert float(again.double().mean()) == pytest.approx(score.accuracy)
+    moved = {
+        name.split(".")[0] for name, value in ensemble.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert moved == {"members", "fuse_in", "fuse_out"}

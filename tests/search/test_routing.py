@@ -1,0 +1,69 @@
+"""Routing: who is asked, what that costs, and that the threshold keeps the mean latency that is wanted."""
+
+import numpy as np
+import pytest
+
+from nuwa_search.deploy.collaborate.fusion import Floats, Fusion
+from nuwa_search.predictors.collaboration.modes import BoardTimes, Centre, ModeLatency, RouteStep, route_latency
+from nuwa_search.predictors.collaboration.spread import Spread
+from nuwa_search.search.collaborate.routing import NEVER_SURE, choose_route, route_images
+
+GROUPS = ((0, 1), (2, 3))
+FAST, SLOW = 2.0, 8.0
+
+
+def fusion() -> Fusion:
+    """Vectors are logits: a sub-model alone says its own, the fusion their sum."""
+    eye = np.eye(4, dtype=np.float32)
+    weights = np.concatenate([eye, eye, np.zeros((2, 4), np.float32)])
+    zeros = np.zeros(4, np.float32)
+    return Fusion((weights,), (zeros,), (eye, eye), (zeros, zeros))
+
+
+def latency_of(first: int, steps: tuple[RouteStep, ...]) -> ModeLatency:
+    del first
+    none = Spread(0.0, 0.0)
+    boards = [BoardTimes(Spread(ms, ms), none, none, 0.0) for ms in (FAST, SLOW)]
+    return route_latency(boards, Centre(0.0), steps=steps)
+
+
+def noisy_vectors(num: int = 400) -> tuple[list[Floats], np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """The first sees all classes dimly, the second its own group well."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, num)
+    first = rng.normal(size=(num, 4)) + 1.5 * np.eye(4)[labels]
+    second = 0.1 * rng.normal(size=(num, 4)) + 6.0 * np.eye(4)[labels] * np.isin(labels, GROUPS[1])[:, None]
+    return [first.astype(np.float32), second.astype(np.float32)], labels
+
+
+def test_a_sure_first_answers_alone_and_an_unsure_one_asks_the_expert() -> None:
+    sure_0, sure_3, unsure = [9.0, 0, 0, 0], [0, 0, 0, 9.0], [0, 0, 1.0, 0.9]
+    first = np.array([sure_0, sure_3, unsure], np.float32)
+    second = np.array([[0, 5.0, 0, 0], [5.0, 0, 0, 0], [0, 0, 0, 5.0]], np.float32)
+    found = route_images([first, second], fusion(), groups=GROUPS, first=0, threshold=0.9)
+    assert found.asked.tolist() == [0, 0, 1]
+    assert found.answers.tolist() == [0, 3, 3]  # the last by both together
+    assert found.steps(0) == (RouteStep(2 / 3, (0,)), RouteStep(1 / 3, (0, 1)))
+    never = route_images([first, second], fusion(), groups=GROUPS, first=0, threshold=NEVER_SURE)
+    assert never.asked.tolist() == [0, 1, 1]  # of its own group the first is the expert
+
+
+@pytest.mark.parametrize("wanted_ms", [2.0, 3.5, 5.0])
+def test_the_threshold_keeps_the_wanted_mean_latency(wanted_ms: float) -> None:
+    vectors, labels = noisy_vectors()
+    route = choose_route(vectors, fusion(), labels, groups=GROUPS, latency_of=latency_of, wanted_mean_ms=wanted_ms)
+    assert route.latency.mean_ms <= wanted_ms + 1e-6
+    again = route_images(vectors, fusion(), groups=GROUPS, first=route.first, threshold=route.threshold)
+    assert float((again.answers == labels).mean()) == route.top1
+
+
+def test_more_time_is_never_less_accurate_and_too_little_gives_the_fastest() -> None:
+    vectors, labels = noisy_vectors()
+    found = [
+        choose_route(vectors, fusion(), labels, groups=GROUPS, latency_of=latency_of, wanted_mean_ms=wanted)
+        for wanted in (0.1, 2.5, 4.0, 6.0, None)
+    ]
+    assert found[0].latency.mean_ms == pytest.approx(FAST)
+    scores = [route.top1 for route in found]
+    assert scores == sorted(scores)
+    assert scores[-1] > scores[0]
