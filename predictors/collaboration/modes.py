@@ -4,6 +4,7 @@ Latency of one image is the slowest board's image, compute and answer, then the 
 median of a maximum of times that vary lies above the maximum of their medians, which is why times are spreads here.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -132,14 +133,24 @@ def route_latency(boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequen
             busy_ms[place] += step.share * boards[place].busy_ms
         parts.append((step.share, all_of([way])))
     asked = sum(step.share * len(step.boards) for step in steps) / len(boards)
-    return _told(mixture(parts), boards, centre, busy_ms=max(asked * centre.wire_ms, *busy_ms))
+    busiest_ms = max(asked * centre.wire_ms, *busy_ms)
+    mean = route_mean_ms(boards, Centre(0.0), steps=steps)
+    return _told(mixture(parts), boards, centre, busy_ms=busiest_ms, mean=mean)
 
 
-def _told(done: ShareDone, boards: Sequence[BoardTimes], centre: Centre, *, busy_ms: float) -> ModeLatency:
+def route_mean_ms(boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequence[RouteStep]) -> float:
+    """Mean latency of routed images, alone: what thresholds are tried by."""
+    ways = [math.fsum(boards[place].answer_alone.mean_ms for place in step.boards) for step in steps]
+    return math.fsum(step.share * way for step, way in zip(steps, ways, strict=True)) + centre.fusion_ms
+
+
+def _told(
+    done: ShareDone, boards: Sequence[BoardTimes], centre: Centre, *, busy_ms: float, mean: float | None = None
+) -> ModeLatency:
     most_ms = sum(board.answer.p95_ms for board in boards) + 1.0
     return ModeLatency(
         p50_ms=quantile_ms(done, 0.5, most_ms=most_ms) + centre.fusion_ms,
         p95_ms=quantile_ms(done, 0.95, most_ms=most_ms) + centre.fusion_ms,
-        mean_ms=mean_ms(done, most_ms=most_ms) + centre.fusion_ms,
+        mean_ms=(mean_ms(done, most_ms=most_ms) if mean is None else mean) + centre.fusion_ms,
         images_per_s=1000 / max(busy_ms, centre.fusion_ms, LEAST_MS),
     )

@@ -8,13 +8,14 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from nuwa_search.core.accelerator import pick_device
 from nuwa_search.core.tensors import TaskTensors, normalise
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.batches import plan_batches
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.engine import TrainSetup, run_job
-from nuwa_search.deploy.train.hardware import pick_device, pick_precision
+from nuwa_search.deploy.train.hardware import pick_precision
 from nuwa_search.deploy.train.processes import Processes
 from nuwa_search.deploy.train.score import SplitScore, score_logits
 from nuwa_search.deploy.train.targets import targets_of

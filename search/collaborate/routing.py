@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nuwa_search.deploy.collaborate.fusion import Floats, Fusion
-from nuwa_search.predictors.collaboration.modes import ModeLatency, RouteStep
+from nuwa_search.predictors.collaboration.modes import RouteStep
 from nuwa_search.search.collaborate.grouping import Groups
 
 NUM_THRESHOLDS = 41
@@ -48,13 +48,15 @@ class Route:
         first: Sub-model that is asked first.
         threshold: Least probability at which its answer is taken.
         top1: Share of the search images answered right.
-        latency: Predicted, with the shares of the search images.
+        mean_ms: Predicted mean latency.
+        steps: Share of the search images by whom they were asked of.
     """
 
     first: int
     threshold: float
     top1: float
-    latency: ModeLatency
+    mean_ms: float
+    steps: tuple[RouteStep, ...]
 
 
 def route_images(vectors: Sequence[Floats], fusion: Fusion, *, groups: Groups, first: int, threshold: float) -> Routed:
@@ -84,7 +86,7 @@ def choose_route(
     labels: npt.NDArray[np.int64],
     *,
     groups: Groups,
-    latency_of: Callable[[int, tuple[RouteStep, ...]], ModeLatency],
+    mean_of: Callable[[Sequence[RouteStep]], float],
     wanted_mean_ms: float | None,
 ) -> Route:
     """Choose whom to ask first and when it is sure, on the search split.
@@ -94,21 +96,21 @@ def choose_route(
         fusion: Of these sub-models.
         labels: (B,).
         groups: Classes that each sub-model is the expert of.
-        latency_of: Predicts the latency of ways that begin at a sub-model.
+        mean_of: Predicts the mean latency of images that take these ways.
         wanted_mean_ms: Mean latency that is wanted: the most accurate route within it is taken, or the fastest where
             none is. None takes the fastest of the most accurate ones.
     """
     found = [
-        _tried(vectors, fusion, labels, groups=groups, first=first, threshold=threshold, latency_of=latency_of)
+        _tried(vectors, fusion, labels, groups=groups, first=first, threshold=threshold, mean_of=mean_of)
         for first in range(len(groups))
         for threshold in _thresholds(_softmax(fusion.alone(first, vectors[first])).max(axis=1))
     ]
     if wanted_mean_ms is None:
-        return max(found, key=lambda route: (route.top1, -route.latency.mean_ms))
-    within = [route for route in found if route.latency.mean_ms <= wanted_mean_ms]
+        return max(found, key=lambda route: (route.top1, -route.mean_ms))
+    within = [route for route in found if route.mean_ms <= wanted_mean_ms]
     if not within:
-        return min(found, key=lambda route: (route.latency.mean_ms, -route.top1))
-    return max(within, key=lambda route: (route.top1, -route.latency.mean_ms))
+        return min(found, key=lambda route: (route.mean_ms, -route.top1))
+    return max(within, key=lambda route: (route.top1, -route.mean_ms))
 
 
 def _tried(
@@ -119,11 +121,12 @@ def _tried(
     groups: Groups,
     first: int,
     threshold: float,
-    latency_of: Callable[[int, tuple[RouteStep, ...]], ModeLatency],
+    mean_of: Callable[[Sequence[RouteStep]], float],
 ) -> Route:
     routed = route_images(vectors, fusion, groups=groups, first=first, threshold=threshold)
     top1 = float((routed.answers == labels).mean())
-    return Route(first, threshold, top1, latency_of(first, routed.steps(first)))
+    steps = routed.steps(first)
+    return Route(first, threshold, top1, mean_of(steps), steps)
 
 
 def _thresholds(certainty: Floats) -> list[float]:

@@ -1,10 +1,12 @@
 """Routing: who is asked, what that costs, and that the threshold keeps the mean latency that is wanted."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from nuwa_search.deploy.collaborate.fusion import Floats, Fusion
-from nuwa_search.predictors.collaboration.modes import BoardTimes, Centre, ModeLatency, RouteStep, route_latency
+from nuwa_search.predictors.collaboration.modes import BoardTimes, Centre, RouteStep, route_mean_ms
 from nuwa_search.predictors.collaboration.spread import Spread
 from nuwa_search.search.collaborate.routing import NEVER_SURE, choose_route, route_images
 
@@ -20,11 +22,10 @@ def fusion() -> Fusion:
     return Fusion((weights,), (zeros,), (eye, eye), (zeros, zeros))
 
 
-def latency_of(first: int, steps: tuple[RouteStep, ...]) -> ModeLatency:
-    del first
+def mean_of(steps: Sequence[RouteStep]) -> float:
     none = Spread(0.0, 0.0)
     boards = [BoardTimes(Spread(ms, ms), none, none, 0.0) for ms in (FAST, SLOW)]
-    return route_latency(boards, Centre(0.0), steps=steps)
+    return route_mean_ms(boards, Centre(0.0), steps=steps)
 
 
 def noisy_vectors(num: int = 400) -> tuple[list[Floats], np.ndarray[tuple[int], np.dtype[np.int64]]]:
@@ -51,8 +52,8 @@ def test_a_sure_first_answers_alone_and_an_unsure_one_asks_the_expert() -> None:
 @pytest.mark.parametrize("wanted_ms", [2.0, 3.5, 5.0])
 def test_the_threshold_keeps_the_wanted_mean_latency(wanted_ms: float) -> None:
     vectors, labels = noisy_vectors()
-    route = choose_route(vectors, fusion(), labels, groups=GROUPS, latency_of=latency_of, wanted_mean_ms=wanted_ms)
-    assert route.latency.mean_ms <= wanted_ms + 1e-6
+    route = choose_route(vectors, fusion(), labels, groups=GROUPS, mean_of=mean_of, wanted_mean_ms=wanted_ms)
+    assert route.mean_ms <= wanted_ms + 1e-6
     again = route_images(vectors, fusion(), groups=GROUPS, first=route.first, threshold=route.threshold)
     assert float((again.answers == labels).mean()) == route.top1
 
@@ -60,10 +61,10 @@ def test_the_threshold_keeps_the_wanted_mean_latency(wanted_ms: float) -> None:
 def test_more_time_is_never_less_accurate_and_too_little_gives_the_fastest() -> None:
     vectors, labels = noisy_vectors()
     found = [
-        choose_route(vectors, fusion(), labels, groups=GROUPS, latency_of=latency_of, wanted_mean_ms=wanted)
+        choose_route(vectors, fusion(), labels, groups=GROUPS, mean_of=mean_of, wanted_mean_ms=wanted)
         for wanted in (0.1, 2.5, 4.0, 6.0, None)
     ]
-    assert found[0].latency.mean_ms == pytest.approx(FAST)
+    assert found[0].mean_ms == pytest.approx(FAST)
     scores = [route.top1 for route in found]
     assert scores == sorted(scores)
     assert scores[-1] > scores[0]
