@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nuwa_search.deploy.collaborate.fusion import Floats, Fusion
+from nuwa_search.deploy.collaborate.fusion import Fusion
+from nuwa_search.deploy.collaborate.npz import Floats
 from nuwa_search.predictors.collaboration.modes import RouteStep
 from nuwa_search.search.collaborate.grouping import Groups
 

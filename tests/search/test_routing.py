@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from nuwa_search.deploy.collaborate.fusion import Floats, Fusion
+from nuwa_search.deploy.collaborate.fusion import Fusion
+from nuwa_search.deploy.collaborate.npz import Floats
 from nuwa_search.predictors.collaboration.modes import BoardTimes, Centre, RouteStep, route_mean_ms
 from nuwa_search.predictors.collaboration.spread import Spread
 from nuwa_search.search.collaborate.routing import NEVER_SURE, choose_route, route_images
