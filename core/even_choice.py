@@ -8,9 +8,12 @@ from nuwa_search.core.tensors import SplitTensors
 
 def spread_evenly(split: SplitTensors, count: int) -> SplitTensors:
     """Take at most ``count`` images, as evenly over the classes as they come; deterministic, in the split's order."""
-    if len(split) <= count:
-        return split
-    return split.take(_in_turn(split.labels)[:count].sort().values)
+    return split if len(split) <= count else split.take(places_in_turn(split, count))
+
+
+def places_in_turn(split: SplitTensors, count: int) -> Tensor:
+    """Say which images ``spread_evenly`` takes: (at most ``count``,) int64, ascending."""
+    return _in_turn(split.labels)[:count].sort().values
 
 
 def classes_in_turn(split: SplitTensors, count: int) -> SplitTensors:

@@ -4,6 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+FINE = 4
+"""Cells along a side of each patch at which scaled scores are held against masks in training: thin classes cover a
+small part of a patch, and where in it they lie is what the scaling must learn."""
+
 
 def upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Scale logits (B, C, h, w) to (B, C, *size), linearly between the centres of cells.

@@ -1,4 +1,4 @@
-"""A linear head on patch tokens for a class per pixel, fitted in closed form."""
+"""A linear head on patch tokens for a class per pixel, fitted in closed form and then tuned."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,13 @@ from torch import Tensor
 
 from nuwa_search.core.accelerator import device_of, run_in_parts
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.even_choice import places_in_turn
 from nuwa_search.core.heads import OnImages, batch_for, feature_arithmetic, no_one, pooled_by, with_head
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.tasks.label_maps import class_shares, pixel_rows
 from nuwa_search.core.tasks.pixel_scores import PixelTally
+from nuwa_search.core.tasks.pixel_weights import class_weights
+from nuwa_search.core.tasks.tune_head import TUNED_RARITIES, num_tuned_on, tuned_head
 from nuwa_search.core.tensors import SplitTensors, TaskTensors, normalise
 from nuwa_search.core.vit import PlainViT
 
@@ -33,11 +36,27 @@ class LinearHead:
     bias: Tensor
 
 
-def fit_patch_head(model: PlainViT, data: TaskTensors, *, num_classes: int, on_images: OnImages = no_one) -> PlainViT:
-    """Fit a linear head on frozen patch tokens by ridge regression on the share of each class in the patch.
+@dataclass(frozen=True)
+class FittedHeads:
+    """Regressions, and the tokens of some training images to tune them on.
 
-    Rare classes are weighed: one regression per power in ``RARITIES``, all from one pass over the training images. The
-    search images choose among them by mIoU, and scale the scores to be calibrated, so that the net can teach.
+    Args:
+        heads: One per power in ``RARITIES``.
+        tokens: (N, P, F) in 16 bits.
+        places: (N,) which training images these are of.
+    """
+
+    heads: list[LinearHead]
+    tokens: Tensor
+    places: Tensor
+
+
+def fit_patch_head(model: PlainViT, data: TaskTensors, *, num_classes: int, on_images: OnImages = no_one) -> PlainViT:
+    """Fit a linear head on frozen patch tokens by ridge regression on each class's share of the patch, then tune it.
+
+    Rare classes are weighed: one regression per power in ``RARITIES``, all from one pass over the training images, and
+    tuned from two of them (``tune_head``). The search images choose among all by mIoU, and scale the scores to be
+    calibrated, so that the net can teach.
 
     Args:
         model: The base; its own head is ignored.
@@ -49,9 +68,20 @@ def fit_patch_head(model: PlainViT, data: TaskTensors, *, num_classes: int, on_i
         NuwaError: If the splits have no masks.
     """
     base, total, first = dense_model(model, num_classes), len(data.train) + len(data.search), len(data.train)
-    heads = fit_heads(base, data.train, data.preprocess, lambda done: on_images(done, total))
+    seen = fit_heads(base, data.train, data.preprocess, lambda done: on_images(done, total))
+    heads = [*seen.heads, *_tuned_heads(seen, masks_of(data.train))]
     best = _best_head(base, data.search, data.preprocess, heads, lambda done: on_images(first + done, total))
     return with_head(base, best.weight.float(), best.bias.float())
+
+
+def _tuned_heads(seen: "FittedHeads", masks: Tensor) -> list[LinearHead]:
+    """Tune from the regression of the same power of rarity, on the tokens that were kept."""
+    out: list[LinearHead] = []
+    for rarity in TUNED_RARITIES:
+        start = seen.heads[RARITIES.index(rarity)]
+        found = tuned_head(start.weight, start.bias, tokens=seen.tokens, masks=masks[seen.places], rarity=rarity)
+        out.append(LinearHead(*found))
+    return out
 
 
 def dense_model(model: PlainViT, num_classes: int) -> PlainViT:
@@ -63,30 +93,30 @@ def dense_model(model: PlainViT, num_classes: int) -> PlainViT:
 @torch.inference_mode()
 def fit_heads(
     model: PlainViT, train: SplitTensors, preprocess: Preprocess, on_images: Callable[[int], None]
-) -> list[LinearHead]:
+) -> FittedHeads:
     """Regress the shares of the classes on the patch tokens, once for each way of weighing rare classes."""
-    num_classes, size = model.arch.num_classes, model.arch.head_in_features + 1
+    arch = model.arch
+    num_classes, size = arch.num_classes, arch.head_in_features + 1
     weights = [class_weights(masks_of(train), num_classes, rarity) for rarity in RARITIES]
     grams = torch.zeros(len(weights), size, size, dtype=torch.float64)
     crosses = torch.zeros(len(weights), size, num_classes, dtype=torch.float64)
+    places = places_in_turn(train, num_tuned_on(len(train), num_patches=arch.num_patches, width=size - 1))
+    is_kept = torch.zeros(len(train), dtype=torch.bool).index_fill(0, places, True)
+    kept: list[Tensor] = []
     done = 0
     for part, masks in _parts(train, model):
         on_images(done)
+        tokens = patch_tokens(model, part, preprocess)
+        kept.append(tokens[is_kept[done : done + len(part)]].bfloat16())
         done += len(part)
-        rows = torch.nn.functional.pad(patch_tokens(model, part, preprocess).flatten(0, 1).double(), (0, 1), value=1.0)
-        shares = pixel_rows(class_shares(masks, num_classes=num_classes, grid=model.arch.grid)).double()
+        rows = torch.nn.functional.pad(tokens.flatten(0, 1).double(), (0, 1), value=1.0)
+        shares = pixel_rows(class_shares(masks, num_classes=num_classes, grid=arch.grid)).double()
         for k, weight in enumerate(weights):
             # each pixel of a patch is a row of its own, which has the patch's token and weighs what its class does
             grams[k] += rows.T @ (rows * (shares @ weight)[:, None])
             crosses[k] += rows.T @ (shares * weight)
-    return [solve_head(gram, cross) for gram, cross in zip(grams, crosses, strict=True)]
-
-
-def class_weights(masks: Tensor, num_classes: int, rarity: float) -> Tensor:
-    """Return what a pixel of each class weighs: (C,) double, its share of the pixels to the power of -``rarity``."""
-    counts = torch.bincount(masks.flatten().long(), minlength=256)[:num_classes].double()
-    share = counts / counts.sum().clamp_min(1)
-    return torch.where(counts > 0, share.clamp_min(1e-12) ** -rarity, 0.0)
+    heads = [solve_head(gram, cross) for gram, cross in zip(grams, crosses, strict=True)]
+    return FittedHeads(heads, torch.cat(kept), places)
 
 
 def solve_head(gram: Tensor, cross: Tensor) -> LinearHead:

@@ -2,24 +2,20 @@
 
 from typing import Protocol
 
-import torch
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.metric import Metric
-from nuwa_search.core.tasks.label_maps import class_shares, pixel_rows, upsampled
-from nuwa_search.core.tasks.patch_head import class_weights
+from nuwa_search.core.tasks.label_maps import FINE, class_shares, pixel_rows, upsampled
+from nuwa_search.core.tasks.pixel_weights import pixel_weights
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.deploy.train.augment import mix_targets, moved_masks
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.losses import distil_kl, smooth_targets
 from nuwa_search.deploy.train.views import View
 
-FINE = 4
-"""Cells along a side of each patch at which the scaled scores are held against the masks: thin classes cover a small
-part of a patch, and where in it they lie is what the scaling must learn."""
 RARITY = 0.5
 """Power of a class's share of the pixels that its pixels' weights in the loss are divided by, as in ``patch_head``."""
 
@@ -93,10 +89,7 @@ class PixelTargets:
 
     def __init__(self, masks: Tensor, *, num_classes: int) -> None:
         self._masks, self._num_classes = masks, num_classes
-        weights = class_weights(masks.cpu(), num_classes, RARITY)
-        counts = torch.bincount(masks.cpu().flatten().long(), minlength=256)[:num_classes].double()
-        mean = (weights * counts).sum() / counts.sum().clamp_min(1)
-        self._weights = (weights / mean.clamp_min(1e-12)).float().to(masks.device)
+        self._weights = pixel_weights(masks, num_classes, RARITY).to(masks.device)
 
     def hard(self, logits: Tensor, view: View, indices: Tensor) -> Tensor:
         """Mean over pixels that are not ignored of the cross-entropy, each class weighing by its rarity.

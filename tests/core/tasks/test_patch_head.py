@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.task import make_task
 from nuwa_search.core.tasks import patch_head
 from nuwa_search.core.tasks.head_kinds import head_kind
+from nuwa_search.core.tasks.label_maps import FINE
 from nuwa_search.core.tasks.masks import IGNORED
+from nuwa_search.core.tasks.pixel_weights import class_weights, pixel_weights
+from nuwa_search.core.tasks.tune_head import tuned_head
 from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors
 from tests.support.toy_base import write_toy_base
 from tests.support.toy_masks import CLASSES, write_masks
@@ -29,12 +33,12 @@ def test_the_fit_is_that_of_one_row_per_pixel(tmp_path: Path, tensors: TaskTenso
     train = tensors.train.take(torch.arange(6))
     assert train.masks is not None
     train.masks[0, :5] = IGNORED
-    heads = patch_head.fit_heads(model, train, tensors.preprocess, lambda _: None)
+    heads = patch_head.fit_heads(model, train, tensors.preprocess, lambda _: None).heads
     with torch.inference_mode():
         tokens = patch_head.patch_tokens(model, train.images, tensors.preprocess).double().numpy()
     side = model.arch.patch_size
     for head, rarity in zip(heads, patch_head.RARITIES, strict=True):
-        weights = patch_head.class_weights(train.masks, len(CLASSES), rarity).numpy()
+        weights = class_weights(train.masks, len(CLASSES), rarity).numpy()
         rows, wanted, counts = [], [], []
         for image, mask in zip(tokens, train.masks.numpy(), strict=True):
             for (y, x), label in np.ndenumerate(mask):
@@ -62,3 +66,28 @@ def test_a_fitted_head_answers_for_every_patch_and_teaches(tmp_path: Path, tenso
     )
     flat = -(shares * shares.mean(dim=(0, 2, 3), keepdim=True).log()).sum(dim=1).mean()
     assert -(shares * logits.log_softmax(dim=1)).sum(dim=1).mean() < flat, "it says more than the classes' shares"
+
+
+def test_tuning_lowers_the_loss_on_finer_cells_below_any_scale_of_the_regression() -> None:
+    rng = torch.Generator().manual_seed(0)
+    tokens = torch.randn(8, 16, 6, generator=rng)
+    thin = (tokens[..., 0] > 0.5).view(8, 4, 4).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    masks = (thin & (torch.arange(32) % 8 < 3)).to(torch.uint8)  # the left of a patch, which no patch alone can say
+    masks[0, 0] = IGNORED
+    weights = pixel_weights(masks, 2, 0.25)
+    pixels = torch.stack([(masks == k).float() for k in range(2)], dim=1)
+    shares = weights[:, None, None] * F.avg_pool2d(pixels, 32 // (4 * FINE))
+
+    def loss(weight: torch.Tensor, bias: torch.Tensor) -> float:
+        scores = (tokens @ weight.float().T + bias.float()).transpose(1, 2).reshape(8, 2, 4, 4)
+        logs = F.interpolate(scores, size=4 * FINE, mode="bilinear").log_softmax(dim=1)
+        return float(-(shares * logs).sum() / shares.sum())
+
+    flat = tokens.flatten(0, 1)
+    wanted = F.avg_pool2d(pixels, 8).permute(0, 2, 3, 1).reshape(-1, 2)
+    weight = torch.linalg.lstsq(flat, wanted - wanted.mean(dim=0)).solution.T
+    bias = wanted.mean(dim=0)
+    found = tuned_head(weight, bias, tokens=tokens, masks=masks, rarity=0.25)
+    assert loss(*found) < 0.97 * min(loss(s * weight, s * bias) for s in torch.logspace(-1, 3, 81))
+    again = tuned_head(weight, bias, tokens=tokens, masks=masks, rarity=0.25)
+    assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))

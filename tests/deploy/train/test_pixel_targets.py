@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tasks.label_maps import FINE
 from nuwa_search.core.tasks.masks import IGNORED
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.deploy.train.augment import moved_masks, render
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.recipe import NO_AUGMENT, AugmentConfig
-from nuwa_search.deploy.train.targets import FINE, PixelTargets, targets_of
+from nuwa_search.deploy.train.targets import PixelTargets, targets_of
 from nuwa_search.deploy.train.views import View, draw_view
 from tests.support.train_toys import PREPROCESS
 
