@@ -10,6 +10,15 @@ from typing import Any, Literal, get_args
 from nuwa_search.core import checked
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.identity import hashed_values, later_defaults
+from nuwa_search.core.img_size import (
+    MAX_SIDE,
+    ImgSize,
+    checked_img_size,
+    grid_of,
+    is_cut_by,
+    json_from_img_size,
+    size_words,
+)
 from nuwa_search.core.records import record_from_dict
 
 GlobalPool = Literal["token", "avg", "dist", "token_avg", "patches"]
@@ -19,11 +28,8 @@ Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu"]
 
 MAX_WIDTH = 2**20
 """Of any one dimension; the widest published ViT, of 22 billion weights (arXiv 2302.05442), has an MLP of 24,576."""
-MAX_SIDE = 2**14
-"""Of an image in pixels: patches of it are what the sizes of a net grow with, squared."""
 MAX_BLOCKS = 1000
 """Of one net; the deepest published ViTs have below 100."""
-_SIDES = ("img_size", "patch_size")
 
 _HINT = "an arch file is as a bundle's arch.json or an answer of nuwa search --json has it"
 
@@ -92,8 +98,8 @@ class Arch:
         blocks: One spec per block, first to last.
         embed_dim: Width C of the residual stream (B, N, C).
         num_classes: Outputs of the head.
-        img_size: Side of the square input image in pixels.
-        patch_size: Side of a square patch in pixels; divides ``img_size``.
+        img_size: Side of the square input image in pixels; (height, width) of an image that is none.
+        patch_size: Side of a square patch in pixels; divides the image's sides.
         in_chans: Input channels.
         num_prefix_tokens: Class, distillation and register tokens before the patch tokens.
         global_pool: ``token`` reads the first token, ``avg`` the mean over patch tokens, ``dist`` the
@@ -114,7 +120,7 @@ class Arch:
     blocks: tuple[BlockSpec, ...]
     embed_dim: int
     num_classes: int
-    img_size: int
+    img_size: ImgSize
     patch_size: int
     in_chans: int = 3
     num_prefix_tokens: int = 1
@@ -129,15 +135,17 @@ class Arch:
     rope_temperature: float = 100.0
 
     def __post_init__(self) -> None:
-        for name in ("embed_dim", "num_classes", "img_size", "patch_size", "in_chans"):
-            found, high = getattr(self, name), MAX_SIDE if name in _SIDES else MAX_WIDTH
+        for name in ("embed_dim", "num_classes", "patch_size", "in_chans"):
+            found, high = getattr(self, name), MAX_SIDE if name == "patch_size" else MAX_WIDTH
             if not 1 <= found <= high:
                 raise NuwaError(f"arch needs {name} from 1 to {high}, found {found}", hint=_HINT)
         if not 0 <= self.num_prefix_tokens <= MAX_SIDE:
             raise NuwaError(f"arch needs num_prefix_tokens from 0 to {MAX_SIDE}, found {self.num_prefix_tokens}")
-        if self.img_size % self.patch_size:
+        object.__setattr__(self, "img_size", checked_img_size(self.img_size, "arch: img_size"))  # a square is no pair
+        if not is_cut_by(self.img_size, self.patch_size):
             raise NuwaError(
-                f"arch needs patch_size to divide img_size, found {self.patch_size} and {self.img_size}", hint=_HINT
+                f"arch needs patch_size to divide img_size, found {self.patch_size} and {size_words(self.img_size)}",
+                hint=_HINT,
             )
         needed = {"token": 1, "dist": 2, "avg": 0, "token_avg": 1, "patches": 0}.get(self.global_pool)
         if needed is None or self.num_prefix_tokens < needed:
@@ -172,7 +180,8 @@ class Arch:
 
     @property
     def num_patches(self) -> int:
-        return (self.img_size // self.patch_size) ** 2
+        rows, columns = self.grid
+        return rows * columns
 
     @property
     def is_dense(self) -> bool:
@@ -180,9 +189,9 @@ class Arch:
         return self.global_pool == "patches"
 
     @property
-    def grid(self) -> int:
-        """Patches along a side."""
-        return self.img_size // self.patch_size
+    def grid(self) -> tuple[int, int]:
+        """Patches one below the other, and side by side."""
+        return grid_of(self.img_size, self.patch_size)
 
     @property
     def num_tokens(self) -> int:
@@ -229,7 +238,8 @@ def dict_from_arch(arch: Arch) -> dict[str, Any]:
     """Turn an arch into plain JSON values; later fields are left out where they are at their default, as in ids."""
     # by hand: `asdict` copies deeply and takes twenty times as long, and a profile asks ten thousand times
     values = hashed_values({name: getattr(arch, name) for name in _ARCH_FIELDS}, _LATER_FIELDS)
-    return values | {"blocks": [{name: getattr(b, name) for name in _BLOCK_FIELDS} for b in arch.blocks]}
+    blocks = [{name: getattr(b, name) for name in _BLOCK_FIELDS} for b in arch.blocks]
+    return values | {"blocks": blocks, "img_size": json_from_img_size(arch.img_size)}
 
 
 def hashed_from_arch(arch: Arch) -> dict[str, Any]:

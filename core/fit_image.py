@@ -1,10 +1,12 @@
-"""From RGB of any size to the square that a network takes, as timm's evaluation transform makes it."""
+"""From RGB of any size to the picture that a network takes, as timm's evaluation transform makes it."""
 
 import math
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from nuwa_search.core.img_size import ImgSize, sides_of
 
 RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,
@@ -15,23 +17,26 @@ RESAMPLE = {
     "hamming": Image.Resampling.HAMMING,
 }
 MAX_ASPECT = 16
-"""Long by short side beyond which only what is kept of a picture is scaled: a strip of 1 x 10 000 pixels would become
-224 x 2 240 000. Up to it the whole is scaled and then cut, bit for bit as timm does; beyond, to rounding."""
+"""Long by short side, each beside what it is scaled to, beyond which only what is kept of a picture is scaled: a strip
+of 1 x 10 000 pixels would become 224 x 2 240 000. Up to it the whole is scaled and then cut, bit for bit as timm does;
+beyond, to rounding."""
 
 MAX_SUPPORT = 4
 """Pixels on either side of a pixel that a filter may see, and one more; Lanczos sees three."""
 
 Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+"""Width and height, as Pillow has them."""
 
 
 def fit_image(
-    rgb: Image.Image, *, size: int, crop_pct: float, crop_mode: str, interpolation: str, fill: tuple[int, ...]
+    rgb: Image.Image, *, size: ImgSize, crop_pct: float, crop_mode: str, interpolation: str, fill: tuple[int, ...]
 ) -> Pixels:
-    """Scale a picture and cut or pad it to (size, size, 3) uint8.
+    """Scale a picture and cut or pad it to (H, W, 3) uint8.
 
-    Follows ``transforms_imagenet_eval`` of timm 1.0: with ``scaled = floor(size / crop_pct)``, ``center`` brings the
-    short side to ``scaled`` and cuts the centre out, ``squash`` brings both sides there, and ``border`` the long side,
-    with the rest filled.
+    Follows ``transforms_imagenet_eval`` of timm 1.0: with ``scaled = floor(size / crop_pct)`` of both sides, ``center``
+    scales until one side is there and the other no shorter and cuts the centre out, ``squash`` brings both sides there,
+    and ``border`` one, the other no longer, with the rest filled.
 
     Args:
         rgb: Upright, in mode RGB.
@@ -41,56 +46,68 @@ def fit_image(
         interpolation: A name in ``RESAMPLE``.
         fill: RGB around the picture in mode ``border``; elsewhere black.
     """
-    scaled = math.floor(size / crop_pct)
+    height, width = sides_of(size)
+    wanted = (width, height)
+    scaled = (math.floor(width / crop_pct), math.floor(height / crop_pct))
     resample = RESAMPLE[interpolation]
-    width, height = rgb.size
     if crop_mode == "squash":
-        return _cut(_resize(rgb, (scaled, scaled), resample), size, (0, 0, 0))
+        return _cut(_resize(rgb, scaled, resample), wanted, (0, 0, 0))
+    ratios = [there / here for there, here in zip(rgb.size, scaled, strict=True)]
     if crop_mode == "border":
-        ratio = max(width / scaled, height / scaled)
-        target = (max(1, round(width / ratio)), max(1, round(height / ratio)))
-        return _cut(_resize(rgb, target, resample), size, fill)
-    short, long = min(width, height), max(width, height)
-    scaled_long = int(scaled * long / short)
-    if long <= MAX_ASPECT * short:
-        target = (scaled, scaled_long) if width <= height else (scaled_long, scaled)
-        return _cut(_resize(rgb, target, resample), size, (0, 0, 0))
-    return _cut(_middle(rgb, scaled, scaled_long, size=size, resample=resample), size, (0, 0, 0))
+        return _cut(_resize(rgb, _divided(rgb, max(ratios)), resample), wanted, fill)
+    # of a square timm floors the long side, of others it rounds
+    target = _short_to(rgb, scaled[0]) if scaled[0] == scaled[1] else _divided(rgb, min(ratios))
+    if max(ratios) <= MAX_ASPECT * min(ratios):
+        return _cut(_resize(rgb, target, resample), wanted, (0, 0, 0))
+    return _cut(_middle(rgb, target, wanted, is_upright=ratios[1] >= ratios[0], resample=resample), wanted, (0, 0, 0))
 
 
-def _resize(rgb: Image.Image, target: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+def _resize(rgb: Image.Image, target: Size, resample: Image.Resampling) -> Image.Image:
     return rgb if rgb.size == target else rgb.resize(target, resample)
 
 
-def _middle(rgb: Image.Image, scaled: int, scaled_long: int, *, size: int, resample: Image.Resampling) -> Image.Image:
+def _divided(rgb: Image.Image, ratio: float) -> Size:
+    return max(1, round(rgb.width / ratio)), max(1, round(rgb.height / ratio))
+
+
+def _short_to(rgb: Image.Image, scaled: int) -> Size:
+    long = int(scaled * max(rgb.size) / min(rgb.size))
+    return (scaled, long) if rgb.width <= rgb.height else (long, scaled)
+
+
+def _middle(
+    rgb: Image.Image, target: Size, wanted: Size, *, is_upright: bool, resample: Image.Resampling
+) -> Image.Image:
     """Scale only the middle of a thin picture: as long a part as is kept, at the place where ``_cut`` would cut.
 
     Width first, then height, which is what ``Image.resize`` does with the whole before Pillow 13; that scales some
     pictures height first, so it is to rounding only (findings/resize_order_differs_in_pillow_13.sh).
     """
-    is_upright = rgb.height >= rgb.width
-    kept = min(size, scaled_long)
-    step = max(rgb.size) / scaled_long
-    first = round((scaled_long - kept) / 2.0) * step
+    along = int(is_upright)
+    there, here = rgb.size[along], target[along]
+    kept = min(wanted[along], here)
+    step = there / here
+    first = round((here - kept) / 2.0) * step
     reach = MAX_SUPPORT * max(1.0, step)
-    low, high = max(0, math.floor(first - reach)), min(max(rgb.size), math.ceil(first + kept * step + reach))
+    low, high = max(0, math.floor(first - reach)), min(there, math.ceil(first + kept * step + reach))
     begin, end = first - low, min(first - low + kept * step, high - low)
     if is_upright:
-        wide = rgb.crop((0, low, rgb.width, high)).resize((scaled, high - low), resample)
-        return wide.resize((scaled, kept), resample, box=(0, begin, scaled, end))
+        wide = rgb.crop((0, low, rgb.width, high)).resize((target[0], high - low), resample)
+        return wide.resize((target[0], kept), resample, box=(0, begin, target[0], end))
     wide = rgb.crop((low, 0, high, rgb.height)).resize((kept, rgb.height), resample, box=(begin, 0, end, rgb.height))
-    return wide.resize((kept, scaled), resample)
+    return wide.resize((kept, target[1]), resample)
 
 
-def _cut(rgb: Image.Image, size: int, fill: tuple[int, ...]) -> Pixels:
-    """Pad to ``size`` where a side is shorter, and cut the centre out."""
-    wide, high = max(0, size - rgb.width), max(0, size - rgb.height)
+def _cut(rgb: Image.Image, wanted: Size, fill: tuple[int, ...]) -> Pixels:
+    """Pad to ``wanted`` where a side is shorter, and cut the centre out."""
+    width, height = wanted
+    wide, high = max(0, width - rgb.width), max(0, height - rgb.height)
     if wide or high:
         padded = Image.new("RGB", (rgb.width + wide, rgb.height + high), fill)
         padded.paste(rgb, (wide // 2, high // 2))
         rgb = padded
-    left, top = round((rgb.width - size) / 2.0), round((rgb.height - size) / 2.0)
-    return np.asarray(rgb.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    left, top = round((rgb.width - width) / 2.0), round((rgb.height - height) / 2.0)
+    return np.asarray(rgb.crop((left, top, left + width, top + height)), dtype=np.uint8)
 
 
 def fit_image_first(rgb: Image.Image, *, size: int, crop_pct: float, interpolation: str) -> Pixels:

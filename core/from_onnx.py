@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from nuwa_search.core.arch import Activation
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.from_roles import VitFacts, plain_from_roles, with_positions
+from nuwa_search.core.img_size import ImgSize, img_size_of
 from nuwa_search.core.onnx_file import load_weights_beside, parse_onnx, read_onnx_bytes
 from nuwa_search.core.positions import resampled_positions
 from nuwa_search.core.vit import PlainViT
@@ -50,7 +51,7 @@ class ImportedViT:
 
     Args:
         model: The plain ViT at the size of its stored positions, without a head unless the graph has one.
-        graph_size: Side of the graph's own input image in pixels.
+        graph_size: Of the graph's own input image in pixels.
         relative_error: Of features after the last norm against the graph, with the graph's own positions.
         resampled_cosine: Mean cosine of the same features with the stored positions resampled as timm does; 1 where
             nothing is resampled.
@@ -58,7 +59,7 @@ class ImportedViT:
     """
 
     model: PlainViT
-    graph_size: int
+    graph_size: ImgSize
     relative_error: float
     resampled_cosine: float
     num_left_out: int
@@ -68,7 +69,7 @@ def vit_from_onnx(path: Path) -> ImportedViT:
     """Find the plain ViT in an ONNX file and prove it against the graph on ONNX Runtime.
 
     Args:
-        path: The file; the graph takes one image (batch, 3, S, S).
+        path: The file; the graph takes one image (batch, 3, H, W).
 
     Raises:
         NuwaError: If it cannot be read or holds no plain ViT; what is missing is named.
@@ -91,7 +92,8 @@ def _found_in(model: onnx.ModelProto, path: Path) -> ImportedViT:
     probe = _probe(graph, roles, name=str(path))
     kept = {k: v for k, v in roles.items() if k not in ("positions", "cls", "registers", "dist")}
     own = kept | {"cls": probe.prefix, "positions": probe.positions}
-    facts = [VitFacts(probe.num_heads, probe.norm_eps, act) for act in probe.acts]
+    size = img_size_of(*probe.images.shape[2:])
+    facts = [VitFacts(probe.num_heads, probe.norm_eps, act, img_size=size) for act in probe.acts]
     tried = [plain_from_roles(own, fact, name=str(path)) for fact in facts]
     errors = [_relative_error(candidate, probe) for candidate in tried]
     best = int(np.argmin(errors))
@@ -105,11 +107,11 @@ def _found_in(model: onnx.ModelProto, path: Path) -> ImportedViT:
     if stored is not None:
         side = int(stored.shape[1] ** 0.5)
         resampled = with_positions(
-            found, resampled_positions(stored, found.arch.num_patches), img_size=found.arch.img_size
+            found, resampled_positions(stored, old=(side, side), new=found.arch.grid), img_size=found.arch.img_size
         )
         cosine = _cosine(resampled, probe)
         found = with_positions(found, stored, img_size=side * found.arch.patch_size)
-    return ImportedViT(found, probe.images.shape[-1], errors[best], cosine, len(strange))
+    return ImportedViT(found, size, errors[best], cosine, len(strange))
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -125,10 +127,11 @@ class _Probe:
     """What one run of the graph tells.
 
     Args:
-        images: (2, C, S, S) that went in.
+        images: (2, C, H, W) that went in.
         features: (2, N, C) after the last norm.
         prefix: (1, P, C) tokens before the patches, positions added.
         positions: (1, n, C) of the patches, as the graph has them at its own size.
+        grid: Patches one below the other, and side by side.
         num_heads: From the first softmax.
         norm_eps: Of the first norm.
         acts: Candidates, likeliest first.
@@ -138,6 +141,7 @@ class _Probe:
     features: Tensor
     prefix: Tensor
     positions: Tensor
+    grid: tuple[int, int]
     num_heads: int
     norm_eps: float
     acts: tuple[Activation, ...]
@@ -226,12 +230,12 @@ class _Graph:
             shape = tuple(tensor.dims)
             if len(shape) != 3 or shape[0] != 1 or shape[2] != dim or shape[1] in (1, here):
                 continue
-            grid = _tensor(self.value(name))
+            grid, new = _tensor(self.value(name)), probe.grid
             for lead in dict.fromkeys((0, probe.prefix.shape[1], 1)):
                 side = int(max(0, shape[1] - lead) ** 0.5)
                 if side < 2 or side * side != shape[1] - lead:
                     continue
-                close = _flat_cosine(resampled_positions(grid[:, lead:], here), probe.positions)
+                close = _flat_cosine(resampled_positions(grid[:, lead:], old=(side, side), new=new), probe.positions)
                 if close > 0.9 and (best is None or close > best[0]):
                     best = (close, grid[:, lead:])
         return best[1] if best else None
@@ -283,6 +287,7 @@ def _probe(graph: _Graph, roles: Mapping[str, Tensor], *, name: str) -> _Probe:
         features,
         stream[:1, :num_prefix],
         rest[:1],
+        (patch.shape[2], patch.shape[3]),
         weights.shape[1],
         float(f"{start[2]:.5g}"),  # written 1e-6, stored in FP32
         acts or ("gelu",),
@@ -296,9 +301,9 @@ def _patch(roles: Mapping[str, Tensor]) -> int:
 def _images(graph: _Graph, *, name: str) -> Tensor:
     given = [i for i in graph.model.graph.input if i.name not in graph.constants]
     sizes = [d.dim_value for d in given[0].type.tensor_type.shape.dim] if len(given) == 1 else []
-    if len(sizes) != 4 or sizes[2] != sizes[3] or not 0 < sizes[2] <= 4096 or not 0 < sizes[1] <= 16:
+    if len(sizes) != 4 or not all(0 < side <= 4096 for side in sizes[2:]) or not 0 < sizes[1] <= 16:
         raise NuwaError(
-            f"{name} takes {[i.name for i in given]} with sizes {sizes}, wanted one square image (batch, 3, S, S)",
+            f"{name} takes {[i.name for i in given]} with sizes {sizes}, wanted one image (batch, 3, H, W)",
             hint="export it with a fixed image size",
         )
     return torch.randn(2, sizes[1], sizes[2], sizes[3], generator=torch.Generator().manual_seed(0))

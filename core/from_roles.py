@@ -1,6 +1,7 @@
 """Build a plain ViT from tensors sorted by role, whatever library named them."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from torch import Tensor
 from nuwa_search.core.accelerator import device_of
 from nuwa_search.core.arch import Activation, Arch, BlockSpec, GlobalPool
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize, grid_of, img_size_of
 from nuwa_search.core.pooling import NO_HEAD_CLASSES
+from nuwa_search.core.positions import Grid
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_names import missing_roles
 
@@ -26,7 +29,8 @@ class VitFacts:
         act: Activation of its MLPs.
         pool: What its head reads.
         rope_temperature: Of DINOv3's rotary positions; 0 where positions are tensors.
-        rope_img_size: Side of the images, in pixels, where positions are rotary: no tensor says it.
+        img_size: Of the images that its positions are for: no tensor says it where they are rotary, or are of no
+            square. None for the square that the stored ones cover.
     """
 
     num_heads: int
@@ -34,7 +38,7 @@ class VitFacts:
     act: Activation = "gelu"
     pool: GlobalPool = "token"
     rope_temperature: float = 0.0
-    rope_img_size: int = 0
+    img_size: ImgSize | None = None
 
 
 @torch.no_grad()
@@ -78,12 +82,12 @@ def _collect(roles: Mapping[str, Tensor], facts: VitFacts, depth: int) -> tuple[
     if facts.rope_temperature:
         if "positions" in get:
             raise ValueError("positions are rotary, and it has others too")
-        get["positions"] = torch.zeros(1, (facts.rope_img_size // patch.shape[-1]) ** 2, dim)
-    prefix, positions = _tokens(get, dim)
+        rows, columns = grid_of(facts.img_size or 0, patch.shape[-1])
+        get["positions"] = torch.zeros(1, rows * columns, dim)
+    # of a square the stored positions know best: many configs name the size of their images, not of their positions
+    given = grid_of(facts.img_size, patch.shape[-1]) if isinstance(facts.img_size, tuple) else None
+    prefix, positions, (rows, columns) = _tokens(get, dim, given)
     blocks = {i: _block(get, i, dim) for i in range(depth)}
-    side = int(positions.shape[1] ** 0.5)
-    if side * side != positions.shape[1]:
-        raise ValueError(f"{positions.shape[1]} patch positions are no square grid")
     head_dim = dim // facts.num_heads
     arch = Arch(
         blocks=tuple(
@@ -91,7 +95,7 @@ def _collect(roles: Mapping[str, Tensor], facts: VitFacts, depth: int) -> tuple[
         ),
         embed_dim=dim,
         num_classes=len(get["head.bias"]) if "head.bias" in get else NO_HEAD_CLASSES,
-        img_size=side * patch.shape[-1],
+        img_size=img_size_of(rows * patch.shape[-1], columns * patch.shape[-1]),
         patch_size=patch.shape[-1],
         in_chans=patch.shape[1],
         num_prefix_tokens=prefix.shape[1],
@@ -115,18 +119,24 @@ def _collect(roles: Mapping[str, Tensor], facts: VitFacts, depth: int) -> tuple[
     return tensors, arch
 
 
-def _tokens(get: Mapping[str, Tensor], dim: int) -> tuple[Tensor, Tensor]:
-    """Prefix tokens (1, P, C) with their positions added, and patch positions (1, n, C)."""
+def _tokens(get: Mapping[str, Tensor], dim: int, given: Grid | None) -> tuple[Tensor, Tensor, Grid]:
+    """Prefix tokens (1, P, C) with their positions added, patch positions (1, n, C), and their grid.
+
+    ``given`` is the grid where it is no square; None finds the square.
+    """
     tokens = [get[role].reshape(1, -1, dim) for role in ("cls", "dist", "registers") if role in get]
     prefix = torch.cat(tokens, dim=1) if tokens else torch.zeros(1, 0, dim)
     positions = get["positions"].reshape(1, -1, dim)
     without_registers = prefix.shape[1] - (get["registers"].reshape(1, -1, dim).shape[1] if "registers" in get else 0)
     for count in dict.fromkeys((without_registers, prefix.shape[1], 0)):  # DINOv2's registers have no positions
         left = positions.shape[1] - count
-        if left > 0 and int(left**0.5) ** 2 == left:
+        side = math.isqrt(max(0, left))
+        grid = given or (side, side)
+        if left > 0 and grid[0] * grid[1] == left:
             prefix[:, :count] += positions[:, :count]
-            return prefix, positions[:, count:]
-    raise ValueError(f"{positions.shape[1]} positions fit no square grid beside {prefix.shape[1]} tokens before it")
+            return prefix, positions[:, count:], grid
+    wanted = "no square grid" if given is None else f"no grid of {given[0]} x {given[1]}"
+    raise ValueError(f"{positions.shape[1]} positions fit {wanted} beside {prefix.shape[1]} tokens before it")
 
 
 def _block(get: Mapping[str, Tensor], i: int, dim: int) -> dict[str, Tensor]:
@@ -163,7 +173,7 @@ def _head(get: Mapping[str, Tensor], arch: Arch) -> dict[str, Tensor]:
     return {"head.weight": weight, "head.bias": bias}
 
 
-def with_positions(model: PlainViT, positions: Tensor, *, img_size: int) -> PlainViT:
+def with_positions(model: PlainViT, positions: Tensor, *, img_size: ImgSize) -> PlainViT:
     """Copy ``model`` to another image size, on its device, with patch positions (1, n, C) of its grid given.
 
     Raises:

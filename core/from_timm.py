@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nuwa_search.core.arch import Arch, BlockSpec, FinalNorm, GlobalPool
 from nuwa_search.core.from_eva import plain_from_eva, require_dinov3
+from nuwa_search.core.img_size import img_size_of
 from nuwa_search.core.pooling import NO_HEAD_CLASSES
 from nuwa_search.core.timm_parts import act_of, refused, scale_writer
 from nuwa_search.core.vit import PlainViT
@@ -82,8 +83,8 @@ def _require_supported(model: VisionTransformer, name: str) -> None:
     if not isinstance(model.head, nn.Linear | nn.Identity):
         raise refused(name, f"its head is a {type(model.head).__name__}")
     grid, patch = model.patch_embed.grid_size, model.patch_embed.patch_size
-    if grid is None or grid[0] != grid[1] or patch[0] != patch[1]:
-        raise refused(name, f"its images or patches are not square (grid {grid}, patch {patch})")
+    if grid is None or patch[0] != patch[1]:
+        raise refused(name, f"its patches are not square (grid {grid}, patch {patch})")
     for block in model.blocks:
         _require_supported_block(block, name)
 
@@ -121,7 +122,7 @@ def _arch_of(vit: VisionTransformer, name: str) -> Arch:
         blocks=blocks,
         embed_dim=vit.embed_dim,
         num_classes=vit.head.out_features if isinstance(vit.head, nn.Linear) else NO_HEAD_CLASSES,
-        img_size=vit.patch_embed.img_size[0],
+        img_size=img_size_of(*vit.patch_embed.img_size),
         patch_size=vit.patch_embed.patch_size[0],
         in_chans=vit.in_chans,
         num_prefix_tokens=vit.num_prefix_tokens,

@@ -4,7 +4,6 @@ Only the files are read (config.json, weights, preprocessor_config.json); transf
 Sources: configuration and modelling files of transformers 5.24 for each of these model types.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from nuwa_search.core.arch import Activation, GlobalPool
 from nuwa_search.core.class_names import MAX_INDEX_DIGITS
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_roles import VitFacts, plain_from_roles
+from nuwa_search.core.img_size import ImgSize, checked_img_size
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_names import roles_from_names
 
@@ -51,13 +51,13 @@ class TransformersVit:
         model: At the size of its stored positions.
         has_head: Whether it had a classifier.
         label_names: One per output, from ``id2label``; empty without a head.
-        img_size: Side of the images it was made for, in pixels.
+        img_size: Of the images it was made for, in pixels.
     """
 
     model: PlainViT
     has_head: bool
     label_names: tuple[str, ...]
-    img_size: int
+    img_size: ImgSize
 
 
 def is_transformers_config(config: Mapping[str, Any]) -> bool:
@@ -100,16 +100,20 @@ def vit_from_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tenso
         raise _refuse(name, f"it has a tensor {strange[0]!r} that no plain ViT has")
     if kind != "deit" and "dist" in roles:
         raise _refuse(name, "it has a distillation token")
-    facts = VitFacts(_whole(config, "num_attention_heads", name), _eps(config, kind, name), _ACTS[act], _pool(kind))
-    if kind == "dinov3_vit":
-        facts = dataclasses.replace(
-            facts, rope_temperature=_temperature(config, name), rope_img_size=_whole(config, "image_size", name)
-        )
+    img_size = _image_size(config, name)
+    facts = VitFacts(
+        _whole(config, "num_attention_heads", name),
+        _eps(config, kind, name),
+        _ACTS[act],
+        _pool(kind),
+        _temperature(config, name) if kind == "dinov3_vit" else 0.0,
+        img_size,
+    )
     model = plain_from_roles(roles, facts, name=name)
     _compare(config, model, name)
     has_head = "head.weight" in roles
     labels = _labels(config, model.arch.num_classes, name) if has_head else ()
-    return TransformersVit(model, has_head, labels, _whole(config, "image_size", name))
+    return TransformersVit(model, has_head, labels, img_size)
 
 
 def _refuse(name: str, reason: str) -> NuwaError:
@@ -145,6 +149,13 @@ def _whole(config: Mapping[str, Any], key: str, name: str) -> int:
     return value
 
 
+def _image_size(config: Mapping[str, Any], name: str) -> ImgSize:
+    try:
+        return checked_img_size(config.get("image_size"), high=MAX_SIZE)
+    except NuwaError as error:
+        raise _refuse(name, f"its config gives image_size as {config.get('image_size')!r}") from error
+
+
 def _eps(config: Mapping[str, Any], kind: str, name: str) -> float:
     value = config.get("layer_norm_eps", _EPS[kind])
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
@@ -159,7 +170,7 @@ def _compare(config: Mapping[str, Any], model: PlainViT, name: str) -> None:
         NuwaError: If they differ.
     """
     arch = model.arch
-    found = {
+    found: dict[str, ImgSize] = {
         "hidden_size": arch.embed_dim,
         "num_hidden_layers": arch.depth,
         "patch_size": arch.patch_size,
@@ -170,7 +181,9 @@ def _compare(config: Mapping[str, Any], model: PlainViT, name: str) -> None:
     if config.get("intermediate_size") is not None and not config["model_type"].startswith("dinov2"):
         found["intermediate_size"] = arch.blocks[0].mlp_width
     for key, value in found.items():
-        if key in config and _whole(config, key, name) != value:
+        if key not in config:
+            continue
+        if (_image_size(config, name) if key == "image_size" else _whole(config, key, name)) != value:
             raise NuwaError(
                 f"base {name!r}: config.json says {key} {config[key]}, its weights {value}",
                 hint="config.json must be the one saved with these weights",

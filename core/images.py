@@ -15,6 +15,7 @@ from nuwa_search.core.counting import counted
 from nuwa_search.core.decode_image import check_header, decode_image
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fit_image import fit_image, fit_image_first
+from nuwa_search.core.img_size import ImgSize, checked_img_size, sides_of, size_words
 from nuwa_search.core.pipeline import FIRST_PIPELINE, PIPELINE_VERSION
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.tasks.masks import Masks
@@ -34,18 +35,19 @@ class Preprocess:
     """From a decoded image to network input, as timm's evaluation transform does it.
 
     Args:
-        img_size: Side of the square that the network takes.
+        img_size: Side of the square that the network takes; (height, width) where it takes none.
         mean: Per channel, of values scaled to 0..1.
         std: As ``mean``.
         interpolation: How the picture is scaled.
         crop_pct: Share of the scaled picture's side that is kept.
-        crop_mode: What is scaled to ``floor(img_size / crop_pct)``: the short side with the centre cut out
-            (``center``), both sides (``squash``), or the long side with the rest filled by ``mean`` (``border``).
+        crop_mode: What is scaled to ``floor(img_size / crop_pct)``: the side that is short beside it with the centre
+            cut out (``center``), both sides (``squash``), or the long one with the rest filled by ``mean``
+            (``border``).
         pipeline: Version of these steps: what an earlier one scored can be made again only as long as ``crop``
             still does what that version did.
     """
 
-    img_size: int
+    img_size: ImgSize
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: Interpolation = "bicubic"
@@ -59,6 +61,12 @@ class Preprocess:
                 f"images were made by preprocessing version {self.pipeline}, and this nuwa-search knows "
                 f"{FIRST_PIPELINE} to {PIPELINE_VERSION}",
                 hint="pip install --upgrade nuwa-search",
+            )
+        object.__setattr__(self, "img_size", checked_img_size(self.img_size))  # a square is no pair
+        if self.pipeline == FIRST_PIPELINE and not isinstance(self.img_size, int):
+            raise NuwaError(
+                f"preprocessing version {FIRST_PIPELINE} made squares only, found {size_words(self.img_size)}",
+                hint="leave the version out: new nets are scored by the newest",
             )
         if self.interpolation not in get_args(Interpolation):
             raise unknown_name("interpolation", str(self.interpolation), get_args(Interpolation))
@@ -157,7 +165,7 @@ class ImageSet:
 
 
 def pixels(images: ImageSet, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
-    """Decode, scale and cut all images to (N, 3, S, S) uint8; normalisation comes later.
+    """Decode, scale and cut all images to (N, 3, H, W) uint8; normalisation comes later.
 
     Raises:
         NuwaError: If a file is not a readable image, or of a kind whose range is unknown; it is named.
@@ -167,8 +175,7 @@ def pixels(images: ImageSet, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
 
 def pixels_and_turns(images: ImageSet, preprocess: Preprocess) -> tuple[npt.NDArray[np.uint8], int]:
     """Decode as ``pixels``, and count the images that their EXIF orientation had turned upright."""
-    size = preprocess.img_size
-    out = np.empty((len(images), 3, size, size), dtype=np.uint8)
+    out = np.empty((len(images), 3, *sides_of(preprocess.img_size)), dtype=np.uint8)
     num_turned = 0
     for i, (picture, is_turned) in enumerate(each_picture(images, preprocess)):
         out[i] = picture
@@ -177,7 +184,7 @@ def pixels_and_turns(images: ImageSet, preprocess: Preprocess) -> tuple[npt.NDAr
 
 
 def each_picture(images: ImageSet, preprocess: Preprocess) -> Iterator[tuple[npt.NDArray[np.uint8], bool]]:
-    """Decode, scale and cut one image after the other: (3, S, S), and whether EXIF had it turned.
+    """Decode, scale and cut one image after the other: (3, H, W), and whether EXIF had it turned.
 
     Raises:
         NuwaError: As ``pixels``.
@@ -207,9 +214,9 @@ def unreadable_images(images: ImageSet) -> list[str]:
 
 
 def crop(rgb: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
-    """Scale one upright RGB image and cut or pad it: (S, S, 3) uint8."""
+    """Scale one upright RGB image and cut or pad it: (H, W, 3) uint8."""
     size, pct, interpolation = preprocess.img_size, preprocess.crop_pct, preprocess.interpolation
-    if preprocess.pipeline == FIRST_PIPELINE:
+    if preprocess.pipeline == FIRST_PIPELINE and isinstance(size, int):
         return fit_image_first(rgb, size=size, crop_pct=pct, interpolation=interpolation)
     fill = tuple(round(255 * value) for value in preprocess.mean)
     return fit_image(

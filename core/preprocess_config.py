@@ -6,12 +6,13 @@ from typing import Any, cast
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import CropMode, Interpolation, Preprocess
+from nuwa_search.core.img_size import ImgSize
 
 DEFAULT_CROP_PCT = 0.875
 """timm's, where a checkpoint names none (``timm.data.constants``)."""
 
 
-def preprocess_from_config(config: Mapping[str, Any], *, img_size: int, in_chans: int, where: str) -> Preprocess:
+def preprocess_from_config(config: Mapping[str, Any], *, img_size: ImgSize, in_chans: int, where: str) -> Preprocess:
     """Read the evaluation transform of a checkpoint; what timm fills in is filled in alike.
 
     Args:

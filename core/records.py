@@ -16,8 +16,8 @@ def record_from_dict(kind: type[Record], values: object, *, where: str) -> Recor
     """Build a dataclass from an object with one entry per field.
 
     Fields may be numbers, truth values, texts, ``Literal`` words, tuples, mappings of texts, other
-    dataclasses, and any of these or None. Numbers keep the type they were written in, so that hashes over
-    them stay.
+    dataclasses, any of these or None, and a plain value or a tuple. Numbers keep the type they were written in, so
+    that hashes over them stay.
 
     Args:
         kind: The dataclass.
@@ -76,8 +76,10 @@ def _composed(annotation: Any, value: object, name: str) -> Any:
         kinds = [kind for kind in inner if kind is not type(None)]
         if value is None and len(kinds) < len(inner):
             return None
-        if len(kinds) == 1:
-            return _value(kinds[0], value, name)
+        # of a number and a tuple, the value says which it is: a size may be one side, or two
+        kind = next((k for k in kinds if (get_origin(k) is tuple) == isinstance(value, list | tuple)), kinds[0])
+        if len(kinds) == 1 or all(get_origin(k) in (None, tuple) for k in kinds):
+            return _value(kind, value, name)
     if origin is tuple:
         if len(inner) == 2 and inner[1] is Ellipsis:
             return tuple(_value(inner[0], v, f"{name}[{i}]") for i, v in enumerate(checked.items(value, name)))

@@ -16,11 +16,14 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=64)
-def places_of(side: int) -> Tensor:
-    """Return the places (side², 2) of the patches of a square grid, row by row: height, then width, in -1..1."""
+def places_of(rows: int, columns: int) -> Tensor:
+    """Return the places (rows · columns, 2) of a grid's patches, row by row: height, then width, each in -1..1."""
     with torch.inference_mode(False):  # it is kept, for nets that are trained too
-        axis = 2.0 * (torch.arange(side, dtype=torch.float32, device="cpu") + 0.5) / side - 1.0
-        return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
+        down, across = (
+            2.0 * (torch.arange(count, dtype=torch.float32, device="cpu") + 0.5) / count - 1.0
+            for count in (rows, columns)
+        )
+        return torch.stack(torch.meshgrid(down, across, indexing="ij"), dim=-1).flatten(0, 1)
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ import dataclasses
 import torch
 
 from nuwa_search.core.images import ImageSet, Preprocess
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors
 
@@ -20,13 +21,13 @@ class SizedTensors:
     def __init__(self, task: Task, tensors: TaskTensors) -> None:
         self._task = task
         self._own = tensors
-        self._known: dict[tuple[str, int], SplitTensors] = {}
+        self._known: dict[tuple[str, ImgSize], SplitTensors] = {}
 
-    def preprocess(self, img_size: int) -> Preprocess:
-        """Return the base's preprocessing for images of ``img_size`` pixels a side."""
+    def preprocess(self, img_size: ImgSize) -> Preprocess:
+        """Return the base's preprocessing for images of ``img_size`` pixels."""
         return dataclasses.replace(self._own.preprocess, img_size=img_size)
 
-    def train(self, img_size: int) -> SplitTensors:
+    def train(self, img_size: ImgSize) -> SplitTensors:
         """Return the training images at a size.
 
         Raises:
@@ -34,11 +35,11 @@ class SizedTensors:
         """
         return self._at("train", self._task.train, self._own.train, img_size)
 
-    def search(self, img_size: int) -> SplitTensors:
+    def search(self, img_size: ImgSize) -> SplitTensors:
         """Return the search images at a size; raises as ``train``."""
         return self._at("search", self._task.search, self._own.search, img_size)
 
-    def at(self, img_size: int) -> TaskTensors:
+    def at(self, img_size: ImgSize) -> TaskTensors:
         """Return both splits at a size, with its preprocessing."""
         if img_size == self._own.preprocess.img_size:
             return self._own
@@ -49,7 +50,7 @@ class SizedTensors:
             preprocess=self.preprocess(img_size),
         )
 
-    def _at(self, name: str, images: ImageSet, own: SplitTensors, img_size: int) -> SplitTensors:
+    def _at(self, name: str, images: ImageSet, own: SplitTensors, img_size: ImgSize) -> SplitTensors:
         if img_size == self._own.preprocess.img_size:
             return own
         key = (name, img_size)

@@ -14,6 +14,7 @@ from nuwa_search.core.accelerator import device_of, run_in_parts
 from nuwa_search.core.counting import counted
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess, pixels_and_turns
+from nuwa_search.core.img_size import ImgSize, img_size_of, sides_of
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
 from nuwa_search.core.many_tokens import FEW_TOKENS
 from nuwa_search.core.metric import Metric
@@ -34,10 +35,10 @@ class SplitTensors:
     """One split, decoded.
 
     Args:
-        images: (N, 3, S, S) uint8.
+        images: (N, 3, H, W) uint8.
         labels: (N,) int64.
         num_turned: Pictures that their EXIF orientation had turned upright.
-        masks: (N, S, S) uint8 classes of the pixels of ``images``, ``IGNORED`` where none is meant; None where whole
+        masks: (N, H, W) uint8 classes of the pixels of ``images``, ``IGNORED`` where none is meant; None where whole
             images have classes.
         truths: The masks at their own size, which answers are scored at.
         places: (N,) which of the split's files these are, where some were left out; None for all in their order.
@@ -118,10 +119,15 @@ def split_tensors(images: ImageSet, preprocess: Preprocess) -> SplitTensors:
     if truths is None:
         return SplitTensors(torch.from_numpy(values), labels, num_turned)
     size = preprocess.img_size
-    masks = np.empty((len(images), size, size), dtype=np.uint8)
+    masks = np.empty((len(images), *sides_of(size)), dtype=np.uint8)
     for place in counted("reading masks", range(len(images))):
         masks[place] = fitted_mask(truths.label_map(place), size)
     return SplitTensors(torch.from_numpy(values), labels, num_turned, torch.from_numpy(masks), truths)
+
+
+def size_of_images(images: Tensor) -> ImgSize:
+    """Return the size of images (N, C, H, W) in pixels."""
+    return img_size_of(images.shape[-2], images.shape[-1])
 
 
 def turned_note(*splits: SplitTensors) -> tuple[str, ...]:
@@ -175,7 +181,7 @@ def without_pictures(
 
 
 def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Turn (B, 3, S, S) uint8 into network input: float32, scaled to 0..1, normalised."""
+    """Turn (B, 3, H, W) uint8 into network input: float32, scaled to 0..1, normalised."""
     mean = torch.tensor(preprocess.mean, device=images.device).view(1, -1, 1, 1)
     std = torch.tensor(preprocess.std, device=images.device).view(1, -1, 1, 1)
     return (images.float() / 255.0 - mean) / std
@@ -183,7 +189,7 @@ def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
 
 @torch.inference_mode()
 def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch: int | None = None) -> Tensor:
-    """Run (N, 3, S, S) uint8 images through ``model`` in batches: (N, num_classes) float32, on the images' device.
+    """Run (N, 3, H, W) uint8 images through ``model`` in batches: (N, num_classes) float32, on the images' device.
 
     They go to the model's device batch by batch; where that has no memory for one, batches are halved.
     ``batch`` None is ``EVAL_BATCH``, or as many images as ``EVAL_TOKENS`` are where one has many tokens.

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core import checked
-from nuwa_search.core.arch import MAX_SIDE
 from nuwa_search.core.checkpoint_files import find_weights, read_checkpoint
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_transformers import TransformersVit, is_transformers_config, vit_from_transformers
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import MAX_SIDE, ImgSize, img_size_of, is_cut_by, sides_of, size_words
 from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.vit_at_size import vit_at_size
 
@@ -51,14 +51,16 @@ def read_transformers_folder(folder: Path) -> tuple[TransformersVit, Preprocess]
     img_size, as_timm = timm_config_from_preprocessor(told, where=str(path))
     arch = vit.model.arch
     preprocess = preprocess_from_config(as_timm, img_size=img_size, in_chans=arch.in_chans, where=f"base {folder}")
-    if img_size % arch.patch_size:
-        raise NuwaError(f"base {folder}: images of {img_size} pixels and patches of {arch.patch_size}", hint=_HINT)
+    if not is_cut_by(img_size, arch.patch_size):
+        raise NuwaError(
+            f"base {folder}: images of {size_words(img_size)} pixels and patches of {arch.patch_size}", hint=_HINT
+        )
     model = vit_at_size(vit.model, img_size, name=f"base {folder}")
     return TransformersVit(model, vit.has_head, vit.label_names, img_size), preprocess
 
 
-def timm_config_from_preprocessor(told: Mapping[str, Any], *, where: str) -> tuple[int, dict[str, Any]]:
-    """Say a transformers image processor in timm's words: side of the image, and a ``pretrained_cfg``.
+def timm_config_from_preprocessor(told: Mapping[str, Any], *, where: str) -> tuple[ImgSize, dict[str, Any]]:
+    """Say a transformers image processor in timm's words: size of the image, and a ``pretrained_cfg``.
 
     Where the margin of a centre crop is odd, timm rounds it up or to even and transformers down: the picture is then
     one pixel aside.
@@ -80,22 +82,27 @@ def timm_config_from_preprocessor(told: Mapping[str, Any], *, where: str) -> tup
     if isinstance(resample, bool) or not isinstance(resample, int) or resample not in _RESAMPLING:
         raise NuwaError(f"{where} resamples by {checked.shown(resample)}, known: {sorted(_RESAMPLING)}", hint=_HINT)
     size, crop = told.get("size"), told.get("crop_size")
-    scaled, is_short = _side(size, where)
+    scaled, is_short = _size(size, where)
     if told.get("do_center_crop", False):
-        side, _ = _side(crop, where)
+        kept, _ = _size(crop, where)
         mode = "center" if is_short else "squash"
+        if is_short and not isinstance(kept, int):
+            raise NuwaError(
+                f"{where} scales the short side and cuts out {size_words(kept)}, where timm scales either side",
+                hint=_HINT,
+            )
     elif is_short:
-        raise NuwaError(f"{where} scales the short side and crops nothing, which gives no square", hint=_HINT)
+        raise NuwaError(f"{where} scales the short side and crops nothing, which gives no one size", hint=_HINT)
     else:
-        side, mode = scaled, "squash"
+        kept, mode = scaled, "squash"
     config = {
         "mean": told.get("image_mean"),
         "std": told.get("image_std"),
         "interpolation": _RESAMPLING[resample],
-        "crop_pct": _share(side, scaled),
+        "crop_pct": _share_of(kept, scaled, where),
         "crop_mode": mode,
     }
-    return side, config
+    return kept, config
 
 
 def _share(side: int, scaled: int) -> float:
@@ -104,8 +111,23 @@ def _share(side: int, scaled: int) -> float:
     return share if int(side / share) == scaled else math.nextafter(share, 0.0)
 
 
-def _side(size: Any, where: str) -> tuple[int, bool]:
-    """Side in pixels, and whether it is that of the short side alone."""
+def _share_of(kept: ImgSize, scaled: ImgSize, where: str) -> float:
+    """Share of both scaled sides that is kept.
+
+    Raises:
+        NuwaError: If it is another of each.
+    """
+    pairs = list(zip(sides_of(kept), sides_of(scaled), strict=True))
+    share = _share(*pairs[0])
+    if any(int(side / share) != whole for side, whole in pairs):
+        raise NuwaError(
+            f"{where} cuts {size_words(kept)} out of {size_words(scaled)}: another share of each side", hint=_HINT
+        )
+    return share
+
+
+def _size(size: Any, where: str) -> tuple[ImgSize, bool]:
+    """Size in pixels, and whether it is that of the short side alone."""
     if isinstance(size, Mapping):
         values, is_short = [size.get("shortest_edge")], True
         if size.get("height") is not None or size.get("width") is not None:
@@ -113,9 +135,9 @@ def _side(size: Any, where: str) -> tuple[int, bool]:
     else:
         values, is_short = [size], False
     whole = [v for v in values if isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= MAX_SIDE]
-    if len(whole) < len(values) or len(set(whole)) != 1:
-        raise NuwaError(f"{where} gives the size {_shown(size)}, wanted one square of whole pixels", hint=_HINT)
-    return whole[0], is_short
+    if len(whole) < len(values):
+        raise NuwaError(f"{where} gives the size {_shown(size)}, wanted whole pixels", hint=_HINT)
+    return img_size_of(whole[0], whole[-1]), is_short
 
 
 def _shown(size: Any) -> str:

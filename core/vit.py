@@ -56,7 +56,7 @@ class Rotary(nn.Module):
         whole = waves_of(arch.rope_dim, arch.rope_temperature)
         kept = whole if self.is_whole else whole[: block.qk_dim // 2].repeat(block.num_heads, 1, 1)
         self.register_buffer("waves", kept, persistent=not self.is_whole)
-        self.register_buffer("places", places_of(arch.img_size // arch.patch_size), persistent=False)
+        self.register_buffer("places", places_of(*arch.grid), persistent=False)
 
     def turns(self) -> tuple[Tensor, Tensor]:
         """Cosines and sines ((H,) N, qk_dim) of all tokens, prefix tokens first; see ``turns``."""
@@ -146,7 +146,7 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Cut (B, in_chans, S, S) into patches and project them to (B, num_patches, C)."""
+    """Cut (B, in_chans, H, W) into patches and project them to (B, num_patches, C)."""
 
     def __init__(self, arch: Arch) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class PlainViT(nn.Module):
         self.head = nn.Linear(arch.head_in_features, arch.num_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Map images (B, in_chans, S, S) to the residual stream (B, N, C) before the first block."""
+        """Map images (B, in_chans, H, W) to the residual stream (B, N, C) before the first block."""
         x = self.patch_embed(x) + self.pos_embed
         x = torch.cat([self.prefix_tokens.expand(x.shape[0], -1, -1), x], dim=1)
         out: Tensor = self.norm_pre(x)
@@ -251,7 +251,7 @@ class PlainViT(nn.Module):
         return self.answer(features)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Map images (B, in_chans, S, S) to the residual stream (B, N, C) after the last block.
+        """Map images (B, in_chans, H, W) to the residual stream (B, N, C) after the last block.
 
         Unlike timm's, the last norm is left to ``forward_head``, which applies it to the tokens that are read only.
         """
@@ -261,12 +261,12 @@ class PlainViT(nn.Module):
         return x
 
     def answer(self, features: Tensor) -> Tensor:
-        """Map what ``pool`` gave to logits (B, num_classes), or, of every patch, (B, num_classes, grid, grid)."""
+        """Map what ``pool`` gave to logits (B, num_classes), or, of every patch, (B, num_classes, *grid)."""
         logits: Tensor = self.head(features)
         if not self.arch.is_dense:
             return logits
-        return logits.transpose(1, 2).contiguous().view(len(logits), -1, self.arch.grid, self.arch.grid)
+        return logits.transpose(1, 2).contiguous().view(len(logits), -1, *self.arch.grid)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, in_chans, S, S) to logits (B, num_classes), or (B, num_classes, grid, grid) of patches."""
+        """Map images (B, in_chans, H, W) to logits (B, num_classes), or (B, num_classes, *grid) of patches."""
         return self.forward_head(self.forward_features(x))

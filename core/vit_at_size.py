@@ -2,28 +2,29 @@
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_roles import with_positions
+from nuwa_search.core.img_size import ImgSize, grid_of, is_cut_by, nearest_cut, size_words
 from nuwa_search.core.positions import resampled_positions
 from nuwa_search.core.vit import PlainViT
 
 
-def vit_at_size(model: PlainViT, img_size: int, *, name: str) -> PlainViT:
-    """Copy a ViT to images of ``img_size`` pixels a side, its positions resampled as timm does.
+def vit_at_size(model: PlainViT, img_size: ImgSize, *, name: str) -> PlainViT:
+    """Copy a ViT to images of ``img_size`` pixels, its positions resampled as timm does.
 
     Args:
         model: Of any size; it is returned itself where the size is its own.
-        img_size: A multiple of its patch.
+        img_size: Multiples of its patch.
         name: What to call it in messages.
 
     Raises:
         NuwaError: If the size is no multiple of the patch.
     """
     patch = model.arch.patch_size
-    if img_size < patch or img_size % patch:
+    if not is_cut_by(img_size, patch):
         raise NuwaError(
-            f"{name}: images of {img_size} pixels cannot be cut into patches of {patch}",
-            hint=f"give --img-size a multiple of {patch}, such as {max(patch, round(img_size / patch) * patch)}",
+            f"{name}: images of {size_words(img_size)} pixels cannot be cut into patches of {patch}",
+            hint=f"give --img-size a multiple of {patch}, such as {size_words(nearest_cut(img_size, patch))}",
         )
     if img_size == model.arch.img_size:
         return model
-    grid = resampled_positions(model.state_dict()["pos_embed"], (img_size // patch) ** 2)
-    return with_positions(model, grid, img_size=img_size)
+    stored, new = model.state_dict()["pos_embed"], grid_of(img_size, patch)
+    return with_positions(model, resampled_positions(stored, old=model.arch.grid, new=new), img_size=img_size)

@@ -16,6 +16,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.home import expanded
 from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
+from nuwa_search.core.img_size import ImgSize, size_words
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
@@ -42,7 +43,7 @@ class EvaluateRequest:
         split: Which split; None for ``test``, or the only one.
         whole_head: Whether all outputs stay although classes are named.
         metric: Which accuracy counts, for a head that is fitted; None for a bundle's own, else ``top1``.
-        img_size: Side of a base's images in pixels, its positions resampled; None for its own.
+        img_size: Of a base's images in pixels, its positions resampled; None for its own.
     """
 
     model: str
@@ -52,7 +53,7 @@ class EvaluateRequest:
     split: str | None = None
     whole_head: bool = False
     metric: Metric | None = None
-    img_size: int | None = None
+    img_size: ImgSize | None = None
 
     @property
     def is_restricted(self) -> bool:
@@ -267,7 +268,8 @@ def require_own_size(request: EvaluateRequest, bundle: Bundle | None) -> None:
     if bundle is None or request.img_size in (None, bundle.arch.img_size):
         return
     raise NuwaError(
-        f"bundle {request.model} takes images of {bundle.arch.img_size} pixels, and --img-size says {request.img_size}",
+        f"bundle {request.model} takes images of {size_words(bundle.arch.img_size)} pixels, and --img-size says "
+        f"{size_words(request.img_size)}",
         hint="leave --img-size out; it is for bases",
     )
 

@@ -9,6 +9,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fold_name import fold
 from nuwa_search.core.home import expanded
 from nuwa_search.core.images import WHOLE, ImageSet
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.sources import fitted_base, open_task, pick_split
 from nuwa_search.core.tasks.class_choice import chosen_pixel_classes
 from nuwa_search.core.tasks.masks import BACKGROUND
@@ -28,14 +29,14 @@ class PixelModel:
         bundle: None for a base.
         data: Images with masks.
         label_column: Column of masks in Parquet files.
-        img_size: Side of a base's images in pixels; None for its own.
+        img_size: Of a base's images in pixels; None for its own.
     """
 
     name: str
     bundle: Bundle | None
     data: str
     label_column: str | None
-    img_size: int | None = None
+    img_size: ImgSize | None = None
 
 
 @dataclass(frozen=True)

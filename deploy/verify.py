@@ -14,6 +14,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.runtime import FloatArray, Images, Runtime, Session
 from nuwa_search.core.tasks.label_maps import upsampled
@@ -214,7 +215,7 @@ def verify_session(
 
 def exported_logits(logits: Tensor, arch: Arch) -> Tensor:
     """Return what an exported graph gives where the model gives ``logits``: of patches those of the pixels."""
-    return upsampled(logits, (arch.img_size, arch.img_size)) if arch.is_dense else logits
+    return upsampled(logits, sides_of(arch.img_size)) if arch.is_dense else logits
 
 
 def verify_fp16(

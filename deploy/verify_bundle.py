@@ -10,6 +10,7 @@ from torch import Tensor
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, pixels
+from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.runtime import Runtime
 from nuwa_search.deploy.bundle import SAMPLES, Bundle
 from nuwa_search.deploy.certificate import Certificate
@@ -140,15 +141,15 @@ def check_images(bundle: Bundle) -> Tensor:
     samples = ImageSet(paths, np.zeros(len(paths), dtype=np.int64), ("",), str(folder))
     plain = torch.from_numpy(pixels(samples, bundle.preprocess))
     both = torch.cat([plain, plain.flip(-1)])
-    step = max(1, bundle.arch.img_size // SHIFT_FRACTION)
-    shifts = ((0, 0), (step, step), (-step, step), (step, -step))
+    down, across = (max(1, side // SHIFT_FRACTION) for side in sides_of(bundle.arch.img_size))
+    shifts = ((0, 0), (down, across), (-down, across), (down, -across))
     return torch.cat([both.roll(shift, dims=(-2, -1)) for shift in shifts])
 
 
 def random_images(bundle: Bundle, *, num_images: int = NUM_RANDOM_IMAGES, seed: int = 0) -> Tensor:
     """Draw noise images (num_images, in_chans, S, S) uint8 for a bundle."""
     arch = bundle.arch
-    shape = (num_images, arch.in_chans, arch.img_size, arch.img_size)
+    shape = (num_images, arch.in_chans, *sides_of(arch.img_size))
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 

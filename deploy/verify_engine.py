@@ -6,6 +6,7 @@ from torch import Tensor
 
 from nuwa_search.core.device import Precision
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.runtimes.engine_session import EngineSession
@@ -43,7 +44,7 @@ def verify_engine(
     runner = EngineRunner(engine_path)
     runner.load()
     arch = model.arch
-    shape = (batch, arch.in_chans, arch.img_size, arch.img_size)
+    shape = (batch, arch.in_chans, *sides_of(arch.img_size))
     session = EngineSession(runner, input_shape=shape, dtype="uint8" if input_kind == "uint8" else "float32")
     return verify_session(
         model,

@@ -14,6 +14,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import load_base
 from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, MeasureProtocol
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize, size_words
 from nuwa_search.core.runtime import KeepsEngines
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
@@ -69,7 +70,7 @@ def find_device_predictor(
     base: Arch,
     *,
     predictor_id: str | None = None,
-    img_sizes: Sequence[int] = (),
+    img_sizes: Sequence[ImgSize] = (),
     progress: Progress | None = None,
 ) -> DevicePredictor:
     """Find the predictor of ``spec`` for subnets of ``base``, or profile an emulated device now.
@@ -93,7 +94,7 @@ def find_device_predictor(
     return run_profile(store, spec, base, settings=settings, progress=progress)
 
 
-def knows_sizes(predictor: LatencyPredictor, base: Arch, img_sizes: Sequence[int]) -> bool:
+def knows_sizes(predictor: LatencyPredictor, base: Arch, img_sizes: Sequence[ImgSize]) -> bool:
     """Whether subnets of ``base`` at all these image sizes are predicted: sizes between profiled ones are."""
     counts = [dataclasses.replace(base, img_size=size).num_tokens for size in img_sizes]
     own = base.num_tokens
@@ -106,7 +107,7 @@ def find_known_predictor(
     base: Arch,
     *,
     predictor_id: str | None = None,
-    img_sizes: Sequence[int] = (),
+    img_sizes: Sequence[ImgSize] = (),
 ) -> DevicePredictor | None:
     """Find the predictor of ``spec`` for subnets of ``base``, if possible at further image sizes; None without any.
 
@@ -164,7 +165,9 @@ def run_profile(
         },
         report=result.report.to_json()
         | {HELDOUT: heldout_json(predictor, result.heldout)}
-        | ({"by_size": {str(k): card.to_json() for k, card in result.by_size.items()}} if result.by_size else {}),
+        | (
+            {"by_size": {size_words(k): card.to_json() for k, card in result.by_size.items()}} if result.by_size else {}
+        ),
     )
     store.save_predictor(record)
     return DevicePredictor(spec, predictor, predictor.predictor_id, result, result.relative_sd)

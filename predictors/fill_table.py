@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.pooling import read_by_head
 from nuwa_search.latency.table.axes import Axes, attn_keys, coarse, contexts_in, farthest_first, mlp_keys
 from nuwa_search.latency.table.build import measure_rows
@@ -49,7 +50,7 @@ class TablePlan:
     per_axis: int = 3
     mlp_points: int = 9
     embed_points: int = 3
-    img_sizes: tuple[int, ...] = ()
+    img_sizes: tuple[ImgSize, ...] = ()
 
 
 def fill_table(

@@ -9,6 +9,7 @@ import numpy as np
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.device import Device, DeviceSpec, MeasureProtocol
+from nuwa_search.core.img_size import ImgSize, num_pixels_of
 from nuwa_search.latency.table.axes import axes_of
 from nuwa_search.latency.table.timer import ArchTimer, Export, MemoryNotebook, Notebook
 from nuwa_search.latency.table.watch import Watch
@@ -68,7 +69,7 @@ class ProfileSettings:
     minutes: float | None = None
     coverage: float = 0.9
     seed: int = 0
-    img_sizes: tuple[int, ...] = ()
+    img_sizes: tuple[ImgSize, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class ProfileResult:
     heldout: tuple[tuple[Arch, float], ...]
     relative_sd: float
     seconds: float
-    by_size: Mapping[int, ReportCard] = field(default_factory=dict)
+    by_size: Mapping[ImgSize, ReportCard] = field(default_factory=dict)
 
 
 def profile(
@@ -159,8 +160,8 @@ def profile(
         common_sd=_noise(fitted) / math.sqrt(len(sessions.fit)) if is_emulated else 0.0,
         tokens=[arch.num_tokens for arch in _sized(base, settings)] if settings.img_sizes else (),
     ).fit([m.arch for m in fitted], [m.mean_ms for m in fitted])
-    sizes = sorted({m.arch.img_size for m in heldout}) if settings.img_sizes else []
-    by_size = {size: [m for m in heldout if m.arch.img_size == size] for size in sizes}
+    sizes = sorted({m.arch.img_size for m in heldout}, key=num_pixels_of) if settings.img_sizes else []
+    by_size: dict[ImgSize, list[ModelTimes]] = {s: [m for m in heldout if m.arch.img_size == s] for s in sizes}
     return ProfileResult(
         predictor=predictor,
         report=_judged(predictor, heldout, is_emulated=is_emulated),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from nuwa_search.core.device import device_json
+from nuwa_search.core.img_size import size_words
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.latency.table.kit import KitResults
 from nuwa_search.predictors.device_predictor import DevicePredictor
@@ -72,7 +73,7 @@ def answer_of_profile(start: DevicePredictor) -> ProfileAnswer:
         measurements=result.measurements,
         seconds=round(result.seconds, 1),
         report=result.report,
-        report_by_size={str(size): card.to_json() for size, card in result.by_size.items()} or None,
+        report_by_size={size_words(size): card.to_json() for size, card in result.by_size.items()} or None,
     )
 
 

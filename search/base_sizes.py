@@ -6,6 +6,7 @@ from typing import Any
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.cost import count_macs
+from nuwa_search.core.img_size import json_from_img_size
 from nuwa_search.core.proportion import interval_of_share
 
 
@@ -46,7 +47,7 @@ class BaseAtSize:
         """Render one entry of ``base.at_sizes``."""
         score, test = self.score, self.test
         return {
-            "img_size": self.arch.img_size,
+            "img_size": json_from_img_size(self.arch.img_size),
             "num_tokens": self.arch.num_tokens,
             "arch_id": self.arch.arch_id,
             "macs": count_macs(self.arch),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import size_words
 from nuwa_search.predictors.accuracy import AdditivePrior, KLPredictor
 from nuwa_search.predictors.contract import Predictor
 from nuwa_search.search.feasible import Limits
@@ -112,7 +113,7 @@ def _cuts(
         whole = space.make(arch.blocks, img_size=arch.img_size)
         found.append(("embed_dim", words, prior.embed_cost(arch.embed_dim), whole))
     if arch.img_size != space.base.img_size:
-        words = f"{space.base.img_size} -> {arch.img_size} px"
+        words = f"{size_words(space.base.img_size)} -> {size_words(arch.img_size)} px"
         whole = space.make(arch.blocks, embed_dim=arch.embed_dim)
         found.append(("img_size", words, prior.size_cost(arch.img_size), whole))
     archs = [arch, *(whole for *_, whole in found)]

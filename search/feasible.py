@@ -328,7 +328,7 @@ def _unreachable(
 
 def smallest_arch(space: SearchSpace) -> Arch:
     """Find the arch of fewest weights: every block at its smallest, with attention where that costs least."""
-    embed_dim, img_size = min(space.embed_dims), min(space.sizes)
+    embed_dim, img_size = min(space.embed_dims), space.sizes[0]
 
     def weights(spec: BlockSpec) -> int:
         return count_params(space.make([spec] * len(space.blocks), embed_dim=embed_dim, img_size=img_size))

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.search.space import ATTN_FIELDS, BlockChoices, SearchSpace, space_from_base
 
 EMBED_PART = "embed"
@@ -49,7 +50,7 @@ def kept_parts(base: Arch, globs: Sequence[str]) -> tuple[str, ...]:
     return kept
 
 
-def search_space(base: Arch, *, keep: Sequence[str] = (), img_sizes: Sequence[int] = ()) -> SearchSpace:
+def search_space(base: Arch, *, keep: Sequence[str] = (), img_sizes: Sequence[ImgSize] = ()) -> SearchSpace:
     """Build the default space of a base; the parts that ``keep`` names have the base's widths only.
 
     Args:

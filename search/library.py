@@ -16,6 +16,7 @@ from scipy import stats
 from torch import Tensor
 
 from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.predictors.accuracy.features import Floats
 from nuwa_search.search.derive.defaults import is_small
@@ -166,7 +167,7 @@ def build_library(
 class _Sized:
     """Runs nets of another image size than the teacher's on the same images at theirs."""
 
-    own: int
+    own: ImgSize
     scorer: TeacherScorer
     span: slice
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from nuwa_search.core.accelerator_choice import ACCELERATORS, Accelerator
-from nuwa_search.core.arch import MAX_SIDE
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import MAX_SIDE
 from nuwa_search.core.metric import METRICS, Metric
 from nuwa_search.core.pooling import HEAD_POOLS, HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE

@@ -10,6 +10,7 @@ from nuwa_search.core.budget import Budget, Verdict
 from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.device import DeviceSpec, Measurement, device_json
+from nuwa_search.core.img_size import json_from_img_size
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.tasks.pixel_scores import PixelScores
@@ -89,7 +90,7 @@ class BasePart:
             "latency_ms": self.measurement.latency_ms.median,
             "provenance": self.measurement.provenance,
             "board_interval_ms": _board_interval(self.measurement),
-            "img_size": self.arch.img_size,
+            "img_size": json_from_img_size(self.arch.img_size),
             "at_sizes": [one.to_json() for one in self.at_sizes],
         } | (self.accuracies.to_json(class_names) if self.accuracies else {})
 
@@ -122,7 +123,7 @@ class SubnetPart:
         return {
             "arch_id": self.arch.arch_id,
             "subnet_id": self.subnet_id,
-            "img_size": self.arch.img_size,
+            "img_size": json_from_img_size(self.arch.img_size),
             "arch": dict_from_arch(self.arch),
             "params": count_params(self.arch),
             "macs": count_macs(self.arch),
@@ -195,7 +196,7 @@ class FrontPoint:
         """Render one point of the ``front``."""
         return {
             "arch_id": self.trial.arch.arch_id,
-            "img_size": self.trial.arch.img_size,
+            "img_size": json_from_img_size(self.trial.arch.img_size),
             "predicted_latency_ms": self.trial.predicted_latency_ms,
             "predicted_interval_ms": list(self.trial.predicted_interval_ms),
             "kl_to_teacher": self.trial.kl,

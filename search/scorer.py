@@ -15,9 +15,10 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import ImgSize, num_pixels_of, size_words
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
 from nuwa_search.core.metric import Metric
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.tensors import SplitTensors, normalise, size_of_images
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.precision import scoring_context
@@ -128,7 +129,7 @@ class TeacherScorer:
         device = device_of(teacher)
         self._inputs = normalise(picked.images.to(device), preprocess)
         self._others = {
-            split.images.shape[-1]: normalise(split.images[chosen].to(device), preprocess) for split in others
+            size_of_images(split.images): normalise(split.images[chosen].to(device), preprocess) for split in others
         }
         if any(not torch.equal(split.labels, search.labels) for split in others):
             raise ValueError("images of other sizes must be those of the search split, in its order")
@@ -142,19 +143,20 @@ class TeacherScorer:
 
     @property
     def inputs(self) -> Tensor:
-        """Normalised images (B, 3, S, S), in the order they are scored in, on the teacher's device."""
+        """Normalised images (B, 3, H, W), in the order they are scored in, on the teacher's device."""
         return self._inputs
 
-    def inputs_at(self, img_size: int) -> Tensor:
-        """The images as a net of another size takes them: (B, 3, S, S), normalised.
+    def inputs_at(self, img_size: ImgSize) -> Tensor:
+        """The images as a net of another size takes them: (B, 3, H, W), normalised.
 
         Raises:
             NuwaError: If they were not given at that size.
         """
-        found = self._inputs if img_size == self._inputs.shape[-1] else self._others.get(img_size)
+        own = size_of_images(self._inputs)
+        found = self._inputs if img_size == own else self._others.get(img_size)
         if found is None:
-            known = ", ".join(str(size) for size in sorted({self._inputs.shape[-1], *self._others}))
-            raise NuwaError(f"a net takes images of {img_size} pixels, and the scorer has them at {known}")
+            known = ", ".join(map(size_words, sorted({own, *self._others}, key=num_pixels_of)))
+            raise NuwaError(f"a net takes images of {size_words(img_size)} pixels, and the scorer has them at {known}")
         return found
 
     def score(self, model: PlainViT, *, give_up_above: float | None = None) -> SubnetScore:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.cost import count_macs
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.predictors.accuracy import AdditivePrior
 from nuwa_search.predictors.contract import Predictor
 from nuwa_search.search.feasible import Floats, Limits
@@ -63,7 +64,7 @@ class AdditiveFront:
     embed_dim: int
     items: tuple[tuple[BlockSpec, ...], ...]
     sums: ParetoSums
-    img_size: int
+    img_size: ImgSize
 
     def arch(self, point: int) -> Arch:
         """Build the arch of one point."""

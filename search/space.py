@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize, is_cut_by, is_within, num_pixels_of, size_words, width_of
 
 Genome = npt.NDArray[np.int64]
 """(num_params,) indices into the choices of ``SearchSpace.params``, in their order."""
@@ -55,14 +56,15 @@ class SearchSpace:
         blocks: Choices of every block of ``base``.
         embed_dims: Choices of ``embed_dim``, ascending.
         min_attn: Attention branches that must be left; without any, the class token sees no patch.
-        img_sizes: Choices of the image's side in pixels, ascending, the base's own the largest; empty for that alone.
+        img_sizes: Choices of the image's size in pixels, both sides ascending, the base's own the largest; empty for
+            that alone. Each is known by its width, which of a square is its side.
     """
 
     base: Arch
     blocks: tuple[BlockChoices, ...]
     embed_dims: tuple[int, ...]
     min_attn: int = 1
-    img_sizes: tuple[int, ...] = ()
+    img_sizes: tuple[ImgSize, ...] = ()
 
     def __post_init__(self) -> None:
         _check_sizes(self.img_sizes, self.base)
@@ -87,10 +89,10 @@ class SearchSpace:
     def _named(self) -> dict[str, tuple[int, ...]]:
         return {
             block_param(i, name): getattr(block, name) for i, block in enumerate(self.blocks) for name in BLOCK_FIELDS
-        } | {EMBED_PARAM: self.embed_dims, SIZE_PARAM: self.sizes}
+        } | {EMBED_PARAM: self.embed_dims, SIZE_PARAM: tuple(map(width_of, self.sizes))}
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def sizes(self) -> tuple[ImgSize, ...]:
         """Image sizes to choose among, ascending: at least the base's own."""
         return self.img_sizes or (self.base.img_size,)
 
@@ -102,7 +104,7 @@ class SearchSpace:
             for i, block in enumerate(self.base.blocks)
             for name in BLOCK_FIELDS
         }
-        return blocks | {EMBED_PARAM: self.base.embed_dim, SIZE_PARAM: self.base.img_size}
+        return blocks | {EMBED_PARAM: self.base.embed_dim, SIZE_PARAM: width_of(self.base.img_size)}
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -122,7 +124,9 @@ class SearchSpace:
             ]
         return sum(ways[self.min_attn :]) * len(self.embed_dims) * len(self.sizes)
 
-    def make(self, blocks: Sequence[BlockSpec], *, embed_dim: int | None = None, img_size: int | None = None) -> Arch:
+    def make(
+        self, blocks: Sequence[BlockSpec], *, embed_dim: int | None = None, img_size: ImgSize | None = None
+    ) -> Arch:
         """Build the arch with these blocks; a cut ``embed_dim`` turns layernorm into rmsnorm, as derivation does."""
         embed = self.base.embed_dim if embed_dim is None else embed_dim
         norm = "rmsnorm" if embed < self.base.embed_dim else self.base.norm
@@ -193,7 +197,7 @@ class SearchSpace:
             for name in BLOCK_FIELDS:
                 gone = not block.has_attn and name in ("qk_dim", "v_dim")
                 values[block_param(i, name)] = max(getattr(self.blocks[i], name)) if gone else getattr(block, name)
-        values[EMBED_PARAM], values[SIZE_PARAM] = arch.embed_dim, arch.img_size
+        values[EMBED_PARAM], values[SIZE_PARAM] = arch.embed_dim, width_of(arch.img_size)
         return {name: values[name] for name in self.params}
 
     def has_params(self, values: Mapping[str, int]) -> bool:
@@ -273,13 +277,14 @@ def _cut_to(block: BlockChoices, widths: Sequence[int]) -> BlockSpec:
     return _make_block(*values)
 
 
-def _check_sizes(sizes: tuple[int, ...], base: Arch) -> None:
+def _check_sizes(sizes: tuple[ImgSize, ...], base: Arch) -> None:
     if not sizes:
         return
-    if list(sizes) != sorted(set(sizes)) or sizes[-1] != base.img_size or any(s % base.patch_size for s in sizes):
+    is_ascending = all(is_within(less, more) for less, more in itertools.pairwise(sizes))
+    if not is_ascending or sizes[-1] != base.img_size or not all(is_cut_by(s, base.patch_size) for s in sizes):
         raise NuwaError(
-            f"image sizes must ascend to the base's {base.img_size} in multiples of its patch of {base.patch_size}, "
-            f"found {sizes}"
+            f"image sizes must ascend to the base's {size_words(base.img_size)} in multiples of its patch of "
+            f"{base.patch_size}, found {', '.join(map(size_words, sizes))}"
         )
 
 
@@ -300,7 +305,7 @@ def space_from_base(
     mlp_steps: int = 8,
     dim_steps: int = 4,
     embed_dims: Sequence[int] | None = None,
-    img_sizes: Sequence[int] = (),
+    img_sizes: Sequence[ImgSize] = (),
 ) -> SearchSpace:
     """Build the default space of a base: every branch may go, widths shrink in even steps of at least 8.
 
@@ -309,7 +314,7 @@ def space_from_base(
         mlp_steps: Steps from nothing to the whole MLP; 8 gives 0, 1/8, 2/8, …, 1.
         dim_steps: Steps of ``qk_dim`` and ``v_dim``; 4 gives 1/4, 2/4, 3/4, 1.
         embed_dims: Choices of ``embed_dim``; None keeps the base's.
-        img_sizes: Choices of the image's side in pixels below the base's own; empty for none.
+        img_sizes: Choices of the image's size in pixels below the base's own; empty for none.
     """
     blocks = tuple(
         BlockChoices(
@@ -321,7 +326,7 @@ def space_from_base(
         for block in base.blocks
     )
     embeds = tuple(sorted({*(embed_dims or ()), base.embed_dim}))
-    sizes = tuple(sorted({*img_sizes, base.img_size})) if img_sizes else ()
+    sizes = tuple(sorted({*img_sizes, base.img_size}, key=num_pixels_of)) if img_sizes else ()
     return SearchSpace(base=base, blocks=blocks, embed_dims=embeds, img_sizes=sizes)
 
 

@@ -26,6 +26,7 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_params
+from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
@@ -111,9 +112,9 @@ def _opened(case: Case, cache: Path) -> tuple[Base, Deriver]:
     torch.manual_seed(0)
     base = load_base(case.base)
     rng = np.random.default_rng(0)
-    size = base.arch.img_size
+    height, width = sides_of(base.arch.img_size)
     count = max(case.num_images, case.refine_images)
-    images = torch.from_numpy(rng.integers(0, 256, (count, 3, size, size), dtype=np.uint8))
+    images = torch.from_numpy(rng.integers(0, 256, (count, 3, height, width), dtype=np.uint8))
     split = SplitTensors(images, torch.arange(count) % 10)
     options = DeriveOptions(
         num_images=case.num_images, sensitivity_images=min(256, case.num_images), refine_images=case.refine_images

@@ -36,8 +36,8 @@ def pixel_rows(logits: Tensor) -> Tensor:
     return logits if logits.ndim == 2 else logits.flatten(2).transpose(1, 2).flatten(0, 1)
 
 
-def class_shares(masks: Tensor, *, num_classes: int, grid: int) -> Tensor:
-    """Say how much of each cell each class covers: (B, C, grid, grid) of masks (B, S, S) uint8.
+def class_shares(masks: Tensor, *, num_classes: int, grid: tuple[int, int]) -> Tensor:
+    """Say how much of each cell each class covers: (B, C, *grid) of masks (B, H, W) uint8.
 
     Pixels that are ignored belong to no class: the shares of their cells add up to less than 1.
     """

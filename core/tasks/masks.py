@@ -14,6 +14,7 @@ from PIL import Image
 from nuwa_search.core.counting import counted
 from nuwa_search.core.decode_image import MAX_PIXELS
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize, sides_of
 
 IGNORED = 255
 """Id of pixels that belong to no class and are not looked at: the convention of PASCAL VOC and Cityscapes."""
@@ -119,9 +120,10 @@ def decode_mask(item: bytes | Path, *, name: str) -> LabelMap:
         raise NuwaError(f"{name} is not a readable mask: {error}", hint=hint) from error
 
 
-def fitted_mask(classes: LabelMap, size: int) -> LabelMap:
-    """Scale a label map to the square that a network's images are squashed to: (size, size), by the nearest pixel."""
-    return np.asarray(Image.fromarray(classes).resize((size, size), Image.Resampling.NEAREST), dtype=np.uint8)
+def fitted_mask(classes: LabelMap, size: ImgSize) -> LabelMap:
+    """Scale a label map to the size that a network's images are squashed to: (H, W), by the nearest pixel."""
+    height, width = sides_of(size)
+    return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST), dtype=np.uint8)
 
 
 def checked_masks(

@@ -156,7 +156,7 @@ def _best_head(
         shares = class_shares(masks, num_classes=num_classes, grid=grid)
         for k, head in enumerate(heads):
             rows = tokens @ head.weight.T.float() + head.bias.float()
-            scores = rows.transpose(1, 2).reshape(len(part), num_classes, grid, grid)
+            scores = rows.transpose(1, 2).reshape(len(part), num_classes, *grid)
             for place, one in enumerate(scores):
                 tallies[k].add(one, truths.label_map(done + place))
             losses[k] += torch.stack([-(shares * (s * scores).log_softmax(dim=1)).sum() for s in SCALES.float()])
@@ -168,7 +168,7 @@ def _best_head(
 
 
 def patch_tokens(model: PlainViT, images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Run (B, 3, S, S) uint8 images up to the head, on the model's device: (B, P, F), on the images'."""
+    """Run (B, 3, H, W) uint8 images up to the head, on the model's device: (B, P, F), on the images'."""
     device = device_of(model)
 
     def run(part: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def patch_tokens(model: PlainViT, images: Tensor, preprocess: Preprocess) -> Ten
 
 
 def masks_of(split: SplitTensors) -> Tensor:
-    """Return the masks of a split: (N, S, S) uint8.
+    """Return the masks of a split: (N, H, W) uint8.
 
     Raises:
         NuwaError: If it has none.

@@ -12,6 +12,7 @@ from nuwa_search.core.arch import Arch, dict_from_arch
 from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.version import __version__
 from nuwa_search.deploy.export.attention import write_attention
 from nuwa_search.deploy.export.folded import FoldedViT, is_stream_centred
@@ -47,8 +48,8 @@ class GraphOptions:
             only those: the same logits for less work. Latency tables know whole blocks, so it is off
             unless asked for.
         has_weights: Whether large constants carry values; without, the graph can be timed by an emulator but not run.
-        output_kind: Of a net that answers for patches: ``logits`` of every pixel (B, C, S, S), or ``labels``, the class
-            of each (B, S, S).
+        output_kind: Of a net that answers for patches: ``logits`` of every pixel (B, C, H, W), or ``labels``, the class
+            of each (B, H, W).
         joint_qkv: Whether q, k and v come from one Gemm below opset 17 too, as INT8 needs; from 17 on they always do.
     """
 
@@ -95,9 +96,9 @@ def check_options(arch: Arch, options: GraphOptions) -> None:
 
 
 def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> ModelProto:
-    """Write the model: input ``images`` (B, in_chans, S, S), output ``logits`` (B, num_classes).
+    """Write the model: input ``images`` (B, in_chans, H, W), output ``logits`` (B, num_classes).
 
-    A net that answers for patches gives ``logits`` (B, num_classes, S, S), or ``labels`` (B, S, S).
+    A net that answers for patches gives ``logits`` (B, num_classes, H, W), or ``labels`` (B, H, W).
 
     Args:
         arch: Without entries of blocks that are gone.
@@ -193,7 +194,7 @@ def _write_embedding(g: GraphWriter, x: str, arch: Arch, vit: FoldedViT, batch: 
 
 def _empty_model(arch: Arch, options: GraphOptions) -> ModelProto:
     """Make the model around the nodes: opset, input, output, metadata."""
-    shape = (options.batch, arch.in_chans, arch.img_size, arch.img_size)
+    shape = (options.batch, arch.in_chans, *sides_of(arch.img_size))
     in_type = TensorProto.UINT8 if options.input_kind == "uint8" else TensorProto.FLOAT
     opsets = [helper.make_opsetid("", options.opset)]
     model = ModelProto(
@@ -221,7 +222,7 @@ def _empty_model(arch: Arch, options: GraphOptions) -> ModelProto:
 
 
 def _output(arch: Arch, options: GraphOptions) -> ValueInfoProto:
-    side = (arch.img_size, arch.img_size) if arch.is_dense else ()
+    side = sides_of(arch.img_size) if arch.is_dense else ()
     if options.output_kind == "labels":
         return _value(options.output_kind, TensorProto.INT32, (options.batch, *side))
     return _value(OUTPUT_NAME, TensorProto.FLOAT, (options.batch, arch.num_classes, *side))

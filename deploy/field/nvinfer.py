@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nuwa_search.core.device import Precision
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import both_sides, sides_of
 from nuwa_search.deploy.export.graph import INPUT_NAME, OUTPUT_NAME
 from nuwa_search.deploy.field.field_model import FieldModel
 
@@ -27,7 +28,7 @@ FULL_HD = (1920, 1080)
 
 
 def nvinfer_graph(model: FieldModel) -> onnx.ModelProto:
-    """Write the graph for ``nvinfer``: input ``images`` (B, 3, S, S) FP32 in 0..1, output ``probabilities`` (B, K).
+    """Write the graph for ``nvinfer``: input ``images`` (B, 3, H, W) FP32 in 0..1, output ``probabilities`` (B, K).
 
     Args:
         model: Whose graph takes normalised images, or values 0..1 already.
@@ -111,26 +112,33 @@ def nvinfer_config(model: FieldModel) -> str:
     return "\n".join(lines) + "\n"
 
 
-def kept_square(preprocess: Preprocess, width: int, height: int) -> tuple[int, int, int]:
-    """Say which part of a frame the model was scored on: left, top and side in pixels, of crop mode ``center``."""
-    scaled = math.floor(preprocess.img_size / preprocess.crop_pct)
-    side = min(width, height, round(min(width, height) * preprocess.img_size / scaled))
-    return (width - side) // 2, (height - side) // 2, side
+def kept_part(preprocess: Preprocess, width: int, height: int) -> tuple[int, int, int, int]:
+    """Say which part of a frame the model was scored on: left, top, width and height, of crop mode ``center``."""
+    sides = sides_of(preprocess.img_size)
+    high, wide = (math.floor(side / preprocess.crop_pct) for side in sides)
+    ratio = min(height / high, width / wide)
+    kept_high, kept_wide = min(height, round(sides[0] * ratio)), min(width, round(sides[1] * ratio))
+    return (width - kept_wide) // 2, (height - kept_high) // 2, kept_wide, kept_high
+
+
+def _part(preprocess: Preprocess) -> str:
+    size = preprocess.img_size
+    return "square" if isinstance(size, int) else f"{both_sides(size, ' : ')} (height : width)"
 
 
 def nvinfer_readme(model: FieldModel) -> str:
     """Write what to do with the folder, and how what it does differs from the bundle's own programs."""
     build = "    sh build.sh        # once, on the board\n" if model.build_line else ""
     if model.preprocess.crop_mode == "center":
-        left, top, side = kept_square(model.preprocess, *FULL_HD)
+        kept = ":".join(map(str, kept_part(model.preprocess, *FULL_HD)))
         crop = (
-            "The model was scored on the centre square of its images, and `nvinfer` scales whole frames. Cut that "
-            f"out before: of {FULL_HD[0]} × {FULL_HD[1]}, `nvvideoconvert src-crop={left}:{top}:{side}:{side}`."
+            f"The model was scored on the centre {_part(model.preprocess)} of its images, and `nvinfer` scales whole "
+            f"frames. Cut that out before: of {FULL_HD[0]} × {FULL_HD[1]}, `nvvideoconvert src-crop={kept}`."
         )
     elif model.preprocess.crop_mode == "border":
         crop = "Frames keep their aspect ratio, as when the model was scored, but are padded black, not with the mean."
     else:
-        crop = "Whole frames are scaled to the model's square, as when it was scored."
+        crop = "Whole frames are scaled to the model's image, as when it was scored."
     return f"""# DeepStream
 
 {build}    gst-launch-1.0 … ! nvstreammux … ! nvinfer config-file-path={CONFIG} ! …

@@ -13,10 +13,10 @@ GREY = (0.299, 0.587, 0.114)
 
 
 def render(images: Tensor, view: View, indices: Tensor, preprocess: Preprocess) -> Tensor:
-    """Make network input from the images at ``indices``: (B, 3, S, S) float32, normalised.
+    """Make network input from the images at ``indices``: (B, 3, H, W) float32, normalised.
 
     Args:
-        images: (N, 3, S, S) uint8, the whole split: partners for mixing come from anywhere in it.
+        images: (N, 3, H, W) uint8, the whole split: partners for mixing come from anywhere in it.
         view: Choices for all N images, on the same device.
         indices: (B,) int64.
         preprocess: Gives mean and standard deviation.
@@ -30,21 +30,21 @@ def render(images: Tensor, view: View, indices: Tensor, preprocess: Preprocess) 
     others = view.partner[indices]
     mixed_in = (_augmented(images[others], view.take(others), mean) - mean) / std
     box = view.paste[indices]
-    is_pasted = box_mask(box, images.shape[-1])
+    is_pasted = box_mask(box, images)
     is_cutmix = (box[:, 1] > box[:, 0]).view(-1, 1, 1, 1)
     blended = keep * out + (1 - keep) * mixed_in
     return torch.where(is_cutmix, torch.where(is_pasted, mixed_in, out), blended)
 
 
 def moved_masks(masks: Tensor, view: View) -> Tensor:
-    """Move masks (B, S, S) uint8 as ``render`` moves their images; what is blanked there is ignored here.
+    """Move masks (B, H, W) uint8 as ``render`` moves their images; what is blanked there is ignored here.
 
     Args:
         masks: Of some images.
         view: Choices for them.
     """
     moved = _moved(masks[:, None], view)
-    return moved.masked_fill(box_mask(view.erase, masks.shape[-1]), IGNORED)[:, 0]
+    return moved.masked_fill(box_mask(view.erase, masks), IGNORED)[:, 0]
 
 
 def mix_targets(targets: Tensor, view: View, indices: Tensor) -> Tensor:
@@ -53,11 +53,11 @@ def mix_targets(targets: Tensor, view: View, indices: Tensor) -> Tensor:
     return keep * targets[indices] + (1 - keep) * targets[view.partner[indices]]
 
 
-def box_mask(box: Tensor, size: int) -> Tensor:
-    """Turn boxes (B, 4) of y0, y1, x0, x1 into a mask (B, 1, S, S)."""
-    place = torch.arange(size, device=box.device)
-    rows = (place >= box[:, 0:1]) & (place < box[:, 1:2])
-    columns = (place >= box[:, 2:3]) & (place < box[:, 3:4])
+def box_mask(box: Tensor, images: Tensor) -> Tensor:
+    """Turn boxes (B, 4) of y0, y1, x0, x1 into a mask (B, 1, H, W) of images (…, H, W)."""
+    down, across = (torch.arange(side, device=box.device) for side in images.shape[-2:])
+    rows = (down >= box[:, 0:1]) & (down < box[:, 1:2])
+    columns = (across >= box[:, 2:3]) & (across < box[:, 3:4])
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
@@ -67,17 +67,17 @@ def _augmented(images: Tensor, view: View, mean: Tensor) -> Tensor:
         out = apply_random_ops(out, view.ops, view.levels)
     if view.is_jittered:
         out = _jittered(out, view.colour)
-    return torch.where(box_mask(view.erase, images.shape[-1]), mean, out)
+    return torch.where(box_mask(view.erase, images), mean, out)
 
 
 def _moved(images: Tensor, view: View) -> Tensor:
-    size = images.shape[-1]
-    place = torch.arange(size, device=images.device)
-    rows = _reflected(place - view.shift[:, 0:1], size)
-    columns = _reflected(place - view.shift[:, 1:2], size)
-    columns = torch.where(view.flip[:, None], size - 1 - columns, columns)
+    height, width = images.shape[-2:]
+    down, across = (torch.arange(side, device=images.device) for side in (height, width))
+    rows = _reflected(down - view.shift[:, 0:1], height)
+    columns = _reflected(across - view.shift[:, 1:2], width)
+    columns = torch.where(view.flip[:, None], width - 1 - columns, columns)
     batch = torch.arange(len(images), device=images.device)[:, None, None]
-    # advanced indices around a slice put the slice last: (B, S, S, 3)
+    # advanced indices around a slice put the slice last: (B, H, W, 3)
     return images[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
@@ -94,6 +94,6 @@ def _jittered(images: Tensor, colour: Tensor) -> Tensor:
 
 
 def grey_of(images: Tensor) -> Tensor:
-    """Return luma (B, 1, S, S) of RGB images in 0..1."""
+    """Return luma (B, 1, H, W) of RGB images in 0..1."""
     weights = torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)
     return (images * weights).sum(dim=1, keepdim=True)

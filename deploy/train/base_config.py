@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from nuwa_search.deploy.train.recipe import AugmentConfig, Recipe, require_range
 
-ModelArgs = Mapping[str, int | float | bool | str]
+ModelArgs = Mapping[str, int | float | bool | str | list[int]]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.divide import without_test_images
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, Preprocess
+from nuwa_search.core.img_size import checked_img_size
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.deploy.train.base_config import BaseDesign, BaseTrainConfig
@@ -104,8 +105,8 @@ def train_base_from(
         )
     size = model_args.get("img_size")
     if size is None:
-        size = timm.create_model(name, pretrained=False).pretrained_cfg["input_size"][-1]
-    preprocess = Preprocess(img_size=int(size))
+        size = timm.create_model(name, pretrained=False).pretrained_cfg["input_size"][-2:]
+    preprocess = Preprocess(img_size=checked_img_size(size, "img_size among the model's arguments"))
     images, left_out = without_test_images(splits, images, preprocess)
     result = train_base(
         request.design,

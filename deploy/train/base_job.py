@@ -6,7 +6,7 @@ import math
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core.tensors import TaskTensors, size_of_images
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import mix_targets, render
 from nuwa_search.deploy.train.engine import TrainSetup
@@ -56,6 +56,6 @@ class BaseJob:
         number = view_of_epoch(self.recipe, epoch)
         if self._view is None or self._view[0] != number:
             images = self.data.train.images
-            view = draw_view(self.recipe, number, num_images=len(images), img_size=images.shape[-1])
+            view = draw_view(self.recipe, number, num_images=len(images), img_size=size_of_images(images))
             self._view = number, view.to(self.setup.device)
         return self._view[1]

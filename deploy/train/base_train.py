@@ -18,6 +18,7 @@ from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_timm import plain_from_timm
 from nuwa_search.core.images import ImageSet, Preprocess
+from nuwa_search.core.img_size import sides_of, size_words
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors
 from nuwa_search.core.whole_folder import whole_folder
@@ -100,7 +101,8 @@ def train_base(
         arch = plain_from_timm(model, name=name).arch  # refuses what could not be loaded as a base afterwards
         if arch.img_size != preprocess.img_size:
             raise NuwaError(
-                f"the model takes {arch.img_size} px images, the preprocessing makes {preprocess.img_size} px",
+                f"the model takes {size_words(arch.img_size)} px images, the preprocessing makes "
+                f"{size_words(preprocess.img_size)} px",
                 hint="give img_size among the model's arguments",
             )
         model.to(device)
@@ -167,7 +169,7 @@ def write_base(
         model_args=dict(model_args),
         safe_serialization=True,
         data_config={
-            "input_size": (3, preprocess.img_size, preprocess.img_size),
+            "input_size": (3, *sides_of(preprocess.img_size)),
             "mean": preprocess.mean,
             "std": preprocess.std,
             "interpolation": preprocess.interpolation,

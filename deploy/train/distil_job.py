@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.heads import features_of
-from nuwa_search.core.tensors import SplitTensors, TaskTensors
+from nuwa_search.core.img_size import size_words
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, size_of_images
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import render
@@ -129,11 +130,11 @@ class DistilJob:
         if self._lesson is None or self._lesson.number != number:
             train, preprocess, device = self.data.train, self.data.preprocess, self.setup.device
             shown = self._shown()
-            side = shown.images.shape[-1]
-            view = draw_view(self.config, number, num_images=len(train), img_size=side).to(device)
+            size = size_of_images(shown.images)
+            view = draw_view(self.config, number, num_images=len(train), img_size=size).to(device)
             said = None
             if self.teacher is not None:
-                seen = preprocess if shown is train else dataclasses.replace(preprocess, img_size=side)
+                seen = preprocess if shown is train else dataclasses.replace(preprocess, img_size=size)
                 split_hash = self.split_hash if shown is train else hash_split(shown)
                 key = view_key(split_hash, self.config, number, seen)
                 said = self.teacher.outputs(
@@ -147,7 +148,7 @@ class DistilJob:
                 )
                 if self.teacher_tap is not None:
                     self.teacher.model.to(device).eval()
-            self._lesson = _Lesson(number, view.at_size(train.images.shape[-1], old=side), said)
+            self._lesson = _Lesson(number, view.at_size(size_of_images(train.images), old=size), said)
         return self._lesson
 
 
@@ -160,7 +161,7 @@ def _require_fit(student: PlainViT, teacher: Teacher, train: SplitTensors) -> No
         )
     if teacher.train is None and mine.img_size != theirs.img_size:
         raise NuwaError(
-            f"the student takes {mine.img_size} px images and its teacher {theirs.img_size} px",
+            f"the student takes {size_words(mine.img_size)} px images and its teacher {size_words(theirs.img_size)} px",
             hint="give the teacher the training images at its own size",
         )
     if teacher.train is not None and not torch.equal(teacher.train.labels.cpu(), train.labels.cpu()):

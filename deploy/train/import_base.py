@@ -8,6 +8,7 @@ from timm.models import save_for_hf
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_onnx import vit_from_onnx
+from nuwa_search.core.img_size import ImgSize, json_from_img_size, sides_of
 from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.core.whole_folder import whole_folder
 from nuwa_search.deploy.train.to_timm import timm_args, timm_from_plain
@@ -23,7 +24,7 @@ class ImportedBase:
 
     Args:
         dir: The base folder, in timm's hub format, FP32.
-        img_size: Side of its images in pixels.
+        img_size: Of its images in pixels.
         params: Parameters, the stand-in head left out.
         relative_error: Of features after the last norm against the graph on ONNX Runtime, at the graph's size and
             with its own positions.
@@ -33,7 +34,7 @@ class ImportedBase:
     """
 
     dir: Path
-    img_size: int
+    img_size: ImgSize
     params: int
     relative_error: float
     resampled_cosine: float | None
@@ -44,7 +45,7 @@ def import_onnx_base(
     path: Path,
     folder: Path,
     *,
-    img_size: int | None = None,
+    img_size: ImgSize | None = None,
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
 ) -> ImportedBase:
@@ -53,7 +54,7 @@ def import_onnx_base(
     Args:
         path: The graph.
         folder: Where the base goes: ``config.json`` and ``model.safetensors``; must be new or empty.
-        img_size: Side of the images the base shall take, a multiple of its patch; None for the graph's. Positions
+        img_size: Of the images the base shall take, multiples of its patch; None for the graph's. Positions
             are resampled from the grid that the graph stores.
         mean: Per channel, of images scaled to 0..1.
         std: Likewise.
@@ -74,7 +75,7 @@ def import_onnx_base(
             model_args={**timm_args(vit.arch), "num_classes": 0},
             safe_serialization=True,
             data_config={
-                "input_size": (3, size, size),
+                "input_size": (3, *sides_of(size)),
                 "mean": mean,
                 "std": std,
                 "interpolation": "bicubic",
@@ -93,6 +94,6 @@ def import_onnx_base(
     )
 
 
-def dict_from_imported(imported: ImportedBase) -> dict[str, str | int | float | None]:
+def dict_from_imported(imported: ImportedBase) -> dict[str, str | int | float | list[int] | None]:
     """Turn the answer into plain JSON values."""
-    return {**dataclasses.asdict(imported), "dir": str(imported.dir)}
+    return {**dataclasses.asdict(imported), "dir": str(imported.dir), "img_size": json_from_img_size(imported.img_size)}

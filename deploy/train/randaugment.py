@@ -25,7 +25,7 @@ def apply_random_ops(images: Tensor, ops: Tensor, levels: Tensor) -> Tensor:
     """Apply ``rand_ops`` operations to each image.
 
     Args:
-        images: (B, 3, S, S) in 0..1.
+        images: (B, 3, H, W) in 0..1.
         ops: (B, rand_ops) non-negative integers, taken modulo the number of operations.
         levels: (B, rand_ops) signed strength in -1..1.
     """
@@ -40,15 +40,17 @@ def apply_random_ops(images: Tensor, ops: Tensor, levels: Tensor) -> Tensor:
 
 
 def _warped(images: Tensor, kind: Tensor, levels: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
     total = torch.eye(3, device=images.device).expand(len(images), 3, 3)
     for k in range(kind.shape[1]):
         strength = [torch.where(kind[:, k] == op, levels[:, k], 0.0) for op in range(NUM_GEOMETRIC)]
         angle = strength[0] * MAX_ROTATE_RADIANS
         step = torch.zeros(len(images), 3, 3, device=images.device)
         step[:, 0, 0], step[:, 1, 1], step[:, 2, 2] = torch.cos(angle), torch.cos(angle), 1.0
-        step[:, 0, 1] = -torch.sin(angle) + strength[1] * MAX_SHEAR
-        step[:, 1, 0] = torch.sin(angle) + strength[2] * MAX_SHEAR
-        step[:, 0, 2] = strength[3] * MAX_TRANSLATE * 2  # affine_grid's coordinates run from -1 to 1
+        # affine_grid's coordinates run from -1 to 1 along both sides, whatever their lengths
+        step[:, 0, 1] = (-torch.sin(angle) + strength[1] * MAX_SHEAR) * (height / width)
+        step[:, 1, 0] = (torch.sin(angle) + strength[2] * MAX_SHEAR) * (width / height)
+        step[:, 0, 2] = strength[3] * MAX_TRANSLATE * 2
         step[:, 1, 2] = strength[4] * MAX_TRANSLATE * 2
         total = total @ step
     grid = F.affine_grid(total[:, :2], list(images.shape), align_corners=False)

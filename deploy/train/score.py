@@ -190,7 +190,7 @@ def tally_maps(maps: Iterable[Tensor], split: SplitTensors) -> tuple[PixelTally,
         for place, one in enumerate(logits):
             tally.add(one, split.truths.label_map(done + place))
         few = split.masks[done : done + len(logits)].to(logits.device)
-        shares = class_shares(few, num_classes=logits.shape[1], grid=logits.shape[-1])
+        shares = class_shares(few, num_classes=logits.shape[1], grid=(logits.shape[-2], logits.shape[-1]))
         loss -= float((shares * logits.log_softmax(dim=1)).sum())
         seen += float(shares.sum())
         done += len(logits)

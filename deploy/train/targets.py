@@ -83,7 +83,7 @@ class PixelTargets:
     """A class for each pixel.
 
     Args:
-        masks: (N, S, S) uint8 of the whole split.
+        masks: (N, H, W) uint8 of the whole split.
         num_classes: C.
     """
 
@@ -96,9 +96,9 @@ class PixelTargets:
 
         Of logits (B, C, h, w), scaled to ``FINE`` cells a patch.
         """
-        grid = FINE * logits.shape[-1]
+        grid = (FINE * logits.shape[-2], FINE * logits.shape[-1])
         shares = self._shares(view, indices, grid) * self._weights[:, None, None]
-        logs = upsampled(logits, (grid, grid)).log_softmax(dim=1)
+        logs = upsampled(logits, grid).log_softmax(dim=1)
         return -(shares * logs).sum() / shares.sum().clamp_min(1e-6)
 
     def soft(self, logits: Tensor, said: Tensor, view: View, indices: Tensor, *, temperature: float) -> Tensor:
@@ -106,6 +106,6 @@ class PixelTargets:
         del view, indices  # the teacher saw the same view, and speaks of every patch
         return distil_kl(pixel_rows(logits), pixel_rows(said), temperature)
 
-    def _shares(self, view: View, indices: Tensor, grid: int) -> Tensor:
+    def _shares(self, view: View, indices: Tensor, grid: tuple[int, int]) -> Tensor:
         masks = moved_masks(self._masks[indices], view.take(indices))
         return class_shares(masks, num_classes=self._num_classes, grid=grid)

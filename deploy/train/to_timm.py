@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import json_from_img_size
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.base_config import ModelArgs
 
@@ -18,7 +19,7 @@ OF_THE_CARRIER = ("tag", "license", "hf_hub_id", "url", "origin_url", "paper_ids
 TIMM_NORM_EPS = 1e-6
 
 
-def timm_args(arch: Arch) -> dict[str, int | float | bool | str]:
+def timm_args(arch: Arch) -> dict[str, int | float | bool | str | list[int]]:
     """Return the ``timm.create_model`` arguments of a uniform arch.
 
     Raises:
@@ -41,7 +42,7 @@ def timm_args(arch: Arch) -> dict[str, int | float | bool | str]:
         if is_so:
             raise NuwaError(f"timm's VisionTransformer cannot hold this ViT: {reason}")
     return {
-        "img_size": arch.img_size,
+        "img_size": json_from_img_size(arch.img_size),
         "patch_size": arch.patch_size,
         "in_chans": arch.in_chans,
         "embed_dim": arch.embed_dim,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from nuwa_search.core.img_size import ImgSize, num_pixels_of, sides_of
 from nuwa_search.deploy.train.recipe import AugmentConfig, Recipe
 from nuwa_search.deploy.train.seeds import generator_for
 
@@ -22,7 +23,7 @@ ERASE_LOG_ASPECT = math.log(1 / 0.3)
 
 @dataclass(frozen=True)
 class View:
-    """Random choices for N images of side S.
+    """Random choices for N images of one size.
 
     Args:
         flip: (N,) bool.
@@ -67,36 +68,45 @@ class View:
         moved = {name: value.to(device) for name, value in self._tensors().items()}
         return View(**moved, is_mixed=self.is_mixed, is_jittered=self.is_jittered)
 
-    def at_size(self, new: int, *, old: int) -> "View":
-        """Return the same choices for the same images of another side: what is in pixels is scaled and rounded."""
+    def at_size(self, new: ImgSize, *, old: ImgSize) -> "View":
+        """Return the same choices for the same images at another size: what is in pixels is scaled and rounded."""
         if new == old:
             return self
 
-        def scaled(value: Tensor) -> Tensor:
-            return (value.double() * new / old).round().long()
+        (high, wide), (was_high, was_wide) = sides_of(new), sides_of(old)
 
-        return replace(self, shift=scaled(self.shift), erase=scaled(self.erase), paste=scaled(self.paste))
+        def scaled(value: Tensor, *, of_height: int) -> Tensor:
+            """Scale columns: as many of the height, and as many of the width."""
+            wanted = value.new_tensor([high] * of_height + [wide] * of_height)
+            had = value.new_tensor([was_high] * of_height + [was_wide] * of_height)
+            return (value.double() * wanted / had).round().long()
+
+        return replace(
+            self,
+            shift=scaled(self.shift, of_height=1),
+            erase=scaled(self.erase, of_height=2),
+            paste=scaled(self.paste, of_height=2),
+        )
 
     def _tensors(self) -> dict[str, Tensor]:
         return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
 
 
-def draw_view(recipe: Recipe, view: int, *, num_images: int, img_size: int) -> View:
+def draw_view(recipe: Recipe, view: int, *, num_images: int, img_size: ImgSize) -> View:
     """Draw the choices of view number ``view``.
 
     Args:
         recipe: Gives seed, augmentation, mixup and cutmix.
         view: Number of the view, from 0.
         num_images: N.
-        img_size: Side S in pixels.
+        img_size: In pixels.
     """
     rng = generator_for(recipe.seed, "view", view)
     config, n = recipe.augment, num_images
-    reach = round(config.shift * img_size)
     partner, keep, paste = _draw_mixing(recipe, n, img_size, rng)
     return View(
         flip=(torch.rand(n, generator=rng) < 0.5) & config.flip,
-        shift=torch.randint(-reach, reach + 1, (n, 2), generator=rng),
+        shift=_draw_shifts(config, n, img_size, rng),
         colour=1 + config.jitter * (2 * torch.rand(n, 3, generator=rng) - 1),
         erase=_draw_erasing(config, n, img_size, rng),
         ops=torch.randint(0, 2**31, (n, config.rand_ops), generator=rng),
@@ -114,31 +124,41 @@ def view_of_epoch(recipe: Recipe, epoch: int) -> int:
     return epoch % recipe.views if recipe.views else epoch
 
 
-def _draw_erasing(config: AugmentConfig, n: int, size: int, rng: torch.Generator) -> Tensor:
+def _draw_shifts(config: AugmentConfig, n: int, size: ImgSize, rng: torch.Generator) -> Tensor:
+    down, across = (round(config.shift * side) for side in sides_of(size))
+    if down == across:  # one draw: views of squares are what they were before there were other images
+        return torch.randint(-down, down + 1, (n, 2), generator=rng)
+    return torch.cat([torch.randint(-reach, reach + 1, (n, 1), generator=rng) for reach in (down, across)], dim=1)
+
+
+def _draw_erasing(config: AugmentConfig, n: int, size: ImgSize, rng: torch.Generator) -> Tensor:
     low, high = ERASE_AREA
-    area = (low + (high - low) * torch.rand(n, generator=rng)) * size * size
+    whole_height, whole_width = sides_of(size)
+    area = (low + (high - low) * torch.rand(n, generator=rng)) * whole_height * whole_width
     aspect = torch.exp(ERASE_LOG_ASPECT * (2 * torch.rand(n, generator=rng) - 1))
     chosen = torch.rand(n, generator=rng) < config.erase
-    height = torch.where(chosen, (area * aspect).sqrt().round().clamp(1, size), 0)
-    width = torch.where(chosen, (area / aspect).sqrt().round().clamp(1, size), 0)
-    top = (torch.rand(n, generator=rng) * (size - height + 1)).floor()
-    left = (torch.rand(n, generator=rng) * (size - width + 1)).floor()
+    height = torch.where(chosen, (area * aspect).sqrt().round().clamp(1, whole_height), 0)
+    width = torch.where(chosen, (area / aspect).sqrt().round().clamp(1, whole_width), 0)
+    top = (torch.rand(n, generator=rng) * (whole_height - height + 1)).floor()
+    left = (torch.rand(n, generator=rng) * (whole_width - width + 1)).floor()
     return torch.stack([top, top + height, left, left + width], dim=1).long()
 
 
-def _draw_mixing(recipe: Recipe, n: int, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _draw_mixing(recipe: Recipe, n: int, size: ImgSize, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     partner = torch.randperm(n, generator=rng)
     keep, paste = torch.ones(n), torch.zeros(n, 4, dtype=torch.int64)
     if not (recipe.mixup or recipe.cutmix):
         return partner, keep, paste
     use_cutmix = torch.rand(n, generator=rng) < (recipe.cutmix > 0) * (0.5 if recipe.mixup else 1.0)
     mixed = _draw_beta(recipe.mixup, n, rng)
-    side = (1 - _draw_beta(recipe.cutmix, n, rng)).sqrt() * size
-    centre = torch.rand(n, 2, generator=rng) * size
-    low = (centre - side[:, None] / 2).round().clamp(0, size).long()
-    high = (centre + side[:, None] / 2).round().clamp(0, size).long()
+    whole = torch.tensor(sides_of(size), dtype=torch.float32)
+    sides = (1 - _draw_beta(recipe.cutmix, n, rng)).sqrt()[:, None] * whole
+    centre = torch.rand(n, 2, generator=rng) * whole
+    nothing = torch.zeros(2)
+    low = (centre - sides / 2).round().clamp(nothing, whole).long()
+    high = (centre + sides / 2).round().clamp(nothing, whole).long()
     box = torch.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], dim=1)
-    pasted = ((box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2])).float() / size**2
+    pasted = ((box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2])).float() / num_pixels_of(size)
     keep = torch.where(use_cutmix, 1 - pasted, mixed)
     return partner, keep, torch.where(use_cutmix[:, None], box, paste)
 

@@ -47,7 +47,7 @@ def chain_for(key: UnitKey, *, frame: Arch, background: BlockSpec | None = None)
             frame,
             embed_dim=key.embed_dim,
             num_classes=key.num_classes,
-            img_size=key.img_size,
+            img_size=key.image,
             patch_size=key.patch_size,
             in_chans=key.in_chans,
             num_prefix_tokens=key.num_prefix_tokens,

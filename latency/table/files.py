@@ -29,7 +29,7 @@ _INTEGERS = (
     "in_chans",
     "num_prefix_tokens",
 )
-_LATER = ("rope_dim",)  # files of before have no such columns, and their rows the default
+_LATER = ("rope_dim", "img_width")  # files of before have no such columns, and their rows the default
 _BOOLEANS = ("qkv_bias", "pre_norm")
 _TEXTS = ("kind", "company", "norm", "act", "global_pool", "final_norm")
 _FIRST_COLUMNS = (*_TEXTS[:2], *_INTEGERS, *_TEXTS[2:], *_BOOLEANS, "latency_ms", "sd_ms", "provenance", "stats")

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 from nuwa_search.core import checked
-from nuwa_search.core.arch import MAX_SIDE, MAX_WIDTH, Activation, Arch, BlockSpec, FinalNorm, GlobalPool, NormKind
+from nuwa_search.core.arch import MAX_WIDTH, Activation, Arch, BlockSpec, FinalNorm, GlobalPool, NormKind
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.identity import hashed_values, later_defaults
+from nuwa_search.core.img_size import MAX_SIDE, ImgSize, grid_of, img_size_of, sides_of, size_words
 from nuwa_search.core.records import record_from_dict
 
 # alone: a chain of the block and nothing else; busy: the same block behind enough other work that
@@ -62,7 +63,10 @@ class BlockKey:
 
 @dataclass(frozen=True, order=True)
 class StemKey:
-    """A net without blocks: patch embedding, position and prefix tokens, final norm, pooling, head."""
+    """A net without blocks: patch embedding, position and prefix tokens, final norm, pooling, head.
+
+    ``img_size`` is the image's height in pixels, and ``img_width`` its width where that is another; 0 of a square.
+    """
 
     embed_dim: int
     num_classes: int
@@ -74,6 +78,17 @@ class StemKey:
     norm: NormKind
     pre_norm: bool
     final_norm: FinalNorm
+    img_width: int = 0
+
+    @property
+    def image(self) -> ImgSize:
+        """Size of the image in pixels."""
+        return img_size_of(self.img_size, self.img_width or self.img_size)
+
+    @property
+    def num_patches(self) -> int:
+        rows, columns = grid_of(self.image, self.patch_size)
+        return rows * columns
 
     @property
     def kind(self) -> Literal["stem"]:
@@ -82,6 +97,7 @@ class StemKey:
 
 
 UnitKey = BlockKey | StemKey
+_LATER_OF_STEMS = later_defaults(StemKey, original=frozenset(StemKey.__dataclass_fields__) - {"img_width"})
 
 
 def context_of(arch: Arch) -> BlockContext:
@@ -91,10 +107,12 @@ def context_of(arch: Arch) -> BlockContext:
 
 def stem_of(arch: Arch) -> StemKey:
     """Read the key of the ends of ``arch``."""
+    height, width = sides_of(arch.img_size)
     return StemKey(
         embed_dim=arch.embed_dim,
         num_classes=arch.num_classes,
-        img_size=arch.img_size,
+        img_size=height,
+        img_width=0 if width == height else width,
         patch_size=arch.patch_size,
         in_chans=arch.in_chans,
         num_prefix_tokens=arch.num_prefix_tokens,
@@ -118,7 +136,7 @@ def mlp_part(block: BlockSpec) -> BlockSpec:
 def dict_from_key(key: UnitKey) -> dict[str, Any]:
     """Flatten a key to plain JSON values; ``kind`` comes first, and what came later is left out at its default."""
     if isinstance(key, StemKey):
-        return {"kind": "stem", **asdict(key)}
+        return {"kind": "stem", **hashed_values(asdict(key), _LATER_OF_STEMS)}
     context = hashed_values(asdict(key.context), _LATER_FIELDS)  # rows of before are found by what they wrote
     return {"kind": key.kind, "company": key.company, **asdict(key.block), **context}
 
@@ -149,13 +167,16 @@ def key_from_dict(values: object) -> UnitKey:
 
 def _check_stem(stem: StemKey) -> None:
     """Build the net that the stem is of: it knows which sizes go together."""
-    Arch(blocks=(), **asdict(stem))
+    if stem.img_width == stem.img_size:
+        raise NuwaError(f"img_width {stem.img_width} is that of a square, which has none")
+    values = {name: value for name, value in asdict(stem).items() if name != "img_width"}
+    Arch(blocks=(), **values | {"img_size": [stem.img_size, stem.img_width or stem.img_size]})
 
 
 def label_of(key: UnitKey) -> str:
     """Name a row for people, such as ``attn 3 heads x qk 16 x v 32 at width 192, 65 tokens, layernorm``."""
     if isinstance(key, StemKey):
-        return f"stem of width {key.embed_dim} with {key.num_classes} classes at {key.img_size} px, {key.norm}"
+        return f"stem of width {key.embed_dim} with {key.num_classes} classes at {size_words(key.image)} px, {key.norm}"
     block, context = key.block, key.context
     parts = []
     if block.has_attn:

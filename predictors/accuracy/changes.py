@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.img_size import ImgSize, width_of
 from nuwa_search.predictors.accuracy.features import Floats
 
 Changes = npt.NDArray[np.float32]
@@ -42,7 +43,7 @@ class SingleChanges:
     base: Arch
     blocks: Mapping[Move, Changes]
     embeds: Mapping[int, Changes]
-    sizes: Mapping[int, Changes] = field(default_factory=dict)
+    sizes: Mapping[ImgSize, Changes] = field(default_factory=dict)
     _known: dict[Move, Changes] = field(default_factory=dict, repr=False, compare=False)
 
     def block(self, i: int, spec: BlockSpec) -> Changes:
@@ -56,9 +57,10 @@ class SingleChanges:
         """Change when the residual stream is cut to ``embed_dim``: (B, C)."""
         return _interpolated({self.base.embed_dim: self._zero()} | dict(self.embeds), embed_dim)
 
-    def size(self, img_size: int) -> Changes:
-        """Change when the image is ``img_size`` pixels a side: (B, C)."""
-        return _interpolated({self.base.img_size: self._zero()} | dict(self.sizes), img_size)
+    def size(self, img_size: ImgSize) -> Changes:
+        """Change when the image has ``img_size`` pixels: (B, C)."""
+        points = {width_of(self.base.img_size): self._zero()} | {width_of(k): v for k, v in self.sizes.items()}
+        return _interpolated(points, width_of(img_size))
 
     def _change(self, i: int, spec: BlockSpec) -> Changes:
         full = self.base.blocks[i]
@@ -215,7 +217,7 @@ def singles_from_library(base: Arch, archs: Sequence[Arch], changes: Sequence[Ch
     """Read changes of single replacements, one per whole arch; archs as ``prior_from_library`` takes them."""
     blocks: dict[Move, Changes] = {}
     embeds: dict[int, Changes] = {}
-    sizes: dict[int, Changes] = {}
+    sizes: dict[ImgSize, Changes] = {}
     for arch, change in zip(archs, changes, strict=True):
         changed = [i for i, (a, b) in enumerate(zip(arch.blocks, base.blocks, strict=True)) if a != b]
         if arch.embed_dim != base.embed_dim:

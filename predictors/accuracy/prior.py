@@ -13,6 +13,7 @@ import numpy as np
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize, width_of
 
 AttnSpec = tuple[int, int, int]
 BlockCost = tuple[float, float]
@@ -33,7 +34,7 @@ class AdditivePrior:
     base: Arch
     blocks: dict[tuple[int, BlockSpec], float]
     embeds: dict[int, float]
-    sizes: dict[int, float] = field(default_factory=dict)
+    sizes: dict[ImgSize, float] = field(default_factory=dict)
     _costs: dict[tuple[int, BlockSpec], BlockCost] = field(default_factory=dict, repr=False, compare=False)
 
     def block_cost(self, i: int, spec: BlockSpec) -> BlockCost:
@@ -48,9 +49,10 @@ class AdditivePrior:
         points = {self.base.embed_dim: 0.0} | self.embeds
         return _interpolate(points, embed_dim)
 
-    def size_cost(self, img_size: int) -> float:
+    def size_cost(self, img_size: ImgSize) -> float:
         """Charge an image size in pixels, KL in nats."""
-        return _interpolate({self.base.img_size: 0.0} | self.sizes, img_size)
+        points = {width_of(self.base.img_size): 0.0} | {width_of(size): kl for size, kl in self.sizes.items()}
+        return _interpolate(points, width_of(img_size))
 
     def additive(self, arch: Arch) -> float:
         """Add up the costs of all blocks, ``embed_dim`` and image: KL in nats if nothing interacted."""
@@ -121,7 +123,7 @@ def prior_from_library(base: Arch, archs: Sequence[Arch], kls: Sequence[float]) 
     """
     blocks: dict[tuple[int, BlockSpec], float] = {}
     embeds: dict[int, float] = {}
-    sizes: dict[int, float] = {}
+    sizes: dict[ImgSize, float] = {}
     for arch, kl in zip(archs, kls, strict=True):
         if len(arch.blocks) != len(base.blocks):
             raise NuwaError(f"library row {arch.arch_id} has {len(arch.blocks)} blocks, its base {len(base.blocks)}")

@@ -66,11 +66,11 @@ class StemTimes:
 
 def _group(key: StemKey, joined: Collection[int]) -> StemKey:
     alike = replace(key, embed_dim=1, num_classes=1)
-    return replace(alike, img_size=key.patch_size) if is_joined(_num_tokens(key), joined) else alike
+    return replace(alike, img_size=key.patch_size, img_width=0) if is_joined(_num_tokens(key), joined) else alike
 
 
 def _num_tokens(key: StemKey) -> int:
-    return (key.img_size // key.patch_size) ** 2 + key.num_prefix_tokens
+    return key.num_patches + key.num_prefix_tokens
 
 
 def _is_between(key: StemKey, joined: Collection[int]) -> bool:
@@ -79,7 +79,7 @@ def _is_between(key: StemKey, joined: Collection[int]) -> bool:
 
 
 def _points(keys: Sequence[StemKey]) -> Array:
-    rows = [(k.embed_dim, k.num_classes, (k.img_size // k.patch_size) ** 2, k.in_chans * k.patch_size**2) for k in keys]
+    rows = [(k.embed_dim, k.num_classes, k.num_patches, k.in_chans * k.patch_size**2) for k in keys]
     return np.array(rows, dtype=np.float64)
 
 

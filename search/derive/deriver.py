@@ -20,6 +20,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.heads import fit_head, restrict_head
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import ImgSize, num_pixels_of, size_words
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
@@ -66,7 +67,7 @@ class Deriver:
         *,
         cache: Cache | None = None,
         options: DeriveOptions | None = None,
-        train_at: Callable[[int], SplitTensors] | None = None,
+        train_at: Callable[[ImgSize], SplitTensors] | None = None,
     ) -> None:
         self.model = model
         self.train = train
@@ -75,7 +76,7 @@ class Deriver:
         self.options = options or DeriveOptions()
         self._train_at = train_at
         self._logits: dict[int, torch.Tensor] = {}
-        self._shifts: dict[int, torch.Tensor] = {}
+        self._shifts: dict[ImgSize, torch.Tensor] = {}
         self.prepare_seconds = 0.0
         self._plan: Plan | None = None
         self._lock = threading.Lock()
@@ -114,7 +115,7 @@ class Deriver:
             return self._plan
 
     @torch.no_grad()
-    def prepare_sizes(self, img_sizes: Sequence[int]) -> None:
+    def prepare_sizes(self, img_sizes: Sequence[ImgSize]) -> None:
         """Learn what nets of other image sizes need, once; a deriver that goes to another process takes it along."""
         for size in img_sizes:
             self._shift_of(size)
@@ -171,7 +172,7 @@ class Deriver:
         )
         return subnet
 
-    def _train_of(self, img_size: int) -> SplitTensors:
+    def _train_of(self, img_size: ImgSize) -> SplitTensors:
         """Return the training images at another size.
 
         Raises:
@@ -180,12 +181,13 @@ class Deriver:
         found = None if self._train_at is None else self._train_at(img_size)
         if found is None or not torch.equal(found.labels, self.train.labels):
             raise NuwaError(
-                f"a net of {img_size} pixels is refined on the training images at that size, and there are none",
+                f"a net of {size_words(img_size)} pixels is refined on the training images at that size, and there are "
+                "none",
                 hint="give Deriver a train_at that makes them, in the order of train",
             )
         return found
 
-    def _shift_of(self, img_size: int) -> torch.Tensor:
+    def _shift_of(self, img_size: ImgSize) -> torch.Tensor:
         """Say by how much the model's mean logits (num_classes,) fall when its images shrink; added to head biases.
 
         A head that was made for one size is off at another by much the same for all images: on the default base and
@@ -214,7 +216,7 @@ class Deriver:
 
     def _derive_once(self, arch: Arch) -> PlainViT:
         base = self.model.arch
-        if arch.img_size < base.img_size:
+        if num_pixels_of(arch.img_size) < num_pixels_of(base.img_size):
             own = self._derive_once(replace(arch, img_size=base.img_size))
             resized = vit_at_size(own, arch.img_size, name="the subnet")
             resized.head.bias.add_(self._shift_of(arch.img_size).to(resized.head.bias.device))

@@ -11,6 +11,7 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.pooling import pool_of, pools_of
 from nuwa_search.core.proportion import interval_of_share
@@ -53,7 +54,7 @@ class DeriveRequest:
         label_column: Of Parquet files.
         classes: None for all.
         seed: Of the splits, and of the images it is scored on.
-        img_size: Side of the base's images in pixels; None for its own.
+        img_size: Of the base's images in pixels; None for its own.
     """
 
     base: str = DEMO_BASE
@@ -61,7 +62,7 @@ class DeriveRequest:
     label_column: str | None = None
     classes: tuple[str, ...] | None = None
     seed: int = 0
-    img_size: int | None = None
+    img_size: ImgSize | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nuwa_search.core.class_scores import ClassScores
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.search.base_sizes import BaseAtSize, SizedScore
 from nuwa_search.search.job.survey import Survey
 from nuwa_search.search.library import Library
@@ -17,7 +18,7 @@ def bases_at_sizes(
     library: Library,
     *,
     base_score: SubnetScore,
-    tested: Mapping[int, ClassScores],
+    tested: Mapping[ImgSize, ClassScores],
 ) -> tuple[BaseAtSize, ...]:
     """List the base at each size of ``space``, the largest first; none where there is one size only.
 

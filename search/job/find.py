@@ -8,6 +8,7 @@ import onnx
 from nuwa_search.core.budget import Budget
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
@@ -40,7 +41,7 @@ class Finder:
     study_name: str
     storage_url: str | None
     deadline: Deadline
-    img_sizes: tuple[int, ...] = ()
+    img_sizes: tuple[ImgSize, ...] = ()
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

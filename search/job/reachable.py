@@ -8,6 +8,7 @@ import numpy as np
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Budget
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.search.feasible import BudgetTooSmallError, DeviceLimit, Limits, MemoryLimit, require_feasible
 from nuwa_search.search.job.inputs import Sources
@@ -18,7 +19,7 @@ from nuwa_search.search.space import space_from_base
 
 
 def require_reachable(
-    surveys: Sequence[Survey], sources: Sources, *, keep: Sequence[str], img_sizes: Sequence[int] = ()
+    surveys: Sequence[Survey], sources: Sources, *, keep: Sequence[str], img_sizes: Sequence[ImgSize] = ()
 ) -> None:
     """Hold the fastest and the smallest subnet of the base against the limits; needs no image and no statistics.
 

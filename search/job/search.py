@@ -12,6 +12,7 @@ from nuwa_search.core.cache import Cache
 from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.counting import counts_to
 from nuwa_search.core.errors import NoAnswerError, NuwaError
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.deploy.ship import check_bundle_dir
 from nuwa_search.latency.devices.find import opened_device
@@ -199,7 +200,7 @@ def _delivered(run: SearchRun, surveys: Sequence[Survey], settled: Settled) -> S
         return SearchOutcome(_result(run, surveys, missed, readings=readings, too_small=too_small), None, no_subnet)
     delivered, accuracies, sized = deliver(run, surveys, settled, repaired.finished)
     own = accuracies.restricted
-    tested = {run.inputs.base.arch.img_size: own} if isinstance(own, ClassScores) else {}
+    tested: dict[ImgSize, ClassScores] = {run.inputs.base.arch.img_size: own} if isinstance(own, ClassScores) else {}
     if sized is not None:
         tested[delivered.subnet.arch.img_size] = sized
     at_sizes = bases_at_sizes(settled.space, surveys, settled.library, base_score=settled.base_score, tested=tested)
@@ -226,7 +227,7 @@ def _timed(hooks: Hooks, clock: StageClock) -> Hooks:
     return dataclasses.replace(hooks, stage=stage)
 
 
-def _finder(run: SearchRun, surveys: tuple[Survey, ...], img_sizes: tuple[int, ...]) -> Finder:
+def _finder(run: SearchRun, surveys: tuple[Survey, ...], img_sizes: tuple[ImgSize, ...]) -> Finder:
     """Gather the statistics of the base on the training images, and start the clock of the time limit."""
     inputs = run.inputs
     deriver = Deriver(

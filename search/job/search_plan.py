@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.images import ImageSet, unreadable_images
+from nuwa_search.core.img_size import ImgSize, json_from_img_size
 from nuwa_search.core.task import Task
 from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.predictors.device_predictor import exporter_of, find_known_predictor
@@ -52,7 +53,7 @@ class SearchPlan:
         base_latency: On the first device; None where it was not profiled for this base and cannot be emulated.
         base_latencies: On every device where it is known.
         time: How long it would take.
-        img_sizes: Sides of the image in pixels that would be chosen among, the base's own first.
+        img_sizes: Of the image in pixels that would be chosen among, the base's own first.
     """
 
     num_images: Mapping[str, Mapping[str, int]]
@@ -61,7 +62,7 @@ class SearchPlan:
     base_latency: BaseLatency | None
     base_latencies: tuple[BaseLatency, ...]
     time: TimeEstimate
-    img_sizes: tuple[int, ...] = ()
+    img_sizes: tuple[ImgSize, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Render what `nuwa.search-plan/1` adds to the options."""
@@ -71,7 +72,7 @@ class SearchPlan:
             "notes": list(self.notes),
             "base_latency": None if self.base_latency is None else asdict(self.base_latency),
             "base_latencies": [asdict(one) for one in self.base_latencies],
-            "img_sizes_searched": list(self.img_sizes),
+            "img_sizes_searched": [json_from_img_size(size) for size in self.img_sizes],
             **self.time.to_json(),
         }
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize, num_pixels_of, size_words
 from nuwa_search.predictors.device_predictor import knows_sizes
 from nuwa_search.search.img_sizes import smaller_sizes
 from nuwa_search.search.job.inputs import Sources
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from nuwa_search.search.job.survey import Survey
 
 
-def wanted_sizes(request: SearchRequest, sources: Sources) -> tuple[int, ...]:
+def wanted_sizes(request: SearchRequest, sources: Sources) -> tuple[ImgSize, ...]:
     """List the sizes below the base's own that are asked for; none where nobody names any.
 
     Raises:
@@ -23,15 +24,16 @@ def wanted_sizes(request: SearchRequest, sources: Sources) -> tuple[int, ...]:
     base, asked = sources.base.arch, request.img_sizes
     if sources.task.kind == "segmentation":  # the answer's grid would be another than the teacher's
         if asked is not None and smaller_sizes(asked, base):
+            least = size_words(min(asked, key=num_pixels_of))
             raise NuwaError(
                 "--img-sizes: nets that answer for every pixel are searched at the base's own image size",
-                hint=f"leave --img-sizes out, or load the base smaller: --img-size {min(asked)}",
+                hint=f"leave --img-sizes out, or load the base smaller: --img-size {least}",
             )
         return ()
     return () if asked is None else smaller_sizes(asked, base)
 
 
-def searched_sizes(start: "SearchStart", surveys: Sequence["Survey"]) -> tuple[int, ...]:
+def searched_sizes(start: "SearchStart", surveys: Sequence["Survey"]) -> tuple[ImgSize, ...]:
     """List the wanted sizes, which every device's predictor knows.
 
     Raises:
@@ -43,7 +45,7 @@ def searched_sizes(start: "SearchStart", surveys: Sequence["Survey"]) -> tuple[i
         if knows_sizes(survey.start.predictor, base, wanted):
             continue
         name = survey.spec.name
-        told = f"the latency predictor of {name} knows images of {base.img_size} pixels only"
-        profile = f"nuwa profile {name} --base {request.base} --img-sizes {','.join(map(str, wanted))}"
+        told = f"the latency predictor of {name} knows images of {size_words(base.img_size)} pixels only"
+        profile = f"nuwa profile {name} --base {request.base} --img-sizes {','.join(map(size_words, wanted))}"
         raise NuwaError(f"--img-sizes: {told}", hint=profile)
     return wanted

@@ -9,6 +9,7 @@ from torch import Tensor
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.class_scores import ClassScores, class_scores, none_threshold
 from nuwa_search.core.heads import fit_head
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
 from nuwa_search.core.tasks.scores import TaskScores
 from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
@@ -118,7 +119,7 @@ class SizedBase:
     """
 
     inputs: Inputs
-    img_size: int
+    img_size: ImgSize
 
     def on(self, test: SplitTensors) -> ClassScores:
         """Score it on the test split, decoded at its size."""

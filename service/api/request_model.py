@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from nuwa_search.core.arch import MAX_SIDE
+from nuwa_search.core.img_size import MAX_SIDE
 from nuwa_search.search.option import Option
 from nuwa_search.service.api.context import Word
 

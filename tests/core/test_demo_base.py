@@ -66,7 +66,7 @@ def test_the_graph_is_read_once_and_held_against_its_hash(tmp_path: Path, monkey
     assert reads == [file]
     assert first.base_id == again.base_id
     assert (again.has_head, again.arch.img_size, again.preprocess.img_size) == (False, 5 * patch, 5 * patch)
-    grid = resampled_positions(model.state_dict()["pos_embed"], 25)
+    grid = resampled_positions(model.state_dict()["pos_embed"], old=model.arch.grid, new=(5, 5))
     wanted = model.state_dict() | {"pos_embed": grid}
     assert all(torch.equal(value, wanted[name]) for name, value in again.model.state_dict().items())
 

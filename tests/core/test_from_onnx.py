@@ -13,6 +13,7 @@ from torch import nn
 
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.from_onnx import vit_from_onnx
+from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.positions import resampled_positions
 
 with warnings.catch_warnings():
@@ -79,7 +80,7 @@ def test_features_are_those_of_the_graph(build: Callable[[], nn.Module], dynamo:
     assert found.graph_size == SIZE
     assert found.relative_error < 1e-5
     vit = found.model
-    images = torch.randn(3, 3, vit.arch.img_size, vit.arch.img_size)
+    images = torch.randn(3, 3, *sides_of(vit.arch.img_size))
     with torch.inference_mode():
         mine = vit.norm(vit.forward_features(images))
         if isinstance(model, WithDecoder):
@@ -95,8 +96,8 @@ def test_features_are_those_of_the_graph(build: Callable[[], nn.Module], dynamo:
 def test_positions_are_resampled_as_timm_does() -> None:
     grid = torch.randn(1, 49, 8)
     wanted = timm.layers.resample_abs_pos_embed(grid, new_size=[4, 4], num_prefix_tokens=0)
-    assert torch.equal(resampled_positions(grid, 16), wanted)
-    assert resampled_positions(grid, 49) is grid
+    assert torch.equal(resampled_positions(grid, old=(7, 7), new=(4, 4)), wanted)
+    assert resampled_positions(grid, old=(7, 7), new=(7, 7)) is grid
 
 
 def test_another_function_is_no_silent_import(tmp_path: Path) -> None:

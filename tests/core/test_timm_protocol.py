@@ -8,6 +8,7 @@ import torch
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import sides_of
 from tests.support.toy_base import write_toy_base
 
 
@@ -19,7 +20,7 @@ def toy_base(tmp_path: Path) -> Path:
 def test_the_whole_base_answers_as_timm_does(toy_base: Path) -> None:
     theirs = timm.create_model(f"local-dir:{toy_base}", pretrained=True).eval()
     ours = load_base(str(toy_base)).model
-    images = torch.randn(2, 3, ours.arch.img_size, ours.arch.img_size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, 3, *sides_of(ours.arch.img_size), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         stream = ours.forward_features(images)
         wanted = theirs.forward_features(images)
@@ -35,7 +36,7 @@ def test_the_whole_base_answers_as_timm_does(toy_base: Path) -> None:
 
 def test_a_classifier_is_replaced_and_removed(toy_base: Path) -> None:
     model = load_base(str(toy_base)).model
-    images = torch.zeros(1, 3, model.arch.img_size, model.arch.img_size)
+    images = torch.zeros(1, 3, *sides_of(model.arch.img_size))
     model.reset_classifier(7)
     assert model(images).shape == (1, 7)
     assert model.arch.num_classes == model.num_classes == 7

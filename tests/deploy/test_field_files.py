@@ -23,7 +23,7 @@ from nuwa_search.deploy.assets import classifier
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.field.cpp import model_header
 from nuwa_search.deploy.field.field_model import FieldModel
-from nuwa_search.deploy.field.nvinfer import kept_square, nvinfer_config, nvinfer_labels
+from nuwa_search.deploy.field.nvinfer import kept_part, nvinfer_config, nvinfer_labels
 from nuwa_search.deploy.file_hashes import compare_hashes, hash_folder
 from nuwa_search.deploy.write_bundle import write_bundle
 from tests.core.test_images import picture
@@ -85,8 +85,10 @@ def test_nvinfers_labels_thresholds_and_crops() -> None:
     config = nvinfer_config(model)
     assert "classifier-threshold=0.4\n" in config
     assert "model-engine-file=model.onnx_b1_gpu0_fp32.engine\n" in config
-    assert kept_square(Preprocess(224, crop_pct=1.0), 1920, 1080) == (420, 0, 1080)
-    assert kept_square(Preprocess(224, crop_pct=0.875), 640, 480) == (110, 30, 420)
+    assert kept_part(Preprocess(224, crop_pct=1.0), 1920, 1080) == (420, 0, 1080, 1080)
+    assert kept_part(Preprocess(224, crop_pct=0.875), 640, 480) == (110, 30, 420, 420)
+    assert kept_part(Preprocess((144, 256), crop_pct=1.0), 1920, 1080) == (0, 0, 1920, 1080)
+    assert kept_part(Preprocess((240, 160), crop_pct=1.0), 640, 480) == (160, 0, 320, 480)
 
 
 def test_a_model_of_bytes_has_nothing_for_deepstream(tmp_path: Path) -> None:

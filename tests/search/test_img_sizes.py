@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.tensors import SplitTensors, normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_at_size import vit_at_size
@@ -27,7 +28,7 @@ SMALL = 12
 TINY = Arch((BlockSpec(1, 8, 8, 16), BlockSpec(2, 8, 8, 16)), 16, num_classes=3, img_size=16, patch_size=4)
 
 
-def at_size(split: SplitTensors, size: int) -> SplitTensors:
+def at_size(split: SplitTensors, size: ImgSize) -> SplitTensors:
     """The same pictures smaller, by averaging: 16 to 12 or 8 pixels."""
     small = F.interpolate(split.images.float(), size=size, mode="area").round().to(torch.uint8)
     return SplitTensors(small, split.labels)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from nuwa_search.core.arch import MAX_SIDE
+from nuwa_search.core.img_size import MAX_SIDE
 from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.search.request import MAX_SEED, MAX_SIZES
 from nuwa_search.service.api.answers import EventRows, JobAnswer, PagedRows

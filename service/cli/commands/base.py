@@ -9,6 +9,7 @@ import click
 from nuwa_search.core.documents import json_from_text
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
+from nuwa_search.core.img_size import img_size_from_text, json_from_img_size
 from nuwa_search.service.cli.again import command_to_go_on
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.commands.evaluate import command as evaluate_command
@@ -148,6 +149,8 @@ def _parse_arg(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise NuwaError(f"wanted NAME=VALUE for --model-arg, found {text!r}", hint="such as --model-arg img_size=64")
+    if name == "img_size" and not value.startswith("["):
+        return name, json_from_img_size(img_size_from_text(value, "--model-arg img_size"))
     try:
         return name, json_from_text(value, what="the value of --model-arg")
     except NuwaError:  # a word, such as avg

@@ -43,7 +43,7 @@ def test_the_fit_is_that_of_one_row_per_pixel(tmp_path: Path, tensors: TaskTenso
         for image, mask in zip(tokens, train.masks.numpy(), strict=True):
             for (y, x), label in np.ndenumerate(mask):
                 if label != IGNORED:
-                    rows.append(image[y // side * model.arch.grid + x // side])
+                    rows.append(image[y // side * model.arch.grid[1] + x // side])
                     wanted.append(np.eye(len(CLASSES))[label])
                     counts.append(weights[label] / side**2)
         x, y, w = np.asarray(rows), np.asarray(wanted), np.asarray(counts)[:, None]

@@ -74,7 +74,7 @@ def test_a_label_map_is_the_argmax_of_scaled_logits() -> None:
 
 def test_shares_leave_out_what_is_ignored() -> None:
     masks = torch.tensor([[[0, 1, 2, 2], [1, 1, 2, IGNORED], [0, 0, 0, 0], [0, 0, 0, 0]]], dtype=torch.uint8)
-    shares = class_shares(masks, num_classes=3, grid=2)
+    shares = class_shares(masks, num_classes=3, grid=(2, 2))
     assert shares[0, :, 0, 0].tolist() == [0.25, 0.75, 0.0]
     assert shares[0, :, 0, 1].tolist() == [0.0, 0.0, 0.75]
     assert shares[0, :, 1].sum() == 2

@@ -68,7 +68,7 @@ def test_mixing_images_and_targets_agree(mixup: float, cutmix: float) -> None:
         if mixup:
             torch.testing.assert_close(out[i], keep * plain[i] + (1 - keep) * plain[j], rtol=1e-4, atol=1e-4)
         else:
-            mask = box_mask(view.paste[i : i + 1], 16)[0]
+            mask = box_mask(view.paste[i : i + 1], plain)[0]
             assert float(mask.float().mean()) == pytest.approx(1 - keep, abs=1e-6)
             torch.testing.assert_close(out[i], torch.where(mask, plain[j], plain[i]))
         expected = torch.zeros(3)
