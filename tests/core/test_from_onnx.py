@@ -13,7 +13,7 @@ from torch import nn
 
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.from_onnx import vit_from_onnx
-from nuwa_search.core.img_size import sides_of
+from nuwa_search.core.img_size import ImgSize, sides_of
 from nuwa_search.core.positions import resampled_positions
 
 with warnings.catch_warnings():
@@ -58,11 +58,11 @@ def timm_vit() -> nn.Module:
     )
 
 
-def write(model: nn.Module, path: Path, *, dynamo: bool) -> None:
+def write(model: nn.Module, path: Path, *, dynamo: bool, size: ImgSize = SIZE) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporters' own
         timm.layers.set_fused_attn(False)
-        images = (torch.randn(2, 3, SIZE, SIZE),)
+        images = (torch.randn(2, 3, *sides_of(size)),)
         if dynamo:
             torch.onnx.export(model, images, str(path), opset_version=18, external_data=False, verbose=False)
         else:
@@ -91,6 +91,19 @@ def test_features_are_those_of_the_graph(build: Callable[[], nn.Module], dynamo:
     assert found.num_left_out == (2 if build is dinov2 else 0) or dynamo
     if build is dinov2:
         assert found.resampled_cosine > 0.99
+
+
+def test_a_graph_of_oblong_images_keeps_its_stored_square_of_positions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = cast(WithDecoder, dinov2())
+    smooth = nn.functional.interpolate(torch.randn(1, 48, 3, 3), size=(7, 7), mode="bicubic")
+    with torch.no_grad():  # as trained ones are: of noise the graph's resampling, without antialiasing, leaves less
+        model.get_parameter("backbone.embeddings.position_embeddings")[:, 1:] = smooth.flatten(2).transpose(1, 2)
+    write(model, tmp_path / "net.onnx", dynamo=False, size=(32, 48))
+    found = vit_from_onnx(tmp_path / "net.onnx")
+    assert (found.graph_size, found.model.arch.img_size) == ((32, 48), 56)
+    assert found.relative_error < 1e-5
+    assert 0.98 < found.resampled_cosine < 1
 
 
 def test_positions_are_resampled_as_timm_does() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_transformers import vit_from_transformers
+from nuwa_search.core.img_size import ImgSize, sides_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what transformers says while it is imported is not ours to mend
@@ -45,6 +46,13 @@ KINDS: dict[str, tuple[transformers.PretrainedConfig, type[transformers.PreTrain
 }
 
 
+OBLONG: dict[str, Any] = SMALL | {"image_size": [28, 21]}
+KINDS["vit of oblong images"] = (
+    transformers.ViTConfig(**OBLONG, **WIDE, id2label=LABELS),
+    transformers.ViTForImageClassification,
+)
+
+
 def random_model(kind: str) -> transformers.PreTrainedModel:
     config, build = KINDS[kind]
     torch.manual_seed(0)
@@ -67,14 +75,15 @@ def test_outputs_are_those_of_transformers(kind: str, has_old_names: bool, tmp_p
         model.save_pretrained(tmp_path)
         tensors = load_file(tmp_path / "model.safetensors")
     found = vit_from_transformers(model.config.to_dict(), tensors, name=kind)
-    images = torch.randn(2, 3, 28, 28)
+    size: ImgSize = (28, 21) if "oblong" in kind else 28
+    images = torch.randn(2, 3, *sides_of(size))
     with torch.inference_mode():
         wanted = model(images).logits
         got = found.model(images)
     assert (got - wanted).norm() / wanted.norm() < 1e-5
     assert found.has_head
     assert found.label_names == tuple(LABELS.values())
-    assert found.img_size == 28
+    assert found.img_size == found.model.arch.img_size == size
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,13 @@ def test_positions_follow_the_size_that_the_preprocessor_makes(tmp_path: Path) -
     assert base.model(torch.randn(1, 3, 21, 21)).shape == (1, 5)
 
 
+def test_images_may_be_of_another_shape(tmp_path: Path) -> None:
+    folder_of("vit", tmp_path, SQUASH | {"size": {"height": 28, "width": 14}})
+    base = load_base(str(tmp_path))
+    assert base.arch.img_size == base.preprocess.img_size == (28, 14)
+    assert base.model(torch.randn(1, 3, 28, 14)).shape == (1, 5)
+
+
 @pytest.mark.parametrize("told", [SQUASH, CROPPED], ids=["squash", "crop"])
 def test_pixels_are_those_of_transformers(told: dict[str, Any], tmp_path: Path) -> None:
     folder_of("vit", tmp_path, told)
@@ -118,8 +125,10 @@ def test_the_scaled_side_is_found_again_from_the_share_kept() -> None:
         ({"do_normalize": False}, "do_normalize"),
         ({"rescale_factor": 1}, "scales pixels by 1"),
         ({"resample": 9}, "resamples by 9"),
-        ({"size": {"height": 28, "width": 32}}, "size"),
-        ({"size": {"shortest_edge": 28}}, "no square"),
+        ({"size": {"height": 28, "width": 0}}, "size"),
+        ({"size": {"shortest_edge": 28}}, "no one size"),
+        ({"size": {"shortest_edge": 28}, "do_center_crop": True, "crop_size": {"height": 28, "width": 14}}, "28x14"),
+        ({"size": 28, "do_center_crop": True, "crop_size": {"height": 28, "width": 14}}, "another share of each side"),
         ({"size": None}, "size"),
     ],
 )
