@@ -16,6 +16,7 @@ from nuwa_search.core import checked
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import checked_img_size, num_pixels_of
 from nuwa_search.core.licence import Licence
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.collaborate.fusion import Fusion, read_fusion, write_fusion
@@ -214,7 +215,7 @@ class Collaboration:
         checked.items(self.labels, "labels", min_items=2, max_items=MAX_CLASSES)
         checked.items(self.parts, "parts", min_items=1, max_items=MAX_BOARDS)
         checked.items(self.modes, "modes", min_items=1, max_items=len(MODES))
-        checked.integer(self.preprocess.img_size, "img_size", low=1, high=MAX_IMG_SIZE)
+        checked_img_size(self.preprocess.img_size, high=MAX_IMG_SIZE)
         checked.finite(self.fusion_ms, "fusion_ms", low=0, high=1e6)
         if len(self.preprocess.mean) != 3:
             raise NuwaError("a collaboration takes images of three channels", hint=_HINT)
@@ -244,8 +245,8 @@ class Collaboration:
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one image on its way to a board: (S, S, 3) uint8."""
-        return int(self.preprocess.img_size) ** 2 * 3
+        """Bytes of one image on its way to a board: (H, W, 3) uint8."""
+        return num_pixels_of(self.preprocess.img_size) * 3
 
     def parts_on(self, board: str) -> tuple[int, ...]:
         """Indices of the sub-models that a board runs."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nuwa_search.core.accelerator import pick_device
-from nuwa_search.core.tensors import TaskTensors, normalise
+from nuwa_search.core.tensors import TaskTensors, normalise, size_of_images
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.batches import plan_batches
@@ -105,7 +105,7 @@ class EnsembleJob:
         number = view_of_epoch(self.config, epoch)
         if self._lesson is None or self._lesson.number != number:
             train, preprocess, device = self.data.train, self.data.preprocess, self.setup.device
-            size = train.images.shape[-1]
+            size = size_of_images(train.images)
             view = draw_view(self.config, number, num_images=len(train), img_size=size).to(device)
             said = self.teacher.outputs(
                 train,

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from typing import cast
 
 import pytest
 import timm
 import torch
 from timm.data import create_transform
+from timm.models import VisionTransformer
 
 from nuwa_search.core.arch import Arch, BlockSpec, arch_from_dict, dict_from_arch
 from nuwa_search.core.errors import NuwaError
@@ -77,7 +79,7 @@ def test_learnt_positions_are_resampled_as_timm_does() -> None:
     plain = plain_from_timm(model, name="dinov2")
     square = randomise(timm.create_model("vit_small_patch14_dinov2", depth=2, num_classes=5, img_size=280))
     resized = vit_at_size(plain_from_timm(square, name="dinov2"), size, name="dinov2")
-    square.set_input_size(img_size=size)
+    cast(VisionTransformer, square).set_input_size(img_size=size)
     images = torch.randn(2, 3, *size)
     for mine, theirs in ((plain, model), (resized, square)):
         assert mine.arch.img_size == size
