@@ -69,17 +69,19 @@ def fit_patch_head(model: PlainViT, data: TaskTensors, *, num_classes: int, on_i
     """
     base, total, first = dense_model(model, num_classes), len(data.train) + len(data.search), len(data.train)
     seen = fit_heads(base, data.train, data.preprocess, lambda done: on_images(done, total))
-    heads = [*seen.heads, *_tuned_heads(seen, masks_of(data.train))]
+    heads = [*seen.heads, *_tuned_heads(seen, masks_of(data.train), grid=base.arch.grid)]
     best = _best_head(base, data.search, data.preprocess, heads, lambda done: on_images(first + done, total))
     return with_head(base, best.weight.float(), best.bias.float())
 
 
-def _tuned_heads(seen: "FittedHeads", masks: Tensor) -> list[LinearHead]:
+def _tuned_heads(seen: "FittedHeads", masks: Tensor, *, grid: tuple[int, int]) -> list[LinearHead]:
     """Tune from the regression of the same power of rarity, on the tokens that were kept."""
     out: list[LinearHead] = []
     for rarity in TUNED_RARITIES:
         start = seen.heads[RARITIES.index(rarity)]
-        found = tuned_head(start.weight, start.bias, tokens=seen.tokens, masks=masks[seen.places], rarity=rarity)
+        found = tuned_head(
+            start.weight, start.bias, tokens=seen.tokens, grid=grid, masks=masks[seen.places], rarity=rarity
+        )
         out.append(LinearHead(*found))
     return out
 

@@ -31,7 +31,14 @@ def num_tuned_on(num_images: int, *, num_patches: int, width: int) -> int:
 
 
 def tuned_head(
-    weight: Tensor, bias: Tensor, *, tokens: Tensor, masks: Tensor, rarity: float, seed: int = 0
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    tokens: Tensor,
+    grid: tuple[int, int],
+    masks: Tensor,
+    rarity: float,
+    seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Tune a linear head on frozen tokens: weight (C, F) and bias (C,), double.
 
@@ -41,20 +48,20 @@ def tuned_head(
     Args:
         weight: (C, F) of a regression.
         bias: (C,) of it.
-        tokens: (N, P, F) of the training images, in any precision; P is the square of the grid's side.
-        masks: (N, S, S) uint8, theirs.
+        tokens: (N, P, F) of the training images, in any precision.
+        grid: Patches one below the other, and side by side.
+        masks: (N, H, W) uint8, theirs.
         rarity: Power of its class's share of the pixels that a pixel's weight is divided by.
         seed: Of the order of images.
     """
-    num_classes, grid = len(bias), math.isqrt(tokens.shape[1])
-    fine = FINE * grid
+    num_classes, fine = len(bias), (FINE * grid[0], FINE * grid[1])
     weights = pixel_weights(masks, num_classes, rarity)
     parts = [class_shares(part, num_classes=num_classes, grid=fine).half() for part in masks.split(BATCH)]
     shares = torch.cat(parts)
 
     def loss_of(weight: Tensor, bias: Tensor, indices: Tensor) -> Tensor:
         scores = F.linear(tokens[indices].float(), weight, bias).transpose(1, 2)
-        logs = upsampled(scores.reshape(len(indices), num_classes, grid, grid), (fine, fine)).log_softmax(dim=1)
+        logs = upsampled(scores.reshape(len(indices), num_classes, *grid), fine).log_softmax(dim=1)
         wanted = shares[indices].float() * weights[:, None, None]
         return -(wanted * logs).sum() / wanted.sum().clamp_min(1e-6)
 

@@ -87,7 +87,7 @@ def test_tuning_lowers_the_loss_on_finer_cells_below_any_scale_of_the_regression
     wanted = F.avg_pool2d(pixels, 8).permute(0, 2, 3, 1).reshape(-1, 2)
     weight = torch.linalg.lstsq(flat, wanted - wanted.mean(dim=0)).solution.T
     bias = wanted.mean(dim=0)
-    found = tuned_head(weight, bias, tokens=tokens, masks=masks, rarity=0.25)
+    found = tuned_head(weight, bias, tokens=tokens, grid=(4, 4), masks=masks, rarity=0.25)
     assert loss(*found) < 0.97 * min(loss(s * weight, s * bias) for s in torch.logspace(-1, 3, 81))
-    again = tuned_head(weight, bias, tokens=tokens, masks=masks, rarity=0.25)
+    again = tuned_head(weight, bias, tokens=tokens, grid=(4, 4), masks=masks, rarity=0.25)
     assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
