@@ -41,20 +41,29 @@ class FittedHeads:
     """Regressions, and the tokens of some training images to tune them on.
 
     Args:
-        heads: One per power in ``RARITIES``.
+        rarities: Powers of a class's share of the pixels.
+        heads: One for each.
         tokens: (N, P, F) in 16 bits.
         places: (N,) which training images these are of.
     """
 
+    rarities: tuple[float, ...]
     heads: list[LinearHead]
     tokens: Tensor
     places: Tensor
 
 
-def fit_patch_head(model: PlainViT, data: TaskTensors, *, num_classes: int, on_images: OnImages = no_one) -> PlainViT:
+def fit_patch_head(
+    model: PlainViT,
+    data: TaskTensors,
+    *,
+    num_classes: int,
+    on_images: OnImages = no_one,
+    rarities: Sequence[float] = RARITIES,
+) -> PlainViT:
     """Fit a linear head on frozen patch tokens by ridge regression on each class's share of the patch, then tune it.
 
-    Rare classes are weighed: one regression per power in ``RARITIES``, all from one pass over the training images, and
+    Rare classes are weighed: one regression per power of rarity, all from one pass over the training images, and
     tuned from two of them (``tune_head``). The search images choose among all by mIoU, and scale the scores to be
     calibrated, so that the net can teach.
 
@@ -63,12 +72,13 @@ def fit_patch_head(model: PlainViT, data: TaskTensors, *, num_classes: int, on_i
         data: Train split to fit on, search split to choose by.
         num_classes: Outputs.
         on_images: Who watches.
+        rarities: Powers of a class's share; those that heads are tuned from among them.
 
     Raises:
         NuwaError: If the splits have no masks.
     """
     base, total, first = dense_model(model, num_classes), len(data.train) + len(data.search), len(data.train)
-    seen = fit_heads(base, data.train, data.preprocess, lambda done: on_images(done, total))
+    seen = fit_heads(base, data.train, data.preprocess, lambda done: on_images(done, total), rarities=rarities)
     heads = [*seen.heads, *_tuned_heads(seen, masks_of(data.train), grid=base.arch.grid)]
     best = _best_head(base, data.search, data.preprocess, heads, lambda done: on_images(first + done, total))
     return with_head(base, best.weight.float(), best.bias.float())
@@ -78,7 +88,7 @@ def _tuned_heads(seen: "FittedHeads", masks: Tensor, *, grid: tuple[int, int]) -
     """Tune from the regression of the same power of rarity, on the tokens that were kept."""
     out: list[LinearHead] = []
     for rarity in TUNED_RARITIES:
-        start = seen.heads[RARITIES.index(rarity)]
+        start = seen.heads[seen.rarities.index(rarity)]
         found = tuned_head(
             start.weight, start.bias, tokens=seen.tokens, grid=grid, masks=masks[seen.places], rarity=rarity
         )
@@ -94,12 +104,17 @@ def dense_model(model: PlainViT, num_classes: int) -> PlainViT:
 
 @torch.inference_mode()
 def fit_heads(
-    model: PlainViT, train: SplitTensors, preprocess: Preprocess, on_images: Callable[[int], None]
+    model: PlainViT,
+    train: SplitTensors,
+    preprocess: Preprocess,
+    on_images: Callable[[int], None],
+    *,
+    rarities: Sequence[float] = RARITIES,
 ) -> FittedHeads:
     """Regress the shares of the classes on the patch tokens, once for each way of weighing rare classes."""
     arch = model.arch
     num_classes, size = arch.num_classes, arch.head_in_features + 1
-    weights = [class_weights(masks_of(train), num_classes, rarity) for rarity in RARITIES]
+    weights = [class_weights(masks_of(train), num_classes, rarity) for rarity in rarities]
     grams = torch.zeros(len(weights), size, size, dtype=torch.float64)
     crosses = torch.zeros(len(weights), size, num_classes, dtype=torch.float64)
     places = places_in_turn(train, num_tuned_on(len(train), num_patches=arch.num_patches, width=size - 1))
@@ -118,7 +133,7 @@ def fit_heads(
             grams[k] += rows.T @ (rows * (shares @ weight)[:, None])
             crosses[k] += rows.T @ (shares * weight)
     heads = [solve_head(gram, cross) for gram, cross in zip(grams, crosses, strict=True)]
-    return FittedHeads(heads, torch.cat(kept), places)
+    return FittedHeads(tuple(rarities), heads, torch.cat(kept), places)
 
 
 def solve_head(gram: Tensor, cross: Tensor) -> LinearHead:

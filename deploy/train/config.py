@@ -23,6 +23,7 @@ class FinetuneConfig(Recipe):
             in every step.
         relation_weights: Of query, key and value within it (DeViT, arXiv 2309.05015).
         feature_weight: Of the pooled features' relative squared error; 0 for none.
+        refit_head: Whether a head for pixels is fitted to the student's own patch tokens before the training.
     """
 
     alpha: float = 0.9
@@ -30,6 +31,7 @@ class FinetuneConfig(Recipe):
     relation_scale: float = 0.0
     relation_weights: tuple[float, float, float] = (0.2, 0.1, 0.3)
     feature_weight: float = 0.0
+    refit_head: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

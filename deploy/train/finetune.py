@@ -18,6 +18,7 @@ from nuwa_search.deploy.train.engine import TrainSetup, run_job
 from nuwa_search.deploy.train.hardware import pick_precision
 from nuwa_search.deploy.train.outcome import Progress, TrainOutcome
 from nuwa_search.deploy.train.processes import join_processes
+from nuwa_search.deploy.train.refit_head import with_refitted_head
 from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
 
@@ -32,17 +33,19 @@ class FinetuneResult:
         before: Of the un-tuned student on the search split.
         after: Of the best weights on the search split.
         outcome: The run: history, loss curves, rollbacks, why it stopped, seconds.
+        is_refitted: Whether it began with a head that was fitted anew.
     """
 
     student: PlainViT
     before: SplitScore
     after: SplitScore
     outcome: TrainOutcome
+    is_refitted: bool = False
 
     @property
     def is_changed(self) -> bool:
-        """Whether training found better weights than the student came with."""
-        return self.outcome.best.step > 0
+        """Whether better weights were found than the student came with."""
+        return self.is_refitted or self.outcome.best.step > 0
 
     @property
     def seconds(self) -> float:
@@ -96,13 +99,17 @@ def finetune(
         resume=resume,
         progress=progress,
     )
+    start, before = student, None
+    if settings.refit_head:
+        start, before = with_refitted_head(student, data)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        job = DistilJob(detached_copy(student, device), teacher, _on(data, device), settings, setup)
+        job = DistilJob(detached_copy(start, device), teacher, _on(data, device), settings, setup)
         job.prepare()
         outcome = run_job(job, settings, setup)
         tuned = PlainViT(student.arch)
     tuned.load_state_dict(outcome.tensors)
-    return FinetuneResult(tuned.eval(), outcome.history[0].score, outcome.best.score, outcome)
+    is_refitted = start is not student
+    return FinetuneResult(tuned.eval(), before or outcome.history[0].score, outcome.best.score, outcome, is_refitted)
 
 
 def _on(data: TaskTensors, device: torch.device) -> TaskTensors:

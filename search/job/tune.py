@@ -102,7 +102,7 @@ def finetune_config(
         if has_fitted_head:  # it was fitted to images as they are: of mirrored ones the default base knows little
             defaults = dataclasses.replace(defaults, augment=NO_AUGMENT)
     if kind == "segmentation":  # masks of mixed pictures mean nothing, and the head knows pictures as they are
-        defaults = dataclasses.replace(defaults, augment=NO_AUGMENT, mixup=0.0, cutmix=0.0, views=1)
+        defaults = dataclasses.replace(defaults, augment=NO_AUGMENT, mixup=0.0, cutmix=0.0, views=1, refit_head=True)
     if steps is None and epochs is not None:
         steps = math.ceil(epochs * num_train / defaults.batch_size)
     return of_length(defaults, steps or (LARGE_STEPS if is_large else DEFAULT_STEPS))
