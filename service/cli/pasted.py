@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 
 from nuwa_search.core.settings import without_secret
 
-GROUPS = ("base", "config", "db", "device")
+GROUPS = ("base", "cache", "config", "db", "device")
 """Verbs that have verbs of their own; an option stands after the last of them."""
-WITHOUT_DATABASE = ("nuwa config", "nuwa env")
+WITHOUT_DATABASE = ("nuwa config", "nuwa env", "nuwa db copy")
 # what pip installs is a package, no command
 _COMMAND = re.compile(
     rf"(?<!pip install )(?<!pip install ')(?<!--upgrade )"

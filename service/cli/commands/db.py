@@ -1,17 +1,23 @@
-"""``nuwa db``: upgrade, check and copy the database."""
+"""``nuwa db``: upgrade, check, copy and prune the database."""
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nuwa_search.core.errors import NoAnswerError
-from nuwa_search.core.settings import default_db_url
+from nuwa_search.core.home import expanded
+from nuwa_search.core.settings import default_cache_dir, default_db_url
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database, require_named_file, tell_upgrade
+from nuwa_search.service.cli.duration import seconds_from_text
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
 from nuwa_search.store.revisions import HEAD
+
+if TYPE_CHECKING:
+    from nuwa_search.lab.pruning import PruneAnswer
 
 COUNTS = {
     "devices": "select count(*) from v_devices",
@@ -24,7 +30,7 @@ COUNTS = {
 
 @click.group()
 def command() -> None:
-    """Upgrade, check and copy the database."""
+    """Upgrade, check, copy and prune the database."""
 
 
 @command.command("upgrade", cls=NuwaCommand)
@@ -107,3 +113,51 @@ def copy(source: str, target: str, *, replace: bool, **values: Any) -> None:
     output.table([{"table": t.table, "rows": t.rows, "added": t.added} for t in made.tables])
     output.note(f"{made.num_rows} rows in both, {made.num_added} of them written now, in {made.seconds:.1f} s")
     output.note(f"to work on it: --db {made.target}, or NUWA_DB={made.target}")
+
+
+@command.command("prune", cls=NuwaCommand)
+@click.option("--older", metavar="TIME", required=True, help="Only what is older than this: 180d, 26w, 2y.")
+@with_flags("cache-dir")
+def prune(older: str, **values: Any) -> None:
+    """Delete what is old and needed by nothing; says what goes, and asks.
+
+    Old searches without a bundle go, with their trials and events; subnets of old searches go where no front holds
+    them; jobs and workers that are over go. Whatever a certificate, a bundle, a measurement or a running search needs
+    stays, and so do devices, latency tables, predictors and bundles' folders.
+    """
+    output = output_from_flags(values)
+    before = datetime.now(UTC) - timedelta(seconds=seconds_from_text(older, example="--older 180d"))
+    cache_dir = expanded(values["cache_dir"] or default_cache_dir())
+    with database(values, must_exist=True) as store:
+        from nuwa_search.lab.pruning import prune_database
+
+        answer = prune_database(store, before=before, cache_dir=cache_dir, dry_run=True)
+        if answer.pruned.num_rows and not values["dry_run"]:
+            for line in _prune_lines(answer):
+                output.note(line)
+            if not confirmed(f"Delete these {answer.pruned.num_rows} rows?", yes=values["yes"]):
+                raise NoAnswerError("nothing was deleted")
+            answer = prune_database(store, before=before, cache_dir=cache_dir)
+    if output.json:
+        output.document(answer.to_json())
+        return
+    output.table(
+        [{"table": table, "rows": rows} for table, rows in answer.pruned.rows.items()], columns=("table", "rows")
+    )
+    if not answer.is_deleted:
+        for line in _prune_lines(answer):
+            output.note(line)
+    verb = "were deleted" if answer.is_deleted else "would be deleted"
+    output.note(f"{answer.pruned.num_rows} rows {verb} from {answer.url}")
+    if answer.is_compact is False:
+        output.warn("the file stays as large: another process is at work on it, or the disk has no room to rewrite it")
+
+
+def _prune_lines(answer: "PruneAnswer") -> list[str]:
+    """Say what goes and what stays, a line each."""
+    lines = [f"older than {answer.before:%Y-%m-%d %H:%M} UTC:"]
+    lines += [f"  {table}: {rows} rows" for table, rows in answer.pruned.rows.items()]
+    lines += [f"  search {study}, whole" for study in answer.pruned.studies]
+    lines += [f"  {entry.path}: {entry.num_bytes / 1e6:.1f} MB of checkpoints" for entry in answer.checkpoints]
+    lines += [f"  stays: {number} old searches {why}" for why, number in answer.pruned.kept.items()]
+    return lines

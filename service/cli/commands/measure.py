@@ -1,14 +1,13 @@
 """``nuwa measure``: latency of a bundle, an arch or any ONNX file."""
 
-import math
 from typing import Any
 
 import click
 
 from nuwa_search.core.budget import require_statistic
-from nuwa_search.core.errors import NuwaError
 from nuwa_search.service.cli.board_line import board_line
 from nuwa_search.service.cli.command import NuwaCommand
+from nuwa_search.service.cli.duration import seconds_from_text
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.laboratory import laboratory
 from nuwa_search.service.cli.output import output_from_flags
@@ -43,20 +42,3 @@ def command(model: str, **values: Any) -> None:
 
     show(answer, output)
     output.note(f"stored: nuwa query latencies --model {answer.onnx_hash}")
-
-
-def seconds_from_text(text: str) -> float:
-    """Read a length of time: ``10m``, ``90s``, or seconds.
-
-    Raises:
-        NuwaError: If it is none.
-    """
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
-    try:
-        seconds = float(number) * unit
-    except ValueError as error:
-        raise NuwaError(f"wanted a length of time, found {text!r}", hint="such as --sustained 10m") from error
-    if not 0 < seconds < math.inf:
-        raise NuwaError(f"wanted a length of time above 0, found {text!r}", hint="such as --sustained 10m")
-    return seconds
