@@ -40,6 +40,7 @@ PIXEL_PROGRAMS = {
     "classifier.py": "classifier.py",
     "segmenter.py": "segmenter.py",
     "run.py": "run_maps.py",
+    "camera.py": "camera.py",
     "run_engine.py": "run_engine.py",
 }
 """The same where a model answers for every pixel, with the file in ``deploy/assets`` that each is."""

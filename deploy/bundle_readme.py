@@ -129,14 +129,19 @@ def _run_maps(*, has_samples: bool) -> str:
     pip install numpy pillow onnxruntime
     python run.py {example}
     python run.py {example} -o labels --json
+    python camera.py --source {example if has_samples else "photos"} --save seen
 
 Images or folders; of each a label map (8 bits, with a palette) and the picture with the classes laid over are written
-to the folder `labels`, and files that are no readable image named (exit code 2). From Python:
+to the folder `labels`, and files that are no readable image named (exit code 2). `camera.py` times a folder, a video or
+a camera end to end (the last two need OpenCV), and with `--save` writes both for every frame. From Python:
 
     from segmenter import Segmenter
     for answer in Segmenter(".").predict(frames):  # (H, W, 3) uint8 arrays; channels="BGR" for OpenCV's
         print(answer.shares, answer.labels.shape)
         answer.overlay().save("overlay.png")
+
+There are no files for DeepStream, Triton, ROS 2 and C++ here: those that are written for other models read one label a
+picture, and none was tried on label maps. `model.onnx` gives logits (1, classes, height, width) at the input's size.
 """
 
 
@@ -173,7 +178,7 @@ _DESCRIPTIONS = {
     "classifier.py": "NumPy frames in, labels and scores out; the other programs are made of it",
     "segmenter.py": "NumPy frames in, the class of each pixel out",
     "run.py": "answers for image files",
-    "camera.py": "classifies and times a camera, a video or a folder",
+    "camera.py": "answers for and times a camera, a video or a folder",
     "run_engine.py": "the part that drives TensorRT",
     "deepstream": "for DeepStream: `nvinfer` configuration, labels and a graph made for it",
     "triton": "a model repository for Triton Inference Server",

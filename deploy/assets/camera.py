@@ -1,9 +1,10 @@
-"""Classify what a camera sees, a video or a folder of images, and time it end to end.
+"""Classify what a camera sees, a video or a folder of images, or its pixels, and time it end to end.
 
 python camera.py                           the first camera (needs OpenCV)
 python camera.py --source rtsp://cam/1     a stream, or a video file (needs OpenCV)
 python camera.py --source photos/          every image below a folder: numpy, pillow and onnxruntime alone
 python camera.py --engine model.engine     on a board, with its own TensorRT
+python camera.py --save seen               where pixels have classes: label map and overlay of each frame, as PNG
 
 A line per frame, and at the end (Ctrl-C as well) p50 and p95 of each step and frames a second. An unreadable frame is
 named and skipped. Exit codes: 0 done, 2 wrong use or unreadable frames, 3 the camera failed, 130 after Ctrl-C.
@@ -25,6 +26,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 STEPS = ("decode", "preprocess", "infer", "total")
 KEPT = 10000  # frames that percentiles are taken of: the last, so that a camera may run for months
+SHOWN = 3  # classes that a line names
 MAX_LOST = 30  # frames in a row that a camera may fail to give (a second) before it counts as gone
 NO_OPENCV = "a camera or a video needs OpenCV, which is not installed: pip install opencv-python-headless"
 
@@ -47,9 +49,13 @@ def main() -> int:
     """Run the command line; the module's text says what the exit codes mean."""
     args = parse_args()
     beside = load_beside("classifier")
+    is_dense = (HERE / "segmenter.py").is_file()
+    if args.save and not is_dense:
+        raise ValueError("--save writes label maps, and this model answers for whole images")
     source = open_source(args.source, beside)
-    model = beside.Classifier(HERE, engine=args.engine, threads=args.threads)
-    model.infer([np.zeros((model.preprocess["img_size"],) * 2 + (3,), dtype=np.uint8)])  # the first run allocates
+    model = open_model(beside, args)
+    first = [np.zeros((*side_lengths(model.preprocess), 3), dtype=np.uint8)]
+    model.run(beside.model_input(first, model.preprocess, model.model))  # the first run allocates
     watch = FrameTimes()
     try:
         for name, rgb, decode_ms in source(model):
@@ -57,8 +63,10 @@ def main() -> int:
                 watch.skip(name, str(rgb))
                 continue
             answer = classify(model, rgb, decode_ms, watch, beside)
+            if args.save:
+                save(answer, Path(args.save), watch.frames)
             if not args.json and not args.quiet:
-                show(name, answer, watch)
+                show(name, told_of(model, answer), watch)
             if watch.frames == args.frames:
                 break
     except KeyboardInterrupt:
@@ -79,9 +87,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=0, help="stop after so many (default: when the source ends)")
     parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime; 0 lets it choose")
     parser.add_argument("--engine", help="TensorRT engine built on this machine, instead of ONNX Runtime")
+    parser.add_argument("--save", metavar="DIR", help="where pixels have classes: write label maps and overlays there")
     parser.add_argument("--quiet", action="store_true", help="the summary only")
     parser.add_argument("--json", action="store_true", help="the summary only, as one JSON document")
     return parser.parse_args()
+
+
+def open_model(beside: Any, args: argparse.Namespace) -> Any:
+    """Open the model as the folder says: it answers for images, or for every pixel."""
+    if (HERE / "segmenter.py").is_file():
+        return load_beside("segmenter").Segmenter(HERE, engine=args.engine, threads=args.threads)
+    return beside.Classifier(HERE, engine=args.engine, threads=args.threads)
+
+
+def side_lengths(preprocess: "dict[str, Any]") -> "tuple[int, int]":
+    """Return height and width of the model's images."""
+    size = preprocess["img_size"]
+    return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 class FrameTimes:
@@ -148,18 +170,35 @@ def classify(model: Any, rgb: Any, decode_ms: float, watch: FrameTimes, beside: 
     start = time.perf_counter()
     given = beside.model_input([model.crop(rgb)], model.preprocess, model.model)
     made = time.perf_counter()
-    answer = model.describe(model.run(given)[0])
+    row = model.run(given)[0]
+    answer = model.describe(row, rgb) if row.ndim > 1 else model.describe(row)  # a map is scaled to its picture
     done = time.perf_counter()
     watch.note(decode=decode_ms, preprocess=(made - start) * 1000, infer=(done - made) * 1000)
     return answer
 
 
-def show(name: str, answer: Any, watch: FrameTimes) -> None:
-    """Write one frame's line."""
+def save(answer: Any, folder: Path, number: int) -> None:
+    """Write the label map and the overlay of one frame, by its number among those that were read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"frame-{number:06d}"
+    answer.picture().save(str(folder / (stem + ".png")))
+    answer.overlay().save(str(folder / (stem + ".overlay.png")))
+
+
+def told_of(model: Any, answer: Any) -> str:
+    """Say what the model answered: the class of a picture, or the classes that most pixels have."""
+    if hasattr(answer, "shares"):
+        ranked = sorted(zip(answer.shares, model.labels), reverse=True)[:SHOWN]  # noqa: B905
+        return ", ".join(f"{name} {100 * share:.1f} %" for share, name in ranked if share)
     strange = "none of these? " if answer.is_none else ""
+    return f"{strange}{answer.label} {100 * answer.score:.1f} %"
+
+
+def show(name: str, told: str, watch: FrameTimes) -> None:
+    """Write one frame's line."""
     times = {step: watch.times_ms[step][-1] for step in STEPS}
     steps = "decode {decode:.2f}, preprocess {preprocess:.2f}, infer {infer:.2f}".format(**times)
-    sys.stdout.write(f"{name}: {strange}{answer.label} {100 * answer.score:.1f} %  {times['total']:.2f} ms ({steps})\n")
+    sys.stdout.write(f"{name}: {told}  {times['total']:.2f} ms ({steps})\n")
     sys.stdout.flush()
 
 

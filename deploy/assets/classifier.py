@@ -83,7 +83,19 @@ class Classifier:
 
     ``folder`` is the bundle, ``engine`` a TensorRT engine built on this machine (None: ONNX Runtime on the CPU with
     ``threads`` threads, 0 for its own choice). Several threads may call ``predict`` on ONNX Runtime, one on an engine.
+    A bundle that answers for every pixel has ``segmenter.py``: ``Classifier("BUNDLE")`` is then its ``Segmenter``.
     """
+
+    def __new__(cls, folder: "str | Path" = HERE, **options: Any) -> Any:
+        program = Path(folder) / "segmenter.py"
+        if cls is not Classifier or not program.is_file():
+            return super().__new__(cls)
+        spec = importlib.util.spec_from_file_location("segmenter", str(HERE / "segmenter.py"))
+        if spec is None or spec.loader is None:
+            raise ValueError(f"segmenter.py is not beside {Path(__file__).name}")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.Segmenter(folder, **options)  # no Classifier: Python then leaves ``__init__`` out
 
     def __init__(self, folder: "str | Path" = HERE, *, engine: "str | Path | None" = None, threads: int = 1) -> None:
         self.folder = Path(folder)

@@ -81,10 +81,14 @@ class Segmenter:
         answers = []  # type: list[FrameLabels]
         for start in range(0, len(pictures), self.batch):
             part = pictures[start : start + self.batch]
-            cut_out = [self.beside.crop(rgb, self.preprocess) for rgb in part]
+            cut_out = [self.crop(rgb) for rgb in part]
             given = self.beside.model_input(cut_out, self.preprocess, self.model)
             answers += [self.describe(row, rgb) for row, rgb in zip(self.run(given), part)]  # noqa: B905
         return answers
+
+    def crop(self, rgb: Any) -> "np.ndarray[Any, Any]":
+        """Scale one RGB picture to the (S, S, 3) uint8 that the model takes; nothing is cut off."""
+        return self.beside.crop(rgb, self.preprocess)  # type: ignore[no-any-return]
 
     def run(self, given: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         """Map one input of the model to logits (B, num_classes, S, S), or labels (B, S, S)."""

@@ -1,5 +1,6 @@
 """A bundle's camera.py: a folder, a video, a camera that fails, and Ctrl-C."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nuwa_search.deploy.write_bundle import write_bundle
 from tests.deploy.bundle_parts import make_parts, png
+from tests.deploy.export_families import FAMILIES, lively_model
 from tests.support.bundle_programs import program_at
 
 FRAME = np.zeros((20, 30, 3), dtype=np.uint8)
@@ -117,3 +120,30 @@ def test_without_opencv_a_camera_is_refused_with_what_to_install(
     said = capsys.readouterr().err
     assert "pip install opencv-python-headless" in said
     assert "--source FOLDER" in said
+
+
+def test_a_model_for_pixels_writes_the_labels_and_the_overlay_of_each_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = lively_model(dataclasses.replace(FAMILIES["token"], global_pool="patches"))
+    bundle = write_bundle(tmp_path / "b", make_parts(model=model))
+    frames = [np.random.default_rng(k).integers(0, 256, (20, 30, 3), dtype=np.uint8) for k in range(2)]
+    seen = tmp_path / "seen"
+    camera = program_at(bundle.dir / "camera.py")
+    assert play(monkeypatch, camera, [*frames, KeyboardInterrupt], "--save", str(seen)) == 130
+    assert "2 frames in " in capsys.readouterr().out
+    opened = program_at(bundle.dir / "classifier.py").Classifier(bundle.dir)
+    for number, frame in enumerate(frames, start=1):
+        (answer,) = opened.predict(frame, channels="BGR")
+        assert np.array_equal(np.asarray(Image.open(seen / f"frame-{number:06d}.png")), answer.labels)
+        assert answer.labels.shape == (20, 30)
+        assert np.array_equal(
+            np.asarray(Image.open(seen / f"frame-{number:06d}.overlay.png")), np.asarray(answer.overlay())
+        )
+
+
+def test_labels_of_whole_pictures_are_not_saved_as_maps(
+    camera: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert play(monkeypatch, camera, [], "--save", str(tmp_path / "seen")) == 2
+    assert "answers for whole images" in capsys.readouterr().err
