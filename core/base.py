@@ -23,7 +23,7 @@ from nuwa_search.core.home import expanded
 from nuwa_search.core.hub_base import HUB_PREFIX, fetched_folder
 from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.img_size import ImgSize
+from nuwa_search.core.img_size import ImgSize, img_size_from_value
 from nuwa_search.core.licence import NO_LICENCE, Licence, licence_of_config, licence_of_folder, licence_of_package
 from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.settings import find_cache_dir
@@ -116,6 +116,7 @@ def load_base(name: str = PACKAGED_BASE, *, img_size: ImgSize | None = None, cac
             size is no multiple of its patch.
         OutsideError: If weights cannot be fetched.
     """
+    img_size = None if img_size is None else img_size_from_value(img_size, "img_size")
     if name == DEMO_BASE:
         return _demo_base(IMG_SIZE if img_size is None else img_size, cache_dir or find_cache_dir())
     base = _loaded(name)

@@ -95,6 +95,15 @@ def checked_img_size(value: object, name: str = "img_size", *, high: int = MAX_S
     return img_size_of(height, width)
 
 
+def img_size_from_value(value: object, name: str = "--img-size") -> ImgSize:
+    """Read a size as people and clients give it: a number, a list of two, or what is written as ``HxW``.
+
+    Raises:
+        NuwaError: If it is none of these, or a side is out of range.
+    """
+    return img_size_from_text(value, name) if isinstance(value, str) else checked_img_size(value, name)
+
+
 def img_size_from_text(text: str, name: str = "--img-size") -> ImgSize:
     """Read ``224``, or ``224x168``: height, then width.
 

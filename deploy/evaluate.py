@@ -16,7 +16,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.home import expanded
 from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
-from nuwa_search.core.img_size import ImgSize, size_words
+from nuwa_search.core.img_size import ImgSize, img_size_from_value, size_words
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
@@ -54,6 +54,10 @@ class EvaluateRequest:
     whole_head: bool = False
     metric: Metric | None = None
     img_size: ImgSize | None = None
+
+    def __post_init__(self) -> None:
+        if self.img_size is not None:
+            object.__setattr__(self, "img_size", img_size_from_value(self.img_size, "img_size"))
 
     @property
     def is_restricted(self) -> bool:

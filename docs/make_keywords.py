@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.deploy.evaluate import EvaluateRequest
 from nuwa_search.deploy.train.base_config import BaseDesign
 from nuwa_search.deploy.train.base_from_data import BaseTrainRequest
@@ -73,6 +74,12 @@ def _type(hint: Any) -> str:
         return f"Literal[{words}]"
     if get_origin(hint) is Mapping:
         return "Mapping[str, Any]"
+    if hint == ImgSize:
+        return "int | tuple[int, int]"
+    if get_origin(hint) is tuple and get_args(hint)[0] == ImgSize:
+        return "Sequence[int | tuple[int, int]]"
+    if get_origin(hint) is tuple and get_args(hint) == (int, int):
+        return "tuple[int, int]"
     if get_origin(hint) is not None:  # tuples and sequences of text or whole numbers
         return "Sequence[int]" if int in get_args(hint) else "Sequence[str]"
     return str(hint.__name__)

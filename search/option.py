@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
+from nuwa_search.core.img_size import ImgSize, img_size_from_value, is_pair, size_words
 from nuwa_search.core.source_name import absolute_path
 
 Kind = Literal[
@@ -18,12 +19,11 @@ Kind = Literal[
     "classes", "globs", "budgets",
 ]  # fmt: skip
 """A finite number above 0; one whose flag may also be given as ``N@DEVICE``, and then repeated; an integer from 1;
-the side of a square image in
-pixels; several such sides; an integer from 0; one of ``choices``; on or off; a word; a device; a name or path
-of a base or of images; a folder that is written; classes by name or index; globs over names, whose flag may be
-repeated; the further ``N@DEVICE`` of the flag of a ``budget``."""
+the size of an image in pixels, a number or height and width; several such sizes; an integer from 0; one of ``choices``;
+on or off; a word; a device; a name or path of a base or of images; a folder that is written; classes by name or index;
+globs over names, whose flag may be repeated; the further ``N@DEVICE`` of the flag of a ``budget``."""
 _SEPARATORS = re.compile(r"[,\s]+")
-OptionValue = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | None
+OptionValue = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | tuple[ImgSize, ...] | None
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,26 @@ class Option:
             return f"without a further --{self.flag}"
         if value is None or (self.is_repeated and not value):
             return f"without --{self.flag}"
+        if self.kind == "side":
+            return f"with --{self.flag} {size_words(img_size_from_value(value))}"
+        if self.kind == "sides":
+            words = ",".join(size_words(img_size_from_value(part)) for part in cast("Sequence[object]", value))
+            return f"with --{self.flag} {words}"
         if isinstance(value, list | tuple):
             return f"with --{self.flag} {','.join(str(part) for part in value)}"
         return f"with --{self.flag} {f'{value:g}' if isinstance(value, float) else value}"
+
+    def settled(self, value: Any) -> Any:
+        """Return a value as a request holds it: a size that clients, files and Python write in several ways is one.
+
+        Raises:
+            NuwaError: If it is written as a size and is none.
+        """
+        if self.kind == "side" and value is not None:
+            return img_size_from_value(value, f"--{self.flag}")
+        if self.kind == "sides" and is_pair(value):
+            return tuple(img_size_from_value(part, f"--{self.flag}") for part in value)
+        return value
 
     def check(self, value: object) -> None:
         """Refuse what this option cannot be.
@@ -147,7 +164,9 @@ class Option:
         if self.kind == "switch":
             return isinstance(value, bool)
         if self.kind == "sides":
-            return isinstance(value, tuple) and all(type(part) is int and part >= 1 for part in value)
+            return isinstance(value, tuple) and all(_is_size(part) for part in value)
+        if self.kind == "side":
+            return _is_size(value)
         if self.kind in ("globs", "budgets"):
             return isinstance(value, tuple) and all(isinstance(part, str) and part.isprintable() for part in value)
         if self.kind == "classes":
@@ -155,9 +174,14 @@ class Option:
         if self.kind in ("number", "budget"):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             return is_number and math.isfinite(float(str(value))) and float(str(value)) > 0
-        if self.kind in ("count", "side", "whole"):
+        if self.kind in ("count", "whole"):
             return isinstance(value, int) and not isinstance(value, bool) and value >= (self.kind != "whole")
         return isinstance(value, str) and (self.kind != "choice" or value in self.choices)
+
+
+def _is_size(value: object) -> bool:
+    sides = value if isinstance(value, tuple) and len(value) == 2 else (value,)
+    return all(type(side) is int and side >= 1 for side in sides)
 
 
 _WANTED = {
@@ -168,8 +192,8 @@ _WANTED = {
     "number": "a finite number above 0",
     "budget": "a finite number above 0",
     "count": "a whole number of at least 1",
-    "side": "a whole number of pixels",
-    "sides": "whole numbers of pixels",
+    "side": "whole pixels, N or HxW",
+    "sides": "whole pixels, each N or HxW",
     "whole": "a whole number of at least 0",
     "text": "text",
     "device": "the name of a device",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from nuwa_search.core.accelerator_choice import ACCELERATORS, Accelerator
 from nuwa_search.core.budget_statistic import BUDGET_STATISTICS, BudgetStatistic
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.img_size import MAX_SIDE
+from nuwa_search.core.img_size import MAX_SIDE, ImgSize
 from nuwa_search.core.metric import METRICS, Metric
 from nuwa_search.core.pooling import HEAD_POOLS, HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
@@ -50,15 +50,16 @@ class SearchRequest:
         hint="such as 8@jetson-orin-nano, with commas between: one model meets each")] = ()
     base: Annotated[str, Option("source", "Base ViT: folder, timm name, hf-hub:NAME, `vit_s14_focus` or `default`.",
         hint="vit_s14_focus, or a folder in the data roots of this service", is_main=True)] = DEMO_BASE
-    img_size: Annotated[int | None, Option("side",
-        "Side of the images in pixels; positions are resampled as timm does.", "N|NxN", empty="the base's own",
+    img_size: Annotated[ImgSize | None, Option("side",
+        "Size of the images in pixels, height first; positions are resampled as timm does.", "N|HxW",
+        empty="the base's own",
         client_most=MAX_SIDE, label="image size", unit="px",
-        hint="a multiple of its patch; empty: the base's own")] = None
-    img_sizes: Annotated[tuple[int, ...] | None, Option("sides",
-        "Image sizes to choose among, beside heads, widths and depth; the base teaches at its own.", "N,N",
+        hint="multiples of its patch, such as 224 or 224x168; empty: the base's own")] = None
+    img_sizes: Annotated[tuple[ImgSize, ...] | None, Option("sides",
+        "Image sizes to choose among, beside heads, widths and depth; the base teaches at its own.", "SIZE,SIZE",
         empty="the base's own", client_least=0,
         client_most=MAX_SIZES, label="image sizes to choose among", unit="px",
-        hint="such as 224,168; empty: the base's own")] = None
+        hint="such as 224,168 or 224x168,168x126; empty: the base's own")] = None
     data: Annotated[str | None, Option("source", "Image folder, Parquet file or folder, or a data set on the Hub.",
         "SOURCE", empty="simulated-textiles", label="images",
         hint="empty: simulated textiles; needed with a base of your own", is_main=True)] = None
@@ -121,7 +122,9 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         for name, option in options_of(type(self)).items():
-            option.check(getattr(self, name))
+            settled = option.settled(getattr(self, name))
+            object.__setattr__(self, name, settled)
+            option.check(settled)
         require_different(self.device_budgets)
         require_classes(self.classes, task=self.task, data=self.data)
         if self.base not in (DEMO_BASE, PACKAGED_BASE) and self.data is None:

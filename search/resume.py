@@ -43,6 +43,6 @@ def resumed_request(
             began = predictor_id
         if option.is_resumable:
             changes[name] = wanted
-        elif wanted != began:
+        elif option.settled(wanted) != began:
             raise FixedOptionError(option, study=study, began=began, wanted=wanted)
     return dataclasses.replace(stored, **changes)  # type: ignore[arg-type]  # __post_init__ checks them

@@ -36,7 +36,7 @@ class SubnetFound(TypedDict):
     predictor_id: str | None
     pipeline: int
     is_current: bool
-    img_size: int
+    img_size: int | list[int]
 
 
 class LatencyFound(TypedDict):

@@ -1,5 +1,6 @@
 """List what the database knows about subnets, as rows of plain JSON values."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -181,7 +182,7 @@ _COLUMNS = (
     BaseNetRow.base_id,
     ArchRow.macs,
     ArchRow.params,
-    ArchRow.content["img_size"].as_integer().label("img_size"),
+    ArchRow.content["img_size"].as_string().label("img_size"),  # of images that are no square it is a list
     SearchRow.study,
     SubnetRow.trial_number,
     SubnetRow.bundle_dir,
@@ -245,6 +246,7 @@ def _public(values: JsonDict) -> SubnetFound:
     low, high = values.pop("predicted_low_ms"), values.pop("predicted_high_ms")
     values["predicted_interval_ms"] = None if low is None else [low, high]
     values["top1_interval"] = interval_of_share(values["top1"], values["num_images"])
+    values["img_size"] = json.loads(str(values["img_size"]))
     bundle = values["bundle_dir"]
     values["is_current"] = values["pipeline"] == PIPELINE_VERSION
     values["bundle_is_missing"] = bundle is not None and not Path(bundle).is_dir()

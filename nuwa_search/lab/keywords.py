@@ -15,8 +15,8 @@ class SearchKeywords(TypedDict, total=False):
     device: str
     more_budgets: Sequence[str]
     base: str | Path
-    img_size: int | None
-    img_sizes: Sequence[int] | None
+    img_size: int | tuple[int, int] | None
+    img_sizes: Sequence[int | tuple[int, int]] | None
     data: str | Path | None
     task: Literal["auto", "classification", "segmentation"]
     label_column: str | None
@@ -49,8 +49,8 @@ class ProfileKeywords(TypedDict, total=False):
     """Of ``Lab.profile``."""
 
     base: str | Path
-    img_size: int | None
-    img_sizes: Sequence[int] | None
+    img_size: int | tuple[int, int] | None
+    img_sizes: Sequence[int | tuple[int, int]] | None
     minutes: float | None
     from_: str | None
     import_: str | Path | None
@@ -65,7 +65,7 @@ class DeriveKeywords(TypedDict, total=False):
     label_column: str | None
     classes: Sequence[str] | None
     seed: int
-    img_size: int | None
+    img_size: int | tuple[int, int] | None
 
 
 class EvaluateKeywords(TypedDict, total=False):
@@ -77,7 +77,7 @@ class EvaluateKeywords(TypedDict, total=False):
     split: str | None
     whole_head: bool
     metric: Literal["top1", "balanced", "miou"] | None
-    img_size: int | None
+    img_size: int | tuple[int, int] | None
 
 
 class FinetuneKeywords(TypedDict, total=False):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.counting import count
 from nuwa_search.core.device import DeviceSpec, Provenance, device_json
+from nuwa_search.core.img_size import ImgSize, img_size_from_value
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.deploy.models import arch_from_text
 from nuwa_search.predictors.device_predictor import base_arch_for, board_interval, find_device_predictor
@@ -57,7 +58,7 @@ def predict(
     *,
     base: str | None,
     predictor_id: str | None,
-    img_size: int | None = None,
+    img_size: ImgSize | None = None,
 ) -> LatencyPrediction:
     """Predict the latency of an arch; an emulated device without a predictor for its base is profiled first.
 
@@ -67,7 +68,7 @@ def predict(
         arch: The arch itself, or an arch id, an arch JSON file, a bundle, or a base.
         base: Whose subnet it is; None takes the package's base where it fits in, or the arch itself.
         predictor_id: Pins a predictor; None takes the newest.
-        img_size: Predict the same net for images of this side in pixels; None for its own.
+        img_size: Predict the same net for images of this size in pixels; None for its own.
 
     Raises:
         NuwaError: If the text names no arch, a pinned predictor is of another device, or a real device was not
@@ -76,8 +77,9 @@ def predict(
     wanted = arch if isinstance(arch, Arch) else arch_from_text(arch, store)
     whose = base_arch_for(wanted, base)
     if img_size is not None:
-        smaller_sizes((img_size,), whose)
-        wanted = replace(wanted, img_size=img_size)
+        size = img_size_from_value(img_size, "img_size")
+        smaller_sizes((size,), whose)
+        wanted = replace(wanted, img_size=size)
     sizes = () if wanted.img_size == whose.img_size else (wanted.img_size,)
     start = find_device_predictor(store, spec, whose, predictor_id=predictor_id, img_sizes=sizes, progress=count)
     found = start.predictor.predict([wanted])

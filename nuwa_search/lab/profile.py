@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.lab.profile_request import ProfileRequest
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.latency.table.kit import KitFile, write_kit
@@ -99,7 +100,7 @@ def profile(
     return answer_of_transfer(start, moved, source=source.name)
 
 
-def write_kit_of(folder: Path, base: str, spec: DeviceSpec, *, img_size: int | None) -> list[KitFile]:
+def write_kit_of(folder: Path, base: str, spec: DeviceSpec, *, img_size: ImgSize | None) -> list[KitFile]:
     """Write ONNX files and a script for a board without SSH; return the files."""
     arch = load_base(base, img_size=img_size).arch
     nets = nets_of(plan_kit(arch), base=arch)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from nuwa_search.core.img_size import ImgSize, img_size_from_value
 from nuwa_search.core.source_name import DEMO_BASE
 
 
@@ -11,7 +12,7 @@ class ProfileRequest:
 
     Args:
         base: Whose subnets are predicted: name or folder.
-        img_size: Side of the base's images in pixels; None for its own.
+        img_size: Of the base's images in pixels, a number or (height, width); None for its own.
         img_sizes: Further image sizes at which subnets are to be predicted; None for none.
         minutes: Measure for this long at most; for a board over SSH also: measure a table of its own.
         from_: Device whose predictor is transferred, with at most ten measurements; None for a table of its own.
@@ -20,9 +21,16 @@ class ProfileRequest:
     """
 
     base: str = DEMO_BASE
-    img_size: int | None = None
-    img_sizes: tuple[int, ...] | None = None
+    img_size: ImgSize | None = None
+    img_sizes: tuple[ImgSize, ...] | None = None
     minutes: float | None = None
     from_: str | None = None
     import_: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.img_size is not None:
+            object.__setattr__(self, "img_size", img_size_from_value(self.img_size, "img_size"))
+        if self.img_sizes is not None:
+            sizes = tuple(img_size_from_value(size, "img_sizes") for size in self.img_sizes)
+            object.__setattr__(self, "img_sizes", sizes)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from nuwa_search.core.budget import require_statistic
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.lab.keywords import (
     QueryKeywords,
 )
@@ -57,7 +58,7 @@ class AskingVerbs(OpenedLab):
         device: str = DEVICE,
         base: str | Path | None = None,
         predictor: str | None = None,
-        img_size: int | None = None,
+        img_size: ImgSize | None = None,
         callback: "Callback | None" = None,
     ) -> "LatencyPrediction":
         """Predict the latency of an arch without touching the device.
@@ -67,7 +68,7 @@ class AskingVerbs(OpenedLab):
             device: Name of the device; an emulated one is profiled first where it has no predictor for the base.
             base: Whose subnet it is; None takes the package's base where it fits in, or the arch itself.
             predictor: Id of the predictor to take; None takes the newest.
-            img_size: Predict it for images of this side in pixels, at most its base's; None for its own.
+            img_size: Predict it for images of this size in pixels, at most its base's; None for its own.
             callback: Told how far a profile is.
 
         Raises:

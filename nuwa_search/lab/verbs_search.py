@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 from nuwa_search.core.counting import count
 from nuwa_search.core.demo_packages import require_demo
 from nuwa_search.core.home import expanded
+from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.lab.keywords import (
     ProfileKeywords,
@@ -64,7 +65,7 @@ class SearchingVerbs(OpenedLab):
             return profile(self.store, spec, request, progress=progress or count, on_cost=on_cost, say=self._say)
 
     def write_kit(
-        self, device: str, folder: str | Path, *, base: str | Path = DEMO_BASE, img_size: int | None = None
+        self, device: str, folder: str | Path, *, base: str | Path = DEMO_BASE, img_size: ImgSize | None = None
     ) -> "list[KitFile]":
         """Write ONNX files and one script for a board without SSH; ``profile(…, import_=folder)`` reads them back.
 
@@ -72,7 +73,7 @@ class SearchingVerbs(OpenedLab):
             device: Name of the board's device.
             folder: New or empty.
             base: Whose subnets are measured.
-            img_size: Side of its images in pixels; None for its own.
+            img_size: Of its images in pixels; None for its own.
 
         Raises:
             NuwaError: If nothing is called so, or the folder is not free.

@@ -13,7 +13,7 @@ _FORM_KINDS: dict[Kind, str] = {
     "globs": "list",
     "budgets": "list",
     "budget": "number",
-    "side": "count",
+    "side": "text",
     "sides": "list",
 }
 """What the page draws; the other kinds go by their own name."""
@@ -54,7 +54,7 @@ def form_fields(
             "choices": choices.get(name) or [{"value": value, "text": value} for value in option.choices],
             "is_needed": option.is_needed,
             "is_main": option.is_main,
-            "most": option.client_most if option.kind in ("number", "budget", "count", "side", "whole") else None,
+            "most": option.client_most if option.kind in ("number", "budget", "count", "whole") else None,
         }
         for name, option in options.items()
         if option.is_for_clients

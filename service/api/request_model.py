@@ -9,6 +9,14 @@ from nuwa_search.core.img_size import MAX_SIDE
 from nuwa_search.search.option import Option
 from nuwa_search.service.api.context import Word
 
+_Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+ImageSize = (
+    _Side
+    | Annotated[list[_Side], Field(min_length=2, max_length=2)]
+    | Annotated[str, Field(pattern=r"^[0-9]{1,5}([xX][0-9]{1,5})?$")]
+)
+"""Size of an image in pixels: a number, a list of height and width, or ``HxW``."""
+
 
 class StrictBody(BaseModel):
     """A body in which an unknown name is an error."""
@@ -47,13 +55,14 @@ def model_from_options(
 def _type_of(option: Option) -> Any:
     if option.kind in ("number", "budget"):
         return Annotated[float, Field(gt=0, le=option.client_most, allow_inf_nan=False)]
-    if option.kind in ("count", "side", "whole"):
+    if option.kind in ("count", "whole"):
         return Annotated[int, Field(ge=int(option.kind != "whole"), le=option.client_most)]
     if option.kind == "choice":
         return Literal[option.choices]
+    if option.kind == "side":
+        return ImageSize
     if option.kind == "sides":
-        side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-        return Annotated[list[side], Field(min_length=option.client_least, max_length=option.client_most)]
+        return Annotated[list[ImageSize], Field(min_length=option.client_least, max_length=option.client_most)]
     if option.is_list:
         return Annotated[list[Word], Field(min_length=option.client_least, max_length=option.client_most)]
     return bool if option.kind == "switch" else Word

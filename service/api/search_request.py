@@ -11,6 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.search.device_budget import DeviceBudget, budget_from_text, require_different
 from nuwa_search.search.job.moved_on import require_origin
+from nuwa_search.search.option import Option
 from nuwa_search.search.request import OPTIONS, SearchRequest, dict_from_request, request_from_dict, require_classes
 from nuwa_search.search.resume import FixedOptionError, resumed_request
 from nuwa_search.search.study_name import STUDY_PATTERN, new_study
@@ -124,6 +125,8 @@ def fields_from_client(said: Mapping[str, Any], store: Store, settings: ServiceS
             value = base_from_client(value, settings)
         elif name == "data":
             value = data_from_client(value, settings)
+        elif option.kind in ("side", "sides"):
+            value = size_from_client(option, value)
         elif option.kind == "folder":
             value = _folder_from_client(value, settings, where=f"body.{option.client_name}")
         fields[name] = tuple(value) if isinstance(value, list) else value
@@ -131,6 +134,18 @@ def fields_from_client(said: Mapping[str, Any], store: Store, settings: ServiceS
         for device in (fields.get("device") or OPTIONS["device"].default, *_devices_of(fields.get("more_budgets", ()))):
             _check_sustained(str(device), store)
     return fields
+
+
+def size_from_client(option: Option, value: Any) -> Any:
+    """Read the size, or the sizes, of an image.
+
+    Raises:
+        HttpError: 422, if one is none.
+    """
+    try:
+        return option.settled(value)
+    except NuwaError as error:
+        raise _wrong(f"body.{option.client_name}", error.message) from error
 
 
 def stored_request(request: Mapping[str, Any], settings: ServiceSettings) -> SearchRequest:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from nuwa_search.core.class_list import parse_classes
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize, img_size_from_value, is_pair
 from nuwa_search.core.settings import env_name
 from nuwa_search.search.option import Option
 from nuwa_search.search.request import OPTIONS
@@ -53,29 +55,26 @@ class ClassList(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else parse_classes(str(value))
 
 
-class ImageSide(click.ParamType[int]):
-    """Side of a square image in pixels, written ``N`` or ``NxN``."""
+class ImageSize(click.ParamType[ImgSize]):
+    """Size of an image in pixels, written ``N`` or ``HxW``: height, then width."""
 
     name = "size"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        sides = str(value).lower().split("x")
-        if len(sides) > 2 or not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
-            self.fail(f"wanted a side in pixels, such as 224 or 224x224, found {value!r}", param, ctx)
-        if len(set(map(int, sides))) != 1:
-            self.fail(f"wanted a square, such as {sides[0]}x{sides[0]}, found {value}", param, ctx)
-        return int(sides[0])
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ImgSize:
+        try:
+            return img_size_from_value(value, "the size")
+        except NuwaError as error:
+            self.fail(f"{error.message}: {error.hint}" if error.hint else error.message, param, ctx)
 
 
-class ImageSides(click.ParamType[tuple[int, ...]]):
-    """Sides of square images in pixels with commas between."""
+class ImageSizes(click.ParamType[tuple[ImgSize, ...]]):
+    """Sizes of images in pixels with commas between."""
 
     name = "sizes"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, list | tuple):
-            return tuple(ImageSide().convert(side, param, ctx) for side in value)
-        return tuple(ImageSide().convert(side.strip(), param, ctx) for side in str(value).split(","))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[ImgSize, ...]:
+        parts = value if is_pair(value) else str(value).split(",")
+        return tuple(ImageSize().convert(part, param, ctx) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ def flag_from_option(option: Option) -> Flag:
         "number": PositiveNumber(),
         "budget": BudgetText(),
         "count": _COUNT,
-        "side": ImageSide(),
-        "sides": ImageSides(),
+        "side": ImageSize(),
+        "sides": ImageSizes(),
         "whole": _WHOLE,
         "choice": click.Choice(option.choices),
         "classes": ClassList(),

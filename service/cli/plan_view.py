@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from nuwa_search.core.img_size import size_words
 from nuwa_search.search.job.search_plan import BaseLatency, SearchPlan
 from nuwa_search.search.job.time_estimate import TimeEstimate
 from nuwa_search.search.request import SearchRequest, dict_from_request
@@ -25,7 +26,7 @@ def show_plan(plan: SearchPlan, request: SearchRequest, study: str, output: Outp
     head = "fitted to your classes: the base does not know them" if plan.head_fitted else "the base's own rows"
     rows = {"study": study, **options}
     rows |= {f"{split} images": _counts(counts) for split, counts in plan.num_images.items()}
-    rows |= {"image sizes searched": ", ".join(f"{size} px" for size in plan.img_sizes)}
+    rows |= {"image sizes searched": ", ".join(f"{size_words(size)} px" for size in plan.img_sizes)}
     rows |= {"head": head, **_latencies(plan, request), "time": _time(plan.time)}
     output.table([{"setting": name, "value": value} for name, value in rows.items()])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import Arch, arch_from_dict
+from nuwa_search.core.img_size import checked_img_size, size_words
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA
 from nuwa_search.deploy.train.outcome import Progress as FinetuneProgress
@@ -188,7 +189,7 @@ def _size_rows(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple
     if not sizes:
         return []
     own = base["img_size"]
-    rows = [("image", f"{own} px", f"{subnet['img_size']} px")]
+    rows = [("image", _pixels(own), _pixels(subnet["img_size"]))]
     for one in sizes:
         if one["img_size"] == own:
             continue
@@ -198,8 +199,12 @@ def _size_rows(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple
         elif one["top1_search"] is not None:
             seen = share(one["top1_search"], one["top1_search_interval"])
             told.append(f"top1 {seen} of {one['num_images_search']} search images")
-        rows.append((f"at {one['img_size']} px, uncut", ", ".join(told), ""))
+        rows.append((f"at {_pixels(one['img_size'])}, uncut", ", ".join(told), ""))
     return rows
+
+
+def _pixels(size: object) -> str:
+    return f"{size_words(checked_img_size(size))} px"
 
 
 def further_budgets(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:

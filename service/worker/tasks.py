@@ -76,13 +76,15 @@ def _profile(claim: JobClaim, store: Store) -> Done:
     from nuwa_search.predictors.profile_answer import answer_of_profile
     from nuwa_search.search.img_sizes import sizes_to_profile
     from nuwa_search.search.job.event_log import EventLog
+    from nuwa_search.search.request import OPTIONS
 
     job = claim.job
     wanted = job.settings
     log = EventLog(lambda kind, payload: store.add_job_event(job.job_id, kind, payload))
     log.say("state", {"state": "running", "reason": ""})
-    spec, base = find_device(wanted["device"], store), load_base(wanted["base"], img_size=wanted.get("img_size"))
-    sizes = sizes_to_profile(base.arch, asked=wanted.get("img_sizes"))
+    img_size, img_sizes = (OPTIONS[name].settled(wanted.get(name)) for name in ("img_size", "img_sizes"))
+    spec, base = find_device(wanted["device"], store), load_base(wanted["base"], img_size=img_size)
+    sizes = sizes_to_profile(base.arch, asked=img_sizes)
     settings = ProfileSettings(minutes=wanted["minutes"], seed=wanted["seed"], img_sizes=sizes)
     if spec.kind == "ssh" and settings.minutes is None:  # whoever queued it has agreed to ten engines
         source = transfer_source(store, spec, base.arch)

@@ -89,13 +89,13 @@ def test_what_cannot_be_is_named(settings: dict[str, Any], message: str) -> None
 
 
 OTHERS: dict[str, Any] = {
-    "budget_ms": 6.0, "device": "host", "base": "random:vit_tiny_patch16_224", "img_size": 64, "data": "/images",
+    "budget_ms": 6.0, "device": "host", "base": "random:vit_tiny_patch16_224", "img_size": (64, 48), "data": "/images",
     "label_column": "kind", "classes": ("bus",), "budget_statistic": "median", "max_memory_mb": 90.0, "trials": 41,
     "workers": 2, "timeout_s": 9.0, "sampler": "tpe", "finetune_epochs": 1.0, "finetune_steps": 21,
     "predictor_id": "abc", "judge": 2, "small_model_steps": 7, "pareto": True,
     "explain": True, "finetune": False, "deploy": False, "seed": 4,
     "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",), "pool": "avg",
-    "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation", "img_sizes": (16, 32),
+    "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation", "img_sizes": (16, (64, 32)),
 }  # fmt: skip
 """Another value than OLD's for every option."""
 
@@ -127,6 +127,20 @@ def test_the_predictor_that_the_study_began_with_may_be_named() -> None:
     assert resumed_request(stored, {"predictor_id": "p1"}, study="mine", predictor_id="p1") == stored
     with pytest.raises(FixedOptionError, match="started with --predictor p1, not with --predictor p2"):
         resumed_request(stored, {"predictor_id": "p2"}, study="mine", predictor_id="p1")
+
+
+@pytest.mark.parametrize("told", ["64x48", [64, 48], (64, 48)])
+def test_a_size_is_one_however_it_is_written(told: object) -> None:
+    stored = request_from_dict(OLD | {"img_size": told, "img_sizes": [told, "32", 16, [24, 24]]})
+    assert (stored.img_size, stored.img_sizes) == ((64, 48), ((64, 48), 32, 16, 24))
+    kept = json.loads(json.dumps(dict_from_request(stored)))
+    assert request_from_dict(kept) == stored
+    assert resumed_request(stored, {"img_size": told}, study="mine") == stored
+    assert dict_from_request(request_from_dict(OLD | {"img_size": [32, 32]}))["img_size"] == 32
+    with pytest.raises(FixedOptionError, match="with --img-size 64x48, not with --img-size 48x64"):
+        resumed_request(stored, {"img_size": (48, 64)}, study="mine")
+    with pytest.raises(FixedOptionError, match="with --img-sizes 64x48,32,16,24, not with --img-sizes 16"):
+        resumed_request(stored, {"img_sizes": (16,)}, study="mine")
 
 
 def test_switches_are_said_as_they_are_typed() -> None:

@@ -5,16 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from nuwa_search.core.img_size import MAX_SIDE
 from nuwa_search.core.source_name import DEMO_BASE
-from nuwa_search.search.request import MAX_SEED, MAX_SIZES
+from nuwa_search.search.request import MAX_SEED, MAX_SIZES, OPTIONS
 from nuwa_search.service.api.answers import EventRows, JobAnswer, PagedRows
 from nuwa_search.service.api.context import MAX_PAGE, PageOf, SettingsOf, StoreOf, Word
 from nuwa_search.service.api.problems import HttpError
 from nuwa_search.service.api.queueing import enqueue
+from nuwa_search.service.api.request_model import ImageSize
 from nuwa_search.service.api.roots import base_from_client
 from nuwa_search.service.api.routes.searches import After
-from nuwa_search.service.api.search_request import check_device
+from nuwa_search.service.api.search_request import check_device, size_from_client
 from nuwa_search.service.api.stream import BATCH, STREAM_RESPONSES, EventStreams, last_event_id
 from nuwa_search.service.api.study_view import events_document, profile_document
 from nuwa_search.store.records import JobRecord
@@ -31,8 +31,8 @@ class NewProfile(BaseModel):
 
     device: Word
     base: Word = DEMO_BASE
-    img_size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | None = None
-    img_sizes: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(max_length=MAX_SIZES)] | None = None
+    img_size: ImageSize | None = None
+    img_sizes: Annotated[list[ImageSize], Field(max_length=MAX_SIZES)] | None = None
     minutes: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
 
@@ -51,6 +51,8 @@ def start_profile(wanted: NewProfile, response: Response, store: StoreOf, settin
     """Queue a profile; a worker takes it up."""
     check_device(wanted.device, store)
     asked = wanted.model_dump() | {"base": base_from_client(wanted.base, settings)}
+    for name in ("img_size", "img_sizes"):
+        asked[name] = size_from_client(OPTIONS[name], asked[name])
     return _accepted(enqueue(store, settings, "profile", asked), response)
 
 

@@ -3,6 +3,11 @@
 const SPACE = "\u00a0"; // no-break, between number and unit
 const DASH = "–";
 
+/** `224 px`, or `224×168 px`, height first, of an image that is no square. */
+export function pixels(size) {
+  return `${[size].flat().join("×")}${SPACE}px`;
+}
+
 /** `5.44 ms`, `29.4 ms`; a dash when not known. */
 export function milliseconds(value) {
   return isNumber(value) ? `${plainMs(value)}${SPACE}ms` : DASH;

@@ -61,7 +61,9 @@ function inputOf(field, id, value) {
   }
   if (field.kind === "switch") return h("input", { ...about, type: "checkbox", checked: Boolean(value) });
   if (field.kind === "text" || field.kind === "list") {
-    const text = Array.isArray(value) ? value.join(", ") : (value ?? "");
+    // a size that is no square is a list of height and width, also among several
+    const parts = Array.isArray(value) ? value.map((part) => [part].flat().join("x")) : [value ?? ""];
+    const text = parts.join(field.kind === "list" ? ", " : "x");
     return h("input", { ...about, type: "text", value: text, list: field.choices?.length ? `${id}-list` : null, autocomplete: "off", spellcheck: "false" });
   }
   const steps = { number: "any", count: 1, whole: 1 };

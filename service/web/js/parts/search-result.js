@@ -2,7 +2,7 @@
 
 import { apiUrl, pathOf } from "../core/api.js";
 import { h } from "../core/dom.js";
-import { count, duration, interval, isNumber, milliseconds, percent, share, whole } from "../core/figures.js";
+import { count, duration, interval, isNumber, milliseconds, percent, pixels, share, whole } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { verdictBadge } from "./badges.js";
 import { classScores } from "./class-scores.js";
@@ -84,12 +84,12 @@ function boardRows({ budgets }) {
 function sizeRows(base, subnet) {
   const sizes = base.at_sizes ?? [];
   if (!sizes.length) return [];
-  const rows = [["image", `${base.img_size} px`, `${subnet.img_size} px`]];
-  for (const one of sizes.filter(({ img_size: size }) => size !== base.img_size)) {
+  const rows = [["image", pixels(base.img_size), pixels(subnet.img_size)]];
+  for (const one of sizes.filter((other) => pixels(other.img_size) !== pixels(base.img_size))) {
     const told = isNumber(one.top1)
       ? `top1 ${share(one.top1, one.top1_interval)}`
       : isNumber(one.top1_search) && `top1 ${share(one.top1_search, one.top1_search_interval)} of ${whole(one.num_images_search)} search images`;
-    rows.push([`at ${one.img_size} px, uncut`, [`${milliseconds(one.predicted_latency_ms)} predicted`, told].filter(Boolean).join(", "), ""]);
+    rows.push([`at ${pixels(one.img_size)}, uncut`, [`${milliseconds(one.predicted_latency_ms)} predicted`, told].filter(Boolean).join(", "), ""]);
   }
   return rows;
 }

@@ -6,7 +6,7 @@ import { blockTimes } from "../core/block-times.js";
 import { copyButton } from "../core/copy.js";
 import { quoted } from "../core/database.js";
 import { h } from "../core/dom.js";
-import { classesText, count, isNumber, milliseconds, moment, percent, plainMs, share, shortId, whole } from "../core/figures.js";
+import { classesText, count, isNumber, milliseconds, moment, percent, pixels, plainMs, share, shortId, whole } from "../core/figures.js";
 import { isRun, latencyOf, originOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
@@ -120,9 +120,8 @@ function keptText({ blocks, arch, base }) {
   const width = arch.embed_dim === base.arch.embed_dim
     ? `embedding ${arch.embed_dim}, as in the base`
     : `embedding ${arch.embed_dim} of ${base.arch.embed_dim}`;
-  const image = arch.img_size === base.arch.img_size
-    ? `images of ${arch.img_size} px, as the base's`
-    : `images of ${arch.img_size} px, where the base takes ${base.arch.img_size}`;
+  const [taken, own] = [arch, base.arch].map((one) => pixels(one.img_size));
+  const image = taken === own ? `images of ${taken}, as the base's` : `images of ${taken}, where the base takes ${own}`;
   return h("p", null, `${attn} of ${blocks.length} attention branches, ${mlp} of ${blocks.length} MLPs with ${percent(neurons, 0)} of the neurons; `
     + `${gone ? `${gone} blocks gone` : "no block gone"}; ${width}; ${image}.`);
 }
