@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 Images = npt.NDArray[Any]
-"""Network input (B, in_chans, S, S): float32, or uint8 where normalisation is inside the graph."""
+"""Network input (B, in_chans, H, W): float32, or uint8 where normalisation is inside the graph."""
 
 
 class Session(Protocol):
@@ -23,7 +23,7 @@ class Session(Protocol):
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """Shape (B, in_chans, S, S) that ``run`` takes."""
+        """Shape (B, in_chans, H, W) that ``run`` takes."""
         ...
 
     def run(self, images: Images) -> FloatArray:

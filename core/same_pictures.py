@@ -12,7 +12,7 @@ Pictures = Iterable[npt.NDArray[np.uint8]]
 
 
 def picture_hashes(pictures: Pictures) -> list[bytes]:
-    """Identify pictures (3, S, S) by their pixels as a network sees them."""
+    """Identify pictures (3, H, W) by their pixels as a network sees them."""
     return [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in pictures]
 
 

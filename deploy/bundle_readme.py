@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.cost import count_macs, count_params
+from nuwa_search.core.img_size import both_sides
 from nuwa_search.core.licence import UNKNOWN
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts
 from nuwa_search.deploy.certificate import Certificate
@@ -54,7 +55,7 @@ def _title(arch: Arch, labels: tuple[str, ...]) -> str:
     shown = ", ".join(labels[:10]) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
     return f"""# ViT subnet {arch.arch_id}
 
-{arch.depth} blocks, width {arch.embed_dim}, {arch.img_size}×{arch.img_size} images,
+{arch.depth} blocks, width {arch.embed_dim}, {both_sides(arch.img_size)} images,
 {count_params(arch):,} parameters, {count_macs(arch):,} MACs. Classes: {shown}.
 """
 

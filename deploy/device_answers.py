@@ -33,7 +33,7 @@ class DeviceAnswers:
         return len(self._known)
 
     def get(self, image: Images) -> FloatArray | None:
-        """Return the logits (num_classes,) of one network input (in_chans, S, S); None where they are not known."""
+        """Return the logits (num_classes,) of one network input (in_chans, H, W); None where they are not known."""
         return self._known.get(_key(image))
 
     def put(self, image: Images, logits: FloatArray) -> None:

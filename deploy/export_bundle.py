@@ -117,7 +117,7 @@ def write_graph(
         bundle: For its identity.
         parts: With the weights.
         request: The device; INT8 is made from the FP32 graph that comes back.
-        images: (N, in_chans, S, S) uint8 that show how large the residual stream gets.
+        images: (N, in_chans, H, W) uint8 that show how large the residual stream gets.
         joint_qkv: Whether q, k and v come from one Gemm in old opsets too.
 
     Raises:

@@ -89,7 +89,7 @@ def logits_on_device(
         device: Opened; its engine of ``graph``, if it has one from measuring, is the one that runs.
         graph: What is compiled.
         model: In FP32 and evaluation mode.
-        images: (N, in_chans, S, S) uint8.
+        images: (N, in_chans, H, W) uint8.
         preprocess: Of the model.
         answers: Makes the file that keeps single answers; None keeps none.
         say: Takes one line of progress.

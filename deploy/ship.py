@@ -132,7 +132,7 @@ def compare_graph(
         model: The weights.
         graph: Exported for ``spec``.
         spec: The device.
-        images: (N, in_chans, S, S) uint8.
+        images: (N, in_chans, H, W) uint8.
         preprocess: Of the model.
 
     Raises:

@@ -180,7 +180,7 @@ def verify_onnx(
     Args:
         model: In FP32 and evaluation mode.
         exported: From ``onnx_from_vit``, or quantised.
-        images: (N, in_chans, S, S) uint8.
+        images: (N, in_chans, H, W) uint8.
         preprocess: Of the model.
         runtime: What runs the exported model; ONNX Runtime by default.
         check: Which limits apply.
@@ -241,12 +241,12 @@ def input_kind_of(exported: onnx.ModelProto | bytes) -> InputKind:
 
 
 def logits_of_session(session: Session, images: Tensor, preprocess: Preprocess, *, input_kind: InputKind) -> FloatArray:
-    """Run (N, in_chans, S, S) uint8 images through a session of any batch: (N, num_classes)."""
+    """Run (N, in_chans, H, W) uint8 images through a session of any batch: (N, num_classes)."""
     return run_batches(session, network_input(images, preprocess, input_kind=input_kind))
 
 
 def network_input(images: Tensor, preprocess: Preprocess, *, input_kind: InputKind) -> Images:
-    """Turn (N, in_chans, S, S) uint8 images into what an exported model takes."""
+    """Turn (N, in_chans, H, W) uint8 images into what an exported model takes."""
     if input_kind == "normalised":
         return normalise(images, preprocess).numpy()
     return images.numpy() if input_kind == "uint8" else images.numpy().astype(np.float32) / np.float32(255)

@@ -68,7 +68,7 @@ def verify_bundle(bundle: Bundle, *, images: Tensor | None = None, runtime: Runt
 
     Args:
         bundle: With a certificate.
-        images: (N, in_chans, S, S) uint8; None takes what ``check_images`` makes of the bundle.
+        images: (N, in_chans, H, W) uint8; None takes what ``check_images`` makes of the bundle.
         runtime: What runs the graph; ONNX Runtime by default.
 
     Raises:
@@ -132,7 +132,7 @@ def check_images(bundle: Bundle) -> Tensor:
     Noise finds a wrong graph, but says little about INT8, whose ranges are those of real images.
 
     Returns:
-        (N, in_chans, S, S) uint8.
+        (N, in_chans, H, W) uint8.
     """
     folder = bundle.dir / SAMPLES
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -147,7 +147,7 @@ def check_images(bundle: Bundle) -> Tensor:
 
 
 def random_images(bundle: Bundle, *, num_images: int = NUM_RANDOM_IMAGES, seed: int = 0) -> Tensor:
-    """Draw noise images (num_images, in_chans, S, S) uint8 for a bundle."""
+    """Draw noise images (num_images, in_chans, H, W) uint8 for a bundle."""
     arch = bundle.arch
     shape = (num_images, arch.in_chans, *sides_of(arch.img_size))
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))

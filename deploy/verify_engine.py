@@ -31,7 +31,7 @@ def verify_engine(
     Args:
         engine_path: With its description beside it.
         model: In FP32 and evaluation mode.
-        images: (N, in_chans, S, S) uint8.
+        images: (N, in_chans, H, W) uint8.
         preprocess: Of the model.
         batch: That the engine was built for.
         input_kind: What it takes.

@@ -44,7 +44,7 @@ class LinearChanges:
 
     Args:
         net: What others are compared with.
-        inputs: (B, 3, S, S), normalised.
+        inputs: (B, 3, H, W), normalised.
     """
 
     def __init__(self, net: PlainViT, inputs: Tensor) -> None:

@@ -54,7 +54,7 @@ def main() -> int:
         raise ValueError("--save writes label maps, and this model answers for whole images")
     source = open_source(args.source, beside)
     model = open_model(beside, args)
-    first = [np.zeros((*side_lengths(model.preprocess), 3), dtype=np.uint8)]
+    first = [np.zeros((*beside.sides_of(model.preprocess), 3), dtype=np.uint8)]
     model.run(beside.model_input(first, model.preprocess, model.model))  # the first run allocates
     watch = FrameTimes()
     try:
@@ -98,12 +98,6 @@ def open_model(beside: Any, args: argparse.Namespace) -> Any:
     if (HERE / "segmenter.py").is_file():
         return load_beside("segmenter").Segmenter(HERE, engine=args.engine, threads=args.threads)
     return beside.Classifier(HERE, engine=args.engine, threads=args.threads)
-
-
-def side_lengths(preprocess: "dict[str, Any]") -> "tuple[int, int]":
-    """Return height and width of the model's images."""
-    size = preprocess["img_size"]
-    return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 class FrameTimes:

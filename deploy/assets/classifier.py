@@ -103,7 +103,7 @@ class Classifier:
         self.preprocess = read_preprocess(self.folder / "preprocess.json")
         self.none_below = none_threshold(self.folder)
         self.model = load_model(self.folder, engine, threads)
-        check_shape(self.model.shape, self.preprocess["img_size"])
+        check_shape(self.model.shape, sides_of(self.preprocess))
         self.batch = int(self.model.shape[0])
 
     def predict(self, frames: Any, *, channels: str = "RGB") -> "list[FramePrediction]":
@@ -116,11 +116,11 @@ class Classifier:
         return [self.describe(logits) for logits in self.infer(cut_out)]
 
     def crop(self, rgb: Any) -> "np.ndarray[Any, Any]":
-        """Scale and cut one RGB picture to (S, S, 3) uint8."""
+        """Scale and cut one RGB picture to (H, W, 3) uint8."""
         return crop(rgb, self.preprocess)
 
     def infer(self, cut_out: "list[np.ndarray[Any, Any]]") -> "list[np.ndarray[Any, Any]]":
-        """Map pictures (S, S, 3) uint8 to logits (num_classes,), a batch of the model at a time."""
+        """Map pictures (H, W, 3) uint8 to logits (num_classes,), a batch of the model at a time."""
         logits = []  # type: list[np.ndarray[Any, Any]]
         for start in range(0, len(cut_out), self.batch):
             part = cut_out[start : start + self.batch]
@@ -243,9 +243,10 @@ def read_object(path: Path) -> "dict[str, Any]":
 def read_preprocess(path: Path) -> "dict[str, Any]":
     """Read how images are made; what no pipeline has is refused, before a size in it takes memory."""
     told = read_object(path)
-    side, pct = told.get("img_size"), told.get("crop_pct")  # type: Any, Any
-    if not is_number(side) or not 1 <= side <= MAX_SIDE or side != int(side):
-        raise ValueError(f"{path.name} gives img_size as {str(side)[:40]}")
+    size, pct = told.get("img_size"), told.get("crop_pct")  # type: Any, Any
+    sides = size if isinstance(size, list) and len(size) == 2 else [size]
+    if not all(is_number(side) and 1 <= side <= MAX_SIDE and side == int(side) for side in sides):
+        raise ValueError(f"{path.name} gives img_size as {str(size)[:40]}")
     if not is_number(pct) or not 0.1 <= pct <= 10:
         raise ValueError(f"{path.name} gives crop_pct as {str(pct)[:40]}")
     if told.get("interpolation") not in RESAMPLING:
@@ -258,6 +259,8 @@ def read_preprocess(path: Path) -> "dict[str, Any]":
         raise ValueError(path.name + " gives a std of zero")
     if told.get("pipeline", 1) not in (1, 2):
         raise ValueError(f"{path.name} is of pipeline {str(told['pipeline'])[:40]}, which this program does not know")
+    if is_first_pipeline(told) and len(sides) == 2:
+        raise ValueError(f"{path.name} gives img_size as {str(size)[:40]} in pipeline 1, which made squares only")
     return told
 
 
@@ -266,11 +269,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e18
 
 
-def check_shape(shape: "tuple[Any, ...]", side: int) -> None:
+def check_shape(shape: "tuple[Any, ...]", sides: "tuple[int, int]") -> None:
     """Refuse a model that does not take batches of the images that preprocess.json makes."""
     is_fixed = len(shape) == 4 and all(isinstance(size, int) and size > 0 for size in shape)
-    if not is_fixed or shape[0] > MAX_BATCH or tuple(shape[1:]) != (3, side, side):
-        raise ValueError(f"the model takes {shape}, and preprocess.json makes images (3, {side}, {side})")
+    if not is_fixed or shape[0] > MAX_BATCH or tuple(shape[1:]) != (3, *sides):
+        raise ValueError(f"the model takes {shape}, and preprocess.json makes images (3, {sides[0]}, {sides[1]})")
 
 
 def none_threshold(folder: Path) -> "float | None":
@@ -349,7 +352,7 @@ def rgb_of(image: Any) -> Any:
 def model_input(
     cut_out: "list[np.ndarray[Any, Any]]", preprocess: "dict[str, Any]", model: Any
 ) -> "np.ndarray[Any, Any]":
-    """Stack and normalise (S, S, 3) uint8 to the model's (B, 3, S, S); a batch that is not full repeats its first."""
+    """Stack and normalise (H, W, 3) uint8 to the model's (B, 3, H, W); a batch that is not full repeats its first."""
     pixels = np.stack(cut_out + cut_out[:1] * (model.shape[0] - len(cut_out))).transpose(0, 3, 1, 2)
     if model.input_kind != "uint8":
         pixels = pixels.astype(np.float32) / np.float32(255)
@@ -365,27 +368,39 @@ def is_first_pipeline(preprocess: "dict[str, Any]") -> bool:
     return int(preprocess.get("pipeline", 1)) == 1
 
 
+def sides_of(preprocess: "dict[str, Any]") -> "tuple[int, int]":
+    """Read height and width of the images that the model takes: of squares one number is given."""
+    told = preprocess["img_size"]  # type: Any
+    height, width = told if isinstance(told, (list, tuple)) else (told, told)
+    return int(height), int(width)
+
+
 def crop(rgb: Any, preprocess: "dict[str, Any]") -> "np.ndarray[Any, Any]":
-    """Make one RGB picture what the model takes, as the pipeline that it was scored with: (S, S, 3) uint8."""
-    size, pct = int(preprocess["img_size"]), float(preprocess["crop_pct"])
+    """Make one RGB picture what the model takes, as the pipeline that it was scored with: (H, W, 3) uint8."""
+    (height, width), pct = sides_of(preprocess), float(preprocess["crop_pct"])
     resample = getattr(Image, preprocess["interpolation"].upper())
     if is_first_pipeline(preprocess):
-        short = round(size / pct)
+        short = round(width / pct)
         scale = short / min(rgb.size)
-        target = (max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale)))
+        target = (max(width, round(rgb.width * scale)), max(width, round(rgb.height * scale)))
         rgb = resize(rgb, target, resample) if set(rgb.size) != {short} else rgb
-        left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
-        return np.asarray(rgb.crop((left, top, left + size, top + size)), dtype=np.uint8)
-    mode, scaled, black = preprocess.get("crop_mode", "center"), int(size / pct), (0, 0, 0)
+        left, top = (rgb.width - width) // 2, (rgb.height - width) // 2
+        return np.asarray(rgb.crop((left, top, left + width, top + width)), dtype=np.uint8)
+    mode, wanted, black = preprocess.get("crop_mode", "center"), (width, height), (0, 0, 0)
+    scaled = (int(width / pct), int(height / pct))
     if mode == "squash":
-        return cut(resize(rgb, (scaled, scaled), resample), size, black)
+        return cut(resize(rgb, scaled, resample), wanted, black)
+    ratios = (rgb.width / scaled[0], rgb.height / scaled[1])
     if mode == "border":
-        ratio = max(rgb.width / scaled, rgb.height / scaled)
-        target = (max(1, round(rgb.width / ratio)), max(1, round(rgb.height / ratio)))
-        return cut(resize(rgb, target, resample), size, tuple(round(255 * v) for v in preprocess["mean"]))
+        fill = tuple(round(255 * v) for v in preprocess["mean"])
+        return cut(resize(rgb, divided(rgb, max(ratios)), resample), wanted, fill)
     if mode != "center":
         raise ValueError("crop_mode " + str(mode) + " is not known")
-    return cut(resize_short(rgb, scaled, size, resample), size, black)
+    # of a square the long side is rounded down, of others to the nearest
+    target = short_to(rgb, scaled[0]) if scaled[0] == scaled[1] else divided(rgb, min(ratios))
+    if max(ratios) <= MAX_ASPECT * min(ratios):
+        return cut(resize(rgb, target, resample), wanted, black)
+    return cut(middle(rgb, target, wanted, ratios[1] >= ratios[0], resample), wanted, black)
 
 
 def resize(rgb: Any, target: "tuple[int, int]", resample: Any) -> Any:
@@ -393,32 +408,41 @@ def resize(rgb: Any, target: "tuple[int, int]", resample: Any) -> Any:
     return rgb if rgb.size == target else rgb.resize(target, resample)
 
 
-def resize_short(rgb: Any, scaled: int, size: int, resample: Any) -> Any:
-    """Bring the short side to ``scaled``; of a very thin picture only the middle is scaled, which is what is cut."""
-    width, height = rgb.size
-    short, long = min(rgb.size), max(rgb.size)
-    scaled_long = int(scaled * long / short)
-    if long <= MAX_ASPECT * short:
-        return resize(rgb, (scaled, scaled_long) if width <= height else (scaled_long, scaled), resample)
-    kept = min(size, scaled_long)
-    step = long / scaled_long
-    first = round((scaled_long - kept) / 2.0) * step
+def divided(rgb: Any, ratio: float) -> "tuple[int, int]":
+    """Say the width and height of a picture that is made smaller by ``ratio``."""
+    return max(1, round(rgb.width / ratio)), max(1, round(rgb.height / ratio))
+
+
+def short_to(rgb: Any, scaled: int) -> "tuple[int, int]":
+    """Say the width and height of a picture whose short side becomes ``scaled``."""
+    long = int(scaled * max(rgb.size) / min(rgb.size))
+    return (scaled, long) if rgb.width <= rgb.height else (long, scaled)
+
+
+def middle(rgb: Any, target: "tuple[int, int]", wanted: "tuple[int, int]", is_upright: bool, resample: Any) -> Any:
+    """Scale only the middle of a very thin picture, which is what is cut."""
+    along = int(is_upright)
+    there, here = rgb.size[along], target[along]
+    kept = min(wanted[along], here)
+    step = there / here
+    first = round((here - kept) / 2.0) * step
     reach = MAX_SUPPORT * max(1.0, step)
-    low, high = max(0, math.floor(first - reach)), min(long, math.ceil(first + kept * step + reach))
+    low, high = max(0, math.floor(first - reach)), min(there, math.ceil(first + kept * step + reach))
     begin, end = first - low, min(first - low + kept * step, high - low)
-    if height >= width:
-        wide = rgb.crop((0, low, width, high)).resize((scaled, high - low), resample)
-        return wide.resize((scaled, kept), resample, box=(0, begin, scaled, end))
-    wide = rgb.crop((low, 0, high, height)).resize((kept, height), resample, box=(begin, 0, end, height))
-    return wide.resize((kept, scaled), resample)
+    if is_upright:
+        wide = rgb.crop((0, low, rgb.width, high)).resize((target[0], high - low), resample)
+        return wide.resize((target[0], kept), resample, box=(0, begin, target[0], end))
+    wide = rgb.crop((low, 0, high, rgb.height)).resize((kept, rgb.height), resample, box=(begin, 0, end, rgb.height))
+    return wide.resize((kept, target[1]), resample)
 
 
-def cut(rgb: Any, size: int, fill: "tuple[int, ...]") -> "np.ndarray[Any, Any]":
-    """Pad where a side is shorter than ``size``, and cut the centre out."""
-    wide, high = max(0, size - rgb.width), max(0, size - rgb.height)
+def cut(rgb: Any, wanted: "tuple[int, int]", fill: "tuple[int, ...]") -> "np.ndarray[Any, Any]":
+    """Pad where a side is shorter than ``wanted`` (width, height), and cut the centre out."""
+    width, height = wanted
+    wide, high = max(0, width - rgb.width), max(0, height - rgb.height)
     if wide or high:
         padded = Image.new("RGB", (rgb.width + wide, rgb.height + high), fill)
         padded.paste(rgb, (wide // 2, high // 2))
         rgb = padded
-    left, top = round((rgb.width - size) / 2.0), round((rgb.height - size) / 2.0)
-    return np.asarray(rgb.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    left, top = round((rgb.width - width) / 2.0), round((rgb.height - height) / 2.0)
+    return np.asarray(rgb.crop((left, top, left + width, top + height)), dtype=np.uint8)

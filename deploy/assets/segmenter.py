@@ -72,7 +72,7 @@ class Segmenter:
         self.labels = self.beside.read_labels(self.folder)
         self.preprocess = self.beside.read_preprocess(self.folder / "preprocess.json")
         self.model = self.beside.load_model(self.folder, engine, threads)
-        self.beside.check_shape(self.model.shape, self.preprocess["img_size"])
+        self.beside.check_shape(self.model.shape, self.beside.sides_of(self.preprocess))
         self.batch = int(self.model.shape[0])
 
     def predict(self, frames: Any, *, channels: str = "RGB") -> "list[FrameLabels]":
@@ -91,7 +91,7 @@ class Segmenter:
         return self.beside.crop(rgb, self.preprocess)  # type: ignore[no-any-return]
 
     def run(self, given: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-        """Map one input of the model to logits (B, num_classes, S, S), or labels (B, S, S)."""
+        """Map one input of the model to logits (B, num_classes, h, w), or labels (B, h, w)."""
         answer = self.model.run(given)  # type: np.ndarray[Any, Any]
         is_map = answer.ndim == 4 and answer.shape[1] == len(self.labels)
         if not is_map and not (answer.ndim == 3 and answer.dtype.kind == "i"):
@@ -99,7 +99,7 @@ class Segmenter:
         return answer
 
     def describe(self, answer: "np.ndarray[Any, Any]", rgb: Any) -> FrameLabels:
-        """Scale the answer for one frame to its size: logits (num_classes, S, S) linearly, labels (S, S) by nearest."""
+        """Scale the answer for one frame to its size: logits (num_classes, h, w) linearly, labels (h, w) by nearest."""
         if answer.ndim == 2:
             small = Image.fromarray(answer.astype(np.uint8))
             labels = np.asarray(small.resize(rgb.size, getattr(Image, NEAREST)), dtype=np.uint8)
@@ -110,7 +110,7 @@ class Segmenter:
 
 
 def likeliest(logits: "np.ndarray[Any, Any]", size: "tuple[int, int]") -> "np.ndarray[Any, Any]":
-    """Name the class of each pixel of a picture of ``size`` (W, H) by logits (num_classes, S, S)."""
+    """Name the class of each pixel of a picture of ``size`` (W, H) by logits (num_classes, h, w)."""
     best = scaled(logits[0], size)
     labels = np.zeros(best.shape, dtype=np.uint8)
     for number in range(1, len(logits)):
@@ -121,7 +121,7 @@ def likeliest(logits: "np.ndarray[Any, Any]", size: "tuple[int, int]") -> "np.nd
 
 
 def scaled(plane: "np.ndarray[Any, Any]", size: "tuple[int, int]") -> "np.ndarray[Any, Any]":
-    """Scale one plane (S, S) linearly between the centres of its pixels to ``size`` (W, H)."""
+    """Scale one plane (h, w) linearly between the centres of its pixels to ``size`` (W, H)."""
     out = plane.astype(np.float32)
     for axis, wanted in ((0, size[1]), (1, size[0])):
         had = out.shape[axis]

@@ -25,7 +25,7 @@ def onnx_from_vit(
             ``nuwa_search.deploy.export.stream_scale`` for one from statistics.
 
     Returns:
-        A model with input ``images`` (B, in_chans, S, S) and output ``logits`` (B, num_classes) in FP32.
+        A model with input ``images`` (B, in_chans, H, W) and output ``logits`` (B, num_classes) in FP32.
 
     Raises:
         NuwaError: If opset, batch, precision, labels or preprocessing do not fit.

@@ -23,7 +23,7 @@ def stream_scale_from_images(model: PlainViT, images: Tensor, preprocess: Prepro
 
     Args:
         model: In FP32.
-        images: (N, in_chans, S, S) uint8, a few dozen are enough.
+        images: (N, in_chans, H, W) uint8, a few dozen are enough.
         preprocess: Of the model.
     """
     x = model.patch_embed(normalise(images, preprocess)) + model.pos_embed

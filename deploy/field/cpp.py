@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.pipeline import FIRST_PIPELINE
 from nuwa_search.deploy.export.graph import INPUT_NAME, OUTPUT_NAME
 from nuwa_search.deploy.field.field_model import FieldModel
@@ -34,6 +35,7 @@ def has_cpp(model: FieldModel) -> bool:
 def model_header(model: FieldModel) -> str:
     """Write ``model.h``."""
     made = model.preprocess
+    height, width = sides_of(made.img_size)
     fill = ", ".join(str(round(255 * value)) for value in made.mean)
     labels = ",\n".join(f"    {_literal(label)}" for label in model.labels)
     none_below = 0.0 if model.none_below is None else model.none_below
@@ -49,8 +51,9 @@ using Input = {"uint8_t" if model.input_kind == "uint8" else "float"};
 constexpr const char* kInputName = {_literal(INPUT_NAME)};
 constexpr const char* kOutputName = {_literal(OUTPUT_NAME)};
 constexpr int kBatch = {model.batch};
-constexpr int kImageSize = {made.img_size};
-constexpr size_t kInputSize = 3u * kImageSize * kImageSize;
+constexpr int kImageHeight = {height};
+constexpr int kImageWidth = {width};
+constexpr size_t kInputSize = 3u * kImageHeight * kImageWidth;
 constexpr bool kIsNormalised = {_bool(model.input_kind == "normalised")};  // the model takes (x / 255 - mean) / std
 constexpr bool kIsUnit = {_bool(model.input_kind == "unit")};  // it takes x / 255
 constexpr float kMean[3] = {{{_floats(made.mean)}}};

@@ -35,7 +35,7 @@ class FieldModel:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the input: (B, C, S, S)."""
+        """Of the input: (B, C, H, W)."""
         return tuple(dim.dim_value for dim in self.graph.graph.input[0].type.tensor_type.shape.dim)
 
     @property

@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+from nuwa_search.core.img_size import size_words
 from nuwa_search.deploy.export.graph import INPUT_NAME, OUTPUT_NAME
 from nuwa_search.deploy.field.field_model import FieldModel
 
@@ -20,7 +21,7 @@ def triton_config(model: FieldModel) -> str:
         "input_kind": model.input_kind,
         "mean": ",".join(map(str, model.preprocess.mean)),
         "std": ",".join(map(str, model.preprocess.std)),
-        "img_size": str(model.preprocess.img_size),
+        "img_size": size_words(model.preprocess.img_size),
         "crop_pct": str(model.preprocess.crop_pct),
         "crop_mode": model.preprocess.crop_mode,
         "interpolation": model.preprocess.interpolation,

@@ -63,7 +63,7 @@ def quantise_mixed(
     Args:
         quantiser: Of ``exported``.
         exported: FP32 graph.
-        images: Network input (N, in_chans, S, S) of the search split, other than for INT8 calibration.
+        images: Network input (N, in_chans, H, W) of the search split, other than for INT8 calibration.
         labels: (N,) right outputs.
         max_loss: Largest loss allowed of the accuracy that counts, a fraction.
         runtime: What runs the graphs.

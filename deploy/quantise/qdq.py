@@ -29,7 +29,7 @@ class Int8Quantiser:
 
     Args:
         exported: FP32 graph whose q, k and v come from one Gemm: opset 17 or newer, or ``joint_qkv``.
-        calibration: Network input for INT8 calibration (N, in_chans, S, S), N a multiple of the graph's
+        calibration: Network input for INT8 calibration (N, in_chans, H, W), N a multiple of the graph's
             batch; a few dozen images are enough for minima and maxima.
         device: What it is for; decides symmetric or affine activations.
 

@@ -32,7 +32,7 @@ def block_sensitivities(
 
     Args:
         quantiser: Of the model.
-        images: Network input (N, in_chans, S, S).
+        images: Network input (N, in_chans, H, W).
         reference: FP32 logits (N, num_classes) of the same images.
         runtime: What runs the graphs.
     """

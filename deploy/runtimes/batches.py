@@ -8,7 +8,7 @@ from nuwa_search.core.runtime import FloatArray, Images, Session
 
 
 def run_batches(session: Session, images: Images) -> FloatArray:
-    """Run network input (N, in_chans, S, S) in batches of the session: (N, num_classes).
+    """Run network input (N, in_chans, H, W) in batches of the session: (N, num_classes).
 
     The last batch is filled up with copies of its first image, whose logits are dropped.
 

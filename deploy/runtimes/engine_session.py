@@ -12,7 +12,7 @@ class EngineSession:
 
     Args:
         runner: What drives the engine.
-        input_shape: Shape (B, in_chans, S, S) that the engine was built for.
+        input_shape: Shape (B, in_chans, H, W) that the engine was built for.
         dtype: ``float32``, or ``uint8`` where normalisation is inside the graph.
     """
 

@@ -95,7 +95,7 @@ def score_split(
     """Score a model in FP32 and evaluation mode; its mode is put back afterwards.
 
     Args:
-        model: Images (B, 3, S, S) to logits (B, C), or of patches (B, C, h, w).
+        model: Images (B, 3, H, W) to logits (B, C), or of patches (B, C, h, w).
         split: On the model's device.
         preprocess: Of the model.
         processes: Where given, each process runs its share of the images and all get the same score.

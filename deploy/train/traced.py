@@ -82,7 +82,7 @@ def of_images(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def qkv_at(vit: PlainViT, x: Tensor, tap: int) -> Qkv:
-    """Run (B, 3, S, S) up to block ``tap`` only and return its q, k, v; no gradients."""
+    """Run (B, 3, H, W) up to block ``tap`` only and return its q, k, v; no gradients."""
     x = vit.embed(x)
     for block in list(vit.blocks)[:tap]:
         x = block(x)

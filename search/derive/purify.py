@@ -75,7 +75,7 @@ def new_masks(model: PlainViT) -> dict[int, NeuronMask]:
 
 
 def masked_logits(model: PlainViT, masks: dict[int, NeuronMask], x: Tensor) -> Tensor:
-    """Run normalised images (B, in_chans, S, S) with masked MLPs: logits (B, num_classes)."""
+    """Run normalised images (B, in_chans, H, W) with masked MLPs: logits (B, num_classes)."""
     x = model.embed(x)
     for branch in branches_of(model):
         if isinstance(branch.body, Mlp):

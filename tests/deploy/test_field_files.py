@@ -19,9 +19,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from PIL import Image
 
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.img_size import ImgSize, sides_of
 from nuwa_search.deploy.assets import classifier
 from nuwa_search.deploy.bundle import Bundle, read_bundle
-from nuwa_search.deploy.field.cpp import model_header
+from nuwa_search.deploy.field.cpp import model_header, write_cpp
 from nuwa_search.deploy.field.field_model import FieldModel
 from nuwa_search.deploy.field.nvinfer import kept_part, nvinfer_config, nvinfer_labels
 from nuwa_search.deploy.file_hashes import compare_hashes, hash_folder
@@ -278,24 +279,30 @@ int main(int, char** v) {
 """
 
 
-def test_cpp_makes_the_same_input(tmp_path: Path, bundle: Bundle, compiler: str) -> None:
+CASES = (
+    ("center", "bicubic", 0.9),
+    ("center", "hamming", 1.0),
+    ("center", "nearest", 0.875),
+    ("border", "lanczos", 1.0),
+    ("squash", "bilinear", 1.1),
+    ("squash", "box", 1.0),
+)
+
+
+@pytest.mark.parametrize("size", [24, (20, 36)])
+def test_cpp_makes_the_same_input(tmp_path: Path, size: ImgSize, compiler: str) -> None:
+    preprocess = replace(PREPROCESS, img_size=size)
+    write_cpp(tmp_path / "cpp", field_model(preprocess=preprocess))
     (tmp_path / "main.cpp").write_text(MAIN)
     program = tmp_path / "program"
-    compile_with(compiler, "-I", bundle.dir / "cpp", tmp_path / "main.cpp", "-o", program)
-    model = SimpleNamespace(shape=(1, 3, 24, 24), input_kind="normalised")
-    for mode, interpolation, crop_pct in (
-        ("center", "bicubic", 0.9),
-        ("center", "hamming", 1.0),
-        ("center", "nearest", 0.875),
-        ("border", "lanczos", 1.0),
-        ("squash", "bilinear", 1.1),
-        ("squash", "box", 1.0),
-    ):
-        told = asdict(PREPROCESS) | {"crop_mode": mode, "interpolation": interpolation, "crop_pct": crop_pct}
+    compile_with(compiler, "-I", tmp_path / "cpp", tmp_path / "main.cpp", "-o", program)
+    model = SimpleNamespace(shape=(1, 3, *sides_of(size)), input_kind="normalised")
+    for mode, interpolation, crop_pct in CASES if size == 24 else CASES[1:5]:
+        told = asdict(preprocess) | {"crop_mode": mode, "interpolation": interpolation, "crop_pct": crop_pct}
         for frame in frames():
             line = [str(program), str(frame.shape[1]), str(frame.shape[0]), mode, interpolation, str(crop_pct)]
             done = subprocess.run(line, input=frame.tobytes(), capture_output=True, check=True)
-            found = np.frombuffer(done.stdout, dtype=np.float32).reshape(1, 3, 24, 24)
+            found = np.frombuffer(done.stdout, dtype=np.float32).reshape(model.shape)
             expected = classifier.model_input([classifier.crop(Image.fromarray(frame), told)], told, model)
             std = np.asarray(PREPROCESS.std, dtype=np.float32).reshape(1, 3, 1, 1)
             apart = np.rint(np.abs(found - expected) * std * 255).max()

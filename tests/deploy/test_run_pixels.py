@@ -1,5 +1,6 @@
 """The bundle's own classifier.py makes the pixels that the model was scored on."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,6 +32,31 @@ def test_pixels_agree(tmp_path: Path, pipeline: int, mode: CropMode) -> None:
         for pct in (1.0, 0.9, 1.1) if pipeline == 2 else (1.0, 0.9):
             interpolation = INTERPOLATIONS[k % 4]
             agree(path, Preprocess(56, (0.5, 0.4, 0.3), (0.2,) * 3, interpolation, pct, pipeline, mode))
+
+
+@pytest.mark.parametrize("size", [(56, 40), (24, 72)])
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+def test_pixels_of_oblong_images_agree(tmp_path: Path, size: tuple[int, int], mode: CropMode) -> None:
+    for k, picture_size in enumerate((*SIZES, (3, 600), (600, 3))):
+        path = tmp_path / f"{k}.png"
+        path.write_bytes(encode(picture(*picture_size, seed=k)))
+        agree(path, Preprocess(size, (0.5, 0.4, 0.3), (0.2,) * 3, INTERPOLATIONS[k % 4], (1.0, 0.9)[k % 2], 2, mode))
+
+
+def test_sizes_of_preprocess_json_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "preprocess.json"
+    told = asdict(Preprocess((56, 40)))
+    path.write_text(json.dumps(told))
+    assert classifier.sides_of(classifier.read_preprocess(path)) == (56, 40)
+    for wrong in ([56], [56, 40, 3], [56, 0], [56, 40.5], "56x40", [[56], 40]):
+        path.write_text(json.dumps(told | {"img_size": wrong}))
+        with pytest.raises(ValueError, match="gives img_size as"):
+            classifier.read_preprocess(path)
+    path.write_text(json.dumps(told | {"pipeline": 1}))
+    with pytest.raises(ValueError, match="made squares only"):
+        classifier.read_preprocess(path)
+    with pytest.raises(ValueError, match=r"makes images \(3, 56, 40\)"):
+        classifier.check_shape((1, 3, 40, 56), (56, 40))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])

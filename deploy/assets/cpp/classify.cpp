@@ -103,7 +103,7 @@ class Model {
   }
 
   std::vector<float> run(std::vector<Input>& images) {
-    const int64_t shape[] = {kBatch, 3, kImageSize, kImageSize};
+    const int64_t shape[] = {kBatch, 3, kImageHeight, kImageWidth};
     const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
     Ort::Value given = Ort::Value::CreateTensor<Input>(memory, images.data(), images.size(), shape, 4);
     const char* in[] = {kInputName};

@@ -46,7 +46,7 @@ inline double filter_weight(const std::string& name, double x) {
   return 0.0;
 }
 
-struct Made {  // how the square is made: this model's way, unless told otherwise
+struct Made {  // how the image is made: this model's way, unless told otherwise
   std::string crop_mode = kCropMode;
   std::string interpolation = kInterpolation;
   double crop_pct = kCropPct;
@@ -132,10 +132,11 @@ inline Picture resized(const Picture& in, int width, int height, const std::stri
 }
 
 // Cut the centre out; where a side is shorter, pad it. nearbyint rounds halves to even, as Python does.
-inline Picture cut(const Picture& in, int size, const uint8_t (&fill)[3]) {
+inline Picture cut(const Picture& in, const uint8_t (&fill)[3]) {
+  constexpr int width = kImageWidth, height = kImageHeight;
   Picture padded = in;
-  if (in.width < size || in.height < size) {
-    const int wide = std::max(0, size - in.width), high = std::max(0, size - in.height);
+  if (in.width < width || in.height < height) {
+    const int wide = std::max(0, width - in.width), high = std::max(0, height - in.height);
     padded = Picture{in.width + wide, in.height + high, {}};
     padded.pixels.resize(static_cast<size_t>(padded.width) * padded.height * 3);
     for (size_t i = 0; i < padded.pixels.size(); ++i) padded.pixels[i] = fill[i % 3];
@@ -144,44 +145,49 @@ inline Picture cut(const Picture& in, int size, const uint8_t (&fill)[3]) {
       std::copy_n(&in.pixels[static_cast<size_t>(y) * in.width * 3], in.width * 3, &padded.pixels[to * 3]);
     }
   }
-  const int left = static_cast<int>(std::nearbyint((padded.width - size) / 2.0));
-  const int top = static_cast<int>(std::nearbyint((padded.height - size) / 2.0));
-  Picture out{size, size, std::vector<uint8_t>(static_cast<size_t>(size) * size * 3)};
-  for (int y = 0; y < size; ++y) {
+  const int left = static_cast<int>(std::nearbyint((padded.width - width) / 2.0));
+  const int top = static_cast<int>(std::nearbyint((padded.height - height) / 2.0));
+  Picture out{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * height * 3)};
+  for (int y = 0; y < height; ++y) {
     const size_t from = static_cast<size_t>(y + top) * padded.width + left;
-    std::copy_n(&padded.pixels[from * 3], size * 3, &out.pixels[static_cast<size_t>(y) * size * 3]);
+    std::copy_n(&padded.pixels[from * 3], width * 3, &out.pixels[static_cast<size_t>(y) * width * 3]);
   }
   return out;
 }
 
-inline Picture fitted(const Picture& in, const Made& made) {
-  if (in.width < 1 || in.height < 1) throw std::runtime_error("a picture without pixels");
-  const int scaled = static_cast<int>(std::floor(kImageSize / made.crop_pct));
-  const std::string &mode = made.crop_mode, &name = made.interpolation;
-  const uint8_t black[3] = {0, 0, 0};
-  if (mode == "squash") return cut(resized(in, scaled, scaled, name), kImageSize, black);
-  if (mode == "border") {
-    const double ratio =
-        std::max(static_cast<double>(in.width) / scaled, static_cast<double>(in.height) / scaled);
-    const int width = std::max(1, static_cast<int>(std::nearbyint(in.width / ratio)));
-    const int height = std::max(1, static_cast<int>(std::nearbyint(in.height / ratio)));
-    return cut(resized(in, width, height, name), kImageSize, kFill);
-  }
-  const int shorter = std::min(in.width, in.height), longer = std::max(in.width, in.height);
-  if (longer > kMaxAspect * shorter) throw std::runtime_error("a picture longer than 16 times its other side");
-  const int along = static_cast<int>(static_cast<double>(static_cast<int64_t>(scaled) * longer) / shorter);
-  const bool is_upright = in.width <= in.height;
-  return cut(resized(in, is_upright ? scaled : along, is_upright ? along : scaled, name), kImageSize, black);
+inline Picture divided(const Picture& in, double ratio, const std::string& name) {
+  const int width = std::max(1, static_cast<int>(std::nearbyint(in.width / ratio)));
+  const int height = std::max(1, static_cast<int>(std::nearbyint(in.height / ratio)));
+  return resized(in, width, height, name);
 }
 
-// One picture as the model takes it: (3, S, S), channel after channel.
+inline Picture fitted(const Picture& in, const Made& made) {
+  if (in.width < 1 || in.height < 1) throw std::runtime_error("a picture without pixels");
+  const int wide = static_cast<int>(std::floor(kImageWidth / made.crop_pct));
+  const int high = static_cast<int>(std::floor(kImageHeight / made.crop_pct));
+  const std::string &mode = made.crop_mode, &name = made.interpolation;
+  const uint8_t black[3] = {0, 0, 0};
+  if (mode == "squash") return cut(resized(in, wide, high, name), black);
+  const double across = static_cast<double>(in.width) / wide, down = static_cast<double>(in.height) / high;
+  const double more = std::max(across, down), less = std::min(across, down);
+  if (mode == "border") return cut(divided(in, more, name), kFill);
+  if (more > kMaxAspect * less) throw std::runtime_error("a picture longer than 16 times its other side");
+  if (wide != high) return cut(divided(in, less, name), black);
+  // of a square the long side is rounded down, of others to the nearest
+  const int shorter = std::min(in.width, in.height), longer = std::max(in.width, in.height);
+  const int along = static_cast<int>(static_cast<double>(static_cast<int64_t>(wide) * longer) / shorter);
+  const bool is_upright = in.width <= in.height;
+  return cut(resized(in, is_upright ? wide : along, is_upright ? along : wide, name), black);
+}
+
+// One picture as the model takes it: (3, H, W), channel after channel.
 inline std::vector<Input> model_input(const Picture& in, const Made& made = Made()) {
-  const Picture square = fitted(in, made);
-  const size_t area = static_cast<size_t>(kImageSize) * kImageSize;
+  const Picture cut_out = fitted(in, made);
+  const size_t area = static_cast<size_t>(kImageHeight) * kImageWidth;
   std::vector<Input> out(area * 3);
   for (size_t i = 0; i < area; ++i) {
     for (size_t c = 0; c < 3; ++c) {
-      float value = square.pixels[i * 3 + c];
+      float value = cut_out.pixels[i * 3 + c];
       if (kIsUnit || kIsNormalised) value /= 255.0f;
       if (kIsNormalised) value = (value - kMean[c]) / kStd[c];
       out[c * area + i] = static_cast<Input>(value);
