@@ -20,6 +20,7 @@ OLD = json.loads("""{"budget_ms": 5.5, "device": "jetson-nano", "base": "default
  "bundle_dir": "/home/me/runs/mine"}""")
 """Settings of a study as commit 494cfc3 stores them."""
 LATER: dict[str, Any] = {
+    "accelerator": "auto",
     "img_size": None,
     "img_sizes": None,
     "metric": "top1",
@@ -95,7 +96,7 @@ OTHERS: dict[str, Any] = {
     "predictor_id": "abc", "judge": 2, "small_model_steps": 7, "pareto": True,
     "explain": True, "finetune": False, "deploy": False, "seed": 4,
     "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",), "pool": "avg",
-    "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation", "img_sizes": (16, (64, 32)),
+    "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation", "accelerator": "cpu", "img_sizes": (16, (64, 32)),
 }  # fmt: skip
 """Another value than OLD's for every option."""
 
@@ -116,9 +117,10 @@ def test_resumed_each_option_is_obeyed_or_refused_by_name(name: str) -> None:
     assert f"--{option.flag}" in caught.value.hint
 
 
-def test_what_says_how_long_it_runs_may_change() -> None:
+def test_what_says_how_long_it_runs_and_on_what_may_change() -> None:
     assert {name for name, option in OPTIONS.items() if option.is_resumable} == {
-        *("trials", "workers", "timeout_s", "finetune_epochs", "finetune_steps", "small_model_steps", "explain")
+        *("trials", "workers", "timeout_s", "finetune_epochs", "finetune_steps", "small_model_steps", "explain"),
+        "accelerator",
     }
 
 
