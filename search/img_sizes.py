@@ -5,7 +5,16 @@ from collections.abc import Sequence
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.img_size import ImgSize, is_cut_by, is_within, nearest_cut, num_pixels_of, sides_of, size_words
+from nuwa_search.core.img_size import (
+    ImgSize,
+    both_sides,
+    is_cut_by,
+    is_within,
+    nearest_cut,
+    num_pixels_of,
+    sides_of,
+    size_words,
+)
 
 MAX_PROFILED = 3
 """Sizes that a latency table is filled for, the own among them: others between are interpolated."""
@@ -38,8 +47,8 @@ def smaller_sizes(wanted: Sequence[ImgSize], base: Arch) -> tuple[ImgSize, ...]:
     for less, more in itertools.pairwise([*found, base.img_size]):
         if not is_within(less, more):  # between the sizes that were tried, others are interpolated along the width
             raise NuwaError(
-                f"--img-sizes: each size must be narrower than the next, and no higher: {size_words(less)} beside "
-                f"{size_words(more)} is not",
+                f"--img-sizes: each size must be narrower than the next, and no higher: {both_sides(less, 'x')} "
+                f"beside {both_sides(more, 'x')} is not",
                 hint=f"give sizes whose sides shrink together, below {size_words(base.img_size)}",
             )
     return tuple(found)
