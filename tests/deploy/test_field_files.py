@@ -292,7 +292,9 @@ CASES = (
 @pytest.mark.parametrize("size", [24, (20, 36)])
 def test_cpp_makes_the_same_input(tmp_path: Path, size: ImgSize, compiler: str) -> None:
     preprocess = replace(PREPROCESS, img_size=size)
-    write_cpp(tmp_path / "cpp", field_model(preprocess=preprocess))
+    image = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, (1, 3, *sides_of(size)))
+    graph = onnx.helper.make_model(onnx.helper.make_graph([], "g", [image], []))
+    write_cpp(tmp_path / "cpp", field_model(graph=graph, preprocess=preprocess))
     (tmp_path / "main.cpp").write_text(MAIN)
     program = tmp_path / "program"
     compile_with(compiler, "-I", tmp_path / "cpp", tmp_path / "main.cpp", "-o", program)
