@@ -37,7 +37,7 @@ def read_input_kind(path: Path) -> str:
 class EngineModel:
     """An engine with one input and one output, in the shape that run.py uses."""
 
-    def __init__(self, path: Path, certificate_path: Path) -> None:
+    def __init__(self, path: Path, certificate_path: Path, output: str = "logits") -> None:
         try:
             import tensorrt
         except ImportError as error:
@@ -53,7 +53,8 @@ class EngineModel:
         self.context = self.engine.create_execution_context()
         self.has_names = hasattr(self.engine, "num_io_tensors")
         self.shape, in_type = self.describe(tensorrt, "images")
-        self.out_shape, _ = self.describe(tensorrt, "logits")
+        self.output = output
+        self.out_shape, _ = self.describe(tensorrt, output)
         self.input_kind = read_input_kind(certificate_path)
         self.in_type = in_type
         self.device_in = self.allocate(int(np.prod(self.shape)) * np.dtype(in_type).itemsize)
@@ -83,12 +84,12 @@ class EngineModel:
         self.copy(self.device_in, given.ctypes.data_as(ctypes.c_void_p), given.nbytes, HOST_TO_DEVICE)
         if self.has_names:
             self.context.set_tensor_address("images", self.device_in.value)
-            self.context.set_tensor_address("logits", self.device_out.value)
+            self.context.set_tensor_address(self.output, self.device_out.value)
             is_done = self.context.execute_async_v3(0)
         else:
             bindings = [0, 0]
             bindings[self.engine.get_binding_index("images")] = self.device_in.value or 0
-            bindings[self.engine.get_binding_index("logits")] = self.device_out.value or 0
+            bindings[self.engine.get_binding_index(self.output)] = self.device_out.value or 0
             is_done = self.context.execute_v2(bindings)
         if not is_done:
             raise OSError("TensorRT could not run the engine")

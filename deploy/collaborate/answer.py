@@ -1,0 +1,52 @@
+"""What a collaboration says of one image, and who took part."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CollaborativeAnswer:
+    """The answer to one image.
+
+    Args:
+        number: Of the image in its stream, from 0.
+        label: The likeliest of the labels; None where no board answered.
+        class_index: Its place among the labels; None as well.
+        score: Its probability; None as well.
+        latency_ms: From when the image was first sent until it was fused, on the coordinator's clock.
+        boards: That took part.
+        parts: Sub-models whose vectors were used.
+        missing: Boards that were wanted and did not take part, each with ``away``, ``busy``, ``late``, ``lost`` or
+            what it said of its failure.
+        bytes_sent: Of images, headers not counted.
+        bytes_received: Of vectors.
+    """
+
+    number: int
+    label: str | None
+    class_index: int | None
+    score: float | None
+    latency_ms: float
+    boards: tuple[str, ...]
+    parts: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...]
+    bytes_sent: int
+    bytes_received: int
+
+    @property
+    def is_answered(self) -> bool:
+        return self.label is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Render the answer as one entry of ``nuwa.collaborate-run/1``."""
+        return {
+            "number": self.number,
+            "label": self.label,
+            "score": self.score,
+            "latency_ms": self.latency_ms,
+            "boards": list(self.boards),
+            "parts": list(self.parts),
+            "missing": dict(self.missing),
+            "bytes_sent": self.bytes_sent,
+            "bytes_received": self.bytes_received,
+        }

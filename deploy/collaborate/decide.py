@@ -1,0 +1,96 @@
+"""Whom to ask about an image, when to stop waiting, and what the vectors that came say: no sockets, no clock."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nuwa_search.deploy.collaborate.fusion import Fusion
+from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures
+from nuwa_search.deploy.collaborate.npz import Floats
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How one mode of a collaboration uses the sub-models, named by their place.
+
+    Args:
+        collaboration: Whose sub-models they are.
+        fusion: Of these.
+        figures: Of the mode.
+    """
+
+    collaboration: Collaboration
+    fusion: Fusion
+    figures: ModeFigures
+
+    def first(self, reachable: Collection[int]) -> tuple[int, ...]:
+        """Say whom an image goes to at once: all, or of ``route`` the first sub-model if it can be reached."""
+        first = self.figures.first
+        if first is not None and first in reachable:
+            return (first,)
+        return tuple(sorted(reachable))
+
+    def more(
+        self,
+        vectors: Mapping[int, Floats],
+        asked: Collection[int],
+        waiting: Collection[int],
+        reachable: Collection[int],
+    ) -> tuple[int, ...] | None:
+        """Say what is to be done when a vector came or somebody was lost.
+
+        Args:
+            vectors: That are there.
+            asked: Sub-models that were asked.
+            waiting: Of those, whose vector may still come.
+            reachable: Sub-models that could be asked.
+
+        Returns:
+            Whom to ask as well; empty for waiting on; None for an answer now.
+        """
+        if self.figures.mode == "any" and len(vectors) >= (self.figures.needed or 1):
+            return None
+        if waiting:
+            return ()
+        if not asked:  # nobody was there when the image came: wait for who returns
+            return self.first(reachable)
+        free = tuple(sorted(set(reachable) - set(asked)))
+        if not free or self.figures.mode != "route":
+            return None
+        if not vectors:  # whoever was asked is lost
+            return free
+        thresholds = self.figures.thresholds
+        if len(asked) == 1:
+            wanted = self._unsure(vectors)
+            return None if wanted is None else (wanted,) if wanted in free else free
+        if len(asked) == 2 and len(thresholds) == 2 and self.chances(vectors).max() < thresholds[1]:
+            return free
+        return None
+
+    def _unsure(self, vectors: Mapping[int, Floats]) -> int | None:
+        """Name the expert of the likeliest group; None where the first sub-model is sure, or is that expert itself."""
+        first = next(iter(vectors))
+        chances = softmax(self.fusion.alone(first, vectors[first]))
+        if chances.max() >= self.figures.thresholds[0]:
+            return None
+        shares = [float(chances[list(part.classes)].sum()) for part in self.collaboration.parts]
+        expert = int(np.argmax(shares))
+        return None if expert == first else expert
+
+    def chances(self, vectors: Mapping[int, Floats]) -> Floats:
+        """Turn the vectors that came into probabilities (C,).
+
+        One sub-model of ``route`` that was asked alone answers with its own head; everything else is fused.
+        """
+        if self.figures.mode == "route" and len(vectors) == 1:
+            (place,) = vectors
+            if place == self.figures.first:
+                return softmax(self.fusion.alone(place, vectors[place]))
+        return softmax(self.fusion.fuse([vectors.get(i) for i in range(self.fusion.num_models)]))
+
+
+def softmax(logits: Floats) -> Floats:
+    """Map logits (C,) to probabilities."""
+    shifted = np.exp(logits - logits.max())
+    return np.asarray(shifted / shifted.sum(), np.float32)
