@@ -19,6 +19,7 @@ class SubnetFound(TypedDict):
     provenance: str | None
     top1: float | None
     top1_interval: list[float] | None
+    miou: float | None
     split: str | None
     score_kind: str | None
     num_images: int | None

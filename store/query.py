@@ -162,6 +162,20 @@ def _head_subquery(wanted: ResolvedFilter, sort: str, limit: int, *, is_sqlite: 
     return _head(keys.with_only_columns(found.subnet_pk, found.device_pk), found, sort, limit)
 
 
+def _pixel_score() -> ColumnElement[float | None]:
+    """Select the mIoU of the final weights on the test split, where pixels have classes; the newest of several."""
+    pixels = aliased(ScoreRow)
+    return (
+        select(pixels.value)
+        .where(pixels.subnet_pk == SubnetRow.pk, pixels.kind == "miou", pixels.split == "test")
+        .order_by(pixels.pk.desc())
+        .limit(1)
+        .correlate(SubnetRow)
+        .scalar_subquery()
+        .label("miou")
+    )
+
+
 _COLUMNS = (
     ArchRow.arch_id,
     SubnetRow.subnet_id,
@@ -173,6 +187,7 @@ _COLUMNS = (
     LatencyRow.measured_latency_ms,
     LatencyRow.provenance,
     SubnetRow.top1,
+    _pixel_score(),
     ScoreRow.split,
     ScoreRow.kind.label("score_kind"),
     ScoreRow.num_images,

@@ -1,6 +1,7 @@
 """AdamW with timm's parameter groups, and timm's cosine schedule with warm-up."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
@@ -11,6 +12,8 @@ from nuwa_search.deploy.train.recipe import Recipe
 
 NO_DECAY = ("*prefix_tokens", "*pos_embed", "*cls_token", "*dist_token", "*reg_token")
 """Tokens and positions: learned inputs, which timm's ViTs exclude from weight decay as well."""
+LEAST_RMS = 1e-3
+"""Root mean square that a tensor counts as having at least, so that biases of zero can move: Adafactor's."""
 FINAL_LR_FRACTION = 0.01
 """Of the peak at the end of the cosine; timm's training script ends near zero too."""
 
@@ -31,7 +34,13 @@ class _LayerView:
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Build AdamW over the model's parameters; norms, biases, tokens and positions are not decayed."""
+    """Build AdamW over the model's parameters; norms, biases, tokens and positions are not decayed.
+
+    Steps of Adam are as long for small weights as for large ones. Where LayerScale is folded in they differ by a factor
+    of a hundred from block to block (default base: root mean squares of 0.002 to 0.17), so with ``lr_of_rms`` each
+    tensor's steps are in proportion to its own: the relative step sizes of Adafactor (arXiv 1804.04235, section 8), of
+    the tensor as it was at the start.
+    """
     if recipe.layer_decay < 1.0:
         groups = param_groups_layer_decay(
             _LayerView(model),
@@ -41,7 +50,16 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
         )
     else:
         groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=NO_DECAY)
+    if recipe.lr_of_rms:
+        groups = [one for group in groups for one in _by_size(group)]
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+
+
+def _by_size(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give each tensor of a group its own, with a rate in proportion to its root mean square."""
+    for values in group["params"]:
+        rms = float(values.detach().float().square().mean().sqrt()) if values.numel() else 0.0
+        yield group | {"params": [values], "lr_scale": group.get("lr_scale", 1.0) * max(rms, LEAST_RMS)}
 
 
 def make_schedule(optimiser: torch.optim.Optimizer, recipe: Recipe) -> CosineLRScheduler:
@@ -59,8 +77,9 @@ def make_schedule(optimiser: torch.optim.Optimizer, recipe: Recipe) -> CosineLRS
 
 
 def set_lr(optimiser: torch.optim.Optimizer, schedule: CosineLRScheduler, *, step: int, factor: float) -> float:
-    """Set the learning rate of step number ``step``, scaled by ``factor``; returns the first group's."""
+    """Set the learning rate of step number ``step``, scaled by ``factor``; returns it without groups' scales."""
     schedule.step_update(step)
     for group in optimiser.param_groups:
         group["lr"] *= factor
-    return float(optimiser.param_groups[0]["lr"])
+    first = optimiser.param_groups[0]
+    return float(first["lr"] / first.get("lr_scale", 1.0))

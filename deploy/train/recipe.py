@@ -65,6 +65,7 @@ class Recipe:
         steps: Optimiser steps.
         batch_size: Images per optimiser step, over all processes.
         lr: Peak learning rate of AdamW.
+        lr_of_rms: Whether ``lr`` is a share of each tensor's root mean square, not a step of every weight alike.
         weight_decay: Decoupled; not applied to norms, biases, tokens and positions.
         warmup_steps: Linear warm-up before the cosine.
         layer_decay: Learning rate factor per block from the head downwards; 1 for none.
@@ -87,6 +88,7 @@ class Recipe:
     steps: int = 200
     batch_size: int = 64
     lr: float = 3e-4
+    lr_of_rms: bool = False
     weight_decay: float = 0.05
     warmup_steps: int = 20
     layer_decay: float = 1.0

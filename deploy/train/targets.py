@@ -16,7 +16,7 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.losses import distil_kl, smooth_targets
 from nuwa_search.deploy.train.views import View
 
-RARITY = 0.5
+RARITY = 0.125
 """Power of a class's share of the pixels that its pixels' weights in the loss are divided by, as in ``patch_head``."""
 
 

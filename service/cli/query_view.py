@@ -5,7 +5,7 @@ from typing import Any
 
 from nuwa_search.lab.query_columns import SHOWN
 from nuwa_search.search.stages import STAGES
-from nuwa_search.service.cli.figures import interval, milliseconds, share
+from nuwa_search.service.cli.figures import interval, milliseconds, percent, share
 from nuwa_search.service.cli.output import Output
 from nuwa_search.service.cli.picture import bar
 from nuwa_search.store.budget import latency_of
@@ -19,11 +19,13 @@ _BAR_CELLS = 24
 
 def show_subnets(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
     """Print subnets for people: each latency with how it is known, each accuracy with its split."""
+    has_pixels = any(row["miou"] is not None for row in rows)
     shown = [
         {
             "subnet_id": row["subnet_id"],
             "latency": _latency(row),
             "top1": share(row["top1"], row["top1_interval"]),
+            **({"mIoU": percent(row["miou"])} if has_pixels else {}),
             "images": row["num_images"],
             "device": row["device"],
             "arch_id": row["arch_id"],

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from nuwa_search.store.found_rows import CertificateFound, DeviceFound, LatencyFound, StudyFound, SubnetFound
 from nuwa_search.store.lists import query_devices
-from nuwa_search.store.records import CertificateRecord, SearchTerms
+from nuwa_search.store.records import CertificateRecord, ScoreRecord, SearchTerms
 from nuwa_search.store.store import Store
 from tests.support.store_values import BASE, NANO, TASK, measured, record_basics, subnet, top1
 
@@ -16,6 +16,9 @@ def is_a(value: object, hint: Any) -> bool:
         return any(is_a(value, part) for part in get_args(hint))
     plain = get_origin(hint) or hint
     return value is None if plain is type(None) else type(value) is plain or (plain is float and type(value) is int)
+
+
+PIXELS = {"test": 0.4, "search": 0.6}
 
 
 def wrong(row: Mapping[str, Any], kind: type) -> dict[str, object]:
@@ -33,6 +36,7 @@ def test_rows_are_as_typed(store: Store) -> None:
     claim = store.start_search("mine", terms)
     store.record_subnets([subnet(0)])
     store.record_scores([top1(0, 0.9)])
+    store.record_scores([ScoreRecord("subnet-0", "miou", split, 50, 0, value) for split, value in PIXELS.items()])
     measurement_id = store.save_measurement(measured(4.0), subnet_id="subnet-0")
     store.record_certificate(
         CertificateRecord("subnet-0", NANO.device_id, 5.0, "met (emulated)", {"p50": 4.0}, measurement_id, "/c.json")
@@ -48,3 +52,4 @@ def test_rows_are_as_typed(store: Store) -> None:
     for kind, rows in answers:
         assert len(rows) == 1, kind
         assert wrong(rows[0], kind) == {}, kind
+    assert store.subnets.find()[0]["miou"] == PIXELS["test"], "of the test split alone"

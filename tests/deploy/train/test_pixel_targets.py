@@ -13,7 +13,7 @@ from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.deploy.train.augment import moved_masks, render
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.recipe import NO_AUGMENT, AugmentConfig
-from nuwa_search.deploy.train.targets import PixelTargets, targets_of
+from nuwa_search.deploy.train.targets import RARITY, PixelTargets, targets_of
 from nuwa_search.deploy.train.views import View, draw_view
 from tests.support.train_toys import PREPROCESS
 
@@ -34,7 +34,7 @@ def test_cross_entropy_is_the_weighted_mean_over_pixels(masks: torch.Tensor) -> 
     logits = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     found = PixelTargets(masks, num_classes=3).hard(logits, plain_view(4), torch.arange(4))
     counts = np.bincount(masks.numpy().ravel(), minlength=256)[:3]
-    weights = (counts / counts.sum()) ** -0.5
+    weights = (counts / counts.sum()) ** -RARITY
     logs = torch.nn.functional.interpolate(logits, (4 * FINE, 4 * FINE), mode="bilinear").log_softmax(dim=1).numpy()
     top = below = 0.0
     for (image, y, x), label in np.ndenumerate(masks.numpy()):

@@ -64,6 +64,25 @@ def test_layer_decay_falls_from_head_to_stem() -> None:
     assert lrs["patch_embed.proj.weight"] == lrs["prefix_tokens"] == pytest.approx(6.25e-4)
 
 
+def test_rates_follow_the_size_of_each_tensor_as_it_was() -> None:
+    vit = make_vit()
+    with torch.no_grad():
+        vit.head.weight.fill_(-0.5)
+        vit.head.bias.zero_()
+    recipe = Recipe(lr=1e-2, lr_of_rms=True, layer_decay=0.5)
+    optimiser = make_optimiser(vit, recipe)
+    names = {id(p): n for n, p in vit.named_parameters()}
+    assert [len(group["params"]) for group in optimiser.param_groups] == [1] * len(names)
+    found = set_lr(optimiser, make_schedule(optimiser, recipe), step=recipe.warmup_steps, factor=0.1)
+    assert found == pytest.approx(1e-3)
+    lrs = {names[id(g["params"][0])]: g["lr"] for g in optimiser.param_groups}
+    assert lrs["head.weight"] == pytest.approx(0.5 * 1e-3)
+    assert lrs["head.bias"] == pytest.approx(1e-3 * 1e-3), "one of zeros can move"
+    weight = vit.patch_embed.proj.weight.detach()
+    below = 0.5 ** (len(vit.blocks) + 1)
+    assert lrs["patch_embed.proj.weight"] == pytest.approx(below * 1e-3 * float(weight.square().mean().sqrt()))
+
+
 def test_schedule_is_linear_then_cosine() -> None:
     recipe = Recipe(steps=100, warmup_steps=10, lr=1.0)
     optimiser = make_optimiser(make_vit(), recipe)
