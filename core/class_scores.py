@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import mean_share_interval, wilson_interval
+
+if TYPE_CHECKING:
+    from torch import Tensor  # a bundle's scores are read without it
 
 Interval = tuple[float, float]
 
@@ -118,7 +119,7 @@ KEPT_SHARE = 0.95
 """Share of the images answered right that a threshold for "none of these" lets through."""
 
 
-def none_threshold(logits: Tensor, labels: Tensor) -> float | None:
+def none_threshold(logits: "Tensor", labels: "Tensor") -> float | None:
     """Return the probability of the likeliest class below which an answer is better given as "none of these".
 
     It is the largest that keeps ``KEPT_SHARE`` of the images answered right: the usual maximum-softmax baseline
@@ -138,7 +139,7 @@ def none_threshold(logits: Tensor, labels: Tensor) -> float | None:
     return float(right[int((1 - KEPT_SHARE) * len(right))])
 
 
-def class_scores(logits: Tensor, labels: Tensor, *, num_classes: int | None = None) -> ClassScores:
+def class_scores(logits: "Tensor", labels: "Tensor", *, num_classes: int | None = None) -> ClassScores:
     """Count the answers of a classifier.
 
     Args:
@@ -148,6 +149,8 @@ def class_scores(logits: Tensor, labels: Tensor, *, num_classes: int | None = No
     """
     count = logits.shape[1] if num_classes is None else num_classes
     answers = logits.argmax(dim=1)
+    import torch
+
     pairs = torch.bincount(labels * count + answers, minlength=count * count).reshape(count, count)
     return ClassScores(
         confusion=tuple(tuple(row) for row in pairs.tolist()), is_right=tuple((answers == labels).tolist())

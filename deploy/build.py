@@ -14,13 +14,14 @@ from nuwa_search.core.emulator import device_label, without_emulator
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.home import expanded
 from nuwa_search.core.json_fields import JsonFields
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
 from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
-from nuwa_search.deploy.verify import Agreement, input_kind_of
+from nuwa_search.deploy.verify import input_kind_of
 from nuwa_search.deploy.verify_bundle import check_images
 from nuwa_search.deploy.verify_engine import verify_engine
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.core.documents import read_object, read_text
@@ -11,12 +11,13 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.pipeline import FIRST_PIPELINE
 from nuwa_search.core.records import record_from_dict
-from nuwa_search.core.vit import PlainViT
-from nuwa_search.core.weights import load_vit
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, facts_from_dict
 from nuwa_search.deploy.certificate import Certificate, certificate_from_dict
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.deploy.lost_names import LOST
+
+if TYPE_CHECKING:
+    from nuwa_search.core.vit import PlainViT
 
 ARCH = "arch.json"
 WEIGHTS = "model.safetensors"
@@ -124,12 +125,14 @@ class Bundle:
         """The script that builds the engine on the device; None where an engine or no TensorRT is meant."""
         return _existing(self.dir / BUILD)
 
-    def load_model(self) -> PlainViT:
+    def load_model(self) -> "PlainViT":
         """Build the module with its weights, in FP32 and evaluation mode.
 
         Raises:
             NuwaError: If the weights are missing, damaged, or of another arch.
         """
+        from nuwa_search.core.weights import load_vit  # torch, which reading a bundle does without
+
         return load_vit(self.arch, self.weights_path)
 
 
@@ -138,12 +141,13 @@ def is_bundle(folder: Path) -> bool:
     return (folder / ARCH).is_file() and (folder / WEIGHTS).is_file()
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: str | Path) -> Bundle:
     """Read a bundle; weights and graph stay on disk, and hashes are left to ``verify_bundle``.
 
     Raises:
         NuwaError: If the folder is no bundle, or a part is missing, damaged or does not fit the rest.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise NuwaError(f"no bundle at {folder}", hint="`nuwa query` lists the bundles that searches wrote")
     arch = arch_from_dict(_read_object(folder / ARCH))

@@ -14,9 +14,9 @@ from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measur
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.peak_memory import PEAK_MEMORY_COUNTS
 from nuwa_search.core.records import record_from_dict
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, budget_from_dict, dict_from_facts, facts_from_dict
 from nuwa_search.deploy.export.graph import InputKind
-from nuwa_search.deploy.verify import Agreement
 
 SCHEMA = "nuwa.certificate/1"
 MAX_OPSET = 1000

@@ -17,13 +17,13 @@ from nuwa_search.core.home import expanded
 from nuwa_search.core.opens_device import OpensDevice
 from nuwa_search.core.runtime import CompiledModel, KeepsEngines
 from nuwa_search.core.tensors import split_tensors, turned_note
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle import is_bundle
 from nuwa_search.deploy.device_answers import DeviceAnswers
 from nuwa_search.deploy.device_bundles import bundle_for
 from nuwa_search.deploy.evaluate import Accuracy, EvaluateRequest, accuracy_of, pick
 from nuwa_search.deploy.on_device import Say, check_runs_models, logits_on_device, predictions
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
-from nuwa_search.deploy.verify import Agreement
 
 
 @dataclass(frozen=True, kw_only=True)

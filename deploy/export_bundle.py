@@ -14,6 +14,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.core.opens_device import OpensDevice
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import CertifiedBudget
 from nuwa_search.deploy.certificate import Certificate
@@ -25,7 +26,6 @@ from nuwa_search.deploy.quantise.facts import Int8Facts
 from nuwa_search.deploy.ship import compare_graph, engine_line
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
-from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.verify_bundle import check_images
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle, write_bundle
 

@@ -16,9 +16,10 @@ from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.core.runtime import CompiledModel, FloatArray, RunsModels
 from nuwa_search.core.tensors import logits_of
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.certificate import DeviceAccuracy
 from nuwa_search.deploy.device_answers import DeviceAnswers
-from nuwa_search.deploy.verify import Agreement, compare_engine, exported_logits, input_kind_of, network_input
+from nuwa_search.deploy.verify import compare_engine, exported_logits, input_kind_of, network_input
 
 Say = Callable[[str], None]
 

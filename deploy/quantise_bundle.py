@@ -16,6 +16,7 @@ from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import TaskTensors, task_tensors
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle import Bundle, read_bundle
 from nuwa_search.deploy.bundle_source import open_bundle_task, source_of
 from nuwa_search.deploy.export_bundle import (
@@ -34,7 +35,7 @@ from nuwa_search.deploy.quantise.qdq import Int8Quantiser, check_int8
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
 from nuwa_search.deploy.ship import VERIFY_IMAGES, compare_graph, engine_line
 from nuwa_search.deploy.tensorrt.operators import check_operators
-from nuwa_search.deploy.verify import Agreement, network_input, verify_onnx
+from nuwa_search.deploy.verify import network_input, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, parts_from_bundle
 
 CALIBRATION_IMAGES = 64

@@ -21,6 +21,7 @@ from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.task import Task
 from nuwa_search.core.tensors import SplitTensors, split_tensors
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts
 from nuwa_search.deploy.certificate import Certificate, DeviceAccuracy
@@ -37,7 +38,7 @@ from nuwa_search.deploy.on_device import (
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.trtexec import TRTEXEC_PATHS, build_line, default_workspace_mb
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
-from nuwa_search.deploy.verify import Agreement, verify_fp16, verify_onnx
+from nuwa_search.deploy.verify import verify_fp16, verify_onnx
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle
 
 VERIFY_MAPS = 8

@@ -1,8 +1,6 @@
 """Compare an exported model with the PyTorch model it came from, on images."""
 
-import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -15,11 +13,11 @@ from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import sides_of
-from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.runtime import FloatArray, Images, Runtime, Session
 from nuwa_search.core.tasks.label_maps import upsampled
 from nuwa_search.core.tensors import image_batches, normalise
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.runtimes.batches import run_batches
 from nuwa_search.deploy.runtimes.onnxruntime import OnnxRuntime
@@ -42,48 +40,6 @@ catches graphs that are broken, on as little as variants of five sample images o
 ENGINE_COSINE: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.99, "int8": 0.9}
 """Least cosine of an engine's logits with PyTorch's, for every image. Engines are compared on few images, so
 predictions alone say little: a ViT whose FP16 LayerNorm overflowed on a board had 0.64, one that was well 0.9999."""
-
-
-@dataclass(frozen=True)
-class Agreement(JsonFields):
-    """How far two models' logits are apart on the same images.
-
-    Args:
-        check: Precision that was computed in.
-        runtime: Name and version of what ran the exported model.
-        num_images: Images compared.
-        max_abs_error: Largest difference of any logit; infinite if the exported model gave no number.
-        error_limit: Largest ``max_abs_error`` allowed; None where only predictions count.
-        min_cosine: Smallest cosine between the two logit vectors of an image.
-        argmax_agreement: Share of images with the same prediction (fraction); in FP16 another one is the same where the
-            model's logits of both are nearer to each other than FP16 can tell.
-        argmax_limit: Smallest ``argmax_agreement`` allowed.
-        cosine_limit: Smallest ``min_cosine`` allowed; None sets none.
-        artifact_sha256: Of the file that ran, where it is another than the exported model; empty where it is not.
-    """
-
-    check: Precision
-    runtime: str
-    num_images: int
-    max_abs_error: float
-    error_limit: float | None
-    min_cosine: float
-    argmax_agreement: float
-    argmax_limit: float
-    cosine_limit: float | None = None
-    artifact_sha256: str = ""
-
-    @property
-    def is_met(self) -> bool:
-        """Whether every limit holds."""
-        within = self.error_limit is None or self.max_abs_error <= self.error_limit
-        within = within and (self.cosine_limit is None or self.min_cosine >= self.cosine_limit)
-        return within and self.argmax_agreement >= self.argmax_limit and np.isfinite(self.max_abs_error).item()
-
-    def to_json(self) -> dict[str, Any]:
-        """Render it; an infinite error becomes null, because JSON has no infinity."""
-        error = self.max_abs_error if math.isfinite(self.max_abs_error) else None
-        return {**super().to_json(), "max_abs_error": error, "is_met": self.is_met}
 
 
 def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision, runtime: str) -> Agreement:

@@ -6,7 +6,7 @@ from pathlib import Path
 from nuwa_search.core.budget import Verdict
 from nuwa_search.core.device import LatencyStats, Measurement, Provenance
 from nuwa_search.core.json_fields import JsonFields
-from nuwa_search.deploy.verify import Agreement
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.verify_bundle import BundleCheck
 
 

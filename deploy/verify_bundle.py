@@ -12,11 +12,12 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, pixels
 from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.runtime import Runtime
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle import SAMPLES, Bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.file_hashes import FileChanges, compare_hashes
 from nuwa_search.deploy.runtimes.model_file import parse_model, read_model_bytes
-from nuwa_search.deploy.verify import Agreement, input_kind_of, verify_fp16, verify_onnx
+from nuwa_search.deploy.verify import input_kind_of, verify_fp16, verify_onnx
 from nuwa_search.deploy.verify_engine import verify_engine
 
 NUM_RANDOM_IMAGES = 16

@@ -8,11 +8,12 @@ from nuwa_search.core.device import Precision
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.runtimes.engine_session import EngineSession
 from nuwa_search.deploy.tensorrt.engine_info import read_engine_info
 from nuwa_search.deploy.tensorrt.engine_runner import EngineRunner
-from nuwa_search.deploy.verify import Agreement, verify_session
+from nuwa_search.deploy.verify import verify_session
 
 _CHECKS: dict[str, Precision] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}
 

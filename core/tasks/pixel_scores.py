@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
-from nuwa_search.core.tasks.label_maps import label_map
 from nuwa_search.core.tasks.masks import IGNORED, LabelMap
+
+if TYPE_CHECKING:
+    from torch import Tensor  # a bundle's scores are read without it
 
 Interval = tuple[float, float]
 Counts = npt.NDArray[np.int64]
@@ -146,8 +148,10 @@ class PixelTally:
         self._num_classes = num_classes
         self._rows: list[tuple[Counts, Counts, Counts]] = []
 
-    def add(self, logits: Tensor, truth: LabelMap) -> None:
+    def add(self, logits: "Tensor", truth: LabelMap) -> None:
         """Count one image: logits (C, h, w) against classes (H, W) at the mask's own size."""
+        from nuwa_search.core.tasks.label_maps import label_map  # torch
+
         answer = label_map(logits, (truth.shape[0], truth.shape[1])).cpu().numpy()
         self.add_answer(answer, truth)
 

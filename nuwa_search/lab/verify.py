@@ -11,6 +11,7 @@ from nuwa_search.core.budget import Budget, Verdict
 from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, Measurement
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
 from nuwa_search.core.measuring.sustained import judged_by
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle import ARCH, WEIGHTS, read_bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.device_bundles import bundle_for
@@ -18,7 +19,6 @@ from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.deploy.models import onnx_from_text
 from nuwa_search.deploy.on_device import agreement_on_device
 from nuwa_search.deploy.precision import spec_of_bundle
-from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.verify_answer import VerifyAnswer, answer_of_check
 from nuwa_search.deploy.verify_bundle import BundleCheck, check_images, verify_bundle
 from nuwa_search.latency.devices.find import opened_device

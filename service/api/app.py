@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from nuwa_search.core.version import __version__
 from nuwa_search.service.api.guard import Guard
 from nuwa_search.service.api.metrics import Metrics
 from nuwa_search.service.api.page import install_page
@@ -28,7 +28,7 @@ def create_app(store: Store, settings: ServiceSettings) -> FastAPI:
     """
     app = FastAPI(
         title="nuwa-search",
-        version=version("nuwa-search"),
+        version=__version__,
         description="Latency-aware search for Vision Transformers: what is known, and more of it on request.",
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,  # the viewers load scripts from elsewhere

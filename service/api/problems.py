@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
+from nuwa_search.core.missing_package import missing_package
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,12 @@ def install_problem_handlers(app: FastAPI) -> None:
         assert isinstance(error, NuwaError)
         return response_from(error_from_nuwa(error))
 
+    async def on_missing_package(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ModuleNotFoundError)
+        logger.error("a package is missing", exc_info=error)
+        told = missing_package(error)
+        return response_from(HttpError(503, told.message, hint=told.hint))
+
     async def on_framework_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         detail = str(error.detail)
@@ -117,6 +124,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     app.add_exception_handler(HttpError, on_http_error)
     app.add_exception_handler(NuwaError, on_nuwa_error)
+    app.add_exception_handler(ModuleNotFoundError, on_missing_package)
     app.add_exception_handler(HTTPException, on_framework_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_fault)

@@ -8,12 +8,16 @@ from typing import Any
 import click
 
 from nuwa_search.core.counting import counts_to
+from nuwa_search.core.missing_package import require_package
 from nuwa_search.core.settings import file_settings, unknown_env_names
 from nuwa_search.service.cli.flags import known_settings
 from nuwa_search.service.cli.progress import progress_of
 
 OTHER_NAMES = ("NUWA_CONFIG", "NUWA_HOST", "NUWA_PORT", "NUWA_TOKEN", "NUWA_TOKEN_FILE")
 """Variables that are read and stand in no settings file."""
+
+COMPUTING = frozenset({"search", "profile", "derive", "evaluate", "finetune", "export", "verify", "train", "worker"})
+"""Verbs that run nets, so that they need torch whatever their arguments: the small distribution has none."""
 
 
 class NuwaCommand(click.Command):
@@ -26,6 +30,8 @@ class NuwaCommand(click.Command):
     is_service = False
 
     def invoke(self, ctx: click.Context) -> Any:
+        if self.name in COMPUTING:
+            require_package("torch")
         said = ctx.params.get("quiet") or ctx.params.get("no_progress")
         with progress_of(ctx, enabled=not (said or self.is_service)) as line, counts_to(line.count):
             return super().invoke(ctx)

@@ -9,6 +9,8 @@ from importlib import import_module
 import click
 
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.missing_package import missing_package
+from nuwa_search.core.version import __version__
 
 EXIT_INTERRUPTED = 130
 
@@ -67,7 +69,7 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="nuwa-search", prog_name="nuwa")
+@click.version_option(__version__, prog_name="nuwa")
 def cli() -> None:
     """Cut Vision Transformers to a millisecond budget on edge devices."""
 
@@ -128,6 +130,12 @@ def run(command: click.Command, argv: Sequence[str] | None, *, prog_name: str) -
         hint = "free some space, or write elsewhere" if full else "run again with --debug to see where"
         _print_error(f"{error.strerror or error}: {error.filename or 'no file named'}", hint)
         return OutsideError.exit_code
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        told = missing_package(error)
+        _print_error(told.message, told.hint)
+        return told.exit_code
     except Exception as error:
         if debug:
             raise

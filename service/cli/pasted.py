@@ -11,7 +11,7 @@ GROUPS = ("base", "cache", "config", "db", "device")
 WITHOUT_DATABASE = ("nuwa config", "nuwa env", "nuwa db copy")
 # what pip installs is a package, no command
 _COMMAND = re.compile(
-    rf"(?<!pip install )(?<!pip install ')(?<!--upgrade )"
+    rf"(?<!pip install )(?<!pip install ')(?<!--upgrade )(?<!uninstall )(?<![/\w.-])"
     rf"\b(nuwa-search|nuwa (?:(?:{'|'.join(GROUPS)}) [a-z]+|[a-z]+))(?![\w-])"
 )
 

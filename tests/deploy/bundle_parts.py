@@ -18,12 +18,12 @@ from nuwa_search.core.device import (
 )
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle_facts import BundleFacts
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions, InputKind
 from nuwa_search.deploy.tensorrt.trtexec import build_line
-from nuwa_search.deploy.verify import Agreement
 from nuwa_search.deploy.write_bundle import BundleParts
 from tests.deploy.export_families import FAMILIES, lively_model
 

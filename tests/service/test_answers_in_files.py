@@ -117,6 +117,7 @@ def test_hints_name_the_database_in_use_and_run_as_pasted(
         ("`nuwa config show` says where it is from", "`nuwa config show` says where it is from"),
         ("nuwa is a tool", "nuwa is a tool"),
         ("pip install --upgrade nuwa-search", "pip install --upgrade nuwa-search"),
+        ("in /root/.cache/nuwa-search and more", "in /root/.cache/nuwa-search and more"),
         ("pip install 'nuwa-search[demo]'", "pip install 'nuwa-search[demo]'"),
         ("nuwa verify d --db b.db", "nuwa verify d --db b.db"),
     ],

@@ -100,7 +100,11 @@ def command(
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
         socket = bound_socket(config)
-        if workers:
+        if workers and find_spec("torch") is None:
+            output.note(
+                "torch is not installed, so no worker runs here: what is queued waits for a `nuwa worker` elsewhere"
+            )
+        elif workers:
             url = values["db"] or default_db_url()
             cache_dir = values["cache_dir"] or str(default_cache_dir())
             stack.enter_context(WorkerPool(workers, db_url=_absolute_url(url), cache_dir=cache_dir))
