@@ -204,6 +204,10 @@ def open_source(name: str, beside: Any) -> Any:
         if not found:
             raise ValueError("no images in " + name)
         return lambda model: frames_of_files(found, beside, model)
+    is_place = not (name.isdigit() or "://" in name or "!" in name)  # the last is a pipeline of GStreamer
+    if is_place and not path.exists():
+        hint = "--source takes an image, a folder, a video, a stream's URL, or a camera's number"
+        raise ValueError(f"{name} does not exist\nhint: {hint}")
     try:
         cv2 = importlib.import_module("cv2")
     except ImportError as error:

@@ -120,6 +120,10 @@ def test_without_opencv_a_camera_is_refused_with_what_to_install(
     said = capsys.readouterr().err
     assert "pip install opencv-python-headless" in said
     assert "--source FOLDER" in said
+    for missing in ("phots", "film.mp4", "/dev/video77"):
+        monkeypatch.setattr(sys, "argv", ["camera.py", "--source", missing])
+        assert camera.start() == 2
+        assert capsys.readouterr().err.startswith(f"error: {missing} does not exist\nhint: ")
 
 
 def test_a_model_for_pixels_writes_the_labels_and_the_overlay_of_each_frame(
