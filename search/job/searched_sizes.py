@@ -46,6 +46,7 @@ def searched_sizes(start: "SearchStart", surveys: Sequence["Survey"]) -> tuple[I
             continue
         name = survey.spec.name
         told = f"the latency predictor of {name} knows images of {size_words(base.img_size)} pixels only"
-        profile = f"nuwa profile {name} --base {request.base} --img-sizes {','.join(map(size_words, wanted))}"
+        own = "" if request.img_size is None else f" --img-size {size_words(request.img_size)}"
+        profile = f"nuwa profile {name} --base {request.base}{own} --img-sizes {','.join(map(size_words, wanted))}"
         raise NuwaError(f"--img-sizes: {told}", hint=profile)
     return wanted

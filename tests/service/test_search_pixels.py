@@ -33,7 +33,7 @@ def search(
     images = write_masks(tmp_path / "masks", num_train=15, num_test=4)
     monkeypatch.setattr("nuwa_search.predictors.device_predictor.ProfileSettings", lambda **_: QUICK(num_heldout=2))
     place = toy_search_in(tmp_path, profiled=profiled_db, base=toy_base, images=images, capsys=capsys)
-    return place.with_args("--study", "pixels", "--budget-ms", "2.5", "--finetune-steps", "2")
+    return place.with_args("--study", "pixels", "--budget-ms", "2.5", "--finetune-steps", "2", "--img-size", "12x16")
 
 
 def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 """A search that chooses the image's size: the winner is made, shipped and opened again at its own."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,9 +11,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
-from nuwa_search.core.arch import Arch, arch_from_dict
+import nuwa_search
+from nuwa_search.core.arch import Arch, arch_from_dict, dict_from_arch
 from nuwa_search.core.base import load_base
+from nuwa_search.core.images import ImageSet, pixels
+from nuwa_search.core.img_size import both_sides
+from nuwa_search.core.tensors import normalise
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.predictors.contract import Prediction
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
@@ -20,11 +27,12 @@ from nuwa_search.service.api.predictions import latency_by_block
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.service.cli.search_view import side_by_side
 from nuwa_search.store.store import open_store
+from tests.core.test_images import encode, picture
 from tests.support.toy_bundle import write_toy_bundle
 from tests.support.toy_search import ToySearch
 
-OWN_SIZE = 17
-"""Tokens of the toy base's own 16 pixels, the class token among them."""
+OWN_SIZE = 25
+"""Tokens of the toy base at 16x24 pixels, the class token among them."""
 
 
 @pytest.fixture
@@ -60,23 +68,19 @@ def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(
     toy_search: ToySearch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     budget = 0.9 * asked(capsys, "measure", toy_search.base, "--db", toy_search.db, "--json")["latency_ms"]["median"]
-    more = ["--budget-ms", f"{budget:.3f}", "--img-sizes", "8,16", "--trials", "5", "--finetune-steps", "3"]
-    answer, _ = toy_search.done(*more)
+    sizes = ["--img-size", "16x24", "--img-sizes", "8x12,16x24"]
+    answer, _ = toy_search.done("--budget-ms", f"{budget:.3f}", *sizes, "--trials", "5", "--finetune-steps", "3")
 
     assert answer["feasible"]
-    assert answer["subnet"]["img_size"] == answer["subnet"]["arch"]["img_size"] == 8
+    assert answer["subnet"]["img_size"] == answer["subnet"]["arch"]["img_size"] == [8, 12]
     own, small = answer["base"]["at_sizes"]
-    assert (own["img_size"], own["kl_to_teacher"], own["top1"]) == (16, 0.0, answer["base"]["top1_restricted"])
-    assert (small["img_size"], small["num_tokens"]) == (8, 5)
+    assert (own["img_size"], own["kl_to_teacher"], own["top1"]) == ([16, 24], 0.0, answer["base"]["top1_restricted"])
+    assert (small["img_size"], small["num_tokens"]) == ([8, 12], 7)
     assert small["kl_to_teacher"] > 0
     assert small["num_images"] == answer["task"]["num_test"]
+    assert "at 8x12 px, uncut" in {row["figure"] for row in side_by_side(answer)}
 
-    bundle = read_bundle(toy_search.bundle)
-    assert bundle.preprocess.img_size == 8
-    assert bundle.preprocess.mean == load_base(str(toy_search.base)).preprocess.mean
-    graph = onnx.load(toy_search.bundle / "model.onnx").graph
-    assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [1, 3, 8, 8]
-
+    runs_on_own_images(toy_search.bundle, (8, 12))
     places = ["--db", toy_search.db, "--json"]
     cache = ["--cache-dir", toy_search.folder / "cache"]
     identity = answer["subnet"]["subnet_id"]
@@ -86,7 +90,9 @@ def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(
     assert tuned["steps"] == 2
     scored = asked(capsys, "evaluate", toy_search.bundle, "--data", toy_search.images, *places)
     assert scored["num_images"] == answer["task"]["num_test"]
-    predicted = asked(capsys, "predict", toy_search.base, "--base", toy_search.base, "--img-size", "8", *places)
+    whole = toy_search.folder / "base.json"
+    whole.write_text(json.dumps(dict_from_arch(load_base(str(toy_search.base), img_size=(16, 24)).arch)))
+    predicted = asked(capsys, "predict", whole, "--img-size", "8x12", *places)
     assert predicted["predicted_latency_ms"] == pytest.approx(small["predicted_latency_ms"], rel=1e-6)
     assert predicted["arch_id"] == small["arch_id"]
     with open_store(toy_search.db) as store:
@@ -96,7 +102,27 @@ def test_a_smaller_winner_is_shipped_and_opened_again_at_its_size(
     assert times is not None
     assert len(times.blocks) == 3
     rows = asked(capsys, "query", "--db", toy_search.db, "--json")["rows"]
-    assert {row["img_size"] for row in rows if row["study"]} == {8}
+    assert [row["img_size"] for row in rows if row["study"]] == [[8, 12]] * sum(bool(row["study"]) for row in rows)
+    assert any(row["study"] for row in rows)
+
+
+def runs_on_own_images(folder: Path, size: tuple[int, int]) -> None:
+    """Hold a bundle's program on a picture of its own against the weights in PyTorch."""
+    bundle = read_bundle(folder)
+    assert bundle.preprocess.img_size == bundle.arch.img_size == size
+    graph = onnx.load(folder / "model.onnx").graph
+    assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [1, 3, *size]
+    assert f"{both_sides(size)} images" in (folder / "README.md").read_text()
+    image = folder.parent / "own.png"
+    image.write_bytes(encode(picture(57, 91)))
+    line = [sys.executable, str(folder / "run.py"), str(image), "--json"]
+    (said,) = json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)["images"]
+    made = pixels(ImageSet([image], np.zeros(1, dtype=np.int64), ("",), "here"), bundle.preprocess)
+    with torch.inference_mode():
+        scores = torch.softmax(bundle.load_model()(normalise(torch.from_numpy(made), bundle.preprocess)), dim=1)[0]
+    (known,) = nuwa_search.load(folder).predict(np.asarray(picture(57, 91)))
+    assert known.scores == pytest.approx(scores.tolist(), abs=1e-5)
+    assert said["label"] == known.label
 
 
 def test_a_base_is_evaluated_at_another_size_and_a_bundle_is_not(
