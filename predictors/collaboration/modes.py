@@ -116,8 +116,16 @@ def any_of_n_latency(boards: Sequence[BoardTimes], centre: Centre, *, count: int
     return _told(done, boards, centre, busy_ms=max(centre.wire_ms, *(board.busy_ms for board in boards)))
 
 
-def route_latency(boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequence[RouteStep]) -> ModeLatency:
+def route_latency(
+    boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequence[RouteStep], owners: Sequence[int] | None = None
+) -> ModeLatency:
     """One board is asked first, and another only where it was not sure.
+
+    Args:
+        boards: Those that may be asked; several entries may be one board with several sub-models.
+        centre: The coordinator.
+        steps: Whom images are asked of, by place.
+        owners: Board of each entry; None where each is its own.
 
     Raises:
         NuwaError: If the shares do not sum to 1, or a step asks nobody.
@@ -130,7 +138,7 @@ def route_latency(boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequen
         way = Spread(0.0, 0.0)
         for place in step.boards:
             way = way.then(boards[place].answer_alone)
-            busy_ms[place] += step.share * boards[place].busy_ms
+            busy_ms[place if owners is None else owners[place]] += step.share * boards[place].busy_ms
         parts.append((step.share, all_of([way])))
     asked = sum(step.share * len(step.boards) for step in steps) / len(boards)
     busiest_ms = max(asked * centre.wire_ms, *busy_ms)

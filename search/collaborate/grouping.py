@@ -1,15 +1,11 @@
 """Group the classes of a task: one group for each sub-model, disjoint, complete, sizes at most one apart."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from nuwa_search.core.errors import NuwaError
-
-Grouping = Literal["confusion", "balanced", "random"]
-GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 
 Groups = tuple[tuple[int, ...], ...]
 """Classes of each group, ascending; groups by their first class."""

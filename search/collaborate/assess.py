@@ -1,0 +1,242 @@
+"""Score and time every way to use the boards, on vectors that are computed once."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.deploy.collaborate.fusion import Fusion
+from nuwa_search.deploy.collaborate.layout import Mode, ModeFigures
+from nuwa_search.deploy.collaborate.network import Network, ways_ms
+from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.predictors.collaboration.modes import (
+    BoardTimes,
+    Centre,
+    ModeLatency,
+    any_of_n_latency,
+    fuse_latency,
+    route_latency,
+    route_mean_ms,
+)
+from nuwa_search.predictors.collaboration.spread import Spread
+from nuwa_search.search.collaborate.grouping import Groups
+from nuwa_search.search.collaborate.routing import Route, choose_route, route_images
+
+MAX_SUBSETS = 200
+"""Sets of boards that the accuracy of any k of n is the mean over; of more, so many are drawn."""
+VALUE_BYTES = 4
+"""Of one FP32 number of a vector."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the sub-models say of a split.
+
+    Args:
+        vectors: (B, d_i) of each.
+        labels: (B,).
+    """
+
+    vectors: tuple[Floats, ...]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The boards at work.
+
+    Args:
+        boards: Board of each sub-model, by name.
+        compute: Of each sub-model on its board.
+        vector_dims: Of each sub-model.
+        network: Of the boards.
+        image_bytes: Sent for each image; 0 where boards have cameras.
+        fusion_ms: On the coordinator.
+    """
+
+    boards: tuple[str, ...]
+    compute: tuple[Spread, ...]
+    vector_dims: tuple[int, ...]
+    network: Network
+    image_bytes: int
+    fusion_ms: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The boards, each once."""
+        return tuple(dict.fromkeys(self.boards))
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """Place of each sub-model's board among ``names``."""
+        return tuple(self.names.index(board) for board in self.boards)
+
+    @property
+    def centre(self) -> Centre:
+        """What the coordinator adds where every board is asked."""
+        asked, answered = len(self.names) * self.image_bytes, VALUE_BYTES * sum(self.vector_dims)
+        wire_ms = max(8 * asked / self.network.all_down_mbit, 8 * answered / self.network.all_up_mbit) / 1000
+        return Centre(self.fusion_ms, wire_ms)
+
+    def times(self) -> list[BoardTimes]:
+        """One entry for each board, which runs its sub-models one after another."""
+        held = [[k for k, board in enumerate(self.boards) if board == name] for name in self.names]
+        together = self._ways(self.names, [sum(self.vector_dims[k] for k in one) for one in held])
+        found = []
+        for name, one, way in zip(self.names, held, together, strict=True):
+            compute = Spread(0.0, 0.0)
+            for k in one:
+                compute = compute.then(self.compute[k])
+            num_values = sum(self.vector_dims[k] for k in one)
+            alone = self._ways([name], [num_values])[0]
+            found.append(BoardTimes(compute, way, alone, self._wire_ms(name, num_values)))
+        return found
+
+    def times_by_model(self, *, are_alone: bool) -> list[BoardTimes]:
+        """One entry for each sub-model: asked alone, or after those before it on its board."""
+        boards = self.times()
+        found = []
+        for k, (name, dim) in enumerate(zip(self.boards, self.vector_dims, strict=True)):
+            compute = self.compute[k]
+            before = () if are_alone else (j for j in range(k) if self.boards[j] == name)
+            for j in before:
+                compute = self.compute[j].then(compute)
+            way = self._ways([name], [dim])[0]
+            found.append(BoardTimes(compute, boards[self.owners[k]].together, way, self._wire_ms(name, dim)))
+        return found
+
+    def bytes_of(self, models: Sequence[int]) -> int:
+        """Payload, both ways, of an image that these sub-models answer."""
+        asked = {self.boards[k] for k in models}
+        return len(asked) * self.image_bytes + VALUE_BYTES * sum(self.vector_dims[k] for k in models)
+
+    def _ways(self, names: Sequence[str], num_values: Sequence[int]) -> list[Spread]:
+        sizes = [VALUE_BYTES * num for num in num_values]
+        found = ways_ms(self.network, names, image_bytes=self.image_bytes, vector_bytes=sizes)
+        links = [self.network.link(name) for name in names]
+        return [Spread(ms, ms + link.rtt_p95_ms - link.rtt_p50_ms) for ms, link in zip(found, links, strict=True)]
+
+    def _wire_ms(self, name: str, num_values: int) -> float:
+        link = self.network.link(name)
+        return max(8 * self.image_bytes / link.down_mbit, 8 * VALUE_BYTES * num_values / link.up_mbit) / 1000
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """One way to use the boards.
+
+    Args:
+        figures: As a collaboration holds them; accuracy of the test split.
+        top1_search: Accuracy on the search split.
+        latency: Predicted, with images per second.
+        is_right: (B,) share of the ways that the mode may go with which each test image is answered right: 0 or 1, but
+            for any k of n.
+    """
+
+    figures: ModeFigures
+    top1_search: float
+    latency: ModeLatency
+    is_right: Floats
+
+
+def fused_answers(fusion: Fusion, seen: Seen, *, without: Sequence[int] = ()) -> npt.NDArray[np.int64]:
+    """Answer (B,) of all sub-models but some."""
+    vectors = [None if k in without else vector for k, vector in enumerate(seen.vectors)]
+    answers: npt.NDArray[np.int64] = fusion.fuse_all(vectors).argmax(axis=1)
+    return answers
+
+
+def assess_modes(
+    fusion: Fusion, crew: Crew, *, groups: Groups, search: Seen, test: Seen, needed: int, wanted_mean_ms: float | None
+) -> tuple[Assessed, ...]:
+    """Score and time fuse, any and route; thresholds are chosen on the search split.
+
+    Args:
+        fusion: Of the sub-models.
+        crew: Who runs them.
+        groups: Classes that each sub-model is the expert of.
+        search: Search split.
+        test: Test split.
+        needed: Answers that suffice for any.
+        wanted_mean_ms: Mean latency that route is to have; None for the most accurate.
+    """
+    whole = range(len(groups))
+    fuse = _assessed(
+        ModeSaid("fuse", crew.bytes_of(whole)),
+        fuse_latency(crew.times(), crew.centre),
+        search=float((fused_answers(fusion, search) == search.labels).mean()),
+        test=fused_answers(fusion, test) == test.labels,
+    )
+    away = len(groups) - needed
+    any_of = _assessed(
+        ModeSaid("any", crew.bytes_of(whole), needed=needed),
+        any_of_n_latency(crew.times_by_model(are_alone=False), crew.centre, count=needed),
+        search=float(_share_without(fusion, search, away=away).mean()),
+        test=_share_without(fusion, test, away=away),
+    )
+    if len(groups) == 1:
+        return fuse, any_of
+    route = choose_route(
+        search.vectors,
+        fusion,
+        search.labels,
+        groups=groups,
+        mean_of=lambda steps: route_mean_ms(crew.times_by_model(are_alone=True), crew.centre, steps=steps),
+        wanted_mean_ms=wanted_mean_ms,
+    )
+    return fuse, any_of, _assessed_route(route, fusion, crew, groups=groups, test=test)
+
+
+@dataclass(frozen=True)
+class ModeSaid:
+    """What a mode is called, and its own settings; as of ``ModeFigures``."""
+
+    mode: Mode
+    num_bytes: float
+    needed: int | None = None
+    route: Route | None = None
+
+
+def _assessed_route(route: Route, fusion: Fusion, crew: Crew, *, groups: Groups, test: Seen) -> Assessed:
+    routed = route_images(test.vectors, fusion, groups=groups, first=route.first, threshold=route.threshold)
+    num_bytes = sum(step.share * crew.bytes_of(step.boards) for step in route.steps)
+    latency = route_latency(crew.times_by_model(are_alone=True), crew.centre, steps=route.steps, owners=crew.owners)
+    return _assessed(
+        ModeSaid("route", num_bytes, route=route), latency, search=route.top1, test=routed.answers == test.labels
+    )
+
+
+def _assessed(said: ModeSaid, latency: ModeLatency, *, search: float, test: npt.NDArray[np.bool_] | Floats) -> Assessed:
+    top1 = float(test.mean())
+    return Assessed(
+        figures=ModeFigures(
+            mode=said.mode,
+            predicted_p50_ms=latency.p50_ms,
+            predicted_p95_ms=latency.p95_ms,
+            predicted_mean_ms=latency.mean_ms,
+            bytes_per_image=said.num_bytes,
+            needed=said.needed,
+            first=None if said.route is None else said.route.first,
+            thresholds=() if said.route is None else (said.route.threshold,),
+            top1=top1,
+            top1_interval=wilson_interval(round(top1 * len(test)), len(test)),
+            num_images=len(test),
+            split="test",
+        ),
+        top1_search=search,
+        latency=latency,
+        is_right=np.asarray(test, np.float32),
+    )
+
+
+def _share_without(fusion: Fusion, seen: Seen, *, away: int) -> Floats:
+    """Share of the sets of ``away`` missing sub-models with which each image (B,) is answered right."""
+    sets = list(itertools.combinations(range(len(seen.vectors)), away))
+    if len(sets) > MAX_SUBSETS:
+        chosen = np.random.default_rng(0).choice(len(sets), MAX_SUBSETS, replace=False)
+        sets = [sets[k] for k in sorted(chosen)]
+    right = [fused_answers(fusion, seen, without=without) == seen.labels for without in sets]
+    return np.asarray(np.mean(right, axis=0, dtype=np.float64), np.float32)

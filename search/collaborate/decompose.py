@@ -1,0 +1,114 @@
+"""Decompose a base over several devices: groups, searches, distillation, fusion, placement, and the rival beside it."""
+
+import time
+from contextlib import ExitStack
+
+from nuwa_search.core.cache import Cache
+from nuwa_search.core.counting import counts_to
+from nuwa_search.core.device import Device
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.bundle import Bundle
+from nuwa_search.deploy.collaborate.layout import is_collaboration
+from nuwa_search.latency.devices.find import find_device, opened_device
+from nuwa_search.search.collaborate.answer import Decomposed
+from nuwa_search.search.collaborate.find_part import find_part
+from nuwa_search.search.collaborate.finish import RIVAL, Searched, finish, place_parts
+from nuwa_search.search.collaborate.prepare import divide_classes, open_boards, planned_slots, require_images
+from nuwa_search.search.collaborate.run import DecomposeRun, Division
+from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
+from nuwa_search.search.job.inputs import Inputs, decode_inputs, open_sources, record_inputs
+from nuwa_search.search.request import SearchRequest
+
+
+def run_decompose(run: DecomposeRun) -> Decomposed:
+    """Find sub-models and rival, train them together, and score every way to use the boards.
+
+    The same call goes on with what an earlier one of the same study left.
+
+    Raises:
+        NuwaError: If input is wrong, or a search of this name was begun with other options.
+        NoAnswerError: If a sub-model finds nothing within its own budget, or memory does not suffice.
+        KeyboardInterrupt: On Ctrl-C, with everything saved.
+    """
+    request, started = run.request, time.perf_counter()
+    _check_folder(run)
+    whole = request.search_of(request.devices[0], request.budget_ms, classes=request.classes, folder="")
+    with ExitStack() as stack:
+        stack.enter_context(counts_to(run.hooks.count))
+        sources = open_sources(whole, run.store, cache_dir=run.cache_dir)
+        require_images(sources, request)
+        devices: dict[str, Device] = {}
+        for name in request.devices:
+            if name not in devices:
+                spec = find_device(name, run.store)
+                devices[name] = stack.enter_context(opened_device(spec, seed=request.seed))
+        boards = open_boards(run, sources, devices)
+        slots = planned_slots(request, boards, sources)
+        record_inputs(sources, run.store, label_column=request.label_column, seed=request.seed)
+        inputs = decode_inputs(sources, cache=Cache(run.cache_dir / "task"))
+        division = divide_classes(request, inputs, boards, slots)
+        _say_plan(run, division)
+        searched = _search_all(run, inputs, division)
+        students = [bundle.load_model() for bundle in searched.parts]
+        ensemble = begin_ensemble(run, inputs, distil_parts(run, inputs, division, students))
+        train_together(run, inputs, ensemble)
+        placed = place_parts(run, inputs, division, ensemble, devices)
+        return finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started)
+
+
+def _search_all(run: DecomposeRun, inputs: Inputs, division: Division) -> Searched:
+    """Search every sub-model on its own device, and the rival on the fastest one with the whole budget."""
+    names = inputs.task.class_names
+    studies = tuple(f"{run.study}-{division.name_of(k)}" for k in range(len(division.slots)))
+    parts = []
+    for place, (slot, group, study) in enumerate(zip(division.slots, division.groups, studies, strict=True)):
+        board = division.board_of(place)
+        request = run.request.search_of(
+            board.spec.name,
+            slot.budget_ms,
+            classes=tuple(names[c] for c in group),
+            folder=str((run.folder / "searches" / division.name_of(place)).absolute()),
+        )
+        what = f"{division.name_of(place)} of {len(studies)}, {len(group)} classes for {board.name}"
+        parts.append(_found(run, request, what=what, study=study))
+    fastest = min(division.boards, key=lambda board: board.base_ms.median)
+    study = f"{run.study}-{RIVAL}"
+    request = run.request.search_of(
+        fastest.spec.name,
+        run.request.budget_ms,
+        classes=run.request.classes,
+        folder=str((run.folder / RIVAL).absolute()),
+        # as many steps as each sub-model sees: for its group, and with all others
+        finetune=2 * train_config(run, inputs).steps,
+    )
+    rival = _found(run, request, what="one subnet for one board", study=study)
+    return Searched(tuple(parts), studies, rival, study, fastest.spec.name)
+
+
+def _found(run: DecomposeRun, request: SearchRequest, *, what: str, study: str) -> Bundle:
+    return find_part(request, what=what, study=study, store=run.store, cache_dir=run.cache_dir, hooks=run.hooks)
+
+
+def _say_plan(run: DecomposeRun, division: Division) -> None:
+    for place, slot in enumerate(division.slots):
+        board = division.board_of(place)
+        run.hooks.step(
+            f"{division.name_of(place)}: {len(division.groups[place])} classes, {slot.budget_ms:.2f} ms of its own on "
+            f"{board.name}, where the base takes {board.base_ms.median:.2f} ms"
+        )
+    run.hooks.step(f"{100 * division.confusion_inside:.0f} % of the base's confusion lies inside the groups")
+
+
+def _check_folder(run: DecomposeRun) -> None:
+    """Refuse a folder that holds something else.
+
+    Raises:
+        NuwaError: If it is not empty, and neither a collaboration nor one on the way.
+    """
+    folder = run.folder
+    if folder.exists() and not folder.is_dir():
+        raise NuwaError(f"{folder} is a file", hint="choose another folder with -o")
+    if not folder.is_dir() or is_collaboration(folder) or not any(folder.iterdir()):
+        return
+    if not (folder / "searches").is_dir():
+        raise NuwaError(f"{folder} is not empty, and no collaboration", hint="choose another folder with -o")

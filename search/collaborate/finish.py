@@ -1,0 +1,293 @@
+"""Finish a decomposition: measure and place the sub-models, score every mode and the rival, write the folder."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nuwa_search.core.device import Device
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.paired import bootstrap_interval
+from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
+from nuwa_search.deploy.bundle import Bundle
+from nuwa_search.deploy.collaborate.fusion import Fusion
+from nuwa_search.deploy.collaborate.layout import Collaboration, Part, Rival, write_collaboration
+from nuwa_search.deploy.collaborate.network import ways_ms
+from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.predictors.collaboration.spread import Spread
+from nuwa_search.search.collaborate.answer import BaseAlone, Decomposed, FoundPart, FoundRival
+from nuwa_search.search.collaborate.assess import (
+    VALUE_BYTES,
+    Assessed,
+    Crew,
+    Seen,
+    assess_modes,
+)
+from nuwa_search.search.collaborate.ensemble import Ensemble, fusion_of, vectors_of
+from nuwa_search.search.collaborate.placement import Placement, PlacementProblem, place_models
+from nuwa_search.search.collaborate.plan import FUSION_MS
+from nuwa_search.search.collaborate.prepare import image_bytes_of
+from nuwa_search.search.collaborate.run import DecomposeRun, Division
+from nuwa_search.search.collaborate.vector_graph import VectorGraph, vector_graph, write_graph
+from nuwa_search.search.job.inputs import Inputs
+
+RIVAL = "rival"
+"""Folder of the rival's bundle in the collaboration's."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What the searches found.
+
+    Args:
+        parts: Bundle of each sub-model.
+        studies: Of each sub-model's search.
+        rival: Bundle of the single subnet.
+        rival_study: Of its search.
+        rival_device: Name of its device.
+    """
+
+    parts: tuple[Bundle, ...]
+    studies: tuple[str, ...]
+    rival: Bundle
+    rival_study: str
+    rival_device: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The sub-models on their boards.
+
+    Args:
+        placement: Where each went.
+        graphs: Of each, for its board.
+    """
+
+    placement: Placement
+    graphs: tuple[VectorGraph, ...]
+
+
+def place_parts(
+    run: DecomposeRun, inputs: Inputs, division: Division, ensemble: Ensemble, devices: Mapping[str, Device]
+) -> Placed:
+    """Measure every sub-model on every kind of device, and place them within memory.
+
+    Where no other placement is faster, each stays on the board that it was searched for.
+
+    Raises:
+        NoAnswerError: If memory does not suffice.
+        NuwaError: If it is limited, and a device does not tell it.
+    """
+    boards, limit_mb = division.boards, run.request.max_memory_mb
+    kinds = {board.spec.device_id: devices[board.spec.name] for board in boards}
+    graphs = [
+        {
+            kind: vector_graph(vit, device, search=inputs.tensors.search, preprocess=inputs.tensors.preprocess)
+            for kind, device in kinds.items()
+        }
+        for vit in ensemble.vits
+    ]
+    rows = [[by_kind[board.spec.device_id].measurement for board in boards] for by_kind in graphs]
+    peaks = [[found.peak_memory_mb for found in row] for row in rows]
+    if limit_mb is not None and any(peak is None for row in peaks for peak in row):
+        raise NuwaError("a device does not tell its peak memory", hint="leave --max-memory-mb out")
+    dim = max(vit.arch.head_in_features for vit in ensemble.vits)
+    ways = [
+        ways_ms(
+            division.network,
+            [board.name],
+            image_bytes=image_bytes_of(run.request, inputs),
+            vector_bytes=[VALUE_BYTES * dim],
+        )[0]
+        for board in boards
+    ]
+    problem = PlacementProblem(
+        compute_ms=tuple(tuple(found.latency_ms.median for found in row) for row in rows),
+        memory_mb=tuple(tuple(peak or 0.0 for peak in row) for row in peaks),
+        room_mb=(limit_mb,) * len(boards),
+        transfer_ms=tuple(ways),
+    )
+    placement = _kept_unless_better(problem, tuple(slot.board for slot in division.slots))
+    chosen = [graphs[k][boards[board].spec.device_id] for k, board in enumerate(placement.places)]
+    return Placed(placement, tuple(chosen))
+
+
+def _kept_unless_better(problem: PlacementProblem, searched: tuple[int, ...]) -> Placement:
+    best = place_models(problem)
+    own_ms = problem.slowest_ms(searched)
+    if problem.is_within(searched) and best.slowest_ms >= own_ms * (1 - 1e-9):
+        return Placement(searched, own_ms, is_exact=best.is_exact, gap=best.gap)
+    return best
+
+
+def finish(
+    run: DecomposeRun,
+    inputs: Inputs,
+    division: Division,
+    ensemble: Ensemble,
+    *,
+    placed: Placed,
+    searched: Searched,
+    started: float,
+) -> Decomposed:
+    """Score, write and return everything; the test split is opened here.
+
+    Args:
+        run: The decomposition.
+        inputs: Of the whole task.
+        division: As planned.
+        ensemble: As trained.
+        placed: Where its sub-models are.
+        searched: What the searches found.
+        started: When the decomposition began, by ``time.perf_counter``.
+    """
+    request, preprocess = run.request, inputs.base.preprocess
+    test = split_tensors(inputs.task.test, preprocess)
+    fusion, search = fusion_of(ensemble), inputs.tensors.search
+    seen = [_seen(ensemble, split, inputs) for split in (search, test)]
+    crew = Crew(
+        boards=tuple(division.boards[board].name for board in placed.placement.places),
+        compute=tuple(_spread(one) for one in placed.graphs),
+        vector_dims=fusion.vector_dims,
+        network=division.network,
+        image_bytes=image_bytes_of(request, inputs),
+        fusion_ms=FUSION_MS,
+    )
+    modes = _chosen_first(
+        assess_modes(
+            fusion,
+            crew,
+            groups=division.groups,
+            search=seen[0],
+            test=seen[1],
+            needed=request.num_needed,
+            wanted_mean_ms=request.mean_ms,
+        ),
+        is_route_wanted=request.mean_ms is not None,
+    )
+    rival = _rival(inputs, searched, test=test, top1_search=modes[0].top1_search, ours=modes[0].is_right)
+    base_right = (logits_of(inputs.teacher.model, test.images, preprocess).argmax(dim=1) == test.labels).sum()
+    fastest = min(division.boards, key=lambda board: board.base_ms.median)
+    collaboration = Collaboration(
+        labels=inputs.task.class_names,
+        parts=tuple(_part(run, division, placed, seen[1], fusion, k) for k in range(len(placed.graphs))),
+        modes=tuple(mode.figures for mode in modes),
+        preprocess=preprocess,
+        base=inputs.base.name,
+        licence=inputs.base.licence,
+        network=division.network,
+        fusion_ms=FUSION_MS,
+        budget_ms=request.budget_ms,
+        rival=rival.rival,
+        grouping=request.groups,
+        seed=request.seed,
+        notes=_notes(inputs, division),
+    )
+    write_collaboration(run.folder, collaboration, fusion)
+    return Decomposed(
+        study=run.study,
+        folder=run.folder,
+        budget_ms=request.budget_ms,
+        collaboration=collaboration,
+        division=division,
+        placement=placed.placement,
+        parts=tuple(
+            FoundPart(bundle, study, one.measurement, slot.budget_ms, division.boards[slot.board].name)
+            for bundle, study, one, slot in zip(
+                searched.parts, searched.studies, placed.graphs, division.slots, strict=True
+            )
+        ),
+        modes=modes,
+        rival=rival,
+        base=BaseAlone(
+            inputs.base.name,
+            int(base_right) / len(test),
+            wilson_interval(int(base_right), len(test)),
+            fastest.base_ms.median,
+            fastest.spec.name,
+        ),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _seen(ensemble: Ensemble, split: SplitTensors, inputs: Inputs) -> Seen:
+    vectors = vectors_of(ensemble.vits, split.images, inputs.base.preprocess)
+    return Seen(tuple(np.ascontiguousarray(v.numpy(), np.float32) for v in vectors), split.labels.numpy())
+
+
+def _spread(one: VectorGraph) -> Spread:
+    found = one.measurement.latency_ms
+    return Spread(found.median, max(found.median, found.p95))
+
+
+def _chosen_first(modes: Sequence[Assessed], *, is_route_wanted: bool) -> tuple[Assessed, ...]:
+    """Put first what is used unless another mode is asked for: all boards, or routes where a mean latency was wanted.
+
+    Routes come first too where they are as accurate on the search split and faster in the mean.
+    """
+    fuse, *others = modes
+    for mode in others:
+        is_better = mode.top1_search >= fuse.top1_search and mode.latency.mean_ms < fuse.latency.mean_ms
+        if mode.figures.mode == "route" and (is_route_wanted or is_better):
+            return (mode, fuse, *(other for other in others if other is not mode))
+    return (fuse, *others)
+
+
+def _rival(inputs: Inputs, searched: Searched, *, test: SplitTensors, top1_search: float, ours: Floats) -> FoundRival:
+    """Score the single subnet on the same images; it is better where it is as accurate on the search split."""
+    bundle, preprocess = searched.rival, inputs.base.preprocess
+    model, search = bundle.load_model(), inputs.tensors.search
+    theirs = float((logits_of(model, search.images, preprocess).argmax(dim=1) == search.labels).double().mean())
+    right = (logits_of(model, test.images, preprocess).argmax(dim=1) == test.labels).numpy()
+    top1 = float(right.mean())
+    differences = np.asarray(ours, np.float64) - right
+    proof = None if bundle.certificate is None else bundle.certificate.measurement
+    if proof is None:
+        raise NuwaError(f"the bundle of {searched.rival_study} has no certificate", hint="give another --study")
+    return FoundRival(
+        Rival(
+            device=searched.rival_device,
+            predicted_ms=proof.latency_ms.median,
+            top1=top1,
+            top1_interval=wilson_interval(round(top1 * len(test)), len(test)),
+            subnet_id=bundle.subnet_id,
+            bundle=RIVAL,
+            is_better=theirs >= top1_search,
+        ),
+        study=searched.rival_study,
+        top1_search=theirs,
+        difference=(float(differences.mean()), *bootstrap_interval(differences)),
+    )
+
+
+def _part(run: DecomposeRun, division: Division, placed: Placed, test: Seen, fusion: Fusion, place: int) -> Part:
+    """Write a sub-model's graph, and describe it."""
+    board, one = division.boards[placed.placement.places[place]], placed.graphs[place]
+    name, found = division.name_of(place), one.measurement.latency_ms
+    file = f"{name}.onnx"
+    own = fusion.alone(place, test.vectors[place]).argmax(axis=1)
+    return Part(
+        name=name,
+        board=board.name,
+        device=board.spec.name,
+        classes=division.groups[place],
+        vector_dim=fusion.vector_dims[place],
+        model=file,
+        model_sha256=write_graph(one.graph, run.folder / file),
+        precision=board.spec.precision,
+        predicted_ms=found.median,
+        predicted_p95_ms=max(found.median, found.p95),
+        provenance=one.measurement.provenance,
+        top1=float((own == test.labels).mean()),
+    )
+
+
+def _notes(inputs: Inputs, division: Division) -> tuple[str, ...]:
+    notes = [*inputs.notes, f"{FUSION_MS:g} ms are left for the fusion, as no coordinator was measured"]
+    if division.network.provenance == "assumed":
+        notes.append("network figures are assumed: nuwa collaborate probe measures them, and --network FILE reads them")
+    if inputs.task.search_split_seen_by_base:
+        notes.append("the base has seen the search split, which thresholds and the choice against one board are from")
+    return tuple(notes)

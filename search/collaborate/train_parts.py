@@ -1,0 +1,102 @@
+"""Train what the searches found: each sub-model for its group, then all of them with their fusion."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from nuwa_search.core.cache import content_key
+from nuwa_search.core.even_choice import spread_evenly
+from nuwa_search.core.heads import features_of, fit_head
+from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.weights import hash_tensors
+from nuwa_search.deploy.train.config import FinetuneConfig
+from nuwa_search.deploy.train.teacher import Teacher
+from nuwa_search.search.collaborate.ensemble import Ensemble, fit_fusion, vectors_of
+from nuwa_search.search.collaborate.ensemble_job import train_ensemble
+from nuwa_search.search.collaborate.run import DecomposeRun, Division
+from nuwa_search.search.collaborate.subtask import WATCH_IMAGES, SubtaskRun, distil_subtask
+from nuwa_search.search.derive.defaults import is_small
+from nuwa_search.search.job.inputs import Inputs
+from nuwa_search.search.job.tune import finetune_config
+
+
+def train_config(run: DecomposeRun, inputs: Inputs) -> FinetuneConfig:
+    """Choose the settings of a search's fine-tuning."""
+    request = run.request
+    config = finetune_config(
+        steps=request.finetune_steps,
+        epochs=None,
+        num_train=len(inputs.tensors.train),
+        seed=request.seed,
+        has_fitted_head=inputs.teacher.has_fitted_head,
+        is_large=not is_small(inputs.teacher.model.arch),
+    )
+    return dataclasses.replace(config, accelerator=request.accelerator)
+
+
+def distil_parts(
+    run: DecomposeRun, inputs: Inputs, division: Division, students: Sequence[PlainViT]
+) -> tuple[PlainViT, ...]:
+    """Distil each sub-model for its group, with images of all other classes as one class more."""
+    config, tuned = train_config(run, inputs), []
+    for place, (student, group) in enumerate(zip(students, division.groups, strict=True)):
+        name = division.name_of(place)
+        run.hooks.step(f"{name}: {config.steps} steps for its {len(group)} classes, and images of all others")
+        tuned.append(
+            distil_subtask(
+                student,
+                inputs.tensors,
+                base=inputs.teacher.model,
+                group=group,
+                run=_run_of(run, config, run.work_dir / name, start=student),
+            )
+        )
+    return tuple(tuned)
+
+
+def begin_ensemble(run: DecomposeRun, inputs: Inputs, parts: Sequence[PlainViT]) -> Ensemble:
+    """Fit the fusion to the teacher's features, and to each sub-model a head over all classes, in closed form."""
+    few, base = _few(run, inputs), inputs.teacher.model
+    members = [
+        fit_head(part, few.train, few.preprocess, num_classes=base.arch.num_classes, metric=few.metric)
+        for part in parts
+    ]
+    vectors = vectors_of(members, few.train.images, few.preprocess)
+    said = features_of(base, few.train.images, few.preprocess)
+    weight, bias = fit_fusion(vectors, said, seed=run.request.seed)
+    ensemble = Ensemble(members, width=base.arch.head_in_features)
+    ensemble.begin_as(weight, bias, head=base.head)
+    return ensemble.eval()
+
+
+def train_together(run: DecomposeRun, inputs: Inputs, ensemble: Ensemble) -> None:
+    """Train sub-models and fusion together, with the full base as teacher and boards missing at random."""
+    config = train_config(run, inputs)
+    run.hooks.step(f"fusion: {config.steps} steps of all sub-models together, boards missing at random")
+    score = train_ensemble(
+        ensemble,
+        _few(run, inputs),
+        teacher=Teacher(inputs.teacher.model),
+        run=_run_of(run, config, run.work_dir / "together", start=ensemble),
+    )
+    run.hooks.step(f"fused: {score.said} on the search split")
+
+
+def _few(run: DecomposeRun, inputs: Inputs) -> TaskTensors:
+    """Take as many training images as one pass sees: the teacher then looks at no other."""
+    config, tensors = train_config(run, inputs), inputs.tensors
+    return TaskTensors(
+        spread_evenly(tensors.train, config.steps * config.batch_size),
+        spread_evenly(tensors.search, WATCH_IMAGES),
+        tensors.preprocess,
+        tensors.metric,
+    )
+
+
+def _run_of(run: DecomposeRun, config: FinetuneConfig, folder: Path, *, start: nn.Module) -> SubtaskRun:
+    """Keep the checkpoint under what the run depends on: other weights or settings are another run."""
+    key = content_key(hash_tensors(start.state_dict()), str(dataclasses.asdict(config)))
+    return SubtaskRun(config, checkpoint_dir=folder / key, progress=run.hooks.finetune)

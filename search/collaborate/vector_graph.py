@@ -1,0 +1,73 @@
+"""A sub-model as its board runs it: the ONNX graph from an image to one vector, its class token or mean of patches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+
+from nuwa_search.core.device import PROTOCOL, Device, DeviceSpec, Measurement
+from nuwa_search.core.heads import with_head
+from nuwa_search.core.images import Preprocess
+from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.export.from_vit import onnx_from_vit
+from nuwa_search.deploy.export.graph import GraphOptions
+from nuwa_search.deploy.export.stream_scale import stream_scale_from_images
+from nuwa_search.deploy.file_hashes import hash_file
+from nuwa_search.deploy.ship import compare_graph
+from nuwa_search.deploy.tensorrt.operators import check_operators
+from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
+
+NUM_COMPARED = 64
+"""Search images that a graph is compared with its weights on, as of a bundle."""
+
+
+def vector_model(member: PlainViT) -> PlainViT:
+    """Return the sub-model with the identity for a head: its answer is what its head would read.
+
+    The head is a product of one row; the nets of the search, whose latency was held against the budget, have one too.
+    """
+    width = member.arch.head_in_features
+    return with_head(member, torch.eye(width), torch.zeros(width))
+
+
+@dataclass(frozen=True)
+class VectorGraph:
+    """A sub-model's graph for one device, measured there."""
+
+    graph: onnx.ModelProto
+    measurement: Measurement
+
+
+def vector_graph(member: PlainViT, device: Device, *, search: SplitTensors, preprocess: Preprocess) -> VectorGraph:
+    """Export a sub-model for a device, compare it with its weights, and measure it.
+
+    Raises:
+        NoAnswerError: If the graph does not agree with the weights.
+        NuwaError: If the device's runtime cannot take it.
+    """
+    spec, model = device.spec, vector_model(member)
+    images = search.images[:: max(1, len(search) // NUM_COMPARED)][:NUM_COMPARED]
+    graph = onnx_from_vit(
+        model,
+        GraphOptions(opset=spec.opset, precision=graph_precision(spec), batch=1),
+        stream_scale=stream_scale_from_images(model, images, preprocess),
+    )
+    if spec.runtime == "tensorrt":
+        check_operators(graph, version=spec.runtime_version)
+    compare_graph(model, graph, spec, images=images, preprocess=preprocess)
+    return VectorGraph(graph, device.measure(graph, protocol=PROTOCOL))
+
+
+def write_graph(graph: onnx.ModelProto, path: Path) -> str:
+    """Write a graph and return the SHA-256 of its file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(graph.SerializeToString())
+    return hash_file(path)
+
+
+def distinct_specs(specs: Sequence[DeviceSpec]) -> tuple[DeviceSpec, ...]:
+    """List each device once, by what it is."""
+    return tuple({spec.device_id: spec for spec in specs}.values())
