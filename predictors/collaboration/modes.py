@@ -78,11 +78,16 @@ class RouteStep:
 
     Args:
         share: Of the images.
-        boards: That are asked one after another, by place.
+        rounds: Boards by place: those of one round are asked at once, the next round when all of them answered.
     """
 
     share: float
-    boards: tuple[int, ...]
+    rounds: tuple[tuple[int, ...], ...]
+
+    @property
+    def boards(self) -> tuple[int, ...]:
+        """Everybody who is asked."""
+        return tuple(board for one in self.rounds for board in one)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def any_of_n_latency(boards: Sequence[BoardTimes], centre: Centre, *, count: int
 def route_latency(
     boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequence[RouteStep], owners: Sequence[int] | None = None
 ) -> ModeLatency:
-    """One board is asked first, and another only where it was not sure.
+    """One board is asked first, and others only where it was not sure.
 
     Args:
         boards: Those that may be asked; several entries may be one board with several sub-models.
@@ -136,8 +141,9 @@ def route_latency(
     parts, busy_ms = [], [0.0] * len(boards)
     for step in steps:
         way = Spread(0.0, 0.0)
+        for one in step.rounds:
+            way = way.then(_round(boards, one))
         for place in step.boards:
-            way = way.then(boards[place].answer_alone)
             busy_ms[place if owners is None else owners[place]] += step.share * boards[place].busy_ms
         parts.append((step.share, all_of([way])))
     asked = sum(step.share * len(step.boards) for step in steps) / len(boards)
@@ -148,8 +154,19 @@ def route_latency(
 
 def route_mean_ms(boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequence[RouteStep]) -> float:
     """Mean latency of routed images, alone: what thresholds are tried by."""
-    ways = [math.fsum(boards[place].answer_alone.mean_ms for place in step.boards) for step in steps]
+    ways = [math.fsum(_round(boards, asked).mean_ms for asked in step.rounds) for step in steps]
     return math.fsum(step.share * way for step, way in zip(steps, ways, strict=True)) + centre.fusion_ms
+
+
+def _round(boards: Sequence[BoardTimes], asked: Sequence[int]) -> Spread:
+    """Time of the last of those that are asked at once."""
+    if len(asked) == 1:
+        return boards[asked[0]].answer_alone
+    answers = [boards[place].answer for place in asked]
+    if all(one.is_fixed for one in answers):
+        return max(answers, key=lambda one: one.p50_ms)
+    done, most_ms = all_of(answers), sum(one.p95_ms for one in answers) + 1.0
+    return Spread(quantile_ms(done, 0.5, most_ms=most_ms), quantile_ms(done, 0.95, most_ms=most_ms))
 
 
 def _told(

@@ -23,7 +23,7 @@ from nuwa_search.predictors.collaboration.modes import (
 )
 from nuwa_search.predictors.collaboration.spread import Spread
 from nuwa_search.search.collaborate.grouping import Groups
-from nuwa_search.search.collaborate.routing import Route, choose_route, route_images
+from nuwa_search.search.collaborate.routing import Route, Routes, choose_route
 
 MAX_SUBSETS = 200
 """Sets of boards that the accuracy of any k of n is the mean over; of more, so many are drawn."""
@@ -117,7 +117,7 @@ class Crew:
         sizes = [VALUE_BYTES * num for num in num_values]
         found = ways_ms(self.network, names, image_bytes=self.image_bytes, vector_bytes=sizes)
         links = [self.network.link(name) for name in names]
-        return [Spread(ms, ms + link.rtt_p95_ms - link.rtt_p50_ms) for ms, link in zip(found, links, strict=True)]
+        return [Spread(ms, ms + (link.rtt_p95_ms - link.rtt_p50_ms)) for ms, link in zip(found, links, strict=True)]
 
     def _wire_ms(self, name: str, num_values: int) -> float:
         link = self.network.link(name)
@@ -179,13 +179,13 @@ def assess_modes(
     )
     if len(groups) == 1:
         return fuse, any_of
+    times = crew.times_by_model(are_alone=True)
     route = choose_route(
-        search.vectors,
-        fusion,
+        [Routes(search.vectors, fusion, groups=groups, first=first) for first in whole],
         search.labels,
-        groups=groups,
-        mean_of=lambda steps: route_mean_ms(crew.times_by_model(are_alone=True), crew.centre, steps=steps),
+        mean_of=lambda steps: route_mean_ms(times, crew.centre, steps=steps),
         wanted_mean_ms=wanted_mean_ms,
+        as_accurate_as=fuse.top1_search,
     )
     return fuse, any_of, _assessed_route(route, fusion, crew, groups=groups, test=test)
 
@@ -201,12 +201,10 @@ class ModeSaid:
 
 
 def _assessed_route(route: Route, fusion: Fusion, crew: Crew, *, groups: Groups, test: Seen) -> Assessed:
-    routed = route_images(test.vectors, fusion, groups=groups, first=route.first, threshold=route.threshold)
+    routed = Routes(test.vectors, fusion, groups=groups, first=route.first).answers(route.thresholds)
     num_bytes = sum(step.share * crew.bytes_of(step.boards) for step in route.steps)
     latency = route_latency(crew.times_by_model(are_alone=True), crew.centre, steps=route.steps, owners=crew.owners)
-    return _assessed(
-        ModeSaid("route", num_bytes, route=route), latency, search=route.top1, test=routed.answers == test.labels
-    )
+    return _assessed(ModeSaid("route", num_bytes, route=route), latency, search=route.top1, test=routed == test.labels)
 
 
 def _assessed(said: ModeSaid, latency: ModeLatency, *, search: float, test: npt.NDArray[np.bool_] | Floats) -> Assessed:
@@ -220,7 +218,7 @@ def _assessed(said: ModeSaid, latency: ModeLatency, *, search: float, test: npt.
             bytes_per_image=said.num_bytes,
             needed=said.needed,
             first=None if said.route is None else said.route.first,
-            thresholds=() if said.route is None else (said.route.threshold,),
+            thresholds=() if said.route is None else said.route.thresholds,
             top1=top1,
             top1_interval=wilson_interval(round(top1 * len(test)), len(test)),
             num_images=len(test),

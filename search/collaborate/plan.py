@@ -111,7 +111,7 @@ def plan_slots(
     slots = []
     for place, (board, count, way_ms) in enumerate(zip(boards, counts, ways, strict=True)):
         link = network.link(board.name)
-        way = Spread(way_ms, way_ms + link.rtt_p95_ms - link.rtt_p50_ms)
+        way = Spread(way_ms, way_ms + (link.rtt_p95_ms - link.rtt_p50_ms))
         own_ms = _own_budget(board, way, within_ms=budget_ms - FUSION_MS, share=0.5 ** (1 / len(boards)))
         own_ms -= count * board.vector_cost_ms
         if own_ms <= 0:

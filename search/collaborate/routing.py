@@ -1,6 +1,6 @@
 """Route images: one sub-model answers alone where it is sure, else the expert of the likeliest group is asked too.
 
-The threshold is chosen on the search split: the most accurate whose mean latency is the one that is wanted.
+Where the two together are not sure either, the rest is asked. Both thresholds are chosen on the search split.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,31 +14,11 @@ from nuwa_search.deploy.collaborate.npz import Floats
 from nuwa_search.predictors.collaboration.modes import RouteStep
 from nuwa_search.search.collaborate.grouping import Groups
 
-NUM_THRESHOLDS = 41
-"""Thresholds that are tried for each first sub-model: quantiles of its own certainty, 2.5 % of the images apart."""
+NUM_THRESHOLDS = 21
+"""Thresholds that are tried for each first sub-model and each pair: quantiles of their certainty, 5 % of the images
+apart."""
 NEVER_SURE = 1.01
 """A threshold that no probability reaches (``ModeFigures.thresholds``)."""
-
-
-@dataclass(frozen=True)
-class Routed:
-    """What became of routed images.
-
-    Args:
-        answers: (B,) class of each image.
-        asked: (B,) sub-model that was asked second; the first one's place where nobody was.
-    """
-
-    answers: npt.NDArray[np.int64]
-    asked: npt.NDArray[np.int64]
-
-    def steps(self, first: int) -> tuple[RouteStep, ...]:
-        """Share of the images by whom they were asked of."""
-        found, counts = np.unique(self.asked, return_counts=True)
-        return tuple(
-            RouteStep(int(count) / len(self.asked), (first,) if other == first else (first, int(other)))
-            for other, count in zip(found, counts, strict=True)
-        )
 
 
 @dataclass(frozen=True)
@@ -47,92 +27,120 @@ class Route:
 
     Args:
         first: Sub-model that is asked first.
-        threshold: Least probability at which its answer is taken.
+        thresholds: Least probability at which its answer is taken, and that of the two together.
         top1: Share of the search images answered right.
         mean_ms: Predicted mean latency.
         steps: Share of the search images by whom they were asked of.
     """
 
     first: int
-    threshold: float
+    thresholds: tuple[float, float]
     top1: float
     mean_ms: float
     steps: tuple[RouteStep, ...]
 
 
-def route_images(vectors: Sequence[Floats], fusion: Fusion, *, groups: Groups, first: int, threshold: float) -> Routed:
-    """Route images whose vectors are all known, as the coordinator would.
+class Routes:
+    """What becomes of images that a sub-model meets first, for any thresholds; as ``deploy.collaborate.decide`` does.
 
     Args:
         vectors: (B, d_i) of each sub-model.
         fusion: Of these sub-models.
         groups: Classes that each sub-model is the expert of.
         first: Sub-model that is asked first. Where it is the expert of the likeliest group itself, its answer stands.
-        threshold: Least probability at which its answer is taken.
     """
-    chances = _softmax(fusion.alone(first, vectors[first]))
-    answers = chances.argmax(axis=1)
-    by_group = np.stack([chances[:, list(group)].sum(axis=1) for group in groups], axis=1)
-    asked = np.where(chances.max(axis=1) >= threshold, first, by_group.argmax(axis=1))
-    present = np.zeros((len(asked), len(groups)), dtype=np.bool_)
-    present[:, first] = True
-    present[np.arange(len(asked)), asked] = True
-    fused = fusion.fuse_all(list(vectors), present=present).argmax(axis=1)
-    return Routed(np.where(asked == first, answers, fused), asked)
+
+    def __init__(self, vectors: Sequence[Floats], fusion: Fusion, *, groups: Groups, first: int) -> None:
+        self.first, self._num_models = first, len(groups)
+        chances = _softmax(fusion.alone(first, vectors[first]))
+        by_group = np.stack([chances[:, list(group)].sum(axis=1) for group in groups], axis=1)
+        self.expert = by_group.argmax(axis=1)
+        present = np.zeros((len(chances), len(groups)), dtype=np.bool_)
+        present[:, first] = True
+        present[np.arange(len(chances)), self.expert] = True
+        pair = _softmax(fusion.fuse_all(list(vectors), present=present))
+        self._sure = chances.max(axis=1), pair.max(axis=1)
+        every = fusion.fuse_all(list(vectors))
+        self._answers = chances.argmax(axis=1), pair.argmax(axis=1), every.argmax(axis=1)
+
+    def thresholds(self) -> list[tuple[float, float]]:
+        """List pairs of thresholds that are worth trying."""
+        alone, together = (_quantiles(sure) for sure in self._sure)
+        return [(one, other) for one in alone for other in together]
+
+    def asked(self, thresholds: tuple[float, float]) -> npt.NDArray[np.int64]:
+        """Count whom each image (B,) is asked of: 1 the first alone, 2 the expert too, 3 everybody."""
+        is_alone = (self._sure[0] >= thresholds[0]) | (self.expert == self.first)
+        is_pair = (self._sure[1] >= thresholds[1]) | (self._num_models == 2)
+        counts: npt.NDArray[np.int64] = np.where(is_alone, 1, np.where(is_pair, 2, 3))
+        return counts
+
+    def answers(self, thresholds: tuple[float, float]) -> npt.NDArray[np.int64]:
+        """Class of each image (B,)."""
+        asked = self.asked(thresholds)
+        found: npt.NDArray[np.int64] = np.choose(asked - 1, self._answers)
+        return found
+
+    def steps(self, thresholds: tuple[float, float]) -> tuple[RouteStep, ...]:
+        """Share of the images by whom they are asked of."""
+        asked, first = self.asked(thresholds), (self.first,)
+        found, total = [RouteStep(float((asked == 1).mean()), (first,))], len(asked)
+        for expert in range(self._num_models):
+            rest = tuple(k for k in range(self._num_models) if k not in (self.first, expert))
+            for count, rounds in ((2, (first, (expert,))), (3, (first, (expert,), rest))):
+                num = int(((asked == count) & (self.expert == expert)).sum())
+                found += [RouteStep(num / total, rounds)] * (num > 0)
+        return tuple(step for step in found if step.share > 0)
 
 
 def choose_route(
-    vectors: Sequence[Floats],
-    fusion: Fusion,
+    seen: Sequence[Routes],
     labels: npt.NDArray[np.int64],
     *,
-    groups: Groups,
     mean_of: Callable[[Sequence[RouteStep]], float],
     wanted_mean_ms: float | None,
+    as_accurate_as: float,
 ) -> Route:
     """Choose whom to ask first and when it is sure, on the search split.
 
     Args:
-        vectors: (B, d_i) of each sub-model on the search split.
-        fusion: Of these sub-models.
+        seen: The search split, met first by each sub-model.
         labels: (B,).
-        groups: Classes that each sub-model is the expert of.
         mean_of: Predicts the mean latency of images that take these ways.
         wanted_mean_ms: Mean latency that is wanted: the most accurate route within it is taken, or the fastest where
-            none is. None takes the fastest of the most accurate ones.
+            none is. None takes the fastest that is as accurate as is asked, or the most accurate where none is.
+        as_accurate_as: Share of the images answered right that is asked for where no mean latency is.
     """
-    found = [
-        _tried(vectors, fusion, labels, groups=groups, first=first, threshold=threshold, mean_of=mean_of)
-        for first in range(len(groups))
-        for threshold in _thresholds(_softmax(fusion.alone(first, vectors[first])).max(axis=1))
-    ]
+    found = [_tried(routes, labels, thresholds, mean_of) for routes in seen for thresholds in routes.thresholds()]
     if wanted_mean_ms is None:
-        return max(found, key=lambda route: (route.top1, -route.mean_ms))
+        good = [route for route in found if route.top1 >= as_accurate_as]
+        return _fastest(good) if good else _best(found)
     within = [route for route in found if route.mean_ms <= wanted_mean_ms]
-    if not within:
-        return min(found, key=lambda route: (route.mean_ms, -route.top1))
-    return max(within, key=lambda route: (route.top1, -route.mean_ms))
+    return _best(within) if within else _fastest(found)
+
+
+def _fastest(routes: Sequence[Route]) -> Route:
+    return min(routes, key=lambda route: (route.mean_ms, -route.top1))
+
+
+def _best(routes: Sequence[Route]) -> Route:
+    return max(routes, key=lambda route: (route.top1, -route.mean_ms))
 
 
 def _tried(
-    vectors: Sequence[Floats],
-    fusion: Fusion,
+    routes: Routes,
     labels: npt.NDArray[np.int64],
-    *,
-    groups: Groups,
-    first: int,
-    threshold: float,
+    thresholds: tuple[float, float],
     mean_of: Callable[[Sequence[RouteStep]], float],
 ) -> Route:
-    routed = route_images(vectors, fusion, groups=groups, first=first, threshold=threshold)
-    top1 = float((routed.answers == labels).mean())
-    steps = routed.steps(first)
-    return Route(first, threshold, top1, mean_of(steps), steps)
+    steps = routes.steps(thresholds)
+    top1 = float((routes.answers(thresholds) == labels).mean())
+    return Route(routes.first, thresholds, top1, mean_of(steps), steps)
 
 
-def _thresholds(certainty: Floats) -> list[float]:
+def _quantiles(certainty: Floats) -> list[float]:
     quantiles = np.quantile(certainty.astype(np.float64), np.linspace(0, 1, NUM_THRESHOLDS))
-    return [0.0, *sorted({float(q) for q in quantiles}), NEVER_SURE]
+    return [*sorted({float(q) for q in quantiles}), NEVER_SURE]
 
 
 def _softmax(logits: Floats) -> Floats:

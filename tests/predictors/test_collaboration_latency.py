@@ -76,13 +76,20 @@ def test_any_of_n_is_an_order_statistic() -> None:
 
 def test_routed_images_take_the_mean_of_their_ways() -> None:
     boards = [board(4.0, way_ms=1.0), board(9.0, way_ms=1.0)]
-    found = route_latency(boards, FREE, steps=[RouteStep(0.75, (0,)), RouteStep(0.25, (0, 1))])
+    found = route_latency(boards, FREE, steps=[RouteStep(0.75, ((0,),)), RouteStep(0.25, ((0,), (1,)))])
     assert found.mean_ms == pytest.approx(5.0 + 0.25 * 10.0)
     assert found.p50_ms == pytest.approx(5.0)
     assert found.p95_ms == pytest.approx(15.0)
     assert found.images_per_s == pytest.approx(1000 / 4.0)  # the second is busy for a quarter of its nine
     with pytest.raises(NuwaError, match="sum to 1"):
-        route_latency(boards, FREE, steps=[RouteStep(0.5, (0,))])
+        route_latency(boards, FREE, steps=[RouteStep(0.5, ((0,),))])
+
+
+def test_those_asked_at_once_take_as_long_as_the_slowest() -> None:
+    boards = [board(4.0), board(9.0), board(7.0)]
+    found = route_latency(boards, FREE, steps=[RouteStep(1.0, ((0,), (1, 2)))])
+    assert found.mean_ms == pytest.approx(13.0)
+    assert found.images_per_s == pytest.approx(1000 / 9)
 
 
 def test_times_add_and_their_tails_as_squares() -> None:

@@ -9,7 +9,7 @@ from nuwa_search.deploy.collaborate.fusion import Fusion
 from nuwa_search.deploy.collaborate.npz import Floats
 from nuwa_search.predictors.collaboration.modes import BoardTimes, Centre, RouteStep, route_mean_ms
 from nuwa_search.predictors.collaboration.spread import Spread
-from nuwa_search.search.collaborate.routing import NEVER_SURE, choose_route, route_images
+from nuwa_search.search.collaborate.routing import NEVER_SURE, Route, Routes, choose_route
 
 GROUPS = ((0, 1), (2, 3))
 FAST, SLOW = 2.0, 8.0
@@ -38,34 +38,62 @@ def noisy_vectors(num: int = 400) -> tuple[list[Floats], np.ndarray[tuple[int], 
     return [first.astype(np.float32), second.astype(np.float32)], labels
 
 
+def routes_of(vectors: list[Floats]) -> list[Routes]:
+    return [Routes(vectors, fusion(), groups=GROUPS, first=first) for first in range(len(GROUPS))]
+
+
 def test_a_sure_first_answers_alone_and_an_unsure_one_asks_the_expert() -> None:
     sure_0, sure_3, unsure = [9.0, 0, 0, 0], [0, 0, 0, 9.0], [0, 0, 1.0, 0.9]
     first = np.array([sure_0, sure_3, unsure], np.float32)
     second = np.array([[0, 5.0, 0, 0], [5.0, 0, 0, 0], [0, 0, 0, 5.0]], np.float32)
-    found = route_images([first, second], fusion(), groups=GROUPS, first=0, threshold=0.9)
-    assert found.asked.tolist() == [0, 0, 1]
-    assert found.answers.tolist() == [0, 3, 3]  # the last by both together
-    assert found.steps(0) == (RouteStep(2 / 3, (0,)), RouteStep(1 / 3, (0, 1)))
-    never = route_images([first, second], fusion(), groups=GROUPS, first=0, threshold=NEVER_SURE)
-    assert never.asked.tolist() == [0, 1, 1]  # of its own group the first is the expert
+    routes = routes_of([first, second])[0]
+    assert routes.asked((0.9, 0.0)).tolist() == [1, 1, 2]
+    assert routes.answers((0.9, 0.0)).tolist() == [0, 3, 3]  # the last by both together
+    assert routes.steps((0.9, 0.0)) == (RouteStep(2 / 3, ((0,),)), RouteStep(1 / 3, ((0,), (1,))))
+    # of its own group the first is the expert, and two boards are everybody
+    assert routes.asked((NEVER_SURE, NEVER_SURE)).tolist() == [1, 2, 2]
+
+
+def test_where_two_are_not_sure_the_rest_is_asked() -> None:
+    eye, zeros = np.eye(3, dtype=np.float32), np.zeros(3, np.float32)
+    weights = np.concatenate([eye, eye, eye, np.zeros((3, 3), np.float32)])
+    three = Fusion((weights,), (zeros,), (eye,) * 3, (zeros,) * 3)
+    first = np.array([[0.0, 1.0, 0.9], [0.0, 5.0, 0.0]], np.float32)
+    second = np.array([[0.0, 0.0, 0.0], [0.0, 5.0, 0.0]], np.float32)
+    third = np.array([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], np.float32)
+    routes = Routes([first, second, third], three, groups=((0,), (1,), (2,)), first=0)
+    assert routes.asked((NEVER_SURE, 0.9)).tolist() == [3, 2]
+    assert routes.answers((NEVER_SURE, 0.9)).tolist() == [2, 1]
+    assert routes.steps((NEVER_SURE, 0.9)) == (RouteStep(0.5, ((0,), (1,))), RouteStep(0.5, ((0,), (1,), (2,))))
+
+
+def chosen(wanted_ms: float | None, *, as_accurate_as: float = 1.0) -> Route:
+    vectors, labels = noisy_vectors()
+    return choose_route(
+        routes_of(vectors), labels, mean_of=mean_of, wanted_mean_ms=wanted_ms, as_accurate_as=as_accurate_as
+    )
 
 
 @pytest.mark.parametrize("wanted_ms", [2.0, 3.5, 5.0])
-def test_the_threshold_keeps_the_wanted_mean_latency(wanted_ms: float) -> None:
+def test_the_thresholds_keep_the_wanted_mean_latency(wanted_ms: float) -> None:
     vectors, labels = noisy_vectors()
-    route = choose_route(vectors, fusion(), labels, groups=GROUPS, mean_of=mean_of, wanted_mean_ms=wanted_ms)
+    route = chosen(wanted_ms)
     assert route.mean_ms <= wanted_ms + 1e-6
-    again = route_images(vectors, fusion(), groups=GROUPS, first=route.first, threshold=route.threshold)
-    assert float((again.answers == labels).mean()) == route.top1
+    again = routes_of(vectors)[route.first]
+    assert float((again.answers(route.thresholds) == labels).mean()) == route.top1
+    assert mean_of(again.steps(route.thresholds)) == route.mean_ms
 
 
 def test_more_time_is_never_less_accurate_and_too_little_gives_the_fastest() -> None:
-    vectors, labels = noisy_vectors()
-    found = [
-        choose_route(vectors, fusion(), labels, groups=GROUPS, mean_of=mean_of, wanted_mean_ms=wanted)
-        for wanted in (0.1, 2.5, 4.0, 6.0, None)
-    ]
+    found = [chosen(wanted) for wanted in (0.1, 2.5, 4.0, 6.0, None)]
     assert found[0].mean_ms == pytest.approx(FAST)
     scores = [route.top1 for route in found]
     assert scores == sorted(scores)
     assert scores[-1] > scores[0]
+
+
+def test_without_a_wanted_mean_the_fastest_of_those_as_accurate_as_is_asked_is_taken() -> None:
+    best = chosen(None)
+    modest = chosen(None, as_accurate_as=best.top1 - 0.05)
+    assert best.top1 - 0.05 <= modest.top1 < best.top1
+    assert modest.mean_ms < best.mean_ms

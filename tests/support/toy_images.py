@@ -18,3 +18,16 @@ def write_colours(folder: Path, names: tuple[str, ...], *, num_train: int = 30) 
                 pixels[..., 2 - channel] += 100
                 Image.fromarray(pixels.astype(np.uint8)).save(target / f"{number}.png")
     return folder
+
+
+def write_four_colours(folder: Path) -> Path:
+    """Write the three colours and a fourth class that is grey, for tasks that are cut into groups of two."""
+    write_colours(folder, ("blue", "green", "red"))
+    rng = np.random.default_rng(1)
+    for split, count in (("train", 30), ("test", 10)):
+        target = folder / split / "grey"
+        target.mkdir()
+        for number in range(count):
+            pixels = rng.integers(60, 160, (16, 16, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(target / f"{number}.png")
+    return folder
