@@ -17,6 +17,7 @@ from nuwa_search.deploy.train.finetune_request import FinetuneRequest
 from nuwa_search.lab.export_request import ExportWishes
 from nuwa_search.lab.profile_request import ProfileRequest
 from nuwa_search.lab.query_request import QueryRequest
+from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.derive.single import DeriveRequest
 from nuwa_search.search.request import OPTIONS, SearchRequest
 
@@ -32,6 +33,7 @@ from typing import Any, Literal, TypedDict
 '''
 REQUESTS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "SearchKeywords": (SearchRequest, "Of ``Lab.search``: the options of docs/options.md, by their names in the API."),
+    "DecomposeKeywords": (DecomposeRequest, "Of ``Lab.decompose``."),
     "ProfileKeywords": (ProfileRequest, "Of ``Lab.profile``."),
     "DeriveKeywords": (DeriveRequest, "Of ``Lab.derive``."),
     "EvaluateKeywords": (EvaluateRequest, "Of ``Lab.evaluate``."),

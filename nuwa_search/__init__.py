@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.lab.train_base import train_base
     from nuwa_search.lab.verify import Verified
     from nuwa_search.predictors.profile_answer import ProfileAnswer
+    from nuwa_search.search.collaborate.answer import Decomposed
     from nuwa_search.search.derive.single import DeriveAnswer
     from nuwa_search.search.hooks import Hooks
     from nuwa_search.search.job.finetune import FinetuneAnswer
@@ -53,6 +54,7 @@ __all__ = [
     "BlockSpec",
     "BuildAnswer",
     "Bundle",
+    "Decomposed",
     "DeriveAnswer",
     "DeviceEvaluateAnswer",
     "DeviceSpec",
@@ -99,6 +101,7 @@ _HOMES = {
     "BlockSpec": ("nuwa_search.core.arch", "BlockSpec"),
     "BuildAnswer": ("nuwa_search.deploy.build", "BuildAnswer"),
     "Bundle": ("nuwa_search.deploy.bundle", "Bundle"),
+    "Decomposed": ("nuwa_search.search.collaborate.answer", "Decomposed"),
     "DeriveAnswer": ("nuwa_search.search.derive.single", "DeriveAnswer"),
     "DeviceEvaluateAnswer": ("nuwa_search.deploy.evaluate_on_device", "DeviceEvaluateAnswer"),
     "DeviceSpec": ("nuwa_search.core.device", "DeviceSpec"),

@@ -45,6 +45,31 @@ class SearchKeywords(TypedDict, total=False):
     output: str | Path
 
 
+class DecomposeKeywords(TypedDict, total=False):
+    """Of ``Lab.decompose``."""
+
+    devices: Sequence[str]
+    budget_ms: float
+    base: str | Path
+    data: str | Path | None
+    label_column: str | None
+    classes: Sequence[str] | None
+    img_size: int | None
+    groups: Literal["confusion", "balanced", "random"]
+    sub_models: int | None
+    network: str | None
+    cameras: bool
+    max_memory_mb: float | None
+    mean_ms: float | None
+    needed: int | None
+    first_share: float
+    trials: int
+    finetune_steps: int | None
+    accelerator: Literal["auto", "cpu", "cuda"]
+    seed: int
+    output: str | Path
+
+
 class ProfileKeywords(TypedDict, total=False):
     """Of ``Lab.profile``."""
 

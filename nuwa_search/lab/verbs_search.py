@@ -9,6 +9,7 @@ from nuwa_search.core.home import expanded
 from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.lab.keywords import (
+    DecomposeKeywords,
     ProfileKeywords,
     SearchKeywords,
 )
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nuwa_search.lab.profile import OnCost
     from nuwa_search.latency.table.kit import KitFile
     from nuwa_search.predictors.profile_answer import ProfileAnswer
+    from nuwa_search.search.collaborate.answer import Decomposed
     from nuwa_search.search.job.search_plan import SearchPlan
 
 
@@ -139,3 +141,26 @@ class SearchingVerbs(OpenedLab):
         self._tell(beginning.notes)
         with watched(callback, go_on=f"lab.search(study={beginning.study!r}, resume=True)") as hooks:
             return run_beginning(beginning, store=self.store, cache_dir=self.cache_dir, hooks=hooks)
+
+    def decompose(
+        self, *, study: str | None = None, callback: "Callback | None" = None, **options: Unpack[DecomposeKeywords]
+    ) -> "Decomposed":
+        """Cut a base into a sub-model for each of several devices, fused to one answer within a budget.
+
+        Ctrl-C leaves everything saved, and the same call with the same ``study`` goes on.
+
+        Args:
+            study: Its name; None makes one.
+            callback: Told every stage, count, trial and step.
+            options: ``devices``, ``budget_ms`` and what ``nuwa decompose`` takes as flags.
+
+        Raises:
+            NuwaError: If input is wrong, or a search of that name was begun with other options.
+            NoAnswerError: If a sub-model finds nothing within its own budget.
+        """
+        from nuwa_search.lab.decompose import check_decompose, decompose_beginning, run_decomposition
+
+        beginning = decompose_beginning(options, study=study)
+        check_decompose(beginning, self.store)
+        with watched(callback, go_on=f"lab.decompose(study={beginning.study!r}, …)") as hooks:
+            return run_decomposition(beginning, store=self.store, cache_dir=self.cache_dir, hooks=hooks)

@@ -11,6 +11,7 @@ from nuwa_search.core.class_list import parse_classes
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import ImgSize, img_size_from_value, is_pair
 from nuwa_search.core.settings import env_name
+from nuwa_search.search.collaborate.grouping_names import GROUPINGS
 from nuwa_search.search.option import Option
 from nuwa_search.search.request import OPTIONS
 from nuwa_search.store.sort_orders import SORTS
@@ -138,6 +139,20 @@ _ALL = (
     Flag("study", "Name of the study.", metavar="NAME", is_setting=False),
     Flag("resume", "Go on where the named study stopped.", is_flag=True, is_setting=False),
     Flag("log-to", "Tracker: tensorboard, mlflow, wandb or trackio, or NAME:WHERE.", metavar="TRACKER"),
+    Flag("devices", "Devices that answer together, one that is there twice named twice.", metavar="A,B"),
+    Flag("groups", "How classes are grouped.", type=click.Choice(GROUPINGS), default=GROUPINGS[0]),
+    Flag("sub-models", "Sub-models in all.  [one per device]", type=_COUNT, metavar="N"),
+    Flag("network", "Rate and delay of one way, or a probe's file.  [1gbit,0.25ms]", metavar="100mbit,5ms|FILE"),
+    Flag("cameras", "Every board sees the image itself: none is sent.", is_flag=True),
+    Flag("mean-ms", "Mean latency that routed images are to have.", type=PositiveNumber(), metavar="MS"),
+    Flag("needed", "Answers that suffice where any k of n are fused.  [all but one]", type=_COUNT, metavar="K"),
+    Flag(
+        "first-share",
+        "Share of its budget for the sub-model that routed images meet first.",
+        type=click.FloatRange(0.05, 1),
+        default=1.0,
+        metavar="SHARE",
+    ),
     Flag("split", "Split to evaluate on.  [test]", metavar="NAME"),
     Flag("images", "Images that --device is asked for.  [32]", type=_COUNT, metavar="N", is_setting=False),
     Flag("all", "Every bundle for --device, against what runs there now.", is_flag=True, is_setting=False),
