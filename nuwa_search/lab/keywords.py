@@ -54,7 +54,7 @@ class DecomposeKeywords(TypedDict, total=False):
     data: str | Path | None
     label_column: str | None
     classes: Sequence[str] | None
-    img_size: int | None
+    img_size: int | tuple[int, int] | None
     groups: Literal["confusion", "balanced", "random"]
     sub_models: int | None
     network: str | None

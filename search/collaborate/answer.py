@@ -83,6 +83,7 @@ class Decomposed:
         modes: Every way to use the boards; the first is the one that was chosen.
         rival: One subnet on one board.
         base: The uncut base.
+        image_bytes: Sent to a board for an image; 0 where boards have cameras.
         seconds: That it took.
     """
 
@@ -96,6 +97,7 @@ class Decomposed:
     modes: tuple[Assessed, ...]
     rival: FoundRival
     base: BaseAlone
+    image_bytes: int
     seconds: float
 
     @property
@@ -145,7 +147,7 @@ class Decomposed:
             "grouping": {"kind": whole.grouping, "confusion_inside": self.division.confusion_inside},
             "network": {
                 "provenance": whole.network.provenance,
-                "image_bytes": whole.image_bytes,
+                "image_bytes": self.image_bytes,
                 "fusion_ms": whole.fusion_ms,
                 "links": [
                     {"board": link.board, "rtt_p50_ms": link.rtt_p50_ms, "rtt_p95_ms": link.rtt_p95_ms,

@@ -208,6 +208,7 @@ def finish(
             fastest.base_ms.median,
             fastest.spec.name,
         ),
+        image_bytes=crew.image_bytes,
         seconds=time.perf_counter() - started,
     )
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.device import PROTOCOL, Device, LatencyStats
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import num_pixels_of
 from nuwa_search.search.collaborate.grouping import (
     Groups,
     confusion_inside,
@@ -86,8 +87,8 @@ def planned_slots(request: DecomposeRequest, boards: Sequence[Board], sources: S
 
 
 def image_bytes_of(request: DecomposeRequest, sources: Sources) -> int:
-    """Bytes of an image that is sent to a board: (S, S, 3) uint8; 0 where boards have cameras."""
-    return 0 if request.cameras else 3 * sources.base.arch.img_size**2
+    """Bytes of an image that is sent to a board: (H, W, 3) uint8; 0 where boards have cameras."""
+    return 0 if request.cameras else 3 * num_pixels_of(sources.base.arch.img_size)
 
 
 def divide_classes(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nuwa_search.core.accelerator_choice import Accelerator
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.img_size import ImgSize, img_size_from_value
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
 from nuwa_search.search.collaborate.grouping_names import GROUPINGS, Grouping
 from nuwa_search.search.request import MAX_DEVICES, SearchRequest
@@ -50,7 +51,7 @@ class DecomposeRequest:
     data: str | None = None
     label_column: str | None = None
     classes: tuple[str, ...] | None = None
-    img_size: int | None = None
+    img_size: ImgSize | None = None
     groups: Grouping = "confusion"
     sub_models: int | None = None
     network: str | None = None
@@ -66,6 +67,8 @@ class DecomposeRequest:
     output: str = ""
 
     def __post_init__(self) -> None:
+        if self.img_size is not None:
+            object.__setattr__(self, "img_size", img_size_from_value(self.img_size, "img_size"))
         if not 1 <= len(self.devices) <= MAX_DEVICES:
             raise NuwaError(
                 f"a decomposition needs 1 to {MAX_DEVICES} devices, found {len(self.devices)}",
