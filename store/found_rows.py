@@ -116,3 +116,21 @@ class CertificateFound(TypedDict):
     path: str | None
     content: dict[str, Any]
     created_at: str
+
+
+class BundleFound(TypedDict):
+    """A subnet with the folder of its bundle, and its best-founded accuracy where images have classes."""
+
+    subnet_id: str
+    bundle_dir: str
+    arch_id: str
+    params: int
+    base: str
+    classes: list[str]
+    task_id: str
+    study: str | None
+    top1: float | None
+    top1_interval: list[float] | None
+    split: str | None
+    num_images: int | None
+    has_finetuning: bool

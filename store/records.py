@@ -15,7 +15,7 @@ from nuwa_search.core.pipeline import FIRST_PIPELINE
 
 JsonDict = dict[str, Any]
 SearchState = Literal["running", "done", "infeasible", "interrupted", "failed"]
-JobKind = Literal["search", "profile"]
+JobKind = Literal["search", "profile", "bundle"]
 JobState = Literal["queued", "running", "done", "infeasible", "interrupted", "failed"]
 
 

@@ -1,6 +1,7 @@
 """Open the search database."""
 
 from nuwa_search.store.archs import ArchMethods
+from nuwa_search.store.bundles import Bundles
 from nuwa_search.store.database import engine_from_url, url_from_text
 from nuwa_search.store.deployments import DeploymentMethods
 from nuwa_search.store.devices import DeviceMethods
@@ -54,6 +55,11 @@ class Store(
     def studies(self) -> Studies:
         """Searches, with their settings and answers."""
         return Studies(self)
+
+    @property
+    def bundles(self) -> Bundles:
+        """Subnets that were written as bundles."""
+        return Bundles(self)
 
     @property
     def certificates(self) -> Certificates:

@@ -1,5 +1,6 @@
 """Columns of the answers of a query; they are known without the database."""
 
+from nuwa_search.search.bundle_list import COLUMNS as BUNDLE_COLUMNS
 from nuwa_search.search.derive_command import COLUMN as DERIVE_COMMAND
 from nuwa_search.store.subnet_columns import COLUMNS
 
@@ -21,6 +22,10 @@ SHOWN = {
         *("certificate_id", "verdict", "measured_latency_ms", "budget_ms", "provenance", "device", "subnet_id"),
         *("created_at", "path"),
     ),
+    "bundles": (
+        *("subnet_id", "bundle_dir", "verdict", "device", "measured_latency_ms", "is_finetuned", "top1", "size_mb"),
+        *("base", "study"),
+    ),
 }
 # What an answer without rows is a table of, where it is known.
-EMPTY = {"subnets": (*COLUMNS, DERIVE_COMMAND)} | SHOWN
+EMPTY = SHOWN | {"subnets": (*COLUMNS, DERIVE_COMMAND), "bundles": BUNDLE_COLUMNS}

@@ -15,6 +15,7 @@ FILTERS = {
     "devices": ("device", "compare", "limit"),
     "comparisons": ("compare", "classes", "base", "limit"),
     "certificates": ("device", "max_ms", "model", "limit"),
+    "bundles": ("device", "limit"),
     "SQL": ("limit",),
 }
 """The flags that say something about each kind of answer."""

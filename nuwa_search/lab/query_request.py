@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Topic = Literal["subnets", "latencies", "studies", "devices", "certificates"]
-TOPICS: tuple[Topic, ...] = ("subnets", "latencies", "studies", "devices", "certificates")
+Topic = Literal["subnets", "latencies", "studies", "devices", "certificates", "bundles"]
+TOPICS: tuple[Topic, ...] = ("subnets", "latencies", "studies", "devices", "certificates", "bundles")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Rows of each topic that a query can ask for."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from nuwa_search.lab.query_request import QueryRequest
+from nuwa_search.search.bundle_list import bundle_rows
 from nuwa_search.store.budget import BudgetAnswer, explain_budget
 from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.lists import query_devices
@@ -18,7 +20,7 @@ def find_rows(topic: str, store: Store, request: QueryRequest) -> Rows:
     """Read the rows of a topic.
 
     Args:
-        topic: ``subnets``, ``latencies``, ``studies``, ``devices`` or ``certificates``.
+        topic: ``subnets``, ``latencies``, ``studies``, ``devices``, ``certificates`` or ``bundles``.
         store: The database.
         request: The filters.
     """
@@ -31,6 +33,9 @@ def find_rows(topic: str, store: Store, request: QueryRequest) -> Rows:
         return store.studies.find(device=device, classes=classes, base=request.base, limit=limit)
     if topic == "devices":
         return query_devices(store, device=device, limit=limit)
+    if topic == "bundles":
+        rows = bundle_rows(store.bundles.find(limit=limit if device is None else None), device=device)
+        return list(islice(rows, limit))
     if topic == "certificates":
         model = request.model
         found = store.certificates.find(device=device, subnet_id=model, max_ms=max_ms, limit=limit)

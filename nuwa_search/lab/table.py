@@ -16,7 +16,7 @@ class Table(Sequence[Row]):
 
     Args:
         kind: Of what: ``subnets``, ``budgets``, ``latencies``, ``studies``, ``devices``, ``comparisons``,
-            ``certificates``, ``SQL`` or ``front``.
+            ``certificates``, ``bundles``, ``SQL`` or ``front``.
         rows: As JSON has them; an entry may hold further rows, as an explained budget does.
         flat: The same for tables, files and frames: one value a cell.
         columns: Of ``flat``, in order; known also where there is no row.

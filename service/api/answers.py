@@ -117,7 +117,7 @@ class StudyAnswer(Study):
 
 
 class JobAnswer(Answer):
-    """A profile as a job."""
+    """A job with what it was asked for."""
 
     job_id: str
     kind: str
@@ -133,6 +133,13 @@ class JobAnswer(Answer):
     problem: JsonDict | None
     can_cancel: bool
     can_resume: bool
+
+
+class BundleJobAnswer(JobAnswer):
+    """The making of a bundle as a job."""
+
+    subnet_id: str
+    budget_ms: float | None
 
 
 class ListedEvent(BaseModel):

@@ -7,21 +7,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from nuwa_search.core.documents import read_object
-from nuwa_search.core.errors import NuwaError
+from nuwa_search.deploy.bundle_owner import holds_subnet, object_in
+from nuwa_search.deploy.bundle_state import MAX_FILES, state_of
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_file
+from nuwa_search.search.bundle_list import is_finetuned
 from nuwa_search.service.api.problems import HttpError
 from nuwa_search.service.api.roots import is_inside
 from nuwa_search.service.api.settings import ServiceSettings
-from nuwa_search.store.lineage import find_lineage
+from nuwa_search.store.lineage import Lineage, find_lineage
 from nuwa_search.store.store import Store
 
-MAX_FILES = 1000
-"""Of a folder that calls itself a bundle; real ones hold about forty."""
 
-
-def bundle_document(subnet_id: str, folder: str | None, settings: ServiceSettings) -> dict[str, Any] | None:
-    """List a bundle's files with hashes; None for subnets that were never shipped."""
+def bundle_document(subnet_id: str, stored: Lineage, settings: ServiceSettings) -> dict[str, Any] | None:
+    """List a bundle's files with hashes, and what they say of it; None for subnets that have none."""
+    folder = stored.bundle_dir
     if folder is None:
         return None
     path = Path(folder)
@@ -31,10 +30,13 @@ def bundle_document(subnet_id: str, folder: str | None, settings: ServiceSetting
     is_own = path.is_dir() and holds_subnet(path, subnet_id)
     found = {name: file for name, file in _files(path).items() if is_served}
     names = sorted({*certified, *found, *([CERTIFICATE] if (path / CERTIFICATE).exists() else [])}) if is_own else []
+    state = state_of(path, subnet_id) if is_served and is_own else None
     return {
         "dir": folder,
         "is_missing": not is_own,
         "is_served": is_served,
+        "is_finetuned": None if state is None else is_finetuned(state, has_finetuning=bool(stored.finetunings)),
+        "devices": [] if state is None else [one.to_json() for one in state.devices],
         "zip": f"{url}/bundle.zip",
         "files": [_file_row(name, path, certified, url) for name in names],
     }
@@ -54,22 +56,8 @@ def _file_row(name: str, folder: Path, certified: dict[str, str], url: str) -> d
     }
 
 
-def holds_subnet(folder: Path, subnet_id: str) -> bool:
-    """Whether a bundle's certificate is not that of another subnet, which a later search wrote into the same folder."""
-    found = (read_certificate(folder / CERTIFICATE) or {}).get("subnet_id")
-    return not found or found == subnet_id
-
-
-def read_certificate(path: Path) -> dict[str, Any] | None:
-    """Read a certificate file; None where it is gone or no JSON object."""
-    try:
-        return read_object(path, what="certificate")
-    except NuwaError:
-        return None
-
-
 def _certified(folder: Path) -> dict[str, str]:
-    files = (read_certificate(folder / CERTIFICATE) or {}).get("files")
+    files = (object_in(folder / CERTIFICATE) or {}).get("files")
     if not isinstance(files, dict):
         return {}
     return {

@@ -11,10 +11,12 @@ from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
+from nuwa_search.deploy.bundle_owner import holds_subnet, object_in
 from nuwa_search.search.derive_command import derive_command, on_database
-from nuwa_search.service.api.bundle_view import bundle_document, holds_subnet, read_certificate
+from nuwa_search.service.api.bundle_view import bundle_document
 from nuwa_search.service.api.context import moment
 from nuwa_search.service.api.lineage_view import lineage_steps
+from nuwa_search.service.api.making import bundle_job_document, find_bundle_job
 from nuwa_search.service.api.predictions import LatencyByBlock, latency_by_block
 from nuwa_search.service.api.problems import not_found
 from nuwa_search.service.api.roots import is_inside
@@ -39,8 +41,9 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
     base, task = store.load_base(record.base_id), store.load_task(record.task_id)
     stored = find_lineage(store, subnet_id)
     certificates = [_certificate(row, subnet_id, settings) for row in store.certificates.find(subnet_id=subnet_id)]
-    bundle = bundle_document(subnet_id, stored.bundle_dir, settings)
+    bundle = bundle_document(subnet_id, stored, settings)
     latencies = _latencies(record, store)
+    job = find_bundle_job(subnet_id, store)
     return {
         "schema": "nuwa.subnet/1",
         "subnet_id": subnet_id,
@@ -71,6 +74,7 @@ def subnet_document(subnet_id: str, store: Store, settings: ServiceSettings) -> 
         "lineage": [asdict(step) for step in lineage_steps(record, base, task, stored, certificates)],
         "certificates": [certificate.to_json() for certificate in certificates],
         "bundle": bundle,
+        "bundle_job": None if job is None else bundle_job_document(job),
         "commands": [
             *_commands(
                 record, latencies, certificates, stored.bundle_dir, about=_about(base, task), db=store.command_url
@@ -141,7 +145,7 @@ def _certificate(row: Mapping[str, Any], subnet_id: str, settings: ServiceSettin
     return CertificatePart(
         **{field.name: row[field.name] for field in fields(CertificatePart) if field.name not in read_here},
         is_missing=not is_own,
-        certificate=read_certificate(path) if path is not None and is_own and is_served else None,
+        certificate=object_in(path) if path is not None and is_own and is_served else None,
     )
 
 

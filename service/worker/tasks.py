@@ -1,4 +1,4 @@
-"""The two kinds of jobs, each as a function of its claim that returns what became of it."""
+"""The kinds of jobs, each as a function of its claim that returns what became of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +31,19 @@ def do_job(claim: JobClaim, store: Store, *, cache_dir: Path) -> Done:
         NuwaError: If it cannot be done; everything that was found is saved.
         KeyboardInterrupt: When it was interrupted, with everything saved.
     """
-    if claim.job.kind == "search":
+    kind = claim.job.kind
+    if kind == "search":
         return _search(claim, store, cache_dir=cache_dir)
-    return _profile(claim, store)
+    if kind == "bundle":
+        from nuwa_search.service.worker.bundle_task import make_bundle
+
+        return Done("done", make_bundle(claim, store, cache_dir=cache_dir), is_told=False)
+    if kind == "profile":
+        return _profile(claim, store)
+    raise NuwaError(
+        f"job {claim.job.job_id} is of a kind that this worker does not know: {kind}",
+        hint="pip install --upgrade nuwa-search",
+    )
 
 
 def earlier_end(claim: JobClaim, store: Store) -> Done | None:
