@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def class_pixels(masks: Tensor, num_classes: int) -> Tensor:
-    """Count the pixels of each class in masks (N, S, S) uint8: (C,) double; ignored ones are in none."""
+    """Count the pixels of each class in masks (N, H, W) uint8: (C,) double; ignored ones are in none."""
     return torch.bincount(masks.flatten().long(), minlength=256)[:num_classes].double()
 
 

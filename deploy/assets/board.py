@@ -101,7 +101,7 @@ def load_zmq() -> Any:
 
 
 class VectorModel:
-    """One sub-model: a picture (S, S, 3) uint8 in, its vector (d,) float32 out."""
+    """One sub-model: a picture (H, W, 3) uint8 in, its vector (d,) float32 out."""
 
     def __init__(self, folder: Path, told: "dict[str, Any]", preprocess: "dict[str, Any]", use_engine: bool) -> None:
         self.part, self.name, self.dim = int(told["part"]), str(told["name"]), int(told["vector_dim"])
@@ -117,13 +117,13 @@ class VectorModel:
             self.model = beside.EngineModel(engine, folder / "none.json", output=told["output"])  # type: Any
         else:
             self.model = OnnxVector(path, str(told["output"]))
-        side = int(preprocess["img_size"])
-        if tuple(self.model.shape) != (1, 3, side, side):
-            raise ValueError(f"{path.name} takes {self.model.shape}, and its pictures are (1, 3, {side}, {side})")
-        self.compute(np.zeros((side, side, 3), np.uint8))  # the first run allocates, and shows what comes out
+        high, wide = sides_of(preprocess)
+        if tuple(self.model.shape) != (1, 3, high, wide):
+            raise ValueError(f"{path.name} takes {self.model.shape}, and its pictures are (1, 3, {high}, {wide})")
+        self.compute(np.zeros((high, wide, 3), np.uint8))  # the first run allocates, and shows what comes out
 
     def compute(self, picture: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-        """Compute the vector of one picture (S, S, 3) uint8."""
+        """Compute the vector of one picture (H, W, 3) uint8."""
         given = picture.transpose(2, 0, 1)[None]
         if self.input_kind != "uint8":
             given = given.astype(np.float32) / np.float32(255)
@@ -187,7 +187,9 @@ class Board:
     ) -> None:
         self.folder = Path(folder)
         told = read_board(self.folder / "board.json")
-        self.name, self.side = str(told["name"]), int(told["preprocess"]["img_size"]) if told["models"] else 0
+        self.name = str(told["name"])
+        self.sides = sides_of(told["preprocess"]) if told["models"] else (0, 0)
+        self.image_bytes = 3 * self.sides[0] * self.sides[1]
         self.address = coordinator or str(told["coordinator"])
         self.keys = read_keys(self.folder / "keys.json")
         if self.keys is None and not is_loopback(self.address):
@@ -195,7 +197,7 @@ class Board:
         self.models = [VectorModel(self.folder, m, told["preprocess"], use_engine) for m in told["models"]]
         self.emulate_pace, self.say = emulate_pace, say or to_stderr
         self.boot = binascii.hexlify(os.urandom(8)).decode("ascii")
-        self.max_bytes = max(MAX_PING_BYTES, 3 * self.side**2)
+        self.max_bytes = max(MAX_PING_BYTES, self.image_bytes)
         self.is_stopped, self.is_known, self.num_answered, self.num_dropped = False, False, 0, 0
 
     def serve(self) -> int:
@@ -275,10 +277,10 @@ class Board:
         """Compute one vector; with an emulated pace, wait until the model's predicted time is over."""
         begin = time.perf_counter()
         back = message._replace(part=model.part)
-        if len(message.payload) != 3 * self.side**2:
-            text = f"an image has {len(message.payload)} bytes, wanted {self.side} x {self.side} x 3"
+        if len(message.payload) != self.image_bytes:
+            text = f"an image has {len(message.payload)} bytes, wanted {self.sides[0]} x {self.sides[1]} x 3"
             return back._replace(kind=FAILED, payload=text.encode("utf-8"))
-        picture = np.frombuffer(message.payload, np.uint8).reshape(self.side, self.side, 3)
+        picture = np.frombuffer(message.payload, np.uint8).reshape(self.sides[0], self.sides[1], 3)
         try:
             payload = model.compute(picture).tobytes()
         except (ValueError, OSError) as error:
@@ -348,11 +350,19 @@ def check_model(where: str, model: Any) -> None:
         raise ValueError(f"{where} gives a sha256 or an input that is none")
 
 
+def sides_of(preprocess: "dict[str, Any]") -> "tuple[int, int]":
+    """Read height and width of the pictures: of squares one number is given."""
+    told = preprocess["img_size"]  # type: Any
+    height, width = told if isinstance(told, list) else (told, told)
+    return int(height), int(width)
+
+
 def check_preprocess(where: str, told: Any) -> None:
     """Refuse what does not say how a picture becomes the model's input."""
-    side = told.get("img_size") if isinstance(told, dict) else None  # type: Any
-    if not is_number(side) or side != int(side) or not 1 <= side <= MAX_SIDE:
-        raise ValueError(f"{where} gives img_size as {str(side)[:40]}")
+    size = told.get("img_size") if isinstance(told, dict) else None  # type: Any
+    sides = size if isinstance(size, list) and len(size) == 2 else [size]
+    if not all(is_number(side) and side == int(side) and 1 <= side <= MAX_SIDE for side in sides):
+        raise ValueError(f"{where} gives img_size as {str(size)[:40]}")
     for key in ("mean", "std"):
         values = told.get(key)
         if not isinstance(values, list) or len(values) != 3 or not all(is_number(v) and 0 <= v <= 1 for v in values):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from nuwa_search.core import checked
 from nuwa_search.core.documents import json_from_text
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.img_size import sides_of
 from nuwa_search.deploy.assets import board as wire
 from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.decide import Rules
@@ -150,7 +151,7 @@ class Coordinator:
         """Answer images in their order.
 
         Args:
-            images: Each (S, S, 3) uint8, as the collaboration's preprocessing crops them.
+            images: Each (H, W, 3) uint8, as the collaboration's preprocessing crops them.
             mode: ``fuse``, ``any`` or ``route``; None for the collaboration's first.
             deadline_ms: After which an image is fused from what is there; None for three times the predicted p95.
             in_flight: Images that are on their way at once.
@@ -184,9 +185,9 @@ class Coordinator:
                 self._pump(1000 * max(0.0, soonest - time.perf_counter()))
 
     def _begin(self, image: Pixels, rules: Rules, limit_ms: float) -> None:
-        side = self.collaboration.preprocess.img_size
-        if image.shape != (side, side, 3) or image.dtype != np.uint8:
-            raise NuwaError(f"an image is {image.shape} of {image.dtype}, wanted ({side}, {side}, 3) of uint8")
+        wanted = (*sides_of(self.collaboration.preprocess.img_size), 3)
+        if image.shape != wanted or image.dtype != np.uint8:
+            raise NuwaError(f"an image is {image.shape} of {image.dtype}, wanted {wanted} of uint8")
         self._pump(0)
         now = time.perf_counter()
         one = Waiting(self.next_number, image.tobytes(), now, now + limit_ms / 1000)

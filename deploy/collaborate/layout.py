@@ -2,7 +2,7 @@
 
 collaboration.json     this, ``nuwa.collaboration/1``
 fusion.npz             parameters of the fusion (``nuwa_search.deploy.collaborate.fusion``)
-MODEL FILE             one ONNX graph per sub-model, from ``images`` (1, 3, S, S) to one vector (1, d)
+MODEL FILE             one ONNX graph per sub-model, from ``images`` (1, 3, H, W) to one vector (1, d)
 """
 
 import json

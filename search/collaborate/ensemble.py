@@ -59,7 +59,7 @@ class Ensemble(nn.Module):
         return tuple(member for member in self.members if isinstance(member, PlainViT))
 
     def forward(self, images: Tensor, mask: Tensor | None = None) -> EnsembleOutputs:
-        """Answer images (B, 3, S, S), with boards missing where ``mask`` (B, N) is 0."""
+        """Answer images (B, 3, H, W), with boards missing where ``mask`` (B, N) is 0."""
         vectors = [member.pool(member.forward_features(images)) for member in self.vits]
         own = tuple(member.answer(vector) for member, vector in zip(self.vits, vectors, strict=True))
         fused, features = self.fuse(vectors, mask)
@@ -99,7 +99,7 @@ def draw_mask(num_images: int, num_boards: int, *, seed: int, stream: str, place
 
 
 def vectors_of(members: Sequence[PlainViT], images: Tensor, preprocess: Preprocess) -> list[Tensor]:
-    """Run (B, 3, S, S) uint8 images through every sub-model: (B, d_i) each."""
+    """Run (B, 3, H, W) uint8 images through every sub-model: (B, d_i) each."""
     return [features_of(member, images, preprocess) for member in members]
 
 

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ ROWS = [
     TableRow(
         BlockKey(BlockSpec(2, 8, 16, 0), context_of(BASE), "busy"), 0.1234567890123, "emulated", {"samples": [20, 20]}
     ),
+    TableRow(stem_of(replace(BASE, img_size=(40, 24))), 0.5, "measured", {"sd_ms": 0.02}),
 ]
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from nuwa_search.core.arch import BlockSpec
@@ -38,6 +40,22 @@ KEYS: list[UnitKey] = [
 @pytest.mark.parametrize("key", KEYS)
 def test_keys_survive_json(key: UnitKey) -> None:
     assert key_from_dict(dict_from_key(key)) == key
+
+
+def test_a_stem_knows_the_sides_of_its_image_and_a_square_is_written_as_ever() -> None:
+    wide, tall = (stem_of(replace(BASE, img_size=size)) for size in ((16, 32), (32, 16)))
+    assert wide != tall
+    assert sorted([tall, stem_of(BASE), wide])[0] == wide
+    assert (wide.num_patches, wide.image) == (tall.num_patches, (16, 32))
+    assert "img_width" not in dict_from_key(stem_of(BASE))
+    assert (dict_from_key(wide)["img_size"], dict_from_key(wide)["img_width"]) == (16, 32)
+    for key in (wide, tall):
+        assert key_from_dict(dict_from_key(key)) == key
+        assert chain_for(key, frame=frame_of(BASE)).archs[0].img_size == key.image
+    assert "at 16x32 px" in label_of(wide)
+    for width in (16, 30, -1):
+        with pytest.raises(NuwaError, match=r"not a row of a latency table: .*(img_width|img_size|patch_size)"):
+            key_from_dict(dict_from_key(wide) | {"img_width": width})
 
 
 def test_kinds_and_labels() -> None:

@@ -240,3 +240,16 @@ def test_state_follows_whichever_ended_last(client: TestClient, store: Store) ->
     assert state() == "infeasible"
     rows = client.get("/api/v1/searches", params={"state": "infeasible"}).json()["rows"]
     assert [row["study"] for row in rows] == ["mine"]
+
+
+def test_sizes_of_images_are_taken_in_each_spelling(client: TestClient, store: Store) -> None:
+    for number, told in enumerate(("64x48", [64, 48])):
+        asked = {"budget_ms": 5.5, "study": f"sized-{number}", "img_size": told, "img_sizes": [told, "32", 16]}
+        assert client.post("/api/v1/searches", json=asked).status_code == 202
+        assert client.get(f"/api/v1/searches/sized-{number}").json()["settings"]["img_size"] == [64, 48]
+        job = next(job for job in store.jobs(kind="search", limit=10, offset=0) if job.study == asked["study"])
+        assert job.settings["request"]["img_sizes"] == [[64, 48], 32, 16]
+    profile = client.post("/api/v1/profiles", json={"device": "jetson-nano", "img_size": "64x48"})
+    assert (profile.status_code, profile.json()["img_size"]) == (202, [64, 48])
+    for wrong in ("64x", "0x64", [64], [64, 48, 3], [64, 0], 0, "64x48x3"):
+        assert client.post("/api/v1/searches", json={"budget_ms": 5.5, "img_size": wrong}).status_code == 422

@@ -14,7 +14,7 @@ from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures, Pa
 from nuwa_search.deploy.collaborate.network import Network, assumed_network
 from nuwa_search.deploy.collaborate.npz import Floats
 
-SIDE, NUM_PARTS, DIM = 8, 4, 6
+HEIGHT, WIDTH, NUM_PARTS, DIM = 8, 10, 4, 6
 LABELS = ("black", "blue", "green", "cyan", "red", "magenta", "yellow", "white")
 """Class c has channel i bright where bit i of c is set, counted from blue."""
 BOARDS = tuple(f"nano-{i + 1}" for i in range(NUM_PARTS))
@@ -22,30 +22,30 @@ CLASSES = ((0, 1), (2, 3), (4, 5), (6, 7))
 
 
 def toy_images(num_images: int, *, seed: int = 0) -> tuple[Floats, "np.typing.NDArray[np.int64]"]:
-    """Draw noisy patches (N, S, S, 3) uint8 and their classes (N,)."""
+    """Draw noisy patches (N, H, W, 3) uint8 and their classes (N,)."""
     rng = np.random.default_rng(seed)
     classes = np.arange(num_images) % len(LABELS)
     bright = np.stack([(classes >> (2 - channel)) & 1 for channel in range(3)], axis=1)
-    pixels = 60 + 110 * bright[:, None, None, :] + rng.integers(-50, 51, (num_images, SIDE, SIDE, 3))
+    pixels = 60 + 110 * bright[:, None, None, :] + rng.integers(-50, 51, (num_images, HEIGHT, WIDTH, 3))
     return pixels.astype(np.uint8), classes
 
 
 def model_weights(part: int) -> Floats:
-    """Weights (3 S S, d) of one sub-model: means of the channels in its quarter, and a mix that is its own."""
+    """Weights (3 H W, d) of one sub-model: means of the channels in its quarter, and a mix that is its own."""
     rng = np.random.default_rng(100 + part)
-    mean = np.zeros((3, SIDE, SIDE, 3), np.float32)
-    rows = slice(part * SIDE // NUM_PARTS, (part + 1) * SIDE // NUM_PARTS)
+    mean = np.zeros((3, HEIGHT, WIDTH, 3), np.float32)
+    rows = slice(part * HEIGHT // NUM_PARTS, (part + 1) * HEIGHT // NUM_PARTS)
     for channel in range(3):
-        mean[channel, rows, :, channel] = NUM_PARTS / SIDE**2
+        mean[channel, rows, :, channel] = NUM_PARTS / (HEIGHT * WIDTH)
     return np.asarray(mean.reshape(-1, 3) @ rng.normal(size=(3, DIM)), np.float32)
 
 
 def write_model(path: Path, weights: Floats) -> str:
-    """Write one sub-model, images (1, 3, S, S) in 0..1 to a vector (1, d), and return its SHA-256."""
+    """Write one sub-model, images (1, 3, H, W) in 0..1 to a vector (1, d), and return its SHA-256."""
     graph = helper.make_graph(
         [helper.make_node("Flatten", ["images"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["vector"])],
         "toy",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])],
         [helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, weights.shape[1]])],
         [numpy_helper.from_array(weights, "w")],
     )
@@ -56,7 +56,7 @@ def write_model(path: Path, weights: Floats) -> str:
 
 
 def toy_vectors(images: Floats) -> list[Floats]:
-    """Compute what the sub-models answer to images (N, S, S, 3): per sub-model (N, d)."""
+    """Compute what the sub-models answer to images (N, H, W, 3): per sub-model (N, d)."""
     flat = (images.astype(np.float32) / 255).transpose(0, 3, 1, 2).reshape(len(images), -1)
     return [np.asarray(flat @ model_weights(part), np.float32) for part in range(NUM_PARTS)]
 
@@ -113,7 +113,7 @@ def write_toy_collaboration(
                 input_kind="unit",
             )
         )
-    end, num_bytes = compute_ms + 1, float(NUM_PARTS * (3 * SIDE**2 + 4 * DIM))
+    end, num_bytes = compute_ms + 1, float(NUM_PARTS * (3 * (HEIGHT * WIDTH) + 4 * DIM))
     collaboration = Collaboration(
         labels=LABELS,
         parts=tuple(parts),
@@ -122,7 +122,7 @@ def write_toy_collaboration(
             ModeFigures("any", end, end, end, num_bytes, needed=needed),
             ModeFigures("route", end, 2 * end, end, num_bytes / 2, first=0, thresholds=(0.9,)),
         ),
-        preprocess=Preprocess(img_size=SIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        preprocess=Preprocess(img_size=(HEIGHT, WIDTH), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         base="toy",
         licence=Licence(),
         network=network or assumed_network(BOARDS),

@@ -68,7 +68,7 @@ def test_an_emulated_pace_is_waited_out_and_said(kits: Kits) -> None:
     assert (answer.kind, answer.part, answer.session, answer.number) == (program.VECTOR, 0, 3, 9)
     assert json.loads(board.hello())["is_paced"] is True
     short = board.vector(board.models[0], image._replace(payload=b"x"))
-    assert (short.kind, short.payload) == (program.FAILED, b"an image has 1 bytes, wanted 8 x 8 x 3")
+    assert (short.kind, short.payload) == (program.FAILED, b"an image has 1 bytes, wanted 8 x 10 x 3")
 
 
 def test_messages_are_read_as_they_were_written() -> None:

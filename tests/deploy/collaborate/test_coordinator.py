@@ -38,12 +38,12 @@ def test_answers_are_the_fusion_of_what_the_boards_compute(boards: Open) -> None
         for answer in answers:
             assert answer.label == LABELS[answer.class_index or 0]
             assert (answer.boards, answer.missing) == (BOARDS, ())
-            assert (answer.bytes_sent, answer.bytes_received) == (4 * 192, 4 * 6 * 4), "N times an image, N d 4"
+            assert (answer.bytes_sent, answer.bytes_received) == (4 * 240, 4 * 6 * 4), "N times an image, N d 4"
     one = next(running.coordinator.stream(images, mode="any", deadline_ms=PLENTY_MS))
     assert len(one.parts) >= 2
     routed = next(running.coordinator.stream(images[:1], mode="route", deadline_ms=PLENTY_MS))
-    assert routed.bytes_sent in (192, 2 * 192)
-    with pytest.raises(NuwaError, match=r"wanted \(8, 8, 3\)"):
+    assert routed.bytes_sent in (240, 2 * 240)
+    with pytest.raises(NuwaError, match=r"wanted \(8, 10, 3\)"):
         next(running.coordinator.stream([np.zeros((9, 8, 3), np.uint8)]))
 
 

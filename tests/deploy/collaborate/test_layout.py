@@ -44,7 +44,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read == written
     assert read.boards == BOARDS
     assert read.parts_on("nano-2") == (1,)
-    assert read.image_bytes == 8 * 8 * 3
+    assert read.image_bytes == 8 * 10 * 3
     assert all(np.array_equal(a, b) for a, b in zip(fusion.weights, fitted_fusion().weights, strict=True))
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from nuwa_search.core.tensors import normalise
 from nuwa_search.deploy.train.augment import box_mask, mix_targets, render
 from nuwa_search.deploy.train.losses import smooth_targets
+from nuwa_search.deploy.train.randaugment import apply_random_ops
 from nuwa_search.deploy.train.recipe import NO_AUGMENT, AugmentConfig, Recipe
 from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
 from tests.support.train_toys import PREPROCESS, make_split
@@ -116,3 +118,38 @@ def test_no_magnitude_no_change_but_autocontrast() -> None:
             torch.testing.assert_close(out[kind], images[kind], rtol=1e-3, atol=1e-3)
     assert float(out[autocontrast].amin()) == pytest.approx(0, abs=1e-6)
     assert float(out[autocontrast].amax()) == pytest.approx(1, abs=1e-6)
+
+
+def test_views_of_oblong_images_stay_inside_them() -> None:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randint(0, 256, (40, 3, 12, 28), dtype=torch.uint8, generator=generator)
+    augment = AugmentConfig(shift=0.25, jitter=0.0, erase=1.0, rand_ops=0)
+    recipe = Recipe(augment=augment, mixup=0.0, cutmix=1.0)
+    view = draw_view(recipe, 0, num_images=40, img_size=(12, 28))
+    assert view.shift.abs().amax(dim=0).tolist() == [3, 7]
+    for box in (view.erase, view.paste):
+        assert box[:, 1].max() <= 12 < box[:, 3].max() <= 28
+        assert (box[:, ::2] >= 0).all()
+    pasted = (view.paste[:, 1] - view.paste[:, 0]) * (view.paste[:, 3] - view.paste[:, 2])
+    torch.testing.assert_close(view.keep, 1 - pasted / (12 * 28))
+    half = view.at_size((6, 14), old=(12, 28))
+    assert (half.erase - view.erase / 2).abs().max() <= 0.5
+    moved = dataclasses.replace(view, erase=0 * view.erase, paste=0 * view.paste, keep=torch.ones(40), is_mixed=False)
+    out = render(images, moved, torch.arange(40), PREPROCESS)
+    whole = normalise(images, PREPROCESS).numpy()
+    for i in range(40):
+        seen = whole[i, :, :, ::-1] if moved.flip[i] else whole[i]
+        down, right = moved.shift[i].tolist()
+        padded = np.pad(seen, ((0, 0), (3, 3), (7, 7)), mode="reflect")
+        wanted = padded[:, 3 - down : 15 - down, 7 - right : 35 - right]
+        np.testing.assert_array_equal(out[i].numpy(), wanted)
+
+
+def test_a_turn_of_an_oblong_image_is_one_in_pixels() -> None:
+    bar = torch.zeros(1, 3, 25, 61)
+    bar[..., 12, 22:39] = 1.0
+    rotate = torch.zeros(1, 1, dtype=torch.int64)
+    turned = apply_random_ops(bar, rotate, torch.ones(1, 1))[0, 0]
+    y, x = (axis - axis.mean() for axis in torch.meshgrid(torch.arange(25.0), torch.arange(61.0), indexing="ij"))
+    xx, yy, xy = (float((turned * a * b).sum()) for a, b in ((x, x), (y, y), (x, y)))
+    assert abs(math.degrees(math.atan2(2 * xy, xx - yy) / 2)) == pytest.approx(30, abs=1)
