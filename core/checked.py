@@ -51,6 +51,12 @@ def finite(
 def integer(value: object, name: str, *, low: int = -MAX_INTEGER, high: int = MAX_INTEGER) -> int:
     """Return a whole number in a range; truth values, 3.0 and numbers written as text are none.
 
+    Args:
+        value: To look at.
+        name: It as an error names it.
+        low: Smallest number allowed.
+        high: Largest number allowed.
+
     Raises:
         NuwaError: If it is anything else.
     """
@@ -103,6 +109,12 @@ def one_of(value: object, name: str, known: Collection[str]) -> str:
 
 def items(value: object, name: str, *, min_items: int = 0, max_items: int = MAX_ITEMS) -> list[object]:
     """Return a list of bounded length; a tuple is one too.
+
+    Args:
+        value: To look at.
+        name: It as an error names it.
+        min_items: Fewest items allowed.
+        max_items: Most items allowed.
 
     Raises:
         NuwaError: If it is anything else.

@@ -233,6 +233,13 @@ def chosen_images(
 ) -> Chosen:
     """Take the images of some classes out of a data set's splits.
 
+    Args:
+        splits: The data set's, by name.
+        source: The training images, whose label names count.
+        classes: Indices of the wanted classes.
+        held_out: Hashes of images that a base was never trained on, for the search split.
+        data: Name of the data, for errors.
+
     Raises:
         NuwaError: If a split names other labels than the training split, or lacks a class.
     """

@@ -52,6 +52,12 @@ def read_text(path: Path, *, what: str, hint: str = "", max_bytes: int = MAX_BYT
 def read_json(path: Path, *, what: str, hint: str = "", max_bytes: int = MAX_BYTES) -> Any:
     """Read a JSON file; see ``json_from_text``.
 
+    Args:
+        path: The file.
+        what: It as an error names it.
+        hint: What mends it.
+        max_bytes: Largest file that is read.
+
     Raises:
         NuwaError: If it is missing, too large or no JSON as it is wanted here.
     """
@@ -60,6 +66,12 @@ def read_json(path: Path, *, what: str, hint: str = "", max_bytes: int = MAX_BYT
 
 def read_object(path: Path, *, what: str, hint: str = "", max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Read a JSON file that holds an object.
+
+    Args:
+        path: The file.
+        what: It as an error names it.
+        hint: What mends it.
+        max_bytes: Largest file that is read.
 
     Raises:
         NuwaError: As ``read_json``, and if it holds anything else.

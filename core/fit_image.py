@@ -114,6 +114,12 @@ def fit_image_first(rgb: Image.Image, *, size: int, crop_pct: float, interpolati
     """Scale and cut as preprocessing version 1 did, so that what it scored can be made again.
 
     The short side is rounded (249 at 224 / 0.9, where timm floors), and so is the corner of the cut.
+
+    Args:
+        rgb: A picture of any size.
+        size: Side of the result in pixels.
+        crop_pct: Share of the scaled short side that is kept.
+        interpolation: Name of the filter, as in timm.
     """
     short = round(size / crop_pct)
     if min(rgb.size) != short or max(rgb.size) != short:

@@ -48,7 +48,14 @@ def no_one(done: int, total: int) -> None:
 
 
 def features_of(model: PlainViT, images: Tensor, preprocess: Preprocess, *, on_images: OnImages = no_one) -> Tensor:
-    """Run (N, 3, H, W) uint8 images up to the head: (N, head_in_features)."""
+    """Run (N, 3, H, W) uint8 images up to the head: (N, head_in_features).
+
+    Args:
+        model: Whose features.
+        images: (N, 3, H, W) uint8.
+        preprocess: How they become network input.
+        on_images: Told how many images were run.
+    """
     return _all_features([model], images, preprocess, lambda done: on_images(done, len(images)))[0]
 
 

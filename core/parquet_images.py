@@ -41,7 +41,12 @@ def read_parquet_folder(
     """Read a folder of Parquet files; returns its splits, and what was left out in sentences.
 
     A file's split is the split word in its name or in that of a folder above it. Either every file has one or none.
-    ``reader`` reads masks; None reads labels, and leaves out what has none.
+
+    Args:
+        folder: That was named.
+        files: The Parquet files below it.
+        label_column: Column of the labels; None for the usual names.
+        reader: Reads masks; None reads labels, and leaves out what has none.
 
     Raises:
         NuwaError: If a name carries two split words or only some carry one, or there are several configurations.
@@ -207,6 +212,13 @@ def images_of_column(file: Path, column: str) -> list[bytes | Path]:
 
 def picked_column(file: Path, schema: pa.Schema, usual: tuple[str, ...], wanted: str | None, kind: str) -> str:
     """Choose a column: the one that is wanted, or the first of the usual names.
+
+    Args:
+        file: For the error.
+        schema: Of the file.
+        usual: Names that are looked for, the first one that is there wins.
+        wanted: The name that was asked for; None for the usual.
+        kind: What the column holds, for the error.
 
     Raises:
         NuwaError: If there is none.

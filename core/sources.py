@@ -41,6 +41,12 @@ def open_splits(
 ) -> tuple[str, Dataset]:
     """Read the named data; with the default and the packaged base the simulated textiles where none is named.
 
+    Args:
+        data: Path or name of the data; None for the simulated textiles, with a base that they go with.
+        label_column: Column of the labels in Parquet; None for the usual names.
+        base: Name of the base.
+        kind: Kind of the task; ``auto`` goes by the layout.
+
     Raises:
         NuwaError: If the base is the user's own and no data is named, or the data shipped in an earlier version.
     """
@@ -67,7 +73,18 @@ def open_task(
     metric: Metric = "top1",
     kind: TaskChoice = "auto",
 ) -> Task:
-    """Read the data and split it; of images with masks mIoU is the metric."""
+    """Read the data and split it; of images with masks mIoU is the metric.
+
+    Args:
+        base: Whose classes are asked for where it has names.
+        data: Path or name of the data; None as in ``open_splits``.
+        label_column: Column of the labels in Parquet; None for the usual names.
+        classes: By name or index; None for all.
+        seed: Of the split that is cut off for the search.
+        split_rule: Version of the rule that cuts it off.
+        metric: By which candidates are chosen.
+        kind: Kind of the task; ``auto`` goes by the layout.
+    """
     if metric == "miou":
         kind = "segmentation"
     name, found = open_splits(data, label_column=label_column, base=base.name, kind=kind)
@@ -146,7 +163,13 @@ def task_base(
 ) -> TaskBase:
     """Give the base a head for the task: its own rows, or one fitted on the training images.
 
-    ``pool`` is what a fitted head reads where the base came without one; in ``cache`` fitted heads are kept.
+    Args:
+        base: With or without a head.
+        task: Its classes.
+        tensors: Its images as network input.
+        pool: What a fitted head reads where the base came without one.
+        on_images: Told how many images were run.
+        cache: Keeps fitted heads; None keeps none.
     """
     if task.base_classes is not None:
         return TaskBase(restrict_head(base.model, task.base_classes), has_fitted_head=False)
@@ -164,7 +187,15 @@ def task_base(
 def fitted_base(
     base: Base, tensors: TaskTensors, *, num_classes: int, pool: HeadPool = "auto", on_images: OnImages = no_one
 ) -> PlainViT:
-    """Give the base a head that is fitted to the training images, on the pooling it came with if it had a head."""
+    """Give the base a head that is fitted to the training images, on the pooling it came with if it had a head.
+
+    Args:
+        base: With or without a head.
+        tensors: The task's images as network input.
+        num_classes: Outputs of the head.
+        pool: What the head reads where the base came without one.
+        on_images: Told how many images were run.
+    """
     if tensors.train.masks is not None:
         return head_kind()(base.model, tensors, num_classes=num_classes, on_images=on_images)
     if not base.has_head:

@@ -168,7 +168,15 @@ def task_tensors(task: Task, preprocess: Preprocess) -> TaskTensors:
 def without_pictures(
     split: SplitTensors, hidden: frozenset[bytes], what: str, where: str, notes: list[str]
 ) -> SplitTensors:
-    """Leave out the pictures that are known by their pixels, and note how many."""
+    """Leave out the pictures that are known by their pixels, and note how many.
+
+    Args:
+        split: To go through.
+        hidden: Hashes of the pixels of the pictures that are left out.
+        what: The split as a sentence names it.
+        where: Where the same pictures are, for the note.
+        notes: Gets a sentence if any was left out.
+    """
     kept = places_of_others(picture_hashes(split.images.numpy()), hidden)
     if len(kept) == len(split):
         return split
@@ -192,7 +200,13 @@ def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch
     """Run (N, 3, H, W) uint8 images through ``model`` in batches: (N, num_classes) float32, on the images' device.
 
     They go to the model's device batch by batch; where that has no memory for one, batches are halved.
-    ``batch`` None is ``EVAL_BATCH``, or as many images as ``EVAL_TOKENS`` are where one has many tokens.
+
+    Args:
+        model: Any net of images.
+        images: (N, 3, H, W) uint8, on any device.
+        preprocess: How the images become network input.
+        batch: Images at a time; None takes ``EVAL_BATCH``, or as many as ``EVAL_TOKENS`` are where an
+            image has many tokens.
     """
     size = batch or _batch_for(model)
     device = device_of(model)

@@ -41,7 +41,14 @@ def act_of(mlp: Mlp, name: str) -> Activation:
 
 
 def scale_writer(tensors: dict[str, Tensor], key: str, gamma: Tensor | None, *, width: int) -> None:
-    """Fold a LayerScale (width,) into the linear map ``key``, which gets a bias if it had none; None scales by 1."""
+    """Fold a LayerScale (width,) into the linear map ``key``, which gets a bias if it had none.
+
+    Args:
+        tensors: A base's tensors by name; changed in place.
+        key: Name of the linear map, without ``.weight``.
+        gamma: The scale (width,); None scales by 1.
+        width: Of the residual stream.
+    """
     factor = torch.ones(width) if gamma is None else gamma.detach().float()
     tensors[f"{key}.weight"] = tensors[f"{key}.weight"] * factor[:, None]
     tensors[f"{key}.bias"] = tensors.get(f"{key}.bias", torch.zeros(width)) * factor

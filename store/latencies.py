@@ -72,7 +72,16 @@ def upsert_predicted(connection: Connection, predictions: Sequence[PredictedLate
 def upsert_measured(
     connection: Connection, *, subnet_pk: int, device_pk: int, measurement_pk: int, latency_ms: float, provenance: str
 ) -> None:
-    """Store the newest measured latency of a subnet on a device."""
+    """Store the newest measured latency of a subnet on a device.
+
+    Args:
+        connection: A transaction that writes.
+        subnet_pk: Of the subnet.
+        device_pk: Of the device.
+        measurement_pk: Where the figure is from.
+        latency_ms: Median in milliseconds.
+        provenance: Of the measurement.
+    """
     row = {
         **_subnet_columns(connection, [subnet_pk])[subnet_pk],
         "device_pk": device_pk,

@@ -11,7 +11,14 @@ LEASE_S = 60.0
 
 
 def is_owner_alive(*, host: str | None, pid: int | None, heartbeat_at: datetime | None, now: datetime) -> bool:
-    """Whether an owner's heart beat lately and its process is not known to be dead."""
+    """Whether an owner's heart beat lately and its process is not known to be dead.
+
+    Args:
+        host: Where the owner runs.
+        pid: Its process there; None for no owner.
+        heartbeat_at: When its heart beat last; None for never.
+        now: The moment to judge at.
+    """
     if heartbeat_at is None or pid is None:
         return False
     if now - heartbeat_at > timedelta(seconds=LEASE_S):

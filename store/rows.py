@@ -81,7 +81,14 @@ def find_pks(
     text_id: InstrumentedAttribute[str],
     ids: Iterable[str],
 ) -> dict[str, int]:
-    """Map text ids to keys; ids that are not there are left out."""
+    """Map text ids to keys; ids that are not there are left out.
+
+    Args:
+        connection: A transaction.
+        pk: Column of the keys.
+        text_id: Column of the ids.
+        ids: To look up.
+    """
     found: dict[str, int] = {}
     for chunk in chunks(sorted(set(ids))):
         rows = connection.execute(select(text_id, pk).where(text_id.in_(chunk)))
@@ -98,6 +105,13 @@ def need_pks(
     noun: str,
 ) -> dict[str, int]:
     """Map text ids to keys.
+
+    Args:
+        connection: A transaction.
+        pk: Column of the keys.
+        text_id: Column of the ids.
+        ids: To look up.
+        noun: What they name, for the error.
 
     Raises:
         NuwaError: If one is not in the database.
@@ -123,6 +137,13 @@ def need_pk(
 ) -> int:
     """Find the key of one text id.
 
+    Args:
+        connection: A transaction.
+        pk: Column of the keys.
+        text_id: Column of the ids.
+        value: To look up.
+        noun: What it names, for the error.
+
     Raises:
         NuwaError: If it is not in the database.
     """
@@ -138,6 +159,13 @@ def optional_pk(
     noun: str,
 ) -> int | None:
     """Find the key of one text id; None stays None.
+
+    Args:
+        connection: A transaction.
+        pk: Column of the keys.
+        text_id: Column of the ids.
+        value: To look up, or None.
+        noun: What it names, for the error.
 
     Raises:
         NuwaError: If an id is given and not in the database.

@@ -32,6 +32,12 @@ def pinned_for(
 
     One of none of the devices is given to the first, which refuses it.
 
+    Args:
+        spec: One of the search's devices.
+        predictor_id: What was asked for; None pins nothing.
+        devices: All devices of the search.
+        store: The database.
+
     Raises:
         NuwaError: If there is no such predictor.
     """

@@ -51,6 +51,12 @@ def run_on_postgres(
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Run one SELECT and return its columns and at most ``max_rows`` rows.
 
+    Args:
+        database: The store.
+        query: One SELECT over the views.
+        timeout_s: After which it is stopped.
+        max_rows: Rows that are returned.
+
     Raises:
         NuwaError: If it is refused, wrong or stopped.
         OutsideError: If the server fails.

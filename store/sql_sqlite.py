@@ -29,6 +29,12 @@ def run_on_sqlite(
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Run one SELECT and return its columns and at most ``max_rows`` rows.
 
+    Args:
+        database: The store.
+        query: One SELECT over the views.
+        timeout_s: After which it is stopped.
+        max_rows: Rows that are returned.
+
     Raises:
         NuwaError: If it is refused, wrong, stopped or too large.
         OutsideError: If the file cannot be read.

@@ -89,3 +89,24 @@ def test_a_class_name_has_one_meaning() -> None:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+DESCRIBED = ("core", "store", "nuwa_search/lab", "nuwa_search/testing", "search/recording")
+"""Layers whose public functions of four or more parameters describe each; ruff's D417 sees that none is left out."""
+
+
+def test_parameters_are_described_where_there_are_many() -> None:
+    bare = []
+    for layer in DESCRIBED:
+        for path in sorted((ROOT / layer).rglob("*.py")):
+            if "versions" in path.parts:
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+                    continue
+                taken = [arg.arg for arg in (*node.args.args, *node.args.kwonlyargs) if arg.arg not in ("self", "cls")]
+                told = ast.get_docstring(node) or ""
+                is_its_own = not node.decorator_list and told  # overloads and callbacks speak through what they are for
+                if len(taken) >= 4 and is_its_own and "Args:" not in told:
+                    bare.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert bare == []

@@ -111,7 +111,15 @@ def fit_heads(
     *,
     rarities: Sequence[float] = RARITIES,
 ) -> FittedHeads:
-    """Regress the shares of the classes on the patch tokens, once for each way of weighing rare classes."""
+    """Regress the shares of the classes on the patch tokens, once for each way of weighing rare classes.
+
+    Args:
+        model: Whose patch tokens are read.
+        train: Images with masks.
+        preprocess: How they become network input.
+        on_images: Told how many images were run.
+        rarities: How much more rare classes weigh, a head for each.
+    """
     arch = model.arch
     num_classes, size = arch.num_classes, arch.head_in_features + 1
     weights = [class_weights(masks_of(train), num_classes, rarity) for rarity in rarities]

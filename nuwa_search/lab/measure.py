@@ -72,6 +72,13 @@ def measure(store: Store, spec: DeviceSpec, model: str, *, seed: int) -> Measure
 def measure_sustained(store: Store, spec: DeviceSpec, model: str, *, seconds: float, seed: int) -> SustainedRun:
     """Keep a device busy with a model, and tell its latency over time; nothing is stored.
 
+    Args:
+        store: The database, for ids of archs.
+        spec: A real device.
+        model: A bundle, an arch, a base or an ONNX file.
+        seconds: How long.
+        seed: Of what is drawn.
+
     Raises:
         NuwaError: If it names nothing that can be measured, or the device cannot take it.
         OutsideError: If the device failed.

@@ -101,7 +101,14 @@ def profile(
 
 
 def write_kit_of(folder: Path, base: str, spec: DeviceSpec, *, img_size: ImgSize | None) -> list[KitFile]:
-    """Write ONNX files and a script for a board without SSH; return the files."""
+    """Write ONNX files and a script for a board without SSH; return the files.
+
+    Args:
+        folder: New or empty.
+        base: Whose subnets are measured.
+        spec: The board's device.
+        img_size: Side of the images in pixels; None for the base's own.
+    """
     arch = load_base(base, img_size=img_size).arch
     nets = nets_of(plan_kit(arch), base=arch)
     return list(write_kit(folder, nets, spec=spec, protocol=PROTOCOL, export=exporter_of(spec)))

@@ -118,6 +118,12 @@ def check_beginning(beginning: SearchBeginning, store: "Store") -> None:
 def run_beginning(beginning: SearchBeginning, *, store: "Store", cache_dir: Path, hooks: Hooks) -> "Found":
     """Search, and return what was found.
 
+    Args:
+        beginning: What is searched, new or resumed.
+        store: The database.
+        cache_dir: For statistics, libraries and checkpoints.
+        hooks: Told how far it is.
+
     Raises:
         NuwaError: If input is wrong or the study runs elsewhere.
         NoSubnetError: If no subnet keeps the budget.

@@ -43,7 +43,15 @@ def prediction(number: int, latency_ms: float, *, device: DeviceSpec = NANO) -> 
 
 
 def top1(number: int, value: float, *, kind: str = "top1", split: str = "test", seed: int = 0) -> ScoreRecord:
-    """Score it on 500 images."""
+    """Score it on 500 images.
+
+    Args:
+        number: Of the subnet.
+        value: A fraction.
+        kind: ``top1`` or ``top1_derived``.
+        split: Of the images.
+        seed: Of the choice of images.
+    """
     return ScoreRecord(f"subnet-{number}", kind, split, 500, seed, value)
 
 

@@ -46,7 +46,17 @@ def record_trials(
     options: DeriveOptions,
     seed: int,
 ) -> None:
-    """Store scored subnets of a study with their scores and predicted latencies on each device."""
+    """Store scored subnets of a study with their scores and predicted latencies on each device.
+
+    Args:
+        store: The database.
+        inputs: Base and task.
+        scored: What the study scored.
+        study: Its name.
+        predictors: One for each device, which priced them.
+        options: Of the derivation.
+        seed: Of the choice of images.
+    """
     ids = {trial.number: subnet_id_of(trial.arch, inputs, options) for trial in scored}
     store.record_subnets(_subnet(t, ids[t.number], inputs, options, study) for t in scored)
     store.record_predicted_latencies(
@@ -92,7 +102,16 @@ def _subnet(trial: TrialReport, identity: str, inputs: Inputs, options: DeriveOp
 def record_derived(
     store: Store, inputs: Inputs, arch: Arch, identity: str, *, study: str, derivation: Mapping[str, object]
 ) -> None:
-    """Store one subnet that is no trial by itself: the winner as it was made for shipping."""
+    """Store one subnet that is no trial by itself: the winner as it was made for shipping.
+
+    Args:
+        store: The database.
+        inputs: Base and task.
+        arch: Its shape.
+        identity: Its subnet id.
+        study: Of the search that made it.
+        derivation: How it was cut.
+    """
     store.record_subnets(
         [
             SubnetRecord(
@@ -118,7 +137,18 @@ def record_shipment(
     scores: dict[str, float],
     seed: int,
 ) -> tuple[str, ...]:
-    """Store the shipped subnet, its scores on the test split and a measurement per device; returns those's ids."""
+    """Store the shipped subnet, its scores on the test split and a measurement per device; returns those's ids.
+
+    Args:
+        store: The database.
+        inputs: Base and task.
+        shipment: What is shipped.
+        proven: A measurement for each device.
+        study: Of the search.
+        derivation: How it was cut.
+        scores: On the test split, by kind.
+        seed: Of the choice of images.
+    """
     record_derived(store, inputs, shipment.arch, shipment.subnet_id, study=study, derivation=derivation)
     num_images = len(inputs.task.test)
     store.record_scores(
@@ -134,7 +164,14 @@ def record_tuned(store: Store, identity: str, tuned: Tuned) -> None:
 
 
 def record_finetuning(store: Store, identity: str, config: FinetuneConfig, result: FinetuneResult) -> None:
-    """Store a fine-tuning of a recorded subnet."""
+    """Store a fine-tuning of a recorded subnet.
+
+    Args:
+        store: The database.
+        identity: A recorded subnet's id.
+        config: How it was fine-tuned.
+        result: What came of it.
+    """
     store.record_finetune(
         FinetuneRecord(
             subnet_id=identity,
