@@ -169,7 +169,7 @@ class OnnxVector:
         return answer
 
 
-class Board:
+class BoardServer:
     """The board's end of the wire.
 
     ``folder`` is where board.json lies, ``coordinator`` an address in place of the one in it, ``context`` a ZeroMQ
@@ -443,7 +443,9 @@ def main() -> int:
         "--emulate-pace", action="store_true", help="for trials: wait until a model's predicted time is over"
     )
     args = parser.parse_args()
-    board = Board(args.folder, coordinator=args.coordinator, use_engine=args.engine, emulate_pace=args.emulate_pace)
+    board = BoardServer(
+        args.folder, coordinator=args.coordinator, use_engine=args.engine, emulate_pace=args.emulate_pace
+    )
     signal.signal(signal.SIGTERM, lambda *_: board.stop())
     paced = ", at an emulated pace" if board.emulate_pace else ""
     to_stderr(f"{board.name}: {len(board.models)} models, looking for the coordinator at {board.address}{paced}")

@@ -68,6 +68,12 @@ def check_decompose(beginning: DecomposeBeginning, store: "Store") -> None:
 def run_decomposition(beginning: DecomposeBeginning, *, store: "Store", cache_dir: Path, hooks: Hooks) -> "Decomposed":
     """Decompose, and record what came of it.
 
+    Args:
+        beginning: What is decomposed, new or resumed.
+        store: The database.
+        cache_dir: For statistics, libraries and checkpoints.
+        hooks: Told how far it is.
+
     Raises:
         NuwaError: If input is wrong.
         NoAnswerError: If a sub-model finds nothing within its own budget.

@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from nuwa_search.deploy.assets.board import Board
+from nuwa_search.deploy.assets.board import BoardServer
 from nuwa_search.deploy.collaborate.coordinator import Coordinator
 from nuwa_search.deploy.collaborate.kit import Kits, write_kits
 from nuwa_search.deploy.collaborate.layout import Collaboration, read_collaboration
@@ -17,18 +17,18 @@ class BoardThreads:
         fusion = read_collaboration(folder)[1]
         self.coordinator = Coordinator(collaboration, fusion, address="tcp://127.0.0.1:0", say=self.said.append)
         self.kits: Kits = write_kits(kits, address=self.coordinator.address, source=folder, collaboration=collaboration)
-        self.running: dict[str, tuple[Board, threading.Thread]] = {}
+        self.running: dict[str, tuple[BoardServer, threading.Thread]] = {}
         self.codes: dict[str, int] = {}
 
     def start(self, *names: str, emulate_pace: bool = False) -> None:
         """Start boards, all of them where none is named."""
         for name in names or self.collaboration.boards:
-            board = Board(self.kits.boards[name], emulate_pace=emulate_pace, say=self.said.append)
+            board = BoardServer(self.kits.boards[name], emulate_pace=emulate_pace, say=self.said.append)
             thread = threading.Thread(target=self._serve, args=(name, board))
             thread.start()
             self.running[name] = (board, thread)
 
-    def _serve(self, name: str, board: Board) -> None:
+    def _serve(self, name: str, board: BoardServer) -> None:
         self.codes[name] = board.serve()
 
     def end(self, name: str) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.assets import board as program
-from nuwa_search.deploy.assets.board import Board, Message, VectorModel, pack, unpack
+from nuwa_search.deploy.assets.board import BoardServer, Message, VectorModel, pack, unpack
 from nuwa_search.deploy.collaborate.kit import Kits, write_kits, write_probe_kits
 from nuwa_search.deploy.collaborate.layout import Collaboration
 from nuwa_search.deploy.collaborate.network import HEADER_BYTES
@@ -61,7 +61,7 @@ def _channels(*values: float) -> Any:
 
 
 def test_an_emulated_pace_is_waited_out_and_said(kits: Kits) -> None:
-    board = Board(kits.boards["nano-1"], emulate_pace=True)
+    board = BoardServer(kits.boards["nano-1"], emulate_pace=True)
     image = Message(program.IMAGE, toy_images(1)[0].tobytes(), session=3, number=9, figure=1)
     answer = board.vector(board.models[0], image)
     assert answer.figure >= 5000, "microseconds: the collaboration predicts 5 ms"
@@ -102,7 +102,7 @@ def test_a_folder_that_is_not_as_it_was_written_is_refused(kits: Kits, change: A
     change(values)
     path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=said):
-        Board(kits.boards["nano-1"])
+        BoardServer(kits.boards["nano-1"])
 
 
 HIDE = """
@@ -132,10 +132,10 @@ def test_it_runs_by_itself_and_says_what_is_wrong(kits: Kits) -> None:
 def test_a_kit_off_this_machine_has_keys_and_a_probe_kit_no_models(toy: Toy, tmp_path: Path) -> None:
     kits = write_kits(tmp_path / "a", address="tcp://10.0.0.1:5577", source=toy[0], collaboration=toy[1])
     assert kits.keys == tmp_path / "a" / "coordinator"
-    assert Board(kits.boards["nano-4"]).keys is not None
+    assert BoardServer(kits.boards["nano-4"]).keys is not None
     assert (kits.boards["nano-4"] / "keys.json").stat().st_mode & 0o777 == 0o600
     probe = write_probe_kits(tmp_path / "b", address=ADDRESS, boards=["x", "y"])
-    assert Board(probe.boards["y"]).models == []
+    assert BoardServer(probe.boards["y"]).models == []
     with pytest.raises(NuwaError, match="is there already"):
         write_probe_kits(tmp_path / "b", address=ADDRESS, boards=["x"])
     for names in ([], ["x", "x"], ["../x"]):

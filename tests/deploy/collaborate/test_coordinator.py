@@ -68,7 +68,7 @@ class Mute:
     """A board that says hello and nothing else, played by hand."""
 
     def __init__(self, running: BoardThreads, name: str, /, **changes: object) -> None:
-        self.running, self.told = running, program.Board(running.kits.boards[name], say=running.said.append)
+        self.running, self.told = running, program.BoardServer(running.kits.boards[name], say=running.said.append)
         self.zmq = load_zmq()
         self.context = self.zmq.Context()
         self.socket = self.told.connect(self.zmq, self.context)
