@@ -9,7 +9,7 @@ from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.collaborate.layout import Collaboration, Rival
 from nuwa_search.search.collaborate.assess import Assessed
 from nuwa_search.search.collaborate.placement import Placement
-from nuwa_search.search.collaborate.run import Division
+from nuwa_search.search.collaborate.run import ClassDivision
 
 SCHEMA = "nuwa.decompose/1"
 Shipped = Literal["collaboration", "rival"]
@@ -91,7 +91,7 @@ class Decomposed:
     folder: Path
     budget_ms: float
     collaboration: Collaboration
-    division: Division
+    division: ClassDivision
     placement: Placement
     parts: tuple[FoundPart, ...]
     modes: tuple[Assessed, ...]

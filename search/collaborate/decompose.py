@@ -14,7 +14,7 @@ from nuwa_search.search.collaborate.answer import Decomposed
 from nuwa_search.search.collaborate.find_part import find_part
 from nuwa_search.search.collaborate.finish import RIVAL, Searched, finish, place_parts
 from nuwa_search.search.collaborate.prepare import divide_classes, open_boards, planned_slots, require_images
-from nuwa_search.search.collaborate.run import DecomposeRun, Division
+from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
 from nuwa_search.search.job.inputs import Inputs, decode_inputs, open_sources, record_inputs
 from nuwa_search.search.request import SearchRequest
@@ -56,7 +56,7 @@ def run_decompose(run: DecomposeRun) -> Decomposed:
         return finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started)
 
 
-def _search_all(run: DecomposeRun, inputs: Inputs, division: Division) -> Searched:
+def _search_all(run: DecomposeRun, inputs: Inputs, division: ClassDivision) -> Searched:
     """Search every sub-model on its own device, and the rival on the fastest one with the whole budget."""
     names = inputs.task.class_names
     studies = tuple(f"{run.study}-{division.name_of(k)}" for k in range(len(division.slots)))
@@ -89,7 +89,7 @@ def _found(run: DecomposeRun, request: SearchRequest, *, what: str, study: str) 
     return find_part(request, what=what, study=study, store=run.store, cache_dir=run.cache_dir, hooks=run.hooks)
 
 
-def _say_plan(run: DecomposeRun, division: Division) -> None:
+def _say_plan(run: DecomposeRun, division: ClassDivision) -> None:
     for place, slot in enumerate(division.slots):
         board = division.board_of(place)
         run.hooks.step(

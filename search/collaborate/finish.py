@@ -29,7 +29,7 @@ from nuwa_search.search.collaborate.ensemble import Ensemble, fusion_of, vectors
 from nuwa_search.search.collaborate.placement import Placement, PlacementProblem, place_models
 from nuwa_search.search.collaborate.plan import FUSION_MS
 from nuwa_search.search.collaborate.prepare import image_bytes_of
-from nuwa_search.search.collaborate.run import DecomposeRun, Division
+from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.vector_graph import VectorGraph, vector_graph, write_graph
 from nuwa_search.search.job.inputs import Inputs
 
@@ -57,7 +57,7 @@ class Searched:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedParts:
     """The sub-models on their boards.
 
     Args:
@@ -70,8 +70,8 @@ class Placed:
 
 
 def place_parts(
-    run: DecomposeRun, inputs: Inputs, division: Division, ensemble: Ensemble, devices: Mapping[str, Device]
-) -> Placed:
+    run: DecomposeRun, inputs: Inputs, division: ClassDivision, ensemble: Ensemble, devices: Mapping[str, Device]
+) -> PlacedParts:
     """Measure every sub-model on every kind of device, and place them within memory.
 
     Where no other placement is faster, each stays on the board that it was searched for.
@@ -111,7 +111,7 @@ def place_parts(
     )
     placement = _kept_unless_better(problem, tuple(slot.board for slot in division.slots))
     chosen = [graphs[k][boards[board].spec.device_id] for k, board in enumerate(placement.places)]
-    return Placed(placement, tuple(chosen))
+    return PlacedParts(placement, tuple(chosen))
 
 
 def _kept_unless_better(problem: PlacementProblem, searched: tuple[int, ...]) -> Placement:
@@ -125,10 +125,10 @@ def _kept_unless_better(problem: PlacementProblem, searched: tuple[int, ...]) ->
 def finish(
     run: DecomposeRun,
     inputs: Inputs,
-    division: Division,
+    division: ClassDivision,
     ensemble: Ensemble,
     *,
-    placed: Placed,
+    placed: PlacedParts,
     searched: Searched,
     started: float,
 ) -> Decomposed:
@@ -263,7 +263,9 @@ def _rival(inputs: Inputs, searched: Searched, *, test: SplitTensors, top1_searc
     )
 
 
-def _part(run: DecomposeRun, division: Division, placed: Placed, test: Seen, fusion: Fusion, place: int) -> Part:
+def _part(
+    run: DecomposeRun, division: ClassDivision, placed: PlacedParts, test: Seen, fusion: Fusion, place: int
+) -> Part:
     """Write a sub-model's graph, and describe it."""
     board, one = division.boards[placed.placement.places[place]], placed.graphs[place]
     name, found = division.name_of(place), one.measurement.latency_ms
@@ -285,7 +287,7 @@ def _part(run: DecomposeRun, division: Division, placed: Placed, test: Seen, fus
     )
 
 
-def _notes(inputs: Inputs, division: Division) -> tuple[str, ...]:
+def _notes(inputs: Inputs, division: ClassDivision) -> tuple[str, ...]:
     notes = [*inputs.notes, f"{FUSION_MS:g} ms are left for the fusion, as no coordinator was measured"]
     if division.network.provenance == "assumed":
         notes.append("network figures are assumed: nuwa collaborate probe measures them, and --network FILE reads them")

@@ -19,7 +19,7 @@ _STEPS = 2**20
 
 
 @dataclass(frozen=True)
-class Board:
+class PlannedBoard:
     """One device of a decomposition.
 
     Args:
@@ -70,7 +70,13 @@ def board_names(devices: Sequence[str]) -> tuple[str, ...]:
 
 
 def plan_slots(
-    boards: Sequence[Board], network: Network, *, budget_ms: float, image_bytes: int, vector_dim: int, num_models: int
+    boards: Sequence[PlannedBoard],
+    network: Network,
+    *,
+    budget_ms: float,
+    image_bytes: int,
+    vector_dim: int,
+    num_models: int,
 ) -> tuple[Slot, ...]:
     """Share sub-models out over the boards by their speed, and give each its own budget.
 
@@ -124,7 +130,7 @@ def plan_slots(
     return tuple(slots)
 
 
-def _own_budget(board: Board, way: Spread, *, within_ms: float, share: float) -> float:
+def _own_budget(board: PlannedBoard, way: Spread, *, within_ms: float, share: float) -> float:
     """Find the largest median compute with which ``share`` of the images are answered in time, or 0."""
 
     def is_late(step: int) -> bool:
@@ -142,7 +148,7 @@ def _rounded(ms: float) -> float:
     return math.floor(ms * 1e4) / 1e4
 
 
-def slots_with_first(slots: Sequence[Slot], boards: Sequence[Board], *, first_share: float) -> tuple[Slot, ...]:
+def slots_with_first(slots: Sequence[Slot], boards: Sequence[PlannedBoard], *, first_share: float) -> tuple[Slot, ...]:
     """Give the sub-model of most room a share of its budget only: it is the one that routed images meet first."""
     if first_share == 1.0:
         return tuple(slots)

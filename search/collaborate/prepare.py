@@ -17,9 +17,9 @@ from nuwa_search.search.collaborate.grouping import (
     group_by_confusion,
 )
 from nuwa_search.search.collaborate.networks import network_of
-from nuwa_search.search.collaborate.plan import Board, Slot, board_names, plan_slots, slots_with_first
+from nuwa_search.search.collaborate.plan import PlannedBoard, Slot, board_names, plan_slots, slots_with_first
 from nuwa_search.search.collaborate.request import DecomposeRequest
-from nuwa_search.search.collaborate.run import DecomposeRun, Division
+from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.vector_graph import vector_model
 from nuwa_search.search.job.find import exported
 from nuwa_search.search.job.inputs import Inputs, Sources
@@ -46,7 +46,7 @@ def require_images(sources: Sources, request: DecomposeRequest) -> None:
         )
 
 
-def open_boards(run: DecomposeRun, sources: Sources, devices: Mapping[str, Device]) -> tuple[Board, ...]:
+def open_boards(run: DecomposeRun, sources: Sources, devices: Mapping[str, Device]) -> tuple[PlannedBoard, ...]:
     """Measure the base, with a head of the task's size, on every kind of device.
 
     Args:
@@ -64,11 +64,11 @@ def open_boards(run: DecomposeRun, sources: Sources, devices: Mapping[str, Devic
             vector = device.measure(exported(vector_model(model), device.spec), protocol=PROTOCOL)
             measured[device.spec.device_id] = found.latency_ms, vector.latency_ms.median
             run.hooks.step(f"base: {found.latency_ms.median:.2f} ms {found.provenance} on {name}")
-        boards.append(Board(board, device.spec, *measured[device.spec.device_id]))
+        boards.append(PlannedBoard(board, device.spec, *measured[device.spec.device_id]))
     return tuple(boards)
 
 
-def planned_slots(request: DecomposeRequest, boards: Sequence[Board], sources: Sources) -> tuple[Slot, ...]:
+def planned_slots(request: DecomposeRequest, boards: Sequence[PlannedBoard], sources: Sources) -> tuple[Slot, ...]:
     """Give each sub-model its device and its own budget.
 
     Raises:
@@ -92,8 +92,8 @@ def image_bytes_of(request: DecomposeRequest, sources: Sources) -> int:
 
 
 def divide_classes(
-    request: DecomposeRequest, inputs: Inputs, boards: Sequence[Board], slots: Sequence[Slot]
-) -> Division:
+    request: DecomposeRequest, inputs: Inputs, boards: Sequence[PlannedBoard], slots: Sequence[Slot]
+) -> ClassDivision:
     """Group the classes, the hardest group to the sub-model of most room.
 
     The base's confusion is taken on the search split.
@@ -109,7 +109,7 @@ def divide_classes(
             groups = group_balanced(counts, num_groups=num_groups)
         case "random":
             groups = group_at_random(len(confusion), num_groups=num_groups, seed=request.seed)
-    return Division(
+    return ClassDivision(
         boards=tuple(boards),
         network=network_of(request.network, [board.name for board in boards]),
         slots=tuple(slots),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nuwa_search.deploy.collaborate.network import Network
 from nuwa_search.search.collaborate.grouping import Groups
-from nuwa_search.search.collaborate.plan import Board, Slot
+from nuwa_search.search.collaborate.plan import PlannedBoard, Slot
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.store.store import Store
@@ -41,7 +41,7 @@ class DecomposeRun:
 
 
 @dataclass(frozen=True)
-class Division:
+class ClassDivision:
     """What was planned: devices, network, and a slot and a group of classes for each sub-model.
 
     Args:
@@ -52,7 +52,7 @@ class Division:
         confusion_inside: Share of the base's confusion that lies inside groups.
     """
 
-    boards: tuple[Board, ...]
+    boards: tuple[PlannedBoard, ...]
     network: Network
     slots: tuple[Slot, ...]
     groups: Groups
@@ -62,6 +62,6 @@ class Division:
         """Name a sub-model."""
         return f"part-{place + 1}"
 
-    def board_of(self, place: int) -> Board:
+    def board_of(self, place: int) -> PlannedBoard:
         """Return the board that a sub-model was searched for."""
         return self.boards[self.slots[place].board]

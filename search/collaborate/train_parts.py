@@ -16,7 +16,7 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.collaborate.ensemble import Ensemble, fit_fusion, vectors_of
 from nuwa_search.search.collaborate.ensemble_job import train_ensemble
-from nuwa_search.search.collaborate.run import DecomposeRun, Division
+from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.subtask import WATCH_IMAGES, SubtaskRun, distil_subtask
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.job.inputs import Inputs
@@ -38,7 +38,7 @@ def train_config(run: DecomposeRun, inputs: Inputs) -> FinetuneConfig:
 
 
 def distil_parts(
-    run: DecomposeRun, inputs: Inputs, division: Division, students: Sequence[PlainViT]
+    run: DecomposeRun, inputs: Inputs, division: ClassDivision, students: Sequence[PlainViT]
 ) -> tuple[PlainViT, ...]:
     """Distil each sub-model for its group, with images of all other classes as one class more."""
     config, tuned = train_config(run, inputs), []

@@ -12,16 +12,16 @@ from nuwa_search.predictors.collaboration.modes import fuse_latency
 from nuwa_search.predictors.collaboration.spread import Spread
 from nuwa_search.search.collaborate.assess import Crew
 from nuwa_search.search.collaborate.networks import network_of
-from nuwa_search.search.collaborate.plan import FUSION_MS, Board, board_names, plan_slots, slots_with_first
+from nuwa_search.search.collaborate.plan import FUSION_MS, PlannedBoard, board_names, plan_slots, slots_with_first
 from nuwa_search.search.collaborate.request import DecomposeRequest
 
 DIM, IMAGE_BYTES = 192, 3072
 
 
-def board(name: str, base_ms: float, *, tail: float = 1.0, vector_cost_ms: float = 0.0) -> Board:
+def board(name: str, base_ms: float, *, tail: float = 1.0, vector_cost_ms: float = 0.0) -> PlannedBoard:
     p95 = base_ms * tail
     stats = LatencyStats(base_ms, base_ms, base_ms, p95, p95, p95, base_ms, p95, 0.0)
-    return Board(name, builtin_specs()["jetson-nano"], stats, base_ms + vector_cost_ms)
+    return PlannedBoard(name, builtin_specs()["jetson-nano"], stats, base_ms + vector_cost_ms)
 
 
 def test_boards_of_a_kind_are_numbered() -> None:
