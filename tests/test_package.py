@@ -27,7 +27,9 @@ def test_an_installation_adds_one_import_name() -> None:
 
 
 def test_the_package_knows_its_version() -> None:
-    assert nuwa_search.__version__
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert nuwa_search.__version__ == told
+    assert f"\n## {told} - " in (ROOT / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.parametrize("layer", ["core", "deploy"])
