@@ -10,6 +10,7 @@ from nuwa_search.core.image_folder import read_image_folder
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.parquet_images import read_parquet, read_parquet_folder
 from nuwa_search.core.source_name import DEMO_DATA
+from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.tasks.class_file import CLASS_FILE, find_class_file
 from nuwa_search.core.tasks.kind import TaskChoice
 from nuwa_search.core.tasks.mask_folder import is_mask_folder, read_mask_folder
@@ -129,3 +130,18 @@ def _from_hub(name: str) -> Path:
             f"no path {name!r} here, and the Hub gave no data set of that name ({type(error).__name__})",
             hint="write ./NAME for a path; on the Hub, check the name and the network",
         ) from error
+
+
+def pick_split(splits: dict[str, ImageSet], wanted: str | None) -> tuple[str, ImageSet]:
+    """Choose the split to evaluate: the only one, the named one, or ``test``.
+
+    Raises:
+        NuwaError: If there is no such split.
+    """
+    if wanted is None and len(splits) == 1:
+        name = next(iter(splits))
+    else:
+        name = wanted or ("test" if "test" in splits else "val")
+    if name not in splits:
+        raise unknown_name("split", name, splits)
+    return name, splits[name]

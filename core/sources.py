@@ -9,13 +9,11 @@ from nuwa_search.core.dataset import Dataset, load_dataset
 from nuwa_search.core.divide import Division
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import OnImages, choose_head, fit_head, no_one, restrict_head
-from nuwa_search.core.images import ImageSet
 from nuwa_search.core.kept_heads import kept_head
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE, SPLIT_RULE
 from nuwa_search.core.pooling import HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE, SAMPLE_NAME
-from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.task import Task, make_task
 from nuwa_search.core.tasks.head_kinds import head_kind
 from nuwa_search.core.tasks.kind import TaskChoice, metric_for
@@ -209,18 +207,3 @@ def fitted_base(
         on_images=on_images,
         known=tensors.known,
     )
-
-
-def pick_split(splits: dict[str, ImageSet], wanted: str | None) -> tuple[str, ImageSet]:
-    """Choose the split to evaluate: the only one, the named one, or ``test``.
-
-    Raises:
-        NuwaError: If there is no such split.
-    """
-    if wanted is None and len(splits) == 1:
-        name = next(iter(splits))
-    else:
-        name = wanted or ("test" if "test" in splits else "val")
-    if name not in splits:
-        raise unknown_name("split", name, splits)
-    return name, splits[name]

@@ -12,6 +12,7 @@ from torch import Tensor
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.class_names import match_outputs, resolve_classes
 from nuwa_search.core.class_scores import Interval, NamedScores, class_scores
+from nuwa_search.core.dataset import pick_split
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.home import expanded
@@ -20,7 +21,7 @@ from nuwa_search.core.img_size import ImgSize, img_size_from_value, size_words
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
-from nuwa_search.core.sources import fitted_base, open_splits, open_task, pick_split
+from nuwa_search.core.sources import fitted_base, open_splits, open_task
 from nuwa_search.core.tasks.kind import metric_for
 from nuwa_search.core.tasks.pixel_scores import NamedPixelScores
 from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors, topk, turned_note

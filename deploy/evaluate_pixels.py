@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nuwa_search.core.base import load_base
-from nuwa_search.core.dataset import has_masks_at, load_dataset
+from nuwa_search.core.dataset import has_masks_at, load_dataset, pick_split
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fold_name import fold
 from nuwa_search.core.home import expanded
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.img_size import ImgSize
-from nuwa_search.core.sources import fitted_base, open_task, pick_split
+from nuwa_search.core.sources import fitted_base, open_task
 from nuwa_search.core.tasks.class_choice import chosen_pixel_classes
 from nuwa_search.core.tasks.masks import BACKGROUND
 from nuwa_search.core.tasks.pixel_scores import PixelScores

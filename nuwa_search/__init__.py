@@ -30,6 +30,14 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.deploy.hub.pull import pull_folder as pull
     from nuwa_search.deploy.hub.push import push_folder as push
     from nuwa_search.deploy.train.import_base import import_onnx_base as import_base
+    from nuwa_search.lab.collaborate import (
+        CollaborateBench,
+        CollaborateRun,
+        collaborate_bench,
+        collaborate_probe,
+        collaborate_run,
+        collaborate_up,
+    )
     from nuwa_search.lab.event import Event
     from nuwa_search.lab.found import Found, NoSubnetError
     from nuwa_search.lab.lab import Lab
@@ -54,6 +62,8 @@ __all__ = [
     "BlockSpec",
     "BuildAnswer",
     "Bundle",
+    "CollaborateBench",
+    "CollaborateRun",
     "Decomposed",
     "DeriveAnswer",
     "DeviceEvaluateAnswer",
@@ -83,6 +93,10 @@ __all__ = [
     "Table",
     "Verified",
     "__version__",
+    "collaborate_bench",
+    "collaborate_probe",
+    "collaborate_run",
+    "collaborate_up",
     "import_base",
     "load",
     "load_base",
@@ -101,6 +115,8 @@ _HOMES = {
     "BlockSpec": ("nuwa_search.core.arch", "BlockSpec"),
     "BuildAnswer": ("nuwa_search.deploy.build", "BuildAnswer"),
     "Bundle": ("nuwa_search.deploy.bundle", "Bundle"),
+    "CollaborateBench": ("nuwa_search.lab.collaborate", "CollaborateBench"),
+    "CollaborateRun": ("nuwa_search.lab.collaborate", "CollaborateRun"),
     "Decomposed": ("nuwa_search.search.collaborate.answer", "Decomposed"),
     "DeriveAnswer": ("nuwa_search.search.derive.single", "DeriveAnswer"),
     "DeviceEvaluateAnswer": ("nuwa_search.deploy.evaluate_on_device", "DeviceEvaluateAnswer"),
@@ -129,6 +145,10 @@ _HOMES = {
     "SearchRequest": ("nuwa_search.search.request", "SearchRequest"),
     "Table": ("nuwa_search.lab.table", "Table"),
     "Verified": ("nuwa_search.lab.verify", "Verified"),
+    "collaborate_bench": ("nuwa_search.lab.collaborate", "collaborate_bench"),
+    "collaborate_probe": ("nuwa_search.lab.collaborate", "collaborate_probe"),
+    "collaborate_run": ("nuwa_search.lab.collaborate", "collaborate_run"),
+    "collaborate_up": ("nuwa_search.lab.collaborate", "collaborate_up"),
     "import_base": ("nuwa_search.deploy.train.import_base", "import_onnx_base"),
     "load": ("nuwa_search.lab.loading", "load"),
     "load_segmenter": ("nuwa_search.lab.loading", "load_segmenter"),

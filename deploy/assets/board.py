@@ -433,6 +433,10 @@ def to_stderr(text: str) -> None:
     sys.stderr.flush()
 
 
+def nothing_said(text: str) -> None:
+    """Keep silent."""
+
+
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Answer a coordinator's images with vectors.")
@@ -442,13 +446,15 @@ def main() -> int:
     parser.add_argument(
         "--emulate-pace", action="store_true", help="for trials: wait until a model's predicted time is over"
     )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     args = parser.parse_args()
+    say = nothing_said if args.quiet else to_stderr
     board = BoardServer(
-        args.folder, coordinator=args.coordinator, use_engine=args.engine, emulate_pace=args.emulate_pace
+        args.folder, coordinator=args.coordinator, use_engine=args.engine, emulate_pace=args.emulate_pace, say=say
     )
     signal.signal(signal.SIGTERM, lambda *_: board.stop())
     paced = ", at an emulated pace" if board.emulate_pace else ""
-    to_stderr(f"{board.name}: {len(board.models)} models, looking for the coordinator at {board.address}{paced}")
+    say(f"{board.name}: {len(board.models)} models, looking for the coordinator at {board.address}{paced}")
     return board.serve()
 
 

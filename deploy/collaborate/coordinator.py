@@ -26,7 +26,9 @@ from nuwa_search.deploy.collaborate.npz import Floats
 from nuwa_search.deploy.collaborate.wire import CoordinatorSocket, Keys, check_address
 
 AWAY_AFTER = 2
-"""Images in a row that a silent board misses before nobody waits for it."""
+"""Images in a row that a silent board misses before nobody waits for it, if it was silent for ``AWAY_AFTER_S``."""
+AWAY_AFTER_S = 2.5 * wire.HELLO_S
+"""A board that is only slow says hello in between."""
 SILENT_S = wire.SILENT_MS / 1000
 """Without a word from a board, which speaks twice a second, before it is held to be away."""
 MAX_IN_FLIGHT = 64
@@ -100,6 +102,7 @@ class Coordinator:
         self.next_number = 0
         self.num_dropped = 0
         self.window = 1
+        self.away_after_s = AWAY_AFTER_S
         self._turned_away = 0
 
     def __enter__(self) -> "Coordinator":
@@ -153,7 +156,8 @@ class Coordinator:
         Args:
             images: Each (H, W, 3) uint8, as the collaboration's preprocessing crops them.
             mode: ``fuse``, ``any`` or ``route``; None for the collaboration's first.
-            deadline_ms: After which an image is fused from what is there; None for three times the predicted p95.
+            deadline_ms: After which an image is fused from what is there; None for the predicted p95 times two and one
+                more for each image in flight, which wait for each other on the boards.
             in_flight: Images that are on their way at once.
 
         Raises:
@@ -161,10 +165,9 @@ class Coordinator:
         """
         chosen = self.collaboration.modes[0] if mode is None else self.collaboration.figures(mode)
         rules = Rules(self.collaboration, self.fusion, chosen)
-        limit_ms = (
-            3 * chosen.predicted_p95_ms if deadline_ms is None else checked.finite(deadline_ms, "deadline", above=0)
-        )
         self.window = checked.integer(in_flight, "in_flight", low=1, high=MAX_IN_FLIGHT)
+        own_ms = (2 + self.window) * chosen.predicted_p95_ms
+        limit_ms = own_ms if deadline_ms is None else checked.finite(deadline_ms, "deadline", above=0)
         source, first, ready = iter(images), self.next_number, dict[int, CollaborativeAnswer]()
         next_out, is_over = first, False
         self.waiting.clear()
@@ -253,7 +256,8 @@ class Coordinator:
             peer = self.peers.get(board)
             if peer is not None and not peer.is_away:
                 peer.num_missed += 1
-                if peer.num_missed >= AWAY_AFTER:
+                is_silent = time.perf_counter() - peer.heard_at >= self.away_after_s
+                if is_silent and peer.num_missed >= AWAY_AFTER:
                     self._lose(peer, f"missed {peer.num_missed} deadlines without a word")
 
     def _answer(self, one: Waiting, rules: Rules, first: int) -> CollaborativeAnswer:

@@ -27,6 +27,7 @@ COMMANDS = {
     "export": ("export", "Write a bundle's ONNX model for a device."),
     "build": ("build", "Build a bundle's engine, or write the command that does."),
     "verify": ("verify", "Check a bundle: hashes, numerics, latency."),
+    "collaborate": ("collaborate", "Let several boards answer together: kits, network, runs."),
     "push": ("push", "Push a bundle or base to the Hugging Face Hub, with a model card."),
     "pull": ("pull", "Pull a bundle or base from the Hugging Face Hub."),
     "decompose": ("decompose", "Cut one base into sub-models for several devices that answer together."),

@@ -95,3 +95,14 @@ def test_a_verb_takes_in_the_library_what_it_takes_on_the_command_line(verb: str
             continue
         name = fields.get(flag) or RENAMED.get(verb, {}).get(flag) or ELSEWHERE.get(flag) or flag.replace("-", "_")
         assert name in taken or hasattr(Lab, name) or hasattr(nuwa_search, name), f"--{flag} of nuwa {verb}"
+
+
+@pytest.mark.parametrize("verb", ["up", "probe", "run", "bench"])
+def test_a_verb_over_boards_takes_in_the_library_what_it_takes_on_the_command_line(verb: str) -> None:
+    group = cli.get_command(click.Context(cli), "collaborate")
+    assert isinstance(group, click.Group)
+    assert set(group.commands) == {"up", "probe", "run", "bench"}
+    params = group.commands[verb].params
+    flags = {str(param.name) for param in params} - {name.replace("-", "_") for name in COMMON}
+    taken = set(inspect.signature(getattr(nuwa_search, f"collaborate_{verb}")).parameters)
+    assert flags == taken - {"say", "seed", "output"}

@@ -109,6 +109,7 @@ def mute(boards: Open) -> Any:
 
 def test_a_late_board_is_waited_for_until_the_deadline_and_then_no_more(mute: Mute) -> None:
     coordinator, (images, _) = mute.running.coordinator, toy_images(3)
+    coordinator.away_after_s = 0.0
     late = list(coordinator.stream(images[:2], mode="fuse", deadline_ms=100))
     assert all(("nano-1", "late") in answer.missing for answer in late)
     assert all(answer.latency_ms >= 100 for answer in late)

@@ -1,0 +1,373 @@
+"""Collaborations over boards: their kits, the network between them, and images answered by all of them."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nuwa_search.core.dataset import load_dataset, pick_split
+from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.home import expanded
+from nuwa_search.core.images import ImageSet, each_picture
+from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
+from nuwa_search.deploy.collaborate.coordinator import Coordinator, described
+from nuwa_search.deploy.collaborate.kit import Kits, write_kits, write_probe_kits
+from nuwa_search.deploy.collaborate.layout import Collaboration, read_collaboration
+from nuwa_search.deploy.collaborate.local import local_boards
+from nuwa_search.deploy.collaborate.network import Network
+from nuwa_search.deploy.collaborate.probe import NUM_PINGS, Prober, probe_network
+from nuwa_search.deploy.collaborate.wire import PORT, read_keys
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+LISTEN = f"tcp://127.0.0.1:{PORT}"
+WAIT_S = 30.0
+IN_FLIGHT = 4
+
+Say = Callable[[str], None]
+ModeName = Literal["fuse", "any", "route"]
+
+
+_PACE = NuwaError("an emulated pace is for boards that are started here", hint="add --start")
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class CollaborateRun:
+    """Answers to some images.
+
+    Args:
+        mode: How the boards were used.
+        names: Of the images.
+        answers: As many.
+        boards: What is known of each board that took part.
+    """
+
+    mode: str
+    names: tuple[str, ...]
+    answers: tuple[CollaborativeAnswer, ...]
+    boards: dict[str, Any]
+
+    @property
+    def num_unanswered(self) -> int:
+        return sum(not answer.is_answered for answer in self.answers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Render ``nuwa.collaborate-run/1`` without its schema."""
+        images = [{"image": name, **one.to_json()} for name, one in zip(self.names, self.answers, strict=True)]
+        return {"mode": self.mode, **self.boards, "images": images}
+
+
+@dataclass(frozen=True)
+class CollaborateBench:
+    """How a collaboration did on labelled images, against what was predicted of it.
+
+    Args:
+        mode: How the boards were used.
+        num_images: One after the other.
+        predicted_p50_ms: By the collaboration.
+        predicted_p95_ms: As well.
+        measured_p50_ms: One image at a time, from its sending to its answer.
+        measured_p95_ms: As well.
+        measured_mean_ms: As well.
+        images_per_s: With ``in_flight`` images on their way.
+        in_flight: Images on their way.
+        top1: Share of the images right.
+        top1_interval: 95 %.
+        num_unanswered: Images without an answer; they count as wrong.
+        bytes_per_image: Images there and vectors back, mean.
+        took_part: Share of the images that each board took part in.
+        provenance: ``emulated`` where boards ran at an emulated pace.
+        boards: What is known of each.
+    """
+
+    mode: str
+    num_images: int
+    predicted_p50_ms: float
+    predicted_p95_ms: float
+    measured_p50_ms: float
+    measured_p95_ms: float
+    measured_mean_ms: float
+    images_per_s: float
+    in_flight: int
+    top1: float
+    top1_interval: tuple[float, float]
+    num_unanswered: int
+    bytes_per_image: float
+    took_part: dict[str, float]
+    provenance: Literal["measured", "emulated"]
+    boards: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Render ``nuwa.collaborate-bench/1`` without its schema."""
+        return {**vars(self), "top1_interval": list(self.top1_interval)}
+
+
+def collaborate_up(
+    folder: str | Path | None = None,
+    *,
+    output: str | Path,
+    coordinator: str = LISTEN,
+    board: Sequence[str] = (),
+    start: bool = False,
+    emulate_pace: bool = False,
+    say: Say = _silent,
+) -> Kits:
+    """Write a folder for each board: its models, its program, its keys, a systemd unit; and a compose file.
+
+    Args:
+        folder: Of a collaboration; None with ``board``, for boards that are only probed.
+        output: A new folder.
+        coordinator: Address at which the boards find the coordinator. Off this machine, keys are written.
+        board: Names of boards without a collaboration.
+        start: Run the boards here as well, as processes, until they end or Ctrl-C.
+        emulate_pace: Let them wait until their predicted times are over.
+        say: Told that they run.
+
+    Raises:
+        NuwaError: If the folder holds no collaboration, or both or neither are named.
+    """
+    if (folder is None) == (not board):
+        raise NuwaError("name a collaboration or boards", hint="nuwa collaborate up FOLDER -o DIR, or --board nano-1")
+    if emulate_pace and not start:
+        raise _PACE
+    if folder is None:
+        kits = write_probe_kits(expanded(output), address=coordinator, boards=board)
+    else:
+        collaboration, _ = read_collaboration(expanded(folder))
+        kits = write_kits(expanded(output), address=coordinator, source=expanded(folder), collaboration=collaboration)
+    if start:
+        with local_boards(kits, address=coordinator, emulate_pace=emulate_pace) as processes:
+            say(f"{len(processes)} boards run here until Ctrl-C")
+            for process in processes:
+                process.wait()
+    return kits
+
+
+def collaborate_probe(
+    folder: str | Path | None = None,
+    *,
+    board: Sequence[str] = (),
+    listen: str = LISTEN,
+    keys: str | Path | None = None,
+    wait_s: float = WAIT_S,
+    pings: int = NUM_PINGS,
+    say: Say = _silent,
+) -> Network:
+    """Measure round trips and rates between here and the boards, which run ``board.py``.
+
+    Args:
+        folder: Of a collaboration; None with ``board``.
+        board: Names of the boards.
+        listen: Where they come to.
+        keys: Folder with the coordinator's keys; needed off this machine.
+        wait_s: How long they may take to come.
+        pings: Round trips for each board.
+        say: Told what is probed.
+
+    Raises:
+        NuwaError: If both or neither are named, or keys are missing.
+        OutsideError: If a board does not come or answer.
+    """
+    if (folder is None) == (not board):
+        raise NuwaError("name a collaboration or boards", hint="nuwa collaborate probe FOLDER, or --board nano-1")
+    names = tuple(board) if folder is None else read_collaboration(expanded(folder))[0].boards
+    with Prober(names, address=listen, keys=_keys(keys)) as prober:
+        say(f"waiting for {', '.join(names)} at {prober.address}")
+        prober.wait(timeout_s=wait_s)
+        return probe_network(prober, num_pings=pings, say=say)
+
+
+def collaborate_run(
+    folder: str | Path,
+    images: Sequence[str | Path],
+    *,
+    mode: ModeName | None = None,
+    listen: str = LISTEN,
+    keys: str | Path | None = None,
+    deadline_ms: float | None = None,
+    wait_s: float = WAIT_S,
+    start: bool = False,
+    emulate_pace: bool = False,
+    say: Say = _silent,
+) -> CollaborateRun:
+    """Answer image files with the boards of a collaboration.
+
+    Args:
+        folder: Of the collaboration.
+        images: Files, or folders of files.
+        mode: ``fuse``, ``any`` or ``route``; None for the collaboration's first.
+        listen: Where the boards come to.
+        keys: Folder with the coordinator's keys; needed off this machine.
+        deadline_ms: After which an image is fused from what is there; None for three times the predicted p95,
+            and more in a stream.
+        wait_s: How long boards may take to come; who is not there then takes part when it comes.
+        start: Start the boards here, as processes on loopback.
+        emulate_pace: Let boards that are started here wait until their predicted times are over.
+        say: Told who takes part and who is missing.
+
+    Raises:
+        NuwaError: If the folder holds no collaboration, an image cannot be read, or keys are missing.
+        OutsideError: If no board comes.
+    """
+    from nuwa_search.deploy.assets.classifier import find_images
+
+    paths = find_images([str(expanded(path)) for path in images])
+    if not paths:
+        raise NuwaError(f"no images in {', '.join(map(str, images))}", hint="name image files or folders")
+    lacking = [path for path in paths if not path.is_file()]
+    if lacking:
+        raise NuwaError(f"image {lacking[0]} is missing", hint="name image files or folders of them")
+    collaboration, _ = read_collaboration(expanded(folder))
+    source = ImageSet(paths, np.zeros(len(paths), np.int64), ("image",), "the command line")
+    with _running(folder, listen, keys, start=start, emulate_pace=emulate_pace, say=say) as coordinator:
+        coordinator.wait(timeout_s=wait_s)
+        stream = coordinator.stream(_pictures(source, collaboration), mode=mode, deadline_ms=deadline_ms)
+        answers = tuple(stream)
+        told = described(coordinator)
+    chosen = mode or collaboration.modes[0].mode
+    return CollaborateRun(chosen, tuple(str(path) for path in paths), answers, told)
+
+
+def collaborate_bench(
+    folder: str | Path,
+    *,
+    data: str | Path,
+    split: str | None = None,
+    label_column: str | None = None,
+    images: int = 200,
+    mode: ModeName | None = None,
+    listen: str = LISTEN,
+    keys: str | Path | None = None,
+    deadline_ms: float | None = None,
+    in_flight: int = IN_FLIGHT,
+    wait_s: float = WAIT_S,
+    start: bool = False,
+    emulate_pace: bool = False,
+    seed: int = 0,
+    say: Say = _silent,
+) -> CollaborateBench:
+    """Measure a collaboration on labelled images: one at a time, then as a stream.
+
+    Args:
+        folder: Of the collaboration.
+        data: Images with classes among its labels.
+        split: Which; None for ``test``, or the only one.
+        label_column: Of Parquet files.
+        images: How many, drawn at random.
+        mode: As of ``collaborate_run``.
+        listen: As well.
+        keys: As well.
+        deadline_ms: As well.
+        in_flight: Images on their way at once in the stream.
+        wait_s: As of ``collaborate_run``.
+        start: As well.
+        emulate_pace: As well.
+        seed: Of drawing the images.
+        say: As of ``collaborate_run``.
+
+    Raises:
+        NuwaError: As ``collaborate_run``, and if a class of the images is none of the labels.
+        OutsideError: If no board comes.
+    """
+    collaboration, _ = read_collaboration(expanded(folder))
+    chosen = collaboration.modes[0] if mode is None else collaboration.figures(mode)
+    source, wanted = _labelled(collaboration, data, split=split, label_column=label_column, count=images, seed=seed)
+    pictures = list(_pictures(source, collaboration))
+    with _running(folder, listen, keys, start=start, emulate_pace=emulate_pace, say=say) as coordinator:
+        coordinator.wait(timeout_s=wait_s)
+        options: dict[str, Any] = {"mode": chosen.mode, "deadline_ms": deadline_ms}
+        answers = list(coordinator.stream(pictures, **options))
+        begin = time.perf_counter()
+        streamed = list(coordinator.stream(pictures, in_flight=in_flight, **options))
+        images_per_s = len(streamed) / (time.perf_counter() - begin)
+        told = described(coordinator)
+    hits = sum(answer.class_index == label for answer, label in zip(answers, wanted, strict=True))
+    latencies = [answer.latency_ms for answer in answers]
+    taken = {name: sum(name in answer.boards for answer in answers) / len(answers) for name in collaboration.boards}
+    return CollaborateBench(
+        mode=chosen.mode,
+        num_images=len(answers),
+        predicted_p50_ms=chosen.predicted_p50_ms,
+        predicted_p95_ms=chosen.predicted_p95_ms,
+        measured_p50_ms=statistics.median(latencies),
+        measured_p95_ms=float(np.percentile(latencies, 95)),
+        measured_mean_ms=statistics.fmean(latencies),
+        images_per_s=images_per_s,
+        in_flight=in_flight,
+        top1=hits / len(answers),
+        top1_interval=wilson_interval(hits, len(answers)),
+        num_unanswered=sum(not answer.is_answered for answer in answers),
+        bytes_per_image=statistics.fmean(answer.bytes_sent + answer.bytes_received for answer in answers),
+        took_part=taken,
+        provenance="emulated" if any(board["is_paced"] for board in told["boards"].values()) else "measured",
+        boards=told,
+    )
+
+
+@contextmanager
+def _running(
+    folder: str | Path, listen: str, keys: str | Path | None, *, start: bool, emulate_pace: bool, say: Say
+) -> Iterator[Coordinator]:
+    """Open the coordinator, and start the boards here where that is asked for."""
+    source = expanded(folder)
+    collaboration, fusion = read_collaboration(source)
+    if emulate_pace and not start:
+        raise _PACE
+    if start and keys is not None:
+        raise NuwaError("boards that are started here need no keys", hint="leave --keys out")
+    address = "tcp://127.0.0.1:0" if start else listen
+    with Coordinator(collaboration, fusion, address=address, keys=_keys(keys), say=say) as coordinator:
+        if not start:
+            say(f"waiting for {', '.join(collaboration.boards)} at {coordinator.address}")
+            yield coordinator
+            return
+        with tempfile.TemporaryDirectory(prefix="nuwa-boards-") as place:
+            kits = write_kits(
+                Path(place) / "kits", address=coordinator.address, source=source, collaboration=collaboration
+            )
+            with local_boards(kits, address=coordinator.address, emulate_pace=emulate_pace):
+                yield coordinator
+
+
+def _keys(path: str | Path | None) -> Any:
+    return None if path is None else read_keys(expanded(path))
+
+
+def _pictures(source: ImageSet, collaboration: Collaboration) -> Iterator["npt.NDArray[np.uint8]"]:
+    for picture, _ in each_picture(source, collaboration.preprocess):
+        yield np.ascontiguousarray(picture.transpose(1, 2, 0))
+
+
+def _labelled(
+    collaboration: Collaboration,
+    data: str | Path,
+    *,
+    split: str | None,
+    label_column: str | None,
+    count: int,
+    seed: int,
+) -> tuple[ImageSet, list[int]]:
+    """Draw images whose classes are among the labels, and the label of each."""
+    _, found = pick_split(load_dataset(str(data), label_column=label_column).splits, split)
+    if found.masks is not None:
+        raise NuwaError(f"{data} has a class for each pixel; boards answer together for whole images only")
+    known = {name: place for place, name in enumerate(collaboration.labels)}
+    classes = [place for place, name in enumerate(found.label_names) if name in known]
+    if not classes:
+        raise NuwaError(f"{data} has none of the collaboration's classes", hint="name the images it was made for")
+    kept = found.only(classes)
+    places = np.sort(np.random.default_rng(seed).permutation(len(kept))[:count])
+    chosen = kept.take(places)
+    return chosen, [known[chosen.label_names[int(label)]] for label in chosen.labels]
