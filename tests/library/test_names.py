@@ -19,7 +19,19 @@ from nuwa_search.service.cli.flags import COMMON
 from nuwa_search.service.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_METHODS = {"base", "cache", "completion", "config", "db", "device", "doctor", "env", "serve", "worker"}
+NO_METHODS = {
+    "base",
+    "collaborate",
+    "cache",
+    "completion",
+    "config",
+    "db",
+    "device",
+    "doctor",
+    "env",
+    "serve",
+    "worker",
+}
 """Nouns with verbs of their own, and what keeps house or runs until it is stopped: no calls that answer."""
 ELSEWHERE = {
     "all": "verify_all",
