@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from nuwa_search.deploy.assets.board import BoardServer
+from nuwa_search.deploy.collaborate.layout import read_collaboration
 from nuwa_search.deploy.collaborate.network import read_network
 from nuwa_search.service.cli.main import cli, run
-from tests.support.toy_collaboration import BOARDS, LABELS, toy_images, write_toy_collaboration
+from tests.support.toy_collaboration import BOARDS, DIM, LABELS, toy_images, write_toy_collaboration
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,8 @@ def test_boards_are_prepared_probed_and_answer_images(
     assert (bench["num_images"], bench["top1"], bench["num_unanswered"]) == (8, 1.0, 0)
     assert bench["took_part"] == dict.fromkeys(BOARDS, 1.0)
     assert bench["provenance"] == "measured"
-    assert bench["bytes_per_image"] == 4 * (192 + 24)
+    image_bytes = read_collaboration(place / "c")[0].image_bytes
+    assert bench["bytes_per_image"] == 4 * (image_bytes + 4 * DIM)
     assert bench["images_per_s"] > 0
 
 
