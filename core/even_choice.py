@@ -13,15 +13,15 @@ def spread_evenly(split: SplitTensors, count: int) -> SplitTensors:
 
 def places_in_turn(split: SplitTensors, count: int) -> Tensor:
     """Say which images ``spread_evenly`` takes: (at most ``count``,) int64, ascending."""
-    return _in_turn(split.labels)[:count].sort().values
+    return in_turn(split.labels)[:count].sort().values
 
 
 def classes_in_turn(split: SplitTensors, count: int) -> SplitTensors:
     """Take at most ``count`` images in such an order that the classes are even in every leading part."""
-    return split.take(_in_turn(split.labels)[:count])
+    return split.take(in_turn(split.labels)[:count])
 
 
-def _in_turn(labels: Tensor) -> Tensor:
+def in_turn(labels: Tensor) -> Tensor:
     """Order of the images (N,) with one of each class after another."""
     order = torch.argsort(labels, stable=True)
     rank = torch.empty_like(order)

@@ -12,7 +12,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_PIPELINE, FIRST_SPLIT_RULE, PIPELINE_VERSION, SPLIT_RULE
-from nuwa_search.core.tasks.class_choice import chosen_pixel_classes
+from nuwa_search.core.tasks.class_choice import chosen_pixel_classes, require_pixels
 from nuwa_search.core.tasks.kind import TaskKind, kind_of
 
 
@@ -122,6 +122,9 @@ def make_task(
     images = chosen_images(splits, source, chosen, held_out=held_out, data=data)
     is_first = division.rule == FIRST_SPLIT_RULE
     divided = divide_by_seed(images, data=data, seed=division.seed) if is_first else divide(images, data=data)
+    if is_segmentation:
+        for name, split in (("training", divided.train), ("search", divided.search), ("test", divided.test)):
+            require_pixels(split, what=f"{name} images of {data}")
     # a head for images says nothing of pixels, whatever its classes are called
     base_classes = None if is_segmentation else match_outputs(source.label_names, chosen, base_labels)
     return Task(

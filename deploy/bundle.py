@@ -13,6 +13,7 @@ from nuwa_search.core.pipeline import FIRST_PIPELINE
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, facts_from_dict
 from nuwa_search.deploy.certificate import Certificate, certificate_from_dict
+from nuwa_search.deploy.compared_names import COMPARED
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.deploy.lost_names import LOST
 
@@ -68,6 +69,7 @@ OWN_NAMES = (
     CPP,
     SAMPLES,
     LOST,
+    COMPARED,
     CERTIFICATE,
 )
 """What writing a bundle makes; anything else in a bundle's folder is the user's and is left alone."""

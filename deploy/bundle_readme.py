@@ -187,6 +187,7 @@ _DESCRIPTIONS = {
     "cpp": "a program in C++ on ONNX Runtime or TensorRT",
     "samples": "images to try it on",
     "lost_images": "test images that the base has right and this model wrong, small; `lost.json` lists them",
+    "compared": "test images with truth, base and this model side by side, small; `compared.json` lists them",
     "facts.json": "base, data and accuracies of before; an export moves them to its certificate",
     "certificate.json": "what was measured or emulated, under which protocol, and hashes",
 }

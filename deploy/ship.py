@@ -63,6 +63,7 @@ class Shipment:
         preprocess: Of the base.
         facts: Accuracies with their split, base, data: for the certificate.
         lost: Files that tell of the test images that were lost (``lost_files``).
+        compared: Pictures of test images beside what base and model answer, where pixels have classes.
     """
 
     model: PlainViT
@@ -72,6 +73,7 @@ class Shipment:
     preprocess: Preprocess
     facts: BundleFacts = NO_FACTS
     lost: Sequence[tuple[str, bytes]] = ()
+    compared: Sequence[tuple[str, bytes]] = ()
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def write(folder: Path, shipment: Shipment, proven: Proven, *, spec: DeviceSpec,
         build_line=engine_line(spec),
         samples=sample_images(shipment.task.test),
         lost=shipment.lost,
+        compared=shipment.compared,
     )
     return write_bundle(folder, parts, replace=True)
 
@@ -189,6 +192,7 @@ def write_unexported(folder: Path, shipment: Shipment) -> Bundle:
         preprocess=shipment.preprocess,
         samples=sample_images(shipment.task.test),
         lost=shipment.lost,
+        compared=shipment.compared,
         facts=dataclasses.replace(shipment.facts, subnet_id=shipment.subnet_id),
     )
     return write_bundle(folder, parts, replace=True)

@@ -26,6 +26,7 @@ from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.deploy.bundle_facts import NO_FACTS, BundleFacts, dict_from_facts
 from nuwa_search.deploy.bundle_readme import readme_text
 from nuwa_search.deploy.certificate import Certificate, dict_from_certificate, with_files
+from nuwa_search.deploy.compared_names import COMPARED
 from nuwa_search.deploy.field.field_model import FieldModel
 from nuwa_search.deploy.field.write_field import write_field
 from nuwa_search.deploy.file_hashes import CERTIFICATE, hash_folder
@@ -55,6 +56,7 @@ class BundleParts:
             build its engine there; None for none.
         samples: Encoded images with file names, to try the bundle on.
         lost: Files with their names: which test images the base has right and this model wrong, small.
+        compared: Files with their names: test images with truth, base and this model side by side, small.
         facts: What is known about the model; kept in a file of its own until a certificate takes it over, so
             that a step which makes the certificate out of date does not lose it.
     """
@@ -70,6 +72,7 @@ class BundleParts:
     int8: tuple[onnx.ModelProto | bytes, Sequence[str]] | None = None
     samples: Sequence[tuple[str, bytes]] = ()
     lost: Sequence[tuple[str, bytes]] = ()
+    compared: Sequence[tuple[str, bytes]] = ()
     facts: BundleFacts = NO_FACTS
 
 
@@ -91,6 +94,7 @@ def parts_from_bundle(bundle: Bundle) -> BundleParts:
         int8=_int8_of(bundle),
         samples=_files_in(bundle.dir / names.SAMPLES),
         lost=_files_in(bundle.dir / LOST),
+        compared=_files_in(bundle.dir / COMPARED),
         facts=bundle.facts,
     )
 
@@ -146,7 +150,7 @@ def _check_parts(parts: BundleParts) -> None:
         raise NuwaError(f"the certificate is of arch {parts.certificate.arch_id}, not of {parts.arch.arch_id}")
     if parts.certificate is not None and parts.exported is None:
         raise NuwaError("a certificate needs the exported model it is about")
-    for name, _ in (*parts.samples, *parts.lost):
+    for name, _ in (*parts.samples, *parts.lost, *parts.compared):
         if Path(name).name != name or name.startswith("."):
             raise NuwaError(f"{name!r} is not a plain file name")
 
@@ -199,7 +203,7 @@ def _write_files(folder: Path, parts: BundleParts) -> None:
         _write_script(folder / names.INT8_BUILD, line)
     if parts.facts != NO_FACTS and parts.certificate is None:
         _write_json(folder / names.FACTS, dict_from_facts(parts.facts))
-    for below, files in ((names.SAMPLES, parts.samples), (LOST, parts.lost)):
+    for below, files in ((names.SAMPLES, parts.samples), (LOST, parts.lost), (COMPARED, parts.compared)):
         if files:
             (folder / below).mkdir()
         for name, data in files:

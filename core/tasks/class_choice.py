@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nuwa_search.core.class_names import resolve_classes
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fold_name import fold
-from nuwa_search.core.tasks.masks import BACKGROUND, Masks
+from nuwa_search.core.tasks.masks import BACKGROUND, IGNORED, Masks
 
 if TYPE_CHECKING:
     from nuwa_search.core.images import ImageSet
@@ -73,3 +73,16 @@ def rarest_classes(masks: Masks, num_classes: int) -> npt.NDArray[np.int64]:
     ranked = np.where(present, num_images[None], np.inf)
     ranked[:, 0] = np.where(present[:, 1:].any(axis=1), np.inf, 0.0)
     return np.asarray(ranked.argmin(axis=1), dtype=np.int64)
+
+
+def require_pixels(images: "ImageSet", *, what: str) -> None:
+    """Refuse a split whose masks say nothing.
+
+    Raises:
+        NuwaError: If every pixel of all its masks is ignored.
+    """
+    if images.masks is not None and not images.masks.class_pixels(IGNORED).any():
+        raise NuwaError(
+            f"every pixel of the masks of the {what} is {IGNORED}, which belongs to no class",
+            hint="give pixels the ids of classes.txt; what is left unmarked is mostly background, id 0",
+        )

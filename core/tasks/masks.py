@@ -117,7 +117,8 @@ def decode_mask(item: bytes | Path, *, name: str) -> LabelMap:
     except NuwaError:
         raise
     except Exception as error:  # Pillow's readers let struct.error, SyntaxError and others through
-        raise NuwaError(f"{name} is not a readable mask: {error}", hint=hint) from error
+        said = str(error).partition(" <")[0]  # Pillow names the object that it read from
+        raise NuwaError(f"{name} is not a readable mask: {said}", hint=hint) from error
 
 
 def fitted_mask(classes: LabelMap, size: ImgSize) -> LabelMap:

@@ -11,6 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.core.licence import CARD, UNKNOWN, licence_of_folder
 from nuwa_search.deploy.bundle import DEVICES, OWN_NAMES, README, SAMPLES, is_bundle, read_bundle
+from nuwa_search.deploy.compared_names import COMPARED
 from nuwa_search.deploy.file_hashes import compare_hashes
 from nuwa_search.deploy.hub.card import base_card, bundle_card
 from nuwa_search.deploy.hub.repository import hub_errors, repository_from_text
@@ -137,9 +138,10 @@ def push_folder(folder: Path, repository: str, *, is_public: bool = False, is_dr
 
 def _notes(package: Package) -> tuple[str, ...]:
     notes = []
-    images = [name for name in package.files if name.startswith((f"{SAMPLES}/", f"{LOST}/"))]
+    images = [name for name in package.files if name.startswith((f"{SAMPLES}/", f"{LOST}/", f"{COMPARED}/"))]
     if images:
-        notes.append(f"{len(images)} files of your images go along: {SAMPLES}/ and {LOST}/")
+        below = [f"{one}/" for one in (SAMPLES, LOST, COMPARED) if any(name.startswith(f"{one}/") for name in images)]
+        notes.append(f"{len(images)} files of your images go along: {' and '.join(below)}")
     if package.places:
         notes.append(f"certificate and card name where base and images lie here: {', '.join(package.places)}")
     if package.licence == UNKNOWN:

@@ -45,7 +45,7 @@ def deliver(
     repaired, shipped = settled.repaired, finished.shipped
     run.hooks.stage("verify")
     accuracy = test_accuracies(run.inputs, shipped)
-    shipment = dataclasses.replace(shipment_of(run, shipped), facts=_facts(run, accuracy))
+    shipment = dataclasses.replace(shipment_of(run, shipped), facts=_facts(run, accuracy), compared=accuracy.compared)
     bundles = _write(run, shipment, finished, surveys)
     subnet = _subnet(settled, finished, accuracy)
     _record(run, shipment, finished, accuracy, bundles)

@@ -218,7 +218,8 @@ def _write(run: _Run, result: FinetuneResult) -> None:
         engine=None,
         build_line=None,
         int8=None,
-        lost=(),  # by the weights before
+        lost=(),  # by the weights before, as the next
+        compared=(),
         facts=_facts_after(run.bundle, run.request, run.task, result),
     )
     write_bundle(run.folder, fresh, replace=True)

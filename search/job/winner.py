@@ -16,6 +16,7 @@ from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.deploy.train.score import SplitScore, score_known, tally_pixels
+from nuwa_search.search.job.compared_files import compared_files
 from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.job.lost import lost_images
 from nuwa_search.search.lost_images import LostImages
@@ -44,6 +45,7 @@ class Accuracies:
         shipped: And after.
         lost: What the base had right and what is shipped has wrong.
         none_below: Probability below which an answer is none of the classes, from the search split.
+        compared: Files for the bundle: test images with truth, base and what is shipped side by side.
         sized_base: Of the uncut base at the image size of what is shipped; None where that is the base's own.
     """
 
@@ -54,6 +56,7 @@ class Accuracies:
     lost: LostImages
     none_below: float | None = None
     sized_base: ClassScores | None = None
+    compared: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ def _pixel_accuracies(inputs: Inputs, shipped: Shipped, test: SplitTensors) -> A
     """
     models = (inputs.teacher.model, shipped.derived, shipped.model)
     base, derived, ours = (tally_pixels(model, test, inputs.base.preprocess)[0].scores() for model in models)
-    return Accuracies(None, base, derived, ours, LostImages(0, 0, ()))
+    compared = compared_files(inputs, shipped.model, test)
+    return Accuracies(None, base, derived, ours, LostImages(0, 0, ()), compared=compared)
 
 
 def score_on(model: PlainViT, inputs: Inputs) -> SplitScore:

@@ -11,7 +11,18 @@ from nuwa_search.service.api.metrics import Metrics
 from nuwa_search.service.api.page import install_page
 from nuwa_search.service.api.problems import PROBLEM_RESPONSES, install_problem_handlers
 from nuwa_search.service.api.request_log import RequestLog
-from nuwa_search.service.api.routes import about, bundles, devices, health, lost, profiles, searches, subnets, tables
+from nuwa_search.service.api.routes import (
+    about,
+    bundles,
+    compared,
+    devices,
+    health,
+    lost,
+    profiles,
+    searches,
+    subnets,
+    tables,
+)
 from nuwa_search.service.api.settings import ServiceSettings
 from nuwa_search.service.api.stream import EventStreams
 from nuwa_search.store.store import Store
@@ -39,7 +50,7 @@ def create_app(store: Store, settings: ServiceSettings) -> FastAPI:
     metrics = Metrics()
     app.state.store, app.state.settings, app.state.metrics = store, settings, metrics
     app.state.streams = EventStreams(settings, metrics)
-    for router in (about, devices, tables, bundles, subnets, searches, lost, profiles):
+    for router in (about, devices, tables, bundles, subnets, searches, lost, compared, profiles):
         app.include_router(router.router, prefix=PREFIX, responses=PROBLEM_RESPONSES)
     app.include_router(health.router, responses=PROBLEM_RESPONSES)
     install_page(app)

@@ -56,6 +56,13 @@ def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.Capture
     assert steps["distilled"]["size_mb"] == pytest.approx(2 * subnet["params"] / 1e6), "FP16 on this board"
     assert steps["distilled"]["latency_ms"] < steps["base"]["latency_ms"]
 
+    listed = json.loads((search.bundle / "compared" / "compared.json").read_text())["images"]
+    assert [row["classes"] for row in listed[:2]] == [["background", "square"], ["background", "stripe"]], "in turn"
+    for row in listed:
+        assert row["miou"] <= 1 >= row["miou_base"]
+        with Image.open(search.bundle / "compared" / row["picture"]) as picture:
+            assert picture.size == (4 * 32 + 3 * 6, 24), "image, truth, base and winner"
+
     with open_store(search.db) as store:
         kinds = {score.kind: score for score in store.scores(subnet["subnet_id"]) if score.split == "test"}
     assert kinds["miou"].value == pytest.approx(subnet["miou"])

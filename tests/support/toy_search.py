@@ -56,6 +56,7 @@ class ToySearch:
         """Run it; the exit code, the answer, and what was said beside it."""
         code = self.code(*more)
         captured = self.capsys.readouterr()
+        assert captured.out, captured.err  # an error answers nothing
         return code, json.loads(captured.out), captured.err
 
     def done(self, *more: str) -> tuple[dict[str, Any], str]:

@@ -106,7 +106,7 @@ def _coloured(path: Path) -> None:
         (_unnamed, "holds id 7, and there are names for 0..2"),
         (_coloured, "is no mask of class ids: its mode is RGB"),
         (Path.unlink, "is missing: wanted"),
-        (lambda path: path.write_bytes(b"\x89PNG"), "is not a readable mask"),
+        (lambda path: path.write_bytes(b"\x89PNG"), "is not a readable mask: cannot identify image file$"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_name(folder: Path, tmp_path: Path, spoil: object, said: str) -> None:
@@ -127,3 +127,11 @@ def test_two_folders_without_class_file_are_read_as_told(folder: Path, tmp_path:
     assert load_dataset(other, task="classification").splits["test"].label_names == ("images", "masks")
     with pytest.raises(NuwaError, match=r"no classes\.txt names their ids"):
         load_dataset(other, task="segmentation")
+
+
+def test_masks_that_say_nothing_are_refused(folder: Path, tmp_path: Path) -> None:
+    other = copied(folder, tmp_path / "data")
+    for path in (other / "train" / "masks").iterdir():
+        Image.fromarray(np.full((24, 32), IGNORED, np.uint8)).save(path)
+    with pytest.raises(NuwaError, match="every pixel of the masks of the training images of toy is 255"):
+        make_task(load_dataset(other).splits, data="toy", base_labels=())

@@ -6,6 +6,7 @@ import { count, duration, interval, isNumber, milliseconds, percent, pixels, sha
 import { routeTo } from "../core/route.js";
 import { verdictBadge } from "./badges.js";
 import { classScores } from "./class-scores.js";
+import { comparedImages } from "./compared-images.js";
 import { lostImages } from "./lost-images.js";
 import { facts, tableRoom } from "./panel.js";
 
@@ -55,7 +56,7 @@ export function searchResult(result) {
       h("a", { class: "button button-main", href: routeTo(["subnets", subnet.subnet_id]) }, "open the winner"), " ",
       result.artifacts?.dir && h("a", { class: "button", href: apiUrl(pathOf("subnets", subnet.subnet_id, "bundle.zip")), download: true }, "download the bundle")),
     classScores(subnet, base),
-    lostImages(result.study, result.lost_images),
+    result.metric === "miou" ? comparedImages(result.study, result.metric) : lostImages(result.study, result.lost_images),
     facts([
       ["images", `${whole(task.num_train)} train, ${whole(task.num_search)} search, ${whole(task.num_test)} test${task.search_split_seen_by_base ? "; the base has seen the search split" : ""}`],
       ["trials", result.trials && `${result.trials.total} proposed, ${result.trials.feasible} feasible, ${result.trials.scored} scored, ${result.trials.failed} failed`],

@@ -14,6 +14,7 @@ import { blockTable } from "../parts/block-table.js";
 import { bundlePart } from "../parts/bundle.js";
 import { certificatePart } from "../parts/certificate.js";
 import { classScores } from "../parts/class-scores.js";
+import { comparedImages } from "../parts/compared-images.js";
 import { lostImages } from "../parts/lost-images.js";
 import { commandLine, emptyNote } from "../parts/notes.js";
 import { facts, figure, head, panel, tableRoom } from "../parts/panel.js";
@@ -83,9 +84,10 @@ function byClass({ certificates }, search) {
   const [winner, base] = about ? [about.scores, about.base_scores ?? null] : [search?.result.subnet, search?.result.base ?? null];
   const parts = classScores(winner, base);
   if (!parts) return null;
-  const lost = lostImages(search?.study, search?.result.lost_images);
+  const compared = comparedImages(search?.study, search?.result.metric);
+  const lost = compared ? null : lostImages(search?.study, search?.result.lost_images);
   const folded = lost && h("details", null, h("summary", null, "the test images that the cut lost"), lost);
-  return panel("Accuracy by class", [parts, folded], { note: `test split, ${whole(winner.num_images)} images` });
+  return panel("Accuracy by class", [parts, compared, folded], { note: `test split, ${whole(winner.num_images)} images` });
 }
 
 function frontLink(subnet, latency) {
