@@ -18,7 +18,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-equal-seconds bench-real-size bench-store bench-deploy bench-service clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-equal-seconds bench-real-size bench-store bench-deploy bench-service bench-faults clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -120,6 +120,11 @@ DEPLOY_DATA ?= ../shared/data/cifar100
 bench-service: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.fuzz_api
 	$(BIN)/python -m benchmarks.kill_worker --kills 20
+
+# every process killed twenty times and followed to its end; disks, clocks, caches and memory that fail: 30 minutes
+bench-faults: export OMP_NUM_THREADS := 1
+bench-faults: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.faults
 
 bench-deploy: export OMP_NUM_THREADS := 1
 bench-deploy: $(VENV)/.installed-dev
