@@ -1,6 +1,8 @@
 """The connection to one database: SQLite or PostgreSQL, reading and writing transactions."""
 
+import functools
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +69,18 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _read_only_uri(path: Path) -> str | None:
+    """Return how SQLite opens a file in a folder that cannot be written; None where it can be.
+
+    A database in WAL mode needs a file beside it for its readers (https://www.sqlite.org/wal.html#readonly). Where
+    none can be made it is read as one that nobody changes, and where its log lies beside it, with that.
+    """
+    if not path.is_file() or os.access(path.parent, os.W_OK):
+        return None
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    return f"{path.absolute().as_uri()}?{'mode=ro' if has_log else 'immutable=1'}"
+
+
 def engine_from_url(url: URL) -> Engine:
     """Build the engine without connecting.
 
@@ -83,13 +97,19 @@ def engine_from_url(url: URL) -> Engine:
                 f"the folder {folder} for the database cannot be made: {error.strerror}",
                 hint="name a place that can be written with --db",
             ) from error
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, json_serializer=_dump_json)
+        connect = _read_only_uri(Path(url.database or ""))
+        connect_args: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S}
+        if connect is None:
+            engine = create_engine(url, connect_args=connect_args, json_serializer=_dump_json)
+        else:
+            opened = functools.partial(sqlite3.connect, connect, uri=True, check_same_thread=False, **connect_args)
+            engine = create_engine(url, creator=opened, json_serializer=_dump_json)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     given = url.query.get("options", "")
     options = " ".join(given) if isinstance(given, tuple) else given
-    connect_args: dict[str, Any] = {
+    connect_args = {
         "options": f"{options} -c search_path={POSTGRES_SCHEMA} -c timezone=UTC".strip(),
         "connect_timeout": CONNECT_TIMEOUT_S,
     }

@@ -8,6 +8,7 @@ Rows of ``benchmarks/results/faults.csv`` that are there are kept, so a broken-o
 
 import argparse
 import dataclasses
+import functools
 import random
 import tempfile
 import time
@@ -45,15 +46,15 @@ def main() -> None:
         Path(folder).chmod(0o755)  # a database server may run as a user of its own
         toy = Toy(Path(folder) / "toy")
         whole = whole_search(toy)
-        for one in (*KILLS, *CONDITIONS):
-            name = one.__name__
+        works = {
+            one.__name__: functools.partial(one, kills=args.kills, chance=random.Random(args.seed)) for one in KILLS
+        }
+        works |= {one.__name__: functools.partial(one) for one in CONDITIONS}
+        for name, work in works.items():
             if (args.only and name not in args.only) or has_row(args.output, {"case": name}):
                 continue
             begun = time.monotonic()
-            if one in CONDITIONS:
-                row = one(toy, whole)
-            else:
-                row = one(toy, whole, kills=args.kills, chance=random.Random(args.seed))
+            row = work(toy, whole)
             seconds = round(time.monotonic() - begun, 1)
             append_row(args.output, {"case": name, **dataclasses.asdict(row), "seconds": seconds, **told})
     say(args.output.read_text())

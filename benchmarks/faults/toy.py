@@ -40,7 +40,7 @@ class Ended:
     @property
     def is_refused(self) -> bool:
         """Whether it ended with an error of its own: a sentence, not a traceback."""
-        return self.code in (1, 2) and "error:" in self.told and "Traceback" not in self.told
+        return self.code in (1, 2, 3) and "error:" in self.told and "Traceback" not in self.told
 
 
 class Running:
