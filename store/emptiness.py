@@ -8,7 +8,10 @@ from nuwa_search.store.revisions import HEAD, VERSION_TABLE
 
 _SCHEME = "sqlite:///"
 # Every row that ``nuwa query`` shows is of one of these, or belongs to a row of one.
-_NOUNS = ("nuwa_subnets", "nuwa_measurements", "nuwa_searches", "nuwa_devices", "nuwa_certificates")
+_NOUNS = (
+    *("nuwa_subnets", "nuwa_measurements", "nuwa_searches", "nuwa_devices", "nuwa_certificates"),
+    "nuwa_collaborations",
+)
 
 
 def is_empty(text: str) -> bool:

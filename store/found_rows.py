@@ -134,3 +134,28 @@ class BundleFound(TypedDict):
     split: str | None
     num_images: int | None
     has_finetuning: bool
+
+
+class CollaborationFound(TypedDict):
+    """A decomposition over several devices with its answer."""
+
+    study: str
+    shipped: str
+    devices: list[str]
+    budget_ms: float
+    mode: str
+    predicted_p50_ms: float
+    predicted_p95_ms: float
+    predicted_mean_ms: float
+    top1: float
+    num_images: int
+    rival_top1: float
+    rival_latency_ms: float
+    provenance: str
+    base: str
+    base_id: str
+    classes: list[str]
+    task_id: str
+    path: str
+    content: dict[str, Any]
+    created_at: str

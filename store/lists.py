@@ -14,7 +14,7 @@ from nuwa_search.store.found_rows import CertificateFound, DeviceFound, LatencyF
 from nuwa_search.store.records import JsonDict
 from nuwa_search.store.tasks import find_classes_hash
 
-_JSON_COLUMNS = frozenset({"classes", "settings", "result", "content", "report"})
+_JSON_COLUMNS = frozenset({"classes", "devices", "settings", "result", "content", "report"})
 
 
 _FURTHER_DEVICE = "CAST(settings AS TEXT) LIKE :further ESCAPE '!'"
@@ -56,14 +56,14 @@ class Latencies:
         if max_ms is not None:
             conditions.append("latency_ms <= :max_ms")
         wanted = {"device": device, "model": model, "max_ms": max_ms}
-        measured = _rows(
+        measured = rows_of(
             self.database, "v_latencies", [*conditions, "figure = 'measured'"], wanted, "created_at DESC", limit
         )
         found = cast("list[LatencyFound]", measured)
         if measured_only or (limit is not None and len(found) >= limit):
             return found
         left = None if limit is None else limit - len(found)
-        predicted = _rows(self.database, "v_latencies", [*conditions, "figure = 'predicted'"], wanted, None, left)
+        predicted = rows_of(self.database, "v_latencies", [*conditions, "figure = 'predicted'"], wanted, None, left)
         return found + cast("list[LatencyFound]", predicted)
 
 
@@ -108,7 +108,7 @@ class Studies:
                 base = next((known.base_id for known in find_bases(connection, base)), base)
         further = None if device is None else _further_device(device)
         wanted = {"device": device, "base": base, "classes": found, "further": further}
-        rows = _rows(self.database, "v_studies", conditions, wanted, "created_at DESC", limit)
+        rows = rows_of(self.database, "v_studies", conditions, wanted, "created_at DESC", limit)
         timed = [row | {"seconds": (row["result"] or {}).get("seconds")} for row in rows]
         return cast("list[StudyFound]", timed)
 
@@ -149,13 +149,13 @@ class Certificates:
         if max_ms is not None:
             conditions.append("measured_latency_ms <= :max_ms")
         wanted = {"device": device, "subnet_id": subnet_id, "arch_id": arch_id, "max_ms": max_ms}
-        found = _rows(self.database, "v_certificates", conditions, wanted, "created_at DESC", limit)
+        found = rows_of(self.database, "v_certificates", conditions, wanted, "created_at DESC", limit)
         return cast("list[CertificateFound]", found)
 
 
 def query_devices(database: Database, *, device: str | None = None, limit: int | None = None) -> list[DeviceFound]:
     """List devices by name, each with what is stored about it: table rows, measurements, newest predictor."""
-    found = _rows(database, "v_devices", _by_device(device), {"device": device}, "device, created_at", limit)
+    found = rows_of(database, "v_devices", _by_device(device), {"device": device}, "device, created_at", limit)
     return cast("list[DeviceFound]", found)
 
 
@@ -169,7 +169,7 @@ def _further_device(name: str) -> str:
     return f'%"more!_budgets":%@{plain}"%'
 
 
-def _rows(
+def rows_of(
     database: Database,
     view: str,
     conditions: list[str],
@@ -177,6 +177,16 @@ def _rows(
     order: str | None,
     limit: int | None,
 ) -> list[JsonDict]:
+    """Read the rows of a view.
+
+    Args:
+        database: The store.
+        view: Its name.
+        conditions: Joined by AND; constants of the store, with names for values.
+        wanted: The values, bound; those that are None are left out.
+        order: A constant as well; None for any.
+        limit: At most so many rows; None for all.
+    """
     values = {name: value for name, value in wanted.items() if value is not None}
     with database.read() as connection:
         found = connection.execute(_select(view, conditions, order, limit), values)

@@ -2,6 +2,7 @@
 
 from nuwa_search.store.archs import ArchMethods
 from nuwa_search.store.bundles import Bundles
+from nuwa_search.store.collaborations import CollaborationMethods, Collaborations
 from nuwa_search.store.database import engine_from_url, url_from_text
 from nuwa_search.store.deployments import DeploymentMethods
 from nuwa_search.store.devices import DeviceMethods
@@ -29,6 +30,7 @@ class Store(
     TaskMethods,
     SubnetMethods,
     DeploymentMethods,
+    CollaborationMethods,
     SearchMethods,
     EventMethods,
     JobMethods,
@@ -65,6 +67,11 @@ class Store(
     def certificates(self) -> Certificates:
         """Certificates, with the content of their files."""
         return Certificates(self)
+
+    @property
+    def collaborations(self) -> Collaborations:
+        """Decompositions over several devices, with their answers."""
+        return Collaborations(self)
 
 
 def open_store(url: str) -> Store:

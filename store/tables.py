@@ -392,3 +392,29 @@ class CertificateRow(StoreTable):
     content: Mapped[JsonDict]
     path: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
+
+
+class CollaborationRow(StoreTable):
+    """One decomposition of a base over several devices, and what came of it."""
+
+    __tablename__ = "nuwa_collaborations"
+
+    pk: Mapped[Pk]
+    study: Mapped[str] = mapped_column(unique=True)
+    base_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_bases.pk"), index=True)
+    task_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_tasks.pk"), index=True)
+    devices: Mapped[list[str]]
+    budget_ms: Mapped[float]
+    shipped: Mapped[str]
+    mode: Mapped[str]
+    predicted_p50_ms: Mapped[float]
+    predicted_p95_ms: Mapped[float]
+    predicted_mean_ms: Mapped[float]
+    top1: Mapped[float]
+    num_images: Mapped[int]
+    rival_top1: Mapped[float]
+    rival_latency_ms: Mapped[float]
+    provenance: Mapped[Origin]
+    path: Mapped[str] = mapped_column(Text)
+    content: Mapped[JsonDict]
+    created_at: Mapped[datetime]

@@ -26,6 +26,10 @@ SHOWN = {
         *("subnet_id", "bundle_dir", "verdict", "device", "measured_latency_ms", "is_finetuned", "top1", "size_mb"),
         *("base", "study"),
     ),
+    "collaborations": (
+        *("study", "shipped", "top1", "rival_top1", "mode", "predicted_p50_ms", "predicted_mean_ms", "budget_ms"),
+        *("rival_latency_ms", "devices", "provenance", "num_images", "base", "created_at", "path"),
+    ),
 }
 # What an answer without rows is a table of, where it is known.
 EMPTY = SHOWN | {"subnets": (*COLUMNS, DERIVE_COMMAND), "bundles": BUNDLE_COLUMNS}

@@ -16,6 +16,7 @@ FILTERS = {
     "comparisons": ("compare", "classes", "base", "limit"),
     "certificates": ("device", "max_ms", "model", "limit"),
     "bundles": ("device", "limit"),
+    "collaborations": ("device", "max_ms", "classes", "base", "limit"),
     "SQL": ("limit",),
 }
 """The flags that say something about each kind of answer."""

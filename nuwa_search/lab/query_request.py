@@ -1,10 +1,10 @@
 """What the database is asked for."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Topic = Literal["subnets", "latencies", "studies", "devices", "certificates", "bundles"]
-TOPICS: tuple[Topic, ...] = ("subnets", "latencies", "studies", "devices", "certificates", "bundles")
+Topic = Literal["subnets", "latencies", "studies", "devices", "certificates", "bundles", "collaborations"]
+TOPICS: tuple[Topic, ...] = get_args(Topic)
 
 
 @dataclass(frozen=True)

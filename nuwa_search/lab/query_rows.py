@@ -20,7 +20,8 @@ def find_rows(topic: str, store: Store, request: QueryRequest) -> Rows:
     """Read the rows of a topic.
 
     Args:
-        topic: ``subnets``, ``latencies``, ``studies``, ``devices``, ``certificates`` or ``bundles``.
+        topic: ``subnets``, ``latencies``, ``studies``, ``devices``, ``certificates``, ``bundles`` or
+            ``collaborations``.
         store: The database.
         request: The filters.
     """
@@ -36,6 +37,8 @@ def find_rows(topic: str, store: Store, request: QueryRequest) -> Rows:
     if topic == "bundles":
         rows = bundle_rows(store.bundles.find(limit=limit if device is None else None), device=device)
         return list(islice(rows, limit))
+    if topic == "collaborations":
+        return store.collaborations.find(device=device, classes=classes, base=request.base, max_ms=max_ms, limit=limit)
     if topic == "certificates":
         model = request.model
         found = store.certificates.find(device=device, subnet_id=model, max_ms=max_ms, limit=limit)

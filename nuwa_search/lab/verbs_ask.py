@@ -30,8 +30,8 @@ class AskingVerbs(OpenedLab):
         """Ask the database; ``.to_frame()`` makes a pandas frame of the answer.
 
         Args:
-            topic: ``subnets``, ``latencies``, ``studies``, ``devices``, ``certificates`` or
-                ``bundles``.
+            topic: ``subnets``, ``latencies``, ``studies``, ``devices``, ``certificates``, ``bundles`` or
+                ``collaborations``.
             filters: As of ``nuwa query``; each topic knows some of them, and an unknown one is refused.
 
         Raises:

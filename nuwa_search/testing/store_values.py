@@ -6,6 +6,7 @@ import random
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.device import DeviceSpec, KernelTime, LatencyStats, Measurement, MeasureProtocol
 from nuwa_search.core.emulator import EMULATOR_VERSION, OPTION
+from nuwa_search.store.collaborations import CollaborationRecord
 from nuwa_search.store.records import (
     BaseRecord,
     PredictedLatency,
@@ -24,6 +25,25 @@ BLOCK = BlockSpec(3, 32, 32, 768)
 BASE = BaseRecord("base-0", "vit_tiny", Arch((BLOCK,) * 4, 192, 100, 32, 4), {"source": "here"})
 TASK = TaskRecord("task-0", "cifar100", "hash", ("bus", "train"), {"train": {"hash": "a", "num_images": 9}}, True)
 OTHER_TASK = TaskRecord("task-1", "cifar100", "hash", ("lion", "tiger"), {}, False)
+BOARDS = CollaborationRecord(
+    study="boards",
+    base_id=BASE.base_id,
+    task_id=TASK.task_id,
+    devices=(NANO.name, BOARD.name),
+    budget_ms=30.0,
+    shipped="collaboration",
+    mode="fuse",
+    predicted_p50_ms=28.5,
+    predicted_p95_ms=29.5,
+    predicted_mean_ms=28.75,
+    top1=0.75,
+    num_images=50,
+    rival_top1=0.5,
+    rival_latency_ms=29.0,
+    provenance="emulated",
+    path="/boards",
+    content={"schema": "nuwa.decompose/1", "study": "boards"},
+)
 
 
 def cut(number: int) -> Arch:

@@ -17,6 +17,7 @@ from nuwa_search.search.collaborate.prepare import divide_classes, open_boards, 
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
 from nuwa_search.search.job.inputs import Inputs, decode_inputs, open_sources, record_inputs
+from nuwa_search.search.recording.collaborations import record_collaboration
 from nuwa_search.search.request import SearchRequest
 
 
@@ -53,7 +54,9 @@ def run_decompose(run: DecomposeRun) -> Decomposed:
         ensemble = begin_ensemble(run, inputs, distil_parts(run, inputs, division, students))
         train_together(run, inputs, ensemble)
         placed = place_parts(run, inputs, division, ensemble, devices)
-        return finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started)
+        found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started)
+        record_collaboration(run.store, inputs, found)
+        return found
 
 
 def _search_all(run: DecomposeRun, inputs: Inputs, division: ClassDivision) -> Searched:

@@ -14,6 +14,7 @@ from nuwa_search.service.api.request_log import RequestLog
 from nuwa_search.service.api.routes import (
     about,
     bundles,
+    collaborations,
     compared,
     devices,
     health,
@@ -50,7 +51,7 @@ def create_app(store: Store, settings: ServiceSettings) -> FastAPI:
     metrics = Metrics()
     app.state.store, app.state.settings, app.state.metrics = store, settings, metrics
     app.state.streams = EventStreams(settings, metrics)
-    for router in (about, devices, tables, bundles, subnets, searches, lost, compared, profiles):
+    for router in (about, devices, tables, bundles, subnets, searches, lost, compared, profiles, collaborations):
         app.include_router(router.router, prefix=PREFIX, responses=PROBLEM_RESPONSES)
     app.include_router(health.router, responses=PROBLEM_RESPONSES)
     install_page(app)

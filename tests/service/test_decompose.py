@@ -10,6 +10,7 @@ from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.collaborate.layout import read_collaboration
 from nuwa_search.service.cli.commands.decompose import command
 from nuwa_search.service.cli.main import run
+from nuwa_search.store.store import open_store
 from tests.support.toy_images import write_four_colours
 
 CLASSES = {"blue", "green", "grey", "red"}
@@ -51,6 +52,11 @@ def test_two_boards_answer_together_and_one_alone_is_told_beside(
     assert collaboration.labels == tuple(answer["classes"])
     assert fusion.vector_dims == (48, 48)
     assert collaboration.rival is not None
+
+    with open_store(str(toy_db)) as store:
+        (row,) = store.collaborations.find(device="jetson-nano")
+        assert row["content"] == answer
+        assert (row["study"], row["shipped"], row["devices"]) == ("toy", answer["shipped"], ["jetson-nano"] * 2)
 
     again, same, told = decomposed(words, capsys)
     assert again == 0, told

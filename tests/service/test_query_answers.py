@@ -22,7 +22,18 @@ from nuwa_search.store.records import CertificateRecord, SearchTerms
 from nuwa_search.store.store import open_store
 from nuwa_search.store.studies import find_studies
 from nuwa_search.store.subnet_columns import COLUMNS
-from tests.support.store_values import BASE, BOARD, NANO, TASK, measured, prediction, record_basics, subnet, top1
+from tests.support.store_values import (
+    BASE,
+    BOARD,
+    BOARDS,
+    NANO,
+    TASK,
+    measured,
+    prediction,
+    record_basics,
+    subnet,
+    top1,
+)
 
 LATENCIES = (2.0, 3.0, 4.0, 6.0)
 
@@ -43,6 +54,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> str:
         store.record_certificate(
             CertificateRecord("subnet-0", NANO.device_id, 5.0, "met (emulated)", {}, measurement, "bundle/c.json")
         )
+        store.record_collaboration(BOARDS)
     return str(path)
 
 
@@ -74,6 +86,9 @@ def answer(db: str, capsys: pytest.CaptureFixture[str], *args: str) -> list[dict
         (["certificates", "--model", "subnet-0", "--max-ms", "3"], 1),
         (["certificates", "--model", subnet(0).arch.arch_id], 1),
         (["certificates", "--device", "lab-nano"], 0),
+        (["collaborations", "--device", "lab-nano", "--base", "vit_tiny", "--classes", "bus,train"], 1),
+        (["collaborations", "--device", "jetson-orin-nano"], 0),
+        (["collaborations", "--max-ms", "5"], 0),
         (["--sql", "SELECT subnet_id FROM v_subnets", "--limit", "3"], 3),
     ],
 )

@@ -4,11 +4,18 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from nuwa_search.store.found_rows import CertificateFound, DeviceFound, LatencyFound, StudyFound, SubnetFound
+from nuwa_search.store.found_rows import (
+    CertificateFound,
+    CollaborationFound,
+    DeviceFound,
+    LatencyFound,
+    StudyFound,
+    SubnetFound,
+)
 from nuwa_search.store.lists import query_devices
 from nuwa_search.store.records import CertificateRecord, ScoreRecord, SearchTerms
 from nuwa_search.store.store import Store
-from tests.support.store_values import BASE, NANO, TASK, measured, record_basics, subnet, top1
+from tests.support.store_values import BASE, BOARDS, NANO, TASK, measured, record_basics, subnet, top1
 
 
 def is_a(value: object, hint: Any) -> bool:
@@ -41,12 +48,14 @@ def test_rows_are_as_typed(store: Store) -> None:
     store.record_certificate(
         CertificateRecord("subnet-0", NANO.device_id, 5.0, "met (emulated)", {"p50": 4.0}, measurement_id, "/c.json")
     )
+    store.record_collaboration(BOARDS)
     store.finish_search(claim, "done", result={"seconds": {"total": 1.0}})
     answers: list[tuple[type, list[Any]]] = [
         (SubnetFound, store.subnets.find()),
         (LatencyFound, store.latencies.find()),
         (StudyFound, store.studies.find()),
         (CertificateFound, store.certificates.find()),
+        (CollaborationFound, store.collaborations.find()),
         (DeviceFound, query_devices(store, device="jetson-nano")),
     ]
     for kind, rows in answers:

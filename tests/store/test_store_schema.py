@@ -21,7 +21,7 @@ from nuwa_search.store.revisions import HEAD, REVISIONS, VERSION_TABLE
 from nuwa_search.store.schema import alembic_config, find_revision
 from nuwa_search.store.store import Store, open_store
 from nuwa_search.store.tables import WHERE
-from tests.support.store_values import NANO, prediction, record_basics, subnet
+from tests.support.store_values import BOARDS, NANO, prediction, record_basics, subnet
 
 OLD_FILES = Path(__file__).resolve().parent.parent / "data"
 
@@ -121,6 +121,8 @@ def test_files_of_earlier_versions_are_upgraded(revision: str, tmp_path: Path) -
         job = store.add_job("search", {"budget_ms": 5.0}, study="study")
         assert [event.kind for event in store.events("study")[events:]] == ["state"]
         assert (store.load_task("task-0").pipeline, store.load_task("task-0").source) == (1, {})
+        assert [row["study"] for row in store.collaborations.find()] == (["boards"] if int(revision) >= 6 else [])
+        store.record_collaboration(BOARDS)
         if int(revision) >= 4:
             assert store.load_task("task-2").pipeline == 2
             assert store.load_task("task-2").source == {"label_column": "label", "seed": 3}

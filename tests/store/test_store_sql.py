@@ -16,7 +16,10 @@ from nuwa_search.store.store import Store
 from tests.support.store_values import measured, prediction, record_basics, subnet, top1
 
 PROMPT_S = 60  # what is refused or stopped would take for ever; a busy machine may take seconds to say so
-VIEWS = ["v_devices", "v_subnets", "v_latencies", "v_lut_entries", "v_scores", "v_studies", "v_certificates"]
+VIEWS = [
+    *("v_devices", "v_subnets", "v_latencies", "v_lut_entries", "v_scores", "v_studies", "v_certificates"),
+    "v_collaborations",
+]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ COUNTS = {
     "subnets": "select count(*) from v_subnets",
     "studies": "select count(*) from v_studies",
     "certificates": "select count(*) from v_certificates",
+    "collaborations": "select count(*) from v_collaborations",
 }
 
 
