@@ -1,6 +1,7 @@
 # make demo   cut a ViT-S/14 at 224 pixels to 30 ms on the emulated Jetson Nano
 # make test   everything that CI runs
 # make serve  the web page and the HTTP API over the database, with a worker
+# make audit  pinned versions against published advisories
 # make bench  benchmark tables under benchmarks/results
 # make stand-in RUN="nuwa doctor lab-nano"   a board over SSH that is none
 
@@ -18,7 +19,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-equal-seconds bench-real-size bench-store bench-deploy bench-service bench-faults clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-equal-seconds bench-real-size bench-store bench-deploy bench-service bench-faults audit clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -146,6 +147,13 @@ $(VENV)/.installed-serve: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
+# pinned versions against published advisories, in an environment of its own: 1 some have one, 3 some were not looked up
+PIP_AUDIT := pip-audit==2.9.0
+audit: $(BIN)/python
+	@test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-audit && \
+		$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_AUDIT); }
+	@$(BIN)/python docker/audit.py $(VENV)-audit/bin/pip-audit
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache runs
