@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.lab.verify import Verified
     from nuwa_search.predictors.profile_answer import ProfileAnswer
     from nuwa_search.search.collaborate.answer import Decomposed
+    from nuwa_search.search.compare import Comparison
     from nuwa_search.search.derive.single import DeriveAnswer
     from nuwa_search.search.hooks import Hooks
     from nuwa_search.search.job.finetune import FinetuneAnswer
@@ -64,6 +65,7 @@ __all__ = [
     "Bundle",
     "CollaborateBench",
     "CollaborateRun",
+    "Comparison",
     "Decomposed",
     "DeriveAnswer",
     "DeviceEvaluateAnswer",
@@ -118,6 +120,7 @@ _HOMES = {
     "CollaborateBench": ("nuwa_search.lab.collaborate", "CollaborateBench"),
     "CollaborateRun": ("nuwa_search.lab.collaborate", "CollaborateRun"),
     "Decomposed": ("nuwa_search.search.collaborate.answer", "Decomposed"),
+    "Comparison": ("nuwa_search.search.compare", "Comparison"),
     "DeriveAnswer": ("nuwa_search.search.derive.single", "DeriveAnswer"),
     "DeviceEvaluateAnswer": ("nuwa_search.deploy.evaluate_on_device", "DeviceEvaluateAnswer"),
     "DeviceSpec": ("nuwa_search.core.device", "DeviceSpec"),

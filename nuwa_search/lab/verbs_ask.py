@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nuwa_search.lab.measure import MeasureAnswer
     from nuwa_search.lab.predict import LatencyPrediction
     from nuwa_search.lab.table import Table
+    from nuwa_search.search.compare import Comparison
 
 
 class AskingVerbs(OpenedLab):
@@ -51,6 +52,20 @@ class AskingVerbs(OpenedLab):
         answer = ask(kind, self.store, request)
         self._tell(notes_on(self.store, request))
         return answer
+
+    def compare(self, subnet: str, other: str) -> "Comparison":
+        """Put two stored subnets side by side: accuracies, latencies, sizes, blocks, and how to make each again.
+
+        Args:
+            subnet: Id of the first.
+            other: Id of the second, which differences are taken of.
+
+        Raises:
+            NuwaError: If the database knows one of them not.
+        """
+        from nuwa_search.search.compare import compare_subnets
+
+        return compare_subnets(subnet, other, self.store)
 
     def predict(
         self,

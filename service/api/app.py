@@ -16,6 +16,7 @@ from nuwa_search.service.api.routes import (
     bundles,
     collaborations,
     compared,
+    comparisons,
     devices,
     health,
     lost,
@@ -51,7 +52,19 @@ def create_app(store: Store, settings: ServiceSettings) -> FastAPI:
     metrics = Metrics()
     app.state.store, app.state.settings, app.state.metrics = store, settings, metrics
     app.state.streams = EventStreams(settings, metrics)
-    for router in (about, devices, tables, bundles, subnets, searches, lost, compared, profiles, collaborations):
+    for router in (
+        about,
+        devices,
+        tables,
+        bundles,
+        subnets,
+        comparisons,
+        searches,
+        lost,
+        compared,
+        profiles,
+        collaborations,
+    ):
         app.include_router(router.router, prefix=PREFIX, responses=PROBLEM_RESPONSES)
     app.include_router(health.router, responses=PROBLEM_RESPONSES)
     install_page(app)

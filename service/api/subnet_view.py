@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nuwa_search.core.arch import Arch, dict_from_arch
+from nuwa_search.core.block_parts import block_parts
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.proportion import interval_of_share
@@ -21,7 +22,7 @@ from nuwa_search.service.api.predictions import LatencyByBlock, latency_by_block
 from nuwa_search.service.api.problems import not_found
 from nuwa_search.service.api.roots import is_inside
 from nuwa_search.service.api.settings import ServiceSettings
-from nuwa_search.service.api.subnet_parts import CertificatePart, LatencyPart, block_parts
+from nuwa_search.service.api.subnet_parts import CertificatePart, LatencyPart
 from nuwa_search.store.lineage import LineageMeasurement, find_lineage
 from nuwa_search.store.records import BaseRecord, SubnetRecord, TaskRecord
 from nuwa_search.store.store import Store

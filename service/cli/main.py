@@ -31,6 +31,7 @@ COMMANDS = {
     "push": ("push", "Push a bundle or base to the Hugging Face Hub, with a model card."),
     "pull": ("pull", "Pull a bundle or base from the Hugging Face Hub."),
     "decompose": ("decompose", "Cut one base into sub-models for several devices that answer together."),
+    "compare": ("compare", "Put two subnets of the database side by side."),
     "query": ("query", "Ask the search database."),
     "base": ("base", "Train, evaluate and list base ViTs."),
     "serve": ("serve", "HTTP API and web page over the database."),

@@ -22,7 +22,7 @@ from tests.support.played_worker import TRIALS, play_search
 from tests.support.store_values import NANO
 
 pytestmark = pytest.mark.browser
-ROUTES = ("front", "devices", "devices/jetson-nano", "searches", "searches/new", f"searches/{STUDY}")
+ROUTES = ("front", "devices", "devices/jetson-nano", "bundles", "searches", "searches/new", f"searches/{STUDY}")
 
 
 @pytest.fixture(scope="module")
@@ -364,3 +364,48 @@ def test_empty_database_says_which_command_fills_it(browser: Browser, tmp_path: 
         expect(page.get_by_text("nuwa-search --budget-ms 30")).to_be_visible()
         go(page, "devices")
         expect(page.get_by_role("link", name="jetson-nano", exact=True)).to_be_visible()
+
+
+def test_two_subnets_are_picked_and_compared_at_an_address_of_their_own(page: Page, seeded: Seeded) -> None:
+    go(page, f"subnets/{seeded.winner_id}")
+    page.get_by_role("link", name="compare with").click()
+    expect(page.get_by_text("is picked: pick another one")).to_be_visible()
+    other_id = page.locator("tr[data-subnet^='0000']").first.get_attribute("data-subnet")
+    page.locator(f"tr[data-subnet='{other_id}']").get_by_role("checkbox").click()  # the table is then drawn anew
+    page.get_by_role("link", name=re.compile(f"compare {seeded.winner_id[:8]} with")).click()
+    page.wait_for_url(re.compile(f"#/compare/{seeded.winner_id}/{other_id}$"))
+    figures = page.get_by_role("region", name="Figures", exact=True)
+    expect(figures.get_by_role("row", name=re.compile("^latency on jetson-nano"))).to_contain_text("times")
+    expect(figures.get_by_role("row", name=re.compile("^certificate"))).to_contain_text("met (emulated)")
+    marked = page.locator("rect.different").count()
+    rows = page.get_by_role("region", name=re.compile("^Blocks that differ, ")).locator("tbody tr")
+    assert marked == 2 * rows.count() > 0
+    expect(page.locator(".command code", has_text="nuwa derive --subnet").first).to_be_visible()
+    page.get_by_role("link", name="swap").click()
+    page.wait_for_url(re.compile(f"#/compare/{other_id}/{seeded.winner_id}$"))
+
+
+def test_a_bundle_is_made_by_a_click_and_labelled(page: Page, seeded: Seeded) -> None:
+    """The making itself is tested without a browser; here the API plays it."""
+    asked: list[object] = []
+    job = {"job_id": "j", "state": "queued", "subnet_id": "00000001", "device": "jetson-nano"}
+
+    def play(route: Route) -> None:
+        asked.append(route.request.post_data_json)
+        route.fulfill(status=202, json=job)
+
+    told = "".join(f"event: {kind}\ndata: {{}}\n\n" for kind in ("step", "end"))
+    problem = {"message": "the base is gone", "hint": "put it back"}
+    page.route("**/api/v1/subnets/00000001/bundle", play)
+    page.route("**/bundle-jobs/j/events", lambda route: route.fulfill(content_type="text/event-stream", body=told))
+    page.route("**/bundle-jobs/j", lambda route: route.fulfill(json=job | {"state": "failed", "problem": problem}))
+    go(page, "subnets/00000001")
+    expect(page.get_by_text("not fine-tuned, and not certified for a budget")).to_be_visible()
+    page.get_by_role("button", name="make a bundle").click()
+    expect(page.get_by_role("alert")).to_contain_text("the base is gone")
+    expect(page.get_by_role("button", name="make a bundle")).to_be_enabled()
+    assert asked == [{"device": "jetson-nano", "budget_ms": None}]
+    go(page, "bundles")
+    lost = page.locator(f"tr[data-subnet={seeded.lost_id}]")
+    expect(lost).to_contain_text("gone, or another subnet's by now")
+    expect(lost.get_by_role("link", name="zip")).to_have_count(0)

@@ -20,6 +20,8 @@ SETTLE_MS = 800
 def routes(page: Page, study: str) -> dict[str, str]:
     """Name what to show: a finished search, its subnet, its front, and the device it was for."""
     found = page.request.get(f"/api/v1/searches/{study}").json()
+    rows = page.request.get(f"/api/v1/subnets?task_id={found['task_id']}&device={found['device']}").json()["rows"]
+    other = next(row["subnet_id"] for row in rows if row["subnet_id"] != found["subnet_id"])
     front = f"front?device={found['device']}&task={found['task_id']}&budget={found['budget_ms']}"
     return {
         "front": front,
@@ -27,6 +29,8 @@ def routes(page: Page, study: str) -> dict[str, str]:
         "subnet": f"subnets/{found['subnet_id']}",
         "certificate": f"subnets/{found['subnet_id']}",
         "classes": f"subnets/{found['subnet_id']}",
+        "compare": f"compare/{found['subnet_id']}/{other}",
+        "bundles": "bundles",
         "devices": "devices",
         "device": f"devices/{found['device']}",
         "searches": "searches",

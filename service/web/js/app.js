@@ -11,13 +11,15 @@ import { tokenForm } from "./parts/token-form.js";
 const VIEWS = {
   front: () => import("./views/front.js"),
   subnets: () => import("./views/subnet.js"),
+  compare: () => import("./views/compare.js"),
+  bundles: () => import("./views/bundles.js"),
   devices: (path) => (path.length > 1 ? import("./views/device.js") : import("./views/devices.js")),
   searches: (path) => {
     if (path.length < 2) return import("./views/searches.js");
     return path[1] === "new" ? import("./views/new-search.js") : import("./views/search.js");
   },
 };
-const NAV = { front: "front", subnets: "front", devices: "devices", searches: "searches" };
+const NAV = { front: "front", subnets: "front", compare: "front", bundles: "bundles", devices: "devices", searches: "searches" };
 const PATIENCE_MS = 200; // before "loading…" is shown: shorter waits need no word
 
 const main = document.getElementById("main");

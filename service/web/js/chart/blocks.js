@@ -9,19 +9,20 @@ const LANE = { attn: 92, mlp: 80, time: 84, gap: 26 };
 
 /**
  * Build the picture.
- * @param {{blocks: object[], times: {blocks: object[], origin: string} | null}} about Blocks as the API gives them.
+ * @param {{blocks: object[], times: {blocks: object[], origin: string} | null, marked?: Set<number>}} about Blocks as the API
+ *   gives them; those in `marked` are framed.
  */
-export function blocksChart({ blocks, times }) {
+export function blocksChart({ blocks, times, marked = new Set() }) {
   const lanes = LANE.attn + LANE.mlp + LANE.gap + (times ? LANE.time + LANE.gap : 0);
   return frame({
     label: "what was kept of each block of the base; the table below has the numbers",
     height: () => lanes + 64,
     margin: { top: 20, right: 6, bottom: 22, left: 82 },
-    draw: (svg, plot) => draw(svg, plot, blocks, times),
+    draw: (svg, plot) => draw(svg, plot, { blocks, times, marked }),
   });
 }
 
-function draw(svg, plot, blocks, times) {
+function draw(svg, plot, { blocks, times, marked }) {
   const step = plot.w / blocks.length;
   const room = Math.min(step * 0.78, 44);
   const left = (k) => plot.x + k * step + (step - room) / 2;
@@ -42,16 +43,21 @@ function draw(svg, plot, blocks, times) {
         "g",
         { class: block.kept ? "block" : "block is-gone" },
         s("title", null, blockText(block, time, times?.origin)),
+        marked.has(block.index) ? s("rect", { class: "different", x: left(k) - 3, y: plot.y - 5, width: room + 6, height: lanesTall(times) + 10, rx: 2 }) : "",
         attention(block, left(k), plot.y, room),
         mlp(block, left(k), mlpTop, room),
         time ? bars(time, left(k), y, room) : "",
         step > 14 || k % 2 === 0
-          ? s("text", { class: "block-index", x: left(k) + room / 2, y: plot.y + plot.h + 15, "text-anchor": "middle" }, String(block.index))
+          ? s("text", { class: marked.has(block.index) ? "block-index is-different" : "block-index", x: left(k) + room / 2, y: plot.y + plot.h + 15, "text-anchor": "middle" }, String(block.index))
           : "",
       ),
     );
   });
   svg.append(s("text", { class: "axis-name", x: 2, y: plot.y + plot.h + 15 }, "block"));
+}
+
+function lanesTall(times) {
+  return LANE.attn + LANE.gap + LANE.mlp + (times ? LANE.gap + LANE.time : 0);
 }
 
 function laneName(name, plot, top, about) {

@@ -2,15 +2,17 @@
 
 import { h } from "../core/dom.js";
 import { bytes } from "../core/figures.js";
+import { bundleLabels } from "./bundle-labels.js";
 
-/** Build the body of the panel; `bundle` as the API gives it, null where none was shipped. */
-export function bundlePart(bundle) {
-  if (!bundle) return h("p", { class: "muted" }, "This subnet was scored in a search but not shipped, so there is no bundle of it.");
+/** Build the body of the panel; `bundle` as the API gives it, null where there is none; `make` has it made. */
+export function bundlePart(bundle, make) {
+  if (!bundle) return [h("p", { class: "muted" }, "This subnet was scored in a search but not shipped, so there is no bundle of it yet."), make];
   return h(
     "div",
     { class: "stack" },
     h("p", { class: "small muted" }, "in ", h("code", null, bundle.dir)),
-    bundle.is_missing && h("p", { class: "bad" }, "The folder is missing; only what the database knows is left."),
+    h("p", null, bundleLabels(bundle)),
+    bundle.is_missing && [h("p", { class: "bad" }, "The folder is missing; only what the database knows is left."), make],
     !bundle.is_served && !bundle.is_missing && h("p", { class: "note" }, "The folder lies outside the data roots of this service, so nothing of it can be downloaded here. Start the service with --root to serve it."),
     bundle.is_served && !bundle.is_missing && h("p", null, h("a", { class: "button button-main", href: bundle.zip, download: true }, "download the bundle (zip)")),
     list(bundle, (file) => !isLost(file)),

@@ -9,6 +9,7 @@ import { originBadge } from "./badges.js";
 import { tableRoom } from "./panel.js";
 
 const COLUMNS = [
+  { name: "compare" },
   { name: "subnet" },
   { name: "top1", sort: "top1", order: "descending", isNumber: true },
   { name: "split" },
@@ -23,9 +24,10 @@ const COLUMNS = [
 
 /**
  * Build the table.
- * @param {{onSort: (sort: string) => void, onHover: (id: string | null) => void}} handlers
+ * @param {{onSort: (sort: string) => void, onHover: (id: string | null) => void, onPick: (id: string, on: boolean) => void}}
+ *   handlers `onPick`: a subnet is picked for a comparison, or no longer.
  */
-export function subnetTable({ onSort, onHover }) {
+export function subnetTable({ onSort, onHover, onPick }) {
   const heads = h("tr");
   const body = h("tbody");
   const node = tableRoom("Subnets",
@@ -34,11 +36,11 @@ export function subnetTable({ onSort, onHover }) {
   let rows = new Map();
   return {
     node,
-    /** Show rows sorted by `sort`; `ids` are those on the front. */
-    update(found, { sort, frontIds, budgetMs }) {
+    /** Show rows sorted by `sort`; `frontIds` are those on the front, `picked` those to compare. */
+    update(found, { sort, frontIds, budgetMs, picked }) {
       const counts = { params: countColumn(found.map((row) => row.params)), macs: countColumn(found.map((row) => row.macs)) };
       show(heads, COLUMNS.map((column) => headCell(column, sort, onSort, counts[column.sort]?.unit)));
-      rows = new Map(found.map((row) => [row.subnet_id, bodyRow(row, { frontIds, onHover, counts })]));
+      rows = new Map(found.map((row) => [row.subnet_id, bodyRow(row, { frontIds, onHover, onPick, picked, counts })]));
       show(body, [...rows.values()]);
       this.setBudget(found, budgetMs);
     },
@@ -64,7 +66,7 @@ function headCell(column, sort, onSort, unit) {
   return h("th", { scope: "col", class: column.isNumber ? "number" : "", "aria-sort": isSorted ? column.order : null }, name);
 }
 
-function bodyRow(row, { frontIds, onHover, counts }) {
+function bodyRow(row, { frontIds, onHover, onPick, picked, counts }) {
   const isOnFront = frontIds.has(row.subnet_id);
   return h(
     "tr",
@@ -75,6 +77,7 @@ function bodyRow(row, { frontIds, onHover, counts }) {
         focusin: () => onHover(row.subnet_id), focusout: () => onHover(null),
       },
     },
+    h("td", null, h("input", { type: "checkbox", checked: picked.includes(row.subnet_id), "aria-label": `compare ${shortId(row.subnet_id)}`, on: { change: (event) => onPick(row.subnet_id, event.target.checked) } })),
     h("th", { scope: "row" }, h("a", { class: "mono", href: routeTo(["subnets", row.subnet_id]) }, shortId(row.subnet_id)),
       isOnFront && h("span", { class: "front-dot", title: "on the front" }, h("span", { class: "sr-only" }, " on the front"))),
     h("td", { class: "number" }, share(row.top1, row.top1_interval)),

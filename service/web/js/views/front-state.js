@@ -22,6 +22,7 @@ export function stateFrom(query) {
     sort: SORTS.includes(sort) ? sort : "top1",
     offset: Math.max(0, Number.parseInt(query.get("offset") ?? "0", 10) || 0),
     zoom: query.get("zoom") === "front" ? "front" : "all",
+    compare: (query.get("compare") ?? "").split(",").filter(Boolean).slice(0, 2),
   };
 }
 
@@ -38,6 +39,7 @@ export function writeState(state) {
     sort: state.sort === "top1" ? null : state.sort,
     offset: state.offset || null,
     zoom: state.zoom === "all" ? null : state.zoom,
+    compare: state.compare.join(","),
   });
 }
 

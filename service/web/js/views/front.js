@@ -5,6 +5,7 @@ import { announce } from "../core/announce.js";
 import { copyButton } from "../core/copy.js";
 import { h, show } from "../core/dom.js";
 import { atLeast, classesText, shortId, whole } from "../core/figures.js";
+import { comparePicks } from "../parts/compare-picks.js";
 import { checkField, numberField, selectField } from "../parts/fields.js";
 import { routeTo } from "../core/route.js";
 import { frontLegend } from "../parts/front-legend.js";
@@ -38,6 +39,13 @@ function taskText({ task_id: id, classes, data, num_subnets: number }) {
   return `${classesText(classes, 3)} · ${data} · ${atLeast(number)} subnets (${shortId(id)})`;
 }
 
+/** Nets that answer for pixels have no top1, so that there is no front to draw: their searches have KL against latency. */
+function withoutTop1(rows) {
+  const studies = [...new Set(rows.map((row) => row.study).filter(Boolean))];
+  return h("p", { class: "note" }, "None of these subnets has a top1: where pixels have classes, the mean IoU is taken of a search's winner only. Latency against KL to the base, and the winner's mIoU: ",
+    studies.map((study, k) => [k > 0 && ", ", h("a", { href: routeTo(["searches", study]) }, study)]));
+}
+
 function nothingYet() {
   return emptyNote(
     "The database holds no subnets yet. A search fills it:",
@@ -60,13 +68,17 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
     lines: rowLines,
   });
   const sheet = readout({ onBudget: (ms) => setBudget(ms, true), onHover: (id) => point(id) });
-  const table = subnetTable({ onSort: (sort) => change({ sort, offset: 0 }), onHover: (id) => chart.highlight(id) });
+  const table = subnetTable({
+    onSort: (sort) => change({ sort, offset: 0 }), onHover: (id) => chart.highlight(id),
+    onPick: (id, on) => change({ compare: on ? [...state.compare, id].slice(-2) : state.compare.filter((one) => one !== id) }),
+  });
   const filters = h("form", { class: "filters", "aria-label": "Filters", on: { submit: (event) => event.preventDefault() } });
   const about = h("div", { class: "panel-note", role: "status" });
   const legend = h("div", { class: "legend-room" });
   const pager = h("div", { class: "pager" });
   const zoom = h("button", { type: "button", class: "button button-small", on: { click: () => change({ zoom: state.zoom === "front" ? "all" : "front" }) } });
   const tableNote = h("div", { class: "panel-note" });
+  const picks = h("div", { class: "picks", role: "status" });
   const csv = copyButton("copy CSV link", () => csvAddress(state, place()));
   const node = h(
     "div",
@@ -82,7 +94,7 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
       sheet.node,
     ),
     h("section", { class: "panel", "aria-label": "Subnets" },
-      h("div", { class: "panel-head" }, h("h2", null, "Subnets"), tableNote, csv), table.node, pager),
+      h("div", { class: "panel-head" }, h("h2", null, "Subnets"), tableNote, csv), picks, table.node, pager),
   );
   signal.addEventListener("abort", chart.destroy, { once: true });
 
@@ -116,14 +128,15 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
     zoom.hidden = data.front.length < 2;
     const beside = data.others.length ? `, ${whole(data.others.length)} others${data.hasMore ? " (the most accurate)" : ""}` : "";
     about.textContent = isEmpty ? "nothing matches" : `${whole(data.front.length)} on the front${beside}`;
-    show(legend, frontLegend([...data.front, ...data.others], data.references, state.zoom));
+    show(legend, isEmpty && page.rows.length ? withoutTop1(page.rows) : frontLegend([...data.front, ...data.others], data.references, state.zoom));
     chart.update({ ...data, budgetMs: state.budget, zoom: state.zoom });
     drawBudget();
     drawTable();
   }
 
   function drawTable() {
-    table.update(page.rows, { sort: state.sort, frontIds: new Set(data.front.map((row) => row.subnet_id)), budgetMs: state.budget });
+    table.update(page.rows, { sort: state.sort, frontIds: new Set(data.front.map((row) => row.subnet_id)), budgetMs: state.budget, picked: state.compare });
+    show(picks, comparePicks(state.compare, () => change({ compare: [] })));
     tableNote.textContent = page.rows.length ? `rows ${state.offset + 1} to ${state.offset + page.rows.length}` : "nothing matches these filters";
     drawPager();
   }
@@ -187,6 +200,7 @@ function frontView({ state: first, devices, device: firstDevice, signal }) {
     if (isOther("device", "task", "base", "isMeasuredOnly")) reload(load);
     else if (isOther("sort", "offset", "minTop1", "isUnderBudget")) reload(loadPage);
     else if (isOther("zoom", "budget")) draw();
+    else if (isOther("compare")) drawTable();
   }
 
   function reload(what) {

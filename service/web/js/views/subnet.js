@@ -11,6 +11,7 @@ import { isRun, latencyOf, originOf } from "../core/latency.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
 import { blockTable } from "../parts/block-table.js";
+import { bundleMake } from "../parts/bundle-make.js";
 import { bundlePart } from "../parts/bundle.js";
 import { certificatePart } from "../parts/certificate.js";
 import { classScores } from "../parts/class-scores.js";
@@ -35,13 +36,18 @@ export async function view({ path, signal }) {
     }),
   }));
   signal.addEventListener("abort", () => [picture, ...certificates.map((c) => c.part)].forEach((c) => c.destroy()), { once: true });
+  const make = bundleMake({
+    subnetId: subnet.subnet_id, job: subnet.bundle_job, device: latency?.device ?? null, signal,
+    onDone: () => dispatchEvent(new HashChangeEvent("hashchange")),
+  });
+  const compare = h("a", { class: "button button-small", href: frontLink(subnet, latency, subnet.subnet_id) }, "compare with …");
   const node = h(
     "div",
     { class: "stack" },
     head(`Subnet ${shortId(subnet.subnet_id)}`, {
       crumb: h("a", { href: frontLink(subnet, latency) }, "Front"),
       beside: h("p", { class: "muted" }, `${subnet.base.name} cut for ${classesText(subnet.task.classes)}`),
-      tools: copyButton("copy id", () => subnet.subnet_id),
+      tools: [compare, copyButton("copy id", () => subnet.subnet_id)],
     }),
     figures(subnet, latency),
     panel("What was kept of the base", [keptText(subnet), picture.node, timesText(times), blockTable(subnet.blocks, times)], { note: legend(times) }),
@@ -53,7 +59,7 @@ export async function view({ path, signal }) {
           ? certificates.map(({ row, part }) => panel("Certificate", part.node, { note: moment(row.created_at) }))
           : panel("Certificate", emptyNote("Nothing was proven of this subnet yet. A bundle gets a certificate when it is exported and measured:", exportCommand(subnet, latency))),
         byClass(subnet, answer),
-        panel("Bundle", bundlePart(subnet.bundle))),
+        panel("Bundle", bundlePart(subnet.bundle, make))),
       h("div", { class: "stack" },
         panel("Commands", subnet.commands.map((line) => commandLine(line.command, line.what))),
         panel("Scores", scoreTable(subnet)),
@@ -90,8 +96,8 @@ function byClass({ certificates }, search) {
   return panel("Accuracy by class", [parts, compared, folded], { note: `test split, ${whole(winner.num_images)} images` });
 }
 
-function frontLink(subnet, latency) {
-  return routeTo(["front"], { device: latency?.device, task: subnet.task.task_id });
+function frontLink(subnet, latency, compare = null) {
+  return routeTo(["front"], { device: latency?.device, task: subnet.task.task_id, compare });
 }
 
 function figures(subnet, latency) {
