@@ -56,7 +56,7 @@ def take(url: str, study: str, folder: Path) -> None:
                     page.wait_for_selector("main h1")
                     page.wait_for_selector(".loading", state="detached")
                     if name in SCROLLED_TO:
-                        page.get_by_role("region", name=SCROLLED_TO[name], exact=True).evaluate(
+                        page.get_by_role("region", name=SCROLLED_TO[name], exact=True).first.evaluate(
                             "e => e.scrollIntoView()"
                         )
                     page.wait_for_timeout(SETTLE_MS)

@@ -9,8 +9,7 @@ import { originBadge } from "./badges.js";
 import { tableRoom } from "./panel.js";
 
 const COLUMNS = [
-  { name: "compare" },
-  { name: "subnet" },
+  { name: "subnet (tick two to compare)" },
   { name: "top1", sort: "top1", order: "descending", isNumber: true },
   { name: "split" },
   { name: "latency, ms", sort: "latency", order: "ascending", isNumber: true },
@@ -77,8 +76,8 @@ function bodyRow(row, { frontIds, onHover, onPick, picked, counts }) {
         focusin: () => onHover(row.subnet_id), focusout: () => onHover(null),
       },
     },
-    h("td", null, h("input", { type: "checkbox", checked: picked.includes(row.subnet_id), "aria-label": `compare ${shortId(row.subnet_id)}`, on: { change: (event) => onPick(row.subnet_id, event.target.checked) } })),
-    h("th", { scope: "row" }, h("a", { class: "mono", href: routeTo(["subnets", row.subnet_id]) }, shortId(row.subnet_id)),
+    h("th", { scope: "row", class: "nowrap" }, h("input", { type: "checkbox", class: "pick", checked: picked.includes(row.subnet_id), "aria-label": `compare ${shortId(row.subnet_id)}`, on: { change: (event) => onPick(row.subnet_id, event.target.checked) } }),
+      h("a", { class: "mono", href: routeTo(["subnets", row.subnet_id]) }, shortId(row.subnet_id)),
       isOnFront && h("span", { class: "front-dot", title: "on the front" }, h("span", { class: "sr-only" }, " on the front"))),
     h("td", { class: "number" }, share(row.top1, row.top1_interval)),
     h("td", null, splitText(row)),
