@@ -121,6 +121,7 @@ DEPLOY_DATA ?= ../shared/data/cifar100
 bench-service: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.fuzz_api
 	$(BIN)/python -m benchmarks.kill_worker --kills 20
+	$(BIN)/python -m benchmarks.first_view --url $(STORE_URL)
 
 # every process killed twenty times and followed to its end; disks, clocks, caches and memory that fail: 30 minutes
 bench-faults: export OMP_NUM_THREADS := 1
