@@ -2,9 +2,9 @@
 
     python -m benchmarks.first_view --url runs/bench-store.sqlite
 
-The database is that of ``benchmarks/store.py``, and is filled where it is empty. The service runs as a process of its own
-without workers, and waits ``IDLE_S`` before each view. A view is a fresh browser context (no cache) that opens ``/``;
-its seconds run from the navigation until the points of the front and the rows of the table are drawn.
+The database is that of ``benchmarks/store.py``, and is filled where it is empty. The service runs as a process of
+its own without workers, and waits ``IDLE_S`` before each view. A view is a fresh browser context (no cache) that opens
+``/``; its seconds run from the navigation until the points of the front and the rows of the table are drawn.
 """
 
 import argparse
@@ -34,9 +34,7 @@ IDLE_S = 2.0
 START_S = 60.0
 PORT = 8765
 _SERVE = "import sys; from nuwa_search.service.cli.main import main; main(sys.argv[1:])"
-_DRAWN = (
-    "document.querySelectorAll('.front-link').length > 0 && document.querySelectorAll('tr[data-subnet]').length > 0"
-)
+_DRAWN = "document.querySelector('.front-link') !== null && document.querySelector('tr[data-subnet]') !== null"
 
 
 def main() -> None:
