@@ -34,7 +34,8 @@ IDLE_S = 2.0
 START_S = 60.0
 PORT = 8765
 _SERVE = "import sys; from nuwa_search.service.cli.main import main; main(sys.argv[1:])"
-_DRAWN = "document.querySelector('.front-link') !== null && document.querySelector('tr[data-subnet]') !== null"
+_DRAWN = (".front-link", "tr[data-subnet]")
+"""A point of the front, and a row of the table."""
 
 
 def main() -> None:
@@ -90,7 +91,8 @@ def view_s(browser: Browser, url: str) -> float:
     time.sleep(IDLE_S)
     begun = time.perf_counter()
     page.goto(url)
-    page.wait_for_function(_DRAWN, polling="raf")
+    for drawn in _DRAWN:
+        page.wait_for_selector(drawn, state="attached")
     seconds = time.perf_counter() - begun
     context.close()
     return seconds
