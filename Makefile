@@ -19,7 +19,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-equal-seconds bench-real-size bench-store bench-deploy bench-service bench-faults audit clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-segmentation bench-equal-seconds bench-real-size bench-store bench-deploy bench-service bench-faults audit clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -104,6 +104,11 @@ bench-openvino: $(VENV)/.installed-openvino
 
 bench-search: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.search_bench
+
+# nets for pixels, three seeds, beside the base with its own tuned head; searches that are there are not run again
+bench-segmentation: export OMP_NUM_THREADS := 1
+bench-segmentation: $(VENV)/.installed-dev $(VENV)/.installed-demo
+	$(BIN)/python -m benchmarks.segmentation
 
 # this search against Optuna's samplers alone with as many CPU seconds, and the surrogates' report card
 bench-equal-seconds: $(VENV)/.installed-dev $(VENV)/.installed-demo
