@@ -19,7 +19,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-segmentation bench-equal-seconds bench-real-size bench-store bench-deploy bench-service bench-faults audit clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-segmentation bench-equal-seconds bench-collaborate bench-real-size bench-store bench-deploy bench-service bench-faults audit clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -117,6 +117,11 @@ bench-equal-seconds: $(VENV)/.installed-dev $(VENV)/.installed-demo
 # seconds by stage of searches with default options at real size, and of 494cfc3; cells that are there are kept
 bench-real-size: $(VENV)/.installed-dev $(VENV)/.installed-demo
 	$(BIN)/python -m benchmarks.real_size
+
+# boards in network namespaces of their own, rates by tc tbf: predicted from a probe and measured, boards killed; needs
+# root, ip and tc
+bench-collaborate: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.collaborate_net
 
 bench-store: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.store --url $(STORE_URL)

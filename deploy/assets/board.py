@@ -32,6 +32,7 @@ MAGIC, VERSION = b"NWCB", 1
 HEADER = struct.Struct("<4sBBHQQQ")  # magic, kind, version, part, session, number, and a figure
 HELLO, WELCOME, REFUSED, IMAGE, VECTOR, PING, PONG, FAILED, BYE = range(1, 10)
 MAX_PING_BYTES = 2**20  # of what a probe has sent back
+ENVELOPE_BYTES = 256  # by which a frame is larger on the wire where it is encrypted (CURVE: 33, in ZeroMQ 4.3)
 MAX_TEXT_BYTES = 2**16  # of what a board says of itself
 MAX_JSON_BYTES = 2**20  # of one of this folder's files
 MAX_SIDE = 4096
@@ -215,7 +216,7 @@ class BoardServer:
     def connect(self, zmq: Any, context: Any) -> Any:
         """Open the socket; ZeroMQ connects, and connects again, by itself."""
         socket = context.socket(zmq.DEALER)
-        socket.setsockopt(zmq.MAXMSGSIZE, self.max_bytes)
+        socket.setsockopt(zmq.MAXMSGSIZE, self.max_bytes + ENVELOPE_BYTES)
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_MS)
         socket.setsockopt(zmq.RECONNECT_IVL, 50)

@@ -10,7 +10,7 @@ from typing import Any
 from nuwa_search.core import checked
 from nuwa_search.core.documents import read_object
 from nuwa_search.core.errors import NuwaError, OutsideError
-from nuwa_search.deploy.assets.board import HEARTBEAT_MS, SILENT_MS, is_loopback
+from nuwa_search.deploy.assets.board import ENVELOPE_BYTES, HEARTBEAT_MS, SILENT_MS, is_loopback
 from nuwa_search.deploy.collaborate.network import board_name
 
 KEYS = "keys.json"
@@ -161,7 +161,7 @@ class CoordinatorSocket:
     def _open(self, address: str, keys: Keys | None, max_bytes: int) -> None:
         zmq, socket = self.zmq, self.socket
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.MAXMSGSIZE, max_bytes)
+        socket.setsockopt(zmq.MAXMSGSIZE, max_bytes + ENVELOPE_BYTES)
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_MS)
         socket.setsockopt(zmq.LINGER, 200)

@@ -14,6 +14,7 @@ from nuwa_search.deploy.assets import board as program
 from nuwa_search.deploy.assets.board import Message, pack
 from nuwa_search.deploy.collaborate.coordinator import Coordinator
 from nuwa_search.deploy.collaborate.layout import Collaboration, read_collaboration
+from nuwa_search.deploy.collaborate.probe import Prober
 from nuwa_search.deploy.collaborate.wire import load_zmq, read_keys, write_keys
 from tests.support.board_threads import BoardThreads
 from tests.support.toy_collaboration import BOARDS, LABELS, fitted_fusion, toy_images, toy_vectors
@@ -161,7 +162,7 @@ def test_what_is_no_vector_is_not_fused(mute: Mute, payload: bytes) -> None:
 def test_an_oversize_message_ends_the_connection_that_it_came_on(mute: Mute) -> None:
     coordinator = mute.running.coordinator
     mute.heard(kind=program.WELCOME)
-    mute.send(pack(Message(program.VECTOR, bytes(coordinator.max_bytes + 1))))
+    mute.send(pack(Message(program.VECTOR, bytes(coordinator.max_bytes + 2 * program.ENVELOPE_BYTES))))
     mute.heard(kind=program.WELCOME, greets=True)  # over a new connection, which is greeted anew
     assert coordinator.num_dropped == 0, "it never came so far"
 
@@ -254,3 +255,22 @@ def test_keys_let_in_their_own_board_and_nobody_else(toy: Toy, tmp_path: Path) -
         assert answer.boards == ("nano-1",)
     finally:
         running.close()
+
+
+def test_the_largest_block_of_a_probe_passes_with_keys(tmp_path: Path) -> None:
+    """An encrypted frame is larger than what it carries, and a limit without that ended the connection."""
+    keys = write_keys(tmp_path, ["a"])
+    path = tmp_path / "a" / "board.json"
+    with Prober(["a"], address="tcp://127.0.0.1:0", keys=keys) as prober:
+        told = {"schema": "nuwa.board/1", "name": "a", "coordinator": prober.address, "models": []}
+        path.write_text(json.dumps(told))
+        board = program.BoardServer(path.parent, say=lambda _: None)
+        thread = threading.Thread(target=board.serve)
+        thread.start()
+        try:
+            prober.wait(timeout_s=20)
+            most = program.MAX_PING_BYTES
+            assert set(prober.exchange(["a"], down=most, up=most)) == {"a"}
+        finally:
+            board.stop()
+            thread.join()

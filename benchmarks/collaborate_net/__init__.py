@@ -1,0 +1,1 @@
+"""Boards in network namespaces of their own, a coordinator in another: predicted and measured, and boards killed."""
