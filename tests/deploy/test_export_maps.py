@@ -23,6 +23,7 @@ from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.verify import compare_logits, verify_fp16, verify_onnx
 from nuwa_search.latency.devices.emulated import EmulatedDevice
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
+from nuwa_search.testing.families import lively_model
 
 ARCH = Arch((BlockSpec(2, 8, 8, 32),) * 2, 16, 5, 32, 8, num_prefix_tokens=2, global_pool="patches")
 SHOWN = Preprocess(32, crop_mode="squash")
@@ -80,6 +81,17 @@ def test_a_wrong_label_is_as_wrong_as_the_model_finds_it() -> None:
     assert (found.max_abs_error, found.argmax_agreement, found.min_cosine) == (0.5, 0.75, 0.75)
     assert not found.is_met
     assert compare_logits(np.full((1, 2, 2), 3), expected, check="fp16", runtime="none").max_abs_error == np.inf
+
+
+def test_maps_of_oblong_images_have_their_sides() -> None:
+    vit = lively_model(dataclasses.replace(ARCH, img_size=(32, 48)))
+    wide = torch.randint(0, 256, (2, 3, 32, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    shown = Preprocess((32, 48), crop_mode="squash")
+    graph = onnx_from_vit(vit)
+    assert [d.dim_value for d in graph.graph.output[0].type.tensor_type.shape.dim] == [1, 5, 32, 48]
+    found = verify_onnx(vit, graph, wide, shown)
+    assert found.is_met
+    assert found.argmax_agreement >= 0.999
 
 
 def test_labels_are_refused_of_a_net_for_images() -> None:
