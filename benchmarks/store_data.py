@@ -66,7 +66,11 @@ def fill_store(store: Store, *, num_subnets: int, num_devices: int) -> None:
             # Fifty million look-ups of foreign keys that are right by construction would take most of the time.
             connection.execute(text("SET LOCAL session_replication_role = replica"))  # which stops all triggers
         start = connection.execute(text("SELECT max(pk) FROM nuwa_archs")).scalar_one() + 1
-        content = '{"blocks":[' + ",".join(['{"num_heads":3,"qk_dim":32,"v_dim":32,"mlp_width":768}'] * 12) + "]}"
+        content = (
+            '{"img_size":32,"blocks":['
+            + ",".join(['{"num_heads":3,"qk_dim":32,"v_dim":32,"mlp_width":768}'] * 12)
+            + "]}"
+        )
         connection.execute(
             text(
                 "INSERT INTO nuwa_archs (pk, arch_id, content, macs, params) "
