@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.support.fuzzing.of_bases import base_readers, transformers_readers, weight_readers
 from tests.support.fuzzing.of_boards import board_readers, table_readers
 from tests.support.fuzzing.of_bundles import bundle_readers, program_readers
+from tests.support.fuzzing.of_collaborations import collaboration_readers
 from tests.support.fuzzing.of_graphs import graph_readers
 from tests.support.fuzzing.of_images import image_readers, mask_readers, parquet_readers
 from tests.support.fuzzing.of_requests import request_readers
@@ -26,6 +27,7 @@ GROUPS: dict[str, Callable[[Path], list[Reader]]] = {
     "requests": request_readers,
     "graphs": graph_readers,
     "stores": store_readers,
+    "collaborations": collaboration_readers,
 }
 
 
