@@ -122,6 +122,7 @@ bench-real-size: $(VENV)/.installed-dev $(VENV)/.installed-demo
 # root, ip and tc
 bench-collaborate: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.collaborate_net
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.collaborate  # several boards against one alone; goes on row by row
 
 bench-store: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.store --url $(STORE_URL)

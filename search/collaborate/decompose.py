@@ -1,7 +1,9 @@
 """Decompose a base over several devices: groups, searches, distillation, fusion, placement, and the rival beside it."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.counting import counts_to
@@ -12,7 +14,7 @@ from nuwa_search.deploy.collaborate.layout import is_collaboration
 from nuwa_search.latency.devices.find import find_device, opened_device
 from nuwa_search.search.collaborate.answer import Decomposed
 from nuwa_search.search.collaborate.find_part import find_part
-from nuwa_search.search.collaborate.finish import RIVAL, Searched, finish, place_parts
+from nuwa_search.search.collaborate.finish import RIVAL, Searched, SearchedRival, finish, place_parts
 from nuwa_search.search.collaborate.prepare import divide_classes, open_boards, planned_slots, require_images
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
@@ -31,7 +33,44 @@ def run_decompose(run: DecomposeRun) -> Decomposed:
         NoAnswerError: If a sub-model finds nothing within its own budget, or memory does not suffice.
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
-    request, started = run.request, time.perf_counter()
+    started = time.perf_counter()
+    with opened_decomposition(run) as opened:
+        inputs, division = opened.inputs, opened.division
+        parts, studies = search_parts(run, opened)
+        searched = Searched(parts, studies, search_rival(run, opened))
+        students = [bundle.load_model() for bundle in parts]
+        ensemble = begin_ensemble(run, inputs, distil_parts(run, inputs, division, students))
+        train_together(run, inputs, ensemble)
+        placed = place_parts(run, inputs, division, ensemble, opened.devices)
+        found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started)
+        record_collaboration(run.store, inputs, found)
+        return found
+
+
+@dataclass(frozen=True)
+class OpenedDecomposition:
+    """What a decomposition works on.
+
+    Args:
+        inputs: Of the whole task, decoded.
+        division: Devices, budgets and groups.
+        devices: Open, by name.
+    """
+
+    inputs: Inputs
+    division: ClassDivision
+    devices: Mapping[str, Device]
+
+
+@contextmanager
+def opened_decomposition(run: DecomposeRun) -> Iterator[OpenedDecomposition]:
+    """Check what is asked for, open the devices, decode the images, and plan groups and budgets.
+
+    Raises:
+        NuwaError: If input is wrong.
+        NoAnswerError: If network and fusion take the whole budget.
+    """
+    request = run.request
     _check_folder(run)
     whole = request.search_of(request.devices[0], request.budget_ms, classes=request.classes, folder="")
     with ExitStack() as stack:
@@ -39,29 +78,25 @@ def run_decompose(run: DecomposeRun) -> Decomposed:
         sources = open_sources(whole, run.store, cache_dir=run.cache_dir)
         require_images(sources, request)
         devices: dict[str, Device] = {}
-        for name in request.devices:
-            if name not in devices:
-                spec = find_device(name, run.store)
-                devices[name] = stack.enter_context(opened_device(spec, seed=request.seed))
+        for name in dict.fromkeys(request.devices):
+            spec = find_device(name, run.store)
+            devices[name] = stack.enter_context(opened_device(spec, seed=request.seed))
         boards = open_boards(run, sources, devices)
         slots = planned_slots(request, boards, sources)
         record_inputs(sources, run.store, label_column=request.label_column, seed=request.seed)
         inputs = decode_inputs(sources, cache=Cache(run.cache_dir / "task"))
         division = divide_classes(request, inputs, boards, slots)
         _say_plan(run, division)
-        searched = _search_all(run, inputs, division)
-        students = [bundle.load_model() for bundle in searched.parts]
-        ensemble = begin_ensemble(run, inputs, distil_parts(run, inputs, division, students))
-        train_together(run, inputs, ensemble)
-        placed = place_parts(run, inputs, division, ensemble, devices)
-        found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started)
-        record_collaboration(run.store, inputs, found)
-        return found
+        yield OpenedDecomposition(inputs, division, devices)
 
 
-def _search_all(run: DecomposeRun, inputs: Inputs, division: ClassDivision) -> Searched:
-    """Search every sub-model on its own device, and the rival on the fastest one with the whole budget."""
-    names = inputs.task.class_names
+def search_parts(run: DecomposeRun, opened: OpenedDecomposition) -> tuple[tuple[Bundle, ...], tuple[str, ...]]:
+    """Search every sub-model on its own device; their bundles and studies.
+
+    Raises:
+        NoAnswerError: If one finds nothing within its own budget.
+    """
+    division, names = opened.division, opened.inputs.task.class_names
     studies = tuple(f"{run.study}-{division.name_of(k)}" for k in range(len(division.slots)))
     parts = []
     for place, (slot, group, study) in enumerate(zip(division.slots, division.groups, studies, strict=True)):
@@ -74,18 +109,27 @@ def _search_all(run: DecomposeRun, inputs: Inputs, division: ClassDivision) -> S
         )
         what = f"{division.name_of(place)} of {len(studies)}, {len(group)} classes for {board.name}"
         parts.append(_found(run, request, what=what, study=study))
-    fastest = min(division.boards, key=lambda board: board.base_ms.median)
+    return tuple(parts), studies
+
+
+def search_rival(run: DecomposeRun, opened: OpenedDecomposition) -> SearchedRival:
+    """Search one subnet for the fastest board with the whole budget.
+
+    It is fine-tuned for as many steps as each sub-model sees: for its group, and with all others.
+
+    Raises:
+        NoAnswerError: If nothing keeps the budget.
+    """
+    fastest = min(opened.division.boards, key=lambda board: board.base_ms.median)
     study = f"{run.study}-{RIVAL}"
     request = run.request.search_of(
         fastest.spec.name,
         run.request.budget_ms,
         classes=run.request.classes,
         folder=str((run.folder / RIVAL).absolute()),
-        # as many steps as each sub-model sees: for its group, and with all others
-        finetune=2 * train_config(run, inputs).steps,
+        finetune=2 * train_config(run, opened.inputs).steps,
     )
-    rival = _found(run, request, what="one subnet for one board", study=study)
-    return Searched(tuple(parts), studies, rival, study, fastest.spec.name)
+    return SearchedRival(_found(run, request, what="one subnet for one board", study=study), study, fastest.spec.name)
 
 
 def _found(run: DecomposeRun, request: SearchRequest, *, what: str, study: str) -> Bundle:

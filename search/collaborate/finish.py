@@ -38,22 +38,50 @@ RIVAL = "rival"
 
 
 @dataclass(frozen=True)
+class SearchedRival:
+    """The single subnet that a search with the whole budget found.
+
+    Args:
+        bundle: Of it.
+        study: Of its search.
+        device: Name of its device.
+    """
+
+    bundle: Bundle
+    study: str
+    device: str
+
+
+@dataclass(frozen=True)
 class Searched:
     """What the searches found.
 
     Args:
         parts: Bundle of each sub-model.
         studies: Of each sub-model's search.
-        rival: Bundle of the single subnet.
-        rival_study: Of its search.
-        rival_device: Name of its device.
+        rival: The single subnet.
     """
 
     parts: tuple[Bundle, ...]
     studies: tuple[str, ...]
-    rival: Bundle
-    rival_study: str
-    rival_device: str
+    rival: SearchedRival
+
+
+@dataclass(frozen=True)
+class AssessedModes:
+    """Every way to use the boards, scored and timed.
+
+    Args:
+        modes: The first is the one that was chosen.
+        fusion: As the coordinator reads it.
+        crew: Who runs the sub-models.
+        test: What the sub-models say of the test split.
+    """
+
+    modes: tuple[Assessed, ...]
+    fusion: Fusion
+    crew: Crew
+    test: Seen
 
 
 @dataclass(frozen=True)
@@ -122,6 +150,48 @@ def _kept_unless_better(problem: PlacementProblem, searched: tuple[int, ...]) ->
     return best
 
 
+def assess(
+    run: DecomposeRun,
+    inputs: Inputs,
+    division: ClassDivision,
+    ensemble: Ensemble,
+    *,
+    placed: PlacedParts,
+    test: SplitTensors,
+) -> AssessedModes:
+    """Score and time every way to use the boards, on the network of ``division``.
+
+    Args:
+        run: The decomposition.
+        inputs: Of the whole task.
+        division: As planned.
+        ensemble: As trained.
+        placed: Where its sub-models are.
+        test: Test split.
+    """
+    request, fusion = run.request, fusion_of(ensemble)
+    search_seen, test_seen = (_seen(ensemble, split, inputs) for split in (inputs.tensors.search, test))
+    crew = Crew(
+        boards=tuple(division.boards[board].name for board in placed.placement.places),
+        compute=tuple(_spread(one) for one in placed.graphs),
+        vector_dims=fusion.vector_dims,
+        network=division.network,
+        image_bytes=image_bytes_of(request, inputs),
+        fusion_ms=FUSION_MS,
+    )
+    modes = assess_modes(
+        fusion,
+        crew,
+        groups=division.groups,
+        search=search_seen,
+        test=test_seen,
+        needed=request.num_needed,
+        wanted_mean_ms=request.mean_ms,
+    )
+    chosen = _chosen_first(modes, is_route_wanted=request.mean_ms is not None)
+    return AssessedModes(chosen, fusion, crew, test_seen)
+
+
 def finish(
     run: DecomposeRun,
     inputs: Inputs,
@@ -145,34 +215,14 @@ def finish(
     """
     request, preprocess = run.request, inputs.base.preprocess
     test = split_tensors(inputs.task.test, preprocess)
-    fusion, search = fusion_of(ensemble), inputs.tensors.search
-    seen = [_seen(ensemble, split, inputs) for split in (search, test)]
-    crew = Crew(
-        boards=tuple(division.boards[board].name for board in placed.placement.places),
-        compute=tuple(_spread(one) for one in placed.graphs),
-        vector_dims=fusion.vector_dims,
-        network=division.network,
-        image_bytes=image_bytes_of(request, inputs),
-        fusion_ms=FUSION_MS,
-    )
-    modes = _chosen_first(
-        assess_modes(
-            fusion,
-            crew,
-            groups=division.groups,
-            search=seen[0],
-            test=seen[1],
-            needed=request.num_needed,
-            wanted_mean_ms=request.mean_ms,
-        ),
-        is_route_wanted=request.mean_ms is not None,
-    )
-    rival = _rival(inputs, searched, test=test, top1_search=modes[0].top1_search, ours=modes[0].is_right)
+    found = assess(run, inputs, division, ensemble, placed=placed, test=test)
+    modes = found.modes
+    rival = _rival(inputs, searched.rival, test=test, top1_search=modes[0].top1_search, ours=modes[0].is_right)
     base_right = (logits_of(inputs.teacher.model, test.images, preprocess).argmax(dim=1) == test.labels).sum()
     fastest = min(division.boards, key=lambda board: board.base_ms.median)
     collaboration = Collaboration(
         labels=inputs.task.class_names,
-        parts=tuple(_part(run, division, placed, seen[1], fusion, k) for k in range(len(placed.graphs))),
+        parts=tuple(_part(run, division, placed, found.test, found.fusion, k) for k in range(len(placed.graphs))),
         modes=tuple(mode.figures for mode in modes),
         preprocess=preprocess,
         base=inputs.base.name,
@@ -185,7 +235,7 @@ def finish(
         seed=request.seed,
         notes=_notes(inputs, division),
     )
-    write_collaboration(run.folder, collaboration, fusion)
+    write_collaboration(run.folder, collaboration, found.fusion)
     return Decomposed(
         study=run.study,
         folder=run.folder,
@@ -208,7 +258,7 @@ def finish(
             fastest.base_ms.median,
             fastest.spec.name,
         ),
-        image_bytes=crew.image_bytes,
+        image_bytes=found.crew.image_bytes,
         seconds=time.perf_counter() - started,
     )
 
@@ -236,9 +286,11 @@ def _chosen_first(modes: Sequence[Assessed], *, is_route_wanted: bool) -> tuple[
     return (fuse, *others)
 
 
-def _rival(inputs: Inputs, searched: Searched, *, test: SplitTensors, top1_search: float, ours: Floats) -> FoundRival:
+def _rival(
+    inputs: Inputs, searched: SearchedRival, *, test: SplitTensors, top1_search: float, ours: Floats
+) -> FoundRival:
     """Score the single subnet on the same images; it is better where it is as accurate on the search split."""
-    bundle, preprocess = searched.rival, inputs.base.preprocess
+    bundle, preprocess = searched.bundle, inputs.base.preprocess
     model, search = bundle.load_model(), inputs.tensors.search
     theirs = float((logits_of(model, search.images, preprocess).argmax(dim=1) == search.labels).double().mean())
     right = (logits_of(model, test.images, preprocess).argmax(dim=1) == test.labels).numpy()
@@ -246,10 +298,10 @@ def _rival(inputs: Inputs, searched: Searched, *, test: SplitTensors, top1_searc
     differences = np.asarray(ours, np.float64) - right
     proof = None if bundle.certificate is None else bundle.certificate.measurement
     if proof is None:
-        raise NuwaError(f"the bundle of {searched.rival_study} has no certificate", hint="give another --study")
+        raise NuwaError(f"the bundle of {searched.study} has no certificate", hint="give another --study")
     return FoundRival(
         Rival(
-            device=searched.rival_device,
+            device=searched.device,
             predicted_ms=proof.latency_ms.median,
             top1=top1,
             top1_interval=wilson_interval(round(top1 * len(test)), len(test)),
@@ -257,7 +309,7 @@ def _rival(inputs: Inputs, searched: Searched, *, test: SplitTensors, top1_searc
             bundle=RIVAL,
             is_better=theirs >= top1_search,
         ),
-        study=searched.rival_study,
+        study=searched.study,
         top1_search=theirs,
         difference=(float(differences.mean()), *bootstrap_interval(differences)),
     )
