@@ -100,6 +100,7 @@ def _read(database: JobMethods, names: list[str]) -> list[StudyRecord]:
         query = (
             select(
                 *(SearchRow.study, SearchRow.state, SearchRow.settings, SearchRow.result, SearchRow.created_at),
+                SearchRow.budget_ms,
                 *(SearchRow.finished_at, SearchRow.heartbeat_at, SearchRow.owner_host, SearchRow.owner_pid),
                 *(DeviceRow.name.label("device"), DeviceRow.device_id, BaseNetRow.name.label("base")),
                 *(BaseNetRow.base_id, TaskRow.classes, TaskRow.task_id, PredictorRow.predictor_id),
@@ -128,7 +129,8 @@ def _merge(study: str, row: Any, job: JobRecord | None) -> StudyRecord | None:
     if row is None and job is None:
         return None
     state, is_alive = _state_of(row, job)
-    asked: JsonDict = row.settings if row is not None else {}
+    # what a program wrote by its own hand may have empty settings; the column is there in any case
+    asked: JsonDict = {} if row is None else {"budget_ms": row.budget_ms} | row.settings
     if job is not None and (row is None or job.is_active):
         asked = job.settings["request"]
     ends: list[datetime | None] = [None if row is None else row.finished_at, None if job is None else job.finished_at]

@@ -12,8 +12,8 @@ from nuwa_search.predictors.collaboration.spread import Spread
 from nuwa_search.search.collaborate.placement import PlacementProblem, place_models
 
 FUSION_MS = 0.2
-"""Left for the fusion on the coordinator. NumPy takes 0.03 ms on a core of this project's machines for four vectors of
-192 numbers and 100 classes; a small board's core is several times slower."""
+"""Left for the fusion on the coordinator: an allowance, measured on no board. ``Fusion.fuse`` of four vectors of 192
+numbers and 100 classes took 0.05 ms in the median of 2 000 on one core of a Xeon, 0.07 ms at the 95th percentile."""
 _STEPS = 2**20
 """Steps of a budget that are told apart: a ten-thousandth of a millisecond of 100 ms."""
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 
 from nuwa_search.core.settings import without_secret
 
-GROUPS = ("base", "cache", "config", "db", "device")
+GROUPS = ("base", "cache", "collaborate", "config", "db", "device")
 """Verbs that have verbs of their own; an option stands after the last of them."""
-WITHOUT_DATABASE = ("nuwa config", "nuwa env", "nuwa db copy")
+WITHOUT_DATABASE = ("nuwa collaborate", "nuwa config", "nuwa env", "nuwa db copy")
 # what pip installs is a package, no command
 _COMMAND = re.compile(
     rf"(?<!pip install )(?<!pip install ')(?<!--upgrade )(?<!uninstall )(?<![/\w.-])"

@@ -115,6 +115,7 @@ def test_hints_name_the_database_in_use_and_run_as_pasted(
         ("nuwa query studies lists them", "nuwa query --db a.db studies lists them"),
         ("nuwa device ls; or nuwa-search --resume", "nuwa device ls --db a.db; or nuwa-search --db a.db --resume"),
         ("`nuwa config show` says where it is from", "`nuwa config show` says where it is from"),
+        ("try nuwa collaborate probe DIR", "try nuwa collaborate probe DIR"),
         ("nuwa is a tool", "nuwa is a tool"),
         ("pip install --upgrade nuwa-search", "pip install --upgrade nuwa-search"),
         ("in /root/.cache/nuwa-search and more", "in /root/.cache/nuwa-search and more"),

@@ -174,3 +174,11 @@ def test_a_study_does_not_go_on_with_another_base(
         record = store.search("left")
         assert record is not None
         assert (record.state, record.base_id) == ("interrupted", "9b2dff7a26ceb5d453af")
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("store_v*.sqlite")))
+def test_every_list_of_the_api_answers_for_a_database_of_before(name: str, tmp_path: Path) -> None:
+    with open_store(str(shutil.copy(DATA / name, tmp_path / "nuwa.sqlite"))) as store:
+        client = client_of(store, tmp_path)
+        for noun in ("subnets", "searches", "devices", "bundles", "collaborations", "tasks"):
+            assert client.get(f"/api/v1/{noun}").status_code == 200, noun
