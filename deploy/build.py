@@ -1,4 +1,4 @@
-"""Build the engine of a bundle where that can be done here, else give the line that does on the board."""
+"""Build the engine of a bundle on this machine, or return the command that builds it on the board."""
 
 import dataclasses
 import shlex
@@ -60,16 +60,16 @@ class EngineAgreement:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildAnswer(JsonFields):
-    """What a build came to: the `nuwa.build/1` answer without its schema.
+    """Result of a build: the `nuwa.build/1` answer without its schema.
 
     Args:
         dir: The bundle.
         engine: What was built; None where it can be built on the device only.
         build: Script that builds it there; None where it was built here.
         line: Its command.
-        tensorrt: Version that built it; with what follows None where nothing was built here.
-        gpu: What it is bound to.
-        precision: What it computes in.
+        tensorrt: Version that built it; None, like the fields below, where nothing was built here.
+        gpu: The GPU that the engine runs on; it runs on no other kind.
+        precision: Precision of the engine.
         agreement: With the weights.
     """
 

@@ -19,13 +19,13 @@ class FinetuneFacts:
     """One fine-tuning after the search.
 
     Args:
-        steps: Done.
+        steps: Optimiser steps done.
         teacher: ``base`` or ``tuned``.
-        seed: Of everything random.
-        top1_search_before: Fraction on the search split before; None where pixels have classes.
-        top1_search: And after.
-        miou_search_before: Mean IoU on the search split before, there.
-        miou_search: And after.
+        seed: Seed of everything random.
+        top1_search_before: Top-1 accuracy (fraction) on the search split before it; None where pixels have classes.
+        top1_search: The same after it.
+        miou_search_before: Mean IoU on the search split before it, where pixels have classes; else None.
+        miou_search: The same after it.
     """
 
     steps: int
@@ -52,9 +52,9 @@ class BundleFacts:
     Args:
         base: Name or folder of the base it was cut from.
         base_id: Identity of that base.
-        base_licence: What that base comes under, as written there; ``unknown`` where nobody says.
-        base_licence_source: Who says so.
-        data: Where its images were.
+        base_licence: Licence of the base's weights, as written there; ``unknown`` where none is named.
+        base_licence_source: Where it is written, such as ``model card of the base``.
+        data: Name or folder of its images.
         label_column: Of Parquet files; None tries the usual ones.
         task_id: Identity of data, classes and splits.
         study: Search that found it; None where none did.

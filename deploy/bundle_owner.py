@@ -1,4 +1,4 @@
-"""Whose folder a bundle's folder is: searches and commands may write another subnet into it later."""
+"""Which subnet a bundle's folder belongs to: searches and commands may write another subnet into it later."""
 
 from pathlib import Path
 from typing import Any

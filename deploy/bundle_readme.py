@@ -19,7 +19,15 @@ def readme_text(
     present: Collection[str],
     facts: BundleFacts = NO_FACTS,
 ) -> str:
-    """Write the README for a bundle that holds the files named in ``present``; a certificate has facts of its own."""
+    """Write the README of a bundle.
+
+    Args:
+        arch: Shape of the model.
+        labels: One class name per output.
+        certificate: What was proven; None before the export.
+        present: Names of the files that the bundle holds.
+        facts: What is known about the model; those of the certificate are used where there is one.
+    """
     known = certificate.facts if certificate is not None else facts
     parts = [_title(arch, labels)]
     if certificate is not None:

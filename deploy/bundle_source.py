@@ -27,7 +27,14 @@ class Source:
 
 
 def source_of(bundle: Bundle, *, base: str | None, data: str | None, label_column: str | None) -> Source:
-    """Return what is named, else what the bundle's facts name, else what ships in the package."""
+    """Return the base and images that the user named, else those of the bundle's facts, else those of the package.
+
+    Args:
+        bundle: Its facts name the base and images it was cut with.
+        base: Name or folder that the user gave; None if none.
+        data: Images that the user gave; None if none.
+        label_column: Label column of Parquet files; None takes the bundle's, or tries the usual ones.
+    """
     facts = bundle.facts
     known_base, known_data = facts.base, facts.data
     chosen = base or known_base or PACKAGED_BASE

@@ -1,4 +1,4 @@
-"""What a bundle's own documents say of it: whose it is, what it was exported for, whether its weights were trained."""
+"""What a bundle's own files say of it: its subnet, the devices it was exported for, and how it was trained."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class DeviceState(JsonFields):
     Args:
         device: Its name.
         verdict: ``met``, ``missed``, … or ``no budget``, of the certificate.
-        budget_ms: Certified; None without one.
+        budget_ms: Certified latency limit; None without one.
         measured_latency_ms: The median there; None where it was not measured.
-        provenance: Of that.
+        provenance: Where that latency comes from; None without one.
     """
 
     device: str

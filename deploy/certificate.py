@@ -30,9 +30,9 @@ class DeviceAccuracy:
     Args:
         top1: Fraction.
         top1_interval: 95 % interval of it.
-        num_images: Images it was asked for.
-        split: They are from.
-        artifact_sha256: Of the compiled file.
+        num_images: Number of images.
+        split: Split of these images.
+        artifact_sha256: SHA-256 of the compiled file.
     """
 
     top1: float

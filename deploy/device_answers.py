@@ -54,7 +54,7 @@ class DeviceAnswers:
             raise OutsideError(f"{self.path} cannot be written: {error.strerror}", hint="free disk space") from error
 
     def clear(self) -> None:
-        """Delete the file, once its answers have become an answer."""
+        """Delete the file, once all logits are in."""
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> Iterator[tuple[str, FloatArray]]:

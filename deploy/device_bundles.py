@@ -29,7 +29,7 @@ def bundle_for(folder: Path, device: str | None) -> Path:
     """Find the bundle of a device: a further device's inside ``folder`` where it has one, else ``folder`` itself.
 
     Args:
-        folder: A bundle, or anything else: what it lacks is told by who reads it.
+        folder: A bundle; returned as it is where it holds none of the device.
         device: Name of the device; None for the first.
     """
     if device is None:

@@ -100,14 +100,14 @@ class Accuracy(JsonFields):
     Args:
         top1: Fraction right; None where pixels have classes.
         top5: Fraction whose class is among the five likeliest; None below six outputs.
-        num_images: It was asked about.
-        split: Their split.
-        classes: Theirs.
+        num_images: Number of images.
+        split: Split of these images.
+        classes: Names of their classes.
         head: ``fitted``, ``restricted`` to the classes, or ``all`` of its outputs.
         metric: Which accuracy counts.
-        top1_interval: 95 %.
-        scores: By class.
-        top5_interval: 95 %.
+        top1_interval: 95 % interval of ``top1``; None where pixels have classes.
+        scores: By class: recall, or IoU where pixels have classes.
+        top5_interval: 95 % interval of ``top5``; None below six outputs.
     """
 
     MERGED: ClassVar = ("scores",)
@@ -181,7 +181,14 @@ def _of_pixels(request: EvaluateRequest, model: PixelModel) -> EvaluateAnswer:
 
 
 def accuracy_of(logits: Tensor, wanted: Tensor, picked: Picked, *, is_restricted: bool) -> Accuracy:
-    """Compare logits (N, outputs) with the outputs (N,) that are right."""
+    """Compute the accuracy of logits.
+
+    Args:
+        logits: (N, outputs).
+        wanted: (N,) int64 index of the right output.
+        picked: The images, their split and classes, and the metric.
+        is_restricted: Whether ``logits`` have one column per class of the images; False where they have all outputs.
+    """
     scores, top5 = class_scores(logits, wanted), topk(logits, wanted)
     shown = range(len(picked.images.label_names)) if is_restricted else picked.outputs
     return Accuracy(

@@ -44,9 +44,9 @@ class PixelEvaluation:
     """Counts of pixels on a split.
 
     Args:
-        scores: They.
+        scores: Counts, and the scores made of them.
         class_names: In the order of the outputs.
-        split: Theirs.
+        split: Which split.
         notes: What was left out, or fitted, in sentences.
     """
 

@@ -38,7 +38,7 @@ class ExportRequest:
         spec: The device, in the precision wanted.
         open_device: Opens it.
         budget_ms: Latency to hold; None takes over the one that was certified for the same device.
-        statistic: Of the budget; None likewise.
+        statistic: Statistic of the budget; None takes over the certified one.
         seed: Of the measurement.
         trim_tokens: Compute only the pooled tokens from the last attention on: the same logits, less work.
         input_kind: What the graph takes: ``normalised`` images, or ``unit`` (FP32 0..1) or ``uint8`` pixels.
@@ -57,7 +57,7 @@ class ExportRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportAnswer(JsonFields):
-    """What an export came to: the `nuwa.export/1` answer without its schema.
+    """Result of an export: the `nuwa.export/1` answer without its schema.
 
     Args:
         dir: The bundle.
@@ -214,7 +214,14 @@ def _wanted_budget(request: ExportRequest, known: Budget | None) -> Budget | Non
 
 
 def write_export(folder: Path, parts: BundleParts, graph: onnx.ModelProto, certificate: Certificate) -> Bundle:
-    """Write the bundle with its new graph; an engine of the old one goes."""
+    """Write the bundle again with a new graph, and without the engine of the old one.
+
+    Args:
+        folder: The bundle, which is replaced.
+        parts: What the bundle held before.
+        graph: The new ONNX model.
+        certificate: About the new graph.
+    """
     return write_bundle(
         folder,
         dataclasses.replace(
@@ -229,7 +236,7 @@ def write_export(folder: Path, parts: BundleParts, graph: onnx.ModelProto, certi
 
 
 def export_answer(bundle: Bundle, certificate: Certificate) -> ExportAnswer:
-    """Tell what stands in the bundle and its certificate."""
+    """Make the answer from the bundle and its certificate."""
     measured = certificate.measurement
     return ExportAnswer(
         dir=bundle.dir,

@@ -135,7 +135,14 @@ class MeasuredSource:
 
 
 def measured_source(text: str, graph: onnx.ModelProto, store: Store, *, spec: DeviceSpec) -> MeasuredSource:
-    """Say what the graph is of that ``onnx_from_text`` gave for ``text`` and ``spec``."""
+    """Say what net the graph from ``onnx_from_text(text, store, spec)`` is of.
+
+    Args:
+        text: What the command names: an ONNX file, a bundle, an arch file or id, or a base.
+        graph: The graph that was read or made from it.
+        store: Database of archs and subnets.
+        spec: The device; a bundle may hold a graph for each.
+    """
     path = expanded(text)
     if path.suffix == ".onnx":
         return MeasuredSource(hash_file(path), None, None)

@@ -149,6 +149,13 @@ def agreement_on_device(
 
     A board, which takes seconds for an image, is asked for the first few alone.
 
+    Args:
+        device: Opened.
+        graph: The graph that it compiles.
+        model: The PyTorch model, in FP32 and evaluation mode.
+        images: (N, in_chans, H, W) uint8; a board gets the first ``NUM_COMPARED``.
+        preprocess: Of the model.
+
     Raises:
         OutsideError: If the device failed.
     """
@@ -187,5 +194,5 @@ def require_agreement(agreements: Sequence[Agreement]) -> None:
 
 
 def predictions(logits: FloatArray) -> Tensor:
-    """Turn logits (N, num_classes) into a tensor in which no NaN is the largest."""
+    """Return logits (N, num_classes) as a tensor, with NaN replaced so that it is never the largest."""
     return torch.from_numpy(np.nan_to_num(logits, nan=-np.inf, posinf=np.inf, neginf=-np.inf))

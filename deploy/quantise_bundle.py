@@ -63,7 +63,7 @@ class Int8Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Int8ExportAnswer(ExportAnswer):
-    """What an export in INT8 came to: the `nuwa.export/1` answer without its schema.
+    """Result of an export in INT8: the `nuwa.export/1` answer without its schema.
 
     Args:
         accepted: Whether INT8 was kept.
@@ -92,7 +92,7 @@ class _Candidate:
 
     @property
     def objection(self) -> str | None:
-        """Say what is wrong with a graph that kept its accuracy but is not the same model any more."""
+        """Return why INT8 was rejected although the accuracy was kept; None where it was not."""
         if self.model is not None or self.agreement is None:
             return None
         changed = 100 * (1 - self.agreement.argmax_agreement)

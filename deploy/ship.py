@@ -156,7 +156,15 @@ def compare_graph(
 
 
 def write(folder: Path, shipment: Shipment, proven: Proven, *, spec: DeviceSpec, budget: Budget) -> Bundle:
-    """Write the bundle with its certificate; a bundle of an earlier run of this study is replaced."""
+    """Write the bundle with its certificate; a bundle of an earlier run of this study is replaced.
+
+    Args:
+        folder: Where the bundle goes.
+        shipment: Model, task and facts.
+        proven: Exported graph with its measurement and comparisons.
+        spec: The device.
+        budget: Limits that the measurement is held to; its room for noise is left out of the certificate.
+    """
     certificate = Certificate(
         arch_id=shipment.arch.arch_id,
         device=spec,

@@ -48,6 +48,12 @@ def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision,
     Of labels the error of an answer is how much less the model's logit of it is than its largest, and the cosine of an
     image the share of its pixels that are alike, which is that of the maps with a 1 for each answer.
 
+    Args:
+        found: (N, num_classes), (N, num_classes, H, W) or (N, H, W), from the exported model.
+        expected: (N, num_classes) or (N, num_classes, H, W), from the PyTorch model.
+        check: Precision whose limits apply.
+        runtime: Name and version of what ran the exported model.
+
     Raises:
         NuwaError: If there are no images, or the shapes differ.
     """
@@ -113,6 +119,13 @@ def compare_engine(
     Of a few dozen images one may lie on a border and change its prediction; that every image's logits point
     the same way is asked beside it.
 
+    Args:
+        found: From the compiled model, of a shape that ``compare_logits`` takes.
+        expected: (N, num_classes) or (N, num_classes, H, W), from the PyTorch model.
+        check: Precision whose limits apply.
+        runtime: Name and version of what ran the compiled model.
+        artifact_sha256: SHA-256 of the compiled model.
+
     Raises:
         NuwaError: If there are no images, or the shapes differ.
     """
@@ -161,7 +174,17 @@ def verify_session(
     check: Precision,
     runtime: str,
 ) -> Agreement:
-    """Compare something that is loaded already, such as an engine, with ``model`` on decoded images."""
+    """Compare a model that is loaded already, such as an engine, with ``model`` on decoded images.
+
+    Args:
+        model: In FP32 and evaluation mode.
+        session: The loaded model.
+        images: (N, in_chans, H, W) uint8.
+        preprocess: Of the model.
+        input_kind: What the session takes: ``normalised``, ``unit`` or ``uint8``.
+        check: Precision whose limits apply.
+        runtime: Name and version of what runs the session.
+    """
     with torch.inference_mode():
         given = torch.cat([model(normalise(part, preprocess)) for part in image_batches(images, 64)]).float()
         expected = exported_logits(given, model.arch).numpy()
@@ -181,6 +204,12 @@ def verify_fp16(
 
     An FP32 graph is checked for what a builder told to use FP16 makes of it. See ``TorchRuntime`` for
     what is rounded.
+
+    Args:
+        model: In FP32 and evaluation mode.
+        exported: From ``onnx_from_vit``.
+        images: (N, in_chans, H, W) uint8.
+        preprocess: Of the model.
     """
     runtime = TorchRuntime(rounding=torch.float16)
     return verify_onnx(model, exported, images, preprocess, runtime=runtime, check="fp16")
@@ -197,7 +226,14 @@ def input_kind_of(exported: onnx.ModelProto | bytes) -> InputKind:
 
 
 def logits_of_session(session: Session, images: Tensor, preprocess: Preprocess, *, input_kind: InputKind) -> FloatArray:
-    """Run (N, in_chans, H, W) uint8 images through a session of any batch: (N, num_classes)."""
+    """Run images through a session, whatever its batch: (N, num_classes).
+
+    Args:
+        session: The loaded model.
+        images: (N, in_chans, H, W) uint8.
+        preprocess: Of the model.
+        input_kind: What the session takes: ``normalised``, ``unit`` or ``uint8``.
+    """
     return run_batches(session, network_input(images, preprocess, input_kind=input_kind))
 
 

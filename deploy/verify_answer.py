@@ -18,7 +18,7 @@ class VerifyAnswer(JsonFields):
         schema: Of the document.
         dir: The bundle.
         is_good: Whether it is as it was certified.
-        faults: What is not, in sentences.
+        faults: What differs, in sentences.
         verdict: Of its certificate.
         budget_ms: Of its certificate; None without one.
         verdict_now: On a new measurement; None without one, or without a budget for that device.
@@ -26,7 +26,7 @@ class VerifyAnswer(JsonFields):
         notes: What could not be checked, in sentences.
         agreement: Of each model that was run with the weights.
         latency_ms: Measured now; None where it was not.
-        provenance: Of that.
+        provenance: Where that latency comes from; None without one.
     """
 
     schema: str = "nuwa.verify/1"
@@ -46,13 +46,13 @@ class VerifyAnswer(JsonFields):
 def answer_of_check(
     folder: Path, check: BundleCheck, *, measured: Measurement | None, now: Verdict | None
 ) -> VerifyAnswer:
-    """Tell what a check found.
+    """Make the answer from what a check found.
 
     Args:
         folder: The bundle.
-        check: Of its files and models.
-        measured: On a device; None where it was not asked for.
-        now: On that measurement; None where the certificate's budget is not about that device.
+        check: Result for its files and models.
+        measured: New measurement on a device; None where none was asked for.
+        now: Verdict on that measurement; None where the certificate's budget is not about that device.
     """
     certificate = check.certificate
     return VerifyAnswer(

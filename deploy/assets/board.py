@@ -52,8 +52,9 @@ class Message(NamedTuple):
     """One message of either side.
 
     ``kind`` is one of HELLO to BYE; ``part`` the place of a sub-model in the collaboration; ``session`` and ``number``
-    those of the coordinator's image, sent back as they came; ``figure`` is, of an IMAGE, a bit for each part that is
-    wanted, of a VECTOR the microseconds that were computed, of a PING the bytes that are to come back.
+    those of the coordinator's image, sent back as they came. ``figure`` depends on the kind: in an IMAGE it has a bit
+    for each part that is wanted, in a VECTOR it is the compute time in microseconds, in a PING the number of bytes to
+    send back.
     """
 
     kind: int
@@ -71,7 +72,7 @@ def pack(message: Message) -> "list[bytes]":
 
 
 def unpack(frames: "list[bytes]", max_bytes: int) -> Message:
-    """Read two frames; whatever is wrong with them is a ValueError."""
+    """Read a message from its two frames; raise ValueError if they hold none."""
     if len(frames) != 2:
         raise ValueError(f"a message has {len(frames)} frames, wanted two")
     head, payload = frames
@@ -93,7 +94,7 @@ def is_loopback(address: str) -> bool:
 
 
 def load_zmq() -> Any:
-    """Import pyzmq; that it is missing is a ValueError."""
+    """Import pyzmq; raise ValueError if it is not installed."""
     try:
         import zmq
     except ImportError as error:
@@ -214,7 +215,7 @@ class BoardServer:
             context.term()
 
     def connect(self, zmq: Any, context: Any) -> Any:
-        """Open the socket; ZeroMQ connects, and connects again, by itself."""
+        """Open the socket; ZeroMQ connects and reconnects by itself."""
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.MAXMSGSIZE, self.max_bytes + ENVELOPE_BYTES)
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
@@ -234,7 +235,7 @@ class BoardServer:
         return socket
 
     def loop(self, zmq: Any, socket: Any) -> int:
-        """Say hello, and answer what comes."""
+        """Send a hello at regular intervals, and answer each message; returns the exit code."""
         next_hello, next_word = 0.0, time.monotonic() + LONELY_S
         while not self.is_stopped:
             now = time.monotonic()
@@ -294,7 +295,7 @@ class BoardServer:
         return back._replace(kind=VECTOR, payload=payload, figure=int(1e6 * spent))
 
     def send(self, zmq: Any, socket: Any, message: Message) -> bool:
-        """Send unless there is nobody to send to; returns whether there was."""
+        """Send a message; return False if no coordinator is connected."""
         try:
             socket.send_multipart(pack(message), zmq.NOBLOCK)
         except zmq.Again:
@@ -303,19 +304,19 @@ class BoardServer:
         return True
 
     def hello(self) -> bytes:
-        """Say who this is and what it runs."""
+        """Make the hello, in JSON: name, models and runtime of the board."""
         models = [{"part": m.part, "name": m.name, "sha256": m.sha256, "vector_dim": m.dim} for m in self.models]
         runtime = self.models[0].model.runtime if self.models else "none"
         told = {"name": self.name, "boot": self.boot, "models": models, "runtime": runtime}
         return json.dumps(dict(told, is_paced=self.emulate_pace)).encode("utf-8")
 
     def stop(self) -> None:
-        """Let ``serve`` end."""
+        """Make ``serve`` return."""
         self.is_stopped = True
 
 
 def read_board(path: Path) -> "dict[str, Any]":
-    """Read what this board is; a value that is missing or out of range is a ValueError."""
+    """Read board.json; raise ValueError if a value is missing or out of range."""
     told = read_object(path)
     if told.get("schema") != "nuwa.board/1":
         raise ValueError(f"{path.name} is {str(told.get('schema'))[:40]}, wanted nuwa.board/1")
@@ -334,7 +335,7 @@ def read_board(path: Path) -> "dict[str, Any]":
 
 
 def check_model(where: str, model: Any) -> None:
-    """Refuse what is no description of a model."""
+    """Raise ValueError unless this describes a model."""
     if not isinstance(model, dict):
         raise ValueError(where + " describes a model by no object")
     for key, high in (("part", MAX_PARTS - 1), ("vector_dim", MAX_VECTOR)):
@@ -352,14 +353,14 @@ def check_model(where: str, model: Any) -> None:
 
 
 def sides_of(preprocess: "dict[str, Any]") -> "tuple[int, int]":
-    """Read height and width of the pictures: of squares one number is given."""
+    """Return height and width of the pictures in pixels; one number stands for a square."""
     told = preprocess["img_size"]  # type: Any
     height, width = told if isinstance(told, list) else (told, told)
     return int(height), int(width)
 
 
 def check_preprocess(where: str, told: Any) -> None:
-    """Refuse what does not say how a picture becomes the model's input."""
+    """Raise ValueError unless this says how a picture becomes the model's input."""
     size = told.get("img_size") if isinstance(told, dict) else None  # type: Any
     sides = size if isinstance(size, list) and len(size) == 2 else [size]
     if not all(is_number(side) and side == int(side) and 1 <= side <= MAX_SIDE for side in sides):
@@ -400,7 +401,7 @@ def read_object(path: Path) -> "dict[str, Any]":
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number and no truth value."""
+    """Whether a value is a number below 10^18 in size, and not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e18
 
 
@@ -414,7 +415,7 @@ def hash_file(path: Path) -> str:
 
 
 def load_beside(name: str) -> Any:
-    """Load a program that lies beside this one, from wherever Python was started."""
+    """Import a module from this file's folder, whatever the working directory."""
     spec = importlib.util.spec_from_file_location(name, str(HERE / (name + ".py")))
     if spec is None or spec.loader is None:
         raise ValueError(f"{name}.py is not beside {Path(__file__).name}")
@@ -424,18 +425,18 @@ def load_beside(name: str) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """Cut a message of another program short."""
+    """Return the first line of another program's error message, at most 300 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def to_stderr(text: str) -> None:
-    """Tell whoever started the board, or its journal."""
+    """Write a line to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 def nothing_said(text: str) -> None:
-    """Keep silent."""
+    """Drop a line: what ``--quiet`` does."""
 
 
 def main() -> int:
@@ -460,7 +461,7 @@ def main() -> int:
 
 
 def start() -> Any:
-    """Run, and say what is wrong in a sentence; returns the exit code."""
+    """Run the program; write an error as one sentence and return the exit code."""
     try:
         return main()
     except KeyboardInterrupt:

@@ -32,11 +32,11 @@ NO_OPENCV = "a camera or a video needs OpenCV, which is not installed: pip insta
 
 
 class SourceError(Exception):
-    """Something that is not ours failed: a camera, a stream."""
+    """A camera or stream failed."""
 
 
 def load_beside(name: str) -> Any:
-    """Load a program that lies beside this one, from wherever Python was started."""
+    """Import a module from this file's folder, whatever the working directory."""
     spec = importlib.util.spec_from_file_location(name, str(HERE / (name + ".py")))
     if spec is None or spec.loader is None:
         raise ValueError(f"{name}.py is not beside {Path(__file__).name}")
@@ -94,7 +94,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def open_model(beside: Any, args: argparse.Namespace) -> Any:
-    """Open the model as the folder says: it answers for images, or for every pixel."""
+    """Open the bundle's model: its segmenter if it answers for every pixel, else its classifier."""
     if (HERE / "segmenter.py").is_file():
         return load_beside("segmenter").Segmenter(HERE, engine=args.engine, threads=args.threads)
     return beside.Classifier(HERE, engine=args.engine, threads=args.threads)
@@ -111,14 +111,14 @@ class FrameTimes:
         self.times_ms = {step: collections.deque(maxlen=KEPT) for step in STEPS}  # type: dict[str, Any]
 
     def note(self, **times_ms: float) -> None:
-        """Take the milliseconds of one frame by step."""
+        """Record the milliseconds of each step of one frame."""
         self.frames += 1
         for step, ms in times_ms.items():
             self.times_ms[step].append(ms)
         self.times_ms["total"].append(sum(times_ms.values()))
 
     def skip(self, name: str, reason: str) -> None:
-        """Name a frame that could not be read."""
+        """Count a frame that could not be read, and report it."""
         self.skipped += 1
         sys.stderr.write(f"not a readable frame: {name}: {reason}\n")
 
@@ -155,12 +155,23 @@ class FrameTimes:
 
 
 def pct(values: Any, percent: int) -> float:
-    """Take a percentile."""
+    """Compute a percentile."""
     return float(np.percentile(np.asarray(values), percent))
 
 
 def classify(model: Any, rgb: Any, decode_ms: float, watch: FrameTimes, beside: Any) -> Any:
-    """Classify one RGB picture, and note what each step took."""
+    """Classify one RGB picture, and record the time of each step.
+
+    Args:
+        model: Classifier or segmenter of the bundle.
+        rgb: Pillow RGB picture.
+        decode_ms: Milliseconds that reading the frame took.
+        watch: Gets the milliseconds of each step.
+        beside: Module ``classifier`` of the bundle.
+
+    Returns:
+        The model's answer: a ``FramePrediction``, or a ``FrameLabels`` where pixels have classes.
+    """
     start = time.perf_counter()
     given = beside.model_input([model.crop(rgb)], model.preprocess, model.model)
     made = time.perf_counter()
@@ -180,7 +191,7 @@ def save(answer: Any, folder: Path, number: int) -> None:
 
 
 def told_of(model: Any, answer: Any) -> str:
-    """Say what the model answered: the class of a picture, or the classes that most pixels have."""
+    """Return the answer as text: the class of a picture, or the classes that most pixels have."""
     if hasattr(answer, "shares"):
         ranked = sorted(zip(answer.shares, model.labels), reverse=True)[:SHOWN]  # noqa: B905
         return ", ".join(f"{name} {100 * share:.1f} %" for share, name in ranked if share)
@@ -189,7 +200,7 @@ def told_of(model: Any, answer: Any) -> str:
 
 
 def show(name: str, told: str, watch: FrameTimes) -> None:
-    """Write one frame's line."""
+    """Print the line of one frame."""
     times = {step: watch.times_ms[step][-1] for step in STEPS}
     steps = "decode {decode:.2f}, preprocess {preprocess:.2f}, infer {infer:.2f}".format(**times)
     sys.stdout.write(f"{name}: {told}  {times['total']:.2f} ms ({steps})\n")
@@ -197,7 +208,7 @@ def show(name: str, told: str, watch: FrameTimes) -> None:
 
 
 def open_source(name: str, beside: Any) -> Any:
-    """Choose what gives frames: a function of the model that yields (name, RGB picture or ValueError, decode ms)."""
+    """Open the source; returns a function of the model that yields (name, RGB picture or ValueError, decode ms)."""
     path = Path(name)
     if path.is_dir() or path.suffix.lower() in beside.SUFFIXES:
         found = beside.find_images([name])
@@ -233,7 +244,21 @@ def frames_of_files(paths: "list[Path]", beside: Any, model: Any) -> "Iterator[t
 def frames_of_capture(
     capture: Any, cv2: Any, name: str, is_file: bool, beside: Any
 ) -> "Iterator[tuple[str, Any, float]]":
-    """Read frames of a camera, stream or video; the decode time of a camera holds the wait for its next frame."""
+    """Read frames of a camera, stream or video; the decode time of a camera includes the wait for its next frame.
+
+    Args:
+        capture: Opened ``cv2.VideoCapture``; released at the end.
+        cv2: OpenCV's module.
+        name: Camera, stream or file as the user named it, for messages.
+        is_file: Whether the source is a video file, which ends.
+        beside: Module ``classifier`` of the bundle.
+
+    Yields:
+        Name of a frame, its Pillow RGB picture or the ValueError that it failed with, and milliseconds of decoding.
+
+    Raises:
+        SourceError: If a camera or stream gives no frame ``MAX_LOST`` + 1 times in a row, or a file gives none at all.
+    """
     number, lost = 0, []  # type: int, list[str]
     try:
         while len(lost) <= MAX_LOST:
@@ -261,7 +286,7 @@ def frames_of_capture(
 
 
 def start() -> int:
-    """Run, and say what is wrong in a sentence; returns the exit code."""
+    """Run the program; write an error as one sentence and return the exit code."""
     try:
         return main()
     except BrokenPipeError:  # the reader of our output has gone

@@ -206,7 +206,7 @@ def load_model(folder: Path, engine: "str | Path | None", threads: int) -> Any:
 
 
 def load_beside(name: str) -> Any:
-    """Load a program that lies beside this one, from wherever Python was started."""
+    """Import a module from this file's folder, whatever the working directory."""
     spec = importlib.util.spec_from_file_location(name, str(HERE / (name + ".py")))
     if spec is None or spec.loader is None:
         raise ValueError(f"{name}.py is not beside {Path(__file__).name}")
@@ -241,7 +241,7 @@ def read_object(path: Path) -> "dict[str, Any]":
 
 
 def read_preprocess(path: Path) -> "dict[str, Any]":
-    """Read how images are made; what no pipeline has is refused, before a size in it takes memory."""
+    """Read preprocess.json; raise ValueError if a value is missing or out of range."""
     told = read_object(path)
     size, pct = told.get("img_size"), told.get("crop_pct")  # type: Any, Any
     sides = size if isinstance(size, list) and len(size) == 2 else [size]
@@ -265,7 +265,7 @@ def read_preprocess(path: Path) -> "dict[str, Any]":
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number and no truth value."""
+    """Whether a value is a number below 10^18 in size, and not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e18
 
 
@@ -287,7 +287,7 @@ def none_threshold(folder: Path) -> "float | None":
 
 
 def first_line(error: Exception) -> str:
-    """Cut a message of another program short."""
+    """Return the first line of another program's error message, at most 300 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
@@ -304,7 +304,7 @@ def find_images(names: "list[str]") -> "list[Path]":
 
 
 def read_image(path: Path, preprocess: "dict[str, Any]") -> Any:
-    """Decode an image file; whatever is wrong with it is a ValueError."""
+    """Decode an image file; raise ValueError if it cannot be read."""
     try:
         return decode(path, preprocess)
     except Exception as error:  # Pillow's readers of rare formats let others than OSError through
@@ -327,7 +327,7 @@ def decode(path: Path, preprocess: "dict[str, Any]") -> Any:
 
 
 def turn_of(image: Any) -> Any:
-    """Say how EXIF has the picture turned; None where it stands upright, or EXIF is damaged."""
+    """Return the turn that EXIF asks for; None where the picture is upright, or EXIF is damaged."""
     try:
         return TURNS.get(image.getexif().get(ORIENTATION))
     except Exception:
@@ -369,14 +369,14 @@ def is_first_pipeline(preprocess: "dict[str, Any]") -> bool:
 
 
 def sides_of(preprocess: "dict[str, Any]") -> "tuple[int, int]":
-    """Read height and width of the images that the model takes: of squares one number is given."""
+    """Return height and width of the model's images in pixels; one number stands for a square."""
     told = preprocess["img_size"]  # type: Any
     height, width = told if isinstance(told, (list, tuple)) else (told, told)
     return int(height), int(width)
 
 
 def crop(rgb: Any, preprocess: "dict[str, Any]") -> "np.ndarray[Any, Any]":
-    """Make one RGB picture what the model takes, as the pipeline that it was scored with: (H, W, 3) uint8."""
+    """Scale and crop one RGB picture to the model's (H, W, 3) uint8, by the pipeline that the model was scored with."""
     (height, width), pct = sides_of(preprocess), float(preprocess["crop_pct"])
     resample = getattr(Image, preprocess["interpolation"].upper())
     if is_first_pipeline(preprocess):
@@ -404,23 +404,31 @@ def crop(rgb: Any, preprocess: "dict[str, Any]") -> "np.ndarray[Any, Any]":
 
 
 def resize(rgb: Any, target: "tuple[int, int]", resample: Any) -> Any:
-    """Scale, unless the size is there."""
+    """Scale a picture, unless it has the size already."""
     return rgb if rgb.size == target else rgb.resize(target, resample)
 
 
 def divided(rgb: Any, ratio: float) -> "tuple[int, int]":
-    """Say the width and height of a picture that is made smaller by ``ratio``."""
+    """Return width and height in pixels of a picture scaled down by ``ratio``."""
     return max(1, round(rgb.width / ratio)), max(1, round(rgb.height / ratio))
 
 
 def short_to(rgb: Any, scaled: int) -> "tuple[int, int]":
-    """Say the width and height of a picture whose short side becomes ``scaled``."""
+    """Return width and height in pixels of a picture whose short side is scaled to ``scaled``."""
     long = int(scaled * max(rgb.size) / min(rgb.size))
     return (scaled, long) if rgb.width <= rgb.height else (long, scaled)
 
 
 def middle(rgb: Any, target: "tuple[int, int]", wanted: "tuple[int, int]", is_upright: bool, resample: Any) -> Any:
-    """Scale only the middle of a very thin picture, which is what is cut."""
+    """Scale only the middle of a very long, thin picture: the part that is kept.
+
+    Args:
+        rgb: Pillow RGB picture.
+        target: (width, height) in pixels that the whole picture would be scaled to.
+        wanted: (width, height) in pixels of what is cut out of it later.
+        is_upright: Whether the picture is too tall; else it is too wide.
+        resample: Pillow's resampling filter.
+    """
     along = int(is_upright)
     there, here = rgb.size[along], target[along]
     kept = min(wanted[along], here)

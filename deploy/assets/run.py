@@ -26,7 +26,7 @@ WARMUP_RUNS = 3  # the first runs allocate
 
 
 def load_beside(name: str) -> Any:
-    """Load a program that lies beside this one, from wherever Python was started."""
+    """Import a module from this file's folder, whatever the working directory."""
     spec = importlib.util.spec_from_file_location(name, str(HERE / (name + ".py")))
     if spec is None or spec.loader is None:
         raise ValueError(f"{name}.py is not beside {Path(__file__).name}")
@@ -81,7 +81,17 @@ def positive(text: str) -> int:
 def readable(
     paths: "list[Path]", beside: Any, model: Any, failed: "list[dict[str, str]]"
 ) -> "Iterator[tuple[list[Path], list[np.ndarray[Any, Any]], float]]":
-    """Decode and crop a batch of files at a time, with the milliseconds of each batch; what fails is named."""
+    """Decode and crop files, one batch of the model at a time; report files that cannot be read.
+
+    Args:
+        paths: Image files.
+        beside: Module ``classifier`` of the bundle.
+        model: Classifier of the bundle.
+        failed: Gets the path and error of each file that cannot be read.
+
+    Yields:
+        Per batch: its files, their pictures (H, W, 3) uint8, and the milliseconds that reading them took.
+    """
     part, cut_out, spent_ms = [], [], 0.0  # type: list[Path], list[np.ndarray[Any, Any]], float
     for path in paths:
         start = time.perf_counter()
@@ -103,7 +113,17 @@ def readable(
 def timed_run(
     model: Any, images: "np.ndarray[Any, Any]", repeat: int, is_first: bool
 ) -> "tuple[np.ndarray[Any, Any], list[float]]":
-    """Run ``repeat`` times; warm-up runs before the first batch are not counted."""
+    """Run one batch ``repeat`` times; warm-up runs before the first batch are not counted.
+
+    Args:
+        model: Classifier of the bundle.
+        images: One batch of model input (B, 3, H, W).
+        repeat: Number of timed runs, at least 1.
+        is_first: Whether this is the first batch, which warm-up runs precede.
+
+    Returns:
+        Output of the last run, and the milliseconds of each run.
+    """
     for _ in range(WARMUP_RUNS if is_first else 0):
         model.run(images)
     latencies_ms = []
@@ -130,7 +150,14 @@ def describe(model: Any, logits: "np.ndarray[Any, Any]", top: int) -> "dict[str,
 def report(
     results: "list[dict[str, Any]]", failed: "list[dict[str, str]]", model: Any, args: argparse.Namespace
 ) -> None:
-    """Write the answers to stdout."""
+    """Write the answers to stdout.
+
+    Args:
+        results: One entry per image: path, labels with probabilities, milliseconds.
+        failed: Path and error of each file that could not be read.
+        model: Classifier of the bundle.
+        args: Command line; ``json`` writes one JSON document.
+    """
     latency_ms = statistics.median(r["latency_ms"] for r in results) if results else None
     preprocess_ms = statistics.median(r["preprocess_ms"] for r in results) if results else None
     if args.json:
@@ -159,7 +186,7 @@ def report(
 
 
 def start() -> Any:
-    """Run, and say what is wrong in a sentence; returns the exit code."""
+    """Run the program; write an error as one sentence and return the exit code."""
     try:
         return main()
     except BrokenPipeError:  # the reader of our output has gone

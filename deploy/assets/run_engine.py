@@ -74,7 +74,14 @@ class EngineModel:
         return pointer
 
     def copy(self, target: Any, source: Any, num_bytes: int, kind: int) -> None:
-        """Copy between host and GPU, and wait."""
+        """Copy between host and GPU memory, and wait until it is done.
+
+        Args:
+            target: Pointer to copy to.
+            source: Pointer to copy from.
+            num_bytes: Size in bytes.
+            kind: Direction, as in ``cudaMemcpyKind``: ``HOST_TO_DEVICE`` or ``DEVICE_TO_HOST``.
+        """
         check(self.cuda.cudaMemcpy(target, source, ctypes.c_size_t(num_bytes), ctypes.c_int(kind)), "cudaMemcpy")
 
     def run(self, images: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

@@ -23,7 +23,7 @@ SHOWN = 3  # classes that a line names
 
 
 def load_beside(name: str) -> Any:
-    """Load a program that lies beside this one, from wherever Python was started."""
+    """Import a module from this file's folder, whatever the working directory."""
     spec = importlib.util.spec_from_file_location(name, str(HERE / (name + ".py")))
     if spec is None or spec.loader is None:
         raise ValueError(f"{name}.py is not beside {Path(__file__).name}")
@@ -77,7 +77,17 @@ def parse_args() -> argparse.Namespace:
 
 
 def saved(answer: Any, target: Path, path: Path, taken: "set[str]") -> "dict[str, str]":
-    """Write the label map and the overlay of one image, under a name of its own; returns where they lie."""
+    """Write the label map and the overlay of one image as PNG, under a file name that is not taken.
+
+    Args:
+        answer: The model's answer, a ``FrameLabels``.
+        target: Folder to write to; made where it is missing.
+        path: The image file; its stem names the two files.
+        taken: Stems that were used in this run; the new one is added.
+
+    Returns:
+        Paths of image, label map and overlay.
+    """
     target.mkdir(parents=True, exist_ok=True)
     stem, number = path.stem, 1
     while stem in taken:
@@ -91,13 +101,13 @@ def saved(answer: Any, target: Path, path: Path, taken: "set[str]") -> "dict[str
 
 
 def describe(model: Any, answer: Any) -> "dict[str, Any]":
-    """Name the share of the pixels of each class that there is."""
+    """Return the share of the pixels of each class that the picture shows."""
     found = {model.labels[i]: float(share) for i, share in enumerate(answer.shares) if share}
     return {"shares": found}
 
 
 def show(result: "dict[str, Any]", args: argparse.Namespace) -> None:
-    """Write a line about one image."""
+    """Print the line of one image."""
     if args.json:
         return
     ranked = sorted(result["shares"].items(), key=lambda pair: -pair[1])[:SHOWN]
@@ -106,7 +116,7 @@ def show(result: "dict[str, Any]", args: argparse.Namespace) -> None:
 
 
 def start() -> Any:
-    """Run, and say what is wrong in a sentence; returns the exit code."""
+    """Run the program; write an error as one sentence and return the exit code."""
     try:
         return main()
     except BrokenPipeError:  # the reader of our output has gone

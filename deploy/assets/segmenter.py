@@ -24,7 +24,7 @@ GOLDEN = 0.6180339887498949  # of the circle of hues between a class and the nex
 
 
 def load_beside(name: str) -> Any:
-    """Load a program that lies beside this one, from wherever Python was started."""
+    """Import a module from this file's folder, whatever the working directory."""
     spec = importlib.util.spec_from_file_location(name, str(HERE / (name + ".py")))
     if spec is None or spec.loader is None:
         raise ValueError(f"{name}.py is not beside {Path(__file__).name}")

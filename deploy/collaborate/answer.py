@@ -9,17 +9,17 @@ class CollaborativeAnswer:
     """The answer to one image.
 
     Args:
-        number: Of the image in its stream, from 0.
+        number: Number of the image in its stream, from 0.
         label: The likeliest of the labels; None where no board answered.
-        class_index: Its place among the labels; None as well.
-        score: Its probability; None as well.
+        class_index: Its place among the labels; None where no board answered.
+        score: Its probability; None where no board answered.
         latency_ms: From when the image was first sent until it was fused, on the coordinator's clock.
-        boards: That took part.
+        boards: Boards that took part.
         parts: Sub-models whose vectors were used.
         missing: Boards that were wanted and did not take part, each with ``away``, ``busy``, ``late``, ``lost`` or
             what it said of its failure.
-        bytes_sent: Of images, headers not counted.
-        bytes_received: Of vectors.
+        bytes_sent: Bytes of images, without headers.
+        bytes_received: Bytes of vectors, without headers.
     """
 
     number: int

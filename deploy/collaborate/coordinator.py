@@ -70,11 +70,11 @@ class Coordinator:
     """The boards of one collaboration, reached through one socket. One thread uses it.
 
     Args:
-        collaboration: Which boards, which models.
-        fusion: Of these.
+        collaboration: The boards and their models.
+        fusion: Of the models' vectors.
         address: Where to listen; a port of 0 takes a free one (``address`` then says which).
-        keys: None is taken on loopback only.
-        say: Told what a person should know, once each time.
+        keys: Keys of coordinator and boards; None is allowed on loopback only.
+        say: Called with one line of text when a board comes or goes, or something is refused.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Coordinator:
         self.close()
 
     def close(self) -> None:
-        """Give the port back; boards go on looking for a coordinator."""
+        """Close the port; boards go on looking for a coordinator."""
         self.socket.close()
 
     @property
@@ -128,11 +128,11 @@ class Coordinator:
         """Wait for boards.
 
         Args:
-            timeout_s: At most.
-            wanted: How many are enough; None for all of the collaboration.
+            timeout_s: Longest time to wait, in seconds.
+            wanted: Number of boards that is enough; None for all of the collaboration.
 
         Returns:
-            Those that are there.
+            Names of the boards that are connected.
 
         Raises:
             OutsideError: If none came.
@@ -404,7 +404,7 @@ class Coordinator:
 
 
 def described(coordinator: Coordinator) -> dict[str, Any]:
-    """Say who is there, for answers in JSON."""
+    """Describe the coordinator and its boards, for answers in JSON."""
     return {
         "address": coordinator.address,
         "boards": {

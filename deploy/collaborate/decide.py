@@ -1,4 +1,4 @@
-"""Whom to ask about an image, when to stop waiting, and what the vectors that came say: no sockets, no clock."""
+"""Which boards to ask about an image, when to stop waiting, and how to fuse the vectors: no sockets, no clock."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Rules:
     """How one mode of a collaboration uses the sub-models, named by their place.
 
     Args:
-        collaboration: Whose sub-models they are.
-        fusion: Of these.
-        figures: Of the mode.
+        collaboration: The sub-models and their boards.
+        fusion: Of the sub-models' vectors.
+        figures: Settings of the mode.
     """
 
     collaboration: Collaboration
@@ -25,7 +25,7 @@ class Rules:
     figures: ModeFigures
 
     def first(self, reachable: Collection[int]) -> tuple[int, ...]:
-        """Say whom an image goes to at once: all, or of ``route`` the first sub-model if it can be reached."""
+        """Return the sub-models to ask at once: all, or for ``route`` the first sub-model if it can be reached."""
         first = self.figures.first
         if first is not None and first in reachable:
             return (first,)
@@ -38,16 +38,16 @@ class Rules:
         waiting: Collection[int],
         reachable: Collection[int],
     ) -> tuple[int, ...] | None:
-        """Say what is to be done when a vector came or somebody was lost.
+        """Decide what to do after a vector came or a board was lost.
 
         Args:
-            vectors: That are there.
+            vectors: (d,) by sub-model, of those that came.
             asked: Sub-models that were asked.
-            waiting: Of those, whose vector may still come.
+            waiting: Those of them whose vector may still come.
             reachable: Sub-models that could be asked.
 
         Returns:
-            Whom to ask as well; empty for waiting on; None for an answer now.
+            Further sub-models to ask; empty to wait on; None to answer now.
         """
         if self.figures.mode == "any" and len(vectors) >= (self.figures.needed or 1):
             return None

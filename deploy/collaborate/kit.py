@@ -29,10 +29,10 @@ class Kits:
     """Folders that were written.
 
     Args:
-        dir: Folder of all.
+        dir: Folder that holds them all.
         boards: Folder of each board.
         keys: Folder of the coordinator's keys; None where none are needed.
-        address: The coordinator's, as the boards were told.
+        address: Of the coordinator, as the boards reach it.
     """
 
     dir: Path
@@ -45,10 +45,10 @@ def write_kits(folder: Path, *, address: str, source: Path | None, collaboration
     """Write a folder per board of a collaboration.
 
     Args:
-        folder: Is made; must be empty or not be there.
+        folder: Folder to make; must be empty or missing.
         address: Of the coordinator, as the boards reach it. Off this machine, keys are written as well.
         source: Folder of the collaboration.
-        collaboration: What it holds.
+        collaboration: The collaboration in that folder.
 
     Raises:
         NuwaError: If the folder holds something, or a model cannot be read.

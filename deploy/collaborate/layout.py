@@ -102,19 +102,19 @@ class ModeFigures:
     Args:
         mode: ``fuse`` waits for all boards, ``any`` for the first ``needed`` sub-models, ``route`` asks one sub-model
             and others only where it is unsure.
-        predicted_p50_ms: Of one image, end to end.
-        predicted_p95_ms: As well.
-        predicted_mean_ms: As well: what ``route`` is judged by.
-        bytes_per_image: On the wire, mean, both ways, of payload.
-        needed: Of ``any``: how many sub-models must have answered.
-        first: Of ``route``: index of the sub-model that is asked first.
-        thresholds: Of ``route``: the first sub-model's answer is taken where its probability is at least the first
+        predicted_p50_ms: Median latency of one image, end to end.
+        predicted_p95_ms: 95th percentile of the same.
+        predicted_mean_ms: Mean of the same; ``route`` is judged by it.
+        bytes_per_image: Mean bytes of payload per image, both ways together.
+        needed: For ``any``: how many sub-models must have answered.
+        first: For ``route``: index of the sub-model that is asked first.
+        thresholds: For ``route``: the first sub-model's answer is taken where its probability is at least the first
             threshold. Else the expert of the likeliest group is asked, and the two are fused; with a second
             threshold, the rest is asked where the two fused are below it.
         top1: Accuracy.
         top1_interval: 95 %.
-        num_images: That it was scored on.
-        split: That they are of.
+        num_images: Number of images that it was scored on.
+        split: Split of these images.
     """
 
     mode: Mode

@@ -27,8 +27,8 @@ class Keys:
     """The coordinator's keys, and the boards that it lets in.
 
     Args:
-        public: Z85.
-        secret: Z85; never printed.
+        public: Public key, in Z85.
+        secret: Secret key, in Z85; never printed.
         boards: Public key of each board.
     """
 
@@ -105,7 +105,7 @@ def _key(value: object, name: str) -> str:
 
 
 def check_address(address: str, *, has_keys: bool) -> str:
-    """Return an address that a coordinator may listen at.
+    """Check that a coordinator may listen at an address, and return it.
 
     Raises:
         NuwaError: If it is none, or is open to other machines and there are no keys.

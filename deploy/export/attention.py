@@ -26,11 +26,11 @@ def write_attention(
     for q, k and v.
 
     Args:
-        g: Where to.
+        g: Writer of the graph.
         keys: Normalised stream, source of keys and values.
         queries: The same, or some of its tokens where only those are needed after this block.
         attn: Its weights.
-        block: Its widths.
+        block: Number of heads, and their widths.
         name: Prefix of the nodes.
         joint: Whether q, k and v come from one Gemm.
     """

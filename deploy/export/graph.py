@@ -103,7 +103,7 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
     Args:
         arch: Without entries of blocks that are gone.
         vit: Its tensors, folded for the same opset.
-        options: How.
+        options: How the graph is written.
     """
     dtype = np.float16 if options.precision == "fp16" else np.float32
     model = _empty_model(arch, options)

@@ -24,6 +24,16 @@ def write_norm(g: GraphWriter, x: str, arch: Arch, name: str, *, stream_scale: f
 
     The decomposed form skips the mean where the stream is centred already. It is safe in FP16 because
     the stream comes scaled by ``stream_scale`` before it is squared, and epsilon with it.
+
+    Args:
+        g: Writer of the graph.
+        x: Name of the tensor (rows, C).
+        arch: Shape of the model: kind of norm, epsilon, width C.
+        name: Name of the result, and prefix of the nodes.
+        stream_scale: Power of two that multiplies the residual stream.
+
+    Returns:
+        Name of the normalised tensor (rows, C).
     """
     eps = arch.norm_eps * stream_scale**2
     if g.opset >= LAYER_NORM_OPSET and arch.norm == "layernorm":
@@ -44,7 +54,17 @@ def write_centring(g: GraphWriter, x: str, name: str) -> str:
 
 
 def write_act(g: GraphWriter, x: str, act: Activation, name: str) -> str:
-    """Apply the activation, less the constants that ``act_scales`` moved into fc1 and fc2."""
+    """Write the activation, without the constants that ``act_scales`` moved into fc1 and fc2.
+
+    Args:
+        g: Writer of the graph.
+        x: Name of the tensor (rows, hidden).
+        act: Which activation.
+        name: Prefix of the nodes.
+
+    Returns:
+        Name of the result (rows, hidden).
+    """
     has_node = g.opset >= GELU_NODE_OPSET
     match act:
         case "relu":
@@ -65,6 +85,17 @@ def write_act(g: GraphWriter, x: str, act: Activation, name: str) -> str:
 
 
 def write_mlp(g: GraphWriter, x: str, mlp: FoldedMlp, act: Activation, name: str) -> str:
-    """Write fc1, activation, fc2 over (rows, C)."""
+    """Write fc1, activation, fc2 over (rows, C).
+
+    Args:
+        g: Writer of the graph.
+        x: Name of the normalised tensor (rows, C).
+        mlp: Weights and biases.
+        act: Which activation.
+        name: Prefix of the nodes.
+
+    Returns:
+        Name of the result (rows, C), without the residual sum.
+    """
     hidden = g.linear(x, mlp.fc1_weight, mlp.fc1_bias, f"{name}.fc1")
     return g.linear(write_act(g, hidden, act, f"{name}.act"), mlp.fc2_weight, mlp.fc2_bias, f"{name}.fc2")

@@ -12,6 +12,15 @@ def write_map(g: GraphWriter, answer: str, arch: Arch, *, batch: int) -> str:
 
     ``half_pixel`` is what torch calls ``align_corners=False``; TensorRT reads both words from 7.1 on, with sizes that
     are constants.
+
+    Args:
+        g: Writer of the graph.
+        answer: Name of the tensor of patch logits (B · P, C).
+        arch: Shape of the model: grid of patches, number of classes, image size.
+        batch: B, images per inference.
+
+    Returns:
+        Name of the tensor (B, C, H, W).
     """
     by_image = g.reshape(answer, (batch, *arch.grid, arch.num_classes), "map.patches")
     channels = g.transpose(by_image, (0, 3, 1, 2), "map.channels")

@@ -17,7 +17,19 @@ def pooled_tokens(arch: Arch) -> tuple[int, int]:
 
 
 def write_pool(g: GraphWriter, x: Stream, arch: Arch, vit: FoldedViT) -> str:
-    """Pool the stream to features (B, head_in_features), of patches (B · P, C); only what is read is normalised."""
+    """Pool the stream to features (B, head_in_features), or (B · P, C) of patches.
+
+    Only tokens that pooling reads are normalised.
+
+    Args:
+        g: Writer of the graph.
+        x: Residual stream after the last block, with all tokens or with the pooled ones alone.
+        arch: Shape of the model: pooling, last norm, tokens.
+        vit: Folded weights; the scale of the stream is read from them.
+
+    Returns:
+        Name of the tensor of features.
+    """
     first, last = pooled_tokens(arch)
     if x.num_tokens == arch.num_tokens:  # otherwise only the pooled tokens are left
         x = x.tokens(g, first, last, "pool.tokens")

@@ -18,12 +18,12 @@ def write_turned(g: GraphWriter, x: str, rotary: FoldedRotary, name: str, *, wid
     """Turn queries or keys by head (…, H, N, q), their halves swapped by slices.
 
     Args:
-        g: Where to.
-        x: What to turn.
-        rotary: Tables.
+        g: Writer of the graph.
+        x: Name of the tensor (…, H, N, q).
+        rotary: Tables of cosines and sines.
         name: Prefix of the nodes.
-        width: q.
-        rank: Axes of ``x``.
+        width: q, channels per head.
+        rank: Number of axes of ``x``.
     """
     first = g.rows(x, 0, width // 2, f"{name}.first", axis=rank - 1)
     second = g.rows(x, width // 2, width, f"{name}.second", axis=rank - 1)
@@ -35,7 +35,19 @@ def write_turned(g: GraphWriter, x: str, rotary: FoldedRotary, name: str, *, wid
 def write_turned_by_token(
     g: GraphWriter, x: str, rotary: FoldedRotary, name: str, *, width: int, copies: int = 1
 ) -> str:
-    """Turn queries and keys by token (…, N, copies · H, q), their halves swapped by a constant matrix."""
+    """Turn queries and keys by token (…, N, copies · H, q), their halves swapped by a constant matrix.
+
+    Args:
+        g: Writer of the graph.
+        x: Name of the tensor (…, N, copies · H, q).
+        rotary: Tables of cosines and sines.
+        name: Prefix of the nodes.
+        width: q, channels per head.
+        copies: Groups of H heads side by side: 2 for queries and keys together, 1 for either alone.
+
+    Returns:
+        Name of the turned tensor, of the same shape.
+    """
     half = np.eye(width // 2, dtype=np.float32)
     nothing = np.zeros_like(half)
     matrix = g.shared(f"rotary.swap_{width}", np.block([[nothing, half], [half, nothing]]))

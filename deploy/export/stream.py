@@ -23,7 +23,14 @@ class Stream:
         return replace(self, name=name)
 
     def tokens(self, g: GraphWriter, first: int, last: int, name: str) -> "Stream":
-        """Take tokens ``first`` to ``last`` (exclusive) of every image; nothing is written if that is all."""
+        """Take tokens ``first`` to ``last`` (exclusive) of every image; nothing is written if that is all.
+
+        Args:
+            g: Writer of the graph.
+            first: Index of the first token.
+            last: One past the index of the last token.
+            name: Prefix of the nodes.
+        """
         taken = last - first
         if taken == self.num_tokens:
             return self

@@ -93,7 +93,17 @@ class GraphWriter:
         return name
 
     def split(self, x: str, sizes: Sequence[int], name: str, *, axis: int) -> list[str]:
-        """Split a tensor along ``axis``."""
+        """Split a tensor along ``axis``.
+
+        Args:
+            x: Name of the tensor.
+            sizes: Length of each part along ``axis``.
+            name: Prefix of the outputs, which are numbered from 0.
+            axis: Axis, from 0.
+
+        Returns:
+            Names of the parts.
+        """
         node = self._add("Split", [x, self.ints(sizes)], name, {"axis": axis})
         names = [f"{name}.{i}" for i in range(len(sizes))]
         node.output.extend(names)
@@ -108,18 +118,40 @@ class GraphWriter:
         return self.node("Transpose", [x], name, perm=perm)
 
     def mean(self, x: str, axis: int, name: str, *, keepdims: bool) -> str:
-        """Average over one axis."""
+        """Average over one axis.
+
+        Args:
+            x: Name of the tensor.
+            axis: Axis; negative counts from the end.
+            name: Name of the result.
+            keepdims: Whether the axis stays, with length 1.
+        """
         if self.opset >= AXES_INPUT_OPSET:
             return self.node("ReduceMean", [x, self.ints([axis])], name, keepdims=int(keepdims))
         return self.node("ReduceMean", [x], name, axes=[axis], keepdims=int(keepdims))
 
     def rows(self, x: str, start: int, stop: int, name: str, *, axis: int) -> str:
-        """Take ``start`` to ``stop`` (exclusive) along ``axis``."""
+        """Take ``start`` to ``stop`` (exclusive) along ``axis``.
+
+        Args:
+            x: Name of the tensor.
+            start: First index.
+            stop: One past the last index.
+            name: Name of the result.
+            axis: Axis, from 0.
+        """
         inputs = [x, self.ints([start]), self.ints([stop]), self.ints([axis])]
         return self.node("Slice", inputs, name)
 
     def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
-        """Multiply (rows, in) with ``weight`` (out, in) transposed and add ``bias`` (out,), as one Gemm."""
+        """Multiply (rows, in) with ``weight`` (out, in) transposed and add ``bias`` (out,), as one Gemm.
+
+        Args:
+            x: Name of the tensor (rows, in).
+            weight: (out, in).
+            bias: (out,).
+            name: Name of the result (rows, out), and prefix of the constants.
+        """
         inputs = [x, self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)]
         return self.node("Gemm", inputs, name, transB=1)
 

@@ -26,7 +26,7 @@ class PullAnswer(JsonFields):
 
     Args:
         repository: ``OWNER/NAME``.
-        revision: That was asked for; None for the newest.
+        revision: Revision that was asked for; None for the newest.
         kind: ``bundle`` or ``base``.
         dir: Where it lies.
         licence: Of the base; ``unknown`` where nobody says.

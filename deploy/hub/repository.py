@@ -24,7 +24,7 @@ def repository_from_text(text: str) -> tuple[str, str | None]:
 
 @contextmanager
 def hub_errors(repository: str, *, doing: str) -> Iterator[None]:
-    """Say what the Hub's client raises in this program's words.
+    """Turn errors of the Hub's client into errors of this program.
 
     Raises:
         NuwaError: If the name is none.

@@ -18,8 +18,8 @@ class Int8Decision:
     """Whether INT8 is used, and why.
 
     Args:
-        is_accepted: Whether.
-        reason: One sentence for people.
+        is_accepted: Whether INT8 is used.
+        reason: Why, in one sentence.
         before: Last measurement of the model before.
         after: Last measurement of the quantised model; None where there is none to measure.
         ratio: Median over rounds of quantised over unquantised latency; None without a measurement.

@@ -1,4 +1,4 @@
-"""What a quantisation came to, as a bundle tells it."""
+"""Result of a quantisation, as a bundle records it."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,11 +9,11 @@ from nuwa_search.core.metric import Metric
 
 @dataclass(frozen=True)
 class BlockFacts:
-    """How one block alone takes INT8.
+    """Effect of INT8 in one block alone.
 
     Args:
         block: Place in the arch, blocks that are gone counted.
-        relative_error: Of the logits.
+        relative_error: Mean squared error of the logits over their variance.
         argmax_agreement: Fraction of images with the same prediction.
     """
 
@@ -27,7 +27,7 @@ class Int8Facts(JsonFields):
     """Whether INT8 was taken, and why.
 
     Args:
-        accepted: Whether it was.
+        accepted: Whether INT8 was taken.
         reason: Why, or why not.
         max_loss: Largest loss of accuracy, by ``metric``, that was allowed (fraction).
         latency_ratio: INT8 over the plain graph; None where not both were measured.

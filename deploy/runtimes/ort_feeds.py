@@ -30,7 +30,7 @@ _PIXELS = "tensor(uint8)"
 
 
 class InputPort(Protocol):
-    """An input as ONNX Runtime tells it."""
+    """An input as ONNX Runtime describes it."""
 
     @property
     def name(self) -> str: ...
@@ -95,7 +95,7 @@ def run_with(session: onnxruntime.InferenceSession, feeds: Feeds) -> Callable[[]
 
 
 def feed_warnings(session: onnxruntime.InferenceSession) -> tuple[str, ...]:
-    """Say what a reader of the figure must know of the types that went in."""
+    """Return warnings about the types of the inputs, for whoever reads the latency."""
     kinds = {value.name: value.type for value in session.get_inputs()}
     said = []
     if "tensor(float16)" in kinds.values():
@@ -104,6 +104,6 @@ def feed_warnings(session: onnxruntime.InferenceSession) -> tuple[str, ...]:
 
 
 def zeros_warning(inputs: Iterable[InputPort]) -> tuple[str, ...]:
-    """Say which inputs were fed with zeros."""
+    """Return a warning that names the inputs that were fed with zeros."""
     zeros = [value.name for value in inputs if value.type in _INTEGERS]
     return (f"input {', '.join(zeros)} was fed with zeros",) if zeros else ()

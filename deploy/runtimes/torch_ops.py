@@ -104,6 +104,12 @@ _NOTHING = torch.empty(0)
 def run_node(node: onnx.NodeProto, values: dict[str, Tensor], attrs: Attrs, *, where: str) -> None:
     """Compute one operator and add its outputs to ``values``.
 
+    Args:
+        node: The operator, with the names of its inputs and outputs.
+        values: Tensor by name, of whatever came before; the outputs are added.
+        attrs: Attributes of the operator by name.
+        where: Runtime or device, for the error message.
+
     Raises:
         NuwaError: If its inputs or attributes are none that exported ViTs have.
     """

@@ -87,6 +87,13 @@ def measure_line(
     Durations are whole numbers, rounded up: older releases read them as integers. There is no
     profiler in this run because it perturbs timing; see ``profile_line``.
 
+    Args:
+        engine_path: The engine on the device.
+        version: TensorRT version such as ``8.2.1``.
+        protocol: Warm-up, duration and repetitions, transfers, CUDA graph.
+        export_times: File on the device for the time of each inference.
+        trtexec: The executable.
+
     Raises:
         NuwaError: If the version is not known.
     """
@@ -118,6 +125,13 @@ def profile_line(
     Its total is larger than the measured latency (each layer is synchronised), so only the shares
     of the layers are used. CUDA graphs are off: a graph hides its layers from the profiler on
     CUDA 10.2.
+
+    Args:
+        engine_path: The engine on the device.
+        version: TensorRT version such as ``8.2.1``.
+        protocol: Of the measured latency; its minimum duration does not count here.
+        export_profile: File on the device for the time of each layer.
+        trtexec: The executable.
 
     Raises:
         NuwaError: If the version is not known.

@@ -54,17 +54,17 @@ class BaseTrainRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseTrainAnswer(JsonFields):
-    """What training a base came to: the `nuwa.base-train/1` answer without its schema.
+    """Result of training a base: the `nuwa.base-train/1` answer without its schema.
 
     Args:
         dir: The base.
-        steps: Really made.
-        top1_search: Of the best weights on the held-out split.
-        top1_search_interval: 95 %.
-        num_images: Of that split.
+        steps: Optimiser steps done.
+        top1_search: Top-1 accuracy (fraction) of the best weights on the held-out split.
+        top1_search_interval: 95 % interval of it.
+        num_images: Number of images of that split.
         seconds: Of the run.
         device: Where it was trained.
-        precision: What it was computed in.
+        precision: Precision of the forward passes.
         notes: What was left out of the images, in sentences.
     """
 

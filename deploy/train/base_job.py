@@ -41,7 +41,14 @@ class BaseJob:
         self._view: tuple[int, View] | None = None
 
     def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Return the loss of the images at ``indices``."""
+        """Return the cross-entropy of the images at ``indices``.
+
+        Args:
+            net: What a step calls: the model that is trained, compiled or wrapped in DDP where the run is.
+            step: Number of the step, from 0; not used.
+            indices: (B,) int64 places of the images in the training split, on its device.
+            epoch: Number of the pass over the data, from 0, which chooses the augmentation.
+        """
         del step  # views and batches are chosen by epoch and indices
         view = self._view_of(epoch)
         logits = net(render(self.data.train.images, view, indices, self.data.preprocess))

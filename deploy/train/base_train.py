@@ -161,7 +161,15 @@ def write_base(
     preprocess: Preprocess,
     labels: tuple[str, ...],
 ) -> None:
-    """Write a timm ViT in timm's hub format: FP16 weights and a config with label names."""
+    """Write a timm ViT in timm's hub format: FP16 weights and a config with label names.
+
+    Args:
+        model: timm's model; converted to FP16 in place.
+        folder: Where the base goes.
+        model_args: Arguments that make the model in timm, beside its name.
+        preprocess: How its images are made.
+        labels: One class name per output.
+    """
     save_for_hf(
         model.half(),
         folder,

@@ -89,7 +89,17 @@ class DistilJob:
         self._feature_map = fit_feature_map(mine, theirs)
 
     def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Return the weighted parts of the loss of the images at ``indices``."""
+        """Return the weighted parts of the loss of the images at ``indices``.
+
+        Args:
+            net: What a step calls: the model that is trained, compiled or wrapped in DDP where the run is.
+            step: Number of the step, from 0; not used.
+            indices: (B,) int64 places of the images in the training split, on its device.
+            epoch: Number of the pass over the data, from 0, which chooses the augmentation.
+
+        Returns:
+            Each weighted part by name; their sum is what is minimised.
+        """
         del step  # views and batches are chosen by epoch and indices
         lesson, config = self._lesson_of(epoch), self.config
         inputs = render(self.data.train.images, lesson.view, indices, self.data.preprocess)

@@ -38,7 +38,7 @@ class Job(Protocol):
     Args:
         model: Whose weights are trained, averaged and kept.
         module: What a step calls; holds ``model``.
-        chance_loss: Loss of a net that knows nothing.
+        chance_loss: Loss of a net that guesses.
         identity: Hash of all the run depends on besides the recipe.
     """
 
@@ -48,7 +48,14 @@ class Job(Protocol):
     identity: str
 
     def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Return the parts of the loss of the images at ``indices``; the sum is what is minimised."""
+        """Return the parts of the loss of the images at ``indices``, by name; their sum is minimised.
+
+        Args:
+            net: What a step calls: the model that is trained, compiled or wrapped in DDP where the run is.
+            step: Number of the step, from 0.
+            indices: (B,) int64 places of the images in the training split, on its device.
+            epoch: Number of the pass over the data, from 0.
+        """
 
     def score(self, model: nn.Module) -> SplitScore:
         """Score weights on the search split."""

@@ -77,7 +77,17 @@ def make_schedule(optimiser: torch.optim.Optimizer, recipe: Recipe) -> CosineLRS
 
 
 def set_lr(optimiser: torch.optim.Optimizer, schedule: CosineLRScheduler, *, step: int, factor: float) -> float:
-    """Set the learning rate of step number ``step``, scaled by ``factor``; returns it without groups' scales."""
+    """Set the learning rate of a step in every parameter group.
+
+    Args:
+        optimiser: From ``make_optimiser``.
+        schedule: From ``make_schedule``.
+        step: Number of the step, from 0.
+        factor: Scale on the scheduled rate; 1 leaves it.
+
+    Returns:
+        The learning rate without the groups' own scales.
+    """
     schedule.step_update(step)
     for group in optimiser.param_groups:
         group["lr"] *= factor

@@ -16,6 +16,12 @@ TrainPrecision = Literal["auto", "fp32", "bf16"]
 def require_range(config: object, name: str, low: float, high: float) -> None:
     """Refuse a setting outside ``low``..``high``.
 
+    Args:
+        config: Object that holds the setting.
+        name: Its attribute.
+        low: Smallest value allowed.
+        high: Largest value allowed; infinite for none.
+
     Raises:
         NuwaError: If it is outside, or not a number.
     """

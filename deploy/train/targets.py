@@ -1,4 +1,4 @@
-"""What a student is held against: classes of images, or of pixels."""
+"""Targets of a student's loss: classes of images, or of pixels."""
 
 from typing import Protocol
 
@@ -24,16 +24,30 @@ class Targets(Protocol):
     """Turns logits into losses, for the images at some indices under a view."""
 
     def hard(self, logits: Tensor, view: View, indices: Tensor) -> Tensor:
-        """Cross-entropy to the labels."""
+        """Return the cross-entropy to the labels."""
         ...
 
     def soft(self, logits: Tensor, said: Tensor, view: View, indices: Tensor, *, temperature: float) -> Tensor:
-        """T² · KL to the teacher's logits of the same images."""
+        """Return T² · KL(teacher ‖ student) for the same images.
+
+        Args:
+            logits: (B, C), or of patches (B, C, h, w), of the student.
+            said: Of the same shape, of the teacher.
+            view: Random choices for all N images of the split.
+            indices: (B,) int64 places of the images in the split.
+            temperature: T.
+        """
         ...
 
 
 def targets_of(train: SplitTensors, config: FinetuneConfig, *, num_classes: int, metric: Metric) -> Targets:
-    """Choose the targets by what the training images have.
+    """Choose the targets that the training images have: classes of images, or masks.
+
+    Args:
+        train: Training split.
+        config: Recipe; smoothing and mixing are read.
+        num_classes: C.
+        metric: Every class weighs alike in the loss of images where it is ``balanced``.
 
     Raises:
         NuwaError: If images with masks were to be mixed, or augmented by more than masks can follow.
@@ -53,7 +67,7 @@ class ImageTargets:
 
     Args:
         labels: (N,) of the whole split.
-        config: Smoothing.
+        config: Recipe; its label smoothing is read.
         num_classes: C.
         metric: Every class weighs alike where it is ``balanced``.
     """
@@ -64,7 +78,7 @@ class ImageTargets:
         self._soft_cross_entropy = SoftTargetCrossEntropy()
 
     def hard(self, logits: Tensor, view: View, indices: Tensor) -> Tensor:
-        """Mean over images of the cross-entropy to soft targets, weighted where weights are given."""
+        """Return the cross-entropy to soft targets, mean over images, weighted where weights are given."""
         targets, weights = mix_targets(self._targets, view, indices), self._weights_of(view, indices)
         if weights is None:
             loss: Tensor = self._soft_cross_entropy(logits, targets)
@@ -92,7 +106,7 @@ class PixelTargets:
         self._weights = pixel_weights(masks, num_classes, RARITY).to(masks.device)
 
     def hard(self, logits: Tensor, view: View, indices: Tensor) -> Tensor:
-        """Mean over pixels that are not ignored of the cross-entropy, each class weighing by its rarity.
+        """Return the cross-entropy, mean over pixels that are not ignored, each class weighted by its rarity.
 
         Of logits (B, C, h, w), scaled to ``FINE`` cells a patch.
         """
@@ -102,7 +116,15 @@ class PixelTargets:
         return -(shares * logs).sum() / shares.sum().clamp_min(1e-6)
 
     def soft(self, logits: Tensor, said: Tensor, view: View, indices: Tensor, *, temperature: float) -> Tensor:
-        """Mean over patches."""
+        """Return T² · KL(teacher ‖ student), mean over patches.
+
+        Args:
+            logits: (B, C, h, w) of the student.
+            said: (B, C, h, w) of the teacher, for the same view of the same images.
+            view: Not used.
+            indices: Not used.
+            temperature: T.
+        """
         del view, indices  # the teacher saw the same view, and speaks of every patch
         return distil_kl(pixel_rows(logits), pixel_rows(said), temperature)
 

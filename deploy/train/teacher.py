@@ -150,7 +150,17 @@ def hash_split(split: SplitTensors) -> str:
 
 
 def view_key(split_hash: str, recipe: Recipe, view: int, preprocess: Preprocess) -> str:
-    """Identify what the teacher sees in one view: images and every choice that changes their pixels."""
+    """Hash what the teacher sees in one view: the images and every choice that changes their pixels.
+
+    Args:
+        split_hash: ``hash_split`` of the training images.
+        recipe: Seed, augmentation, mixup and cutmix are read.
+        view: Number of the view, from 0.
+        preprocess: How the images become the teacher's input.
+
+    Returns:
+        24 hex digits.
+    """
     values = [split_hash, recipe.seed, view, recipe.mixup, recipe.cutmix]
     parts = [values, dataclasses.asdict(recipe.augment), dataclasses.asdict(preprocess)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
