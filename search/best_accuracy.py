@@ -13,7 +13,7 @@ _DERIVED = {"top1_derived": "top1", "miou_derived": "miou"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accuracy(JsonFields):
+class BestAccuracy(JsonFields):
     """An accuracy.
 
     Args:
@@ -33,7 +33,7 @@ class Accuracy(JsonFields):
     is_final: bool
 
 
-def best_accuracy(scores: Sequence[ScoreRecord], answer: Mapping[str, Any] | None) -> Accuracy | None:
+def best_accuracy(scores: Sequence[ScoreRecord], answer: Mapping[str, Any] | None) -> BestAccuracy | None:
     """Choose among the scores of a subnet: final weights before derived ones, the test split before the search split.
 
     Args:
@@ -51,7 +51,7 @@ def best_accuracy(scores: Sequence[ScoreRecord], answer: Mapping[str, Any] | Non
     else:
         is_told = answer is not None and best.split == "test" and answer.get(best.kind) == best.value
         ends = answer.get(f"{best.kind}_interval") if answer is not None and is_told else None
-    return Accuracy(
+    return BestAccuracy(
         metric=metric,
         value=best.value,
         interval=None if ends is None else (ends[0], ends[1]),

@@ -5,7 +5,7 @@ from typing import Any
 
 from nuwa_search.core.block_parts import BlockPart
 from nuwa_search.core.json_fields import JsonFields
-from nuwa_search.search.best_accuracy import Accuracy
+from nuwa_search.search.best_accuracy import BestAccuracy
 from nuwa_search.search.compared_subnet import ComparedLatency, ComparedSubnet, compared_subnet
 from nuwa_search.store.store import Store
 
@@ -129,7 +129,7 @@ def _why_not(first: ComparedSubnet, second: ComparedSubnet) -> str:
     return ""
 
 
-def _accuracy(mine: Accuracy, theirs: Accuracy) -> AccuracyDifference:
+def _accuracy(mine: BestAccuracy, theirs: BestAccuracy) -> AccuracyDifference:
     inside = [
         interval is not None and interval[0] <= value <= interval[1]
         for interval, value in ((mine.interval, theirs.value), (theirs.interval, mine.value))

@@ -11,7 +11,7 @@ from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.deploy.bundle_owner import holds_subnet
 from nuwa_search.deploy.bundle_state import state_of
-from nuwa_search.search.best_accuracy import Accuracy, best_accuracy
+from nuwa_search.search.best_accuracy import BestAccuracy, best_accuracy
 from nuwa_search.search.bundle_list import is_finetuned
 from nuwa_search.search.derive_command import derive_command
 from nuwa_search.search.search_command import search_command
@@ -119,7 +119,7 @@ class ComparedSubnet(JsonFields):
     classes: tuple[str, ...]
     study: str | None
     trial_number: int | None
-    accuracy: Accuracy | None
+    accuracy: BestAccuracy | None
     latencies: tuple[ComparedLatency, ...]
     params: int
     macs: int

@@ -1,6 +1,6 @@
 """How a comparison of two subnets looks on a terminal."""
 
-from nuwa_search.search.best_accuracy import Accuracy
+from nuwa_search.search.best_accuracy import BestAccuracy
 from nuwa_search.search.compare import Comparison
 from nuwa_search.search.compared_subnet import ComparedBundle, ComparedLatency, ComparedSubnet
 from nuwa_search.service.cli.figures import count, interval, milliseconds, share
@@ -60,7 +60,7 @@ def _classes(one: ComparedSubnet) -> str:
     return shown if len(one.classes) <= 4 else f"{shown}, … ({len(one.classes)})"
 
 
-def _accuracy(found: Accuracy | None) -> str:
+def _accuracy(found: BestAccuracy | None) -> str:
     if found is None:
         return "never scored"
     tuned = "" if found.is_final else ", before fine-tuning"

@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from onnx import helper
@@ -18,7 +20,6 @@ from nuwa_search.latency.emulator.boards import BOARDS, JETSON_NANO, Fitted
 from nuwa_search.latency.emulator.constants import load_calibration
 from nuwa_search.latency.emulator.shapes import stripped_model
 from nuwa_search.latency.emulator.timeline import emulate
-from tests.support.least_seconds import least_seconds
 from tests.support.onnx_graphs import GraphWriter, conv_model, qdq_model, vit_model
 
 NANO = EMULATED_SPECS["jetson-nano"]
@@ -216,12 +217,18 @@ def test_unknown_boards_are_answered_with_the_known_ones() -> None:
     assert EmulatedDevice(renamed).measure(conv_model()).latency_ms.median > 0
 
 
-def test_weights_are_not_read_and_a_vit_is_priced_quickly() -> None:
+def test_weights_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     model = vit_model(depth=12, heads=6, mlp_width=1536)
     light = stripped_model(model)
     assert light.ByteSize() < model.ByteSize() / 50
+    sizes: list[int] = []
+    to_array = onnx.numpy_helper.to_array
+
+    def noted(tensor: onnx.TensorProto, *args: str) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = to_array(tensor, *args)
+        sizes.append(found.size)
+        return found
+
+    monkeypatch.setattr(onnx.numpy_helper, "to_array", noted)
     assert emulate(light, JETSON_NANO, precision="fp16") == emulate(model, JETSON_NANO, precision="fp16")
-    whole = least_seconds(lambda: emulate(model, JETSON_NANO, precision="fp16"))
-    assert whole < 1.5 * least_seconds(lambda: emulate(light, JETSON_NANO, precision="fp16"))
-    # 40 ms where this loop takes 8, with 20 on an idle machine: a busy one slows both
-    assert whole < 5 * least_seconds(lambda: sum(k & 3 for k in range(180_000)))
+    assert max(sizes, default=0) < 1000  # shapes and axes; the smallest matrix has 150 000 numbers

@@ -15,6 +15,7 @@ from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import Store, open_store
 from tests.support.api_client import client_of
 from tests.support.page_store import STUDY, seed_page_store
+from tests.support.toy_jobs import wait_for
 
 TRIALS = 5
 
@@ -109,7 +110,13 @@ def test_silence_is_filled_with_comments_and_streams_are_counted(store: Store, t
     client = client_of(store, tmp_path, event_ping_s=0.02, max_streams=1)
     client.post("/api/v1/searches", json={"budget_ms": 5.5, "study": "mine"})
     job = store.jobs(study="mine")[0]
-    timer = threading.Timer(0.5, lambda: store.cancel_job(job.job_id))
+
+    def cancel_later() -> None:
+        wait_for(lambda: "nuwa_event_streams 1.0" in client.get("/metrics").text, seconds=30, what="the stream")
+        time.sleep(0.5)
+        store.cancel_job(job.job_id)
+
+    timer = threading.Thread(target=cancel_later)
     timer.start()
     text = client.get("/api/v1/searches/mine/events").text
     timer.join()
