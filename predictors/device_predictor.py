@@ -78,6 +78,14 @@ def find_device_predictor(
     One that knows the further image sizes comes before a newer one that does not; a pinned one, and a board's, is
     taken as it is.
 
+    Args:
+        store: The database.
+        spec: The device.
+        base: Shape of the base.
+        predictor_id: Id of the predictor to take; None for the newest that knows ``img_sizes``, else the newest.
+        img_sizes: Further image sizes in pixels at which subnets are to be predicted.
+        progress: Called with a label, steps done and steps in all while a device is profiled; None for no calls.
+
     Raises:
         NuwaError: If a pinned predictor is of another device, or a real device was not profiled yet.
     """
@@ -111,6 +119,13 @@ def find_known_predictor(
 ) -> DevicePredictor | None:
     """Find the predictor of ``spec`` for subnets of ``base``, if possible at further image sizes; None without any.
 
+    Args:
+        store: The database.
+        spec: The device.
+        base: Shape of the base.
+        predictor_id: Id of the predictor to take; None for the newest that knows ``img_sizes``, else the newest.
+        img_sizes: Further image sizes in pixels; a predictor that knows them is preferred.
+
     Raises:
         NuwaError: If a pinned predictor is of another device.
     """
@@ -139,7 +154,18 @@ def run_profile(
     on_first: OnFirst | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> DevicePredictor:
-    """Measure what the device's table lacks for ``base``, fit, and save the predictor with its report card."""
+    """Measure what the device's table lacks for ``base``, fit, and save the predictor with its report card.
+
+    Args:
+        store: The database.
+        spec: The device.
+        base: Shape of the base.
+        settings: How much is measured; None for the defaults.
+        protocol: How each net is measured.
+        progress: Called with a label, steps done and steps in all; None for no calls.
+        on_first: Called with the seconds that the first net took, its engine's build included; None for no call.
+        clock: Returns the time in seconds; deadlines are read from it.
+    """
     store.record_device(spec)
     with opened_device(spec, keeps_engines=True) as device:
         result = profile(
@@ -186,6 +212,16 @@ def transfer_profile(
 ) -> tuple[DevicePredictor, TransferResult]:
     """Scale the predictor of ``source`` to ``spec`` with at most ten measurements, and save it.
 
+    Args:
+        store: The database.
+        spec: The new device.
+        base: Shape of the base.
+        source: Device whose predictor is scaled; profiled first where it is emulated and has none.
+        minutes: Time limit in minutes, after which no further net is measured; None for no limit.
+        progress: Called with a label, steps done and steps in all; None for no calls.
+        on_first: Called with the seconds that the first net took, its engine's build included; None for no call.
+        clock: Returns the time in seconds; the time limit is read from it.
+
     Raises:
         NuwaError: If the source has no predictor for this base and is no emulated device.
     """
@@ -213,6 +249,12 @@ def transfer_profile(
 
 def kit_profile(store: Store, spec: DeviceSpec, base: Arch, *, folder: Path) -> tuple[DevicePredictor, KitResults]:
     """Read what a kit's script measured, keep it, fit, and save the predictor.
+
+    Args:
+        store: The database.
+        spec: The device.
+        base: Shape of the base.
+        folder: Folder of the kit, with what its script measured.
 
     Raises:
         NuwaError: If the folder holds no kit of this device, or too few nets were measured.

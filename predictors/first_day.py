@@ -132,7 +132,14 @@ def known_build_s(store: Store, spec: DeviceSpec) -> float | None:
 
 
 def transfer_rest(store: Store, spec: DeviceSpec, base: Arch, *, minutes: float | None) -> ProfileRest:
-    """Count what a transfer has left."""
+    """Count the nets that a transfer has still to measure.
+
+    Args:
+        store: The database.
+        spec: The board.
+        base: Shape of the base.
+        minutes: Time limit of the user in minutes; None for none.
+    """
     notebook = StoreNotebook(store, device=spec, protocol=PROTOCOL)
     known = {arch.arch_id for arch, m in notebook.models() if m.state.get("role") == "fit"}
     left = max(0, MAX_MEASUREMENTS - len(known))
@@ -140,7 +147,14 @@ def transfer_rest(store: Store, spec: DeviceSpec, base: Arch, *, minutes: float 
 
 
 def table_rest(store: Store, spec: DeviceSpec, base: Arch, *, settings: ProfileSettings) -> ProfileRest:
-    """Count what a table of the board's own needs at least, less what is measured already."""
+    """Count what a table of the board's own needs at least, less what is measured already.
+
+    Args:
+        store: The database.
+        spec: The board.
+        base: Shape of the base.
+        settings: How much is measured; ``minutes`` is the time limit of the user.
+    """
     notebook = StoreNotebook(store, device=spec, protocol=PROTOCOL)
     plan = least_plan(base, spec, settings=settings)
     known = {arch.arch_id for arch, _ in notebook.models()}

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 def draw_front(result: StudyResult, path: Path, *, budget_ms: float | None, title: str = "") -> None:
     """Draw latency against KL, and below it against top1 with 95 % intervals; the format follows the file's suffix.
 
+    Args:
+        result: Study with its scored subnets and front.
+        path: File to write: .png, .svg or .pdf.
+        budget_ms: Latency budget in milliseconds, drawn as a line; None draws no line.
+        title: Title above the picture.
+
     Raises:
         NuwaError: If matplotlib is not installed, or knows no such format.
     """

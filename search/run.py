@@ -232,7 +232,15 @@ class _Loop:
 def summarise(
     study_name: str, trials: Sequence[TrialReport], *, budget: Limits, stopped: StopReason, seconds: float
 ) -> StudyResult:
-    """Find the best and the front among scored trials that fit by the predictor as it is now."""
+    """Find the best and the front among scored trials that fit by the predictor as it is now.
+
+    Args:
+        study_name: Name of the study.
+        trials: All proposals of the study, scored or not.
+        budget: Limits with the latency predictor as it is now.
+        stopped: Why the study ended.
+        seconds: Wall time of the study.
+    """
     scored = [t for t in trials if t.state == "scored" and t.kl is not None]
     fits = budget.fits([t.arch for t in scored])
     fitting = [t for t, inside in zip(scored, fits, strict=True) if inside]

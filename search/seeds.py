@@ -186,7 +186,14 @@ def fitting_points(front: AdditiveFront, budget: Limits, *, at_most: int = 3000)
 
 
 def uniform_seeds(space: SearchSpace, *, prior: AdditivePrior | None, budget: Limits, num_seeds: int) -> list[Seed]:
-    """Take the uniformly cut archs that fit: cheapest by the library, or largest without one."""
+    """Take the uniformly cut archs that fit: cheapest by the library, or largest without one.
+
+    Args:
+        space: Search space.
+        prior: Costs of single cuts from the library; None takes the archs of most MACs first.
+        budget: Limits that seeds have to keep by prediction.
+        num_seeds: Most seeds.
+    """
     family = list(space.uniform_family())
     fitting = [arch for arch, fits in zip(family, budget.fits(family), strict=True) if fits]
     if prior is None:
@@ -207,6 +214,13 @@ def make_seeds(
     """List the first trials: exact solutions first, then the uniform family, then random archs that fit.
 
     Without fronts (no library) the uniform family and random archs remain.
+
+    Args:
+        space: Search space.
+        prior: Costs of single cuts, in KL.
+        fronts: Solved knapsacks of ``fronts_of_limits``; empty without a library.
+        budget: Limits that seeds have to keep by prediction.
+        config: Number of seeds, random seed, and whether the whole front is wanted.
     """
     count = config.num_seeds
     num_exact = 3 * count // 4 if config.pareto else count // 2

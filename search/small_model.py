@@ -94,7 +94,15 @@ def pretrained_small(
 
 
 def is_pretrained(arch: Arch, *, steps: int, cache: Cache, identity: Sequence[str], seed: int = 0) -> bool:
-    """Whether ``pretrained_small`` with the same arguments has nothing to train."""
+    """Whether ``pretrained_small`` with the same arguments has nothing to train.
+
+    Args:
+        arch: Shape of the small ViT.
+        steps: Steps of pretraining.
+        cache: Where pretrained weights are kept.
+        identity: What the weights depend on beside shape, steps and seed: base, data, recipe.
+        seed: Seed of the initial weights.
+    """
     return cache.load(STAGE, _key(arch, steps, identity, seed)) is not None
 
 

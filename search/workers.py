@@ -24,7 +24,17 @@ class Evaluation:
 
 
 def evaluate(arch: Arch, *, deriver: SubnetDeriver, scorer: Scorer, give_up_above: float | None) -> Evaluation:
-    """Derive and score one arch; what fails for this arch alone is an answer, not an exception."""
+    """Derive and score one arch; what fails for this arch alone is an answer, not an exception.
+
+    Args:
+        arch: Subnet to cut.
+        deriver: Cuts it out of the base.
+        scorer: Scores it on the search split.
+        give_up_above: KL in nats after the first images above which scoring stops; None scores on all images.
+
+    Returns:
+        The score; where deriving or scoring failed, no score and the reason.
+    """
     start = time.perf_counter()
     try:
         score = scorer.score(deriver.derive(arch), give_up_above=give_up_above)

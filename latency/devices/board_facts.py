@@ -99,6 +99,13 @@ def read_board_facts(transport: Transport, *, trtexec: str | None = None, sysroo
 def spec_from_facts(name: str, facts: BoardFacts, *, address: str, precision: Precision, batch: int = 1) -> DeviceSpec:
     """Make the spec of a board that was just looked at.
 
+    Args:
+        name: Name that the user gives the device.
+        facts: What was found on the board.
+        address: SSH address, ``[user@]host[:port]``.
+        precision: Precision of the engines.
+        batch: Images per inference.
+
     Raises:
         NuwaError: If TensorRT there cannot serve the precision, with the reason.
     """

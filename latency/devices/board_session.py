@@ -135,7 +135,14 @@ class BoardSession:
     def load_engine(
         self, engine_path: str, *, protocol: MeasureProtocol, seconds: float, sysroot: str
     ) -> tuple[Path, Path, list[tuple[int, int]]]:
-        """Keep the GPU busy with an engine; return log, times file, and samples of clock (Hz) and heat (0.001 °C)."""
+        """Keep the GPU busy with an engine; return log, times file, and samples of clock (Hz) and heat (0.001 °C).
+
+        Args:
+            engine_path: Path of the engine on the board.
+            protocol: How to measure; its warm-up and duration are not used.
+            seconds: Duration of the load in seconds.
+            sysroot: Prefix of the paths ``/sys`` and ``/proc``; empty on a real board.
+        """
         run_dir = self._new_run()
         out = f"{run_dir}/times.json"
         busy = replace(protocol, warmup_ms=0.0, min_duration_ms=1000 * seconds)

@@ -13,7 +13,14 @@ ELEMENT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 2}
 
 
 def kernel_ms(kernel: Kernel, *, board: Board, precision: Precision, constants: Constants) -> float:
-    """Time one kernel: its fixed cost, and the slower of arithmetic and memory traffic."""
+    """Time one kernel: its fixed cost, and the slower of arithmetic and memory traffic.
+
+    Args:
+        kernel: Kernel with the size of its work.
+        board: Board that it runs on.
+        precision: Precision of the engine; it decides the bytes of an element.
+        constants: Fitted constants.
+    """
     element_bytes = ELEMENT_BYTES[precision]
     work = kernel.work
     fixed = constants.kernel_us / 1e3 * FITTED_MHZ[board.constants] / (board.clock_mhz * board.core_gain)

@@ -65,6 +65,12 @@ def attention_ms(work: AttentionWork, *, macs_per_ms: float, board: Board, const
 
     The products of one block wait for its exponentials and the other way round, so that both are paid
     (Dao et al., "FlashAttention", arXiv 2205.14135).
+
+    Args:
+        work: Size of the attention.
+        macs_per_ms: Peak multiply-adds of the whole board per millisecond.
+        board: Board that it runs on.
+        constants: Fitted constants.
     """
     queries = math.ceil(work.queries / ATTENTION_BLOCK) * ATTENTION_BLOCK
     keys = math.ceil(work.keys / ATTENTION_BLOCK) * ATTENTION_BLOCK

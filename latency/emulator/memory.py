@@ -16,6 +16,13 @@ def transfer_ms(
 
     Activations up to the size of the second-level cache were just written and are read from there;
     weights come from DRAM in every inference.
+
+    Args:
+        num_bytes: Bytes of activations, read and written.
+        board: Board that it runs on.
+        constants: Fitted constants.
+        weight_bytes: Bytes of weights.
+        slowdown: Factor on the time of a plain stream.
     """
     cached = min(num_bytes, board.l2_kb * 1024)
     from_dram = num_bytes - cached + weight_bytes
@@ -26,7 +33,15 @@ def transfer_ms(
 def stream_ms(
     work: StreamWork, *, num_bytes: float, board: Board, constants: Constants, slowdown: float = 1.0
 ) -> float:
-    """Time a kernel that streams ``num_bytes``: whichever of memory and instruction issue is slower."""
+    """Time a kernel that streams ``num_bytes``: whichever of memory and instruction issue is slower.
+
+    Args:
+        work: Scalar instructions of the kernel.
+        num_bytes: Bytes read and written.
+        board: Board that it runs on.
+        constants: Fitted constants.
+        slowdown: Factor on the memory time of a plain stream.
+    """
     moved = transfer_ms(num_bytes, board=board, constants=constants, slowdown=slowdown)
     issued = work.instructions * constants.pointwise_issue / board.instructions_per_ms
     return max(moved, issued)

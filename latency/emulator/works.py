@@ -7,7 +7,14 @@ from nuwa_search.latency.emulator.kernels import ConvWork, MatmulWork
 
 
 def conv_work(graph: Graph, op: Op, *, reads: int, writes: int) -> ConvWork:
-    """Size a convolution."""
+    """Read the size of a convolution from the graph.
+
+    Args:
+        graph: Graph with the shape of every tensor.
+        op: The convolution.
+        reads: Activation elements read from memory, those of fused operators included.
+        writes: Activation elements written to memory.
+    """
     shapes = graph.shapes
     weight, out = shapes[op.inputs[1]], shapes[op.outputs[0]]
     groups = op.integer("group", 1)
@@ -29,7 +36,14 @@ def conv_work(graph: Graph, op: Op, *, reads: int, writes: int) -> ConvWork:
 
 
 def matmul_work(graph: Graph, op: Op, *, reads: int, writes: int) -> MatmulWork:
-    """Size a matrix product; ``reads`` and ``writes`` hold what is fused into it."""
+    """Read the size of a matrix product from the graph.
+
+    Args:
+        graph: Graph with the shape of every tensor.
+        op: The product.
+        reads: Activation elements read from memory, those of fused operators included.
+        writes: Activation elements written to memory.
+    """
     shapes = graph.shapes
     left, right, out = shapes[op.inputs[0]], shapes[op.inputs[1]], shapes[op.outputs[0]]
     left, right = (1, *left) if len(left) == 1 else left, (*right, 1) if len(right) == 1 else right
@@ -43,7 +57,14 @@ def matmul_work(graph: Graph, op: Op, *, reads: int, writes: int) -> MatmulWork:
 
 
 def conv_transpose_work(graph: Graph, op: Op, *, reads: int, writes: int) -> ConvWork:
-    """Size a transposed convolution as the convolution over its input that it is."""
+    """Read the size of a transposed convolution from the graph: it is priced as a convolution over its input.
+
+    Args:
+        graph: Graph with the shape of every tensor.
+        op: The transposed convolution.
+        reads: Activation elements read from memory, those of fused operators included.
+        writes: Activation elements written to memory.
+    """
     shapes = graph.shapes
     weight, source = shapes[op.inputs[1]], shapes[op.inputs[0]]
     groups = op.integer("group", 1)

@@ -93,7 +93,14 @@ def spread(values: Sequence[int], count: int) -> list[int]:
 
 
 def coarse(axes: Axes, *, per_axis: int, mlp: int, embed: int) -> Axes:
-    """Thin the axes to a grid that is useful early."""
+    """Thin the axes to the coarse grid that is measured first.
+
+    Args:
+        axes: All widths.
+        per_axis: Most values of each axis of attention: heads, query and key, value.
+        mlp: Most MLP widths.
+        embed: Most embedding widths.
+    """
     return Axes(
         num_heads=tuple(spread(axes.num_heads, per_axis)),
         qk_dims=tuple(spread(axes.qk_dims, per_axis)),

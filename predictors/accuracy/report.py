@@ -39,7 +39,13 @@ class AccuracyReport:
 def report_card(
     predictor: KLPredictor, archs: Sequence[Arch], kls: Sequence[float], *, num_fitted: int
 ) -> AccuracyReport:
-    """Hold a fitted predictor against held-out subnets.
+    """Compare a fitted predictor's KLs with the measured ones of held-out subnets.
+
+    Args:
+        predictor: Fitted predictor.
+        archs: Held-out subnets, at least three.
+        kls: Their measured KLs in nats.
+        num_fitted: Subnets that the predictor was fitted to, for the report.
 
     Raises:
         NuwaError: If there are fewer than three, with which no rank correlation means anything.
@@ -52,6 +58,13 @@ def cross_validate(
     predictor: KLPredictor, archs: Sequence[Arch], kls: Sequence[float], *, num_folds: int = 5, seed: int = 0
 ) -> AccuracyReport:
     """Judge fresh predictors with the same library, each fold held out in turn.
+
+    Args:
+        predictor: Gives library and nominal coverage; its own fit is neither used nor changed.
+        archs: Scored subnets.
+        kls: Their measured KLs in nats.
+        num_folds: Folds.
+        seed: Seed of the shuffle that makes the folds.
 
     Raises:
         NuwaError: If there are fewer than two subnets per fold.

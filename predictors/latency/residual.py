@@ -56,6 +56,12 @@ class Residual:
 def residual_features(encoded: Encoded, summed_ms: Array, *, work: Array, launch: Array) -> Array:
     """Describe nets by what tables cannot know: size, mix of branches, closeness of work to launches.
 
+    Args:
+        encoded: Branch times of n nets.
+        summed_ms: (n,) latency of the fitted pipeline in milliseconds.
+        work: (n,) work of all branches and both ends, in milliseconds.
+        launch: (n,) launches of the same, in milliseconds; 0 on devices that are fed in time.
+
     Returns:
         (num_archs, 5).
     """

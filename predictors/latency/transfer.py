@@ -83,6 +83,12 @@ def transfer_curve(
 
     Each step averages over as many choices of nets as there are nets, taken in turn.
 
+    Args:
+        source: Predictor fitted on the known device.
+        archs: Nets measured on the new device, 2 to 10.
+        latencies_ms: Their latencies in milliseconds.
+        subject: The new device.
+
     Raises:
         NuwaError: As ``transfer``.
     """

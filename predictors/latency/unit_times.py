@@ -69,7 +69,14 @@ def is_joined(num_tokens: int, joined: Collection[int]) -> bool:
 def point_of(
     branch: Branch, block: BlockSpec, context: BlockContext, joined: Collection[int] = ()
 ) -> tuple[float, ...]:
-    """Place a branch: (embed_dim, num_heads, qk_dim, v_dim) or (embed_dim, mlp_width), then tokens where joined."""
+    """Place a branch: (embed_dim, num_heads, qk_dim, v_dim) or (embed_dim, mlp_width), then tokens where joined.
+
+    Args:
+        branch: Attention or MLP.
+        block: Shape of the block.
+        context: Embedding width, tokens and norm around the block.
+        joined: Numbers of tokens whose rows are interpolated together; empty for none.
+    """
     tokens = (context.num_tokens,) if is_joined(context.num_tokens, joined) else ()
     if branch == "attn":
         return context.embed_dim, block.num_heads, block.qk_dim, block.v_dim, *tokens

@@ -89,7 +89,18 @@ def fusion_inputs(vectors: Sequence[Tensor], mask: Tensor | None = None) -> Tens
 
 
 def draw_mask(num_images: int, num_boards: int, *, seed: int, stream: str, place: int = 0) -> Tensor:
-    """Draw which boards are there (B, N): all of them for half of the images, else each with even odds, never none."""
+    """Draw which boards are there (B, N): all of them for half of the images, else each with even odds, never none.
+
+    Args:
+        num_images: Images B of the batch.
+        num_boards: Boards N.
+        seed: Seed of the training run.
+        stream: Name of the random stream: draws under different names are independent.
+        place: Number of the draw in its stream, such as the training step.
+
+    Returns:
+        (B, N) float32: 1 where a board takes part, 0 where it is missing.
+    """
     rng = generator_for(seed, stream, place)
     mask = (torch.rand(num_images, num_boards, generator=rng) < 0.5).float()
     sure = torch.randint(0, num_boards, (num_images,), generator=rng)

@@ -63,7 +63,14 @@ class EnsembleJob:
         self._lesson: _Lesson | None = None
 
     def batch_loss(self, net: nn.Module, *, step: int, indices: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Return the weighted parts of the loss of the images at ``indices``."""
+        """Return the weighted parts of the loss of the images at ``indices``.
+
+        Args:
+            net: Module that answers (B, 3, H, W) images and a (B, N) mask of boards: the ensemble, wrapped or not.
+            step: Number of the training step; with the seed it decides which boards are missing.
+            indices: (B,) int64 places of the batch in the training split.
+            epoch: Number of the epoch; it decides how images are augmented and mixed.
+        """
         lesson, config = self._lesson_of(epoch), self.config
         inputs = render(self.data.train.images, lesson.view, indices, self.data.preprocess)
         mask = draw_mask(len(indices), self.num_members, seed=config.seed, stream="boards", place=step)
@@ -124,6 +131,15 @@ def train_ensemble(ensemble: Ensemble, data: TaskTensors, *, teacher: Teacher, r
     """Train sub-models and fusion together; the ensemble then has its best weights by the search split.
 
     The weights it came with are a candidate, so it is never worse than they on the search split.
+
+    Args:
+        ensemble: Sub-models and fusion, changed in place; on the CPU afterwards.
+        data: Train and search splits of the whole task.
+        teacher: The base with the head of the whole task.
+        run: Training settings, folder of checkpoints, and progress callback.
+
+    Returns:
+        Score of the best weights on the search split.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.

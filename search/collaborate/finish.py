@@ -104,6 +104,13 @@ def place_parts(
 
     Where no other placement is faster, each stays on the board that it was searched for.
 
+    Args:
+        run: The decomposition.
+        inputs: Decoded images and the base with the task's head.
+        division: Boards, network, and the slot of each sub-model.
+        ensemble: Trained sub-models with their fusion.
+        devices: Open devices, by name.
+
     Raises:
         NoAnswerError: If memory does not suffice.
         NuwaError: If it is limited, and a device does not tell it.

@@ -97,6 +97,12 @@ def divide_classes(
     """Group the classes, the hardest group to the sub-model of most room.
 
     The base's confusion is taken on the search split.
+
+    Args:
+        request: What is asked for; ``groups`` names the way to group.
+        inputs: Decoded images and the base with the task's head.
+        boards: Devices with the latency of the base on each.
+        slots: Board and budget of each sub-model; there are as many groups.
     """
     tensors = inputs.tensors
     scores = class_scores(tensors.search_logits(inputs.teacher.model), tensors.search.labels)

@@ -40,7 +40,14 @@ def train_config(run: DecomposeRun, inputs: Inputs) -> FinetuneConfig:
 def distil_parts(
     run: DecomposeRun, inputs: Inputs, division: ClassDivision, students: Sequence[PlainViT]
 ) -> tuple[PlainViT, ...]:
-    """Distil each sub-model for its group, with images of all other classes as one class more."""
+    """Distil each sub-model for its group, with images of all other classes as one class more.
+
+    Args:
+        run: The decomposition.
+        inputs: Decoded images and the base with the task's head.
+        division: Group of classes of each sub-model.
+        students: Sub-models as the searches found them, in the order of the groups.
+    """
     config, tuned = train_config(run, inputs), []
     for place, (student, group) in enumerate(zip(students, division.groups, strict=True)):
         name = division.name_of(place)

@@ -44,6 +44,12 @@ class VectorGraph:
 def vector_graph(member: PlainViT, device: Device, *, search: SplitTensors, preprocess: Preprocess) -> VectorGraph:
     """Export a sub-model for a device, compare it with its weights, and measure it.
 
+    Args:
+        member: Sub-model, with any head.
+        device: Open device that the graph is for.
+        search: Search split; a few of its images are compared and set the scale of the residual stream.
+        preprocess: Preprocessing that the sub-model was made for.
+
     Raises:
         NoAnswerError: If the graph does not agree with the weights.
         NuwaError: If the device's runtime cannot take it.

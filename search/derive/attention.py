@@ -137,14 +137,28 @@ def channel_choice(weights: HeadWeights) -> Factors:
 
 
 def factors_for(basis: AttentionBasis, weights: HeadWeights, moments: BranchMoments, metric_root: Tensor) -> Factors:
-    """Choose the channel bases that ``basis`` names."""
+    """Choose the channel bases that ``basis`` names.
+
+    Args:
+        basis: Name of the basis, as in ``DeriveOptions.svd``.
+        weights: Weights of the block's attention, by head.
+        moments: Moments of the attention branch; used by ``data`` only.
+        metric_root: Square root (C, C) of the metric in which errors of the output count; used by ``data`` only.
+    """
     if basis == "none":
         return channel_choice(weights)
     return factorise(weights, moments, metric_root) if basis == "data" else factorise(weights, None)
 
 
 def pairs_for(basis: AttentionBasis, weights: HeadWeights, moments: BranchMoments, *, ridge: float) -> PairPlan:
-    """Choose the pairs of turned channels by what ``basis`` names."""
+    """Choose the pairs of turned channels by what ``basis`` names.
+
+    Args:
+        basis: Name of the basis, as in ``DeriveOptions.svd``.
+        weights: Weights of the block's attention, by head; used unless ``basis`` is ``data``.
+        moments: Moments of the attention branch; used by ``data`` only.
+        ridge: Ridge relative to the mean diagonal of each matrix of pair moments.
+    """
     if basis == "none":
         return pairs_by_norm(weights.query, weights.key)
     if basis == "data":
@@ -159,6 +173,13 @@ def head_order(
 
     ``surgeon`` drops, one after another, the head whose output the remaining ones replace best by least
     squares; ``magnitude`` ranks by the norm of VO; all others by the variance each head writes.
+
+    Args:
+        weights: Weights of the block's attention, by head.
+        moments: Moments of the attention branch; ``magnitude`` ignores them.
+        metric_root: Square root (C, C) of the metric in which errors of the output count.
+        ranking: Criterion.
+        ridge: Ridge relative to the mean diagonal of the Gram matrix; used by ``surgeon`` only.
     """
     H, v = weights.value.shape[:2]
     if ranking == "magnitude":

@@ -118,7 +118,15 @@ def _solve_projection(
 
 
 def cut_mlp(mlp: Mlp, solver: NeuronSolver, width: int, *, least_squares: bool, ahead: Sequence[int] = ()) -> Tensors:
-    """Keep ``width`` hidden neurons; names are those of ``mlp``'s state dict, values float32."""
+    """Keep ``width`` hidden neurons; names are those of ``mlp``'s state dict, values float32.
+
+    Args:
+        mlp: The base's MLP.
+        solver: Its ranking of neurons and factors.
+        width: Hidden neurons to keep.
+        least_squares: Whether the down projection is solved again; False keeps the base's columns and bias.
+        ahead: Which following branches the down projection makes up for, 1 for the next.
+    """
     if width == mlp.fc1.out_features and not ahead:
         return {name: tensor.detach().float().clone() for name, tensor in mlp.state_dict().items()}
     kept = solver.order[:width]

@@ -293,6 +293,12 @@ def _kept_branches(arch: Arch) -> list[int]:
 def derive(base: Base, task: Task, arch: Arch, *, cache: Cache | None = None) -> PlainViT:
     """Cut one subnet out of ``base`` for ``task``; a ``Deriver`` is faster for more than one.
 
+    Args:
+        base: The base model with its preprocessing.
+        task: Images and classes; its training split is decoded, and a head is fitted where the base lacks the classes.
+        arch: Shape to cut, as in ``Deriver.derive``.
+        cache: Where statistics are kept between runs; None keeps them in memory only.
+
     Raises:
         NuwaError: If ``arch`` does not fit in the base with the task's head.
     """

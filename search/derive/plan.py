@@ -73,7 +73,13 @@ def make_plan(
 ) -> Plan:
     """Take statistics of ``train`` and factorise every branch, reading from ``cache`` what it has.
 
-    ``on_images`` is called with what is gathered, images done, and images in all.
+    Args:
+        model: Base with the task's head, on the device to work on; not changed.
+        train: Training images of the task.
+        preprocess: Preprocessing of the base.
+        cache: Where statistics and solvers are kept between runs; None computes them anew.
+        options: Ingredients.
+        on_images: Called with what is gathered, images done, and images in all; None for no calls.
     """
 
     def told(what: str) -> Callable[[int, int], None] | None:

@@ -58,7 +58,12 @@ def collect_sensitivity(
 ) -> Sensitivity:
     """Average g gᵀ over the images of ``split``, with one random direction of the logits each.
 
-    ``on_images`` is called with (images done, images in all).
+    Args:
+        model: Base with the task's head, float32.
+        split: Images to average over.
+        preprocess: Preprocessing of the base.
+        seed: Seed of the random directions.
+        on_images: Called with images done and images in all; None for no calls.
     """
 
     def collect(tokens: int) -> Sensitivity:

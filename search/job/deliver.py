@@ -38,6 +38,12 @@ def deliver(
 ) -> tuple[Delivered, BaseAccuracies, ClassScores | None]:
     """Open the test split, write the bundle, and record both.
 
+    Args:
+        run: The search.
+        surveys: Each device as the search found it, in the order of the budgets.
+        settled: Winner, study, and every measurement.
+        finished: What is shipped, with its export and measurement on every device.
+
     Returns:
         What was delivered, how accurate the base is on the same images, and how accurate it is at the image size of
         what was delivered, where that is another.

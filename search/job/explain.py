@@ -52,5 +52,12 @@ def _words_of(other: OtherBudget) -> str:
 
 
 def picture_of(study: StudyResult, path: Path, *, budget_ms: float, title: str) -> None:
-    """Draw the scored subnets and their front."""
+    """Draw the scored subnets and their front.
+
+    Args:
+        study: Scored subnets and their front.
+        path: File to write; its suffix chooses the format (.png, .svg or .pdf).
+        budget_ms: Latency budget in milliseconds, drawn as a line.
+        title: Title of the picture.
+    """
     draw_front(study, path, budget_ms=budget_ms, title=title)

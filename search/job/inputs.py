@@ -251,7 +251,14 @@ def task_begun_with(study: str, store: Store) -> TaskRecord | None:
 
 
 def record_inputs(inputs: Sources, store: Store, *, label_column: str | None, seed: int) -> None:
-    """Put device, base and task into the database; arguments as of ``record_source``."""
+    """Put devices, base and task into the database.
+
+    Args:
+        inputs: Base, task and devices.
+        store: The database.
+        label_column: Label column of the data, as the user named it; None where it was not named.
+        seed: Seed of the splits.
+    """
     for device in inputs.devices:
         store.record_device(device)
     record_source(inputs.base, inputs.task, store, label_column=label_column, seed=seed)

@@ -34,6 +34,16 @@ def cached_library(
     """Read the library of this base, task and space, or score it now.
 
     Where ``should_stop`` ends it early it is short, and is not kept.
+
+    Args:
+        inputs: Decoded images, base and task.
+        space: Search space; it decides which single cuts there are.
+        deriver: Cuts the subnets.
+        scorer: Scores them on images of the search split.
+        cache: Where the scores are kept.
+        seed: Seed of the choice of images; part of the cache key.
+        hooks: Callbacks that are told of progress.
+        should_stop: Asked before each cut; True ends the library early. None never ends it early.
     """
     archs = library_archs(space)
     num_images = min(NUM_IMAGES, len(scorer.inputs))

@@ -96,6 +96,15 @@ def finetune_config(
     The student matches the teacher's function on mixed images and takes no labels (Knowledge distillation: a
     good teacher is patient and consistent, arXiv 2106.05237): a base that has seen the training images knows
     their labels by heart, and says more about mixtures of them.
+
+    Args:
+        steps: Training steps; None to go by ``epochs``.
+        epochs: Passes over the training images, used where ``steps`` is None; None for the default length.
+        num_train: Training images; they turn epochs into steps.
+        seed: Seed of the run.
+        has_fitted_head: Whether the teacher's head was fitted to the training images; labels then count too.
+        is_large: Whether an image has many tokens: small batches and few steps.
+        kind: Whether images or their pixels have classes.
     """
     defaults = FinetuneConfig(seed=seed, alpha=1.0, temperature=4.0, mixup=0.8, cutmix=1.0, views=8)
     if has_fitted_head:
@@ -185,6 +194,12 @@ def config_in_time(model: PlainViT, *, finder: Finder, teacher: Teacher, deadlin
     """Choose the settings of a search's fine-tuning, its steps cut to what fits before the deadline.
 
     The schedule is made for the steps that fit: a whole short run ends better than a long one broken off.
+
+    Args:
+        model: Subnet to fine-tune; short runs on it tell the time of a step. Not changed.
+        finder: The search's request, inputs and callbacks.
+        teacher: The base with the task's head.
+        deadline: When fine-tuning must be over; one without an end leaves the steps as they are.
     """
     inputs = finder.inputs
     config = config_of(finder.request, inputs)
@@ -214,6 +229,14 @@ def tune(
     hooks: Hooks,
 ) -> Tuned:
     """Fine-tune ``model`` with the task's base as teacher; goes on where an interrupted run stopped.
+
+    Args:
+        model: Subnet to fine-tune; not changed.
+        teacher: The base with the task's head.
+        config: Training settings.
+        inputs: Decoded images; they are taken at the size that the subnet needs.
+        checkpoint_dir: Folder of checkpoints; each run has a folder of its own in it.
+        hooks: Callbacks; ``finetune`` is told of progress.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.

@@ -18,7 +18,14 @@ _KIND_AXES = {"block": (*_AXES["attn"], *_AXES["mlp"]), **_AXES}
 def coverage_page(
     store: Store, page: Page, *, device_id: str | None = None, lut_id: str | None = None
 ) -> dict[str, Any]:
-    """Render a page of a device's tables, or of one table, with the number of all rows and all widths."""
+    """Render a page of a device's tables, or of one table, with the number of all rows and all widths.
+
+    Args:
+        store: The database.
+        page: Offset and most rows of the page.
+        device_id: Device whose tables are listed; None for all devices.
+        lut_id: Latency table that is listed; None for all tables.
+    """
     count = count_lut_rows(store, device_id=device_id, lut_id=lut_id)
     known = find_lut_rows(store, device_id=device_id, lut_id=lut_id, limit=MOST_ROWS)
     part = known[page.offset : page.offset + page.limit]

@@ -38,6 +38,12 @@ class WantedBundle(BaseModel):
 def enqueue_bundle(subnet_id: str, wanted: WantedBundle, store: Store, settings: ServiceSettings) -> JobRecord:
     """Queue the making of a bundle of a subnet as it was cut; where that is queued or running already, tell of it.
 
+    Args:
+        subnet_id: Id of the subnet.
+        wanted: Device and budget; without a device, the one that the subnet was searched for.
+        store: The database.
+        settings: Settings of the service: data roots and length of the queue.
+
     Raises:
         HttpError: 404 if there is no such subnet; 409 if it has a bundle, cannot be cut again, or its base or images
             lie outside the data roots; 422 if the device is not known.

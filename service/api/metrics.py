@@ -24,7 +24,14 @@ class Metrics:
         self._workers = Gauge("nuwa_workers", "Workers that showed a sign of life", registry=self.registry)
 
     def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request."""
+        """Count one request.
+
+        Args:
+            method: HTTP method.
+            route: Route with placeholders in place of ids, such as ``/api/v1/subnets/{subnet_id}``.
+            status: HTTP status code.
+            seconds: Time from the request to the end of the answer.
+        """
         self.requests.labels(method, route, str(status)).inc()
         self.seconds.labels(method, route).observe(seconds)
 

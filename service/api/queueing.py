@@ -14,6 +14,13 @@ def enqueue(
 ) -> JobRecord:
     """Queue a job.
 
+    Args:
+        store: The database.
+        settings: Settings of the service; ``max_active_jobs`` is the length of the queue.
+        kind: What is to be done.
+        asked: What was asked for, as JSON values.
+        study: Search that the job runs; None for jobs that are no search.
+
     Raises:
         HttpError: 409 if the study waits or runs already, 429 if the queue is full.
     """

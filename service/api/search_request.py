@@ -85,6 +85,12 @@ def resumed_from_client(
 ) -> dict[str, Any]:
     """Return the request that a search goes on with, as JSON.
 
+    Args:
+        changes: Settings that the client wants changed; None for none.
+        record: The stored search.
+        store: The database.
+        settings: Settings of the service: data roots and whether the Hub may be named.
+
     Raises:
         HttpError: 409, if its own paths lie outside the roots or its settings are not of this version; 422, if a
             setting that cannot be changed is given otherwise than it was, or a name is unknown.

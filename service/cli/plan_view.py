@@ -16,7 +16,14 @@ FEW_CLASSES = 12
 
 
 def show_plan(plan: SearchPlan, request: SearchRequest, study: str, output: Output) -> None:
-    """Print the `nuwa.search-plan/1` document, or the options and what would come of them as rows."""
+    """Print the `nuwa.search-plan/1` document, or the options and what would come of them as rows.
+
+    Args:
+        plan: What the search would do.
+        request: What was asked for.
+        study: Name of the study.
+        output: Where it is printed, and in which format.
+    """
     options = dict_from_request(request)
     for note in plan.notes:
         output.note(note)

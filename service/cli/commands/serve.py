@@ -118,7 +118,14 @@ def command(
 def settings_from(
     host: str, roots: tuple[str, ...], token_file: str | None, hosts: tuple[str, ...], *, is_hub_allowed: bool
 ) -> "ServiceSettings":
-    """Check what the service is told.
+    """Check the options of the command and return the settings of the service.
+
+    Args:
+        host: Address to listen on.
+        roots: Data roots; empty for ``./runs``, which is made.
+        token_file: File with the token; None takes NUWA_TOKEN, if it is set.
+        hosts: Further names that requests may be addressed to.
+        is_hub_allowed: Whether clients may name bases and data on the Hub.
 
     Raises:
         NuwaError: If a root is no folder, or an address other than this machine's goes without a token.
