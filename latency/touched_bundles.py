@@ -127,7 +127,7 @@ def _touched(folder: Path, row: Mapping[str, Any], spec: DeviceSpec, now: Mappin
 def touches(
     then: Mapping[str, str], now: Mapping[str, str], *, has_engine: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Name the changes for which an engine has to be built again, and those for which it has to be timed again.
+    """List the changes for which an engine has to be built again, and those for which it has to be timed again.
 
     Args:
         then: Facts of the device when the bundle was certified.
@@ -153,7 +153,7 @@ def _facts_of(spec: DeviceSpec) -> dict[str, str]:
 
 
 def _changes(then: Mapping[str, str], now: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Name what is known on both sides and differs."""
+    """List what is known on both sides and differs."""
     return tuple(
         f"{name} {then[name]} -> {now[name]}"
         for name in names

@@ -66,7 +66,7 @@ def fill_table(
     """Measure what ``notebook`` lacks of the plan, most useful rows first.
 
     Args:
-        plan: How far to go.
+        plan: How far the table is filled.
         base: Whose subnets the table speaks of.
         timer: Measures archs.
         notebook: What is known, and where new rows go.

@@ -56,7 +56,7 @@ class ProfileCost:
         return self.minutes is None or 60 * self.minutes >= self.num_engines * self.first_s
 
     def words(self, name: str) -> str:
-        """Say it: what one took, and rows, engines, hours and disk of the rest."""
+        """Write the cost in words: seconds of one engine, and rows, engines, hours and disk of the rest."""
         rows = f"{self.num_rows} rows of the latency table and " if self.num_rows else ""
         text = (
             f"{name}: an engine takes {self.first_s / 60:.1f} min to build and run. Still to measure"
@@ -125,7 +125,7 @@ def _probed(store: Store, spec: DeviceSpec, base: Arch) -> str | None:
 
 
 def known_build_s(store: Store, spec: DeviceSpec) -> float | None:
-    """Tell how many seconds an engine took to build on a board before; None where none was."""
+    """Return how many seconds an engine took to build on a board before; None where none was built."""
     notebook = StoreNotebook(store, device=spec, protocol=PROTOCOL)
     built = [float(m.state["engine_build_s"]) for _, m in notebook.models() if "engine_build_s" in m.state]
     return max(built, default=None)

@@ -22,7 +22,7 @@ class MemoryEstimate:
     Args:
         base: What subnets are cut from.
         base_peak_mb: Its peak memory as measured on the device, in MB.
-        precision: Of the weights there.
+        precision: Precision of the weights there.
         shift_mb: By how much a measured subnet exceeded its estimate; 0 while none did.
     """
 

@@ -54,7 +54,7 @@ class ProfileSettings:
         minutes: Time to keep; None for as long as it takes on an emulated device, and for
             ``DEFAULT_MINUTES`` on a real one.
         coverage: Nominal coverage of the interval.
-        seed: Of the choice of nets.
+        seed: Seed of the choice of nets.
         img_sizes: Further, smaller sizes of the images in pixels at which subnets are to be predicted; a few rows, and
             a third as many whole nets, at each.
     """
@@ -115,7 +115,7 @@ def profile(
     Killed at any moment and started again with the same notebook, it goes on where it was.
 
     Args:
-        device: Where to measure.
+        device: Open device to measure on.
         base: Whose subnets shall be predicted.
         export: Makes the ONNX model of an arch as the device takes it.
         notebook: What is known, and where new figures go; None for a fresh one in memory.
@@ -245,7 +245,7 @@ def _measure_nets(
 
 
 def minutes_of(settings: ProfileSettings, spec: DeviceSpec) -> float | None:
-    """Say how many minutes a profile may take; None where it takes what it needs, as on emulated devices."""
+    """Return how many minutes a profile may take; None where it takes what it needs, as on emulated devices."""
     if settings.minutes is None and spec.provenance != "emulated":
         return DEFAULT_MINUTES
     return settings.minutes

@@ -34,7 +34,7 @@ class ProfileAnswer(JsonFields):
         table: Behind it.
         models_measured: Whole nets; None where the predictor was there already.
         measurements: All of them, with the table's; None where they were taken elsewhere.
-        seconds: Of the profile; None likewise.
+        seconds: Seconds of the profile; None likewise.
         report: Of its own profile only.
         report_by_size: The same of each image size apart, where there are several.
         missing: Nets of a kit that came back without a figure.
@@ -62,7 +62,7 @@ class ProfileAnswer(JsonFields):
 
 
 def answer_of_profile(start: DevicePredictor) -> ProfileAnswer:
-    """Tell what a device has that was profiled, now or before."""
+    """Make the answer for a device that was profiled, now or before."""
     result = start.profiled
     head = _head(start, added=result.rows_added if result else 0)
     if result is None:
@@ -78,18 +78,18 @@ def answer_of_profile(start: DevicePredictor) -> ProfileAnswer:
 
 
 def answer_of_kit(start: DevicePredictor, found: KitResults) -> ProfileAnswer:
-    """Tell what came back in a kit."""
+    """Make the answer for a kit that was read back."""
     return replace(_head(start), models_measured=len(found.models), missing=tuple(found.missing))
 
 
 def answer_of_transfer(start: DevicePredictor, moved: TransferResult, *, source: str) -> ProfileAnswer:
-    """Tell how another device's predictor was scaled."""
+    """Make the answer for a predictor that was scaled from another device's."""
     return replace(
         _head(start), models_measured=moved.models_measured, transferred_from=source, curve=tuple(moved.curve)
     )
 
 
 def _head(start: DevicePredictor, *, added: int = 0) -> ProfileAnswer:
-    """Say which device, predictor and table an answer is about."""
+    """Make the part of an answer that names device, predictor and table."""
     table = TablePart(start.predictor.table_id, len(start.predictor.rows), added)
     return ProfileAnswer(device=device_json(start.spec), predictor_id=start.predictor_id, table=table)

@@ -114,7 +114,7 @@ def coverage_of(prediction: Prediction, measured: Array, *, slack: float = 0.0) 
     """Share of measured latencies inside the predicted interval.
 
     Args:
-        prediction: Of n nets.
+        prediction: Predictions of n nets.
         measured: (n,) milliseconds.
         slack: What the measured figures themselves may be off, relative, at the interval's own confidence;
             the interval of the difference is both in quadrature.

@@ -40,7 +40,7 @@ def plot_card(report: Mapping[str, Any], prediction: Prediction, measured_ms: Ar
 
     Args:
         report: Its figures, as ``ReportCard.to_json`` gives them, are written into the picture.
-        prediction: Of the held-out nets.
+        prediction: Predictions of the held-out nets.
         measured_ms: Their latencies, (n,).
         path: A ``.png``, ``.svg`` or ``.pdf`` file.
         title: Device and provenance.

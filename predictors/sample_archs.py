@@ -25,7 +25,7 @@ def sample_archs(base: Arch, rng: np.random.Generator, num_archs: int, *, embed_
     Args:
         base: What is cut; every subnet fits in it, positions kept.
         rng: Source of randomness; the same state gives the same subnets.
-        num_archs: How many.
+        num_archs: Number of subnets.
         embed_dims: Widths of the residual stream to cut to in 30 % of the samples; empty for none.
 
     Raises:

@@ -45,7 +45,7 @@ class TransferSettings:
     Args:
         embed_dims: Widths of the residual stream that subnets may be cut to.
         num_models: Nets to measure, 3 to 10.
-        seed: Of the choice of nets.
+        seed: Seed of the choice of nets.
     """
 
     embed_dims: tuple[int, ...] = ()

@@ -17,7 +17,7 @@ class SizedScore:
     Args:
         kl: KL in nats of the base at its own size from it; 0 at that size.
         top1: Share right, with its head as the library had it: shifted to the mean logits of the own size.
-        num_images: Of both.
+        num_images: Images that both figures were taken on.
     """
 
     kl: float
@@ -30,11 +30,11 @@ class BaseAtSize:
     """One row of the answer: the base, nothing cut, at one image size.
 
     Args:
-        arch: With the task's head.
-        predicted_latency_ms: On the first device.
+        arch: Shape of the base with the task's head.
+        predicted_latency_ms: Predicted median on the first device, in milliseconds.
         predicted_interval_ms: Lower and upper end.
-        score: On a few search images; None where none was taken.
-        test: On the test split; None but at the base's own size and at that of what is shipped.
+        score: Score on a few search images; None where none was taken.
+        test: Score on the test split; only at the base's own size and that of what is shipped, else None.
     """
 
     arch: Arch

@@ -21,7 +21,7 @@ class BestAccuracy(JsonFields):
         value: A fraction.
         interval: 95 %; None where it is not known.
         split: ``test`` or ``search``.
-        num_images: Of it.
+        num_images: Images that it was taken on.
         is_final: Whether of the weights that were shipped; else of those before any fine-tuning.
     """
 

@@ -19,7 +19,7 @@ COLUMNS = (
 def bundle_rows(
     found: "Iterable[BundleFound]", *, device: str | None = None, may_read: Callable[[Path], bool] = lambda _: True
 ) -> Iterator[dict[str, Any]]:
-    """Put what each bundle's files say beside what the database says of its subnet.
+    """List the bundles: what the files of each say, beside what the database says of its subnet.
 
     Args:
         found: Rows of ``store.bundles``.

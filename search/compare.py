@@ -62,8 +62,8 @@ class Differences(JsonFields):
         accuracy: None where the accuracies are not of the same images, which ``no_accuracy`` tells.
         no_accuracy: Why accuracies are not compared; empty where they are.
         latencies: Per device that both are known on.
-        params: Of the second less the first.
-        macs: Likewise.
+        params: Parameters of the second less those of the first.
+        macs: MACs of the second less those of the first.
         blocks: Those that are not the same.
     """
 
@@ -90,10 +90,10 @@ class Comparison(JsonFields):
 
 
 def compare_subnets(first_id: str, second_id: str, store: Store) -> Comparison:
-    """Put two stored subnets side by side.
+    """Compare two stored subnets.
 
     Raises:
-        NuwaError: If the database knows one of them not.
+        NuwaError: If the database does not know one of them.
     """
     first, second = compared_subnet(first_id, store), compared_subnet(second_id, store)
     reason = _why_not(first, second)
@@ -114,7 +114,7 @@ def compare_subnets(first_id: str, second_id: str, store: Store) -> Comparison:
 
 
 def _why_not(first: ComparedSubnet, second: ComparedSubnet) -> str:
-    """Say why two accuracies are no difference: they are not of the same images."""
+    """Return why two accuracies cannot be compared, such as other images; empty where they can."""
     mine, theirs = first.accuracy, second.accuracy
     if mine is None or theirs is None:
         return "one of them has no accuracy" if (mine is None) != (theirs is None) else "neither has an accuracy"
@@ -159,7 +159,7 @@ def _latency(mine: ComparedLatency, theirs: ComparedLatency) -> LatencyDifferenc
 
 
 def _blocks(mine: tuple[BlockPart, ...], theirs: tuple[BlockPart, ...]) -> list[BlockDifference]:
-    """Hold the blocks at the same place against each other; one that only one of the bases has differs in all."""
+    """Compare the blocks at the same place; one that only one of the bases has differs in all fields."""
     found = []
     for index in range(max(len(mine), len(theirs))):
         pair = [blocks[index] if index < len(blocks) else None for blocks in (mine, theirs)]

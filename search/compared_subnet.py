@@ -89,25 +89,25 @@ class ComparedSubnet(JsonFields):
 
     Args:
         subnet_id: Its id.
-        arch_id: Of its shape.
+        arch_id: Id of its shape.
         base: Name of what it was cut from.
-        base_id: Of that.
-        task_id: Of what it was cut for.
-        data: Of the task.
-        classes: Of the task.
+        base_id: Id of that base.
+        task_id: Id of the task that it was cut for.
+        data: Data of the task.
+        classes: Classes of the task.
         study: Search that proposed it.
-        trial_number: There.
+        trial_number: Number of its trial in that study.
         accuracy: The best-founded one; None where it was never scored so.
         latencies: Per device.
         params: Weights.
         macs: Multiply-accumulates of one image.
-        weights_mb: Of them in FP32, in MB of 10^6 bytes.
+        weights_mb: Size of the weights in FP32, in MB of 10^6 bytes.
         img_size: Side of its images in pixels, or their height and width.
         embed_dim: Its width.
         certificates: Newest of each device.
         bundle: None where it was never written.
         blocks: Beside those of its base.
-        commands: That make it again.
+        commands: Commands that make it again.
     """
 
     subnet_id: str

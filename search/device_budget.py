@@ -67,7 +67,7 @@ def require_different(budgets: Sequence[DeviceBudget]) -> None:
     """Refuse two budgets of one device.
 
     Raises:
-        NuwaError: With its name.
+        NuwaError: If there are two; the message names the device.
     """
     seen: dict[str | None, DeviceBudget] = {}
     for one in budgets:
@@ -80,7 +80,7 @@ def require_different(budgets: Sequence[DeviceBudget]) -> None:
 
 
 def said_budgets(budgets: Sequence[DeviceBudget]) -> str:
-    """Say budgets: ``30 ms``, or ``30 ms on jetson-nano and 8 ms on jetson-orin-nano``."""
+    """Write budgets in words: ``30 ms``, or ``30 ms on jetson-nano and 8 ms on jetson-orin-nano``."""
     if len(budgets) == 1:
         return f"{budgets[0].budget_ms:g} ms"
     return " and ".join(f"{one.budget_ms:g} ms on {one.device}" for one in budgets)

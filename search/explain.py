@@ -74,10 +74,10 @@ def explain(
 
     Args:
         result: A study with a winner.
-        space: It searched.
+        space: Search space of the study.
         prior: Of the library.
         latency: Predicts milliseconds.
-        budget_ms: Of the study.
+        budget_ms: Budget of the study in milliseconds.
         fronts: Knapsack fronts, from which promises for other budgets are drawn beside the scored trials.
 
     Raises:

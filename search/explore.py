@@ -49,7 +49,7 @@ class Explorer:
         deriver: Cuts the nets.
         scorer: Its first images are those of the library.
         library: Whole, with changed logits.
-        seed: Of the walks.
+        seed: Seed of the walks.
         on_run: Called with the short runs done and the most that there can be.
     """
 
@@ -152,7 +152,7 @@ class Explorer:
         return self._scorer.inputs_at(arch.img_size)[: self._count]
 
     def _told(self) -> None:
-        """Say how far it is; it ends earlier where nothing more is predicted to win."""
+        """Report progress; runs end before the total where nothing more is predicted to win."""
         self._num_runs += 1
         if self._on_run is not None:
             self._on_run(self._num_runs, most_runs(len(self._space.blocks)))

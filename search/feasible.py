@@ -31,7 +31,7 @@ class DeviceLimit:
     Args:
         device: Its name.
         latency: Predicts milliseconds there.
-        budget_ms: At most this.
+        budget_ms: Latency limit in milliseconds.
     """
 
     device: str
@@ -93,7 +93,7 @@ class Limits:
         return prediction, excess
 
     def fits(self, archs: Sequence[Arch]) -> npt.NDArray[np.bool_]:
-        """Say for each arch whether it is within every limit."""
+        """Return for each arch whether it is within every limit."""
         inside = np.ones(len(archs), dtype=bool)
         if len(archs):
             for over in self.predict(archs)[1].values():
@@ -148,7 +148,7 @@ class BudgetTooSmallError(NoAnswerError):
         limit: The limit that nothing keeps.
         by_device: The fastest on each device, where there are several.
         nearest: Where each device's limit can be kept alone: what comes nearest to keeping all, on each device.
-        hint: What mends it.
+        hint: What the user can do about it.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class BudgetTooSmallError(NoAnswerError):
         self.nearest = tuple(nearest)
 
     def told(self, message: str, *, hint: str) -> "BudgetTooSmallError":
-        """Say the same in other words."""
+        """Return the same error with another message."""
         return BudgetTooSmallError(
             message,
             fastest=self.fastest,
@@ -238,7 +238,7 @@ def _descended(space: SearchSpace, upper_ms: Callable[[Sequence[Arch]], Floats],
 
 
 def require_feasible(space: SearchSpace, budget: Limits) -> Arch:
-    """Return the fastest arch, or say that nothing fits, and by which limit on which device.
+    """Return the fastest arch, or raise an error that names the limit and device by which nothing fits.
 
     Raises:
         BudgetTooSmallError: If even the fastest arch exceeds the latency limit, or the smallest that of memory.
@@ -272,7 +272,7 @@ def require_feasible(space: SearchSpace, budget: Limits) -> Arch:
 
 
 def _require_each_device(space: SearchSpace, budget: Limits, first: Reached) -> Arch:
-    """Return an arch that keeps the latency limits of all devices, or say which of them cannot be kept."""
+    """Return an arch that keeps the latency limits of all devices, or raise an error that names those it cannot."""
     reached = [first]
     for limit in budget.others:
         arch = fastest_arch(space, limit.latency)

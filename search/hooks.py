@@ -33,7 +33,7 @@ class Hooks:
 
 
 def joined(*all_hooks: Hooks) -> Hooks:
-    """Tell everything to several, in their order."""
+    """Combine several hooks into one that calls each in its order."""
 
     def of(name: str) -> Callable[..., None]:
         calls = [getattr(hooks, name) for hooks in all_hooks]

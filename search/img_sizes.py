@@ -25,7 +25,7 @@ def smaller_sizes(wanted: Sequence[ImgSize], base: Arch) -> tuple[ImgSize, ...]:
 
     Args:
         wanted: In pixels; the base's own may be among them, and is searched in any case.
-        base: As loaded.
+        base: Base as loaded.
 
     Raises:
         NuwaError: If one is no multiple of the patch, or larger than the base's own, or two do not lie in each other.
@@ -66,10 +66,10 @@ def sizes_to_profile(base: Arch, *, asked: Sequence[ImgSize] | None) -> tuple[Im
     """List the sizes below the base's own that a profile measures too.
 
     Args:
-        base: As loaded.
+        base: Base as loaded.
         asked: In pixels; None for none.
 
     Raises:
-        NuwaError: If one cannot be.
+        NuwaError: If the base cannot take one of them.
     """
     return profiled_sizes(smaller_sizes(asked or (), base))

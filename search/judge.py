@@ -102,10 +102,10 @@ def plan_rungs(num_candidates: int, *, full_steps: int, cost: RunCost, seconds: 
     """Plan the most candidates that fit the time; with too little even for one, shorten its run.
 
     Args:
-        num_candidates: At hand.
-        full_steps: Of the winner.
-        cost: Of a run.
-        seconds: For everything; None is no limit.
+        num_candidates: Candidates that can compete.
+        full_steps: Training steps of the last rung.
+        cost: Seconds that a run takes.
+        seconds: Time for all runs in seconds; None is no limit.
     """
     for count in range(min(num_candidates, MAX_CANDIDATES), 0, -1):
         rungs = _halving(count, full_steps)
@@ -160,8 +160,8 @@ def judge(
     Args:
         candidates: Best first; the first are taken where time is short.
         tune: Distils one; equal images and augmentation for all.
-        full_steps: Of the last rung.
-        seconds: For everything; None is no limit.
+        full_steps: Training steps of the last rung.
+        seconds: Time for all runs in seconds; None is no limit.
         rivals: Nets from elsewhere, such as a uniformly small ViT of equal latency.
         on_judgement: Called after each run.
 

@@ -14,7 +14,7 @@ EMBED_PART = "embed"
 
 
 def part_names(base: Arch) -> tuple[str, ...]:
-    """Name the parts of a base that can be cut: ``embed``, and of each block ``blocks.3`` and its branches."""
+    """List the names of a base's parts that can be cut: ``embed``, and of each block ``blocks.3`` and its branches."""
     names = [EMBED_PART]
     for i, block in enumerate(base.blocks):
         branches = (("attn", block.has_attn), ("mlp", block.has_mlp))
@@ -26,7 +26,7 @@ def kept_parts(base: Arch, globs: Sequence[str]) -> tuple[str, ...]:
     """List the parts that globs name, in the base's order; of a block that is kept its branches.
 
     Args:
-        base: What is cut.
+        base: Base that is cut.
         globs: As of a shell (``*``, ``?``, ``[0-3]``); ``*`` also spans dots, so that ``blocks.1*`` names blocks 1 and
             10 to 19 with their branches.
 
@@ -54,7 +54,7 @@ def search_space(base: Arch, *, keep: Sequence[str] = (), img_sizes: Sequence[Im
     """Build the default space of a base; the parts that ``keep`` names have the base's widths only.
 
     Args:
-        base: What is cut.
+        base: Base that is cut.
         keep: Globs over its parts.
         img_sizes: Sides of the image in pixels to choose among beside the base's own.
 
@@ -83,7 +83,7 @@ def _is_block(name: str) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Say names in a line, of each kind the first and the last: ``blocks.0.mlp … blocks.11.mlp``."""
+    """Join names in one line, of each kind the first and the last: ``blocks.0.mlp … blocks.11.mlp``."""
     kinds: dict[str, list[str]] = {}
     for name in names:
         kinds.setdefault(name.rpartition(".")[2] if name.count(".") > 1 else name.split(".")[0], []).append(name)

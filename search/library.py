@@ -211,7 +211,7 @@ def order_error(kls: Floats, *, seed: int = 0) -> float:
 
     Args:
         kls: (rows, images).
-        seed: Of the resamples (bootstrap, Efron, 1979).
+        seed: Seed of the resamples (bootstrap, Efron, 1979).
     """
     if len(kls) < 2:
         return 0.0

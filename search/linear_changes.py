@@ -125,7 +125,7 @@ def centred_basis(num_classes: int) -> Tensor:
 
 
 def _through(run: functools.partial[Tensor], before: Tensor, grads: list[Tensor]) -> list[Tensor]:
-    """Take gradients behind a block to before it."""
+    """Propagate gradients from the output of a block to its input."""
     before = before.detach().requires_grad_(True)
     with scoring_context(before.device):
         after = run(before).float()
@@ -133,10 +133,10 @@ def _through(run: functools.partial[Tensor], before: Tensor, grads: list[Tensor]
 
 
 def _stem(model: PlainViT) -> dict[str, Tensor]:
-    """Give what stands before the first block."""
+    """Return the tensors before the first block."""
     return {k: v for k, v in model.state_dict().items() if not k.startswith(("blocks.", *_END))}
 
 
 def _end(model: PlainViT) -> dict[str, Tensor]:
-    """Give what stands behind the last block."""
+    """Return the tensors behind the last block."""
     return {k: v for k, v in model.state_dict().items() if k.startswith(_END)}

@@ -11,7 +11,7 @@ MAX_KEPT = 24
 
 @dataclass(frozen=True)
 class LostImage:
-    """One of them.
+    """A test image that the base had right and the shipped model wrong.
 
     Args:
         file: Below the folder of the data; None where its images lie in Parquet files.

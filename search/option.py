@@ -47,8 +47,8 @@ class Option:
         hint: Under the field of the form; None for ``help``.
         unit: After the field of the form.
         is_main: Whether the form shows it at once.
-        name: Of the field.
-        default: Where nothing is given.
+        name: Name of the field.
+        default: Value where none is given.
         is_needed: Whether there is no default.
         may_be_none: Whether None is a value.
     """
@@ -122,7 +122,7 @@ class Option:
         return value
 
     def said(self, value: object) -> str:
-        """Say a value as it is given on the command line: ``with --trials 60``, ``without --no-deploy``."""
+        """Write a value as it is given on the command line: ``with --trials 60``, ``without --no-deploy``."""
         if self.kind == "switch":
             return f"{'with' if bool(value) is not self.default else 'without'} --{self.flag}"
         if self.kind == "budgets" and not value:
@@ -142,7 +142,7 @@ class Option:
         """Return a value as a request holds it: a size that clients, files and Python write in several ways is one.
 
         Raises:
-            NuwaError: If it is written as a size and is none.
+            NuwaError: If it is written as a size and is not a valid one.
         """
         if self.kind == "side" and value is not None:
             return img_size_from_value(value, f"--{self.flag}")
@@ -151,10 +151,10 @@ class Option:
         return value
 
     def check(self, value: object) -> None:
-        """Refuse what this option cannot be.
+        """Refuse a value that this option cannot have.
 
         Raises:
-            NuwaError: With the option's flag, what was wanted and what was found.
+            NuwaError: If it cannot; the message names the option's flag, what was wanted and what was found.
         """
         if not (self.may_be_none and value is None) and not self._holds(value):
             wanted = f"one of {', '.join(self.choices)}" if self.kind == "choice" else _WANTED[self.kind]

@@ -71,7 +71,7 @@ class Guide:
             parents: Good scored archs to move from.
             known: Archs not to propose again.
             turn: Decides how much this proposal explores.
-            rng: Of the moves.
+            rng: Random generator of the moves.
             band_ms: Look only among archs whose upper latency is within (the front is searched slice by slice).
 
         Returns:
@@ -98,7 +98,7 @@ class Guide:
             accuracy: Says what to hope for.
             parents: Good archs to move from.
             known: Archs not to propose again.
-            rng: Of the moves.
+            rng: Random generator of the moves.
             band_ms: Look only among archs whose upper latency is within.
             weight: Standard deviations of log KL taken off the mean.
             rounds: Of mutation, repair and selection.

@@ -64,7 +64,7 @@ class Proposer:
         self._guide = Guide(space, budget, extra=extra)
 
     def propose(self, *, taken: AbstractSet[Arch]) -> Proposal | None:
-        """Name the next arch; None when the guide knows of nothing new and the sampler is not asked.
+        """Return the next arch; None when the guide finds nothing new and the sampler is not asked.
 
         Args:
             taken: Archs being scored now.
@@ -92,7 +92,7 @@ class Proposer:
     def verdict(
         self, proposal: Proposal, excess: dict[str, float], *, taken: AbstractSet[Arch]
     ) -> tuple[TrialState, str]:
-        """Say whether a proposal may be scored, and if not, why."""
+        """Return whether a proposal may be scored, and if not, why."""
         if not self._space.has_attention(proposal.arch):
             return "infeasible", f"fewer than {self._space.min_attn} attention branches are left"
         exceeded = [f"{name} exceeds its limit by {over:.3g}" for name, over in excess.items() if over > 0]

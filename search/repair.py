@@ -51,7 +51,7 @@ F = TypeVar("F", bound=Finished)
 
 @dataclass(frozen=True)
 class Promises(Generic[P]):
-    """What a study holds its proposals against on one device; each measured miss corrects the one that is responsible.
+    """Predictors that a study checks its proposals with on one device; a measured miss corrects the one that was wrong.
 
     Args:
         latency: Predicts medians, in milliseconds.
@@ -79,10 +79,10 @@ class Reading:
     """One winner on one device.
 
     Args:
-        predicted_latency_ms: What was promised.
+        predicted_latency_ms: Predicted latency in milliseconds.
         predicted_interval_ms: Its interval; the upper end was within the limit.
-        measurement: What was found.
-        verdict: What the device's budget says of it.
+        measurement: What was measured.
+        verdict: Verdict of the device's budget on the measurement.
     """
 
     predicted_latency_ms: float
@@ -107,13 +107,13 @@ class Attempt:
 
     @property
     def verdict(self) -> Verdict:
-        """What all budgets together say of it."""
+        """Verdict over all budgets together."""
         return joint_verdict({one.measurement.device.name: one.verdict for one in self.readings})
 
 
 @dataclass(frozen=True)
 class Repaired(Generic[W, F, P]):
-    """How it ended.
+    """Result of the loop.
 
     Args:
         winner: Last winner measured.
@@ -133,7 +133,7 @@ class Repaired(Generic[W, F, P]):
 
     @property
     def verdict(self) -> Verdict:
-        """What the budget says of the last that was measured."""
+        """Verdict on the winner that was measured last."""
         return self.attempts[-1].verdict
 
     @property

@@ -149,7 +149,7 @@ class SearchRequest:
         """Every device with its budget, the first's first.
 
         Raises:
-            NuwaError: If a further one is none, or names no device.
+            NuwaError: If a further one cannot be read, or names no device.
         """
         more = tuple(budget_from_text(text) for text in self.more_budgets)
         if any(one.device is None for one in more):

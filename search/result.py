@@ -102,11 +102,11 @@ class SubnetPart:
     Args:
         arch: Positional.
         subnet_id: Its id.
-        predicted_latency_ms: By the predictor with all corrections.
+        predicted_latency_ms: Latency in milliseconds by the predictor with all corrections.
         predicted_interval_ms: Lower and upper end.
-        measurement: On the device, as shipped.
-        derived: On the test split before fine-tuning.
-        scores: And as shipped.
+        measurement: Measurement on the device, as shipped.
+        derived: Scores on the test split before fine-tuning.
+        scores: Scores on the test split as shipped.
     """
 
     arch: Arch
@@ -167,7 +167,7 @@ class Artifacts:
 
 
 def artifacts_from_bundle(bundle: Bundle) -> Artifacts:
-    """Say where the files of a bundle are."""
+    """Return where the files of a bundle are."""
     return Artifacts(
         dir=bundle.dir,
         weights=bundle.weights_path,
@@ -183,7 +183,7 @@ class FrontPoint:
     """A scored subnet that no other beats in both latency and KL.
 
     Args:
-        trial: It.
+        trial: The subnet as the study scored it.
         subnet_id: The net that was scored; an arch id forgets which blocks of the base are gone.
         derive_command: Cuts exactly that net again.
     """
@@ -249,7 +249,7 @@ class Missed:
     """An ending: every winner missed a limit when it was measured, and nothing is shipped.
 
     Args:
-        verdict: On the last of them.
+        verdict: Verdict of the budget on the last winner.
         trials: Proposals.
         repairs: Misses after which the search went on.
         fastest: What is left by the corrected predictors, where nothing fits by them any more.
@@ -279,14 +279,14 @@ class Delivered:
 
     Args:
         kind: What was shipped.
-        verdict: On it, as shipped.
-        subnet: It.
+        verdict: Verdict of the budget on what is shipped.
+        subnet: What is shipped, with its figures.
         artifacts: Its bundle.
         trials: Proposals.
         repairs: Misses after which the search went on.
         front: Scored subnets that no other beats in both latency and KL; None where it was not asked for.
         lost: Test images that the base had right and what is shipped has wrong.
-        bundles: Of each device, the first's first; one where nothing was deployed.
+        bundles: Bundle of each device, the first's first; one where nothing was deployed.
     """
 
     kind: ShippedKind
@@ -329,7 +329,7 @@ class SearchResult:
         study: Its name.
         budget: Of the request.
         budget_binds: Whether the base is slower than the budget.
-        seed: Of everything random.
+        seed: Seed of everything random.
         predictor_id: Latency predictor that it started from.
         device: What the budget is about.
         task: Images and classes.

@@ -24,7 +24,7 @@ class FixedOptionError(NuwaError):
 def resumed_request(
     stored: SearchRequest, given: Mapping[str, object], *, study: str, predictor_id: str | None = None
 ) -> SearchRequest:
-    """Say how a stored search goes on.
+    """Return the request that a stored search goes on with.
 
     Args:
         stored: As it was started.
@@ -34,7 +34,7 @@ def resumed_request(
 
     Raises:
         FixedOptionError: If an option that cannot be changed is given otherwise.
-        NuwaError: If a value cannot be.
+        NuwaError: If an option cannot have its value.
     """
     changes = {}
     for name, wanted in given.items():

@@ -175,7 +175,7 @@ class _Loop:
         return True
 
     def _predict(self, proposal: Proposal) -> tuple[TrialReport, dict[str, float]]:
-        """Hold a proposal against the limits and against what is known; ``scored`` means it may be."""
+        """Check a proposal against the limits and the known trials; state ``scored`` means that it may be scored."""
         prediction, over = self._budget.predict([proposal.arch])
         excess = {name: float(values[0]) for name, values in over.items()}
         value, low, high = (float(x[0]) for x in (prediction.value, prediction.lower, prediction.upper))

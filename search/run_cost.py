@@ -48,12 +48,12 @@ def measure_run_cost(run: Callable[[int], object]) -> RunCost:
 
 
 def affordable_steps(cost: RunCost, *, wanted: int, seconds: float | None, steps_per_view: int, max_views: int) -> int:
-    """Say how many of ``wanted`` steps fit the time, at least one.
+    """Return how many of ``wanted`` steps fit the time, at least one.
 
     Args:
-        cost: Of a run.
+        cost: Seconds that a run takes.
         wanted: Steps of the run where there is time enough.
-        seconds: For the run; None is no limit.
+        seconds: Time for the run in seconds; None is no limit.
         steps_per_view: Steps of one pass over the training images; each pass has its own view.
         max_views: Views after which they repeat; 0 never repeats.
     """

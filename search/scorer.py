@@ -94,10 +94,10 @@ class TeacherScorer:
     Args:
         teacher: Base with the task's head.
         search: The search split; never the test split.
-        preprocess: Of the base.
+        preprocess: Preprocessing of the base.
         num_images: Images per score, spread evenly over the classes; all if there are fewer. None is ``NUM_IMAGES``,
             ``LARGE_IMAGES`` where an image has many tokens, or ``MAP_IMAGES`` where each of them has an answer.
-        seed: Of the choice.
+        seed: Seed of the choice.
         metric: Which accuracy the scores are for: ``balanced`` lets every class weigh alike in the KL.
         known: What nets gave on the task's images so far: the teacher is then run on a choice of them once.
         others: The same images in the same order at other sizes, for nets that take those; the teacher sees
@@ -185,7 +185,7 @@ class TeacherScorer:
         return values.flatten(2).gather(2, drawn).transpose(1, 2).flatten(0, 1)
 
     def row_weights(self, count: int) -> Tensor:
-        """Say what each row of the first ``count`` images weighs in their mean KL: mean 1."""
+        """Return the weight of each row of the first ``count`` images in their mean KL: mean 1."""
         weights = image_weights(self._labels[:count], self._metric)
         return weights if self._places is None else weights.repeat_interleave(self._places.shape[1])
 

@@ -78,10 +78,10 @@ def pretrained_small(
     Args:
         arch: With all of the base's classes.
         pretrain: Distils on the base's full data with the base as teacher.
-        steps: Of pretraining.
+        steps: Steps of pretraining.
         cache: None trains every time.
         identity: What the weights depend on beside shape, steps and seed: base, data, recipe.
-        seed: Of the initial weights.
+        seed: Seed of the initial weights.
     """
 
     def train() -> dict[str, torch.Tensor]:

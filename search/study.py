@@ -108,7 +108,7 @@ class StudyLog:
             _close_storage(self._storage)
 
     def ask(self) -> tuple[int, dict[str, int]]:
-        """Let the sampler propose: a ticket for ``record``, and values by name."""
+        """Ask the sampler for a proposal: a ticket for ``record``, and values by name."""
         # made anew for every proposal, seeded by its number: a resumed study goes on as if it had not stopped
         self._mirror.sampler = self._make_sampler(len(self.trials) + len(self._pending))
         trial = self._mirror.ask(self._distributions)

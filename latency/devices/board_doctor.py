@@ -1,4 +1,4 @@
-"""Look at a board and say, for each thing that is wrong, what to type."""
+"""Check a board and give, for each fault, the command that mends it."""
 
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
@@ -21,7 +21,7 @@ _HOT_MILLIDEGREES = 85_000  # chosen: warn before a passively cooled board slows
 
 
 def examine_board(spec: DeviceSpec, transport: Transport, *, sysroot: str = "") -> list[Finding]:
-    """Look at everything; a board that cannot be reached ends the list.
+    """Check everything; a board that cannot be reached ends the list.
 
     Args:
         spec: What the board is registered as.

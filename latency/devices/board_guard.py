@@ -73,7 +73,7 @@ class BoardGuard:
         """Read the state after a run and refuse the run if the board changed under it.
 
         Raises:
-            UnsettledError: With what changed.
+            UnsettledError: If the board changed; the message names what.
         """
         after = read_board_state(self._transport, sysroot=self._sysroot)
         changed = changes_between(before.fixed(), after.fixed())
@@ -98,7 +98,7 @@ class BoardGuard:
         """Read the state after minutes of load: throttled is an answer there, another setting or a reboot is not.
 
         Raises:
-            UnsettledError: With what changed.
+            UnsettledError: If the board changed; the message names what.
         """
         after = self.read()
         changed = changes_between(before.fixed(), after.fixed())

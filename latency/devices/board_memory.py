@@ -62,7 +62,7 @@ def check_room(need: BoardNeed, *, name: str, memory_mb: float) -> None:
         memory_mb: Of the whole module in MiB.
 
     Raises:
-        NuwaError: With what takes how much.
+        NuwaError: If there is no room; the message lists what takes how much.
     """
     free_mb = memory_mb - SYSTEM_MB
     if need.total_mb <= free_mb:

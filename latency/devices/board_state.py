@@ -201,7 +201,7 @@ def read_board_state(transport: Transport, *, sysroot: str = "") -> BoardState:
 
 
 def changes_between(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Name what differs, such as ``power_mode MAXN -> 5W``; a value that came or went differs too."""
+    """List what differs, such as ``power_mode MAXN -> 5W``; a value that came or went differs too."""
     keys = sorted({*before, *after})
     return [
         f"{key} {before.get(key, 'unknown')} -> {after.get(key, 'unknown')}"

@@ -53,7 +53,7 @@ class CudaDevice:
 
     Args:
         spec: Its precision decides the type of all tensors.
-        seed: Of the random image.
+        seed: Seed of the random image.
     """
 
     def __init__(self, spec: DeviceSpec, *, seed: int = 0) -> None:

@@ -117,7 +117,7 @@ class EmulatedDevice:
         )
 
     def _spec_for(self, graph: Graph, board: Board) -> DeviceSpec:
-        """Say what the model is built for: Q/DQ nodes ask for INT8 with FP16 around it, whatever flag is given."""
+        """Spec that the model is built for: Q/DQ nodes ask for INT8 with FP16 around it, whatever flag is given."""
         if self._spec.precision == "fp16" and board.has_int8 and has_quantisers(graph):
             return dataclasses.replace(self._spec, precision="int8")
         return self._spec

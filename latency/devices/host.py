@@ -35,7 +35,7 @@ class HostDevice:
 
     Args:
         spec: Its runtime is what runs; threads and affinity are in its options.
-        seed: Of the random image.
+        seed: Seed of the random image.
     """
 
     def __init__(self, spec: DeviceSpec, *, seed: int = 0) -> None:

@@ -48,7 +48,7 @@ def openvino_spec() -> DeviceSpec | None:
 
 
 def cpu_model() -> str:
-    """Name the CPU model; the machine type where the system does not tell."""
+    """Return the name of the CPU model; the machine type where the system does not tell."""
     try:
         for line in _CPUINFO.read_text().splitlines():
             if line.startswith("model name"):

@@ -86,7 +86,7 @@ def device_spec(name: str, *, extra: Mapping[str, DeviceSpec] | None = None) -> 
 
 
 def outdated(label: str, name: str) -> NuwaError:
-    """Say that figures of another emulator can be read but not added to."""
+    """Make the error for figures of another emulator, which can be read but not added to."""
     return NuwaError(
         f"{label} is what another version of the emulator measured, and this program has version {EMULATOR_VERSION}: "
         "its rows can be read, and none are added or fitted",
@@ -99,7 +99,7 @@ def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False)
 
     Args:
         spec: From ``device_spec``.
-        seed: Of an emulated device's noise and of random images; each seed is a session of its own.
+        seed: Seed of an emulated device's noise and of random images; each seed is a session of its own.
         keeps_engines: Whether a board keeps what it builds until it is told to forget it, beyond this program's end.
 
     Raises:

@@ -145,7 +145,7 @@ class SshDevice:
         self._tried(lambda: self._opened().forget_all(), what="answer")
 
     def _tried(self, attempt: Callable[[], T], *, what: str) -> T:
-        """Do something on the board, and again where a lost connection or a cut answer allows."""
+        """Run ``attempt`` on the board, and again after a lost connection or a cut answer."""
         reasons: list[str] = []
         while True:
             try:
@@ -165,7 +165,7 @@ class SshDevice:
                 self._tidy()
 
     def doctor(self) -> list[Finding]:
-        """Look at everything that can be wrong with the board, and say what to type for each."""
+        """Check everything that can be wrong with the board, and give the command that mends each fault."""
         return examine_board(self._spec, self._transport, sysroot=self._settings.sysroot)
 
     def facts_now(self) -> dict[str, str]:

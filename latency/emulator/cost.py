@@ -61,7 +61,7 @@ def _computed_ms(
 
 
 def is_gemv(work: ConvWork | MatmulWork) -> bool:
-    """Say whether so few rows meet the weights that each is read for one product only."""
+    """Return whether so few rows meet the weights that each is read for one product only."""
     rows = work.batch * work.height * work.width if isinstance(work, ConvWork) else work.m
     return rows <= GEMV_ROWS
 

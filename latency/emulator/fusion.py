@@ -219,7 +219,7 @@ class _Fuser(Wiring):
         return self.graph.elements(self.activations(op)[0]) == self.graph.elements(op.outputs[0])
 
     def _sum_is_ready(self, op: Op, last: int) -> bool:
-        """Say whether the other addend is of full size and written before the convolution runs."""
+        """Return whether the other addend is of full size and written before the convolution runs."""
         names = self.activations(op)
         if len({self.graph.elements(name) for name in names} | {self.graph.elements(op.outputs[0])}) != 1:
             return False
@@ -251,7 +251,7 @@ class _Fuser(Wiring):
                 self.absorbed.add(maker)
 
     def _is_broadcast(self, op: Op) -> bool:
-        """Say whether activations of different sizes meet: an element-wise kernel of its own, never in a chain."""
+        """Return whether activations of different sizes meet: an element-wise kernel of its own, never in a chain."""
         return len({self.graph.elements(name) for name in self.activations(op)}) > 1
 
     # --- kernels that stream memory --------------------------------------------------------------

@@ -116,7 +116,7 @@ def _check_arity(model: ModelProto) -> None:
     """Refuse operators with fewer or more tensors than ONNX gives them; what reads them takes theirs for granted.
 
     Raises:
-        NuwaError: With the first such operator.
+        NuwaError: If there is such an operator; the message names the first.
     """
     opset = max((o.version for o in model.opset_import if o.domain in _STANDARD), default=1)
     for node in model.graph.node:

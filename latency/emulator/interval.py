@@ -52,7 +52,7 @@ def log_halfwidth(timeline: Timeline, board: Board, calibration: Calibration) ->
 
 
 def extrapolation_warnings(timeline: Timeline, board: Board, calibration: Calibration) -> tuple[str, ...]:
-    """Say which groups most of the time is in although no row of this board has so much of it there."""
+    """Return warnings about groups with most of the time although no measured row of this board has as much there."""
     seen = calibration.seen_shares(board)
     return tuple(
         f"{share:.0%} of the time is in {_WORDS[group]}, at most {seen[group]:.0%} in any model measured on a real "

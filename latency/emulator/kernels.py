@@ -33,7 +33,7 @@ _GROUPS: dict[str, KernelGroup] = {
 
 
 def kernel_group(kind: str) -> KernelGroup:
-    """Name the group of a kernel's class; all that only moves memory is one."""
+    """Return the group of a kernel's class; all kernels that only move memory are one group."""
     return _GROUPS.get(kind, "streams")
 
 

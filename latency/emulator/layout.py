@@ -62,7 +62,7 @@ def with_reformats(
 
 
 def _wants_packed(place: Placed, packed: Mapping[str, bool], shapes: Mapping[str, Shape]) -> bool:
-    """Say whether a place works on packed channels; element-wise kernels take the layout of their largest operand."""
+    """Whether a place works on packed channels; element-wise kernels take the layout of their largest operand."""
     if place.is_pooling or any(k.kind in _PACKED for k in place.kernels):
         return True
     if any(k.kind in _PLAIN for k in place.kernels):
@@ -72,7 +72,7 @@ def _wants_packed(place: Placed, packed: Mapping[str, bool], shapes: Mapping[str
 
 
 def _is_same_in_both(shape: Shape) -> bool:
-    """Say whether rows of one pixel, or no channels at all, make the two layouts one."""
+    """Return whether rows of one pixel, or no channels at all, make the two layouts one."""
     return len(shape) < 3 or _elements(shape[2:]) == 1
 
 

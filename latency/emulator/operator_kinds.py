@@ -32,5 +32,5 @@ STREAM_INSTRUCTIONS = 2
 
 
 def has_quantisers(graph: Graph) -> bool:
-    """Say whether activations go through QuantizeLinear nodes."""
+    """Return whether activations go through QuantizeLinear nodes."""
     return any(op.op_type in QUANTISERS for op in graph.ops)

@@ -60,7 +60,7 @@ _INSTRUCTIONS: Mapping[str, int] = {
 
 
 def is_pointwise(op: Op) -> bool:
-    """Say whether ``op`` works element by element, broadcasting included."""
+    """Return whether ``op`` works element by element, broadcasting included."""
     return op.op_type in _INSTRUCTIONS
 
 

@@ -9,7 +9,7 @@ from nuwa_search.latency.emulator.operator_kinds import has_quantisers
 
 
 def fusion_rules(board: Board, precision: Precision) -> FusionRules:
-    """Say what the TensorRT of ``board`` fuses in an engine of ``precision``."""
+    """Return what the TensorRT of ``board`` fuses in an engine of ``precision``."""
     is_new = board.has_new_fusions
     return FusionRules(
         attention=is_new and precision != "fp32",
@@ -23,7 +23,7 @@ def check_precision(graph: Graph, board: Board, precision: Precision) -> None:
     """Refuse a precision that the board or the graph does not have.
 
     Raises:
-        NuwaError: With the reason.
+        NuwaError: If it is not available; the message says why.
     """
     is_quantised = has_quantisers(graph)
     if not board.has_int8 and (precision == "int8" or is_quantised):

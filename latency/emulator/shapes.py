@@ -36,7 +36,7 @@ _GROWING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
 
 
 def is_small(tensor: TensorProto) -> bool:
-    """Say whether the values of an initializer are at hand and worth reading."""
+    """Return whether the values of an initializer are at hand and worth reading."""
     if math.prod(tensor.dims) > SMALL_TENSOR_ELEMENTS or tensor.data_location == TensorProto.EXTERNAL:
         return False
     fields = (tensor.raw_data, tensor.int64_data, tensor.float_data, tensor.int32_data, tensor.double_data)

@@ -34,7 +34,7 @@ class Wiring:
         self._index()
 
     def real(self, name: str) -> str:
-        """Name the tensor behind views."""
+        """Return the name of the tensor behind views."""
         while name in self.alias:
             name = self.alias[name]
         return name
@@ -82,7 +82,7 @@ class Wiring:
         self.ops = [op for op in self.graph.ops if op.outputs[0] not in self.alias]
 
     def _is_free(self, op: Op, readers: dict[str, list[Op]]) -> bool:
-        """Say whether a transpose costs nothing: read transposed by products, or merged into the next shuffle."""
+        """Return whether a transpose costs nothing: read transposed by products, or merged into the next shuffle."""
         following = readers.get(op.outputs[0], [])
         if not following:
             return False
@@ -106,7 +106,7 @@ class Wiring:
         self.outputs = frozenset(self.real(name) for name in self.graph.outputs)
 
     def is_read_as_int8(self, name: str) -> bool:
-        """Say whether a tensor is read through a DequantizeLinear: its 8-bit integers are what is loaded."""
+        """Return whether a tensor is read through a DequantizeLinear: its 8-bit integers are what is loaded."""
         while name not in self.dequantised:
             if name not in self.alias:
                 return False
@@ -114,7 +114,7 @@ class Wiring:
         return True
 
     def is_written_as_int8(self, name: str) -> bool:
-        """Say whether all who read a tensor read its 8-bit integers."""
+        """Return whether all who read a tensor read its 8-bit integers."""
         readers = self.consumers.get(name, ())
         return bool(readers) and name not in self.float_reads and name not in self.outputs
 
@@ -133,6 +133,6 @@ class Wiring:
         return total + sum(self.graph.elements(name) for name in written if self.is_written_as_int8(name))
 
     def multiplies_int8(self, op: Op) -> bool:
-        """Say whether every operand of a product that is no weight comes as 8-bit integers."""
+        """Return whether every operand of a product that is no weight comes as 8-bit integers."""
         names = [name for name in op.inputs[:2] if name and name not in self.graph.constants]
         return bool(names) and all(self.is_read_as_int8(name) for name in names)

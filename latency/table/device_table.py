@@ -44,7 +44,7 @@ def table_of(store: Store, spec: DeviceSpec) -> Sequence[TableRow]:
 
 
 def compare_table(store: Store, spec: DeviceSpec, rows: Sequence[TableRow]) -> TableChange:
-    """Hold rows from a file against the table of a device.
+    """Compare rows from a file with the table of a device.
 
     Raises:
         NuwaError: If a row cannot be of this device: emulated where it is real or the reverse, not a

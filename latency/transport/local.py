@@ -68,7 +68,7 @@ class LocalTransport:
             raise OutsideError(f"cannot read the free space at {remote}: {error}") from error
 
     def close(self) -> None:
-        """Hold nothing, so give nothing back."""
+        """Do nothing: there is no connection to close."""
 
 
 def _copy(source: Path, target: Path) -> None:

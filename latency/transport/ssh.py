@@ -305,7 +305,7 @@ class _CopyFailedError(Exception):
 
 @contextlib.contextmanager
 def _local_errors() -> Iterator[None]:
-    """Tell errors of the file on this side from a connection that broke; both are OSErrors."""
+    """Distinguish errors of the file on this side from a connection that broke; both are OSErrors."""
     try:
         yield
     except (ConnectionError, TimeoutError):

@@ -77,7 +77,7 @@ def calibrate(encoded: Encoded, latencies_ms: Array, *, coverage: float, noise_s
     """Fit everything that whole nets can teach.
 
     Args:
-        encoded: Of n nets.
+        encoded: Branch times of n nets.
         latencies_ms: (n,) measured.
         coverage: Nominal coverage of the interval.
         noise_sd: Relative error of ``latencies_ms`` that the interval shall not contain.
@@ -109,7 +109,7 @@ def calibrate_like(
 
     Args:
         known: Of the base's own size.
-        encoded: Of n nets at the other size.
+        encoded: Branch times of n nets at the other size.
         latencies_ms: (n,) measured.
         coverage: Nominal coverage of the interval.
         noise_sd: As of ``calibrate``.

@@ -48,7 +48,7 @@ def normal_half_width(coverage: float) -> float:
 
 
 def noise_share(scores_sd: float, *, noise_sd: float) -> float:
-    """Say how much narrower an interval is about the device's median than about one noisy measurement.
+    """Return how much narrower an interval for the device's median is than one for a single noisy measurement.
 
     Args:
         scores_sd: Standard deviation of the leave-one-out errors, relative.

@@ -41,7 +41,7 @@ def fit_correction(encoded: Encoded, log_misses: Array) -> Correction:
     """Fit the shifts.
 
     Args:
-        encoded: Of m nets measured after the fit.
+        encoded: Branch times of m nets measured after the fit.
         log_misses: (m,) logarithm of measured over predicted.
     """
     places = _composition(encoded)

@@ -62,7 +62,7 @@ class Surface:
         return np.maximum(value, 0.0), np.asarray(mean * np.sqrt(variance), dtype=np.float64)
 
     def misses(self) -> Array:
-        """Say by how many of its standard errors each row surprises the others, (m,).
+        """Return how far each row lies from what the others predict for it, in standard errors, (m,).
 
         Leave-one-out residuals in closed form (Rasmussen and Williams, equation 5.12).
         """

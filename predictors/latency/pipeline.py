@@ -103,7 +103,7 @@ def fit_pipeline(encoded: Encoded, latencies_ms: Array, *, belief: float) -> Pip
     """Fit the coefficients to whole nets by least squares on relative errors, with the priors.
 
     Args:
-        encoded: Of n nets.
+        encoded: Branch times of n nets.
         latencies_ms: (n,) measured.
         belief: Relative standard deviation of a net's latency around the model; see ``BELIEFS``.
     """

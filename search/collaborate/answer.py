@@ -20,8 +20,8 @@ class FoundPart:
     """One sub-model.
 
     Args:
-        bundle: As its search left it.
-        study: Of that search.
+        bundle: Bundle as its search left it.
+        study: Name of that search's study.
         measurement: As it was placed, of the graph that ends in a vector.
         budget_ms: Its own.
         studied_on: Name of the device of its search.
@@ -40,7 +40,7 @@ class FoundRival:
 
     Args:
         rival: As a collaboration holds it; accuracy of the test split.
-        study: Of its search.
+        study: Name of its search's study.
         top1_search: Accuracy on the search split, which decides what is shipped.
         difference: Of the collaboration's accuracy less the rival's on the test split, with its 95 % interval (paired
             bootstrap): middle, low, high.
@@ -84,7 +84,7 @@ class Decomposed:
         rival: One subnet on one board.
         base: The uncut base.
         image_bytes: Sent to a board for an image; 0 where boards have cameras.
-        seconds: That it took.
+        seconds: Seconds that it took.
     """
 
     study: str
@@ -113,7 +113,7 @@ class Decomposed:
 
     @property
     def verdict(self) -> str:
-        """Say what is shipped and why, in one sentence."""
+        """One sentence on what is shipped and why."""
         chosen, rival = self.modes[0], self.rival
         middle, low, high = (100 * value for value in rival.difference)
         told = f"{middle:+.1f} points ({low:+.1f} to {high:+.1f}) on {chosen.figures.num_images} test images"

@@ -33,7 +33,7 @@ VALUE_BYTES = 4
 
 @dataclass(frozen=True)
 class Seen:
-    """What the sub-models say of a split.
+    """Outputs of the sub-models on a split.
 
     Args:
         vectors: (B, d_i) of each.
@@ -46,13 +46,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Crew:
-    """The boards at work.
+    """The boards that run the sub-models, and their network.
 
     Args:
         boards: Board of each sub-model, by name.
-        compute: Of each sub-model on its board.
-        vector_dims: Of each sub-model.
-        network: Of the boards.
+        compute: Compute time of each sub-model on its board.
+        vector_dims: Width of the vector of each sub-model.
+        network: Network of the boards.
         image_bytes: Sent for each image; 0 where boards have cameras.
         fusion_ms: On the coordinator.
     """
@@ -155,8 +155,8 @@ def assess_modes(
     """Score and time fuse, any and route; thresholds are chosen on the search split.
 
     Args:
-        fusion: Of the sub-models.
-        crew: Who runs them.
+        fusion: Fusion of the sub-models.
+        crew: Boards that run them, and their network.
         groups: Classes that each sub-model is the expert of.
         search: Search split.
         test: Test split.
@@ -192,7 +192,7 @@ def assess_modes(
 
 @dataclass(frozen=True)
 class ModeSaid:
-    """What a mode is called, and its own settings; as of ``ModeFigures``."""
+    """Name of a mode and its own settings, as in ``ModeFigures``."""
 
     mode: Mode
     num_bytes: float

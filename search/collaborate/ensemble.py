@@ -120,7 +120,7 @@ def fit_fusion(vectors: Sequence[Tensor], teacher: Tensor, *, seed: int) -> tupl
     Args:
         vectors: (B, d_i) of each sub-model.
         teacher: (B, W).
-        seed: Of what is missing.
+        seed: Seed of the draw of missing boards.
 
     Returns:
         Weight (D + N, W) and bias (W,).

@@ -45,7 +45,7 @@ class EnsembleJob:
         ensemble: Trained in place; on the accelerator.
         teacher: The base with the head of the whole task.
         data: Of the whole task, on the accelerator.
-        config: Of the run.
+        config: Settings of the run.
         setup: Of the run.
     """
 

@@ -14,12 +14,12 @@ def find_part(request: SearchRequest, *, what: str, study: str, store: Store, ca
     """Search, go on with a search that was left, or read the bundle of one that is done.
 
     Args:
-        request: Of the subnet.
-        what: It is, for people.
-        study: Of the search.
+        request: What is asked for, with all options.
+        what: Name of what is searched, for messages.
+        study: Name of the search's study.
         store: The database.
-        cache_dir: Of searches.
-        hooks: Who watches.
+        cache_dir: Folder of statistics, libraries and checkpoints.
+        hooks: Callbacks that are told of progress.
 
     Raises:
         NoAnswerError: If nothing keeps its budget.

@@ -42,8 +42,8 @@ class SearchedRival:
     """The single subnet that a search with the whole budget found.
 
     Args:
-        bundle: Of it.
-        study: Of its search.
+        bundle: Bundle of the subnet.
+        study: Name of its search's study.
         device: Name of its device.
     """
 
@@ -58,7 +58,7 @@ class Searched:
 
     Args:
         parts: Bundle of each sub-model.
-        studies: Of each sub-model's search.
+        studies: Name of each sub-model's study.
         rival: The single subnet.
     """
 
@@ -74,8 +74,8 @@ class AssessedModes:
     Args:
         modes: The first is the one that was chosen.
         fusion: As the coordinator reads it.
-        crew: Who runs the sub-models.
-        test: What the sub-models say of the test split.
+        crew: Boards that run the sub-models, and their network.
+        test: Outputs of the sub-models on the test split.
     """
 
     modes: tuple[Assessed, ...]
@@ -90,7 +90,7 @@ class PlacedParts:
 
     Args:
         placement: Where each went.
-        graphs: Of each, for its board.
+        graphs: Graph of each sub-model, for its board.
     """
 
     placement: Placement
@@ -281,7 +281,7 @@ def _spread(one: VectorGraph) -> Spread:
 
 
 def _chosen_first(modes: Sequence[Assessed], *, is_route_wanted: bool) -> tuple[Assessed, ...]:
-    """Put first what is used unless another mode is asked for: all boards, or routes where a mean latency was wanted.
+    """Put the default mode first: all boards, or routes where a mean latency was wanted.
 
     Routes come first too where they are as accurate on the search split and faster in the mean.
     """

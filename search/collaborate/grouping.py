@@ -54,7 +54,7 @@ def group_by_confusion(confusion: npt.ArrayLike, *, num_groups: int, seed: int =
     Args:
         confusion: (C, C) images of each class (row) that were given each answer (column), or their shares.
         num_groups: Groups.
-        seed: Of the random start.
+        seed: Seed of the random start.
 
     Raises:
         NuwaError: If there are fewer classes than groups, or the table is not square.

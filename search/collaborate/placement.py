@@ -186,7 +186,7 @@ def _neighbours(problem: PlacementProblem, places: Places) -> list[Places]:
 
 
 def _exact(problem: PlacementProblem, start: Places | None) -> Places | None:
-    """Look at every placement, leaving out what is over a limit or no faster than the best so far."""
+    """Try every placement, leaving out those over a limit or no faster than the best so far."""
     order: Sequence[int] = _longest_first(problem)
     best, best_ms = start, float("inf") if start is None else problem.slowest_ms(start)
     places = [-1] * problem.num_models

@@ -24,7 +24,7 @@ class PlannedBoard:
 
     Args:
         name: Of this one; ``jetson-nano-2`` is the second of its kind.
-        spec: What it is.
+        spec: Spec of the device.
         base_ms: What the whole base takes on it, with the head of the task.
         vector_ms: Median of the base that answers with its vector.
     """
@@ -51,7 +51,7 @@ class Slot:
 
     Args:
         board: Place of the board that it is searched for.
-        budget_ms: Of its median latency alone.
+        budget_ms: Budget in milliseconds of its median latency alone.
     """
 
     board: int

@@ -27,7 +27,7 @@ from nuwa_search.search.job.survey import headed_like_teacher
 
 
 def require_images(sources: Sources, request: DecomposeRequest) -> None:
-    """Refuse what no fusion is made for, before anything is computed.
+    """Refuse tasks that no fusion is made for, before anything is computed.
 
     Raises:
         NuwaError: If pixels have classes, or a group would have a single class.

@@ -35,10 +35,10 @@ class DecomposeRequest:
         needed: Answers that suffice where any k of n are fused; None for all but one.
         first_share: Share of its budget that the first sub-model takes, so that it can answer soon where images are
             routed.
-        trials: Of each search.
+        trials: Trials of each search.
         finetune_steps: Of each sub-model for its group, and again of all together; None for as many as a search takes.
         accelerator: As of a search.
-        seed: Of everything random.
+        seed: Seed of everything random.
         output: Folder of the collaboration; empty for ``runs/STUDY``.
 
     Raises:

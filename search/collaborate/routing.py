@@ -45,7 +45,7 @@ class Routes:
 
     Args:
         vectors: (B, d_i) of each sub-model.
-        fusion: Of these sub-models.
+        fusion: Fusion of these sub-models.
         groups: Classes that each sub-model is the expert of.
         first: Sub-model that is asked first. Where it is the expert of the likeliest group itself, its answer stands.
     """

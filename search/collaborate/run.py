@@ -16,11 +16,11 @@ class DecomposeRun:
     """One run of a decomposition.
 
     Args:
-        request: What is wanted.
+        request: What is asked for, with all options.
         store: The database.
         study: Its name; its searches are called after it.
         cache_dir: For statistics and checkpoints; may be deleted at any time.
-        hooks: Who watches.
+        hooks: Callbacks that are told of progress.
     """
 
     request: DecomposeRequest

@@ -65,7 +65,7 @@ def merged_split(split: SplitTensors, group: Sequence[int], *, num_images: int, 
         split: Of the whole task.
         group: Classes that keep their own label.
         num_images: At most so many, half of them of the group where there are enough.
-        seed: Of the choice among the others.
+        seed: Seed of the choice among the others.
     """
     labels = torch.full((int(split.labels.max()) + 1,), len(group))
     known = [c for c in group if c < len(labels)]
@@ -84,9 +84,9 @@ class SubtaskRun:
     """How a sub-model is distilled.
 
     Args:
-        config: Of the training.
-        checkpoint_dir: Where it goes on after an interruption.
-        progress: Told where it stands.
+        config: Settings of the training.
+        checkpoint_dir: Folder of checkpoints, from which a run goes on after an interruption; None for none.
+        progress: Callback of progress; None for none.
     """
 
     config: FinetuneConfig
@@ -104,7 +104,7 @@ def distil_subtask(
         data: Train and search splits of the whole task.
         base: With the head of the whole task.
         group: Classes of the sub-model; all of them makes a plain distillation from the base.
-        run: How.
+        run: Training settings, folder of checkpoints, and progress callback.
 
     Raises:
         NuwaError: If student and base do not fit together.

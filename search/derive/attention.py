@@ -82,7 +82,7 @@ def factorise(weights: HeadWeights, moments: BranchMoments | None, metric_root: 
     """Take the SVD of every head's QK and VO products.
 
     Args:
-        weights: Of the block's attention.
+        weights: Weights of the block's attention.
         moments: Weigh the products by these; None for the data-free SVD of the weights themselves.
         metric_root: Square root (C, C) of the metric in which errors of the output count; None for the identity.
     """

@@ -79,7 +79,7 @@ def _cut_pairs(pairs: PairPlan, query: Tensor, key: Tensor, heads: list[int], qk
 
 
 def _cut_waves(rotary: Rotary, pairs: PairPlan | None, heads: list[int], qk_dim: int) -> Tensors:
-    """Give the waves that are part of a net's state: none where heads are whole."""
+    """Return the rotary waves that are part of a net's state: none where heads are whole."""
     whole = 2 * rotary.waves.shape[-2]
     waves = rotary.waves.expand(max(heads) + 1, -1, -1) if rotary.waves.ndim == 2 else rotary.waves
     if qk_dim == whole or pairs is None:

@@ -52,7 +52,7 @@ class Deriver:
     Args:
         model: Base with the task's head, restricted or fitted, on the device to work on.
         train: Training images of the task.
-        preprocess: Of the base.
+        preprocess: Preprocessing of the base.
         cache: Where statistics are kept between runs; None keeps them in memory only.
         options: Ingredients.
         train_at: The training images, in their order, at another image size: a net of that size is refined on them.
@@ -188,7 +188,7 @@ class Deriver:
         return found
 
     def _shift_of(self, img_size: ImgSize) -> torch.Tensor:
-        """Say by how much the model's mean logits (num_classes,) fall when its images shrink; added to head biases.
+        """Return by how much the model's mean logits (num_classes,) fall when its images shrink; added to head biases.
 
         A head that was made for one size is off at another by much the same for all images: on the default base and
         its textiles the mean alone brought KL at 168 px from 0.28 to 0.23, and a head solved on 384 images to 0.23.

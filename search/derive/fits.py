@@ -9,7 +9,7 @@ def require_fits(arch: Arch, base: Arch) -> None:
     """Check that ``arch`` can be cut out of ``base``.
 
     Raises:
-        NuwaError: With what exceeds what.
+        NuwaError: If it cannot; the message names what exceeds what.
     """
     if len(arch.blocks) != len(base.blocks):
         raise NuwaError(

@@ -25,7 +25,7 @@ class Memo:
         return Memo, (self.max_bytes,)
 
     def get(self, key: Hashable, build: Callable[[], Tensors]) -> Tensors:
-        """Give what is held under ``key``, or build it; do not write to it."""
+        """Return what is held under ``key``, or build it; the caller must not write to it."""
         with self._lock:
             found = self._held.get(key)
             if found is not None:

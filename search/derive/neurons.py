@@ -73,7 +73,7 @@ def neuron_solver(
     """Rank neurons and factorise once; every width is then one triangular solve.
 
     Args:
-        moments: Of the branch.
+        moments: Moments of the branch.
         mlp: The base's.
         metric_root: Square root (C, C) of the metric in which errors of the output count.
         ranking: Criterion.

@@ -42,7 +42,7 @@ class Plan:
 
     Args:
         model: The base with the task's head, float32, in evaluation mode.
-        moments: Of the task's images.
+        moments: Moments of the task's images.
         attention: By branch index.
         neurons: By branch index.
         axes: Principal axes (C, C) of the residual stream, as columns.

@@ -94,10 +94,10 @@ def learn_masks(
     Args:
         model: The base with the task's head.
         split: Training images of the task.
-        preprocess: Of the base.
+        preprocess: Preprocessing of the base.
         steps: Batches of ``BATCH`` images.
         decay: Weight decay of the keep-rate logits.
-        seed: Of the order of images.
+        seed: Seed of the order of images.
     """
     device = next(model.parameters()).device
     frozen = copy.deepcopy(model).requires_grad_(False)

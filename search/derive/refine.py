@@ -75,7 +75,7 @@ def refine(
         arch: Arch of ``subnet`` with empty entries where blocks are gone.
         split: Images of the task, at most ``most_images``, and of every class: they come in the order of the files,
             so none can be left out here.
-        preprocess: Of the base.
+        preprocess: Preprocessing of the base.
         ridge: Towards the present weights, relative to the mean diagonal of each Gram matrix.
         tokens: Patch tokens per image that the solves see, drawn anew for each; 0 takes all.
     """

@@ -25,7 +25,7 @@ class Moved:
     Args:
         base: Folder or name of the base.
         data: The images.
-        label_column: Of Parquet files.
+        label_column: Label column of Parquet files.
     """
 
     base: str | None = None
@@ -38,8 +38,8 @@ class Split:
     """How a data set was opened and divided.
 
     Args:
-        label_column: Of Parquet files; None tries the usual ones.
-        seed: Of the splits.
+        label_column: Label column of Parquet files; None tries the usual ones.
+        seed: Seed of the splits.
         rule: Version of the rule that divided them.
         metric: Which accuracy counts.
     """
@@ -56,7 +56,7 @@ class Origin:
 
     Args:
         record: The subnet.
-        options: How it was cut.
+        options: Options that it was cut with.
         base: With images made as they were for its scores.
         task: Its own, to the image.
         split: How the task was opened.

@@ -51,9 +51,9 @@ class DeriveRequest:
     Args:
         base: Name or folder.
         data: The images; None for the package's sample.
-        label_column: Of Parquet files.
+        label_column: Label column of Parquet files.
         classes: None for all.
-        seed: Of the splits, and of the images it is scored on.
+        seed: Seed of the splits, and of the images it is scored on.
         img_size: Of the base's images in pixels; None for its own.
     """
 
@@ -74,11 +74,11 @@ class DeriveAnswer(JsonFields):
         arch_id: Shape only.
         params: Weights.
         macs: Multiply-accumulates of one image.
-        seconds: Of the cut.
+        seconds: Seconds of the cut.
         kl_to_teacher: On the search split.
         top1_search: On the search split.
         top1_search_interval: 95 %.
-        num_images: That the KL was taken on.
+        num_images: Images that the KL was taken on.
         dir: The bundle.
         notes: What was left out of the images, in sentences.
         missing: What the bundle lacks until it is ready to ship, in sentences.
@@ -136,7 +136,7 @@ class Ground:
     """Base and task, decoded: what subnets are cut from and scored on.
 
     Args:
-        base: As loaded.
+        base: Base as loaded.
         task: Still encoded.
         split: How it was opened.
         tensors: Its train and search splits.
@@ -165,7 +165,7 @@ def derive_arch(
         request: What it is cut from.
         store: The database.
         folder: The bundle.
-        cache_dir: For statistics.
+        cache_dir: Folder of cached statistics.
 
     Raises:
         NuwaError: If the arch does not fit in the base, or its id stands for several nets.
@@ -197,7 +197,7 @@ def derive_subnet(identity: str, moved: Moved, *, store: Store, folder: Path, ca
         moved: Where its base and images lie now.
         store: The database.
         folder: The bundle.
-        cache_dir: For statistics.
+        cache_dir: Folder of cached statistics.
 
     Raises:
         NuwaError: If it is not stored, was not cut, or base or images are others now.
@@ -333,7 +333,7 @@ def _is_same(answer: DeriveAnswer, stored: SearchScore) -> bool:
 
 
 def _placed(arch: Arch, base: Arch) -> Arch:
-    """Give the arch the task's head, and say which blocks of the base it takes where it has fewer."""
+    """Give the arch the task's head, and place its blocks among those of the base where it has fewer."""
     headed = dataclasses.replace(arch, num_classes=base.num_classes)
     if base.is_dense:  # it answers for patches, whatever it read before
         headed = dataclasses.replace(headed, global_pool=base.global_pool)

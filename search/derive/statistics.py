@@ -138,7 +138,7 @@ def collect_moments(
     Args:
         model: The base.
         split: Images of the task.
-        preprocess: Of the base.
+        preprocess: Preprocessing of the base.
         token_weights: (2L, N) weight of each position at each branch, mean 1.
         reach: How many following branches ``ahead`` covers.
         sampling: Which tokens are looked at, and when the images are enough.

@@ -23,7 +23,7 @@ def bases_at_sizes(
     """List the base at each size of ``space``, the largest first; none where there is one size only.
 
     Args:
-        space: That was searched.
+        space: Search space of the study.
         surveys: The first has the predictor.
         library: Holds the uncut base's score at the smaller sizes, unless time ended it early.
         base_score: Of the base at its own size, on the library's images.

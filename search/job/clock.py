@@ -24,7 +24,7 @@ class StageClock:
         self._stage, self._stage_s = name, now_s
 
     def seconds(self) -> dict[str, float]:
-        """Say what was spent so far, to 10 ms: by stage (0 for those that did not run), by older key, and in all."""
+        """Return the seconds spent so far, to 10 ms: by stage (0 for those not run), by older key, and in all."""
         self.stage(self._stage)
         older = {key: sum(self._spent_s[name] for name in names) for key, names in OLDER_KEYS.items()}
         spent = {**self._spent_s, **older, "total": time.monotonic() - self._begun_s}

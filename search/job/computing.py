@@ -16,5 +16,5 @@ def computing_device(request: SearchRequest) -> torch.device:
 
 
 def said_device(device: torch.device) -> tuple[str, ...]:
-    """Name a GPU, in a sentence; nothing is said of the CPU."""
+    """Return a note that names the GPU; none for the CPU."""
     return () if device == CPU else (f"computed on {device}, {torch.cuda.get_device_name(device)}",)

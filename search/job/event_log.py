@@ -64,7 +64,7 @@ class EventLog:
         return dataclasses.replace(other, stage=stage, step=step, count=count, trial=trial, finetune=finetune)
 
     def say(self, kind: str, payload: dict[str, Any]) -> None:
-        """Store one event; a job does not fail for want of a line about it."""
+        """Store one event; where the database fails, a warning is logged and the job goes on."""
         try:
             self._say(kind, {name: _finite(value) for name, value in payload.items()})
         except OutsideError as error:
@@ -80,7 +80,7 @@ class EventLog:
         self._say_trial(about, is_evaluation=report.is_evaluation)
 
     def catch_up(self, trials: Iterable[StoredTrial]) -> None:
-        """Tell of proposals that an earlier run made and could not tell of any more."""
+        """Store events of proposals that an earlier run made and was ended before it could log."""
         for trial in trials:
             about = {**trial.report, "number": trial.number, "arch_id": trial.arch_id}
             self._say_trial(about, is_evaluation=trial.report["state"] in EVALUATED)
@@ -118,7 +118,7 @@ def _finite(value: Any) -> Any:
 
 
 def log_of_search(store: Store, study: str, *, wanted: int) -> EventLog:
-    """Make the log of a search that was started; what its study holds beyond the events is told now.
+    """Make the log of a search that was started; events of proposals that only its study holds are stored now.
 
     A run that was killed between the study's storage and the log leaves such a proposal.
 

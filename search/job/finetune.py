@@ -49,17 +49,17 @@ class FinetuneAnswer(JsonFields):
     Args:
         dir: The bundle.
         teacher: ``base`` or ``tuned``.
-        steps: Really made.
-        top1_search_before: On the search split, before; None where pixels have classes.
-        top1_search: And after.
+        steps: Training steps that were made.
+        top1_search_before: Top1 on the search split before fine-tuning, a fraction; None where pixels have classes.
+        top1_search: The same after fine-tuning.
         top1_search_before_interval: 95 %.
         top1_search_interval: 95 %.
-        num_images: Of the search split.
-        metric: By which accuracy the weights were chosen.
-        accuracy_search_before: By that metric.
-        accuracy_search: By that metric.
+        num_images: Images of the search split.
+        metric: Accuracy that the weights were chosen by.
+        accuracy_search_before: Accuracy by that metric on the search split before fine-tuning, a fraction.
+        accuracy_search: The same after fine-tuning.
         resumed_from: Step of the checkpoint that was gone on from; None without one.
-        seconds: Of the run.
+        seconds: Seconds of the run.
         weights: Hash of the new weights.
     """
 
@@ -91,8 +91,8 @@ class _Run:
         note: Where the request is kept for ``--resume``.
         task: Its images, still encoded.
         tensors: Decoded.
-        config: Of the student's training.
-        teacher: Who teaches.
+        config: Settings of the student's training.
+        teacher: Teacher of the run.
         checkpoint_dir: Of this student, task and teacher.
     """
 
@@ -125,12 +125,12 @@ def finetune_bundle(
 
     Args:
         folder: The bundle.
-        request: What is wanted.
+        request: What is asked for, with all options.
         resume: Go on where the last run stopped.
         named: Fields of ``request`` that the user named; with ``resume`` they must be the run's own.
         store: The database.
         cache_dir: Where checkpoints and the teacher's outputs lie.
-        hooks: Who watches.
+        hooks: Callbacks that are told of progress.
 
     Raises:
         NuwaError: If the data lacks classes of the bundle, the base was made for other images, or there is
@@ -256,7 +256,7 @@ def _teacher(
 
 
 def _facts_after(bundle: Bundle, request: FinetuneRequest, task: Task, result: FinetuneResult) -> BundleFacts:
-    """Say what is still true of the new weights, and what was true of the old ones under another name."""
+    """Return the facts that hold for the new weights, and those of the old weights under other names."""
     facts = bundle.facts
     done = FinetuneFacts(
         steps=result.outcome.steps,

@@ -113,7 +113,7 @@ class Inputs(Sources):
 
 
 def _head_note(inputs: Inputs) -> tuple[str, ...]:
-    """Say what a fitted head reads, where the base came without one."""
+    """Return a note on what a fitted head reads, where the base came without one."""
     arch = inputs.teacher.model.arch
     if inputs.base.has_head and not arch.is_dense:
         return ()
@@ -131,7 +131,7 @@ def open_sources(
     """Open the base, the device and the images' index that a request names; no image is decoded.
 
     Args:
-        request: What is wanted.
+        request: What is asked for, with all options.
         store: The database.
         begun: Task that a study began with: images are divided and made as they were then, so that what it scored
             and what it will score can be compared. None divides and makes them as this version does.
@@ -229,8 +229,8 @@ def decode_inputs(
     """Decode the training and search images, and give the base its head for the task.
 
     Args:
-        sources: What is decoded.
-        on_images: Who watches a head being fitted.
+        sources: Base, task and devices whose images are decoded.
+        on_images: Callback of progress while a head is fitted.
         cache: Where fitted heads are kept; None fits anew.
         device: Where the base with its head lies: it passes on to everything that is made of it.
 
@@ -265,14 +265,14 @@ def record_inputs(inputs: Sources, store: Store, *, label_column: str | None, se
 
 
 def record_source(base: Base, task: Task, store: Store, *, label_column: str | None, seed: int) -> None:
-    """Put base and task into the database, with what it takes to open them again.
+    """Put base and task into the database, with the settings that are needed to open them again.
 
     Args:
-        base: As loaded.
-        task: As opened.
+        base: Base as loaded.
+        task: Task as opened.
         store: The database.
-        label_column: Of the data, as the user named it.
-        seed: Of the splits.
+        label_column: Label column of the data, as the user named it.
+        seed: Seed of the splits.
     """
     store.record_base(BaseRecord(base.base_id, base.name, base.arch, {"num_labels": len(base.label_names)}))
     splits = {"train": task.train, "search": task.search, "test": task.test}

@@ -36,7 +36,7 @@ class MovedOn:
 
     @property
     def note(self) -> str:
-        """Say what happens, for people."""
+        """Sentence for the user about what happens."""
         return (
             f"study {self.origin.study!r} was priced by {self.label}, and this program has another version of the "
             f"emulator: it goes on as study {self.study!r}, which predicts anew and scores first what was scored there"
@@ -54,7 +54,7 @@ class MovedOn:
 
 
 def moved_on(study: str, store: Store) -> MovedOn | None:
-    """Say how a stored study goes on if another emulator priced it; None where it goes on as itself.
+    """Return how a stored study goes on if another emulator priced it; None where it goes on under its own name.
 
     Raises:
         NuwaError: If the name that it would go on under is another study's.
@@ -80,7 +80,7 @@ def require_origin(request: SearchRequest, store: Store) -> None:
     """Refuse a request whose first subnets are those of a study that is not there.
 
     Raises:
-        NuwaError: With the command that lists studies.
+        NuwaError: If there is no such study; the hint is the command that lists studies.
     """
     if request.from_study is not None and store.search(request.from_study) is None:
         raise NuwaError(f"--from-study: there is no study {request.from_study!r}", hint="nuwa query studies lists them")

@@ -1,4 +1,4 @@
-"""Say before any image is decoded that nothing can fit, where the promises alone tell it."""
+"""Check, before any image is decoded, whether any subnet can fit by prediction."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from nuwa_search.search.space import space_from_base
 def require_reachable(
     surveys: Sequence[Survey], sources: Sources, *, keep: Sequence[str], img_sizes: Sequence[ImgSize] = ()
 ) -> None:
-    """Hold the fastest and the smallest subnet of the base against the limits; needs no image and no statistics.
+    """Check the fastest and the smallest subnet of the base against the limits; needs no image and no statistics.
 
     A base without a head may come to read its stream in several ways: nothing fits only where nothing fits in any.
 
@@ -75,13 +75,13 @@ def _memory_limit(budget: Budget, promises: Sequence[Promises[LatencyPredictor]]
 def told_in_budgets(
     error: BudgetTooSmallError, budgets: Sequence[Budget], *, limits: Limits, base: Arch, keep: Sequence[str]
 ) -> BudgetTooSmallError:
-    """Say of limits on predicted medians, which leave room for noise, what they mean for the budgets that were given.
+    """Rewrite an error about limits on predicted medians in terms of the budgets that were given.
 
     Args:
-        error: What the search space said.
-        budgets: That were given.
-        limits: That were held against it.
-        base: What is cut.
+        error: Error with limits on predicted medians.
+        budgets: Budgets of the request, one per device.
+        limits: Limits that nothing keeps.
+        base: Base that is cut.
         keep: Globs over the parts that are not: whether they stand in the way is said.
     """
     if error.limit == "latency":
@@ -102,7 +102,7 @@ def told_in_budgets(
 
 
 def _told_of_latency(error: BudgetTooSmallError, budgets: Sequence[Budget], limits: Limits) -> BudgetTooSmallError:
-    """Say what was wanted and found on each device in milliseconds of its budget, and the least that would do."""
+    """Write an error with what was wanted and found on each device, and the least budgets that would do, in ms."""
     if not error.by_device:
         limit_ms, budget = limits.by_device[0].budget_ms, budgets[0]
         least_ms = error.upper_ms * budget.ms / limit_ms

@@ -7,10 +7,10 @@ from nuwa_search.store.store import Store
 
 
 def require_sources_of(sources: Sources, study: str, store: Store) -> None:
-    """Hold base and task against those that a study began with, if there is such a study.
+    """Check that base and task are those that a study began with, if there is such a study.
 
     Raises:
-        NuwaError: With what is another one.
+        NuwaError: If one of them is another; the message names it.
     """
     earlier = store.search(study)
     if earlier is None:

@@ -92,12 +92,12 @@ def run_search(
     """Search, fine-tune, export, verify, measure, and write the bundle; every step is recorded.
 
     Args:
-        request: What is wanted.
+        request: What is asked for, with all options.
         store: The database.
         study: Name of the study; exactly one process can run it.
         resume: Whether a study that was left may be continued.
         cache_dir: For statistics, libraries and checkpoints; may be deleted at any time.
-        hooks: Who watches.
+        hooks: Callbacks that are told of progress.
 
     Raises:
         NuwaError: If input is wrong or the study runs elsewhere.
@@ -184,7 +184,7 @@ def _decoded(start: SearchStart) -> Inputs:
 
 
 def _delivered(run: SearchRun, surveys: Sequence[Survey], settled: Settled) -> SearchOutcome:
-    """Ship what was settled on, or say why nothing is shipped."""
+    """Ship the winner, or return why nothing is shipped."""
     repaired = settled.repaired
     readings = repaired.attempts[-1].readings
     budget = "budget" if len(surveys) == 1 else "budgets"
@@ -257,7 +257,7 @@ def _finder(run: SearchRun, surveys: tuple[Survey, ...], img_sizes: tuple[ImgSiz
 
 
 def _said_of_statistics(options: DeriveOptions, moments: Moments, *, num_train: int) -> str:
-    """Say what the statistics looked at, and how sure the ranking of neurons is where that decided it."""
+    """Describe the images of the statistics, and how sure the ranking of neurons is where that ended them."""
     if not options.moment_tokens:
         return f"statistics of {num_train} training images: every cut is a solve away"
     return (
@@ -267,7 +267,7 @@ def _said_of_statistics(options: DeriveOptions, moments: Moments, *, num_train: 
 
 
 def _fastest(error: BudgetTooSmallError) -> Fastest:
-    """Name what is fastest on the first device."""
+    """Return the arch that is fastest on the first device."""
     if error.by_device:
         return Fastest(error.by_device[0].arch, error.by_device[0].predicted_latency_ms)
     return Fastest(error.fastest, error.predicted_latency_ms)
@@ -310,7 +310,7 @@ def _budget_part(
     readings: Sequence[Reading],
     too_small: BudgetTooSmallError | None,
 ) -> BudgetPart:
-    """Say what came of one device's budget."""
+    """Return the outcome for one device's budget."""
     survey = surveys[place]
     bundles = ending.bundles if isinstance(ending, Delivered) else ()
     bundle = bundles[place] if place < len(bundles) else None

@@ -24,13 +24,13 @@ class BaseLatency:
     """The base's latency with the task's head, as far as it is known without measuring.
 
     Args:
-        device: Where.
-        budget_ms: Of that device.
-        predicted_latency_ms: On the device.
+        device: Name of the device.
+        budget_ms: Budget of that device in milliseconds.
+        predicted_latency_ms: Predicted latency on the device, in milliseconds.
         predicted_interval_ms: Lower and upper end; None where the emulator was asked directly.
         source: A stored latency predictor, or the emulator on the base's exported graph.
-        predictor_id: Of the stored one.
-        budget_binds: Whether it is more than the budget.
+        predictor_id: Id of the stored predictor; None for the emulator.
+        budget_binds: Whether the predicted latency is more than the budget.
     """
 
     device: str

@@ -16,12 +16,12 @@ class SearchStart:
     """One run of a search before any image is decoded.
 
     Args:
-        request: What is wanted.
+        request: What is asked for, with all options.
         sources: Base, images and device.
         store: The database.
-        claim: On the study.
-        cache_dir: For statistics, libraries and checkpoints.
-        hooks: Who watches.
+        claim: Claim on the study.
+        cache_dir: Folder of statistics, libraries and checkpoints.
+        hooks: Callbacks that are told of progress.
         clock: Seconds by stage.
     """
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def wanted_sizes(request: SearchRequest, sources: Sources) -> tuple[ImgSize, ...]:
-    """List the sizes below the base's own that are asked for; none where nobody names any.
+    """List the sizes below the base's own that are asked for; none where none is named.
 
     Raises:
-        NuwaError: If one cannot be.
+        NuwaError: If the base cannot take one of them.
     """
     base, asked = sources.base.arch, request.img_sizes
     if sources.task.kind == "segmentation":  # the answer's grid would be another than the teacher's

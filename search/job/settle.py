@@ -46,7 +46,7 @@ class Settled:
         study: All proposals.
         space: What could be proposed.
         library: Single replacements that led to it.
-        base_score: Of the base itself, on the library's images.
+        base_score: Score of the base itself on the library's images.
     """
 
     repaired: Repaired[Winner, FinishedWinner, LatencyPredictor]

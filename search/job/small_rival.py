@@ -46,7 +46,7 @@ class SmallRival:
 
     Args:
         arch: All blocks alike.
-        model: As pretrained.
+        model: Pretrained model.
         subnet_id: Identifies it in the database.
         derivation: How it was made.
     """
@@ -64,7 +64,7 @@ def small_rival(finder: Finder, *, steps: int, cache_dir: Path) -> SmallRival | 
 
     Args:
         finder: Of the search.
-        steps: Of pretraining.
+        steps: Steps of pretraining.
         cache_dir: Keeps pretrained nets and the teacher's outputs.
 
     Returns:
@@ -136,7 +136,7 @@ def _all_classes(request: SearchRequest, inputs: Inputs) -> Task:
 def _is_affordable(
     small: PlainViT, *, config: FinetuneConfig, teacher: Teacher, tensors: TaskTensors, deadline: Deadline
 ) -> bool:
-    """Tell from a few images whether pretraining fits its share of the time left."""
+    """Estimate from a few images whether pretraining fits its share of the time left."""
     seconds = deadline.part(PRETRAIN_SHARE).left_s()
     if seconds is None:
         return True

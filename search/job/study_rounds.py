@@ -230,7 +230,7 @@ class StudyRounds:
         )
 
     def _identity(self) -> dict[str, str]:
-        """Name what a study of this name must be about to go on."""
+        """Return what a study of this name must have been started with: base, task, devices and derivation."""
         finder = self._finder
         more = zip(finder.inputs.devices[1:], finder.request.device_budgets[1:], strict=True)
         further = " ".join(f"{asked.budget_ms!r}@{spec.device_id}" for spec, asked in more)
@@ -252,5 +252,5 @@ def others_for(arch: Arch, inputs: Inputs) -> list[SplitTensors]:
 
 
 def _told_derivation(options: DeriveOptions) -> dict[str, str]:
-    """Name the derivation where it is not that of the first version: scores of two derivations are not to be mixed."""
+    """Return the derivation where it is not the first version's: scores of two derivations must not be mixed."""
     return {} if options == DeriveOptions() else {"derivation": options.canonical}

@@ -37,7 +37,7 @@ class Survey:
     Args:
         device: Open.
         start: Its latency predictor.
-        base_measurement: Of the base with the task's head.
+        base_measurement: Measurement of the base with the task's head.
         budget: Of the request, with room for the noise that was found here.
     """
 
@@ -48,7 +48,7 @@ class Survey:
 
     @property
     def spec(self) -> DeviceSpec:
-        """Say what the device is."""
+        """Spec of the device."""
         return self.start.spec
 
     @property

@@ -81,7 +81,7 @@ class Sizes:
         num_search: Images.
         num_test: Images.
         trials: Subnets to score.
-        steps: Of fine-tuning, of ``BATCH_SIZE`` images; 0 without one.
+        steps: Steps of fine-tuning, of ``BATCH_SIZE`` images; 0 without one.
         base: Large images are looked at in part.
     """
 
@@ -149,7 +149,7 @@ def estimate_time(
     """Estimate the seconds of each stage; what earlier searches do not tell, a few timed images do.
 
     Args:
-        request: What is wanted.
+        request: What is asked for, with all options.
         sources: Base, images and device.
         store: The database.
         bad: Images, by name, that cannot be read.

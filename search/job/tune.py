@@ -259,5 +259,5 @@ def untuned(model: PlainViT, inputs: Inputs) -> Tuned:
 
 
 def _run_key(model: PlainViT, config: FinetuneConfig) -> str:
-    """Name the checkpoint of one run: other weights or settings are another run."""
+    """Return the key of a run's checkpoint: other weights or settings are another run."""
     return content_key(hash_tensors(model.state_dict()), str(dataclasses.asdict(config)))

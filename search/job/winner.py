@@ -39,10 +39,10 @@ class Accuracies:
     """Scores on the test split, opened once.
 
     Args:
-        all_classes: Of the base with its whole head; None where it lacks the classes.
-        restricted: Of the base with the task's head.
-        derived: Of what is shipped, before fine-tuning.
-        shipped: And after.
+        all_classes: Scores of the base with its whole head; None where it lacks the classes.
+        restricted: Scores of the base with the task's head.
+        derived: Scores of what is shipped, before fine-tuning.
+        shipped: Scores of what is shipped, after fine-tuning.
         lost: What the base had right and what is shipped has wrong.
         none_below: Probability below which an answer is none of the classes, from the search split.
         compared: Files for the bundle: test images with truth, base and what is shipped side by side.
@@ -65,8 +65,8 @@ class Shipped:
 
     Args:
         arch: Its shape.
-        model: As it is shipped.
-        derived: Before fine-tuning.
+        model: Model as it is shipped.
+        derived: Model before fine-tuning.
         kind: Where it is from.
         subnet_id: Identifies it in the database.
         derivation: How it was made, as it is stored.

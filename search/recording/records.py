@@ -55,7 +55,7 @@ def record_trials(
         study: Its name.
         predictors: One for each device, which priced them.
         options: Of the derivation.
-        seed: Of the choice of images.
+        seed: Seed of the choice of images.
     """
     ids = {trial.number: subnet_id_of(trial.arch, inputs, options) for trial in scored}
     store.record_subnets(_subnet(t, ids[t.number], inputs, options, study) for t in scored)
@@ -109,8 +109,8 @@ def record_derived(
         inputs: Base and task.
         arch: Its shape.
         identity: Its subnet id.
-        study: Of the search that made it.
-        derivation: How it was cut.
+        study: Name of the study of the search that made it.
+        derivation: Options that it was cut with, as stored.
     """
     store.record_subnets(
         [
@@ -144,10 +144,10 @@ def record_shipment(
         inputs: Base and task.
         shipment: What is shipped.
         proven: A measurement for each device.
-        study: Of the search.
-        derivation: How it was cut.
+        study: Name of the search's study.
+        derivation: Options that it was cut with, as stored.
         scores: On the test split, by kind.
-        seed: Of the choice of images.
+        seed: Seed of the choice of images.
     """
     record_derived(store, inputs, shipment.arch, shipment.subnet_id, study=study, derivation=derivation)
     num_images = len(inputs.task.test)

@@ -31,11 +31,11 @@ class DerivedSubnet:
         subnet_id: Its id.
         arch: Its shape, with empty entries for the blocks that are gone.
         base: What it was cut from.
-        task: What for.
-        options: How it was cut.
+        task: Task that it was cut for.
+        options: Options that it was cut with.
         score: On the search split; None where the database has it already.
-        label_column: Of the data, as the user named it.
-        seed: Of the splits.
+        label_column: Label column of the data, as the user named it.
+        seed: Seed of the splits.
         folder: Its bundle.
     """
 
@@ -142,7 +142,7 @@ def _is_inside_own(store: Store, identity: str, folder: Path) -> bool:
 
 @contextmanager
 def said_not_raised(say: Callable[[str], None]) -> Iterator[None]:
-    """Say that something could not be recorded, instead of failing after it was done.
+    """Show a warning where something cannot be recorded, instead of failing after the work is done.
 
     Args:
         say: Shows a line to the user.

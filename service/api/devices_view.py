@@ -72,6 +72,6 @@ def _facts(spec: DeviceSpec) -> dict[str, Any]:
 
 
 def device_document(spec: DeviceSpec) -> dict[str, Any]:
-    """Render everything that a spec says; where a board is reached is nobody's business over HTTP."""
+    """Render all fields of a spec but the board's address, which clients must not see."""
     facts = dataclasses.asdict(spec) | {"device_id": spec.device_id, "provenance": spec.provenance}
     return facts | {"options": {name: value for name, value in spec.options if name != "ssh"}}

@@ -47,8 +47,8 @@ class Guard:
     """Middleware that turns away what must not reach the routes.
 
     Args:
-        app: What it guards.
-        settings: Of the service.
+        app: Application that it guards.
+        settings: Settings of the service.
     """
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:

@@ -16,9 +16,9 @@ class LineageStep:
 
     Args:
         step: Its kind, such as ``export``.
-        title: For people.
+        title: Title for people.
         at: When; None where it has no time.
-        details: What the database holds of it.
+        details: Facts of the step from the database.
     """
 
     step: str
@@ -35,7 +35,7 @@ def lineage_steps(
     Args:
         record: The subnet.
         base: What it was cut from.
-        task: What for.
+        task: Task that it was cut for.
         stored: What became of it.
         certificates: Newest first.
     """

@@ -122,6 +122,6 @@ def _require_served(check: Callable[[], object], what: str, settings: ServiceSet
 
 
 def _device_of(subnet_id: str, store: Store) -> str:
-    """Name the device that a subnet was searched for, as far as is known."""
+    """Return the device that a subnet was searched for, where it is known."""
     rows = store.subnets.find(SubnetFilter(subnet_ids=[subnet_id]))
     return next((row["device"] for row in rows if row["device"] is not None), SearchRequest.device)

@@ -41,7 +41,7 @@ def _rebuild(stored: Rebuilt) -> LatencyPredictor | None:
 
 
 def model_rows(records: Sequence[MeasurementRecord], stored: PredictorRecord | None) -> list[dict[str, Any]]:
-    """Put measured models beside their predictions, None where the predictor does not speak of such nets."""
+    """List measured models beside their predictions, None where the predictor knows no such nets."""
     predictor = None if stored is None else Rebuilt(stored).predictor()
     fitted = set() if predictor is None else {arch.compact() for arch, _ in predictor.models}
     rows = []

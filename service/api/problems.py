@@ -42,7 +42,7 @@ class HttpError(Exception):
     Args:
         status: HTTP status.
         detail: What was wanted and what was found.
-        hint: What mends it.
+        hint: What the user can do about it.
         errors: Single values that are wrong.
         headers: Further headers.
     """

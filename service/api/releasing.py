@@ -16,7 +16,7 @@ class ReleasingResponse(StreamingResponse):
     Args:
         content: The parts.
         release: Called once, in the event loop, after the last part or the failure.
-        media_type: Of the answer.
+        media_type: Media type of the answer.
         headers: Added to the answer.
     """
 
@@ -44,7 +44,7 @@ class TemporaryFileResponse(FileResponse):
 
     Args:
         path: Of the file; its size and time of change make the ETag that a later range is held against.
-        media_type: Of the answer.
+        media_type: Media type of the answer.
         filename: Under which a client saves it.
     """
 

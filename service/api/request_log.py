@@ -33,7 +33,7 @@ class RequestLog:
     """Middleware, the outermost.
 
     Args:
-        app: What it is around.
+        app: Application that it wraps.
         metrics: Where requests are counted.
     """
 
@@ -82,6 +82,6 @@ class RequestLog:
 
 
 def _route_of(scope: Scope) -> str:
-    """Name the route and not the path: a counter per subnet would be one too many."""
+    """Return the route and not the path: a counter for each subnet would be too many."""
     path = getattr(scope.get("route"), "path", None)
     return str(path) if path else "none"

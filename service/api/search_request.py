@@ -146,7 +146,7 @@ def size_from_client(option: Option, value: Any) -> Any:
     """Read the size, or the sizes, of an image.
 
     Raises:
-        HttpError: 422, if one is none.
+        HttpError: 422, if one is not a valid size.
     """
     try:
         return option.settled(value)

@@ -24,7 +24,7 @@ ReadState = Callable[[], str]
 
 
 def last_event_id(request: Request, after: int) -> int:
-    """Read where a client was: ``Last-Event-ID``, else the parameter."""
+    """Read the number of the last event that a client received: header ``Last-Event-ID``, else the parameter."""
     given = request.headers.get("last-event-id", "")
     return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else after
 
@@ -33,7 +33,7 @@ class EventStreams:
     """Opens event streams, as many as may be open at once.
 
     Args:
-        settings: Of the service.
+        settings: Settings of the service.
         metrics: Counts open streams.
     """
 

@@ -28,10 +28,10 @@ class CertificatePart(JsonFields):
 
     Args:
         certificate_id: Its id.
-        verdict: Of it.
-        budget_ms: That it is about.
-        measured_latency_ms: That it holds.
-        provenance: Of that.
+        verdict: Verdict of the certificate.
+        budget_ms: Budget in milliseconds that it is about.
+        measured_latency_ms: Measured latency in milliseconds that it holds.
+        provenance: Provenance of that latency.
         device: Name of the device.
         measurement_id: Row of the measurement.
         created_at: When.

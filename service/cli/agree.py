@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def agree_to(cost: "ProfileCost", device: str, *, yes: bool, output: Output) -> None:
-    """Say the cost and ask, unless ``-y``; off a terminal ``--minutes`` answers.
+    """Print the cost and ask, unless ``-y`` is given; off a terminal ``--minutes`` counts as yes.
 
     Args:
-        cost: Of the nets that are left.
+        cost: Cost of the nets that are left.
         device: Name of the board.
         yes: Whether nothing is asked.
-        output: Where it is said.
+        output: Where it is printed.
 
     Raises:
         NuwaError: If the minutes do not hold the nets.

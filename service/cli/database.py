@@ -37,7 +37,7 @@ def database(values: Mapping[str, Any], *, must_exist: bool = False) -> Iterator
 
 
 def tell_upgrade(store: "Store", *, quiet: bool) -> None:
-    """Say on stderr where the copy lies that opening made of a file with an older schema."""
+    """Print on stderr where the copy lies that opening made of a file with an older schema."""
     if store.backup_path is None or quiet:
         return
     from nuwa_search.store.upgrading import upgraded_line
@@ -55,7 +55,7 @@ def require_named_file(
         hint: Where its name may be from.
 
     Raises:
-        NuwaError: With where its name may be from.
+        NuwaError: If it is not there; the hint tells where its name may be from.
     """
     named = values["db"]
     path = named.removeprefix("sqlite:///") if named else ""

@@ -15,7 +15,7 @@ def seconds_from_text(text: str, *, example: str = "--sustained 10m") -> float:
         example: For the hint.
 
     Raises:
-        NuwaError: If it is none.
+        NuwaError: If it is not a length of time.
     """
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1.0)
     try:

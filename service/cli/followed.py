@@ -18,8 +18,8 @@ def followed(
 
     Args:
         place: ``NAME[:WHERE]``; None follows nothing.
-        hooks: Of the terminal.
-        name: Of the run.
+        hooks: Callbacks of the terminal.
+        name: Name of the run.
         settings: What the job was asked for; of lists, the words with commas between.
 
     Yields:

@@ -17,7 +17,7 @@ def laboratory(values: Mapping[str, Any], *, say: Callable[[str], None], must_ex
     """Make the lab of ``--db`` and ``--cache-dir`` for the length of a block; its database opens where it is needed.
 
     Args:
-        values: Of the flags.
+        values: Values of the flags.
         say: Shows a note to the user.
         must_exist: Whether a named SQLite file that is not there is an error instead of a new database.
 

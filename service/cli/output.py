@@ -20,7 +20,7 @@ class Output:
 
     Args:
         json: Whether the answer is one JSON document.
-        csv: Whether it is CSV.
+        csv: Whether rows are printed as CSV.
         quiet: Whether hints and warnings are left out.
         verbose: Whether to say more.
         no_progress: Whether progress is left out.
@@ -59,7 +59,7 @@ class Output:
         """Print rows: a table on a terminal, CSV with ``--csv``, else TSV; a file gets what its ending names.
 
         Args:
-            rows: What to print.
+            rows: Rows to print.
             columns: Which columns, the most important first; None for all.
             title: Heading on a terminal.
             may_drop: Whether a terminal too narrow for all columns loses the last ones, which is said,
@@ -78,7 +78,7 @@ class Output:
             self.note(f"no room for {', '.join(dropped)}: --json and --csv have them")
 
     def note(self, message: str) -> None:
-        """Say something beside the answer, on stderr."""
+        """Print a note beside the answer, on stderr."""
         if not self.quiet:
             current_line().clear()
             print(complete_commands(message), file=sys.stderr, flush=True)
@@ -102,7 +102,7 @@ def output_from_flags(values: Mapping[str, Any], *, use_path: bool = True) -> Ou
     """Build the output from the values of the common flags.
 
     Args:
-        values: Of the flags.
+        values: Values of the flags.
         use_path: Whether ``-o`` names a file for the rows; elsewhere it is a folder or a picture of the command's own.
 
     Raises:

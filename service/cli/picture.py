@@ -35,7 +35,7 @@ def picture(arch: Arch, base: Arch) -> str:
 
 
 def cut_summary(arch: Arch, base: Arch) -> str:
-    """Say in one line what was cut, such as ``7 of 12 attention branches, MLP 48 % of the neurons``."""
+    """Write in one line what was cut, such as ``7 of 12 attention branches, MLP 48 % of the neurons``."""
     kept_attn = sum(b.has_attn for b in arch.blocks)
     kept_mlp = sum(b.has_mlp for b in arch.blocks)
     neurons = sum(b.mlp_width for b in arch.blocks) / max(1, sum(b.mlp_width for b in base.blocks))

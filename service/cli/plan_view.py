@@ -46,7 +46,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _latencies(plan: SearchPlan, request: SearchRequest) -> dict[str, str]:
-    """Say the base's latency on each device."""
+    """Write the base's latency on each device."""
     known = {one.device: one for one in plan.base_latencies}
     told = {
         one.device or "": _latency(known.get(one.device or ""), one.device, request.base)

@@ -48,7 +48,7 @@ class ProgressLine:
         self._over = threading.Event()
 
     def stage(self, name: str) -> None:
-        """Say that a stage begins."""
+        """Print that a stage begins."""
         with self._lock:
             self._stage, self._stage_s = name, time.monotonic()
             self._set_state("", None)
@@ -59,9 +59,9 @@ class ProgressLine:
         """Show ``text`` as the newest state; off a terminal only if five seconds have passed.
 
         Args:
-            text: What is done.
+            text: What is being done.
             left_s: Seconds until the step is done; None where it is not known.
-            force: Whether it is shown at once.
+            force: Whether the text is shown at once.
         """
         if not self._enabled or self._is_silent:
             return
@@ -96,7 +96,7 @@ class ProgressLine:
         return f"{self._state}  {time_left(left_s) if left_s > -1 else 'longer than expected'}"
 
     def step(self, text: str) -> None:
-        """Say that a step is done: stays on the terminal as a line of its own."""
+        """Print that a step is done: the line stays on the terminal."""
         if not self._enabled or self._is_silent:
             return
         with self._lock:
@@ -120,7 +120,7 @@ class ProgressLine:
         self._said_s = time.monotonic()
 
     def beat(self) -> None:
-        """Say again what goes on, if nothing was said for long."""
+        """Print the newest state again, if nothing was printed for long."""
         with self._lock:
             now_s = time.monotonic()
             if not self._enabled or self._is_silent or now_s - self._said_s < self._silence_s:
@@ -143,14 +143,14 @@ class ProgressLine:
         return self
 
     def end(self) -> None:
-        """Say nothing more: the answer follows."""
+        """Print nothing more: the answer follows."""
         self._over.set()
         self._is_silent = True
         self.clear()
 
     @contextmanager
     def silence(self) -> Iterator[None]:
-        """Say nothing while somebody is asked."""
+        """Print nothing while the user is asked something."""
         with self._lock:
             self.clear()
             self._is_silent = True
@@ -168,14 +168,14 @@ class ProgressLine:
 
 @contextmanager
 def progress_of(context: click.Context, *, enabled: bool) -> Iterator[ProgressLine]:
-    """Have one line for the whole of a command: whatever it does is never silent for long."""
+    """Open the progress line of a whole command, which is then never silent for long."""
     with ProgressLine(enabled=enabled, stage=context.command_path.removeprefix("nuwa ")) as line:
         context.meta[_META] = line
         yield line
 
 
 def current_line() -> ProgressLine:
-    """Find the line of the running command; one that shows nothing where there is none."""
+    """Return the progress line of the running command; where there is none, a line that shows nothing."""
     context = click.get_current_context(silent=True)
     line = None if context is None else context.meta.get(_META)
     return line if isinstance(line, ProgressLine) else ProgressLine(enabled=False)

@@ -137,7 +137,7 @@ def _cell(found: Mapping[str, Any] | None) -> str:
 
 
 def _figure(provenance: str, *, is_measured: bool) -> str:
-    """Say how a latency is known: ``measured``, ``emulated``, ``predicted``, ``predicted, emulated``."""
+    """Write how a latency is known: ``measured``, ``emulated``, ``predicted``, ``predicted, emulated``."""
     if is_measured:
         return provenance
     return "predicted" if provenance == "measured" else f"predicted, {provenance}"

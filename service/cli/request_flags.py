@@ -54,7 +54,7 @@ def fields_given(ctx: click.Context, values: Mapping[str, Any]) -> dict[str, Any
 
 
 def settings_left_out(ctx: click.Context, values: Mapping[str, Any], request: SearchRequest) -> Iterator[str]:
-    """Say which settings of files and the environment a resumed search does not follow, a line each.
+    """List the settings of files and the environment that a resumed search does not follow, a line each.
 
     They are for searches that begin: a study goes on as it was started, wherever it is resumed.
     """
@@ -86,5 +86,5 @@ def _source(ctx: click.Context, option: Option) -> ParameterSource | None:
 
 
 def _parameter(option: Option) -> str:
-    """Name click's parameter of an option's flag."""
+    """Return the name of click's parameter for an option's flag."""
     return option.flag.replace("-", "_")

@@ -31,7 +31,7 @@ class SearchWatch:
     """Turns a search's callbacks into lines on stderr.
 
     Args:
-        line: Where progress is shown.
+        line: Progress line.
         trials: Subnets that will be scored.
     """
 
@@ -80,7 +80,7 @@ class SearchWatch:
 
 
 def announce(request: SearchRequest, *, study: str) -> str:
-    """Say what is about to happen."""
+    """Print what is about to happen."""
     classes = "all classes" if request.classes is None else f"{len(request.classes)} classes"
     images = request.data or DEMO_DATA
     targets = [f"{one.budget_ms:g} ms on {one.device}" for one in request.device_budgets]
@@ -148,7 +148,7 @@ def side_by_side(answer: Mapping[str, Any]) -> list[dict[str, str]]:
 def _image_rows(
     answer: Mapping[str, Any], base: Mapping[str, Any], subnet: Mapping[str, Any]
 ) -> list[tuple[str, str, str]]:
-    """Hold accuracies on whole images beside each other."""
+    """Compare accuracies on whole images."""
     all_classes, is_fitted = base["top1_all_classes"], answer["task"].get("head_fitted", False)
     return [
         (
@@ -166,7 +166,7 @@ def _image_rows(
 
 
 def _pixel_rows(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Hold mIoU, and the IoU of each class, beside each other."""
+    """Compare mIoU, and the IoU of each class."""
     before = share(subnet["miou_derived"], subnet["miou_derived_interval"])
     rows = [
         (
@@ -184,7 +184,7 @@ def _pixel_rows(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tupl
 
 
 def _size_rows(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Say which image sizes were searched, what the uncut base does at each, and which the winner takes."""
+    """List which image sizes were searched, what the uncut base does at each, and which the winner takes."""
     sizes = list(base.get("at_sizes") or [])
     if not sizes:
         return []
@@ -224,7 +224,7 @@ def _balanced_row(base: Mapping[str, Any], subnet: Mapping[str, Any]) -> list[tu
 
 
 def last_lines(answer: Mapping[str, Any]) -> list[str]:
-    """Name verdict, bundle and both accuracies, and the next command."""
+    """List verdict, bundle, both accuracies, and the next command."""
     subnet, files = answer["subnet"], answer["artifacts"]
     verdict = answer["verdict"]
     lines = []
@@ -248,7 +248,7 @@ def last_lines(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _next(files: Mapping[str, Any], *, device: str) -> str:
-    """Name the commands that go on from the bundle, as they run when pasted."""
+    """List the commands that go on from the bundle, as they run when pasted."""
     folder = shlex.quote(str(files["dir"]))
     if files["onnx"] is None:
         return complete_commands(f"next: nuwa export {folder} --device {shlex.quote(device)}")
@@ -257,7 +257,7 @@ def _next(files: Mapping[str, Any], *, device: str) -> str:
 
 
 def _accuracies(answer: Mapping[str, Any]) -> str:
-    """Hold the winner's accuracy against the base's: the one that the search chose by."""
+    """Compare the winner's accuracy with the base's: the one that the search chose by."""
     base, subnet = answer["base"], answer["subnet"]
     if answer.get("metric") == "miou":
         ours, theirs = (share(part["miou"], part["miou_interval"]) for part in (subnet, base))

@@ -32,8 +32,8 @@ def write_rows(path: Path, rows: Rows, names: Sequence[str], *, document: Mappin
     """Write rows to ``path``; a JSON file holds the whole answer.
 
     Args:
-        path: Where to; its folder is made.
-        rows: What to write.
+        path: File to write; its folder is made.
+        rows: Rows to write.
         names: Columns in their order, also of an empty answer.
         document: The answer as ``--json`` prints it.
 

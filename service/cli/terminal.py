@@ -20,7 +20,7 @@ def print_table(
     """Print rows on stdout.
 
     Args:
-        rows: What to print.
+        rows: Rows to print.
         names: Columns, the most important first.
         title: Heading; none if empty.
         may_drop: Whether the last columns may be left out where the terminal is too narrow.

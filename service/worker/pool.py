@@ -23,7 +23,7 @@ class WorkerPool(BackgroundTask):
     """Keeps some worker processes alive for the length of a ``with`` block.
 
     Args:
-        num_workers: How many.
+        num_workers: Number of worker processes.
         db_url: Of the database; handed over in the environment, where other users of the machine do not see it.
         cache_dir: For caches; None for the default.
     """

@@ -30,7 +30,7 @@ class Worker:
 
     Args:
         store: The database.
-        cache_dir: For statistics, libraries and checkpoints.
+        cache_dir: Folder of statistics, libraries and checkpoints.
         stop: Set when it shall end; a job that is running is interrupted and given back.
         poll_s: Seconds between looks at the queue and at a running job's orders.
     """
@@ -92,7 +92,7 @@ class Worker:
     def _say_patiently(
         self, claim: JobClaim, done: Done | None, failure: BaseException | None, watch: JobWatch
     ) -> None:
-        """Tell the database what became of a job; if it is away for long, the lease runs out and says enough."""
+        """Store the end of a job, in several attempts; if the database is away for longer, the lease runs out."""
         for attempt in range(SAY_ATTEMPTS):
             try:
                 self._say(claim, done, failure, watch)

@@ -79,7 +79,7 @@ def _folder(values: dict[str, Any]) -> Path:
 
 
 def _busy_studies(values: dict[str, Any]) -> list[str]:
-    """Name the studies that run now, as the database in use tells."""
+    """List the studies that run now, by the database in use."""
     from nuwa_search.store.emptiness import is_empty
 
     if is_empty(values["db"] or default_db_url()):

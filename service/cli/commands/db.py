@@ -155,7 +155,7 @@ def prune(older: str, **values: Any) -> None:
 
 
 def _prune_lines(answer: "PruneAnswer") -> list[str]:
-    """Say what goes and what stays, a line each."""
+    """List what is deleted and what stays, a line each."""
     lines = [f"older than {answer.before:%Y-%m-%d %H:%M} UTC:"]
     lines += [f"  {table}: {rows} rows" for table, rows in answer.pruned.rows.items()]
     lines += [f"  search {study}, whole" for study in answer.pruned.studies]

@@ -68,7 +68,7 @@ def _named_flags() -> set[str]:
 
 
 def _say_stored(answer: "DerivedAgain", output: Output) -> None:
-    """Say how the weights that were cut stand to what the database says of the subnet."""
+    """Print how the scores of the cut weights differ from what the database has of the subnet."""
     stored, tuned = answer.stored, answer.top1_finetuned
     if stored is not None and not answer.is_same:
         output.warn(

@@ -53,7 +53,7 @@ def command(device: str | None, **values: Any) -> None:
 
 
 def examine_here(url: str, cache_dir: Path) -> list[Finding]:
-    """Look at packages, disk, caches and the database of this machine."""
+    """Check packages, disk, caches and the database of this machine."""
     findings = [_package(name) for name in ("torch", "timm", "optuna", "onnxruntime")]
     tensorrt = "installed" if find_spec("tensorrt") else "not installed: engines are built on the device"
     findings.append(Finding("tensorrt", is_ok=True, found=tensorrt))

@@ -71,7 +71,7 @@ def command(model: str, **values: Any) -> int:
 
 
 def _said_in(output: Output) -> Callable[[str], None]:
-    """Say each step where progress is wanted."""
+    """Return a callback that prints each step where progress is wanted."""
     return output.note if output.shows_progress else (lambda _: None)
 
 

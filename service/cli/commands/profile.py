@@ -86,7 +86,7 @@ def command(device: str, **values: Any) -> int:
 
 
 def _without_device(lab: "Lab", spec: DeviceSpec, values: Mapping[str, Any], output: Output) -> None:
-    """Say what would be profiled, or write a kit for a board without SSH."""
+    """Print what would be profiled, or write a kit for a board without SSH."""
     if values["dry_run"]:
         from nuwa_search.core.base import load_base
 
@@ -100,7 +100,7 @@ def _without_device(lab: "Lab", spec: DeviceSpec, values: Mapping[str, Any], out
 
 
 def _minutes(spec: DeviceSpec, minutes: float | None) -> float | None:
-    """Say how many minutes a profile may take."""
+    """Return how many minutes a profile may take."""
     from nuwa_search.predictors.profile import ProfileSettings, minutes_of
 
     return minutes_of(ProfileSettings(minutes=minutes), spec)

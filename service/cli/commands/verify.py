@@ -86,7 +86,7 @@ def _line(folder: Path, named: "DeviceSpec | None", output: Output) -> AbstractC
 
 
 def _said_of_further(folder: Path) -> list[str]:
-    """Say which bundles of further devices lie inside this one: each has a certificate of its own."""
+    """Print which bundles of further devices lie inside this one: each has a certificate of its own."""
     from nuwa_search.deploy.bundle import read_bundle
     from nuwa_search.deploy.device_bundles import further_bundles
 

@@ -70,7 +70,7 @@ def _stop_on_sigterm(stop: threading.Event) -> None:
 
 
 def _end_with(parent_pid: int) -> None:
-    """Interrupt this process when the service that started it has gone without a word.
+    """Interrupt this process when the service that started it has ended without stopping it.
 
     Again and again: Python swallows an interrupt that arrives inside a destructor.
     """
