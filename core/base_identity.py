@@ -41,7 +41,7 @@ def weights_of(base_id: str) -> str:
 
 
 def said_difference(before: str, now: str) -> str:
-    """Say what makes two ids of bases differ: the way images are made alone, or the weights."""
+    """Return what makes two ids of bases differ: the way images are made alone, or the weights."""
     if weights_of(before) != weights_of(now):
         return "its weights are others"
     return "its weights are the same, and images are made otherwise: mean, std, crop or interpolation were changed"

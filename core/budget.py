@@ -91,7 +91,7 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """Say which limits were exceeded and by how much; empty where all are kept."""
+        """Return which limits were exceeded and by how much; empty where all are kept."""
         return "; ".join(excess.words for excess in self.excesses)
 
     def exceeds(self, limit: Limit) -> bool:

@@ -43,7 +43,7 @@ class Cache:
     root: Path
 
     def path(self, stage: str, key: str) -> Path:
-        """Say where an entry lies, whether or not it is there."""
+        """Return where an entry lies, whether or not it is there."""
         return self.root / stage / f"{key}.safetensors"
 
     def load(self, stage: str, key: str) -> dict[str, Tensor] | None:

@@ -39,7 +39,7 @@ def demo_base_model(cache_dir: Path | None) -> PlainViT:
 
 
 def demo_base_facts() -> dict[str, str | int | float | None]:
-    """Say what ``nuwa base ls`` shows of it, without reading the graph.
+    """Return what ``nuwa base ls`` shows of it, without reading the graph.
 
     Raises:
         NuwaError: If its package is not installed.

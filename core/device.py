@@ -156,7 +156,7 @@ class Device(Protocol):
 
     @property
     def spec(self) -> DeviceSpec:
-        """Say what this is; reading it must not touch the device."""
+        """Return what this is; reading it must not touch the device."""
         ...
 
     def measure(self, model: "onnx.ModelProto", *, protocol: MeasureProtocol | None = None) -> Measurement:

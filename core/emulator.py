@@ -27,7 +27,7 @@ def emulator_version(spec: DeviceSpec) -> str | None:
 
 
 def is_outdated(spec: DeviceSpec) -> bool:
-    """Say whether another version of the emulator than this program's stands behind a device."""
+    """Return whether another version of the emulator than this program's stands behind a device."""
     return emulator_version(spec) not in (None, EMULATOR_VERSION)
 
 

@@ -2,7 +2,7 @@
 
 
 class NuwaError(Exception):
-    """Say what was wanted, what was found, and where; wrong use or input by default.
+    """Return what was wanted, what was found, and where; wrong use or input by default.
 
     Args:
         message: One sentence, no trailing newline.

@@ -12,7 +12,7 @@ def spread_evenly(split: SplitTensors, count: int) -> SplitTensors:
 
 
 def places_in_turn(split: SplitTensors, count: int) -> Tensor:
-    """Say which images ``spread_evenly`` takes: (at most ``count``,) int64, ascending."""
+    """Return which images ``spread_evenly`` takes: (at most ``count``,) int64, ascending."""
     return in_turn(split.labels)[:count].sort().values
 
 

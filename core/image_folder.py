@@ -159,7 +159,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _others(folders: Iterable[Path]) -> list[str]:
-    """Say how many files of class folders are no pictures by their ending, and might be."""
+    """Return how many files of class folders are no pictures by their ending, and might be."""
     endings: dict[str, int] = {}
     for folder in folders:
         for path in _files_below(folder):

@@ -48,7 +48,7 @@ def imagenet_classes(num_classes: int) -> tuple[Synset, ...] | None:
 
 
 def imagenet_synsets(names: Sequence[str]) -> tuple[Synset, ...] | None:
-    """Say what the classes of a list of names are in ImageNet; None unless it is ImageNet's, in its order."""
+    """Return what the classes of a list of names are in ImageNet; None unless it is ImageNet's, in its order."""
     if len(names) < 1000:  # the smallest subset; spares timm's import where no head can be ImageNet's
         return None
     return _synsets_of(tuple(names))

@@ -28,7 +28,7 @@ def _split_of(token: str) -> str | None:
 
 
 def splits_named(name: str) -> frozenset[str]:
-    """Say which of ``train``, ``val`` and ``test`` a name carries as a whole token: none, one or several."""
+    """Return which of ``train``, ``val`` and ``test`` a name carries as a whole token: none, one or several."""
     return frozenset(split for token in _tokens(name) if (split := _split_of(token)) is not None)
 
 
@@ -38,7 +38,7 @@ def rest_of_name(name: str) -> tuple[str, ...]:
 
 
 def hidden_splits(name: str) -> frozenset[str]:
-    """Say which of ``train`` and ``test`` stand inside other words of a name (``mytrain``) that names no split.
+    """Return which of ``train`` and ``test`` stand inside other words of a name (``mytrain``) that names no split.
 
     ``terrain`` and ``contest`` have them too, but two files of one folder, one with each, are hardly such words.
     """

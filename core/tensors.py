@@ -131,7 +131,7 @@ def size_of_images(images: Tensor) -> ImgSize:
 
 
 def turned_note(*splits: SplitTensors) -> tuple[str, ...]:
-    """Say how many pictures were turned, if any."""
+    """Return how many pictures were turned, if any."""
     count, total = sum(split.num_turned for split in splits), sum(len(split) for split in splits)
     return (f"pictures turned upright, as their EXIF tells: {count} of {total}",) if count else ()
 

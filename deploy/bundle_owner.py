@@ -10,7 +10,7 @@ from nuwa_search.deploy.file_hashes import CERTIFICATE
 
 
 def subnet_in(folder: Path) -> str | None:
-    """Say which subnet a folder holds, by its certificate or, before an export, its facts; None where neither says."""
+    """Return which subnet a folder holds, by its certificate or, before an export, its facts; None without either."""
     for name in (CERTIFICATE, FACTS):
         found = (object_in(folder / name) or {}).get("subnet_id")
         if found:

@@ -48,7 +48,7 @@ def readme_text(
 
 
 def licence_sentence(facts: BundleFacts) -> str:
-    """Say what the base comes under, or plainly that nobody says: its subnet's weights are made of the base's."""
+    """Return what the base comes under, or plainly that nobody says: its subnet's weights are made of the base's."""
     base = f"`{facts.base}`" if facts.base else "(not named)"
     if facts.base_licence in (None, UNKNOWN):
         return (

@@ -57,7 +57,7 @@ class PixelEvaluation:
 
 
 def pixel_model(model: str, data: str | None, *, label_column: str | None) -> PixelModel | None:
-    """Say whether a model is to be evaluated on masks; None where whole images have classes.
+    """Return whether a model is to be evaluated on masks; None where whole images have classes.
 
     Raises:
         NuwaError: If a bundle that answers for images is given masks.

@@ -6,7 +6,7 @@ from nuwa_search.deploy.bundle_facts import BundleFacts
 
 
 def missing_from(present: Collection[str], facts: BundleFacts, *, where: str) -> tuple[str, ...]:
-    """Say what a bundle lacks, in sentences; empty for one that a whole search shipped.
+    """Return what a bundle lacks, in sentences; empty for one that a whole search shipped.
 
     Args:
         present: Names of the files it holds.

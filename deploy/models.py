@@ -135,7 +135,7 @@ class MeasuredSource:
 
 
 def measured_source(text: str, graph: onnx.ModelProto, store: Store, *, spec: DeviceSpec) -> MeasuredSource:
-    """Say what net the graph from ``onnx_from_text(text, store, spec)`` is of.
+    """Return what net the graph from ``onnx_from_text(text, store, spec)`` is of.
 
     Args:
         text: What the command names: an ONNX file, a bundle, an arch file or id, or a base.

@@ -80,7 +80,7 @@ def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision,
 
 
 def _is_same(found: FloatArray, expected: FloatArray, *, tie: float) -> NDArray[np.bool_]:
-    """Say where the largest of ``found`` (N, C, …) is that of ``expected``, or no further from it than ``tie``.
+    """Return where the largest of ``found`` (N, C, …) is that of ``expected``, or no further from it than ``tie``.
 
     Args:
         found: Logits of an exported model.

@@ -49,7 +49,7 @@ class BundleCheck:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Say what is wrong, one sentence each; empty when all is well."""
+        """Return what is wrong, one sentence each; empty when all is well."""
         said = [f"{name} was changed" for name in self.files.changed]
         said += [f"{name} is missing" for name in self.files.missing]
         said += [

@@ -4,5 +4,5 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """Say what time it is, in UTC and aware of it."""
+    """Return the UTC time, with its time zone."""
     return datetime.now(UTC)

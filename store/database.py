@@ -140,12 +140,12 @@ class Database:
 
     @property
     def shown_url(self) -> str:
-        """Say where it is, without the password."""
+        """Return where it is, without the password."""
         return self.url.render_as_string(hide_password=True)
 
     @property
     def command_url(self) -> str:
-        """Say where it is as ``--db`` takes it from any folder, without the password."""
+        """Return where it is as ``--db`` takes it from any folder, without the password."""
         return str(Path(self.url.database or "").absolute()) if self.is_sqlite else self.shown_url
 
     @contextmanager

@@ -15,7 +15,7 @@ _NOUNS = (
 
 
 def is_empty(text: str) -> bool:
-    """Say whether a SQLite database is not there yet, or is of this version and has no rows.
+    """Return whether a SQLite database is not there yet, or is of this version and has no rows.
 
     False is "ask the store": another kind of database, another version, a file that cannot be read.
 

@@ -74,7 +74,7 @@ class _Doomed:
 
 
 def plan_prune(database: Database, *, before: datetime) -> Pruned:
-    """Say what ``prune`` would delete; nothing is changed but fronts that were noted as stale.
+    """Return what ``prune`` would delete; nothing is changed but fronts that were noted as stale.
 
     Args:
         database: The store.

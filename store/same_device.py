@@ -28,7 +28,7 @@ def require_predictor_of(spec: DeviceSpec, record: PredictorRecord, store: Store
 def pinned_for(
     spec: DeviceSpec, predictor_id: str | None, *, devices: Sequence[DeviceSpec], store: Store
 ) -> str | None:
-    """Say which predictor is pinned for one of a search's devices: the one asked for, where it is that device's.
+    """Return which predictor is pinned for one of a search's devices: the one asked for, where it is that device's.
 
     One of none of the devices is given to the first, which refuses it.
 

@@ -108,7 +108,7 @@ class SubnetMethods(Database):
             insert_subnets(connection, list(records))
 
     def bundle_dir_of(self, subnet_id: str) -> str | None:
-        """Say where a subnet's bundle lies; None where it has none, or is not recorded."""
+        """Return where a subnet's bundle lies; None where it has none, or is not recorded."""
         with self.read() as connection:
             query = select(SubnetRow.bundle_dir).where(SubnetRow.subnet_id == subnet_id)
             return connection.execute(query).scalar()

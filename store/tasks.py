@@ -25,7 +25,7 @@ def hash_classes(classes: Iterable[str]) -> str:
 
 
 def find_classes_hash(connection: Connection, classes: Iterable[str]) -> str:
-    """Say which stored set of classes is meant: the same names, else those that differ in case, spaces, - and _ only.
+    """Return the stored classes that are meant: the same names, else those that differ in case, spaces, - and _ only.
 
     Returns:
         The hash of the set; where nothing is like it, that of the names as they are, which no task has.

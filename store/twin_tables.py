@@ -52,7 +52,7 @@ def own_tables() -> list[Table]:
 
 
 def find_study_schema(database: Database) -> tuple[bool, str | None]:
-    """Say whether Optuna's tables are in a database, and in which schema (None: SQLite, which has none).
+    """Return whether Optuna's tables are in a database, and in which schema (None: SQLite, which has none).
 
     On PostgreSQL Optuna connects without our ``search_path``, so they lie where a plain connection makes tables.
     """

@@ -52,7 +52,7 @@ def find_schema(text: str) -> FoundSchema:
 
 
 def upgraded_line(database: Database) -> str | None:
-    """Say where the copy lies that opening a SQLite file made before it upgraded it; None where it made none."""
+    """Return where the copy lies that opening a SQLite file made before it upgraded it; None where it made none."""
     if database.backup_path is None:
         return None
     return f"upgraded to schema {HEAD}; as it was before: {database.backup_path}"

@@ -155,7 +155,7 @@ def _bursts(run: Run, reference: Run, *, count: int, reference_count: int, clock
 
 
 def outliers(ratios: Array) -> npt.NDArray[np.bool_]:
-    """Say which ratios lie too far from their median, (n,)."""
+    """Return which ratios lie too far from their median, (n,)."""
     middle = np.median(ratios)
     distance = np.abs(ratios - middle)
     typical = float(np.median(distance))

@@ -12,7 +12,7 @@ TASK_CHOICES: tuple[TaskChoice, ...] = get_args(TaskChoice)
 
 
 def kind_of(metric: Metric) -> TaskKind:
-    """Say which kind of task a metric is of: each belongs to one."""
+    """Return which kind of task a metric is of: each belongs to one."""
     return "segmentation" if metric == "miou" else "classification"
 
 

@@ -37,7 +37,7 @@ def pixel_rows(logits: Tensor) -> Tensor:
 
 
 def class_shares(masks: Tensor, *, num_classes: int, grid: tuple[int, int]) -> Tensor:
-    """Say how much of each cell each class covers: (B, C, *grid) of masks (B, H, W) uint8.
+    """Return how much of each cell each class covers: (B, C, *grid) of masks (B, H, W) uint8.
 
     Pixels that are ignored belong to no class: the shares of their cells add up to less than 1.
     """

@@ -26,7 +26,7 @@ FIRST_SCALES = torch.logspace(0, 2, 21)
 
 
 def num_tuned_on(num_images: int, *, num_patches: int, width: int) -> int:
-    """Say on how many images' tokens (P, F) a head is tuned."""
+    """Return on how many images' tokens (P, F) a head is tuned."""
     return max(1, min(num_images, KEPT_VALUES // (num_patches * width)))
 
 

@@ -202,7 +202,7 @@ class Coordinator:
         self._ask(one, rules.first(self._reachable()))
 
     def _why_not(self, board: str) -> str | None:
-        """Say why a board cannot be asked now; None where it can."""
+        """Return why a board cannot be asked now; None where it can."""
         peer = self.peers.get(board)
         if peer is None or peer.is_away:
             return "away"

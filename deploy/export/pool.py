@@ -8,7 +8,7 @@ from nuwa_search.deploy.export.writer import GraphWriter
 
 
 def pooled_tokens(arch: Arch) -> tuple[int, int]:
-    """Say which tokens pooling reads: first, and one past the last."""
+    """Return which tokens pooling reads: first, and one past the last."""
     if arch.global_pool in ("avg", "patches"):
         return arch.num_prefix_tokens, arch.num_tokens
     if arch.global_pool == "token_avg":

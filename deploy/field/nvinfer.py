@@ -113,7 +113,7 @@ def nvinfer_config(model: FieldModel) -> str:
 
 
 def kept_part(preprocess: Preprocess, width: int, height: int) -> tuple[int, int, int, int]:
-    """Say which part of a frame the model was scored on: left, top, width and height, of crop mode ``center``."""
+    """Return which part of a frame the model was scored on: left, top, width and height, of crop mode ``center``."""
     sides = sides_of(preprocess.img_size)
     high, wide = (math.floor(side / preprocess.crop_pct) for side in sides)
     ratio = min(height / high, width / wide)

@@ -47,7 +47,7 @@ class Failure:
 
 
 def read_failure(source: LogSource, *, returncode: int) -> Failure:
-    """Say why a run failed, in bounded memory.
+    """Return why a run failed, in bounded memory.
 
     Args:
         source: Standard output and error, or the file that holds them.

@@ -15,7 +15,7 @@ _QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear")
 
 
 def loose_work_problems(model: onnx.ModelProto) -> list[str]:
-    """Say where a graph works without an input, or gives an output that hangs on none.
+    """Return where a graph works without an input, or gives an output that hangs on none.
 
     Only the graph itself is looked at; graphs inside If, Loop and Scan see the tensors around them.
     """
@@ -41,7 +41,7 @@ def loose_work_problems(model: onnx.ModelProto) -> list[str]:
 
 
 def weight_only_problems(model: onnx.ModelProto) -> list[str]:
-    """Say where weights are stored in INT8 while activations are not quantised.
+    """Return where weights are stored in INT8 while activations are not quantised.
 
     TensorRT takes Q/DQ as pairs: a DequantizeLinear stands behind a QuantizeLinear, of weights as of activations,
     and weights alone are only taken in 4 bits (NVIDIA's developer guide, working with quantised types).

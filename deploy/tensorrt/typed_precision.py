@@ -16,7 +16,7 @@ _WEIGHTED = ("MatMul", "Gemm", "Conv")
 
 
 def graph_precision(spec: DeviceSpec) -> Precision:
-    """Say which element types a graph for the device is written in: FP16 only where nothing else asks for it."""
+    """Return which element types a graph for the device is written in: FP16 only where nothing else asks for it."""
     if spec.runtime != "tensorrt" or spec.precision != "fp16":
         return "fp32"
     return "fp32" if trt_features(trt_version_from_text(spec.runtime_version)).has_precision_flags else "fp16"

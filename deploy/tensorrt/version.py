@@ -89,7 +89,7 @@ def trt_version_from_text(text: str) -> TrtVersion:
 
 
 def trt_features(version: TrtVersion) -> TrtFeatures:
-    """Say what ``version`` takes."""
+    """Return what ``version`` takes."""
     release = version.release
     opset = next(newest for since, newest in _OPSETS if release >= since)
     return TrtFeatures(

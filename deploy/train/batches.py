@@ -36,7 +36,7 @@ class BatchPlan:
         return self.num_images // self.batch_size
 
     def epoch_of(self, step: int) -> int:
-        """Say which pass over the data step number ``step`` (from 0) belongs to."""
+        """Return which pass over the data step number ``step`` (from 0) belongs to."""
         return step // self.steps_per_epoch
 
     def indices(self, step: int, *, part: int = 0, rank: int = 0) -> Tensor:

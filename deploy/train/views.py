@@ -120,7 +120,7 @@ def draw_view(recipe: Recipe, view: int, *, num_images: int, img_size: ImgSize) 
 
 
 def view_of_epoch(recipe: Recipe, epoch: int) -> int:
-    """Say which view pass number ``epoch`` over the data uses."""
+    """Return which view pass number ``epoch`` over the data uses."""
     return epoch % recipe.views if recipe.views else epoch
 
 

@@ -15,7 +15,7 @@ COLLAPSE_FRACTION = 0.5
 
 
 def loss_problem(losses: Sequence[float], *, scale: float) -> str | None:
-    """Say what is wrong with a run's losses, the last step's at the end; None if nothing is.
+    """Return what is wrong with a run's losses, the last step's at the end; None if nothing is.
 
     Args:
         losses: One per step since the start.
@@ -34,7 +34,7 @@ def loss_problem(losses: Sequence[float], *, scale: float) -> str | None:
 
 
 def score_problem(score: SplitScore, *, best: SplitScore | None) -> str | None:
-    """Say what is wrong with an evaluation, against the best so far where there is one; None if nothing is."""
+    """Return what is wrong with an evaluation, against the best so far where there is one; None if nothing is."""
     if not math.isfinite(score.loss):
         return f"loss on the search split is {score.loss}"
     name, now = ("top1", score.top1) if score.top1 is not None else (METRIC_NAMES[score.metric], score.accuracy)

@@ -48,7 +48,7 @@ def ask(kind: str, store: Store, request: QueryRequest) -> Table:
 
 
 def notes_on(store: Store, request: QueryRequest) -> list[str]:
-    """Say what an answer left out: figures of another emulator, and other bases of the same name."""
+    """Return what an answer left out: figures of another emulator, and other bases of the same name."""
     older = store.older_emulators(request.device) if request.device else ()
     meant = store.base_ids(request.base) if request.base else ()
     notes = []

@@ -268,7 +268,7 @@ class BundleVerbs(OpenedLab):
             return verify(self.store, Path(folder), spec, seed=seed)
 
     def verify_all(self, *, device: str, below: str | Path | None = None) -> "TouchedBundles":
-        """Say which bundles a device's software of today touches: to be built, or to be measured again.
+        """Return which bundles a device's software of today touches: to be built, or to be measured again.
 
         Args:
             device: Name of the device.

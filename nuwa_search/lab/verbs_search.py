@@ -87,7 +87,7 @@ class SearchingVerbs(OpenedLab):
         return write_kit_of(expanded(folder), str(base), spec, img_size=img_size)
 
     def plan_search(self, *, study: str = "planned", **options: Unpack[SearchKeywords]) -> "SearchPlan":
-        """Say what a search would do and how long it would take, without doing it.
+        """Return what a search would do and how long it would take, without doing it.
 
         Args:
             study: Name that it would have.

@@ -17,7 +17,7 @@ class TransportContract:
     """Runs commands and copies files. Subclass it as ``TestMine`` beside the fixture."""
 
     def max_peak_mb(self, transport: Transport) -> float:  # noqa: ARG002 - for who tests several
-        """Say how much memory 20 MB of output may take on their way to a file, in MiB."""
+        """Return how much memory 20 MB of output may take on their way to a file, in MiB."""
         return 5.0
 
     def test_runs_a_command_and_tells_output_and_exit_status(self, transport: Transport) -> None:
