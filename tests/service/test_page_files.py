@@ -2,10 +2,16 @@
 
 import colorsys
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
+
+from nuwa_search.service.cli.commands.serve import bound_socket
+from nuwa_search.store.store import open_store
+from tests.support.api_client import client_of
 
 WEB = Path(__file__).resolve().parents[2] / "service" / "web"
 SCRIPTS = sorted(WEB.rglob("*.js"))
@@ -125,3 +131,20 @@ def test_every_colour_comes_from_the_tokens() -> None:
     for sheet in (WEB / "css").glob("*.css"):
         if sheet.name != "tokens.css":
             assert re.findall(r"#[0-9a-fA-F]{3,8}\b|rgb\(|hsl\(", sheet.read_text()) == [], sheet.name
+
+
+def test_files_of_the_page_come_from_memory_as_they_are(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "nuwa.sqlite")) as store:
+        client = client_of(store, tmp_path)
+        for name in ("js/app.js", "css/base.css", "icon.svg"):
+            answer = client.get(f"/web/{name}")
+            assert answer.content == (WEB / name).read_bytes()
+            assert client.get(f"/web/{name}", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+        assert client.get("/web/js/app.js").headers["content-type"] == "text/javascript; charset=utf-8"
+        assert client.get("/web/js/app.js", headers={"range": "bytes=0-9"}).status_code == 206
+        assert client.get("/web/js/missing.js").status_code == 404
+
+
+def test_small_packets_are_not_held_back() -> None:
+    with bound_socket(uvicorn.Config("app", host="127.0.0.1", port=0)) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle's algorithm on: 40 ms an answer

@@ -187,7 +187,8 @@ def bound_socket(config: Any) -> Any:
     import socket
 
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
+    # named as TCP: asyncio turns off the delay of small packets (40 ms each) only where it is
+    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         taken.bind((config.host, config.port))

@@ -1,6 +1,6 @@
 /** Shows the view that the address names, and keeps to it when the address changes. */
 
-import { beginView } from "./core/api.js";
+import { askAhead, beginView } from "./core/api.js";
 import { learnDatabase } from "./core/database.js";
 import { h, show } from "./core/dom.js";
 import { parseRoute } from "./core/route.js";
@@ -9,7 +9,10 @@ import { loadingNote, problemNote } from "./parts/notes.js";
 import { tokenForm } from "./parts/token-form.js";
 
 const VIEWS = {
-  front: () => import("./views/front.js"),
+  front: () => {
+    askAhead("/devices");
+    return import("./views/front.js");
+  },
   subnets: () => import("./views/subnet.js"),
   compare: () => import("./views/compare.js"),
   bundles: () => import("./views/bundles.js"),

@@ -38,8 +38,22 @@ export function pathOf(...parts) {
   return `/${parts.map(encodeURIComponent).join("/")}`;
 }
 
+const ahead = new Map(); // answers that were asked for before the view that needs them
+
+/** Ask now what a view will ask for once its files are there; the next `get` of this path takes the answer. */
+export function askAhead(path) {
+  const answer = request(apiUrl(path)).then((response) => response.json());
+  answer.catch(() => {}); // whoever takes it is told
+  ahead.set(path, answer);
+}
+
 /** Read JSON. */
 export async function get(path, query, { signal } = {}) {
+  if (ahead.has(path) && Object.keys(query ?? {}).length === 0) {
+    const answer = ahead.get(path);
+    ahead.delete(path);
+    return answer;
+  }
   return (await request(apiUrl(path, query), { signal })).json();
 }
 
