@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
@@ -37,6 +37,29 @@ ModeName = Literal["fuse", "any", "route"]
 
 
 _PACE = NuwaError("an emulated pace is for boards that are started here", hint="add --start")
+
+
+class BoardKeywords(TypedDict, total=False):
+    """How the boards of a collaboration are used.
+
+    Args:
+        mode: ``fuse``, ``any`` or ``route``; None for the collaboration's first.
+        listen: Where the boards come to.
+        keys: Folder with the coordinator's keys; needed off this machine.
+        deadline_ms: After which an image is fused from what is there; None for three times the predicted p95, and more
+            in a stream.
+        wait_s: How long boards may take to come; who is not there then takes part when it comes.
+        start: Start the boards here, as processes on loopback.
+        emulate_pace: Let boards that are started here wait until their predicted times are over.
+    """
+
+    mode: ModeName | None
+    listen: str
+    keys: str | Path | None
+    deadline_ms: float | None
+    wait_s: float
+    start: bool
+    emulate_pace: bool
 
 
 def _silent(_: str) -> None:
@@ -193,29 +216,16 @@ def collaborate_run(
     folder: str | Path,
     images: Sequence[str | Path],
     *,
-    mode: ModeName | None = None,
-    listen: str = LISTEN,
-    keys: str | Path | None = None,
-    deadline_ms: float | None = None,
-    wait_s: float = WAIT_S,
-    start: bool = False,
-    emulate_pace: bool = False,
     say: Say = _silent,
+    **use: Unpack[BoardKeywords],
 ) -> CollaborateRun:
     """Answer image files with the boards of a collaboration.
 
     Args:
         folder: Of the collaboration.
         images: Files, or folders of files.
-        mode: ``fuse``, ``any`` or ``route``; None for the collaboration's first.
-        listen: Where the boards come to.
-        keys: Folder with the coordinator's keys; needed off this machine.
-        deadline_ms: After which an image is fused from what is there; None for three times the predicted p95,
-            and more in a stream.
-        wait_s: How long boards may take to come; who is not there then takes part when it comes.
-        start: Start the boards here, as processes on loopback.
-        emulate_pace: Let boards that are started here wait until their predicted times are over.
         say: Told who takes part and who is missing.
+        use: How the boards are used (``BoardKeywords``).
 
     Raises:
         NuwaError: If the folder holds no collaboration, an image cannot be read, or keys are missing.
@@ -231,9 +241,10 @@ def collaborate_run(
         raise NuwaError(f"image {lacking[0]} is missing", hint="name image files or folders of them")
     collaboration, _ = read_collaboration(expanded(folder))
     source = ImageSet(paths, np.zeros(len(paths), np.int64), ("image",), "the command line")
-    with _running(folder, listen, keys, start=start, emulate_pace=emulate_pace, say=say) as coordinator:
-        coordinator.wait(timeout_s=wait_s)
-        stream = coordinator.stream(_pictures(source, collaboration), mode=mode, deadline_ms=deadline_ms)
+    mode = use.get("mode")
+    with _running(folder, use, say=say) as coordinator:
+        pictures = _pictures(source, collaboration)
+        stream = coordinator.stream(pictures, mode=mode, deadline_ms=use.get("deadline_ms"))
         answers = tuple(stream)
         told = described(coordinator)
     chosen = mode or collaboration.modes[0].mode
@@ -247,16 +258,10 @@ def collaborate_bench(
     split: str | None = None,
     label_column: str | None = None,
     images: int = 200,
-    mode: ModeName | None = None,
-    listen: str = LISTEN,
-    keys: str | Path | None = None,
-    deadline_ms: float | None = None,
     in_flight: int = IN_FLIGHT,
-    wait_s: float = WAIT_S,
-    start: bool = False,
-    emulate_pace: bool = False,
     seed: int = 0,
     say: Say = _silent,
+    **use: Unpack[BoardKeywords],
 ) -> CollaborateBench:
     """Measure a collaboration on labelled images: one at a time, then as a stream.
 
@@ -266,28 +271,22 @@ def collaborate_bench(
         split: Which; None for ``test``, or the only one.
         label_column: Of Parquet files.
         images: How many, drawn at random.
-        mode: As of ``collaborate_run``.
-        listen: As well.
-        keys: As well.
-        deadline_ms: As well.
         in_flight: Images on their way at once in the stream.
-        wait_s: As of ``collaborate_run``.
-        start: As well.
-        emulate_pace: As well.
         seed: Of drawing the images.
         say: As of ``collaborate_run``.
+        use: How the boards are used (``BoardKeywords``).
 
     Raises:
         NuwaError: As ``collaborate_run``, and if a class of the images is none of the labels.
         OutsideError: If no board comes.
     """
     collaboration, _ = read_collaboration(expanded(folder))
+    mode = use.get("mode")
     chosen = collaboration.modes[0] if mode is None else collaboration.figures(mode)
     source, wanted = _labelled(collaboration, data, split=split, label_column=label_column, count=images, seed=seed)
     pictures = list(_pictures(source, collaboration))
-    with _running(folder, listen, keys, start=start, emulate_pace=emulate_pace, say=say) as coordinator:
-        coordinator.wait(timeout_s=wait_s)
-        options: dict[str, Any] = {"mode": chosen.mode, "deadline_ms": deadline_ms}
+    with _running(folder, use, say=say) as coordinator:
+        options: dict[str, Any] = {"mode": chosen.mode, "deadline_ms": use.get("deadline_ms")}
         answers = list(coordinator.stream(pictures, **options))
         begin = time.perf_counter()
         streamed = list(coordinator.stream(pictures, in_flight=in_flight, **options))
@@ -317,27 +316,31 @@ def collaborate_bench(
 
 
 @contextmanager
-def _running(
-    folder: str | Path, listen: str, keys: str | Path | None, *, start: bool, emulate_pace: bool, say: Say
-) -> Iterator[Coordinator]:
-    """Open the coordinator, and start the boards here where that is asked for."""
-    source = expanded(folder)
+def _running(folder: str | Path, use: BoardKeywords, *, say: Say) -> Iterator[Coordinator]:
+    """Open the coordinator, start the boards here where that is asked for, and wait until they have come."""
+    for name in use:
+        if name not in BoardKeywords.__annotations__:
+            raise TypeError(f"collaborations take no {name!r}: {', '.join(BoardKeywords.__annotations__)}")
+    source, keys, start = expanded(folder), use.get("keys"), use.get("start", False)
     collaboration, fusion = read_collaboration(source)
-    if emulate_pace and not start:
+    if use.get("emulate_pace") and not start:
         raise _PACE
     if start and keys is not None:
         raise NuwaError("boards that are started here need no keys", hint="leave --keys out")
-    address = "tcp://127.0.0.1:0" if start else listen
+    wait_s = use.get("wait_s", WAIT_S)
+    address = "tcp://127.0.0.1:0" if start else use.get("listen", LISTEN)
     with Coordinator(collaboration, fusion, address=address, keys=_keys(keys), say=say) as coordinator:
         if not start:
             say(f"waiting for {', '.join(collaboration.boards)} at {coordinator.address}")
+            coordinator.wait(timeout_s=wait_s)
             yield coordinator
             return
         with tempfile.TemporaryDirectory(prefix="nuwa-boards-") as place:
             kits = write_kits(
                 Path(place) / "kits", address=coordinator.address, source=source, collaboration=collaboration
             )
-            with local_boards(kits, address=coordinator.address, emulate_pace=emulate_pace):
+            with local_boards(kits, address=coordinator.address, emulate_pace=use.get("emulate_pace", False)):
+                coordinator.wait(timeout_s=wait_s)
                 yield coordinator
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import nuwa_search
 from nuwa_search.lab import keywords
+from nuwa_search.lab.collaborate import BoardKeywords, _running
 from nuwa_search.lab.lab import Lab
 from nuwa_search.search.request import OPTIONS
 from nuwa_search.service.cli.flags import COMMON
@@ -117,4 +118,11 @@ def test_a_verb_over_boards_takes_in_the_library_what_it_takes_on_the_command_li
     params = group.commands[verb].params
     flags = {str(param.name) for param in params} - {name.replace("-", "_") for name in COMMON}
     taken = set(inspect.signature(getattr(nuwa_search, f"collaborate_{verb}")).parameters)
-    assert flags == taken - {"say", "seed", "output"}
+    if "use" in taken:
+        taken |= set(get_type_hints(BoardKeywords))
+    assert flags == taken - {"say", "seed", "output", "use"}
+
+
+def test_a_mistyped_keyword_over_boards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="no 'strat'"), _running(tmp_path, {"strat": True}, say=print):  # type: ignore[typeddict-unknown-key]
+        pass
