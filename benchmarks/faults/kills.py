@@ -16,8 +16,9 @@ from typing import Any
 from benchmarks import kill_worker
 from benchmarks.faults.outcome import Whole, is_sound, new_place, outcome_of
 from benchmarks.faults.row import FaultRow
-from benchmarks.faults.toy import Ended, Running, Toy, wait_until
+from benchmarks.faults.toy import LONGEST_S, Ended, Running, Toy
 from tests.support.toy_bundle import write_toy_bundle
+from tests.support.toy_jobs import wait_for
 
 EARLIEST_S = 0.05
 TRIALS_OF_NONE = 1
@@ -194,7 +195,11 @@ def _figures(ended: Ended) -> Any:
 
 
 def _address(server: Running) -> str:
-    wait_until(lambda: "are at http" in server.told or server.process.exitcode is not None, what="the server")
+    wait_for(
+        lambda: "are at http" in server.told or server.process.exitcode is not None,
+        seconds=LONGEST_S,
+        what="the server",
+    )
     found = re.search(r"are at (http://\S+/)", server.told)
     if found is None:
         raise RuntimeError(server.told)

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -134,19 +134,6 @@ class Toy:
             "--finetune-steps": STEPS,
         }
         return ["nuwa-search", *(str(word) for pair in named.items() for word in pair), "--json"]
-
-
-def wait_until(is_so: Callable[[], bool], *, what: str, seconds: float = LONGEST_S) -> None:
-    """Wait until something is so.
-
-    Raises:
-        TimeoutError: If it does not come to be.
-    """
-    ends = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > ends:
-            raise TimeoutError(f"waited {seconds:g} s for {what}")
-        time.sleep(0.02)
 
 
 def say(text: str) -> None:
