@@ -21,6 +21,12 @@ def test_what_is_there_already_is_told(store: Store) -> None:
     assert not is_busy(cause)
 
 
+def test_what_others_made_meanwhile_is_told() -> None:
+    raw = sqlite3.OperationalError("table studies already exists")
+    raw.sqlite_errorcode = sqlite3.SQLITE_SCHEMA  # seen where four processes make the same tables at once
+    assert is_already_made(DBAPIError("CREATE TABLE", None, raw))
+
+
 def test_a_lock_is_told(tmp_path: Path) -> None:
     first, second = (sqlite3.connect(tmp_path / "one.sqlite", timeout=0, isolation_level=None) for _ in range(2))
     first.execute("BEGIN IMMEDIATE")
