@@ -19,7 +19,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-segmentation bench-equal-seconds bench-collaborate bench-real-size bench-store bench-deploy bench-service bench-faults audit clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-segmentation bench-equal-seconds bench-collaborate bench-real-size bench-store bench-deploy bench-service bench-faults bench-scale audit clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -138,6 +138,11 @@ bench-service: $(VENV)/.installed-dev
 bench-faults: export OMP_NUM_THREADS := 1
 bench-faults: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.faults
+
+# one search over two Ray nodes on PostgreSQL, one of them killed; a farm of simulated boards; cases that are there are kept
+bench-scale: export OMP_NUM_THREADS := 1
+bench-scale: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.scale
 
 bench-deploy: export OMP_NUM_THREADS := 1
 bench-deploy: $(VENV)/.installed-dev
