@@ -158,8 +158,8 @@ def _is_image(path: Path) -> bool:
     return path.suffix.casefold() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _others(folders: Iterable[Path]) -> list[str]:
-    """Return how many files of class folders are no pictures by their ending, and might be."""
+def files_left_out(folders: Iterable[Path], *, where: str = "class folders") -> list[str]:
+    """Return how many files below some folders are no pictures by their ending, and might be."""
     endings: dict[str, int] = {}
     for folder in folders:
         for path in _files_below(folder):
@@ -169,7 +169,7 @@ def _others(folders: Iterable[Path]) -> list[str]:
     if not endings:
         return []
     told = ", ".join(f"{endings[ending]} {ending or 'without ending'}" for ending in sorted(endings)[:MAX_NAMED])
-    return [f"files in class folders that are no pictures by their ending are left out: {told}"]
+    return [f"files in {where} that are no pictures by their ending are left out: {told}"]
 
 
 def _look_into(path: Path) -> _Child:
@@ -179,7 +179,7 @@ def _look_into(path: Path) -> _Child:
 
 def _whole(folder: Path) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
     found = _read_classes(folder)
-    notes = [*_loose(folder), *_empty({WHOLE: found}), *_others(_folders(folder))]
+    notes = [*_loose(folder), *_empty({WHOLE: found}), *files_left_out(_folders(folder))]
     return {WHOLE: _image_set(folder, found)}, tuple(notes)
 
 
@@ -206,7 +206,7 @@ def _splits(folder: Path, named: list[_Child]) -> tuple[dict[str, ImageSet], tup
             f"the splits of {folder} hold different classes ({parts})",
             hint="give every split images of the same classes",
         )
-    notes += [*_empty(found), *_others(below for path in paths.values() for below in _folders(path))]
+    notes += [*_empty(found), *files_left_out(below for path in paths.values() for below in _folders(path))]
     return {split: _image_set(path, found[split]) for split, path in paths.items()}, tuple(notes)
 
 

@@ -12,7 +12,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_PIPELINE, FIRST_SPLIT_RULE, PIPELINE_VERSION, SPLIT_RULE
-from nuwa_search.core.tasks.class_choice import chosen_pixel_classes, require_pixels
+from nuwa_search.core.tasks.class_choice import chosen_pixel_classes, require_pixels, unseen_classes
 from nuwa_search.core.tasks.kind import TaskKind, kind_of
 
 
@@ -105,7 +105,8 @@ def make_task(
         )
     source = splits.get("train") or splits.get(WHOLE)
     if source is None:
-        raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train", hint="add a train split")
+        hint = "; ".join(["add a train split", *notes])  # what was left out may be it
+        raise NuwaError(f"{data} has only the splits {', '.join(splits)}, wanted train", hint=hint)
     said = list(notes)
     is_segmentation = source.masks is not None
     if is_segmentation:
@@ -125,6 +126,7 @@ def make_task(
     if is_segmentation:
         for name, split in (("training", divided.train), ("search", divided.search), ("test", divided.test)):
             require_pixels(split, what=f"{name} images of {data}")
+        said += unseen_classes(divided.train, data=data)
     # a head for images says nothing of pixels, whatever its classes are called
     base_classes = None if is_segmentation else match_outputs(source.label_names, chosen, base_labels)
     return Task(

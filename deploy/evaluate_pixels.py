@@ -11,7 +11,7 @@ from nuwa_search.core.home import expanded
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.sources import fitted_base, open_task
-from nuwa_search.core.tasks.class_choice import chosen_pixel_classes
+from nuwa_search.core.tasks.class_choice import chosen_pixel_classes, require_pixels
 from nuwa_search.core.tasks.masks import BACKGROUND
 from nuwa_search.core.tasks.pixel_scores import PixelScores
 from nuwa_search.core.tensors import split_tensors, task_tensors, turned_note
@@ -98,6 +98,7 @@ def evaluate_pixels(model: PixelModel, *, classes: Sequence[str] | None, split: 
     found = load_dataset(model.data, label_column=model.label_column, task="segmentation")
     name, images = pick_split(found.splits, split)
     picked = _as_in_bundle(images, bundle.labels, name)
+    require_pixels(picked, what=f"{name} images of {model.data}")
     tensors = split_tensors(picked, bundle.preprocess)
     scores = tally_pixels(bundle.load_model(), tensors, bundle.preprocess)[0].scores()
     return PixelEvaluation(scores, bundle.labels, name, (*found.notes, *turned_note(tensors)))

@@ -86,3 +86,24 @@ def require_pixels(images: "ImageSet", *, what: str) -> None:
             f"every pixel of the masks of the {what} is {IGNORED}, which belongs to no class",
             hint="give pixels the ids of classes.txt; what is left unmarked is mostly background, id 0",
         )
+
+
+def unseen_classes(train: "ImageSet", *, data: str) -> tuple[str, ...]:
+    """Say which classes have no pixel to train on; a net will hardly answer them.
+
+    Raises:
+        NuwaError: If one alone has any: masks of 0 and 255 alone hold one class and pixels that are ignored.
+    """
+    if train.masks is None:
+        return ()
+    seen = np.flatnonzero(train.masks.class_pixels(len(train.label_names)).sum(axis=0))
+    if len(seen) == 1:
+        only = train.label_names[int(seen[0])]
+        hint = "a net for pixels tells two classes apart at least"
+        if train.masks.num_pixels[:, IGNORED].any():
+            hint = (
+                f"{IGNORED} is no class but pixels that are ignored: write the ids of classes.txt, from 0 on, instead"
+            )
+        raise NuwaError(f"the masks of the training images of {data} hold pixels of {only!r} alone", hint=hint)
+    names = [name for place, name in enumerate(train.label_names) if place not in seen]
+    return (f"classes of {data} without a pixel to train on: {', '.join(names)}",) if names else ()

@@ -1,12 +1,13 @@
 """Images with masks as files: ``SPLIT/images`` beside ``SPLIT/masks``, or the two alone."""
 
+import glob
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.image_folder import IMAGE_SUFFIXES
+from nuwa_search.core.image_folder import IMAGE_SUFFIXES, files_left_out
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.split_words import splits_named
 from nuwa_search.core.tasks.class_choice import rarest_classes
@@ -16,8 +17,6 @@ from nuwa_search.core.tasks.masks import checked_masks
 IMAGES, MASKS = "images", "masks"
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".gif", ".tif", ".tiff"})
 """Endings of formats that keep every value; a JPEG would blur ids."""
-MAX_NAMED = 8
-"""Files that a message lists."""
 
 
 def is_mask_folder(folder: Path) -> bool:
@@ -28,7 +27,8 @@ def is_mask_folder(folder: Path) -> bool:
 def read_mask_folder(folder: Path) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
     """Read images with masks; returns their splits, and what was left out in sentences.
 
-    The mask of ``images/a/1.jpg`` is ``masks/a/1.png``. A folder of the two alone is one split.
+    The mask of ``images/a/1.jpg`` is ``masks/a/1.png``. A folder of the two alone is one split. Capitals do not
+    matter: ``Images`` and ``Masks`` are read too.
 
     Raises:
         NuwaError: If a mask is missing, of another size than its image or holds an id without a name, two folders name
@@ -65,18 +65,24 @@ def _joined(read: Mapping[str, tuple[ImageSet, tuple[str, ...]]]) -> tuple[str, 
 
 
 def _read_split(folder: Path, names: tuple[str, ...]) -> tuple[ImageSet, tuple[str, ...]]:
-    images = _files(folder / IMAGES, IMAGE_SUFFIXES)
+    image_dir, mask_dir = _child(folder, IMAGES) or folder / IMAGES, _child(folder, MASKS) or folder / MASKS
+    images = _files(image_dir, IMAGE_SUFFIXES)
     if not images:
-        raise NuwaError(f"no images in {folder / IMAGES}", hint="put pictures there, and a mask of each beside them")
-    masks = {_stem(path, folder / MASKS): path for path in _files(folder / MASKS, MASK_SUFFIXES)}
-    missing = [path for path in images if _stem(path, folder / IMAGES) not in masks]
+        raise NuwaError(f"no images in {image_dir}", hint="put pictures there, and a mask of each beside them")
+    masks = {_stem(path, mask_dir): path for path in _files(mask_dir, MASK_SUFFIXES)}
+    missing = [path for path in images if _stem(path, image_dir) not in masks]
     if missing:
         more = f" and of {len(missing) - 1} more" if len(missing) > 1 else ""
-        wanted = folder / MASKS / missing[0].relative_to(folder / IMAGES).with_suffix(".png")
-        raise NuwaError(f"the mask of {missing[0]}{more} is missing: wanted {wanted}", hint="add it, or leave it out")
-    used = [masks[_stem(path, folder / IMAGES)] for path in images]
+        wanted = mask_dir / missing[0].relative_to(image_dir).with_suffix(".png")
+        blurred = next((p for p in wanted.parent.glob(f"{glob.escape(wanted.stem)}.*") if p.is_file()), None)
+        hint = "add it, or leave the image out"
+        if blurred is not None:
+            hint = f"save {blurred} as PNG, from where its ids are whole: masks are read from formats that keep them"
+        raise NuwaError(f"the mask of {missing[0]}{more} is missing: wanted {wanted}", hint=hint)
+    used = [masks[_stem(path, image_dir)] for path in images]
     num_loose = len(masks) - len(set(used))
-    notes = (f"masks in {folder / MASKS} without an image are left out: {num_loose}",) if num_loose else ()
+    said = [f"masks in {mask_dir} without an image are left out: {num_loose}"] if num_loose else []
+    notes = (*said, *files_left_out([image_dir], where=str(image_dir)))
     read = checked_masks(used, images, class_names=names, names=[str(path) for path in used])
     labels = rarest_classes(read, len(names))
     return ImageSet(list(images), np.asarray(labels), names, str(folder), read), notes
@@ -88,7 +94,13 @@ def _stem(path: Path, folder: Path) -> str:
 
 
 def _holds_both(folder: Path) -> bool:
-    return (folder / IMAGES).is_dir() and (folder / MASKS).is_dir()
+    return _child(folder, IMAGES) is not None and _child(folder, MASKS) is not None
+
+
+def _child(folder: Path, word: str) -> Path | None:
+    """Find the folder of that name below another, whatever its capitals; the plain name before others."""
+    found = [path for path in _folders(folder) if path.name.casefold() == word]
+    return next((path for path in found if path.name == word), found[0] if found else None)
 
 
 def _folders(folder: Path) -> list[Path]:

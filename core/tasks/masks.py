@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from nuwa_search.core.counting import counted
 from nuwa_search.core.decode_image import MAX_PIXELS
@@ -23,6 +24,9 @@ NUM_IDS = 256
 MASK_MODES = frozenset({"L", "P", "1"})
 """Pillow's modes whose 8-bit values are ids: grey, the indices of a palette, and black-and-white (0 and 1)."""
 BACKGROUND = "background"
+GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""By how much Pillow multiplies greys of 2 and 4 bits to fill 0..255 (its raw modes): such a mask's ids are divided by
+it. Programs that make PNG files smaller write masks of few classes so."""
 
 LabelMap = npt.NDArray[np.uint8]
 
@@ -100,11 +104,17 @@ def mask_bytes(item: bytes | Path) -> bytes:
         raise NuwaError(f"mask {item} cannot be read: {error.strerror or error}", hint="copy the file again") from error
 
 
-def decode_mask(item: bytes | Path, *, name: str) -> LabelMap:
+def decode_mask(item: bytes | Path, *, name: str, num_classes: int | None = None) -> LabelMap:
     """Decode one mask to its ids: (H, W) uint8, of a palette the indices.
 
+    Args:
+        item: The file.
+        name: What to call it in messages.
+        num_classes: Ids that have a name, to tell whether a palette is plain; None does not ask.
+
     Raises:
-        NuwaError: If it is no readable picture, or one of colours and not of ids; it is named.
+        NuwaError: If it is no readable picture, or one of colours and not of ids, or a palette whose greys are other
+            ids than its indices; it is named.
     """
     hint = "a mask is a PNG of 8 bits whose values, or whose palette's indices, are class ids"
     try:
@@ -113,12 +123,46 @@ def decode_mask(item: bytes | Path, *, name: str) -> LabelMap:
                 raise NuwaError(f"{name} has {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read")
             if image.mode not in MASK_MODES:
                 raise NuwaError(f"{name} is no mask of class ids: its mode is {image.mode}", hint=hint)
-            return np.asarray(image, dtype=np.uint8).copy()
+            step = _grey_step(image)
+            ids = np.asarray(image, dtype=np.uint8) // step
+            if num_classes is not None and image.mode == "P":
+                _require_plain(image, ids, num_classes=num_classes, name=name)
+            return ids
     except NuwaError:
         raise
     except Exception as error:  # Pillow's readers let struct.error, SyntaxError and others through
         said = str(error).partition(" <")[0]  # Pillow names the object that it read from
         raise NuwaError(f"{name} is not a readable mask: {said}", hint=hint) from error
+
+
+def _grey_step(image: Image.Image) -> int:
+    """Return what Pillow will multiply the values of a grey picture by; it is known until the pixels are read."""
+    tiles = image.tile if isinstance(image, ImageFile) else []
+    modes = {part.args if isinstance(part.args, str) else (part.args or ("",))[0] for part in tiles}
+    return max((GREY_STEPS.get(str(mode), 1) for mode in modes), default=1)
+
+
+def _require_plain(image: Image.Image, ids: LabelMap, *, num_classes: int, name: str) -> None:
+    """Refuse a palette of greys some of which are ids themselves, and other ones than their indices.
+
+    A mask of grey values becomes such a palette when a program writes it as GIF, or makes its PNG smaller.
+
+    Raises:
+        NuwaError: If index and grey are two ids that may both be meant.
+    """
+    used = np.unique(ids)
+    colours = np.asarray(image.getpalette("RGB") or [], dtype=np.int64).reshape(-1, 3)
+    if not len(used) or used[-1] >= len(colours):
+        return
+    shown = colours[used]
+    if not (shown == shown[:, :1]).all():
+        return
+    for index, grey in zip(used.tolist(), shown[:, 0].tolist(), strict=True):
+        if grey != index and 0 < grey < num_classes:
+            raise NuwaError(
+                f"{name} has a palette of greys, in which index {index} is shown as {grey}, and both are ids",
+                hint="save it as an 8-bit grey PNG whose values are the ids, or give its palette colours",
+            )
 
 
 def fitted_mask(classes: LabelMap, size: ImgSize) -> LabelMap:
@@ -154,7 +198,7 @@ def checked_masks(
         )
     pairs = list(zip(encoded, images, strict=True))
     for place, (mask, image) in enumerate(counted("reading masks", pairs)):
-        ids = decode_mask(mask, name=names[place])
+        ids = decode_mask(mask, name=names[place], num_classes=len(class_names))
         size = _size_of(image)
         if size is not None and size != ids.shape:
             raise NuwaError(
