@@ -13,6 +13,8 @@ from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 
 TINY = Arch(blocks=(BlockSpec(1, 8, 8, 16),), embed_dim=16, num_classes=3, img_size=8, patch_size=4)
+MAPS = dataclasses.replace(TINY, global_pool="patches")
+"""The same net, answering for every pixel."""
 
 
 class DeviceContract:
@@ -21,10 +23,10 @@ class DeviceContract:
     PROTOCOL = MeasureProtocol(warmup_ms=1, min_duration_ms=5, min_repetitions=5)
     """How the tests measure."""
 
-    def graph(self, device: Device, *, batch: int | None = None) -> onnx.ModelProto:
+    def graph(self, device: Device, *, batch: int | None = None, arch: Arch = TINY) -> onnx.ModelProto:
         """Make a small net as the device takes it."""
         spec = device.spec
-        return onnx_from_arch(TINY, opset=spec.opset, precision=graph_precision(spec), batch=batch or spec.batch)
+        return onnx_from_arch(arch, opset=spec.opset, precision=graph_precision(spec), batch=batch or spec.batch)
 
     def test_the_spec_is_an_identity(self, device: Device) -> None:
         spec = device.spec
@@ -34,8 +36,9 @@ class DeviceContract:
         assert dataclasses.replace(spec, note="another", memory_mb=1).device_id == spec.device_id
         assert dataclasses.replace(spec, batch=spec.batch + 1).device_id != spec.device_id
 
-    def test_a_measurement_says_what_it_is_of(self, device: Device) -> None:
-        found = device.measure(self.graph(device), protocol=self.PROTOCOL)
+    @pytest.mark.parametrize("arch", [TINY, MAPS], ids=["images", "pixels"])
+    def test_a_measurement_says_what_it_is_of(self, device: Device, arch: Arch) -> None:
+        found = device.measure(self.graph(device, arch=arch), protocol=self.PROTOCOL)
         assert found.device == device.spec
         assert found.provenance == device.spec.provenance
         assert found.protocol.min_repetitions == self.PROTOCOL.min_repetitions

@@ -43,6 +43,9 @@ FAMILIES: dict[str, Arch] = {
     "no_blocks": dataclasses.replace(_PLAIN, blocks=()),
 }
 
+DENSE = dataclasses.replace(_PLAIN, global_pool="patches", num_prefix_tokens=2, img_size=(24, 32))
+"""Answers for every patch, of an image that is not square; its graph scales the answers to the picture."""
+
 
 def lively_model(arch: Arch, *, seed: int = 0, gain: float = 1.0) -> PlainViT:
     """Build a model whose norms, biases and tokens are far from their defaults.

@@ -10,9 +10,10 @@ from onnx import TensorProto, helper
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.runtime import Runtime
+from nuwa_search.core.tasks.label_maps import upsampled
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
-from nuwa_search.testing.families import FAMILIES, lively_model
+from nuwa_search.testing.families import DENSE, FAMILIES, lively_model
 
 
 def dynamic_model() -> bytes:
@@ -41,6 +42,22 @@ class RuntimeContract:
         found = session.run(images.numpy())
         assert found.dtype == np.float32
         assert np.abs(found - expected).max() <= 1e-4
+
+    def test_maps_are_the_modules(self, runtime: Runtime) -> None:
+        """Of nets that answer for every pixel: logits at the picture's size, or the class of each pixel."""
+        model = lively_model(DENSE)
+        images = torch.randn(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            expected = upsampled(model(images), (24, 32)).numpy()
+        found = runtime.load(onnx_from_vit(model).SerializeToString()).run(images.numpy())
+        assert found.dtype == np.float32
+        assert np.abs(found - expected).max() <= 1e-4
+        graph = onnx_from_vit(model, GraphOptions(output_kind="labels"))
+        labels = runtime.load(graph.SerializeToString()).run(images.numpy())
+        best, second = -np.partition(-expected, 1, axis=1)[:, :2].transpose(1, 0, 2, 3)
+        is_sure = best - second > 1e-3
+        assert is_sure.mean() > 0.9
+        assert (labels.reshape(is_sure.shape) == expected.argmax(axis=1))[is_sure].all()
 
     def test_bytes_and_path_are_the_same(self, runtime: Runtime, tmp_path: Path) -> None:
         data = onnx_from_vit(lively_model(FAMILIES["token"])).SerializeToString()

@@ -208,6 +208,16 @@ class SubnetsContract:
             assert bool(store.subnets.find(limit=1)) is True
         assert len(store.scores("subnet-0")) == 4
 
+    def test_miou_of_pixels_is_that_of_the_test_split_beside_no_top1(self, store: Store) -> None:
+        record_basics(store)
+        store.record_subnets([subnet(0), subnet(1)])
+        scores = (("miou", "test", 0.5), ("miou", "search", 0.9), ("miou_derived", "test", 0.4))
+        store.record_scores([top1(0, value, kind=kind, split=split) for kind, split, value in scores])
+        found = {row["subnet_id"]: row for row in store.subnets.find()}
+        assert (found["subnet-0"]["miou"], found["subnet-0"]["top1"]) == (0.5, None)
+        assert found["subnet-1"]["miou"] is None
+        assert len(store.scores("subnet-0")) == len(scores)
+
     def test_score_of_an_unknown_subnet_is_refused(self, store: Store) -> None:
         with pytest.raises(NuwaError, match="no subnet 'subnet-0'"):
             store.record_scores([top1(0, 0.5)])

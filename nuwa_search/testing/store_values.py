@@ -68,7 +68,7 @@ def top1(number: int, value: float, *, kind: str = "top1", split: str = "test", 
     Args:
         number: Of the subnet.
         value: A fraction.
-        kind: ``top1`` or ``top1_derived``.
+        kind: ``top1``, ``top1_derived``, or ``miou`` and ``miou_derived`` of pixels.
         split: Of the images.
         seed: Of the choice of images.
     """
