@@ -105,10 +105,12 @@ bench-openvino: $(VENV)/.installed-openvino
 bench-search: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.search_bench
 
-# nets for pixels, three seeds, beside the base with its own tuned head; searches that are there are not run again
+# nets for pixels, three seeds: beside the base with its own tuned head, and against rivals of equal latency and tuning;
+# searches and cells that are there are not run again
 bench-segmentation: export OMP_NUM_THREADS := 1
-bench-segmentation: $(VENV)/.installed-dev $(VENV)/.installed-demo
+bench-segmentation: $(VENV)/.installed-bench $(VENV)/.installed-demo
 	$(BIN)/python -m benchmarks.segmentation
+	$(BIN)/python -m benchmarks.map_rivals
 
 # this search against Optuna's samplers alone with as many CPU seconds, and the surrogates' report card
 bench-equal-seconds: $(VENV)/.installed-dev $(VENV)/.installed-demo

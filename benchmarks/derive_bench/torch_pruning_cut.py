@@ -6,6 +6,7 @@ Torch-Pruning an error its own ViT example makes.
 """
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional as F
 
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.from_timm import plain_from_timm
 from nuwa_search.core.images import Preprocess
@@ -58,11 +60,31 @@ def prune_to(
     with_stream: bool,
     isomorphic: bool = False,
 ) -> PlainViT:
-    """Find the smallest ratio that meets ``max_macs`` by bisection.
+    """Find the smallest ratio that meets ``max_macs`` by bisection; arguments as of ``prune_until``."""
+    return prune_until(
+        model,
+        lambda arch: count_macs(arch) <= max_macs,
+        importance=importance,
+        gradients=gradients,
+        with_stream=with_stream,
+        isomorphic=isomorphic,
+    )
+
+
+def prune_until(
+    model: VisionTransformer,
+    fits: Callable[[Arch], bool],
+    *,
+    importance: Importance,
+    gradients: dict[str, torch.Tensor],
+    with_stream: bool,
+    isomorphic: bool = False,
+) -> PlainViT:
+    """Find the smallest ratio whose net fits by bisection.
 
     Args:
         model: The whole net.
-        max_macs: Not to be exceeded.
+        fits: Whether a shape keeps the budget.
         importance: What channels are ranked by.
         gradients: By parameter name, for ``taylor``.
         with_stream: Whether the residual stream is cut too.
@@ -76,12 +98,12 @@ def prune_to(
         pruned = _prune(
             model, ratio, importance=importance, gradients=gradients, with_stream=with_stream, isomorphic=isomorphic
         )
-        if pruned is not None and count_macs(pruned.arch) <= max_macs:
+        if pruned is not None and fits(pruned.arch):
             best, high = pruned, ratio
         else:
             low = ratio
     if best is None:
-        raise ValueError(f"no ratio up to {high} reaches {max_macs} MACs")
+        raise ValueError(f"no ratio up to {high} keeps the budget")
     return best
 
 
@@ -108,7 +130,7 @@ def _prune(
     score = tp.importance.GroupMagnitudeImportance(p=2) if importance == "l2" else tp.importance.GroupTaylorImportance()
     pruner = tp.pruner.BasePruner(
         net,
-        torch.zeros(1, 3, 32, 32),
+        torch.zeros(1, 3, *model.patch_embed.img_size),
         importance=score,
         pruning_ratio=ratio,
         global_pruning=isomorphic,

@@ -86,13 +86,14 @@ def open_setting(name: str, *, shared: Path, cache_dir: Path, seed: int) -> Sett
         deriver=deriver,
         scorer=TeacherScorer(teacher, tensors.search, base.preprocess, seed=seed),
         space=space_from_base(teacher.arch),
-        limits=Limits(_predictor(spec, teacher.arch, cache_dir), job.budget_ms),
+        limits=Limits(predictor_for(spec, teacher.arch, cache_dir=cache_dir), job.budget_ms),
         test=split_tensors(task.test, base.preprocess),
         spec=spec,
     )
 
 
-def _predictor(spec: DeviceSpec, arch: Arch, cache_dir: Path) -> LatencyPredictor:
+def predictor_for(spec: DeviceSpec, arch: Arch, *, cache_dir: Path) -> LatencyPredictor:
+    """Profile an emulated device for nets cut out of ``arch``, unless that was done."""
     path = cache_dir / f"profile-{spec.device_id}-{arch.arch_id}.json"
     if not path.exists():
         found = profile(
