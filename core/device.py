@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # reading a spec must stay fast: `nuwa device ls` loads this module
     import onnx
@@ -165,6 +165,27 @@ class Device(Protocol):
         Raises:
             NuwaError: If the runtime cannot take the model, before anything is copied or run.
             OutsideError: If the device failed.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuresMany(Protocol):
+    """A device that measures several models at the same time, each on a board of its own."""
+
+    @property
+    def num_at_once(self) -> int:
+        """Return how many models it can measure at the same time now, at least 1."""
+        ...
+
+    def measure_all(
+        self, models: "Sequence[onnx.ModelProto]", *, protocol: MeasureProtocol | None = None
+    ) -> list[Measurement]:
+        """Measure each model as ``Device.measure`` does, in their order.
+
+        Raises:
+            NuwaError: As ``Device.measure``; the other measurements of this call are lost.
+            OutsideError: As ``Device.measure``.
         """
         ...
 

@@ -20,6 +20,7 @@ from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.latency.devices.find import opened_device
+from nuwa_search.latency.devices.pool_spec import is_pool, one_board_of
 from nuwa_search.latency.devices.registry import open_device
 from nuwa_search.latency.table.kit import KitResults, import_kit
 from nuwa_search.latency.table.store_notebook import StoreNotebook
@@ -167,13 +168,13 @@ def run_profile(
         clock: Returns the time in seconds; deadlines are read from it.
     """
     store.record_device(spec)
-    with opened_device(spec, keeps_engines=True) as device:
+    with opened_device(spec, keeps_engines=True, store=store) as device:
         result = profile(
             device,
             base,
             export=exporter_of(spec),
             notebook=StoreNotebook(store, device=spec, protocol=protocol),
-            reopen=lambda session: session_of(spec, session),
+            reopen=lambda session: device if is_pool(spec) else session_of(spec, session),
             protocol=protocol,
             settings=settings,
             watch=Watch(progress=progress, on_first=on_first, clock=clock),
@@ -228,7 +229,7 @@ def transfer_profile(
     begun = clock()
     store.record_device(spec)
     known = find_device_predictor(store, source, base, progress=progress)
-    with opened_device(spec, keeps_engines=True) as device:
+    with opened_device(spec, keeps_engines=True, store=store) as device:
         result = profile_by_transfer(
             device,
             base,
@@ -321,7 +322,7 @@ def board_interval(spec: DeviceSpec, arch: Arch, predicted_ms: float) -> list[fl
     """
     if spec.kind != "emulated":
         return None
-    with opened_device(spec) as device:
+    with opened_device(one_board_of(spec)) as device:
         found = device.measure(exporter_of(spec)(arch), protocol=PROTOCOL)
     if found.board_interval_ms is None:
         return None

@@ -119,7 +119,7 @@ def _probed(store: Store, spec: DeviceSpec, base: Arch) -> str | None:
     if capability := next(filter(None, known), None):
         return capability
     store.record_device(spec)
-    with opened_device(spec, keeps_engines=True) as device:
+    with opened_device(spec, keeps_engines=True, store=store) as device:
         timer = ArchTimer(device, export=exporter_of(spec), protocol=PROTOCOL, notebook=notebook, keeps=("reference",))
         return timer.measure(base, fresh=True, role="reference").state.get("compute_capability")
 

@@ -55,17 +55,22 @@ def measure_models(
     position_of = {arch.arch_id: position for position, arch in enumerate(archs)}
     for round_number in range(repeats):
         # Every second round runs backwards: a drift of the device then hits all nets alike.
-        for index, arch in enumerate(archs if round_number % 2 == 0 else tuple(reversed(archs))):
-            is_late = watch.is_over
-            if len(found[arch.arch_id]) > round_number or (is_late and (round_number or index >= MIN_MODELS)):
-                continue
+        order = list(enumerate(archs if round_number % 2 == 0 else tuple(reversed(archs))))
+        left = [(index, arch) for index, arch in order if len(found[arch.arch_id]) <= round_number]
+        while left:
+            if watch.is_over:
+                left = [(index, arch) for index, arch in left if round_number == 0 and index < MIN_MODELS]
+                if not left:
+                    break
             # One session further each round: the repeats of a net share no session's offset.
-            session = sessions[(position_of[arch.arch_id] + round_number) % len(sessions)]
-            measurement = session.measure(arch, fresh=True, role=role)
-            notebook.add_model(arch, measurement)
-            found[arch.arch_id].append(measurement.latency_ms.median)
-            if len(found[arch.arch_id]) >= repeats:
-                session.release(arch)
-            done += 1
-            watch.tell(f"whole models ({role})", done, total)
+            session = sessions[(position_of[left[0][1].arch_id] + round_number) % len(sessions)]
+            now, left = left[: session.num_at_once], left[session.num_at_once :]
+            batch = [arch for _, arch in now]
+            for arch, measurement in zip(batch, session.measure_many(batch, role=role), strict=True):
+                notebook.add_model(arch, measurement)
+                found[arch.arch_id].append(measurement.latency_ms.median)
+                if len(found[arch.arch_id]) >= repeats:
+                    session.release(arch)
+                done += 1
+                watch.tell(f"whole models ({role})", done, total)
     return [ModelTimes(arch, tuple(found[arch.arch_id])) for arch in archs if found[arch.arch_id]]

@@ -348,3 +348,71 @@ class DeviceRecord:
     spec: DeviceSpec
     is_listed: bool
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class BoardRecord:
+    """A board of a pool.
+
+    Args:
+        name: Of its device.
+        pool: It belongs to.
+        ratio: Its latencies against the median board of the pool, as reference nets say; None before they were taken.
+        ratio_interval: 95 % interval of it; None where one board alone was measured.
+        compared_at: When they were taken.
+        out_reason: Why it is out; None while it takes part.
+        out_at: When it left.
+        examined_at: When it was looked at last since then.
+        num_leases: How often it was lent.
+        leased_at: When it was lent last.
+        is_leased: Whether somebody who lives has it now.
+    """
+
+    name: str
+    pool: str
+    ratio: float | None
+    ratio_interval: tuple[float, float] | None
+    compared_at: datetime | None
+    out_reason: str | None
+    out_at: datetime | None
+    examined_at: datetime | None
+    num_leases: int
+    leased_at: datetime | None
+    is_leased: bool
+
+
+@dataclass(frozen=True)
+class BoardLease:
+    """The right to measure on a board alone, until it is given back or its holder falls silent.
+
+    Args:
+        board: Name of its device.
+        pool: It belongs to.
+        party: Who holds it, among those who share boards evenly.
+        token: Of this one lease.
+    """
+
+    board: str
+    pool: str
+    party: str
+    token: str
+
+
+@dataclass(frozen=True)
+class BoardRatio:
+    """How far a board is from the median of its pool.
+
+    Args:
+        board: Name of its device.
+        ratio: Its latencies over the median board's.
+        interval: 95 % interval; None where there was nothing to tell it from.
+    """
+
+    board: str
+    ratio: float
+    interval: tuple[float, float] | None
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it differs from the median by more than the noise of measuring both."""
+        return self.interval is not None and not self.interval[0] <= 1.0 <= self.interval[1]

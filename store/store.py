@@ -1,6 +1,7 @@
 """Open the search database."""
 
 from nuwa_search.store.archs import ArchMethods
+from nuwa_search.store.boards import BoardMethods
 from nuwa_search.store.bundles import Bundles
 from nuwa_search.store.collaborations import CollaborationMethods, Collaborations
 from nuwa_search.store.database import engine_from_url, url_from_text
@@ -23,6 +24,7 @@ from nuwa_search.store.workers import WorkerMethods
 
 class Store(
     DeviceMethods,
+    BoardMethods,
     LutMethods,
     MeasurementMethods,
     PredictorMethods,

@@ -418,3 +418,41 @@ class CollaborationRow(StoreTable):
     path: Mapped[str] = mapped_column(Text)
     content: Mapped[JsonDict]
     created_at: Mapped[datetime]
+
+
+class BoardRow(StoreTable):
+    """A board of a pool: how far it is from the others, why it is out, and who measures on it now."""
+
+    __tablename__ = "nuwa_boards"
+
+    pk: Mapped[Pk]
+    name: Mapped[str] = mapped_column(unique=True)
+    pool: Mapped[str] = mapped_column(index=True)
+    ratio: Mapped[float | None]
+    ratio_low: Mapped[float | None]
+    ratio_high: Mapped[float | None]
+    compared_at: Mapped[datetime | None]
+    out_reason: Mapped[str | None] = mapped_column(Text)
+    out_at: Mapped[datetime | None]
+    examined_at: Mapped[datetime | None]
+    num_leases: Mapped[int]
+    leased_at: Mapped[datetime | None]
+    party: Mapped[str | None] = mapped_column(String(32), index=True)
+    owner_host: Mapped[str | None]
+    owner_pid: Mapped[int | None]
+    owner_token: Mapped[str | None] = mapped_column(String(32))
+    heartbeat_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class BoardWaitRow(StoreTable):
+    """Somebody who waits for a board of a pool, with the last sign of life."""
+
+    __tablename__ = "nuwa_board_waits"
+    __table_args__ = (UniqueConstraint("pool", "party"),)
+
+    pk: Mapped[Pk]
+    pool: Mapped[str]
+    party: Mapped[str] = mapped_column(String(32))
+    since: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]

@@ -14,6 +14,10 @@ class UnsettledError(OutsideError):
     """The board was busy, throttled or changed during a run; running again may help."""
 
 
+class UnfitBoardError(NuwaError):
+    """The board is in another state than it is registered for, or than the first row was taken in."""
+
+
 RETRIED = (ConnectionFailedError, CutOffError, RunTimeoutError, UnsettledError)
 
 
@@ -44,24 +48,24 @@ class BoardGuard:
             clocks_pinned: Whether the protocol insists on pinned clocks.
 
         Raises:
-            NuwaError: If power mode or clocks are not those of the spec, protocol or first row.
+            UnfitBoardError: If power mode or clocks are not those of the spec, protocol or first row.
             UnsettledError: If another measurement runs there.
         """
         state = self._pinned_where_allowed()
         name = self._spec.name
         if clocks_pinned and state.clocks_pinned is not True:
-            raise NuwaError(
+            raise UnfitBoardError(
                 f"the protocol asks for pinned clocks and those of {name} are not pinned",
                 hint=f"on the board: sudo jetson_clocks (nuwa doctor {name} shows all)",
             )
         if self._spec.power_mode is not None and state.power_mode not in (None, self._spec.power_mode):
-            raise NuwaError(
+            raise UnfitBoardError(
                 f"{name} is registered for power mode {self._spec.power_mode} and is in {state.power_mode}",
                 hint="on the board: sudo nvpmodel -m N, where nvpmodel -p --verbose lists N by name",
             )
         changed = changes_between(self._first.fixed(), state.fixed()) if self._first else []
         if changed:
-            raise NuwaError(
+            raise UnfitBoardError(
                 f"{name} changed between two rows: {', '.join(changed)}; rows of two states never mix",
                 hint="put it back as it was, or start anew with another device name",
             )

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nuwa_search.core.device import Device, DeviceSpec
+from nuwa_search.latency.devices.pool_spec import is_pool
 from nuwa_search.latency.devices.registry import device_spec, open_device
 
 if TYPE_CHECKING:
+    from nuwa_search.latency.devices.pool import PoolDevice
     from nuwa_search.store.store import Store
 
 
@@ -17,9 +20,21 @@ def added_devices(store: "Store") -> dict[str, DeviceSpec]:
 
 
 @contextmanager
-def opened_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False) -> Iterator[Device]:
-    """Open a device for the length of a block; a board is left as it was found, but for engines that it is to keep."""
-    device = open_device(spec, seed=seed, keeps_engines=keeps_engines)
+def opened_device(
+    spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False, store: "Store | None" = None
+) -> Iterator[Device]:
+    """Open a device for the length of a block; a board is left as it was found, but for engines that it is to keep.
+
+    Args:
+        spec: The device.
+        seed: Seed of an emulated device's noise and of random images.
+        keeps_engines: Whether a board keeps what it builds until it is told to forget it.
+        store: The database, which holds the leases of boards; a pool needs it, other devices do not.
+    """
+    if store is not None and is_pool(spec):
+        device: Device = open_pool(spec, store, seed=seed, keeps_engines=keeps_engines)
+    else:
+        device = open_device(spec, seed=seed, keeps_engines=keeps_engines)
     with ExitStack() as stack:
         if isinstance(device, AbstractContextManager):
             stack.enter_context(device)
@@ -33,3 +48,33 @@ def find_device(name: str, store: "Store") -> DeviceSpec:
         NuwaError: If no device has that name; the known ones are named.
     """
     return device_spec(name, extra=added_devices(store))
+
+
+def open_pool(spec: DeviceSpec, store: "Store", *, seed: int = 0, keeps_engines: bool = False) -> "PoolDevice":
+    """Open a pool of boards; no board is touched yet.
+
+    Args:
+        spec: Of the pool.
+        store: The database that holds its boards.
+        seed: Of their noise, where they are emulated.
+        keeps_engines: Whether they keep what they build.
+    """
+    from nuwa_search.latency.devices.drift import reference_models
+    from nuwa_search.latency.devices.engine_pool import EnginePool
+    from nuwa_search.latency.devices.pool import PoolDevice
+    from nuwa_search.latency.devices.pool_boards import PoolBoards
+
+    def board_spec(name: str) -> DeviceSpec:
+        # A search may ask for another precision than the pool was made with (``--precision``).
+        return replace(find_device(name, store), precision=spec.precision, batch=spec.batch)
+
+    references = reference_models(spec)
+    boards = PoolBoards(
+        spec.name,
+        store,
+        find=board_spec,
+        open_board=lambda board: open_device(board, seed=seed, keeps_engines=keeps_engines),
+        probe=references[0],
+    )
+    kind = EnginePool if spec.kind == "ssh" else PoolDevice
+    return kind(spec, store, boards=boards, references=references)

@@ -15,6 +15,7 @@ from nuwa_search.core.extensions import DEVICES, RUNTIMES, device_kind, extensio
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
 from nuwa_search.latency.devices.host_facts import host_spec, openvino_spec
+from nuwa_search.latency.devices.pool_spec import is_pool
 
 CUDA_NAME = "cuda"
 OPENVINO_NAME = "openvino"
@@ -115,6 +116,11 @@ def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False)
     }
     if is_outdated(spec):
         raise outdated(device_label(spec), spec.name)
+    if is_pool(spec):
+        raise NuwaError(
+            f"{spec.name} is a pool of boards, and this needs one board",
+            hint=f"nuwa device show {spec.name} lists them",
+        )
     opener = openers.get(spec.kind)
     if opener is None and spec.kind in extensions(DEVICES):
         return device_kind(spec.kind).open_device(spec, seed=seed)

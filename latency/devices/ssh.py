@@ -25,7 +25,7 @@ from nuwa_search.deploy.tensorrt.version import trt_version_from_text
 from nuwa_search.latency.devices.board_doctor import examine_board
 from nuwa_search.latency.devices.board_engine import BoardEngine, EnginePorts, ports_from_model
 from nuwa_search.latency.devices.board_facts import find_trtexec, read_version
-from nuwa_search.latency.devices.board_guard import RETRIED, BoardGuard
+from nuwa_search.latency.devices.board_guard import RETRIED, BoardGuard, UnfitBoardError
 from nuwa_search.latency.devices.board_load import load_state, wait_until_cool
 from nuwa_search.latency.devices.board_session import BoardSession, BuildOptions
 from nuwa_search.latency.devices.board_state import BoardState
@@ -211,7 +211,7 @@ class SshDevice:
             trtexec = find_trtexec(self._transport, preferred=preferred)
             version = read_version(self._transport, trtexec)
             if version.release != trt_version_from_text(self._spec.runtime_version).release:
-                raise NuwaError(
+                raise UnfitBoardError(
                     f"{self._spec.name} is registered with TensorRT {self._spec.runtime_version} and has {version} now",
                     hint=f"register it again: nuwa device rm {self._spec.name}, then nuwa device add",
                 )

@@ -77,9 +77,14 @@ def measure_rows(
     wanted = [key for key in dict.fromkeys(keys) if key not in have]
     added: list[TableRow] = []
     watch = watch or Watch()
+    ahead = 0
     for index, key in enumerate(wanted):
         if watch.is_over:
             break
+        if index >= ahead:  # on a pool: the chains of as many rows as it has boards, at the same time
+            ahead = index + timer.num_at_once
+            chains = [chain_for(one, frame=frame, background=background) for one in wanted[index:ahead]]
+            timer.measure_ahead(arch for chain in chains for arch in chain.archs)
         row = measure_row(key, timer=timer, frame=frame, relative_sd=relative_sd, background=background)
         notebook.add_row(row)
         added.append(row)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.device import Device, Measurement, MeasureProtocol
+from nuwa_search.core.device import Device, Measurement, MeasureProtocol, MeasuresMany
 from nuwa_search.core.runtime import KeepsEngines
 
 if TYPE_CHECKING:
@@ -117,15 +117,56 @@ class ArchTimer:
                 self.release(arch)
         return measurement
 
+    @property
+    def num_at_once(self) -> int:
+        """How many nets are measured at the same time: one, or as many as a pool has boards.
+
+        One while nobody knows yet what a net costs and somebody waits to be told.
+        """
+        if self._on_first is not None and self._first is None:
+            return 1
+        return self.device.num_at_once if isinstance(self.device, MeasuresMany) else 1
+
+    def measure_many(self, archs: Sequence[Arch], *, role: str) -> list[Measurement]:
+        """Measure nets anew at the same time, each once; figures are in the order of ``archs``, and not recalled later.
+
+        Args:
+            archs: The nets.
+            role: What for; kept in the measurements' state.
+        """
+        if len(archs) == 1 or not isinstance(self.device, MeasuresMany):
+            return [self.measure(arch, fresh=True, role=role) for arch in archs]
+        if self._first is not None:
+            self._tell_first()
+        found = self.device.measure_all([self.export(arch) for arch in archs], protocol=self.protocol)
+        measured = [replace(one, state={**one.state, "role": role}) for one in found]
+        self.num_measured += len(measured)
+        if self._notebook is not None and role in self._keeps:
+            for arch, one in zip(archs, measured, strict=True):
+                self._notebook.add_model(arch, one)
+        return measured
+
+    def measure_ahead(self, archs: Iterable[Arch]) -> None:
+        """Measure the nets that are not known yet at the same time, for ``measure`` to recall; no-op on one board."""
+        if self.num_at_once == 1:
+            return
+        known = self._recalled()
+        missing = list({arch.arch_id: arch for arch in archs if arch.arch_id not in known}.values())
+        if not missing:
+            return
+        for arch, measurement in zip(missing, self.measure_many(missing, role="chain"), strict=True):
+            known[arch.arch_id] = measurement
+            if self._notebook is not None and "chain" in self._keeps:  # it is stored, and will be recalled from there
+                self.release(arch)
+
     def release(self, arch: Arch) -> None:
         """Let a device delete what it built for ``arch``: everything that it was built for is stored."""
         if isinstance(self.device, KeepsEngines):
             self.device.forget(self.export(arch))
 
     def _timed(self, arch: Arch) -> Measurement:
-        if self._first is not None and self._on_first is not None and arch.arch_id != self._first[0]:
-            tell, self._on_first = self._on_first, None
-            tell(self._first[1])
+        if self._first is not None and arch.arch_id != self._first[0]:
+            self._tell_first()
         begin = self._clock()
         found = self.device.measure(self.export(arch), protocol=self.protocol)
         if self._first is None:
@@ -133,6 +174,11 @@ class ArchTimer:
             built_s = float(found.state.get("engine_build_s", 0))
             self._first = arch.arch_id, max(self._clock() - begin, built_s)
         return found
+
+    def _tell_first(self) -> None:
+        if self._first is not None and self._on_first is not None:
+            tell, self._on_first = self._on_first, None
+            tell(self._first[1])
 
     def _recalled(self) -> dict[str, Measurement]:
         if self._known is None:

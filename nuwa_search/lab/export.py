@@ -1,6 +1,7 @@
 """Export and build a bundle for a device, and record both."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from nuwa_search.core.device import DeviceSpec, Precision
@@ -61,7 +62,7 @@ def export(
     is_int8 = wishes.precision == "int8"
     request = ExportRequest(
         spec=spec if is_int8 else spec_with_precision(spec, wishes.precision),
-        open_device=opened_device,
+        open_device=partial(opened_device, store=store),
         budget_ms=wishes.budget_ms,
         statistic=wishes.budget_statistic,
         seed=wishes.seed,

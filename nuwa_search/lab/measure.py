@@ -58,7 +58,7 @@ def measure(store: Store, spec: DeviceSpec, model: str, *, seed: int) -> Measure
     graph = onnx_from_text(model, store, spec)
     source = measured_source(model, graph, store, spec=spec)
     opened = fix_free_batch(graph, spec.batch)
-    with opened_device(spec, seed=seed) as device:
+    with opened_device(spec, seed=seed, store=store) as device:
         measurement = device.measure(graph, protocol=PROTOCOL)
     if opened:
         said = f"input {', '.join(opened)} leaves the batch open: measured with {spec.batch}"
@@ -85,7 +85,7 @@ def measure_sustained(store: Store, spec: DeviceSpec, model: str, *, seconds: fl
     """
     graph = onnx_from_text(model, store, spec)
     fix_free_batch(graph, spec.batch)
-    with opened_device(spec, seed=seed) as device:
+    with opened_device(spec, seed=seed, store=store) as device:
         return sustain(device, graph, seconds=seconds, protocol=PROTOCOL)
 
 

@@ -1,5 +1,6 @@
 """Verbs over bundles: cut, evaluated, trained, exported, built and checked."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -131,7 +132,7 @@ class BundleVerbs(OpenedLab):
                 answer = evaluate_on_device(
                     request,
                     spec=spec,
-                    open_device=opened_device,
+                    open_device=partial(opened_device, store=self.store),
                     num_images=images or NUM_IMAGES,
                     seed=seed,
                     cache_dir=self.cache_dir,

@@ -97,7 +97,7 @@ def verify(store: Store, folder: Path, named: DeviceSpec | None, *, seed: int) -
     spec = spec_of_bundle(named, check.certificate.device)
     model = onnx_from_text(str(folder), store, spec)
     budget = budget_there(check.certificate, spec)
-    with opened_device(spec, seed=seed) as opened:
+    with opened_device(spec, seed=seed, store=store) as opened:
         device = judged_by(opened, budget.statistic if budget else None)
         measured = device.measure(model, protocol=PROTOCOL)
         if check.agreements:  # the files could be read

@@ -80,7 +80,7 @@ def opened_decomposition(run: DecomposeRun) -> Iterator[OpenedDecomposition]:
         devices: dict[str, Device] = {}
         for name in dict.fromkeys(request.devices):
             spec = find_device(name, run.store)
-            devices[name] = stack.enter_context(opened_device(spec, seed=request.seed))
+            devices[name] = stack.enter_context(opened_device(spec, seed=request.seed, store=run.store))
         boards = open_boards(run, sources, devices)
         slots = planned_slots(request, boards, sources)
         record_inputs(sources, run.store, label_column=request.label_column, seed=request.seed)

@@ -151,7 +151,10 @@ def _searched(start: SearchStart) -> SearchOutcome:
     """Take every step, with the devices open; what needs no image comes before any is decoded."""
     request = start.request
     with ExitStack() as stack:
-        opened = [stack.enter_context(opened_device(spec, seed=request.seed)) for spec in start.sources.devices]
+        opened = [
+            stack.enter_context(opened_device(spec, seed=request.seed, store=start.store))
+            for spec in start.sources.devices
+        ]
         devices = [judged_by(device, request.budget_statistic) for device in opened]
         start.hooks.stage("profile")
         surveys = survey_devices(start, devices)

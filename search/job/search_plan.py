@@ -9,6 +9,7 @@ from nuwa_search.core.images import ImageSet, unreadable_images
 from nuwa_search.core.img_size import ImgSize, json_from_img_size
 from nuwa_search.core.task import Task
 from nuwa_search.latency.devices.find import opened_device
+from nuwa_search.latency.devices.pool_spec import one_board_of
 from nuwa_search.predictors.device_predictor import exporter_of, find_known_predictor
 from nuwa_search.search.job.check_request import check_request
 from nuwa_search.search.job.inputs import Sources
@@ -134,5 +135,5 @@ def _base_latency(
 
 
 def _emulated_ms(spec: DeviceSpec, sources: Sources) -> float:
-    with opened_device(spec) as device:
+    with opened_device(one_board_of(spec)) as device:
         return device.measure(exporter_of(spec)(sources.teacher_archs[0]), protocol=PROTOCOL).latency_ms.median

@@ -24,6 +24,7 @@ from nuwa_search.lab import export as lab_export
 from nuwa_search.latency.devices import find
 from nuwa_search.latency.devices.registry import device_spec
 from nuwa_search.service.cli.main import cli, run
+from nuwa_search.store.store import Store
 from tests.deploy.bundle_parts import make_measurement
 from tests.support.toy_bundle import write_toy_bundle
 
@@ -63,7 +64,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, **latencies_ms: float) -> list[Dev
             return make_measurement(latencies_ms[kind], device=self.spec)
 
     @contextmanager
-    def opened_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False) -> Iterator[Device]:
+    def opened_device(
+        spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False, store: Store | None = None
+    ) -> Iterator[Device]:
         opened.append(spec)
         yield Device(spec)
 

@@ -123,6 +123,8 @@ def test_files_of_earlier_versions_are_upgraded(revision: str, tmp_path: Path) -
         assert (store.load_task("task-0").pipeline, store.load_task("task-0").source) == (1, {})
         assert [row["study"] for row in store.collaborations.find()] == (["boards"] if int(revision) >= 6 else [])
         store.record_collaboration(BOARDS)
+        assert [board.name for board in store.boards("lab")] == (["nano-1", "nano-2"] if int(revision) >= 7 else [])
+        store.save_pool("lab", ("nano-2", "nano-3"))
         if int(revision) >= 4:
             assert store.load_task("task-2").pipeline == 2
             assert store.load_task("task-2").source == {"label_column": "label", "seed": 3}

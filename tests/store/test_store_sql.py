@@ -19,6 +19,7 @@ PROMPT_S = 60  # what is refused or stopped would take for ever; a busy machine 
 VIEWS = [
     *("v_devices", "v_subnets", "v_latencies", "v_lut_entries", "v_scores", "v_studies", "v_certificates"),
     "v_collaborations",
+    "v_boards",
 ]
 
 

@@ -1,7 +1,7 @@
 """``nuwa device``: list, show, add and remove devices."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ from nuwa_search.core.device import DeviceSpec, device_json
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
 from nuwa_search.latency.devices.find import added_devices, find_device
+from nuwa_search.latency.devices.pool_spec import is_pool, pool_spec
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.confirm import confirmed
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
-from nuwa_search.service.cli.output import output_from_flags
+from nuwa_search.service.cli.output import Output, output_from_flags
+from nuwa_search.service.cli.pool_view import board_json
 
 if TYPE_CHECKING:
     from nuwa_search.store.store import Store
@@ -66,16 +68,19 @@ def show(name: str, *, wants_table: bool, **values: Any) -> None:
             return
         luts = [lut for lut in store.luts() if lut.device_id == spec.device_id]
         predictors = store.predictors(spec.device_id)
+        boards = [board_json(record) for record in store.boards(spec.name)] if is_pool(spec) else None
     facts = dataclasses.asdict(spec) | {"device_id": spec.device_id, "options": dict(spec.options)}
     tables = [{"lut_id": lut.lut_id, "protocol_id": lut.protocol_id, "rows": lut.num_rows} for lut in luts]
     known: list[dict[str, Any]] = [
         {"predictor_id": p.predictor_id, "created": str(p.created_at), "report": p.report} for p in predictors
     ]
     if output.json:
-        output.document({"schema": "nuwa.device/1", "device": facts, "tables": tables, "predictors": known})
+        more = {} if boards is None else {"boards": boards}
+        output.document({"schema": "nuwa.device/1", "device": facts, "tables": tables, "predictors": known, **more})
         return
     rows = [{"fact": key, "value": value} for key, value in facts.items() if value not in (None, "", {})]
     rows += [{"fact": "latency table", "value": f"{t['lut_id']}: {t['rows']} rows"} for t in tables]
+    rows += [{"fact": f"board {board['name']}", "value": board["words"]} for board in boards or ()]
     for record in known[:1]:
         rows.append({"fact": "predictor", "value": record["predictor_id"]})
         rows += [{"fact": f"  {k}", "value": v} for k, v in record["report"].items() if not isinstance(v, dict)]
@@ -147,16 +152,31 @@ def load(name: str, file: Path, **values: Any) -> None:
 
 @command.command("add", cls=NuwaCommand)
 @click.argument("name")
-@click.option("--ssh", "address", required=True, metavar="USER@HOST[:PORT]", help="Where the board is.")
+@click.option("--ssh", "address", metavar="USER@HOST[:PORT]", help="Where the board is.")
+@click.option("--board", "boards", multiple=True, metavar="NAME", help="Board of a pool; repeat it for each.")
 @click.option("--runtime", type=click.Choice(["trtexec"]), default="trtexec", show_default=True)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp16", show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
 @with_flags()
-def add(name: str, address: str, runtime: str, precision: Any, batch: int, **values: Any) -> None:
-    """Look at a board over SSH and add it; nothing is installed there."""
+def add(
+    name: str, *, address: str | None, boards: tuple[str, ...], runtime: str, precision: Any, batch: int, **values: Any
+) -> None:
+    """Look at a board over SSH and add it; nothing is installed there.
+
+    With --board, make a pool NAME of boards of a kind that were added before: what is measured on NAME goes to one that
+    is free. Adding it again with other boards changes which are in it.
+    """
     output = output_from_flags(values)
     if name in builtin_specs():
         raise NuwaError(f"{name!r} is the name of a built-in device", hint="choose another name")
+    if bool(boards) == (address is not None):
+        raise NuwaError(
+            f"what {name} is must be said: --ssh USER@HOST for a board, or --board NAME for each board of a pool",
+            hint="nuwa device add --help",
+        )
+    if address is None:
+        _add_pool(name, boards, output, values)
+        return
     from nuwa_search.latency.devices.board_facts import read_board_facts, spec_from_facts
     from nuwa_search.latency.transport.ssh import SshTransport, ssh_address_from_text
 
@@ -173,6 +193,25 @@ def add(name: str, address: str, runtime: str, precision: Any, batch: int, **val
     with database(values) as store:
         store.list_device(spec)
     output.text(f"added {name}: {spec.runtime} {spec.runtime_version}, {spec.precision}", row=device_json(spec))
+    output.note(f"next: nuwa doctor {name}   then   nuwa profile {name} --base BASE")
+
+
+def _add_pool(name: str, boards: Sequence[str], output: Output, values: Mapping[str, Any]) -> None:
+    with database(values) as store:
+        known = added_devices(store).get(name)
+        if known is not None and not is_pool(known):
+            raise NuwaError(f"{name} is a board already", hint="choose another name for the pool")
+        spec = pool_spec(name, [find_device(board, store) for board in boards])
+        if values["dry_run"]:
+            output.note(f"would make {name} a pool of {', '.join(boards)}")
+            return
+        store.save_pool(name, boards)
+        store.list_device(spec)
+    row = device_json(spec) | {"boards": list(boards)}
+    if output.json:
+        output.document({"schema": "nuwa.device/1", "device": row})
+    else:
+        output.text(f"added {name}: a pool of {len(boards)} boards, {spec.runtime} {spec.runtime_version}", row=row)
     output.note(f"next: nuwa doctor {name}   then   nuwa profile {name} --base BASE")
 
 
@@ -193,4 +232,5 @@ def rm(name: str, **values: Any) -> None:
             output.note("nothing removed")
             return
         store.unlist_device(name)
+        store.forget_pool(name)
     output.text(f"removed {name}", row={"removed": name})

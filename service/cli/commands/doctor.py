@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 
+from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.home import expanded
 from nuwa_search.core.settings import default_cache_dir, default_db_url
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.latency.devices.finding import Finding
+from nuwa_search.latency.devices.pool_doctor import examine_pool
+from nuwa_search.latency.devices.pool_spec import is_pool
 from nuwa_search.service.cli.command import NuwaCommand
 from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
@@ -25,23 +28,17 @@ WANTED_DISK_MB = 1024
 @click.argument("device", required=False)
 @with_flags("cache-dir")
 def command(device: str | None, **values: Any) -> None:
-    """Check this machine, or DEVICE: what was found, and what to type to mend it."""
+    """Check this machine, or DEVICE: what was found, and what to type to mend it.
+
+    Of a pool every board is checked: one with a fault leaves the pool, one that is well again comes back.
+    """
     output = output_from_flags(values)
     if device is None:
         findings = examine_here(values["db"] or default_db_url(), expanded(values["cache_dir"] or default_cache_dir()))
     else:
         with database(values) as store:
             spec = find_device(device, store)
-        if spec.kind == "ssh":
-            from nuwa_search.latency.devices.ssh import ssh_device_from_spec
-
-            board = ssh_device_from_spec(spec)
-            try:
-                findings = list(board.doctor())
-            finally:
-                board.close()
-        else:
-            findings = [Finding(spec.kind, is_ok=True, found=spec.note or f"{spec.runtime} {spec.runtime_version}")]
+            findings = examine_pool(spec, store) if is_pool(spec) else _examine_one(spec)
     faults = [f for f in findings if not f.is_ok]
     rows = [{"check": f.name, "ok": f.is_ok, "found": f.found, "mend": f.mend} for f in findings]
     if output.json:
@@ -50,6 +47,18 @@ def command(device: str | None, **values: Any) -> None:
         output.table([row | {"ok": "ok" if row["ok"] else "FAULT"} for row in rows])
     if faults:
         raise NoAnswerError(f"{len(faults)} of {len(findings)} checks found a fault", hint=faults[0].mend)
+
+
+def _examine_one(spec: DeviceSpec) -> list[Finding]:
+    if spec.kind != "ssh":
+        return [Finding(spec.kind, is_ok=True, found=spec.note or f"{spec.runtime} {spec.runtime_version}")]
+    from nuwa_search.latency.devices.ssh import ssh_device_from_spec
+
+    board = ssh_device_from_spec(spec)
+    try:
+        return list(board.doctor())
+    finally:
+        board.close()
 
 
 def examine_here(url: str, cache_dir: Path) -> list[Finding]:
