@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from nuwa_search.lab.measure import MeasureAnswer
     from nuwa_search.lab.opening import open_lab as open
     from nuwa_search.lab.predict import LatencyPrediction
+    from nuwa_search.lab.predict_collaboration import CollaborationPrediction
     from nuwa_search.lab.table import Table
     from nuwa_search.lab.tracking.track import track
     from nuwa_search.lab.train_base import train_base
@@ -65,6 +66,7 @@ __all__ = [
     "Bundle",
     "CollaborateBench",
     "CollaborateRun",
+    "CollaborationPrediction",
     "Comparison",
     "Decomposed",
     "DeriveAnswer",
@@ -119,6 +121,7 @@ _HOMES = {
     "Bundle": ("nuwa_search.deploy.bundle", "Bundle"),
     "CollaborateBench": ("nuwa_search.lab.collaborate", "CollaborateBench"),
     "CollaborateRun": ("nuwa_search.lab.collaborate", "CollaborateRun"),
+    "CollaborationPrediction": ("nuwa_search.lab.predict_collaboration", "CollaborationPrediction"),
     "Decomposed": ("nuwa_search.search.collaborate.answer", "Decomposed"),
     "Comparison": ("nuwa_search.search.compare", "Comparison"),
     "DeriveAnswer": ("nuwa_search.search.derive.single", "DeriveAnswer"),

@@ -201,6 +201,7 @@ class BoardServer:
         self.boot = binascii.hexlify(os.urandom(8)).decode("ascii")
         self.max_bytes = max(MAX_PING_BYTES, self.image_bytes)
         self.is_stopped, self.is_known, self.num_answered, self.num_dropped = False, False, 0, 0
+        self.overslept_s = 0.0  # by the last image at an emulated pace
 
     def serve(self) -> int:
         """Serve until ``stop``, Ctrl-C or a refusal; returns the exit code."""
@@ -274,6 +275,8 @@ class BoardServer:
             for model in self.models:
                 if message.figure >> model.part & 1:
                     self.send(zmq, socket, self.vector(model, message))
+                    if not socket.poll(0):
+                        self.overslept_s = 0.0  # an image that waits would have begun so much earlier; none does
 
     def vector(self, model: VectorModel, message: Message) -> Message:
         """Compute one vector; with an emulated pace, wait until the model's predicted time is over."""
@@ -289,7 +292,9 @@ class BoardServer:
             return back._replace(kind=FAILED, payload=first_line(error).encode("utf-8"))
         spent = time.perf_counter() - begin
         if self.emulate_pace:
-            time.sleep(max(0.0, model.pace_ms / 1000 - spent))
+            due = begin - self.overslept_s + model.pace_ms / 1000
+            time.sleep(max(0.0, due - time.perf_counter()))
+            self.overslept_s = max(0.0, time.perf_counter() - max(due, begin + spent))
             spent = time.perf_counter() - begin
         self.num_answered += 1
         return back._replace(kind=VECTOR, payload=payload, figure=int(1e6 * spent))

@@ -96,6 +96,24 @@ class Part:
 
 
 @dataclass(frozen=True)
+class RoutedShare:
+    """One way that routed images took on the search split.
+
+    Args:
+        share: Of the images.
+        rounds: Sub-models by index: those of one round are asked at once, the next round when all of them answered.
+    """
+
+    share: float
+    rounds: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        checked.finite(self.share, "share of routed images", low=0, high=1)
+        if not self.rounds or not all(self.rounds):
+            raise NuwaError("a way of routed images asks nobody", hint=_HINT)
+
+
+@dataclass(frozen=True)
 class ModeFigures:
     """What one way of using the boards was predicted and scored to do.
 
@@ -115,6 +133,8 @@ class ModeFigures:
         top1_interval: 95 %.
         num_images: Number of images that it was scored on.
         split: Split of these images.
+        steps: For ``route``: shares of the images by whom they were asked of, from which it is predicted on another
+            network; empty in folders of before.
     """
 
     mode: Mode
@@ -129,6 +149,7 @@ class ModeFigures:
     top1_interval: tuple[float, float] | None = None
     num_images: int = 0
     split: str = ""
+    steps: tuple[RoutedShare, ...] = ()
 
     def __post_init__(self) -> None:
         low = checked.finite(self.predicted_p50_ms, f"predicted_p50_ms of {self.mode}", above=0, high=1e6)
@@ -144,6 +165,8 @@ class ModeFigures:
         is_route, is_any = self.mode == "route", self.mode == "any"
         if (self.first is not None) != is_route or (len(self.thresholds) in (1, 2)) != is_route:
             raise NuwaError("route, and no other mode, has a first sub-model and one or two thresholds", hint=_HINT)
+        if self.steps and (not is_route or abs(sum(step.share for step in self.steps) - 1) > 1e-6):
+            raise NuwaError("the ways of routed images must sum to 1, and only route has them", hint=_HINT)
         if (self.needed is not None) != is_any:
             raise NuwaError("any, and no other mode, says how many sub-models are needed", hint=_HINT)
 
@@ -233,6 +256,8 @@ class Collaboration:
                 checked.integer(figures.needed, "needed of any", low=1, high=len(self.parts))
             if figures.first is not None:
                 checked.integer(figures.first, "first of route", low=0, high=len(self.parts) - 1)
+            for place in (place for step in figures.steps for one in step.rounds for place in one):
+                checked.integer(place, "sub-model of a routed image", low=0, high=len(self.parts) - 1)
 
     @cached_property
     def boards(self) -> tuple[str, ...]:
@@ -310,14 +335,23 @@ def read_collaboration(folder: Path) -> tuple[Collaboration, Fusion]:
     Raises:
         NuwaError: If the folder holds none, or a file of it is missing, damaged or of another one.
     """
+    collaboration = collaboration_of(folder)
+    _check_models(folder, collaboration)
+    fusion = read_fusion(folder / FUSION, vector_dims=collaboration.vector_dims, num_classes=len(collaboration.labels))
+    return collaboration, fusion
+
+
+def collaboration_of(folder: Path) -> Collaboration:
+    """Read what a folder says of its collaboration, without its models and its fusion.
+
+    Raises:
+        NuwaError: If the folder holds none, or one that cannot be.
+    """
     path = folder / COLLABORATION
     if not folder.is_dir():
         raise NuwaError(f"there is no folder {folder}", hint=_HINT)
     values = read_object(path, what="collaboration", hint=_HINT)
-    collaboration = collaboration_from_json(values, where=f"collaboration {path}")
-    _check_models(folder, collaboration)
-    fusion = read_fusion(folder / FUSION, vector_dims=collaboration.vector_dims, num_classes=len(collaboration.labels))
-    return collaboration, fusion
+    return collaboration_from_json(values, where=f"collaboration {path}")
 
 
 def _check_models(folder: Path, collaboration: Collaboration) -> None:

@@ -49,6 +49,8 @@ class Link:
         rtt_p95_ms: 95th percentile of the same.
         down_mbit: Rate from the coordinator to the board, in 10^6 bits per second.
         up_mbit: Rate from the board to the coordinator.
+        message_ms: Of one empty message in a burst of them, there and back: what the slower of the two programs takes
+            for it; 0 where nobody measured.
     """
 
     board: str
@@ -56,6 +58,7 @@ class Link:
     rtt_p95_ms: float
     down_mbit: float
     up_mbit: float
+    message_ms: float = 0.0
 
     def __post_init__(self) -> None:
         board_name(self.board, "board of a link")
@@ -63,6 +66,7 @@ class Link:
         checked.finite(self.rtt_p95_ms, f"rtt_p95_ms of {self.board}", low=low, high=_MAX_MS)
         for name in ("down_mbit", "up_mbit"):
             checked.finite(getattr(self, name), f"{name} of {self.board}", above=0, high=_MAX_MBIT)
+        checked.finite(self.message_ms, f"message_ms of {self.board}", low=0, high=_MAX_MS)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Network:
         all_up_mbit: The same when all boards send at once.
         provenance: ``measured`` by a probe, or ``assumed`` where nobody measured.
         num_pings: Round trips behind each ``rtt``; 0 where assumed.
+        all_message_ms: Of one message where bursts go to all boards at once: at most this is the coordinator's own.
     """
 
     links: tuple[Link, ...]
@@ -83,12 +88,14 @@ class Network:
     all_up_mbit: float
     provenance: Literal["measured", "assumed"] = "measured"
     num_pings: int = 0
+    all_message_ms: float = 0.0
 
     def __post_init__(self) -> None:
         checked.items(self.links, "links", min_items=1, max_items=MAX_BOARDS)
         checked.finite(self.all_down_mbit, "all_down_mbit", above=0, high=_MAX_MBIT * MAX_BOARDS)
         checked.finite(self.all_up_mbit, "all_up_mbit", above=0, high=_MAX_MBIT * MAX_BOARDS)
         checked.integer(self.num_pings, "num_pings", low=0)
+        checked.finite(self.all_message_ms, "all_message_ms", low=0, high=_MAX_MS)
         names = [link.board for link in self.links]
         if len(set(names)) < len(names):
             raise NuwaError("the network names a board twice", hint=_HINT)

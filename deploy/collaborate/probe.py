@@ -17,6 +17,8 @@ NUM_PINGS = 50
 REPEATS = 3
 """Of a rate; the median is taken."""
 FIRST_BYTES = 2**16
+BURST = 200
+"""Messages that follow each other: programs are busy for tens of milliseconds, and ZeroMQ holds a thousand back."""
 LONG_MS = 60.0
 """How long a block must be on its way beside a round trip: ten times what a busy machine adds."""
 MAX_MBIT = 1e5
@@ -86,6 +88,28 @@ class Prober:
                 took[found[0]] = 1000 * (time.perf_counter() - begin)
         return took
 
+    def burst_ms(self, boards: Sequence[str], *, count: int) -> float:
+        """Send ``count`` empty messages to each board and read the answers: milliseconds between two of them.
+
+        Raises:
+            OutsideError: If a board did not answer all of them.
+        """
+        number, self.next_number = self.next_number, self.next_number + 1
+        frames = wire.pack(wire.Message(wire.PING, b"", number=number))
+        for _ in range(count):
+            for board in boards:
+                if not self.socket.send_to(self.on_wire[board], frames):
+                    raise _gone(board)
+        left, first_at, end = dict.fromkeys(boards, count), 0.0, time.perf_counter() + ANSWER_S
+        while any(left.values()):
+            if time.perf_counter() > end:
+                raise _gone(next(board for board in boards if left[board]))
+            found = self._receive(100)
+            if found is not None and found[1].number == number:
+                first_at = first_at or time.perf_counter()
+                left[found[0]] -= 1
+        return 1000 * (time.perf_counter() - first_at) / (count * len(boards) - 1)
+
     def _receive(self, timeout_ms: float) -> tuple[str, wire.Message] | None:
         found = self.socket.receive(timeout_ms)
         if found is None:
@@ -112,6 +136,7 @@ def probe_network(
 ) -> Network:
     """Measure round trips and rates, one board after the other and then all at once.
 
+    A program's time for a message is that between the answers to a burst of them, so that round trips are not in it.
     A rate is that of a block which takes ``LONG_MS`` longer than an empty message, or of 1 MiB.
 
     Raises:
@@ -124,11 +149,17 @@ def probe_network(
         pings = [prober.exchange([board], down=0, up=0)[board] for _ in range(num_pings)]
         rtt = statistics.median(pings)
         down, up = (_rate(prober, [board], rtt, is_down=is_down) for is_down in (True, False))
-        links.append(Link(board, rtt, float(np.percentile(pings, 95)), down, up))
+        links.append(Link(board, rtt, float(np.percentile(pings, 95)), down, up, _message_ms(prober, [board])))
     say("probing all boards at once")
     rtt = max(link.rtt_p50_ms for link in links)
     all_down, all_up = (_rate(prober, prober.boards, rtt, is_down=is_down) for is_down in (True, False))
-    return Network(tuple(links), all_down, all_up, num_pings=num_pings)
+    return Network(
+        tuple(links), all_down, all_up, num_pings=num_pings, all_message_ms=_message_ms(prober, prober.boards)
+    )
+
+
+def _message_ms(prober: Prober, boards: Sequence[str]) -> float:
+    return statistics.median(prober.burst_ms(boards, count=BURST) for _ in range(REPEATS))
 
 
 def _rate(prober: Prober, boards: Sequence[str], rtt_ms: float, *, is_down: bool) -> float:

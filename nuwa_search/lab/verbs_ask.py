@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from nuwa_search.core.budget import require_statistic
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import ImgSize
 from nuwa_search.lab.keywords import (
     QueryKeywords,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nuwa_search.lab.event import Callback
     from nuwa_search.lab.measure import MeasureAnswer
     from nuwa_search.lab.predict import LatencyPrediction
+    from nuwa_search.lab.predict_collaboration import CollaborationPrediction
     from nuwa_search.lab.table import Table
     from nuwa_search.search.compare import Comparison
 
@@ -97,6 +99,29 @@ class AskingVerbs(OpenedLab):
         with watched(callback):
             whose = None if base is None else str(base)
             return predict(self.store, spec, named, base=whose, predictor_id=predictor, img_size=img_size)
+
+    def predict_collaboration(
+        self, collaboration: str | Path, *, network: str | Path | None = None
+    ) -> "CollaborationPrediction":
+        """Predict what several boards take together, on the network they were planned for or on another.
+
+        Args:
+            collaboration: A folder that ``decompose`` wrote, or the study of a decomposition.
+            network: Rate and delay of one way (``100mbit,5ms``), or a file of ``nuwa collaborate probe``; None for the
+                figures it was made with.
+
+        Raises:
+            NuwaError: If nothing is called so, or the network lacks one of its boards.
+        """
+        from nuwa_search.lab.predict_collaboration import collaboration_folder, predict_collaboration
+
+        folder = collaboration_folder(collaboration, None) or collaboration_folder(collaboration, self.store)
+        if folder is None:
+            raise NuwaError(
+                f"{collaboration} is no folder of a collaboration, and no decomposition that this database knows",
+                hint="nuwa query collaborations lists them",
+            )
+        return predict_collaboration(folder, network=None if network is None else str(network))
 
     def measure(
         self, model: str | Path, *, device: str = DEVICE, seed: int = 0, callback: "Callback | None" = None

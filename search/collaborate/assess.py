@@ -9,26 +9,21 @@ import numpy.typing as npt
 
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.deploy.collaborate.fusion import Fusion
-from nuwa_search.deploy.collaborate.layout import Mode, ModeFigures
-from nuwa_search.deploy.collaborate.network import Network, ways_ms
+from nuwa_search.deploy.collaborate.layout import Mode, ModeFigures, RoutedShare
 from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.predictors.collaboration.crew import Crew
 from nuwa_search.predictors.collaboration.modes import (
-    BoardTimes,
-    Centre,
     ModeLatency,
     any_of_n_latency,
     fuse_latency,
     route_latency,
     route_mean_ms,
 )
-from nuwa_search.predictors.collaboration.spread import Spread
 from nuwa_search.search.collaborate.grouping import Groups
 from nuwa_search.search.collaborate.routing import Route, Routes, choose_route
 
 MAX_SUBSETS = 200
 """Sets of boards that the accuracy of any k of n is the mean over; of more, so many are drawn."""
-VALUE_BYTES = 4
-"""Of one FP32 number of a vector."""
 
 
 @dataclass(frozen=True)
@@ -42,86 +37,6 @@ class Seen:
 
     vectors: tuple[Floats, ...]
     labels: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Crew:
-    """The boards that run the sub-models, and their network.
-
-    Args:
-        boards: Board of each sub-model, by name.
-        compute: Compute time of each sub-model on its board.
-        vector_dims: Width of the vector of each sub-model.
-        network: Network of the boards.
-        image_bytes: Sent for each image; 0 where boards have cameras.
-        fusion_ms: On the coordinator.
-    """
-
-    boards: tuple[str, ...]
-    compute: tuple[Spread, ...]
-    vector_dims: tuple[int, ...]
-    network: Network
-    image_bytes: int
-    fusion_ms: float
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The boards, each once."""
-        return tuple(dict.fromkeys(self.boards))
-
-    @property
-    def owners(self) -> tuple[int, ...]:
-        """Place of each sub-model's board among ``names``."""
-        return tuple(self.names.index(board) for board in self.boards)
-
-    @property
-    def centre(self) -> Centre:
-        """What the coordinator adds where every board is asked."""
-        asked, answered = len(self.names) * self.image_bytes, VALUE_BYTES * sum(self.vector_dims)
-        wire_ms = max(8 * asked / self.network.all_down_mbit, 8 * answered / self.network.all_up_mbit) / 1000
-        return Centre(self.fusion_ms, wire_ms)
-
-    def times(self) -> list[BoardTimes]:
-        """One entry for each board, which runs its sub-models one after another."""
-        held = [[k for k, board in enumerate(self.boards) if board == name] for name in self.names]
-        together = self._ways(self.names, [sum(self.vector_dims[k] for k in one) for one in held])
-        found = []
-        for name, one, way in zip(self.names, held, together, strict=True):
-            compute = Spread(0.0, 0.0)
-            for k in one:
-                compute = compute.then(self.compute[k])
-            num_values = sum(self.vector_dims[k] for k in one)
-            alone = self._ways([name], [num_values])[0]
-            found.append(BoardTimes(compute, way, alone, self._wire_ms(name, num_values)))
-        return found
-
-    def times_by_model(self, *, are_alone: bool) -> list[BoardTimes]:
-        """One entry for each sub-model: asked alone, or after those before it on its board."""
-        boards = self.times()
-        found = []
-        for k, (name, dim) in enumerate(zip(self.boards, self.vector_dims, strict=True)):
-            compute = self.compute[k]
-            before = () if are_alone else (j for j in range(k) if self.boards[j] == name)
-            for j in before:
-                compute = self.compute[j].then(compute)
-            way = self._ways([name], [dim])[0]
-            found.append(BoardTimes(compute, boards[self.owners[k]].together, way, self._wire_ms(name, dim)))
-        return found
-
-    def bytes_of(self, models: Sequence[int]) -> int:
-        """Payload, both ways, of an image that these sub-models answer."""
-        asked = {self.boards[k] for k in models}
-        return len(asked) * self.image_bytes + VALUE_BYTES * sum(self.vector_dims[k] for k in models)
-
-    def _ways(self, names: Sequence[str], num_values: Sequence[int]) -> list[Spread]:
-        sizes = [VALUE_BYTES * num for num in num_values]
-        found = ways_ms(self.network, names, image_bytes=self.image_bytes, vector_bytes=sizes)
-        links = [self.network.link(name) for name in names]
-        return [Spread(ms, ms + (link.rtt_p95_ms - link.rtt_p50_ms)) for ms, link in zip(found, links, strict=True)]
-
-    def _wire_ms(self, name: str, num_values: int) -> float:
-        link = self.network.link(name)
-        return max(8 * self.image_bytes / link.down_mbit, 8 * VALUE_BYTES * num_values / link.up_mbit) / 1000
 
 
 @dataclass(frozen=True)
@@ -219,6 +134,7 @@ def _assessed(said: ModeSaid, latency: ModeLatency, *, search: float, test: npt.
             needed=said.needed,
             first=None if said.route is None else said.route.first,
             thresholds=() if said.route is None else said.route.thresholds,
+            steps=() if said.route is None else tuple(RoutedShare(s.share, s.rounds) for s in said.route.steps),
             top1=top1,
             top1_interval=wilson_interval(round(top1 * len(test)), len(test)),
             num_images=len(test),

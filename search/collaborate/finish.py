@@ -16,15 +16,10 @@ from nuwa_search.deploy.collaborate.fusion import Fusion
 from nuwa_search.deploy.collaborate.layout import Collaboration, Part, Rival, write_collaboration
 from nuwa_search.deploy.collaborate.network import ways_ms
 from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.predictors.collaboration.crew import VALUE_BYTES, Crew
 from nuwa_search.predictors.collaboration.spread import Spread
 from nuwa_search.search.collaborate.answer import BaseAlone, Decomposed, FoundPart, FoundRival
-from nuwa_search.search.collaborate.assess import (
-    VALUE_BYTES,
-    Assessed,
-    Crew,
-    Seen,
-    assess_modes,
-)
+from nuwa_search.search.collaborate.assess import Assessed, Seen, assess_modes
 from nuwa_search.search.collaborate.ensemble import Ensemble, fusion_of, vectors_of
 from nuwa_search.search.collaborate.placement import Placement, PlacementProblem, place_models
 from nuwa_search.search.collaborate.plan import FUSION_MS

@@ -1,5 +1,6 @@
 """Latency of several boards: closed forms of maxima, order statistics, mixtures and streams."""
 
+import dataclasses
 import math
 from statistics import NormalDist
 
@@ -45,6 +46,16 @@ def test_a_stream_is_as_fast_as_its_busiest_part() -> None:
     boards = [board(10.0, way_ms=5.0)] * 4
     assert fuse_latency(boards, Centre(0.5, wire_ms=40.0)).images_per_s == pytest.approx(25)
     assert fuse_latency(boards, Centre(50.0)).images_per_s == pytest.approx(20)
+    assert fuse_latency(boards, Centre(0.5, program_ms=39.5)).images_per_s == pytest.approx(25)
+    busy = [dataclasses.replace(board(10.0), message_ms=2.5)] * 4
+    assert fuse_latency(busy, FREE).images_per_s == pytest.approx(80)
+
+
+def test_a_stream_of_varying_times_goes_by_their_mean() -> None:
+    one = Spread(10.0, 20.0)
+    drawn = 10.0 * np.exp(math.log(2) / NormalDist().inv_cdf(0.95) * np.random.default_rng(0).normal(size=200_000))
+    assert fuse_latency([board(10.0, 20.0)], FREE).images_per_s == pytest.approx(1000 / drawn.mean(), rel=1e-2)
+    assert one.mean_ms > 10.0
 
 
 def test_the_median_of_the_slowest_of_four_is_a_higher_quantile_of_one() -> None:

@@ -8,9 +8,9 @@ from nuwa_search.core.device import LatencyStats
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.deploy.collaborate.network import assumed_network
 from nuwa_search.latency.devices.registry import builtin_specs
+from nuwa_search.predictors.collaboration.crew import Crew
 from nuwa_search.predictors.collaboration.modes import fuse_latency
 from nuwa_search.predictors.collaboration.spread import Spread
-from nuwa_search.search.collaborate.assess import Crew
 from nuwa_search.search.collaborate.networks import network_of
 from nuwa_search.search.collaborate.plan import FUSION_MS, PlannedBoard, board_names, plan_slots, slots_with_first
 from nuwa_search.search.collaborate.request import DecomposeRequest

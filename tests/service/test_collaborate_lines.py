@@ -12,7 +12,7 @@ from PIL import Image
 
 from nuwa_search.deploy.assets.board import BoardServer
 from nuwa_search.deploy.collaborate.layout import read_collaboration
-from nuwa_search.deploy.collaborate.network import read_network
+from nuwa_search.deploy.collaborate.network import message_bytes, read_network
 from nuwa_search.service.cli.main import cli, run
 from tests.support.toy_collaboration import BOARDS, DIM, LABELS, toy_images, write_toy_collaboration
 
@@ -60,6 +60,7 @@ def test_boards_are_prepared_probed_and_answer_images(
         assert network["schema"] == "nuwa.network/1"
         assert read_network(tmp_path / "n.json").provenance == "measured"
         assert all(link["down_mbit"] > 0 and link["rtt_p50_ms"] > 0 for link in network["links"])
+        assert all(0 < ms < 1000 for ms in [network["all_message_ms"], *(m["message_ms"] for m in network["links"])])
         options = ("--listen", at, "--deadline-ms", 20_000, "--mode", "fuse")
         ran = answer_of(capsys, "run", place / "c", place / "data" / "test" / "red", *options)
         assert [image["label"] for image in ran["images"]] == ["red", "red"]
@@ -71,6 +72,36 @@ def test_boards_are_prepared_probed_and_answer_images(
     image_bytes = read_collaboration(place / "c")[0].image_bytes
     assert bench["bytes_per_image"] == 4 * (image_bytes + 4 * DIM)
     assert bench["images_per_s"] > 0
+
+
+def predicted(capsys: pytest.CaptureFixture[str], *line: object) -> Any:
+    assert run(cli, ["predict", *map(str, line), "--json"], prog_name="nuwa") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_collaboration_is_predicted_on_its_own_network_and_on_another(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--db", tmp_path / "n.sqlite")
+    found = predicted(capsys, place / "c", *at)
+    assert found["schema"] == "nuwa.predict-collaboration/1"
+    assert found["boards"] == dict.fromkeys(BOARDS, "jetson-nano")
+    assert [way["mode"] for way in found["modes"]] == ["fuse", "any", "route"]
+    assert found["modes"][2]["predicted_mean_ms"] is None, "made without the shares of routed images"
+    whole, image, answer = read_collaboration(place / "c")[0], message_bytes(240), message_bytes(4 * DIM)
+    wire_ms = 8e-3 * (4 * image + answer)  # at a megabit; the coordinator's link carries all four images
+    fuse = found["modes"][0]
+    assert fuse["predicted_p50_ms"] == pytest.approx(5 + wire_ms / 1000 + 0.5 + whole.fusion_ms, rel=1e-4)
+    slow = predicted(capsys, place / "c" / "collaboration.json", "--network", "10mbit,5ms", *at)["modes"][0]
+    assert slow["predicted_p50_ms"] == pytest.approx(5 + wire_ms / 10 + 10 + whole.fusion_ms, rel=1e-4)
+    assert slow["predicted_images_per_s"] == pytest.approx(1000 / 5)
+    for words, said in (
+        ([place / "c", "--device", "jetson-nano"], "leave --device out"),
+        (["nothing", "--network", "10mbit,5ms"], "leave --network out"),
+        ([place / "c", "--network", "fast"], "a rate and the delay of one way"),
+    ):
+        assert run(cli, ["predict", *map(str, [*words, *at])], prog_name="nuwa") == 2
+        assert said in capsys.readouterr().err
 
 
 def test_boards_can_be_started_here(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,10 @@ import pytest
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.collaborate.layout import read_collaboration
 from nuwa_search.service.cli.commands.decompose import command
+from nuwa_search.service.cli.commands.predict import command as predict
 from nuwa_search.service.cli.main import run
 from nuwa_search.store.store import open_store
+from tests.support.page_collaboration import collaboration_answer
 from tests.support.toy_images import write_four_colours
 
 CLASSES = {"blue", "green", "grey", "red"}
@@ -20,6 +22,13 @@ def decomposed(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[in
     code = run(command, [*words, "--json"], prog_name="nuwa decompose")
     told = capsys.readouterr()
     return code, json.loads(told.out) if told.out else {}, told.err
+
+
+def shape_of(value: Any) -> Any:
+    """Names of the fields of a document, and of the first entry of each list."""
+    if isinstance(value, dict):
+        return {name: shape_of(inner) for name, inner in value.items()}
+    return [shape_of(value[0])] if isinstance(value, list) and value and isinstance(value[0], dict) else None
 
 
 def test_two_boards_answer_together_and_one_alone_is_told_beside(
@@ -33,6 +42,7 @@ def test_two_boards_answer_together_and_one_alone_is_told_beside(
     assert code == 0, told
     assert answer["schema"] == "nuwa.decompose/1"
     assert answer["feasible"] is True
+    assert shape_of(answer) == shape_of(collaboration_answer("base", ("a", "b", "c"), subnet_id=""))
 
     parts = answer["sub_models"]
     assert [part["board"] for part in parts] == ["jetson-nano-1", "jetson-nano-2"]
@@ -57,6 +67,16 @@ def test_two_boards_answer_together_and_one_alone_is_told_beside(
         (row,) = store.collaborations.find(device="jetson-nano")
         assert row["content"] == answer
         assert (row["study"], row["shipped"], row["devices"]) == ("toy", answer["shipped"], ["jetson-nano"] * 2)
+
+    assert run(predict, [str(tmp_path / "out"), "--json", "--db", str(toy_db)], prog_name="nuwa predict") == 0
+    by_folder = json.loads(capsys.readouterr().out)["modes"]
+    figures = ("predicted_p50_ms", "predicted_p95_ms", "predicted_mean_ms", "predicted_images_per_s")
+    for way, mode in zip(by_folder, answer["modes"], strict=True):
+        assert [way[name] for name in figures] == pytest.approx([mode[name] for name in figures])
+    assert run(predict, ["toy", "--network", "10mbit,5ms", "--json", "--db", str(toy_db)], prog_name="nuwa") == 0
+    on_slow = json.loads(capsys.readouterr().out)
+    assert on_slow["is_within_budget"] is False
+    assert on_slow["modes"][0]["predicted_p50_ms"] > by_folder[0]["predicted_p50_ms"] + 9
 
     again, same, told = decomposed(words, capsys)
     assert again == 0, told

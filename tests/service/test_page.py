@@ -15,6 +15,7 @@ from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.store.records import SearchTerms
 from nuwa_search.store.store import open_store
 from nuwa_search.store.wanted import SubnetFilter
+from tests.support import page_collaboration as boards
 from tests.support.browser import open_browser, watched_page
 from tests.support.page_server import PageServer, serve_page
 from tests.support.page_store import BASE_TOP1, BUDGET_MS, STUDY, VEHICLES, Seeded, seed_page_store
@@ -22,7 +23,10 @@ from tests.support.played_worker import TRIALS, play_search
 from tests.support.store_values import NANO
 
 pytestmark = pytest.mark.browser
-ROUTES = ("front", "devices", "devices/jetson-nano", "bundles", "searches", "searches/new", f"searches/{STUDY}")
+ROUTES = (
+    *("front", "devices", "devices/jetson-nano", "bundles", "searches", "searches/new", f"searches/{STUDY}"),
+    *("collaborations", f"collaborations/{boards.STUDY}"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +221,30 @@ def test_subnet_says_what_was_kept_proven_and_is_missing(page: Page, seeded: See
     go(page, f"subnets/{seeded.lost_id}")
     expect(page.get_by_text("The folder is missing")).to_be_visible()
     expect(page.locator(".badge-verdict")).to_have_text("missed (emulated)")
+
+
+def test_boards_together_are_listed_and_shown_beside_one_alone(page: Page, seeded: Seeded) -> None:
+    go(page, "front")
+    page.get_by_role("navigation", name="Views").get_by_role("link", name="Boards").click()
+    row = page.get_by_role("row", name=re.compile(f"^{boards.STUDY}"))
+    expect(row).to_contain_text("2 × jetson-nano, jetson-orin-nano")
+    low, high = (100 * end for end in wilson_interval(round(boards.NUM_IMAGES * boards.FUSED_TOP1), boards.NUM_IMAGES))
+    expect(row).to_contain_text(f"{100 * boards.FUSED_TOP1:.1f}\u00a0% ({low:.1f}–{high:.1f})")
+    expect(row).to_contain_text("all boards")
+    row.get_by_role("link", name=boards.STUDY).click()
+    expect(page.locator("main h1")).to_have_text(boards.STUDY)
+    expect(page.locator("main")).to_contain_text("3 boards are shipped: +4.8 points")
+    modes = page.get_by_role("region", name="Ways to use the boards", exact=True)
+    expect(modes.get_by_role("row", name=re.compile("^route"))).to_contain_text("part-3 is asked first")
+    parts = page.get_by_role("region", name="Sub-models", exact=True)
+    expect(parts.get_by_role("row", name=re.compile("^part-3 orin"))).to_contain_text("5.20")
+    alone = page.get_by_role("region", name="One board alone", exact=True)
+    expect(alone).to_contain_text("+4.8\u00a0points (+1.2 to +8.4, 95 %)")
+    expect(page.locator(".command code").first).to_contain_text("'/srv/runs/three boards'")
+    parts.get_by_role("row", name=re.compile("^part-1")).get_by_role("link", name=seeded.winner_id[:8]).click()
+    expect(page.locator("main h1")).to_contain_text("Subnet")
+    go(page, "collaborations?device=jetson-tx2")
+    expect(page.get_by_text("No decomposition has jetson-tx2 among its boards.")).to_be_visible()
 
 
 def test_device_has_table_map_and_report_card(page: Page) -> None:

@@ -25,6 +25,7 @@ from nuwa_search.store.records import (
     TaskRecord,
 )
 from nuwa_search.store.store import Store
+from tests.support.page_collaboration import seed_collaboration
 from tests.support.store_values import NANO, PROTOCOL
 
 BLOCK = BlockSpec(6, 32, 32, 768)
@@ -83,6 +84,7 @@ def seed_page_store(store: Store, folder: Path, *, num_subnets: int = 40) -> See
     _remove(folder / "lost")
     answer = _answer(winner, winner_ms, winner_top1, folder / "winner")
     store.finish_search(claim, "done", result=answer)
+    seed_collaboration(store, BASE, VEHICLES, subnet_id=winner.subnet_id)
     return Seeded(winner.subnet_id, winner_ms, winner_top1, lost.subnet_id, answer)
 
 

@@ -16,13 +16,16 @@ const VIEWS = {
   subnets: () => import("./views/subnet.js"),
   compare: () => import("./views/compare.js"),
   bundles: () => import("./views/bundles.js"),
+  collaborations: (path) => (path.length > 1 ? import("./views/collaboration.js") : import("./views/collaborations.js")),
   devices: (path) => (path.length > 1 ? import("./views/device.js") : import("./views/devices.js")),
   searches: (path) => {
     if (path.length < 2) return import("./views/searches.js");
     return path[1] === "new" ? import("./views/new-search.js") : import("./views/search.js");
   },
 };
-const NAV = { front: "front", subnets: "front", compare: "front", bundles: "bundles", devices: "devices", searches: "searches" };
+const NAV = {
+  front: "front", subnets: "front", compare: "front", bundles: "bundles", collaborations: "collaborations", devices: "devices", searches: "searches",
+};
 const PATIENCE_MS = 200; // before "loading…" is shown: shorter waits need no word
 
 const main = document.getElementById("main");

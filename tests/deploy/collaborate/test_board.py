@@ -71,6 +71,35 @@ def test_an_emulated_pace_is_waited_out_and_said(kits: Kits) -> None:
     assert (short.kind, short.payload) == (program.FAILED, b"an image has 1 bytes, wanted 8 x 10 x 3")
 
 
+def test_a_stream_keeps_its_emulated_pace_where_the_clock_oversleeps(
+    kits: Kits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+
+    def oversleep(seconds: float) -> None:
+        now[0] += seconds + 0.002
+
+    monkeypatch.setattr(program.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(program.time, "sleep", oversleep)
+    board = BoardServer(kits.boards["nano-1"], emulate_pace=True)
+    image = Message(program.IMAGE, toy_images(1)[0].tobytes(), session=3, number=9, figure=1)
+    for others_wait, took in ((True, 10 * 0.005 + 0.002), (False, 10 * 0.007)):
+        board.overslept_s, begin = 0.0, now[0]
+        for _ in range(10):
+            board.answer(program.load_zmq(), WaitedFor(others_wait), image)
+        assert now[0] - begin == pytest.approx(took)
+
+
+class WaitedFor:
+    """A socket that takes everything; ``poll`` says whether an image waits."""
+
+    def __init__(self, is_waited_for: bool) -> None:
+        self.poll = lambda _: is_waited_for
+
+    def send_multipart(self, *_: object) -> None:
+        pass
+
+
 def test_messages_are_read_as_they_were_written() -> None:
     message = Message(program.VECTOR, b"abcd", part=3, session=2**63, number=2**40, figure=7)
     frames = pack(message)

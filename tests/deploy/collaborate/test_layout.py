@@ -85,6 +85,10 @@ def test_a_missing_vector_is_zeros_and_is_told_to_the_head() -> None:
         (lambda v: v["parts"][1].update(name="part-0"), "twice"),
         (lambda v: v["modes"][2].update(first=7), "first of route"),
         (lambda v: v["modes"][0].update(needed=1), "any, and no other mode"),
+        (lambda v: v["modes"][0].update(steps=[{"share": 1, "rounds": [[0]]}]), "only route has them"),
+        (lambda v: v["modes"][2].update(steps=[{"share": 0.5, "rounds": [[0]]}]), "sum to 1"),
+        (lambda v: v["modes"][2].update(steps=[{"share": 1, "rounds": [[]]}]), "asks nobody"),
+        (lambda v: v["modes"][2].update(steps=[{"share": 1, "rounds": [[7]]}]), "sub-model of a routed image"),
         (lambda v: v["modes"][0].update(predicted_p95_ms=0.1), "predicted_p95_ms"),
         (lambda v: v["network"].update(all_up_mbit=0), "all_up_mbit"),
         (lambda v: v["preprocess"].update(img_size=10**6), "img_size"),
@@ -151,11 +155,16 @@ def test_figures_of_a_network_are_read_and_priced(tmp_path: Path) -> None:
         {"links": []},
         {"schema": "x"},
         {"provenance": "guessed"},
+        {"all_message_ms": -1},
     ]
     for change in changes:
         with pytest.raises(NuwaError):
             network_from_json({**network_to_json(network), **change}, where="here")
     assert assumed_network(("a",)).provenance == "assumed"
+    old = network_to_json(network) | {
+        "links": [{k: v for k, v in vars(one).items() if k != "message_ms"} for one in links]
+    }
+    assert network_from_json({k: v for k, v in old.items() if k != "all_message_ms"}, where="here") == network
 
 
 def test_the_document_holds_plain_values(folder: Path) -> None:

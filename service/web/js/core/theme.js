@@ -1,6 +1,6 @@
 /** The switch between the system's theme, light and dark. */
 
-import { h } from "./dom.js";
+import { h, show } from "./dom.js";
 
 const KEY = "nuwa-theme";
 const ORDER = ["system", "light", "dark"];
@@ -10,7 +10,8 @@ export function themeButton() {
   const button = h("button", { type: "button", class: "button button-small", title: "Theme: system, light or dark" });
   const label = () => {
     const theme = document.documentElement.dataset.theme ?? "system";
-    button.textContent = { system: "◐ auto", light: "○ light", dark: "● dark" }[theme];
+    const [sign, word] = { system: ["◐", "auto"], light: ["○", "light"], dark: ["●", "dark"] }[theme];
+    show(button, sign, h("span", { class: "theme-word" }, `\u00a0${word}`));
     button.setAttribute("aria-label", `theme: ${theme}; press for the next`);
   };
   button.addEventListener("click", () => {
