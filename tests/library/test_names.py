@@ -49,7 +49,10 @@ ELSEWHERE = {
     "public": "is_public",
 }
 """Flags whose meaning has another place in the library, because it answers otherwise or the word is Python's."""
-RENAMED = {"finetune": {"finetune-steps": "steps", "finetune-epochs": "epochs"}}
+RENAMED = {
+    "finetune": {"finetune-steps": "steps", "finetune-epochs": "epochs"},
+    "predict": {"network": "predict_collaboration"},
+}
 NOT_NEEDED = {"profile": {"resume"}}
 """Flags that say nothing any more: a profile always goes on where it was."""
 
