@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,7 @@ def test_a_stream_keeps_its_emulated_pace_where_the_clock_oversleeps(
     def oversleep(seconds: float) -> None:
         now[0] += seconds + 0.002
 
-    monkeypatch.setattr(program.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(program.time, "sleep", oversleep)
+    monkeypatch.setattr(program, "time", SimpleNamespace(perf_counter=lambda: now[0], sleep=oversleep))
     board = BoardServer(kits.boards["nano-1"], emulate_pace=True)
     image = Message(program.IMAGE, toy_images(1)[0].tobytes(), session=3, number=9, figure=1)
     for others_wait, took in ((True, 10 * 0.005 + 0.002), (False, 10 * 0.007)):
