@@ -14,6 +14,7 @@ from nuwa_search.core.pooling import HEAD_POOLS, HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 from nuwa_search.core.tasks.kind import TASK_CHOICES, TaskChoice
 from nuwa_search.search.device_budget import DeviceBudget, budget_from_text, require_different
+from nuwa_search.search.executor_name import EXECUTORS, ExecutorName
 from nuwa_search.search.option import Option, options_of
 from nuwa_search.search.samplers import SAMPLERS
 
@@ -85,8 +86,19 @@ class SearchRequest:
         hint="globs such as blocks.3.attn, blocks.3, blocks.1?.*, with commas between")] = ()
     trials: Annotated[int, Option("count", "Subnets to score.", is_resumable=True,
         is_main=True)] = 60
-    workers: Annotated[int, Option("count", "Processes that derive and score; with 1 a seed makes the same trials.",
+    workers: Annotated[int, Option("count", "Processes of this machine that derive and score.",
         is_resumable=True, client_most=64)] = 1
+    batch: Annotated[int | None, Option("count",
+        "Subnets scored at once; the same seed and batch make the same trials, wherever they are scored.",
+        empty="as many as keep all processes busy", is_resumable=True, client_most=1000,
+        label="subnets scored at once")] = None
+    executor: Annotated[ExecutorName, Option("choice",
+        "Where the work runs: on this machine, or on the nodes of a Ray cluster (extra `ray`).", choices=EXECUTORS,
+        is_resumable=True, is_for_clients=False, label="runs on")] = "local"
+    ray_address: Annotated[str | None, Option("text",
+        "Ray cluster, by HOST:PORT of its head.", "ADDRESS",
+        empty="the one on this machine, or one for this search alone", is_resumable=True, is_for_clients=False,
+        label="Ray cluster")] = None
     timeout_s: Annotated[float | None, Option("number", "Time for search, competition and fine-tuning together.", "S",
         empty="no limit", is_resumable=True, client_most=MAX_NUMBER, label="time", unit="s")] = None
     accelerator: Annotated[Accelerator, Option("choice",
@@ -137,11 +149,29 @@ class SearchRequest:
                 "--accelerator cuda and --workers were both given: a GPU scores nets one after the other",
                 hint="leave one of them out",
             )
+        self._check_executor()
         if self.keep and self.small_model_steps is not None:
             raise NuwaError(
                 "--keep and --small-model were both given: a small model is pretrained from nothing, with no part of "
                 "the base in it",
                 hint="leave one of them out",
+            )
+
+    def _check_executor(self) -> None:
+        """Refuse what is said of one executor and meant for the other.
+
+        Raises:
+            NuwaError: If it was.
+        """
+        if self.executor == "ray" and self.workers > 1:
+            raise NuwaError(
+                "--executor ray and --workers were both given: a cluster scores on every core that its nodes declare",
+                hint="leave --workers out; --batch says how many subnets are scored at once",
+            )
+        if self.executor != "ray" and self.ray_address is not None:
+            raise NuwaError(
+                f"--ray-address {self.ray_address} was given, and the search runs on this machine",
+                hint="add --executor ray, or leave --ray-address out",
             )
 
     @property

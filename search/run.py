@@ -2,13 +2,14 @@
 
 import dataclasses
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 
 import numpy as np
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.accuracy import flat_prior, prior_from_library
+from nuwa_search.search.executor.executor import PendingScore, Scoring
 from nuwa_search.search.feasible import Limits, require_feasible
 from nuwa_search.search.front import front_indices
 from nuwa_search.search.guidance import Guidance
@@ -19,7 +20,6 @@ from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.study import StudyLog
 from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import DevicePrediction, StopReason, StudyConfig, StudyHooks, StudyResult, TrialReport
-from nuwa_search.search.workers import Evaluation, Workers, first_done
 
 MIN_SCORED_TO_PRUNE = 8
 """Scored subnets before any is given up: earlier there is no telling what is hopeless."""
@@ -78,8 +78,8 @@ def run_study(
         proposer = Proposer(
             space, budget=limits, config=config, log=log, prior=prior, fronts=fronts, seeds=seeds, changes=changes
         )
-        with Workers(deriver, scorer, num_workers=config.num_workers) as workers:
-            loop = _Loop(limits, config, log, proposer, workers, hooks.on_trial)
+        with place.executor.scoring(deriver, scorer, num_workers=config.num_workers) as scoring:
+            loop = _Loop(limits, config, log, proposer, scoring, hooks.on_trial)
             stopped = loop.go(hooks.should_stop)
         return summarise(place.study_name, log.trials, budget=limits, stopped=stopped, seconds=loop.seconds)
     finally:
@@ -87,7 +87,11 @@ def run_study(
 
 
 class _Loop:
-    """Keeps the workers busy; its decisions depend on the recorded trials and the seed only."""
+    """Keeps a batch of subnets in flight; its decisions depend on the recorded trials, the batch and the seed only.
+
+    Scores are recorded in the order in which their subnets were proposed, whichever was there first: what the next
+    proposal knows then follows from its place, not from who was faster.
+    """
 
     def __init__(
         self,
@@ -95,17 +99,18 @@ class _Loop:
         config: StudyConfig,
         log: StudyLog,
         proposer: Proposer,
-        workers: Workers,
+        scoring: Scoring,
         on_trial: Callable[[TrialReport], None],
     ) -> None:
         self._budget = budget
         self._config = config
         self._log = log
         self._proposer = proposer
-        self._workers = workers
+        self._scoring = scoring
+        self._batch = config.batch or scoring.usual_batch
         self._on_trial = on_trial
-        self._in_flight: dict[Future[Evaluation], tuple[Proposal, TrialReport]] = {}
-        self._idle = 0  # proposals since one was last sent to a worker
+        self._in_flight = deque[tuple[PendingScore, Proposal, TrialReport]]()
+        self._idle = 0  # proposals since one was last sent to be scored
         self.seconds = 0.0
 
     def go(self, should_stop: Callable[[], bool]) -> StopReason:
@@ -151,7 +156,7 @@ class _Loop:
         return self._config.trials - sum(trial.is_evaluation for trial in self._log.trials)
 
     def _is_full(self) -> bool:
-        return len(self._in_flight) >= min(self._workers.num_workers, self._missing()) or self._is_dry()
+        return len(self._in_flight) >= min(self._batch, self._missing()) or self._is_dry()
 
     def _is_dry(self) -> bool:
         return self._idle > self._config.max_proposals_per_trial
@@ -160,7 +165,7 @@ class _Loop:
         """Make one proposal; False when the space seems to hold nothing new that fits."""
         if self._is_dry():
             return False
-        proposal = self._proposer.propose(taken={p.arch for p, _ in self._in_flight.values()})
+        proposal = self._proposer.propose(taken={p.arch for _, p, _ in self._in_flight})
         self._idle += 1
         if proposal is None:
             self._idle = self._config.max_proposals_per_trial + 1
@@ -170,8 +175,8 @@ class _Loop:
             self._record(report, excess, proposal)
             return True
         self._idle = 0
-        future = self._workers.submit(proposal.arch, give_up_above=self._give_up_above())
-        self._in_flight[future] = (proposal, report)
+        pending = self._scoring.submit(proposal.arch, give_up_above=self._give_up_above())
+        self._in_flight.append((pending, proposal, report))
         return True
 
     def _predict(self, proposal: Proposal) -> tuple[TrialReport, dict[str, float]]:
@@ -179,7 +184,7 @@ class _Loop:
         prediction, over = self._budget.predict([proposal.arch])
         excess = {name: float(values[0]) for name, values in over.items()}
         value, low, high = (float(x[0]) for x in (prediction.value, prediction.lower, prediction.upper))
-        state, reason = self._proposer.verdict(proposal, excess, taken={p.arch for p, _ in self._in_flight.values()})
+        state, reason = self._proposer.verdict(proposal, excess, taken={p.arch for _, p, _ in self._in_flight})
         elsewhere = tuple(
             DevicePrediction(limit.device, float(there.value[0]), (float(there.lower[0]), float(there.upper[0])))
             for limit in self._budget.others
@@ -191,25 +196,26 @@ class _Loop:
         return report, excess
 
     def _collect(self) -> None:
-        for future in first_done(list(self._in_flight)):
-            proposal, report = self._in_flight.pop(future)
-            found = future.result()
-            score = found.score
-            if score is None:
-                report = dataclasses.replace(report, state="failed", reason=found.reason, seconds=found.seconds)
-            else:
-                report = dataclasses.replace(
-                    report,
-                    state="pruned" if score.is_partial else "scored",
-                    kl=score.kl,
-                    kl_first=score.kl_first,
-                    top1_search=score.top1,
-                    num_images=score.num_images,
-                    seconds=found.seconds,
-                    reason="hopeless after the first images" if score.is_partial else "",
-                )
-            excess = {name: float(over[0]) for name, over in self._budget.predict([proposal.arch])[1].items()}
-            self._record(report, excess, proposal)
+        """Record the oldest subnet in flight, once its score is there."""
+        pending, proposal, report = self._in_flight[0]
+        found = pending.result()
+        self._in_flight.popleft()
+        score = found.score
+        if score is None:
+            report = dataclasses.replace(report, state="failed", reason=found.reason, seconds=found.seconds)
+        else:
+            report = dataclasses.replace(
+                report,
+                state="pruned" if score.is_partial else "scored",
+                kl=score.kl,
+                kl_first=score.kl_first,
+                top1_search=score.top1,
+                num_images=score.num_images,
+                seconds=found.seconds,
+                reason="hopeless after the first images" if score.is_partial else "",
+            )
+        excess = {name: float(over[0]) for name, over in self._budget.predict([proposal.arch])[1].items()}
+        self._record(report, excess, proposal)
         tried = [trial for trial in self._log.trials if trial.is_evaluation or trial.state == "failed"]
         last = tried[-MAX_FAILURES_IN_A_ROW:]
         if len(last) == MAX_FAILURES_IN_A_ROW and all(trial.state == "failed" for trial in last):

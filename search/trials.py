@@ -23,10 +23,13 @@ class StudyConfig:
         trials: Subnets to score, pruned ones included; infeasible proposals and duplicates cost nothing.
         timeout_s: Stop after so many seconds; None for no limit.
         sampler: Optuna's sampler by name; ``auto`` takes TPE for one objective and NSGA-II for the front.
-        seed: With one worker and a stop by trials, the same seed gives the same trials, resumed or not.
+        seed: With a stop by trials, the same seed and batch give the same trials wherever they are scored; in a batch
+            of one also where the study was resumed.
         num_seeds: First trials made from the library: half exact, a quarter uniform, the rest random.
         pareto: Search the whole front of KL and latency; the budget, if any, still holds.
         num_workers: Processes that derive and score.
+        batch: Subnets that are in flight at once: each is proposed knowing all scores but those of the last
+            ``batch - 1`` before it. None for what keeps everything busy that scores.
         guided: Whether the accuracy predictor proposes local moves; off, the sampler is alone.
         sampler_share: Share of proposals after the seeds that the sampler makes in a guided study.
         repair: Whether a sampler's infeasible proposal is cut down to the budget and tried.
@@ -43,6 +46,7 @@ class StudyConfig:
     num_seeds: int = 16
     pareto: bool = False
     num_workers: int = 1
+    batch: int | None = None
     guided: bool = True
     sampler_share: float = 0.2
     repair: bool = True

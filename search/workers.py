@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -76,6 +76,11 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
+    @property
+    def usual_batch(self) -> int:
+        """Subnets in flight that keep every process busy."""
+        return self.num_workers
+
     def submit(self, arch: Arch, *, give_up_above: float | None) -> "Future[Evaluation]":
         """Start scoring; without a pool the answer is there at once."""
         if self._pool is not None:
@@ -83,12 +88,6 @@ class Workers:
         done: Future[Evaluation] = Future()
         done.set_result(evaluate(arch, deriver=self._deriver, scorer=self._scorer, give_up_above=give_up_above))
         return done
-
-
-def first_done(futures: "list[Future[Evaluation]]") -> "list[Future[Evaluation]]":
-    """Wait for at least one and return those done, oldest first."""
-    done = wait(futures, return_when=FIRST_COMPLETED).done
-    return [future for future in futures if future in done]
 
 
 _OWN: dict[str, tuple[SubnetDeriver, Scorer]] = {}  # what a worker process was started with

@@ -28,6 +28,9 @@ class SearchKeywords(TypedDict, total=False):
     keep: Sequence[str]
     trials: int
     workers: int
+    batch: int | None
+    executor: Literal["local", "ray"]
+    ray_address: str | None
     timeout_s: float | None
     accelerator: Literal["auto", "cpu", "cuda"]
     sampler: str

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nuwa_search.deploy.ship import check_bundle_dir
+from nuwa_search.search.executor.opened import require_executor
 from nuwa_search.search.job.inputs import Sources, open_sources
 from nuwa_search.search.job.moved_on import require_origin
 from nuwa_search.search.request import SearchRequest
@@ -17,6 +18,7 @@ def check_request(request: SearchRequest, store: Store, *, study: str) -> Source
         NuwaError: If a name is unknown, a file is missing or corrupt, the predictor is of another device, or the
             bundle's folder cannot be written.
     """
+    require_executor(request.executor)
     require_origin(request, store)
     check_bundle_dir(Path(request.bundle_dir), study=study)
     sources = open_sources(request, store)

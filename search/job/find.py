@@ -14,6 +14,7 @@ from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.tensorrt.typed_precision import graph_precision
 from nuwa_search.search.derive.deriver import Deriver
+from nuwa_search.search.executor.executor import Executor
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.deadline import Deadline
 from nuwa_search.search.job.inputs import Inputs
@@ -28,6 +29,7 @@ class Finder:
 
     Args:
         surveys: Its devices with their budgets, in the order of the request.
+        executor: Where the work runs.
         img_sizes: Image sizes to choose among beside the base's own.
     """
 
@@ -41,6 +43,7 @@ class Finder:
     study_name: str
     storage_url: str | None
     deadline: Deadline
+    executor: Executor
     img_sizes: tuple[ImgSize, ...] = ()
 
     @property

@@ -15,12 +15,12 @@ from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.deploy.ship import check_bundle_dir
-from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.search.budget_part import BudgetPart
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
+from nuwa_search.search.executor.opened import opened_executor, require_executor
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.base_sizes import bases_at_sizes
@@ -28,7 +28,7 @@ from nuwa_search.search.job.clock import StageClock
 from nuwa_search.search.job.computing import computing_device, said_device
 from nuwa_search.search.job.deadline import deadline_in
 from nuwa_search.search.job.deliver import deliver, front_of
-from nuwa_search.search.job.event_log import log_of_search
+from nuwa_search.search.job.event_log import EventLog, log_of_search
 from nuwa_search.search.job.explain import explanation_of
 from nuwa_search.search.job.find import Finder
 from nuwa_search.search.job.inputs import (
@@ -107,6 +107,7 @@ def run_search(
     clock = StageClock()
     check_bundle_dir(Path(request.bundle_dir), study=study)
     computing_device(request)  # one that is missing is told before anything is opened
+    require_executor(request.executor)
     require_origin(request, store)
     origin = study if resume else request.from_study
     begun = None if origin is None else task_begun_with(origin, store)
@@ -115,35 +116,43 @@ def run_search(
         require_sources_of(sources, origin, store)
     require_study_of(sources.device, study, store)
     record_inputs(sources, store, label_column=request.label_column, seed=request.seed)
-    claim = store.start_search(
-        study,
-        SearchTerms(
-            device_id=sources.device.device_id,
-            budget_ms=request.budget_ms,
-            seed=request.seed,
-            settings=dict_from_request(request),
-            base_id=sources.base.base_id,
-            task_id=sources.task.task_id,
-        ),
-        resume=resume,
+    told = hooks or Hooks()
+    # before the study is claimed: a cluster that is refused leaves none behind
+    with opened_executor(request.executor, address=request.ray_address, say=told.step) as executor:
+        claim = store.start_search(study, _terms(request, sources), resume=resume)
+        log = log_of_search(store, study, wanted=request.trials)
+        log.say("state", {"state": "running", "reason": ""})
+        watched = _timed(log.hooks(hooks), clock)
+        for note in sources.notes:
+            watched.step(note)
+        start = SearchStart(request, sources, store, claim, cache_dir, watched, clock, executor)
+        with Heartbeat(store, claim), counts_to(watched.count):
+            return _kept(start, log)
+
+
+def _terms(request: SearchRequest, sources: Sources) -> SearchTerms:
+    return SearchTerms(
+        device_id=sources.device.device_id,
+        budget_ms=request.budget_ms,
+        seed=request.seed,
+        settings=dict_from_request(request),
+        base_id=sources.base.base_id,
+        task_id=sources.task.task_id,
     )
-    log = log_of_search(store, study, wanted=request.trials)
-    log.say("state", {"state": "running", "reason": ""})
-    watched = _timed(log.hooks(hooks), clock)
-    for note in sources.notes:
-        watched.step(note)
-    start = SearchStart(request, sources, store, claim, cache_dir, watched, clock)
-    with Heartbeat(store, claim), counts_to(watched.count):
-        try:
-            outcome = _searched(start)
-        except BaseException as error:
-            state: SearchState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            store.finish_search(claim, state)
-            log.say("state", {"state": state, "reason": str(error)})
-            raise
-        state = "done" if outcome.error is None else "infeasible"
-        store.finish_search(claim, state, result=outcome.result.to_json())
-        log.say("state", {"state": state, "reason": outcome.error.message if outcome.error else ""})
+
+
+def _kept(start: SearchStart, log: EventLog) -> SearchOutcome:
+    """Search, and record how it ended."""
+    try:
+        outcome = _searched(start)
+    except BaseException as error:
+        state: SearchState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        start.store.finish_search(start.claim, state)
+        log.say("state", {"state": state, "reason": str(error)})
+        raise
+    state = "done" if outcome.error is None else "infeasible"
+    start.store.finish_search(start.claim, state, result=outcome.result.to_json())
+    log.say("state", {"state": state, "reason": outcome.error.message if outcome.error else ""})
     return outcome
 
 
@@ -151,8 +160,9 @@ def _searched(start: SearchStart) -> SearchOutcome:
     """Take every step, with the devices open; what needs no image comes before any is decoded."""
     request = start.request
     with ExitStack() as stack:
+        executor = start.executor
         opened = [
-            stack.enter_context(opened_device(spec, seed=request.seed, store=start.store))
+            stack.enter_context(executor.opened_device(spec, seed=request.seed, store=start.store))
             for spec in start.sources.devices
         ]
         devices = [judged_by(device, request.budget_statistic) for device in opened]
@@ -255,6 +265,7 @@ def _finder(run: SearchRun, surveys: tuple[Survey, ...], img_sizes: tuple[ImgSiz
         study_name=run.claim.study,
         storage_url=optuna_url(run.store),
         deadline=deadline_in(run.request.timeout_s),
+        executor=run.executor,
         img_sizes=img_sizes,
     )
 

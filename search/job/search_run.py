@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nuwa_search.search.executor.executor import Executor
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.clock import StageClock
 from nuwa_search.search.job.inputs import Inputs, Sources
@@ -23,6 +24,7 @@ class SearchStart:
         cache_dir: Folder of statistics, libraries and checkpoints.
         hooks: Callbacks that are told of progress.
         clock: Seconds by stage.
+        executor: Where the work runs.
     """
 
     request: SearchRequest
@@ -32,6 +34,7 @@ class SearchStart:
     cache_dir: Path
     hooks: Hooks
     clock: StageClock
+    executor: Executor
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -214,6 +214,7 @@ class StudyRounds:
             seed=request.seed,
             pareto=request.pareto,
             num_workers=request.workers,
+            batch=request.batch,
             first=self._first,
         )
         if self._explorer is not None:
@@ -225,7 +226,9 @@ class StudyRounds:
             limits=limits,
             config=config,
             guidance=Guidance(library=self.library, explorer=self._explorer),
-            place=StudyPlace(finder.study_name, finder.storage_url, identity=self._identity()),
+            place=StudyPlace(
+                finder.study_name, finder.storage_url, identity=self._identity(), executor=finder.executor
+            ),
             hooks=StudyHooks(on_trial=self._on_trial),
         )
 

@@ -1,0 +1,104 @@
+"""What a search hands its work to."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from nuwa_search.core.arch import Arch
+from nuwa_search.core.device import Device, DeviceSpec
+from nuwa_search.search.scorer import Scorer, SubnetDeriver
+from nuwa_search.search.workers import Evaluation
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What must be free where a piece of work runs.
+
+    Args:
+        what: The work in a few words, for errors and progress.
+        cpus: Cores; it computes with as many threads.
+        gpus: Whole GPUs of one machine.
+        board: Name of a device that must be reached from there; None where none is.
+    """
+
+    what: str
+    cpus: int = 1
+    gpus: int = 0
+    board: str | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the resources that say where, rather than how much."""
+        return () if self.board is None else (f"board:{self.board}",)
+
+    @property
+    def words(self) -> str:
+        """Say what is needed."""
+        counts = [f"{self.cpus} CPU"] if self.cpus else []
+        counts += [f"{self.gpus} GPU"] if self.gpus else []
+        return " and ".join([*counts, *self.places])
+
+    @property
+    def start_hint(self) -> str:
+        """Write the command that adds a node with what is needed."""
+        flags = f" --resources='{{\"{self.places[0]}\": 1}}'" if self.places else ""
+        flags += f" --num-gpus={self.gpus}" if self.gpus else ""
+        return f"ray start --address=HEAD:6379{flags} on a machine that has it"
+
+
+class PendingScore(Protocol):
+    """A subnet's score that may not be there yet; a ``Future`` is one."""
+
+    def result(self) -> Evaluation:
+        """Wait for it.
+
+        Raises:
+            NuwaError: If it cannot be had: a wrong use, or every attempt at it was lost.
+        """
+        ...
+
+
+class Scoring(Protocol):
+    """Derives and scores subnets with one deriver and one scorer."""
+
+    @property
+    def usual_batch(self) -> int:
+        """Subnets in flight that keep everything busy: what a study takes where none is asked for."""
+        ...
+
+    def submit(self, arch: Arch, *, give_up_above: float | None) -> PendingScore:
+        """Start on a subnet; arguments as of ``evaluate``."""
+        ...
+
+
+class Executor(Protocol):
+    """Where the work of a search runs. The same work gives the same answers wherever it does."""
+
+    def scoring(self, deriver: SubnetDeriver, scorer: Scorer, *, num_workers: int) -> AbstractContextManager[Scoring]:
+        """Hold deriver and scorer where subnets are scored.
+
+        Args:
+            deriver: Cuts subnets out of the base.
+            scorer: Scores them on the search split.
+            num_workers: Processes of this machine; a cluster has as many as it has cores.
+        """
+        ...
+
+    def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:
+        """Run one piece of work and wait for what it returns.
+
+        Args:
+            work: Can be pickled with what it holds, as ``functools.partial`` of a function of a module can.
+            needs: What must be free where it runs.
+
+        Raises:
+            OutsideError: If every attempt at it was lost.
+        """
+        ...
+
+    def opened_device(self, spec: DeviceSpec, *, seed: int) -> AbstractContextManager[Device]:
+        """Open a device where it can be reached, for the length of a block."""
+        ...

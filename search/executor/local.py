@@ -1,0 +1,23 @@
+"""The work of a search in this process; scoring in several on this machine where that is asked for."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from nuwa_search.core.device import Device, DeviceSpec
+from nuwa_search.latency.devices.find import opened_device
+from nuwa_search.search.executor.executor import Needs, Result, Scoring
+from nuwa_search.search.scorer import Scorer, SubnetDeriver
+from nuwa_search.search.workers import Workers
+
+
+class LocalExecutor:
+    """Runs everything here."""
+
+    def scoring(self, deriver: SubnetDeriver, scorer: Scorer, *, num_workers: int) -> AbstractContextManager[Scoring]:
+        return Workers(deriver, scorer, num_workers=num_workers)
+
+    def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:  # noqa: ARG002 - this machine is all there is
+        return work()
+
+    def opened_device(self, spec: DeviceSpec, *, seed: int) -> AbstractContextManager[Device]:
+        return opened_device(spec, seed=seed)

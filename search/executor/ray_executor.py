@@ -1,0 +1,78 @@
+"""The work of a search on the nodes of a Ray cluster: Ray spreads it, retries it, and carries what it needs."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import ray
+
+from nuwa_search.core.device import Device, DeviceSpec
+from nuwa_search.latency.devices.find import opened_device
+from nuwa_search.search.executor.executor import Needs, Result, Scoring
+from nuwa_search.search.executor.node_work import NodeTask, begin
+from nuwa_search.search.executor.program import this_program
+from nuwa_search.search.executor.ray_cluster import ABSENT_S, POLL_S, Cluster, value_of
+from nuwa_search.search.executor.ray_scoring import MAX_RETRIES, RayScoring
+from nuwa_search.search.scorer import Scorer, SubnetDeriver
+
+
+class RayExecutor:
+    """Hands work to a cluster that this process is connected to.
+
+    Args:
+        cluster: Connected.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def scoring(
+        self,
+        deriver: SubnetDeriver,
+        scorer: Scorer,
+        *,
+        num_workers: int,  # noqa: ARG002 - of one machine; here every core of every node works
+    ) -> AbstractContextManager[Scoring]:
+        return RayScoring(self._cluster, deriver, scorer)
+
+    def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:
+        self._cluster.require_able(needs)
+        task = NodeTask(this_program(), threads=max(1, needs.cpus))
+        options = {
+            "num_cpus": needs.cpus,
+            "num_gpus": needs.gpus,
+            "resources": dict.fromkeys(needs.places, PLACE_SHARE),
+            "max_retries": MAX_RETRIES,
+            "name": f"nuwa {needs.what}",
+        }
+        ref = ray.remote(run_on_node).options(**options).remote(task, work)
+        absent_since: float | None = None
+        try:
+            while not ray.wait([ref], timeout=POLL_S)[0]:
+                is_able = any(node.has(needs) for node in self._cluster.look())
+                absent_since = None if is_able else absent_since or time.monotonic()
+                if absent_since is not None and time.monotonic() - absent_since > ABSENT_S:
+                    self._cluster.require_able(needs)
+        except BaseException:
+            ray.cancel(ref, force=False)
+            raise
+        found: Result = value_of(ref, what=needs.what)
+        return found
+
+    def opened_device(self, spec: DeviceSpec, *, seed: int) -> AbstractContextManager[Device]:
+        return opened_device(spec, seed=seed)
+
+
+PLACE_SHARE = 0.001
+"""Of a resource that says where: Ray chooses the node by it, and how many may use what is there is not Ray's to say."""
+
+
+def run_on_node(task: NodeTask, work: Callable[[], Result]) -> Result:
+    """Run a piece of work where Ray put this task.
+
+    Args:
+        task: Whom it is for.
+        work: Without arguments.
+    """
+    begin(task, ray.util.get_node_ip_address())
+    return work()
