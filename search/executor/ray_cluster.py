@@ -202,7 +202,7 @@ def connected(address: str | None, *, say: Callable[[str], None]) -> Iterator[Cl
         NuwaError: If a node has another version of this program, or there is no cluster at ``address``.
     """
     is_ours = not ray.is_initialized()
-    with _without_rays_prints(), contextlib.ExitStack() as stack:
+    with without_prints_of_ray(), contextlib.ExitStack() as stack:
         if is_ours:
             with contextlib.redirect_stdout(sys.stderr), _own_handlers():
                 how = _connect(address)
@@ -211,7 +211,8 @@ def connected(address: str | None, *, say: Callable[[str], None]) -> Iterator[Cl
             how = "this process is connected to it already"
         cluster = Cluster(say)
         nodes = cluster.look()
-        say(f"Ray {ray.__version__}: {len(nodes)} nodes, {cluster.num_cpus} CPUs ({how})")
+        count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+        say(f"Ray {ray.__version__}: {count}, {cluster.num_cpus} CPUs ({how})")
         yield cluster
 
 
@@ -269,6 +270,7 @@ class _StdoutWithoutRay(io.TextIOBase):
 
 
 @contextmanager
-def _without_rays_prints() -> Iterator[None]:
+def without_prints_of_ray() -> Iterator[None]:
+    """Keep what Ray's threads print off stdout, where the answer goes."""
     with contextlib.redirect_stdout(_StdoutWithoutRay(sys.stdout)):
         yield
