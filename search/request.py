@@ -149,29 +149,16 @@ class SearchRequest:
                 "--accelerator cuda and --workers were both given: a GPU scores nets one after the other",
                 hint="leave one of them out",
             )
-        self._check_executor()
-        if self.keep and self.small_model_steps is not None:
-            raise NuwaError(
-                "--keep and --small-model were both given: a small model is pretrained from nothing, with no part of "
-                "the base in it",
-                hint="leave one of them out",
-            )
-
-    def _check_executor(self) -> None:
-        """Refuse what is said of one executor and meant for the other.
-
-        Raises:
-            NuwaError: If it was.
-        """
         if self.executor == "ray" and self.workers > 1:
             raise NuwaError(
                 "--executor ray and --workers were both given: a cluster scores on every core that its nodes declare",
                 hint="leave --workers out; --batch says how many subnets are scored at once",
             )
-        if self.executor != "ray" and self.ray_address is not None:
+        if self.keep and self.small_model_steps is not None:
             raise NuwaError(
-                f"--ray-address {self.ray_address} was given, and the search runs on this machine",
-                hint="add --executor ray, or leave --ray-address out",
+                "--keep and --small-model were both given: a small model is pretrained from nothing, with no part of "
+                "the base in it",
+                hint="leave one of them out",
             )
 
     @property

@@ -34,6 +34,8 @@ def opened_executor(name: ExecutorName, *, address: str | None, say: Callable[[s
         OutsideError: If there is no cluster at ``address``.
     """
     if name == "local":
+        if address is not None:
+            say(f"the Ray cluster at {address} is not used: the search runs on this machine, without --executor ray")
         yield LocalExecutor()
         return
     require_executor(name)

@@ -21,6 +21,9 @@ OLD = json.loads("""{"budget_ms": 5.5, "device": "jetson-nano", "base": "default
 """Settings of a study as commit 494cfc3 stores them."""
 LATER: dict[str, Any] = {
     "accelerator": "auto",
+    "batch": None,
+    "executor": "local",
+    "ray_address": None,
     "img_size": None,
     "img_sizes": None,
     "metric": "top1",
@@ -97,6 +100,7 @@ OTHERS: dict[str, Any] = {
     "explain": True, "finetune": False, "deploy": False, "seed": 4,
     "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",), "pool": "avg",
     "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation", "accelerator": "cpu", "img_sizes": (16, (64, 32)),
+    "batch": 3, "executor": "ray", "ray_address": "head:6379",
 }  # fmt: skip
 """Another value than OLD's for every option."""
 
@@ -120,7 +124,7 @@ def test_resumed_each_option_is_obeyed_or_refused_by_name(name: str) -> None:
 def test_what_says_how_long_it_runs_and_on_what_may_change() -> None:
     assert {name for name, option in OPTIONS.items() if option.is_resumable} == {
         *("trials", "workers", "timeout_s", "finetune_epochs", "finetune_steps", "small_model_steps", "explain"),
-        "accelerator",
+        *("accelerator", "batch", "executor", "ray_address"),
     }
 
 

@@ -58,7 +58,8 @@ def test_flags_api_and_form_know_the_same_options(client: TestClient) -> None:
     flags = {max(param.opts, key=len).removeprefix("--") for param in command.params if isinstance(param, click.Option)}
     assert {option.flag for option in OPTIONS.values()} <= flags
     schemas = client.get("/api/v1/openapi.json").json()["components"]["schemas"]
-    names = {option.client_name for option in OPTIONS.values()}
+    names = {option.client_name for option in OPTIONS.values() if option.is_for_clients}
+    assert {option.client_name for option in OPTIONS.values()} - names == {"executor", "ray_address"}
     assert set(schemas["NewSearch"]["properties"]) == names | {"study"}
     assert schemas["NewSearch"]["required"] == ["budget_ms"]
     assert set(schemas["SearchChanges"]["properties"]) == names
