@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.device import Device, DeviceSpec
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
 from nuwa_search.search.workers import Evaluation
 
@@ -97,8 +96,4 @@ class Executor(Protocol):
         Raises:
             OutsideError: If every attempt at it was lost.
         """
-        ...
-
-    def opened_device(self, spec: DeviceSpec, *, seed: int) -> AbstractContextManager[Device]:
-        """Open a device where it can be reached, for the length of a block."""
         ...

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from nuwa_search.core.device import Device, DeviceSpec
-from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.search.executor.executor import Needs, Result, Scoring
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
 from nuwa_search.search.workers import Workers
@@ -18,6 +16,3 @@ class LocalExecutor:
 
     def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:  # noqa: ARG002 - this machine is all there is
         return work()
-
-    def opened_device(self, spec: DeviceSpec, *, seed: int) -> AbstractContextManager[Device]:
-        return opened_device(spec, seed=seed)

@@ -6,8 +6,6 @@ from contextlib import AbstractContextManager
 
 import ray
 
-from nuwa_search.core.device import Device, DeviceSpec
-from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.search.executor.executor import Needs, Result, Scoring
 from nuwa_search.search.executor.node_work import NodeTask, begin
 from nuwa_search.search.executor.program import this_program
@@ -58,9 +56,6 @@ class RayExecutor:
             raise
         found: Result = value_of(ref, what=needs.what)
         return found
-
-    def opened_device(self, spec: DeviceSpec, *, seed: int) -> AbstractContextManager[Device]:
-        return opened_device(spec, seed=seed)
 
 
 PLACE_SHARE = 0.001

@@ -15,6 +15,7 @@ from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.deploy.ship import check_bundle_dir
+from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.search.budget_part import BudgetPart
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
@@ -160,9 +161,8 @@ def _searched(start: SearchStart) -> SearchOutcome:
     """Take every step, with the devices open; what needs no image comes before any is decoded."""
     request = start.request
     with ExitStack() as stack:
-        executor = start.executor
         opened = [
-            stack.enter_context(executor.opened_device(spec, seed=request.seed, store=start.store))
+            stack.enter_context(opened_device(spec, seed=request.seed, store=start.store))
             for spec in start.sources.devices
         ]
         devices = [judged_by(device, request.budget_statistic) for device in opened]
