@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
@@ -64,6 +65,7 @@ class PoolDevice:
         self._references = references
         self._sleep = sleep
         self._comparing = threading.Lock()
+        self._asking = threading.Lock()
         self._compared: dict[str, BoardRatio] = {}
         self._compare_at = 0.0
 
@@ -172,6 +174,11 @@ class PoolDevice:
         Raises:
             OutsideError: If all of them are out.
         """
+        # One of a party's threads asks at a time: hundreds that wait would ask the database hundreds of times as often.
+        with self._asking if among is None else nullcontext():
+            return self._waited_for(reasons, among)
+
+    def _waited_for(self, reasons: Sequence[str], among: Collection[str] | None) -> BoardLease:
         while True:
             lease = self.boards.lend(among=among)
             if lease is not None:
