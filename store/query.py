@@ -1,32 +1,23 @@
 """List what the database knows about subnets, as rows of plain JSON values."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, and_, select, true
 from sqlalchemy.orm import aliased
 
-from nuwa_search.core.pipeline import PIPELINE_VERSION
-from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.store.database import Database
 from nuwa_search.store.found_rows import SubnetFound
+from nuwa_search.store.named_rows import named_rows
 from nuwa_search.store.pareto import front_query
-from nuwa_search.store.records import JsonDict
 from nuwa_search.store.sort_orders import SORTS
 from nuwa_search.store.tables import (
     ArchRow,
-    BaseNetRow,
-    DeviceRow,
     LatencyRow,
     MeasurementRow,
-    PredictorRow,
     ScoreRow,
-    SearchRow,
     SubnetRow,
-    TaskRow,
 )
 from nuwa_search.store.wanted import LatencyColumns, ResolvedFilter, SubnetFilter, resolve_filter
 
@@ -179,8 +170,7 @@ def _pixel_score() -> ColumnElement[float | None]:
 _COLUMNS = (
     ArchRow.arch_id,
     SubnetRow.subnet_id,
-    DeviceRow.name.label("device"),
-    DeviceRow.device_id,
+    LatencyRow.device_pk,
     LatencyRow.predicted_latency_ms,
     LatencyRow.predicted_low_ms,
     LatencyRow.predicted_high_ms,
@@ -191,33 +181,25 @@ _COLUMNS = (
     ScoreRow.split,
     ScoreRow.kind.label("score_kind"),
     ScoreRow.num_images,
-    TaskRow.classes,
-    TaskRow.task_id,
-    BaseNetRow.name.label("base"),
-    BaseNetRow.base_id,
+    SubnetRow.task_pk,
+    SubnetRow.base_pk,
     ArchRow.macs,
     ArchRow.params,
     ArchRow.content["img_size"].as_string().label("img_size"),  # of images that are no square it is a list
-    SearchRow.study,
+    SubnetRow.search_pk,
     SubnetRow.trial_number,
     SubnetRow.bundle_dir,
     MeasurementRow.measurement_id,
-    PredictorRow.predictor_id,
-    TaskRow.pipeline,
+    LatencyRow.predictor_pk,
 )
 
 
 def _join_subnet(rows: FromClause) -> FromClause:
-    subnet, arch, base = SubnetRow.__table__, ArchRow.__table__, BaseNetRow.__table__
+    subnet, arch = SubnetRow.__table__, ArchRow.__table__
     return (
         rows.join(arch, arch.c.pk == subnet.c.arch_pk)
-        .join(base, base.c.pk == subnet.c.base_pk)
-        .join(TaskRow.__table__, TaskRow.pk == SubnetRow.task_pk)
         .outerjoin(ScoreRow.__table__, ScoreRow.pk == SubnetRow.score_pk)
-        .outerjoin(SearchRow.__table__, SearchRow.pk == SubnetRow.search_pk)
-        .outerjoin(DeviceRow.__table__, DeviceRow.pk == LatencyRow.device_pk)
         .outerjoin(MeasurementRow.__table__, MeasurementRow.pk == LatencyRow.measurement_pk)
-        .outerjoin(PredictorRow.__table__, PredictorRow.pk == LatencyRow.predictor_pk)
     )
 
 
@@ -254,15 +236,4 @@ def _untimed(wanted: ResolvedFilter) -> Select[*tuple[Any, ...]]:
 def _read(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[SubnetFound]:
     found = connection.execute(query)
     names = [str(name) for name in found.keys()]  # noqa: SIM118 - a result is no dictionary
-    return [_public(dict(zip(names, row, strict=True))) for row in found]
-
-
-def _public(values: JsonDict) -> SubnetFound:
-    low, high = values.pop("predicted_low_ms"), values.pop("predicted_high_ms")
-    values["predicted_interval_ms"] = None if low is None else [low, high]
-    values["top1_interval"] = interval_of_share(values["top1"], values["num_images"])
-    values["img_size"] = json.loads(str(values["img_size"]))
-    bundle = values["bundle_dir"]
-    values["is_current"] = values["pipeline"] == PIPELINE_VERSION
-    values["bundle_is_missing"] = bundle is not None and not Path(bundle).is_dir()
-    return cast("SubnetFound", values)
+    return named_rows(connection, names, found.all())

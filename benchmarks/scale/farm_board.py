@@ -5,7 +5,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from nuwa_search.core.device import PROTOCOL, DeviceSpec, LatencyStats, Measurem
 from nuwa_search.core.errors import OutsideError
 from nuwa_search.latency.devices.finding import Finding
 
-SPEED = 200.0
+SPEED = 50.0
 """Seconds of a board in one of ours."""
 NET_S = 120.0
 """What a net takes on a board, its engine's build in it: 2 to 11 minutes are usual on a Nano; the least of them."""
@@ -42,17 +42,26 @@ class SimulatedBoard:
         outage: When it is broken; None for never.
         folder: Of one file a board, locked while somebody measures: whatever process dies, the kernel frees it.
         begun: ``time.time()`` when the farm began.
+        on_net: Told, in our seconds since then, from when to when a net was measured; not of one that failed.
     """
 
-    def __init__(self, spec: DeviceSpec, *, factor: float, outage: Outage | None, folder: Path, begun: float) -> None:
+    def __init__(
+        self,
+        spec: DeviceSpec,
+        *,
+        factor: float,
+        outage: Outage | None,
+        folder: Path,
+        begun: float,
+        on_net: Callable[[float, float], None],
+    ) -> None:
         self._spec = spec
         self._factor = factor
         self._outage = outage
         self._path = folder / f"{spec.name}.lock"
         self._begun = begun
+        self._on_net = on_net
         self._random = random.Random(f"{spec.name}/{os.getpid()}")
-        self.held: list[tuple[float, float]] = []
-        """When nets were measured, in our seconds since the farm began; what failed is not in it."""
         self.num_doubles = 0
 
     @property
@@ -72,7 +81,7 @@ class SimulatedBoard:
             self._require_well()
         ended_s = time.time() - self._begun
         if not is_reference:
-            self.held.append((ended_s - (time.monotonic() - begun), ended_s))
+            self._on_net(ended_s - (time.monotonic() - begun), ended_s)
         ms = true_ms * self._factor * math.exp(self._random.gauss(0.0, NOISE))
         stats = LatencyStats(ms, ms, ms, ms, ms, ms, ms, ms, 0.0)
         return Measurement(self._spec, protocol or PROTOCOL, "measured", stats, 20)

@@ -32,6 +32,7 @@ class FarmPlan:
         num_outages: Boards that break once, over all pools.
         outage_s: Between which two of our seconds since the beginning each is broken.
         num_processes: Processes that the searches are dealt to.
+        killed_at_s: When, in our seconds, the first of them is killed; it is started again at once.
     """
 
     url: str
@@ -39,10 +40,11 @@ class FarmPlan:
     begun: float
     num_boards: int = 25
     num_searches: tuple[int, ...] = (20, 15, 10, 5)
-    num_nets: int = 24
+    num_nets: int = 40
     num_outages: int = 10
-    outage_s: tuple[float, float] = (6.0, 14.0)
+    outage_s: tuple[float, float] = (15.0, 35.0)
     num_processes: int = 5
+    killed_at_s: float = 20.0
 
     def pools(self) -> dict[str, list[DeviceSpec]]:
         """Name the boards of each pool."""
@@ -81,22 +83,20 @@ def plan_from_json(text: str) -> FarmPlan:
 def nets_of(search: str, count: int) -> list[Arch]:
     """Draw the nets of a search: no other search has them."""
     drawn = random.Random(search)
-    sizes = drawn.sample(range(1, 4000), count)
-    return [
-        Arch(
-            blocks=(BlockSpec(2, 32, 32, size),) * drawn.randint(2, 12),
-            embed_dim=64,
-            num_classes=10,
-            img_size=64,
-            patch_size=8,
-        )
-        for size in sizes
-    ]
+    pool, number = (int(part) for part in search.split("-")[1:])
+    place = 100 * pool + number  # of the search, so that no two draw one size
+    sizes = [1000 * k + place for k in drawn.sample(range(1, 100), count)]
+    blocks = [(BlockSpec(2, 32, 32, size),) * drawn.randint(2, 12) for size in sizes]
+    return [Arch(blocks=one, embed_dim=64, num_classes=10, img_size=64, patch_size=8) for one in blocks]
+
+
+def latency_of(arch: Arch) -> float:
+    """Return the latency in ms that a board exactly as its kind has."""
+    return 1.0 + sum(1e-3 * block.mlp_width for block in arch.blocks)
 
 
 def model_of(arch: Arch) -> onnx.ModelProto:
     """Write an empty model that carries what a board goes by: whether it is a reference net, and its latency in ms."""
     kind = "reference" if arch in reference_archs() else "net"
-    latency_ms = 1.0 + sum(1e-3 * block.mlp_width for block in arch.blocks)
-    graph = helper.make_graph([], "arch", [], [], doc_string=f"{kind} {latency_ms:.4f} {arch.arch_id}")
+    graph = helper.make_graph([], "arch", [], [], doc_string=f"{kind} {latency_of(arch)} {arch.arch_id}")
     return helper.make_model(graph)

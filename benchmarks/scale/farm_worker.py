@@ -8,13 +8,12 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sqlalchemy import event
 
 from benchmarks.scale.farm_board import SimulatedBoard
-from benchmarks.scale.farm_plan import FarmPlan, model_of, nets_of, plan_from_json
+from benchmarks.scale.farm_plan import FarmPlan, latency_of, model_of, nets_of, plan_from_json
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.latency.devices.drift import reference_archs
 from nuwa_search.latency.devices.pool import PoolDevice
@@ -26,52 +25,53 @@ from nuwa_search.predictors.whole_models import measure_models
 from nuwa_search.store.records import BoardLease
 from nuwa_search.store.store import Store, open_store
 
-RECHECK_S = 2.0
-"""Between two looks at a board that is out: five minutes of a board are 1.5 s of ours."""
-POLL_S = 0.1
+RECHECK_S = 6.0
+"""Between two looks at a board that is out: five minutes of a board are 6 s of ours."""
+POLL_S = 0.3
 """Between two questions for a board, in our seconds."""
 
 
-@dataclass
-class SearchTold:
-    """What became of one search, in our seconds since the farm began."""
+class Diary:
+    """A file to which waits, leases that were lost and nets are written at once: a killed process leaves them."""
 
-    search: str
-    pool: str
-    begun_s: float
-    ended_s: float = 0.0
-    waits_s: list[float] = field(default_factory=list)
-    holds_s: list[tuple[float, float]] = field(default_factory=list)
-    num_nets: int = 0
-    worst_error: float = 0.0
-    num_lost: int = 0
-    num_doubles: int = 0
+    def __init__(self, path: Path, *, begun: float) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.begun = begun
+
+    def write(self, what: str, search: str, *values: float) -> None:
+        """Append a line: what it is about, whose search, and figures."""
+        with self._lock, self._path.open("a") as file:
+            file.write(json.dumps([what, search, *values]) + "\n")
 
 
 class ToldPool(PoolDevice):
-    """A pool that writes down how long each board was waited for and held."""
+    """A pool that writes down how long each board was waited for."""
 
-    told: SearchTold
+    diary: Diary
+    search: str
 
     def wait_for_board(self, *args: object, **options: object) -> BoardLease:
         asked = time.time()
         lease = super().wait_for_board(*args, **options)  # type: ignore[arg-type]
-        self.told.waits_s.append(time.time() - asked)
+        self.diary.write("wait", self.search, time.time() - asked)
         return lease
 
 
 class ToldBoards(PoolBoards):
-    """Boards that count leases which were lost."""
+    """Boards that write down which leases were lost."""
 
-    told: SearchTold
+    diary: Diary
+    search: str
 
     def give_back(self, lease: BoardLease) -> bool:
         is_ours = super().give_back(lease)
-        self.told.num_lost += not is_ours
+        if not is_ours:
+            self.diary.write("lost", self.search)
         return is_ours
 
 
-def run_search(search: str, pool: str, plan: FarmPlan, store: Store) -> SearchTold:
+def run_search(search: str, pool: str, *, plan: FarmPlan, store: Store, diary: Diary) -> None:
     """Measure the nets of one search on its pool, as far as an earlier process has not."""
     specs = {board.name: board for board in plan.pools()[pool]}
     spec = pool_spec(pool, list(specs.values()))
@@ -79,40 +79,38 @@ def run_search(search: str, pool: str, plan: FarmPlan, store: Store) -> SearchTo
     opened: list[SimulatedBoard] = []
 
     def open_board(board: DeviceSpec) -> SimulatedBoard:
-        name = board.name
-        opened.append(
-            SimulatedBoard(
-                board, factor=factors[name], outage=outages.get(name), folder=Path(plan.folder), begun=plan.begun
-            )
+        made = SimulatedBoard(
+            board,
+            factor=factors[board.name],
+            outage=outages.get(board.name),
+            folder=Path(plan.folder),
+            begun=plan.begun,
+            on_net=lambda begin_s, end_s: diary.write("net", search, begin_s, end_s),
         )
-        return opened[-1]
+        opened.append(made)
+        return made
 
     references = [model_of(arch) for arch in reference_archs()]
-    told = SearchTold(search, pool, time.time() - plan.begun)
     boards = ToldBoards(
         pool, store, find=specs.__getitem__, open_board=open_board, probe=references[0], recheck_s=RECHECK_S
     )
-    boards.told = told
+    boards.diary, boards.search = diary, search
     nets = nets_of(search, plan.num_nets)
     with ToldPool(spec, store, boards=boards, references=references, sleep=lambda _: time.sleep(POLL_S)) as device:
-        device.told = told
+        device.diary, device.search = diary, search
         notebook = StoreNotebook(store, device=spec, protocol=PROTOCOL)
         timer = ArchTimer(device, export=model_of)
         found = measure_models(nets, role="fit", sessions=[timer], notebook=notebook, repeats=1)
-    told.ended_s = time.time() - plan.begun
-    told.num_nets = len(found)
-    told.worst_error = max(
-        abs(net.mean_ms / float(model_of(net.arch).graph.doc_string.split()[1]) - 1) for net in found
-    )
-    told.holds_s = [held for board in opened for held in board.held]
-    told.num_doubles = sum(board.num_doubles for board in opened)
-    return told
+    worst = max(abs(net.mean_ms / latency_of(net.arch) - 1) for net in found)
+    doubles = sum(board.num_doubles for board in opened)
+    diary.write("done", search, time.time() - plan.begun, len(found), worst, doubles)
 
 
 def main() -> None:
-    """Run this process's searches side by side and write what became of each as a line."""
+    """Run this process's searches side by side."""
     plan, number = plan_from_json(Path(sys.argv[1]).read_text()), int(sys.argv[2])
     mine = plan.searches()[number :: plan.num_processes]
+    diary = Diary(Path(plan.folder) / f"diary-{number}.jsonl", begun=plan.begun)
     count, lock = [0], threading.Lock()
     with open_store(plan.url) as store:
 
@@ -122,13 +120,9 @@ def main() -> None:
                 count[0] += 1
 
         time.sleep(max(0.0, plan.begun - time.time()))
-        with (
-            ThreadPoolExecutor(len(mine)) as threads,
-            (Path(plan.folder) / f"told-{number}.jsonl").open("a") as file,
-        ):
-            for told in threads.map(lambda pair: run_search(*pair, plan=plan, store=store), mine):
-                file.write(json.dumps(asdict(told)) + "\n")
-        (Path(plan.folder) / f"statements-{number}").write_text(str(count[0]))
+        with ThreadPoolExecutor(len(mine)) as threads:
+            list(threads.map(lambda pair: run_search(*pair, plan=plan, store=store, diary=diary), mine))
+        diary.write("statements", "", count[0])
 
 
 if __name__ == "__main__":

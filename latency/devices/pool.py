@@ -89,6 +89,8 @@ class PoolDevice:
         """
         self.compare()
         found, board = self.on_a_board(lambda device: device.measure(model, protocol=protocol))
+        if board not in self._compared:  # another party may have compared it meanwhile
+            self._compared = self._known_ratios()
         return corrected(found, self._compared.get(board), pool=self._spec, board=board)
 
     def measure_all(
@@ -117,7 +119,7 @@ class PoolDevice:
                 if compared:
                     self._store.save_ratios(self._spec.name, self._ratios(), compared=compared)
             self._compare_at = time.monotonic() + _COMPARE_PAUSE_S
-            self._compared = {r.name: _ratio_of(r) for r in self.boards.records() if r.ratio is not None}
+            self._compared = self._known_ratios()
             return tuple(self._compared.values())
 
     def close(self) -> None:
@@ -215,6 +217,9 @@ class PoolDevice:
             state = {**measurement.state, "role": DRIFT_ROLE, "pool": self._spec.name}
             self._store.save_measurement(_slim(measurement, state), onnx_hash=digest)
         return board
+
+    def _known_ratios(self) -> dict[str, BoardRatio]:
+        return {r.name: _ratio_of(r) for r in self.boards.records() if r.ratio is not None}
 
     def _ratios(self) -> list[BoardRatio]:
         """Compare what is stored of the reference nets, the newest repeats of each board that takes part."""
