@@ -128,6 +128,7 @@ bench-collaborate: $(VENV)/.installed-dev
 
 bench-store: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.store --url $(STORE_URL)
+	-$(BIN)/python -m benchmarks.store_ratio  # both databases against 494cfc3's, by turns; says what is not as wanted
 
 # rows that are there are kept: remove a table to measure it anew
 DEPLOY_DATA ?= ../shared/data/cifar100

@@ -29,7 +29,6 @@ from nuwa_search.store.store import Store, open_store
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 15.0
 """For all processes to import what they need, on a busy machine."""
-KILLED_AT_S = 20.0
 LIMIT_S = 170.0
 
 
@@ -70,7 +69,7 @@ def run_farm(plan: FarmPlan) -> FarmRun:
     plan = replace(plan, begun=time.time() + START_S)
     (folder / "plan.json").write_text(plan.to_json())
     workers = [_started(folder, number) for number in range(plan.num_processes)]
-    time.sleep(max(0.0, plan.begun + KILLED_AT_S - time.time()))
+    time.sleep(max(0.0, plan.begun + plan.killed_at_s - time.time()))
     workers[0].kill()
     workers[0].wait()
     workers[0] = _started(folder, 0)
@@ -201,13 +200,10 @@ def _postgresql(folder: Path) -> Iterator[str]:
 
 def _plan(folder: Path, url: str, *, is_small: bool) -> FarmPlan:
     plan = FarmPlan(url, str(folder), 0.0)
-    return (
-        replace(
-            plan, num_boards=5, num_searches=(3, 2), num_nets=8, num_outages=2, num_processes=2, outage_s=(3.0, 9.0)
-        )
-        if is_small
-        else plan
-    )
+    if not is_small:
+        return plan
+    small = replace(plan, num_boards=5, num_searches=(3, 2), num_nets=8, num_processes=2)
+    return replace(small, num_outages=2, outage_s=(3.0, 9.0), killed_at_s=4.0)
 
 
 def on_postgresql(folder: Path, is_small: bool) -> Iterable[Figure]:
