@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,10 +12,10 @@ from nuwa_search.core.decode_image import decode_image
 from nuwa_search.core.even_choice import in_turn
 from nuwa_search.core.tasks.label_maps import label_map
 from nuwa_search.core.tasks.masks import IGNORED, LabelMap
-from nuwa_search.core.tasks.pixel_scores import PixelTally
+from nuwa_search.core.tasks.pixel_scores import PixelScores, PixelTally
 from nuwa_search.core.tensors import SplitTensors, logits_of
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.deploy.assets.segmenter import FrameLabels
+from nuwa_search.deploy.assets.segmenter import FrameLabels, palette
 from nuwa_search.deploy.compared_names import COMPARED_LIST
 from nuwa_search.search.job.inputs import Inputs
 
@@ -53,17 +54,22 @@ def compared_files(inputs: Inputs, winner: PlainViT, test: SplitTensors) -> tupl
         name = f"{number:02}.png"
         files.append((name, _side_by_side(rgb, [truth, *maps])))
         seen = sorted(set(np.unique(truth).tolist()) - {IGNORED})
-        scores = [_miou(one, truth, task.num_classes) for one in maps]
+        base, ours = (_scores(one, truth, task.num_classes) for one in maps)
         rows.append(
             {
                 "picture": name,
-                "image": truths.name_of(place),
+                "image": str(item) if isinstance(item := task.test.encoded[place], Path) else f"image {place}",
                 "classes": [task.class_names[label] for label in seen],
-                "miou_base": scores[0],
-                "miou": scores[1],
+                "miou_base": base.miou,
+                "miou": ours.miou,
+                "iou_base": {task.class_names[label]: base.iou[label] for label in seen},
+                "iou": {task.class_names[label]: ours.iou[label] for label in seen},
             }
         )
-    listed = json.dumps({"panels": PANELS, "images": rows}, indent=2, ensure_ascii=False) + "\n"
+    shades = dict(
+        zip(task.class_names, map("#{0[0]:02x}{0[1]:02x}{0[2]:02x}".format, palette(task.num_classes)), strict=True)
+    )
+    listed = json.dumps({"panels": PANELS, "colours": shades, "images": rows}, indent=2, ensure_ascii=False) + "\n"
     return ((COMPARED_LIST, listed.encode()), *files)
 
 
@@ -85,7 +91,7 @@ def _side_by_side(rgb: Image.Image, maps: list[LabelMap]) -> bytes:
     return out.getvalue()
 
 
-def _miou(answer: LabelMap, truth: LabelMap, num_classes: int) -> float:
+def _scores(answer: LabelMap, truth: LabelMap, num_classes: int) -> PixelScores:
     tally = PixelTally(num_classes)
     tally.add_answer(answer, truth)
-    return tally.scores().miou
+    return tally.scores()

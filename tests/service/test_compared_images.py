@@ -13,7 +13,8 @@ from tests.support.api_client import client_of
 from tests.support.store_values import NANO, record_basics
 
 PICTURE = b"\x89PNG and so on"
-ROW = {"picture": "00.png", "image": "/data/test/masks/7.png", "classes": ["crack"], "miou_base": 0.5, "miou": 0.4}
+ROW = {"picture": "00.png", "image": "/data/test/images/7.jpg", "classes": ["crack"], "miou_base": 0.5, "miou": 0.4}
+IOU = {"iou_base": {"crack": 0.5}, "iou": {"crack": 0.4}}
 
 
 @pytest.fixture
@@ -43,7 +44,11 @@ def test_the_list_and_the_pictures_are_shown_and_nothing_else(store: Store, tmp_
     client = client_of(store, root)
     images = client.get("/api/v1/searches/mine/compared").json()["images"]
     assert len(images) == MAX_COMPARED, "no more than are ever made"
-    assert images[0] == {"number": 0, "image": "7.png", "classes": ["crack"], "miou_base": 0.5, "miou": 0.4}
+    older = {"number": 0, "image": "7.jpg", "classes": ["crack"], "miou_base": 0.5, "miou": 0.4}
+    assert images[0] == older | {"iou_base": None, "iou": None}
+    (folder / "compared.json").write_text(json.dumps({"colours": {"crack": "#ff0000"}, "images": [ROW | IOU]}))
+    told = client.get("/api/v1/searches/mine/compared").json()
+    assert (told["colours"], told["images"]) == ({"crack": "#ff0000"}, [older | IOU])
     answer = client.get("/api/v1/searches/mine/compared/0.png")
     assert (answer.content, answer.headers["content-type"]) == (PICTURE, "image/png")
     assert client.get("/api/v1/searches/mine/compared/1.png").status_code == 404

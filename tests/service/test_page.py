@@ -57,6 +57,9 @@ def page(browser: Browser, server: PageServer) -> Iterator[Page]:
         yield opened
 
 
+BLANK = '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="96"/>'
+
+
 def go(page: Page, route: str) -> None:
     """Open a route and wait for its title."""
     page.goto(f"/#/{route}")
@@ -165,6 +168,29 @@ def test_a_small_model_is_the_second_star(page: Page, seeded: Seeded) -> None:
     expect(page.locator(".chart-host .mark-star")).to_have_count(2)
     expect(page.locator(".star-name")).to_have_text(["base", "small model"])
     expect(page.locator(".legend")).to_contain_text("small model, test split")
+
+
+def test_images_with_masks_are_compared_class_by_class(page: Page, seeded: Seeded) -> None:
+    def answer_for_pixels(route: Route) -> None:
+        answer = route.fetch().json()
+        route.fulfill(json=answer | {"result": answer["result"] | {"metric": "miou"}})
+
+    row = {"number": 0, "image": "7.jpg", "classes": ["background", "crack"], "miou_base": 0.75, "miou": 0.5}
+    newer = row | {"iou_base": {"background": 1, "crack": 0.5}, "iou": {"background": 1, "crack": 0}}
+    colours = {"background": "#000000", "crack": "#ff2626"}
+    page.route(f"**/api/v1/searches/{STUDY}", answer_for_pixels)
+    page.route("**/compared", lambda route: route.fulfill(json={"images": [newer, row], "colours": colours}))
+    page.route("**/compared/*.png", lambda route: route.fulfill(content_type="image/svg+xml", body=BLANK))
+    go(page, f"subnets/{seeded.winner_id}")
+    expect(page.locator(".compared-legend li")).to_have_text(["crack"])
+    assert (
+        page.locator(".compared-swatch").evaluate("node => getComputedStyle(node).backgroundColor")
+        == "rgb(255, 38, 38)"
+    )
+    strips = page.locator(".compared li")
+    expect(strips.first.locator(".compared-heads span")).to_have_text(["image", "truth", "base", "winner"])
+    expect(strips.first).to_contain_text(re.compile("crack IoU 50.% base, 0.% winner"))
+    expect(strips.last).to_contain_text(re.compile("background, crack mIoU 75.% base, 50.% winner"))
 
 
 def test_one_slow_subnet_does_not_press_the_others_together(page: Page) -> None:
@@ -304,6 +330,8 @@ def test_nothing_overflows_at_360_pixels(browser: Browser, server: PageServer, s
             go(page, route)
             page.wait_for_timeout(50)  # charts are drawn once they know their width
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, route
+        page.set_viewport_size({"width": 430, "height": 740})  # the widest of which the name had no room in the bar
+        assert page.evaluate("document.documentElement.scrollWidth") <= 430
 
 
 def test_what_is_not_there_is_said_with_what_helps(page: Page) -> None:

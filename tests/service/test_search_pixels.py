@@ -56,10 +56,16 @@ def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.Capture
     assert steps["distilled"]["size_mb"] == pytest.approx(2 * subnet["params"] / 1e6), "FP16 on this board"
     assert steps["distilled"]["latency_ms"] < steps["base"]["latency_ms"]
 
-    listed = json.loads((search.bundle / "compared" / "compared.json").read_text())["images"]
+    compared = json.loads((search.bundle / "compared" / "compared.json").read_text())
+    assert compared["colours"]["background"] == "#000000"
+    assert len(set(compared["colours"].values())) == len(CLASSES)
+    listed = compared["images"]
     assert [row["classes"] for row in listed[:2]] == [["background", "square"], ["background", "stripe"]], "in turn"
     for row in listed:
-        assert row["miou"] <= 1 >= row["miou_base"]
+        for iou, mean in ((row["iou"], row["miou"]), (row["iou_base"], row["miou_base"])):
+            assert list(iou) == row["classes"]
+            assert sum(iou.values()) / len(iou) == pytest.approx(mean)
+        assert Path(row["image"]).parent == search.images / "test" / "images"
         with Image.open(search.bundle / "compared" / row["picture"]) as picture:
             assert picture.size == (4 * 32 + 3 * 6, 24), "image, truth, base and winner"
 
@@ -99,6 +105,7 @@ def test_what_says_nothing_of_pixels_is_refused_before_anything_is_measured(
     for more, said in (
         (("--metric", "balanced"), "mIoU counts there"),
         (("--pool", "avg"), "--pool is for classes of whole images"),
+        (("--img-sizes", "8x12"), "nets that answer for every pixel are searched at the base's own image size"),
         (("--small-model", "5"), "--small-model is for classes of whole images"),
         (("--classes", "circle"), "unknown class 'circle'"),
     ):

@@ -25,16 +25,22 @@ _PNG: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 @router.get("/{study}/compared")
 def compared_images(study: Annotated[Word, Path()], store: StoreOf, settings: SettingsOf) -> dict[str, Any]:
-    """List the test images that the search compared: the classes in each, and the mIoU of base and winner on it."""
+    """List the test images that the search compared: the classes in each, and the IoU of base and winner on it.
+
+    ``iou`` and ``iou_base`` are by class, and ``colours`` says in which colour each class is laid over; null where the
+    bundle is of a version that did not keep them.
+    """
     folder = _folder_of(study, store, settings)
     try:
-        rows = read_object(folder / COMPARED_LIST, what="list of compared images").get("images")
+        told = read_object(folder / COMPARED_LIST, what="list of compared images")
     except NuwaError as error:
         raise HttpError(404, f"search {study!r} compared no images, or its bundle is gone") from error
+    rows = told.get("images")
     listed = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    names = ("classes", "miou_base", "miou")
+    names = ("classes", "miou_base", "miou", "iou_base", "iou")
     return {
         "schema": "nuwa.compared/1",
+        "colours": told.get("colours"),
         "images": [
             {"number": number, "image": FilePath(str(row.get("image"))).name, **{name: row.get(name) for name in names}}
             for number, row in enumerate(listed[:MAX_COMPARED])
