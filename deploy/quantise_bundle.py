@@ -10,11 +10,13 @@ import onnx
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget_statistic import BudgetStatistic
+from nuwa_search.core.class_scores import ClassScores
 from nuwa_search.core.device import PROTOCOL, DeviceSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import classes_in_turn
 from nuwa_search.core.measuring.sustained import judged_by
 from nuwa_search.core.metric import Metric
+from nuwa_search.core.tasks.pixel_scores import PixelScores
 from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.bundle import Bundle, read_bundle
@@ -89,14 +91,16 @@ class _Candidate:
     model: MixedModel | None
     agreement: Agreement | None
     num_calibration: int
+    is_of_pixels: bool = False
 
     @property
     def objection(self) -> str | None:
         """Return why INT8 was rejected although the accuracy was kept; None where it was not."""
         if self.model is not None or self.agreement is None:
             return None
-        changed = 100 * (1 - self.agreement.argmax_agreement)
-        return f"INT8 changes the prediction of {changed:.1f} % of {self.agreement.num_images} search images"
+        changed, count = 100 * (1 - self.agreement.argmax_agreement), self.agreement.num_images
+        what = f"of the pixels of {count} search images" if self.is_of_pixels else f"of {count} search images"
+        return f"INT8 changes the prediction of {changed:.1f} % {what}"
 
 
 def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images, max_loss: float) -> Int8ExportAnswer:
@@ -124,10 +128,10 @@ def quantise_bundle(folder: Path, request: ExportRequest, *, images: Int8Images,
     if request.spec.precision == "int8":  # a board that was added as an INT8 one
         request = dataclasses.replace(request, spec=dataclasses.replace(request.spec, precision="fp16"))
     bundle = read_bundle(folder)
-    if bundle.arch.is_dense:
+    if request.output_kind != "logits":
         raise NuwaError(
-            f"{folder} answers for every pixel, and what INT8 costs there is not measured yet",
-            hint=f"export it in the device's own precision: nuwa export {folder} --device {spec.name}",
+            "what INT8 costs is measured on logits, and labels were asked for",
+            hint="leave --output-kind out, or leave --precision out",
         )
     parts = parts_from_bundle(bundle)
     tensors, notes = _tensors_of(bundle, images)
@@ -207,6 +211,7 @@ def _quantised(
         max_loss=max_loss,
         runtime=OnnxRuntime(),
         metric=tensors.metric,
+        truths=tensors.search.truths,
     )
     if mixed is None:
         return _Candidate(None, None, count)
@@ -215,7 +220,7 @@ def _quantised(
     agreement = verify_onnx(
         parts.model, mixed.model, classes_in_turn(tensors.search, VERIFY_IMAGES).images, preprocess, check="int8"
     )
-    return _Candidate(mixed if agreement.is_met else None, agreement, count)
+    return _Candidate(mixed if agreement.is_met else None, agreement, count, parts.arch.is_dense)
 
 
 def _decide(
@@ -248,15 +253,16 @@ def _facts(
     """Tell the whole story; blocks are numbered as in the arch, not as in the graph without the empty ones."""
     places = [place for place, block in enumerate(arch.blocks) if not block.is_empty]
     mixed = candidate.model
-    return Int8Facts(
+    before, after = (mixed.before, mixed.after) if mixed else (None, None)
+    facts = Int8Facts(
         accepted=decision.is_accepted,
         reason=decision.reason,
         max_loss=max_loss,
         latency_ratio=decision.ratio,
         latency_ms=decision.after.latency_ms.median if decision.after else None,
         plain_latency_ms=decision.before.latency_ms.median,
-        top1_search=mixed.after.top1 if mixed else None,
-        plain_top1_search=mixed.before.top1 if mixed else None,
+        top1_search=after.top1 if after else None,
+        plain_top1_search=before.top1 if before else None,
         num_search=len(tensors.search),
         num_calibration=candidate.num_calibration,
         float_blocks=tuple(places[block] for block in mixed.float_blocks) if mixed else None,
@@ -267,9 +273,20 @@ def _facts(
         if mixed
         else None,
         metric=tensors.metric,
-        balanced_search=mixed.after.balanced_accuracy if mixed else None,
-        plain_balanced_search=mixed.before.balanced_accuracy if mixed else None,
     )
+    if isinstance(after, PixelScores) and isinstance(before, PixelScores):
+        return dataclasses.replace(
+            facts,
+            miou_search=after.miou,
+            miou_search_interval=after.miou_interval,
+            plain_miou_search=before.miou,
+            plain_miou_search_interval=before.miou_interval,
+        )
+    if isinstance(after, ClassScores) and isinstance(before, ClassScores):
+        return dataclasses.replace(
+            facts, balanced_search=after.balanced_accuracy, plain_balanced_search=before.balanced_accuracy
+        )
+    return facts
 
 
 def _renamed(word: str) -> str:

@@ -42,9 +42,16 @@ class Int8Facts(JsonFields):
         metric: Which accuracy was held against ``max_loss``.
         balanced_search: Balanced accuracy (fraction) on the search split in INT8; None as ``top1_search``.
         plain_balanced_search: The same of the plain graph.
+        miou_search: mIoU on the search split in INT8, where pixels have classes; None as ``top1_search``.
+        miou_search_interval: 95 % of it.
+        plain_miou_search: The same of the plain graph.
+        plain_miou_search_interval: 95 % of it.
     """
 
-    LEFT_OUT: ClassVar = ("metric", "balanced_search", "plain_balanced_search")  # bundles of before do not have them
+    LEFT_OUT: ClassVar = (  # bundles of before do not have them
+        *("metric", "balanced_search", "plain_balanced_search"),
+        *("miou_search", "miou_search_interval", "plain_miou_search", "plain_miou_search_interval"),
+    )
 
     accepted: bool
     reason: str
@@ -61,3 +68,7 @@ class Int8Facts(JsonFields):
     metric: Metric = "top1"
     balanced_search: float | None = None
     plain_balanced_search: float | None = None
+    miou_search: float | None = None
+    miou_search_interval: tuple[float, float] | None = None
+    plain_miou_search: float | None = None
+    plain_miou_search_interval: tuple[float, float] | None = None

@@ -7,16 +7,22 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from nuwa_search.core.class_scores import ClassScores, class_scores
+from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.runtime import FloatArray, Images, Runtime
+from nuwa_search.core.tasks.masks import Masks
+from nuwa_search.core.tasks.pixel_scores import PixelTally
+from nuwa_search.core.tasks.scores import TaskScores
 from nuwa_search.deploy.quantise.qdq import Int8Quantiser
 from nuwa_search.deploy.quantise.sensitivity import BlockSensitivity, block_sensitivities
 from nuwa_search.deploy.runtimes.batches import run_batches
 
 SENSITIVITY_IMAGES = 128
 """Images that blocks are compared on, one session per block: a ranking needs fewer than an accuracy does."""
+MAP_IMAGES = 16
+"""The same where pixels have classes, and images that are held at once: a map of logits of 224 x 224 pixels and six
+classes takes 1.2 MB, and says as much as many images."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,8 @@ class MixedModel:
 
     model: onnx.ModelProto
     float_blocks: tuple[int, ...]
-    before: ClassScores
-    after: ClassScores
+    before: TaskScores
+    after: TaskScores
     sensitivities: tuple[BlockSensitivity, ...]
     metric: Metric = "top1"
 
@@ -54,6 +60,7 @@ def quantise_mixed(
     max_loss: float,
     runtime: Runtime,
     metric: Metric = "top1",
+    truths: Masks | None = None,
 ) -> MixedModel | None:
     """Quantise as many blocks as accuracy allows.
 
@@ -68,6 +75,7 @@ def quantise_mixed(
         max_loss: Largest loss allowed of the accuracy that counts, a fraction.
         runtime: What runs the graphs.
         metric: Which accuracy counts.
+        truths: Masks of the images, at their own size, where pixels have classes; ``labels`` then say nothing.
 
     Returns:
         None where no block can be quantised within ``max_loss``.
@@ -77,15 +85,20 @@ def quantise_mixed(
     """
     if not max_loss >= 0:
         raise NuwaError(f"the largest loss of accuracy must be 0 or more, found {max_loss}")
-    reference = _logits(exported, images, runtime)
-    before = _scores(reference, labels)
-    some = slice(SENSITIVITY_IMAGES)
-    ranked = block_sensitivities(quantiser, images[some], reference=reference[some], runtime=runtime)
+
+    def score(model: onnx.ModelProto) -> TaskScores:
+        if truths is not None:
+            return _pixel_scores(model, images, truths, runtime)
+        return class_scores(torch.from_numpy(_logits(model, images, runtime)), torch.from_numpy(labels))
+
+    before = score(exported)
+    some = images[: SENSITIVITY_IMAGES if truths is None else MAP_IMAGES]
+    ranked = block_sensitivities(quantiser, some, reference=_logits(exported, some, runtime), runtime=runtime)
     num_float = 0
     while num_float < len(ranked):
         left = tuple(sorted(s.block for s in ranked[:num_float]))
         mixed = quantiser.quantise(blocks=[b for b in quantiser.blocks if b not in left])
-        found = MixedModel(mixed, left, before, _scores(_logits(mixed, images, runtime), labels), ranked, metric)
+        found = MixedModel(mixed, left, before, score(mixed), ranked, metric)
         if found.loss <= max_loss:
             return found
         num_float = max(1, 2 * num_float)
@@ -96,5 +109,12 @@ def _logits(model: onnx.ModelProto, images: Images, runtime: Runtime) -> FloatAr
     return run_batches(runtime.load(model.SerializeToString()), images)
 
 
-def _scores(logits: FloatArray, labels: npt.NDArray[np.int64]) -> ClassScores:
-    return class_scores(torch.from_numpy(logits), torch.from_numpy(labels))
+def _pixel_scores(model: onnx.ModelProto, images: Images, truths: Masks, runtime: Runtime) -> TaskScores:
+    """Count pixels at each mask's own size, a few images at a time."""
+    session, tally = runtime.load(model.SerializeToString()), PixelTally(0)
+    for start in range(0, len(images), MAP_IMAGES):
+        maps = torch.from_numpy(run_batches(session, images[start : start + MAP_IMAGES]))
+        tally = tally if start else PixelTally(maps.shape[1])
+        for place, logits in enumerate(maps):
+            tally.add(logits, truths.label_map(start + place))
+    return tally.scores()
