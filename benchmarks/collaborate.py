@@ -9,7 +9,9 @@ Everything has one budget end to end, the same images and the same steps. A row 
 
 import argparse
 import dataclasses
+import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +37,15 @@ from nuwa_search.search.collaborate.decompose import (
     search_parts,
     search_rival,
 )
-from nuwa_search.search.collaborate.finish import assess, place_parts
+from nuwa_search.search.collaborate.finish import (
+    RIVAL,
+    Searched,
+    SearchedRival,
+    assess,
+    finish,
+    place_parts,
+    see_splits,
+)
 from nuwa_search.search.collaborate.networks import network_of
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.collaborate.run import DecomposeRun
@@ -45,13 +55,14 @@ from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.find import exported
 from nuwa_search.search.job.small_rival import pretrain_config
 from nuwa_search.search.small_model import fresh_model, pick_small_arch
-from nuwa_search.store.store import open_store
+from nuwa_search.store.store import Store, open_store
 
 TABLE = ROOT / "benchmarks" / "results" / "collaborate.csv"
 PER_CLASS = {"train": 40, "test": 20}
 """Images of each class, the first of each file: what two cores can train in an hour."""
 NETWORKS = ("1gbit,0.25ms", "100mbit,0.25ms", "10mbit,0.25ms")
 """The first is what budgets are planned for; the sub-models found for it are predicted on the others too."""
+ALONE = ("base on one board", "one subnet on one board", "small ViT on one board")
 STEPS, TRIALS, BUDGET_MS, SEED = 80, 4, 6.0, 0
 
 
@@ -60,39 +71,49 @@ def main() -> None:
     args = _arguments()
     data = _fewer_images(args.data, args.work / "data")
     with open_store(str(args.work / "nuwa.sqlite")) as store:
+        alone = _run(args, store, num_boards=1, name="alone", data=data)
+        if not all(_has(name, "none") for name in ALONE):
+            with opened_decomposition(alone) as opened:
+                _alone(alone, opened)
         for num_boards in args.boards:
-            request = DecomposeRequest(
-                devices=("jetson-nano",) * num_boards,
-                budget_ms=BUDGET_MS,
-                base="default",
-                data=str(data),
-                network=NETWORKS[0],
-                trials=TRIALS,
-                finetune_steps=STEPS,
-                seed=SEED,
-                output=str(args.work / f"boards-{num_boards}"),
-            )
-            run = DecomposeRun(request, store, f"bench-{num_boards}", args.work / "cache", Hooks(step=_say))
+            run = _run(args, store, num_boards=num_boards, name=str(num_boards), data=data)
             if not all(_has(f"{num_boards} boards, fuse", network) for network in NETWORKS):
                 with opened_decomposition(run) as opened:
-                    _boards(run, opened)
-        with opened_decomposition(dataclasses.replace(run, study="bench-alone")) as opened:
-            _alone(dataclasses.replace(run, study="bench-alone"), opened)
+                    _boards(run, opened, rival=search_rival(alone, opened))
     print(TABLE.read_text())
+
+
+def _run(args: argparse.Namespace, store: Store, *, num_boards: int, name: str, data: Path) -> DecomposeRun:
+    request = DecomposeRequest(
+        devices=("jetson-nano",) * num_boards,
+        budget_ms=BUDGET_MS,
+        base="default",
+        data=str(data),
+        network=NETWORKS[0],
+        trials=TRIALS,
+        finetune_steps=STEPS,
+        seed=SEED,
+        output=str(args.work / f"boards-{name}"),
+    )
+    return DecomposeRun(request, store, f"bench-{name}", args.work / "cache", Hooks(step=_say))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--boards", nargs="+", type=int, default=[4, 2, 1])
+    parser.add_argument("--boards", nargs="*", type=int, default=[4, 2, 1])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "cifar100")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "bench-collaborate")
     return parser.parse_args()
 
 
-def _boards(run: DecomposeRun, opened: OpenedDecomposition) -> None:
-    """Search, train and score as many boards as the request has; and their heads before any training together."""
+def _boards(run: DecomposeRun, opened: OpenedDecomposition, *, rival: SearchedRival) -> None:
+    """Search, train and score as many boards as the request has; and their heads before any training together.
+
+    The folder of the collaboration is written too: ``benchmarks.collaborate_net`` runs it.
+    """
+    started = time.perf_counter()
     inputs, division, count = opened.inputs, opened.division, len(opened.division.slots)
-    bundles, _ = search_parts(run, opened)
+    bundles, studies = search_parts(run, opened)
     parts = distil_parts(run, inputs, division, [bundle.load_model() for bundle in bundles])
     test = split_tensors(inputs.task.test, inputs.base.preprocess)
     ensemble = begin_ensemble(run, inputs, parts)
@@ -100,13 +121,17 @@ def _boards(run: DecomposeRun, opened: OpenedDecomposition) -> None:
         name = f"{count} boards, max-logit"
         _write_scores(name, NETWORKS[0], _by_max_logit(parts, division.groups, test, opened), latency=None)
     train_together(run, inputs, ensemble)
-    placed = place_parts(run, inputs, division, ensemble, opened.devices)
+    placed, seen = place_parts(run, inputs, division, ensemble, opened.devices), see_splits(ensemble, inputs, test)
     for network in NETWORKS:
         here = dataclasses.replace(division, network=network_of(network, [board.name for board in division.boards]))
-        for mode in assess(run, inputs, here, ensemble, placed=placed, test=test).modes:
+        for mode in assess(run, inputs, here, ensemble, placed=placed, seen=seen).modes:
             name = f"{count} boards, {mode.figures.mode}"
             num_bytes = mode.figures.bytes_per_image
             _write_scores(name, network, np.asarray(mode.is_right), latency=mode.latency, num_bytes=num_bytes)
+    shutil.copytree(rival.bundle.dir, run.folder / RIVAL, dirs_exist_ok=True)
+    searched = Searched(bundles, studies, rival)
+    found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started, seen=seen)
+    _say(f"{count} boards: {found.verdict}")
 
 
 def _by_max_logit(
@@ -137,12 +162,13 @@ def _alone(run: DecomposeRun, opened: OpenedDecomposition) -> None:
         logits = logits_of(model, test.images, inputs.base.preprocess)
         _write_scores(name, "none", _right(logits, test), latency=latency, num_bytes=0)
 
-    if not _has("base on one board", "none"):
-        write("base on one board", base)
-    if not _has("one subnet on one board", "none"):
-        write("one subnet on one board", search_rival(run, opened).bundle.load_model())
-    if not _has("small ViT on one board", "none"):
-        write("small ViT on one board", _small(run, opened))
+    base_row, subnet_row, small_row = ALONE
+    if not _has(base_row, "none"):
+        write(base_row, base)
+    if not _has(subnet_row, "none"):
+        write(subnet_row, search_rival(run, opened).bundle.load_model())
+    if not _has(small_row, "none"):
+        write(small_row, _small(run, opened))
 
 
 def _small(run: DecomposeRun, opened: OpenedDecomposition) -> PlainViT:

@@ -1,8 +1,9 @@
 """What runs in the coordinator's namespace: probe, predict, measure, then kill two boards and bring them back.
 
-python -m benchmarks.collaborate_net.coordinate FOLDER MBIT DELAY_MS
+python -m benchmarks.collaborate_net.coordinate FOLDER MBIT DELAY_MS CASE DATA SLOWER
 """
 
+import dataclasses
 import json
 import statistics
 import subprocess
@@ -13,16 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.collaborate_net.made import BOARDS, DIM, PACES_MS, SIDE, fitted_fusion, pictures, write_made
+from benchmarks.collaborate_net.case import Case, case_of
 from benchmarks.collaborate_net.namespaces import CENTRE_IP, board_space
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.coordinator import Coordinator
 from nuwa_search.deploy.collaborate.fusion import Fusion
 from nuwa_search.deploy.collaborate.kit import Kits, write_kits
-from nuwa_search.deploy.collaborate.network import Network, message_bytes, ways_ms
+from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures
+from nuwa_search.deploy.collaborate.network import Network
 from nuwa_search.deploy.collaborate.probe import Prober, probe_network
 from nuwa_search.deploy.collaborate.wire import read_keys
+from nuwa_search.predictors.collaboration.modes import ModeLatency
+from nuwa_search.predictors.collaboration.predicted import predict_modes
 
 ADDRESS = f"tcp://{CENTRE_IP}:5577"
 RELAY_PORT = 6000
@@ -36,9 +40,9 @@ class Boards:
     """Board processes, each with its relay, in their namespaces."""
 
     def __init__(self, kits: Kits, *, delay_ms: float) -> None:
-        self.kits, self.delay_ms = kits, delay_ms
-        self.relays = [self._relay(place) for place in range(len(BOARDS))]
-        self.running = [self._start(place) for place in range(len(BOARDS))]
+        self.kits, self.delay_ms, self.names = kits, delay_ms, tuple(kits.boards)
+        self.relays = [self._relay(place) for place in range(len(self.names))]
+        self.running = [self._start(place) for place in range(len(self.names))]
 
     def _relay(self, place: int) -> "subprocess.Popen[bytes]":
         far = [CENTRE_IP, ADDRESS.rpartition(":")[2], str(self.delay_ms / 2)]
@@ -46,7 +50,7 @@ class Boards:
         return subprocess.Popen(["ip", "netns", "exec", board_space(place), *line])
 
     def _start(self, place: int) -> "subprocess.Popen[bytes]":
-        program = self.kits.boards[BOARDS[place]] / "board.py"
+        program = self.kits.boards[self.names[place]] / "board.py"
         line = [sys.executable, str(program), "--emulate-pace", "--quiet", "--coordinator"]
         return subprocess.Popen(["ip", "netns", "exec", board_space(place), *line, f"tcp://127.0.0.1:{RELAY_PORT}"])
 
@@ -65,21 +69,18 @@ class Boards:
             process.wait()
 
 
-def predicted_fuse_ms(network: Network, *, fusion_ms: float) -> float:
-    """Predict an image's latency from a probe's figures: the slowest board's way and work, then the fusion."""
-    ways = ways_ms(network, BOARDS, image_bytes=3 * SIDE**2, vector_bytes=[4 * DIM] * len(BOARDS))
-    return max(way + pace for way, pace in zip(ways, PACES_MS, strict=True)) + fusion_ms
-
-
-def predicted_images_per_s(network: Network, *, fusion_ms: float) -> float:
-    """Predict a stream's rate: of the slowest board, the coordinator's link and the fusion."""
-    link_ms = len(BOARDS) * message_bytes(3 * SIDE**2) * 8 / network.all_down_mbit / 1000
-    return 1000 / max(*PACES_MS, link_ms, fusion_ms)
+def predicted_fuse(collaboration: Collaboration, network: Network, *, fusion_ms: float) -> ModeLatency:
+    """Predict as ``nuwa predict`` does: from a probe's figures, the emulated latencies and the fusion measured here."""
+    modes: tuple[ModeFigures, ...] = (collaboration.figures("fuse"),)
+    here = dataclasses.replace(collaboration, modes=modes, network=network, fusion_ms=fusion_ms)
+    latency = predict_modes(here)[0].latency
+    assert latency is not None
+    return latency
 
 
 def fusion_time_ms(fusion: Fusion) -> float:
     """Measure one fusion here: the median of 200."""
-    vectors = [np.zeros(DIM, np.float32)] * len(BOARDS)
+    vectors = [np.zeros(dim, np.float32) for dim in fusion.vector_dims]
     took = []
     for _ in range(200):
         begin = time.perf_counter()
@@ -88,34 +89,34 @@ def fusion_time_ms(fusion: Fusion) -> float:
     return statistics.median(took)
 
 
-def top1(answers: list[CollaborativeAnswer], classes: Any) -> dict[str, Any]:
+def top1(answers: list[CollaborativeAnswer], case: Case) -> dict[str, Any]:
     """Say how many of some answers are right, with the 95 % interval."""
-    hits = sum(int(answer.class_index == classes[answer.number]) for answer in answers)
+    hits = sum(int(answer.class_index == case.classes[answer.number]) for answer in answers)
     low, high = wilson_interval(hits, len(answers))
     return {"images": len(answers), "top1": hits / len(answers), "top1_low": low, "top1_high": high}
 
 
-def measure(folder: Path, *, mbit: float, delay_ms: float) -> dict[str, Any]:
+def measure(folder: Path, case: Case, *, mbit: float, delay_ms: float) -> dict[str, Any]:
     """Run one cell."""
-    collaboration, fusion = write_made(folder / "made"), fitted_fusion()
-    kits = write_kits(folder / "kits", address=ADDRESS, source=folder / "made", collaboration=collaboration)
+    collaboration, fusion = case.collaboration, case.fusion
+    kits = write_kits(folder / "kits", address=ADDRESS, source=case.folder, collaboration=collaboration)
     assert kits.keys is not None
     keys = read_keys(kits.keys)
     boards = Boards(kits, delay_ms=delay_ms)
     try:
-        with Prober(BOARDS, address=ADDRESS, keys=keys) as prober:
+        with Prober(collaboration.boards, address=ADDRESS, keys=keys) as prober:
             prober.wait(timeout_s=60)
             network = probe_network(prober)
         fusion_ms = fusion_time_ms(fusion)
-        predicted = predicted_fuse_ms(network, fusion_ms=fusion_ms)
+        predicted = predicted_fuse(collaboration, network, fusion_ms=fusion_ms)
         with Coordinator(collaboration, fusion, address=ADDRESS, keys=keys) as coordinator:
             coordinator.wait(timeout_s=60)
-            images, classes = pictures(NUM_IMAGES, seed=3)
-            alone = list(coordinator.stream(images, deadline_ms=2000))
+            images = case.images[:NUM_IMAGES]
+            alone = list(coordinator.stream(images, mode="fuse", deadline_ms=2000))
             begin = time.perf_counter()
-            streamed = list(coordinator.stream(images, deadline_ms=2000, in_flight=IN_FLIGHT))
+            streamed = list(coordinator.stream(images, mode="fuse", deadline_ms=2000, in_flight=IN_FLIGHT))
             images_per_s = len(streamed) / (time.perf_counter() - begin)
-            faults = killed_and_back(coordinator, boards, deadline_ms=3 * predicted * IN_FLIGHT)
+            faults = killed_and_back(coordinator, boards, case, deadline_ms=3 * predicted.p50_ms * IN_FLIGHT)
     finally:
         boards.close()
     took = [answer.latency_ms for answer in alone]
@@ -126,25 +127,27 @@ def measure(folder: Path, *, mbit: float, delay_ms: float) -> dict[str, Any]:
         "probed_rtt_ms": statistics.median(link.rtt_p50_ms for link in network.links),
         "probed_down_mbit": statistics.median(link.down_mbit for link in network.links),
         "probed_all_down_mbit": network.all_down_mbit,
+        "probed_message_ms": statistics.median(link.message_ms for link in network.links),
+        "probed_all_message_ms": network.all_message_ms,
         "fusion_ms": fusion_ms,
-        "predicted_ms": predicted,
+        "predicted_ms": predicted.p50_ms,
         "measured_p50_ms": statistics.median(took),
         "measured_p95_ms": float(np.percentile(took, 95)),
-        "error": statistics.median(took) / predicted - 1,
-        "answered_by_all": sum(len(answer.boards) == len(BOARDS) for answer in alone),
-        "predicted_images_per_s": predicted_images_per_s(network, fusion_ms=fusion_ms),
+        "error": statistics.median(took) / predicted.p50_ms - 1,
+        "answered_by_all": sum(len(answer.boards) == len(collaboration.boards) for answer in alone),
+        "predicted_images_per_s": predicted.images_per_s,
         "images_per_s": images_per_s,
+        "stream_error": images_per_s / predicted.images_per_s - 1,
         "in_flight": IN_FLIGHT,
-        "top1": top1(alone, classes)["top1"],
+        "top1": top1(alone, case)["top1"],
         **faults,
     }
 
 
-def killed_and_back(coordinator: Coordinator, boards: Boards, *, deadline_ms: float) -> dict[str, Any]:
+def killed_and_back(coordinator: Coordinator, boards: Boards, case: Case, *, deadline_ms: float) -> dict[str, Any]:
     """Stream images, kill two boards, start them again, and see what became of every image."""
-    images, classes = pictures(NUM_STREAMED, seed=4)
     answers = []
-    for answer in coordinator.stream(images, deadline_ms=deadline_ms, in_flight=IN_FLIGHT):
+    for answer in coordinator.stream(case.images, mode="fuse", deadline_ms=deadline_ms, in_flight=IN_FLIGHT):
         answers.append(answer)
         if answer.number == KILLED_AT:
             for place in KILLED:
@@ -152,10 +155,12 @@ def killed_and_back(coordinator: Coordinator, boards: Boards, *, deadline_ms: fl
         if answer.number == BACK_AT:
             for place in KILLED:
                 boards.start(place)
-    numbers = [answer.number for answer in answers if len(answer.boards) < len(BOARDS) and answer.number > KILLED_AT]
+    numbers = [
+        answer.number for answer in answers if len(answer.boards) < len(boards.names) and answer.number > KILLED_AT
+    ]
     gone, back = min(numbers), max(numbers) + 1
     phases = {"before": answers[:gone], "during": answers[gone:back], "after": answers[back:]}
-    told = {f"{phase}_{name}": v for phase, part in phases.items() for name, v in top1(part, classes).items()}
+    told = {f"{phase}_{name}": v for phase, part in phases.items() for name, v in top1(part, case).items()}
     return {
         "streamed": len(answers),
         "unanswered": sum(not answer.is_answered for answer in answers),
@@ -166,5 +171,7 @@ def killed_and_back(coordinator: Coordinator, boards: Boards, *, deadline_ms: fl
 
 
 if __name__ == "__main__":
-    cell = measure(Path(sys.argv[1]), mbit=float(sys.argv[2]), delay_ms=float(sys.argv[3]))
-    Path(sys.argv[1], "cell.json").write_text(json.dumps(cell))
+    place, mbit, delay_ms, name, data, slower = sys.argv[1:]
+    case = case_of(name, data, slower=float(slower), count=NUM_STREAMED, place=Path(place))
+    cell = measure(Path(place), case, mbit=float(mbit), delay_ms=float(delay_ms))
+    Path(place, "cell.json").write_text(json.dumps(cell))

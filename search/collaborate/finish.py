@@ -80,6 +80,19 @@ class AssessedModes:
 
 
 @dataclass(frozen=True)
+class SeenSplits:
+    """Outputs of the sub-models on the splits that modes are scored on.
+
+    Args:
+        search: Chooses thresholds.
+        test: What is reported.
+    """
+
+    search: Seen
+    test: Seen
+
+
+@dataclass(frozen=True)
 class PlacedParts:
     """The sub-models on their boards.
 
@@ -159,7 +172,7 @@ def assess(
     ensemble: Ensemble,
     *,
     placed: PlacedParts,
-    test: SplitTensors,
+    seen: SeenSplits,
 ) -> AssessedModes:
     """Score and time every way to use the boards, on the network of ``division``.
 
@@ -169,10 +182,9 @@ def assess(
         division: As planned.
         ensemble: As trained.
         placed: Where its sub-models are.
-        test: Test split.
+        seen: Outputs of its sub-models.
     """
     request, fusion = run.request, fusion_of(ensemble)
-    search_seen, test_seen = (_seen(ensemble, split, inputs) for split in (inputs.tensors.search, test))
     crew = Crew(
         boards=tuple(division.boards[board].name for board in placed.placement.places),
         compute=tuple(_spread(one) for one in placed.graphs),
@@ -185,13 +197,13 @@ def assess(
         fusion,
         crew,
         groups=division.groups,
-        search=search_seen,
-        test=test_seen,
+        search=seen.search,
+        test=seen.test,
         needed=request.num_needed,
         wanted_mean_ms=request.mean_ms,
     )
     chosen = _chosen_first(modes, is_route_wanted=request.mean_ms is not None)
-    return AssessedModes(chosen, fusion, crew, test_seen)
+    return AssessedModes(chosen, fusion, crew, seen.test)
 
 
 def finish(
@@ -203,6 +215,7 @@ def finish(
     placed: PlacedParts,
     searched: Searched,
     started: float,
+    seen: SeenSplits | None = None,
 ) -> Decomposed:
     """Score, write and return everything; the test split is opened here.
 
@@ -214,10 +227,12 @@ def finish(
         placed: Where its sub-models are.
         searched: What the searches found.
         started: When the decomposition began, by ``time.perf_counter``.
+        seen: Outputs of the sub-models; None to compute them.
     """
     request, preprocess = run.request, inputs.base.preprocess
     test = split_tensors(inputs.task.test, preprocess)
-    found = assess(run, inputs, division, ensemble, placed=placed, test=test)
+    seen = see_splits(ensemble, inputs, test) if seen is None else seen
+    found = assess(run, inputs, division, ensemble, placed=placed, seen=seen)
     modes = found.modes
     rival = _rival(inputs, searched.rival, test=test, top1_search=modes[0].top1_search, ours=modes[0].is_right)
     base_right = (logits_of(inputs.teacher.model, test.images, preprocess).argmax(dim=1) == test.labels).sum()
@@ -263,6 +278,11 @@ def finish(
         image_bytes=found.crew.image_bytes,
         seconds=time.perf_counter() - started,
     )
+
+
+def see_splits(ensemble: Ensemble, inputs: Inputs, test: SplitTensors) -> SeenSplits:
+    """Run the sub-models over the search split and the test split."""
+    return SeenSplits(*(_seen(ensemble, split, inputs) for split in (inputs.tensors.search, test)))
 
 
 def _seen(ensemble: Ensemble, split: SplitTensors, inputs: Inputs) -> Seen:
