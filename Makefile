@@ -125,6 +125,7 @@ bench-real-size: $(VENV)/.installed-dev $(VENV)/.installed-demo
 bench-collaborate: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.collaborate_net
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.collaborate  # several boards against one alone; goes on row by row
+	$(BIN)/python -m benchmarks.collaborate_net --case runs/bench-collaborate/boards-4
 
 bench-store: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.store --url $(STORE_URL)
