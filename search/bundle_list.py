@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # the columns are known without NumPy
 COLUMNS = (
     *("subnet_id", "bundle_dir", "bundle_is_missing", "device", "verdict", "measured_latency_ms", "provenance"),
     *("is_certified", "is_finetuned", "top1", "top1_interval", "split", "num_images", "size_mb", "base", "classes"),
-    *("study", "arch_id", "task_id", "params", "devices"),
+    *("study", "arch_id", "task_id", "params", "devices", "miou"),
 )
 """Of a row; ``device`` to ``provenance`` are the first of ``devices``."""
 

@@ -7,6 +7,7 @@ from sqlalchemy import exists, select
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.store.database import Database
 from nuwa_search.store.found_rows import BundleFound
+from nuwa_search.store.query import pixel_score
 from nuwa_search.store.tables import ArchRow, BaseNetRow, FinetuningRow, ScoreRow, SearchRow, SubnetRow, TaskRow
 
 
@@ -31,7 +32,7 @@ class Bundles:
             select(
                 *(SubnetRow.subnet_id, SubnetRow.bundle_dir, ArchRow.arch_id, ArchRow.params),
                 *(BaseNetRow.name.label("base"), TaskRow.classes, TaskRow.task_id, SearchRow.study),
-                *(SubnetRow.top1, ScoreRow.split, ScoreRow.num_images),
+                *(SubnetRow.top1, ScoreRow.split, ScoreRow.num_images, pixel_score()),
                 exists(FinetuningRow.pk).where(FinetuningRow.subnet_pk == SubnetRow.pk).label("has_finetuning"),
             )
             .select_from(SubnetRow)
@@ -60,6 +61,7 @@ class Bundles:
                     top1_interval=interval_of_share(row.top1, row.num_images),
                     split=row.split,
                     num_images=row.num_images,
+                    miou=row.miou,
                     has_finetuning=bool(row.has_finetuning),
                 )
                 for row in connection.execute(query)

@@ -119,7 +119,10 @@ class CertificateFound(TypedDict):
 
 
 class BundleFound(TypedDict):
-    """A subnet with the folder of its bundle, and its best-founded accuracy where images have classes."""
+    """A subnet with the folder of its bundle, and its best-founded accuracy.
+
+    Where pixels have classes that is ``miou``, on the test split, and the rest is null.
+    """
 
     subnet_id: str
     bundle_dir: str
@@ -133,6 +136,7 @@ class BundleFound(TypedDict):
     top1_interval: list[float] | None
     split: str | None
     num_images: int | None
+    miou: float | None
     has_finetuning: bool
 
 

@@ -153,7 +153,7 @@ def _head_subquery(wanted: ResolvedFilter, sort: str, limit: int, *, is_sqlite: 
     return _head(keys.with_only_columns(found.subnet_pk, found.device_pk), found, sort, limit)
 
 
-def _pixel_score() -> ColumnElement[float | None]:
+def pixel_score() -> ColumnElement[float | None]:
     """Select the mIoU of the final weights on the test split, where pixels have classes; the newest of several."""
     pixels = aliased(ScoreRow)
     return (
@@ -177,7 +177,7 @@ _COLUMNS = (
     LatencyRow.measured_latency_ms,
     LatencyRow.provenance,
     SubnetRow.top1,
-    _pixel_score(),
+    pixel_score(),
     ScoreRow.split,
     ScoreRow.kind.label("score_kind"),
     ScoreRow.num_images,

@@ -216,6 +216,9 @@ class SubnetsContract:
         found = {row["subnet_id"]: row for row in store.subnets.find()}
         assert (found["subnet-0"]["miou"], found["subnet-0"]["top1"]) == (0.5, None)
         assert found["subnet-1"]["miou"] is None
+        for name in found:
+            store.set_bundle(name, f"/bundles/{name}")
+        assert {row["subnet_id"]: row["miou"] for row in store.bundles.find()} == {"subnet-0": 0.5, "subnet-1": None}
         assert len(store.scores("subnet-0")) == len(scores)
 
     def test_score_of_an_unknown_subnet_is_refused(self, store: Store) -> None:

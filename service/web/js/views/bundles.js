@@ -2,7 +2,7 @@
 
 import { get } from "../core/api.js";
 import { h } from "../core/dom.js";
-import { classesText, plainMs, share, shortId } from "../core/figures.js";
+import { classesText, percent, plainMs, share, shortId } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge, stateBadge } from "../parts/badges.js";
 import { bundleLabels } from "../parts/bundle-labels.js";
@@ -10,8 +10,8 @@ import { emptyNote } from "../parts/notes.js";
 import { head, panel, tableRoom } from "../parts/panel.js";
 
 const PAGE = 50;
-const COLUMNS = ["subnet", "what it is", "download", "size, MB", "latency, ms", "from", "top1", "task", "search"];
-const NUMBERS = ["top1", "latency, ms", "size, MB"];
+const COLUMNS = ["subnet", "what it is", "download", "size, MB", "latency, ms", "from", "top1 or mIoU", "task", "search"];
+const NUMBERS = ["top1 or mIoU", "latency, ms", "size, MB"];
 
 /** Build the view. */
 export async function view({ query, signal }) {
@@ -50,7 +50,7 @@ function bundleRow(row) {
     h("td", { class: "number" }, row.size_mb === null ? "–" : row.size_mb.toFixed(1)),
     h("td", { class: "number" }, plainMs(row.measured_latency_ms)),
     h("td", null, row.provenance ? provenanceBadge(row.provenance) : "–"),
-    h("td", { class: "number" }, share(row.top1, row.top1_interval)),
+    h("td", { class: "number" }, row.miou === null ? share(row.top1, row.top1_interval) : percent(row.miou)),
     h("td", null, classesText(row.classes, 3)),
     h("td", null, row.study ? h("a", { href: routeTo(["searches", row.study]) }, row.study) : "–"),
   );
