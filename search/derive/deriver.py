@@ -31,7 +31,7 @@ from nuwa_search.search.derive.fits import require_fits
 from nuwa_search.search.derive.forward import blocks_of, branches_of
 from nuwa_search.search.derive.memo import Memo
 from nuwa_search.search.derive.options import DeriveOptions
-from nuwa_search.search.derive.plan import OnImages, Plan, make_plan
+from nuwa_search.search.derive.plan import OnImages, Plan, Run, make_plan, run_here
 from nuwa_search.search.derive.refine import Wide, most_images, refine
 from nuwa_search.search.derive.rotation import is_rotated, rotate_tensors, unrotated, writer_rotation
 from nuwa_search.search.precision import scoring_context
@@ -94,11 +94,12 @@ class Deriver:
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
-    def prepare(self, *, on_images: OnImages | None = None) -> Plan:
+    def prepare(self, *, on_images: OnImages | None = None, run: Run = run_here) -> Plan:
         """Take statistics and factorise, once; later calls answer at once.
 
         Args:
             on_images: Called with what is gathered, images done, and images in all.
+            run: Where the images pass through the model.
         """
         with self._lock:
             if self._plan is None:
@@ -110,6 +111,7 @@ class Deriver:
                     cache=self.cache,
                     options=self.options,
                     on_images=on_images,
+                    run=run,
                 )
                 self.prepare_seconds = time.perf_counter() - start
             return self._plan

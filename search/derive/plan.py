@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -62,6 +63,20 @@ class Plan:
         return {branch.index: k for k, branch in enumerate(branches_of(self.model))}
 
 
+Made = TypeVar("Made")
+
+
+class Run(Protocol):
+    """Runs a piece of work somewhere and returns what it made."""
+
+    def __call__(self, work: Callable[[], Made], /) -> Made: ...
+
+
+def run_here(work: Callable[[], Made], /) -> Made:
+    """Run it in this process."""
+    return work()
+
+
 def make_plan(
     model: PlainViT,
     train: SplitTensors,
@@ -70,6 +85,7 @@ def make_plan(
     cache: Cache | None,
     options: DeriveOptions,
     on_images: OnImages | None = None,
+    run: Run = run_here,
 ) -> Plan:
     """Take statistics of ``train`` and factorise every branch, reading from ``cache`` what it has.
 
@@ -80,6 +96,7 @@ def make_plan(
         cache: Where statistics and solvers are kept between runs; None computes them anew.
         options: Ingredients.
         on_images: Called with what is gathered, images done, and images in all; None for no calls.
+        run: Where the images pass through the model; what comes of it is kept in ``cache`` here.
     """
 
     def told(what: str) -> Callable[[int, int], None] | None:
@@ -99,7 +116,9 @@ def make_plan(
     sense = indifferent(model)
     if options.sensitivity_images:
         sense = stored_sensitivity(
-            cache, key, lambda: collect_sensitivity(model, few, preprocess, on_images=told("sensitivity"))
+            cache,
+            key,
+            lambda: run(functools.partial(collect_sensitivity, model, few, preprocess, on_images=told("sensitivity"))),
         )
     sense = _moved(sense, next(model.parameters()).device)
     if cache is not None:
@@ -108,14 +127,17 @@ def make_plan(
     moments = stored_moments(
         cache,
         key,
-        lambda: collect_moments(
-            model,
-            many,
-            preprocess,
-            token_weights=sense.tokens,
-            reach=reach,
-            sampling=sampling,
-            on_images=told("statistics"),
+        lambda: run(
+            functools.partial(
+                collect_moments,
+                model,
+                many,
+                preprocess,
+                token_weights=sense.tokens,
+                reach=reach,
+                sampling=sampling,
+                on_images=told("statistics"),
+            )
         ),
     ).to(next(model.parameters()).device)
     key = (*key, f"{options.ranking} {options.ridge!r}")

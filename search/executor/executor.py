@@ -86,6 +86,11 @@ class Executor(Protocol):
         """
         ...
 
+    @property
+    def threads(self) -> int:
+        """Threads of a piece of work that is alone: this process's, or fewer where no machine has so many."""
+        ...
+
     def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:
         """Run one piece of work and wait for what it returns.
 

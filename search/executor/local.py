@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import torch
+
 from nuwa_search.search.executor.executor import Needs, Result, Scoring
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
 from nuwa_search.search.workers import Workers
@@ -13,6 +15,10 @@ class LocalExecutor:
 
     def scoring(self, deriver: SubnetDeriver, scorer: Scorer, *, num_workers: int) -> AbstractContextManager[Scoring]:
         return Workers(deriver, scorer, num_workers=num_workers)
+
+    @property
+    def threads(self) -> int:
+        return torch.get_num_threads()
 
     def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:  # noqa: ARG002 - this machine is all there is
         return work()

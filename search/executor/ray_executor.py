@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import ray
+import torch
 
 from nuwa_search.search.executor.executor import Needs, Result, Scoring
 from nuwa_search.search.executor.node_work import NodeTask, begin
@@ -32,6 +33,11 @@ class RayExecutor:
         num_workers: int,  # noqa: ARG002 - of one machine; here every core of every node works
     ) -> AbstractContextManager[Scoring]:
         return RayScoring(self._cluster, deriver, scorer)
+
+    @property
+    def threads(self) -> int:
+        most = max((node.resources.get("CPU", 0.0) for node in self._cluster.nodes()), default=1.0)
+        return max(1, min(torch.get_num_threads(), int(most)))
 
     def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:
         self._cluster.require_able(needs)

@@ -68,7 +68,7 @@ def _compete(
         tuned = untuned(one.model, inputs)
         if config is not None:
             folder = cache_dir / "finetune" / finder.study_name
-            tuned = tune(one.model, teacher=teacher, config=config, inputs=inputs, checkpoint_dir=folder, hooks=hooks)
+            tuned = tune(one.model, teacher=teacher, config=config, finder=finder, checkpoint_dir=folder)
             name = "" if one.kind == "subnet" else f"{one.kind} "
             hooks.step(f"{name}fine-tuned: {tuned.score.said} on the search split")
         record_derived(

@@ -21,6 +21,8 @@ from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
+from nuwa_search.search.executor.executor import Needs
+from nuwa_search.search.executor.here import Here
 from nuwa_search.search.executor.opened import opened_executor, require_executor
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.hooks import Hooks
@@ -251,7 +253,10 @@ def _finder(run: SearchRun, surveys: tuple[Survey, ...], img_sizes: tuple[ImgSiz
         options=options_for(inputs.teacher.model.arch),
         train_at=inputs.sized.train,
     )
-    plan = deriver.prepare(on_images=lambda what, done, total: run.hooks.count(f"{what}: images", done, total))
+    plan = deriver.prepare(
+        on_images=Here(lambda what, done, total: run.hooks.count(f"{what}: images", done, total)),
+        run=lambda work: run.executor.call(work, needs=Needs("statistics", cpus=run.executor.threads)),
+    )
     deriver.prepare_sizes(img_sizes)
     run.hooks.step(_said_of_statistics(deriver.options, plan.moments, num_train=len(inputs.task.train)))
     return Finder(

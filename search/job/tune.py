@@ -1,6 +1,7 @@
 """Win the winner's accuracy back: distillation from the task's base."""
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from nuwa_search.deploy.train.recipe import NO_AUGMENT, of_length
 from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import is_small
-from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.executor.executor import Needs
+from nuwa_search.search.executor.here import Here
 from nuwa_search.search.job.deadline import Deadline
 from nuwa_search.search.job.find import Finder
 from nuwa_search.search.job.inputs import Inputs
@@ -224,9 +226,8 @@ def tune(
     *,
     teacher: Teacher,
     config: FinetuneConfig,
-    inputs: Inputs,
+    finder: Finder,
     checkpoint_dir: Path,
-    hooks: Hooks,
 ) -> Tuned:
     """Fine-tune ``model`` with the task's base as teacher; goes on where an interrupted run stopped.
 
@@ -234,22 +235,26 @@ def tune(
         model: Subnet to fine-tune; not changed.
         teacher: The base with the task's head.
         config: Training settings.
-        inputs: Decoded images; they are taken at the size that the subnet needs.
+        finder: Of the search: its images are taken at the size that the subnet needs, its executor runs it, and its
+            callbacks are told of progress where that is in this process.
         checkpoint_dir: Folder of checkpoints; each run has a folder of its own in it.
-        hooks: Callbacks; ``finetune`` is told of progress.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
-    result = finetune(
+    inputs = finder.inputs
+    work = functools.partial(
+        finetune,
         model,
         inputs.tensors_for(model.arch),
         teacher=teacher,
         config=config,
-        progress=hooks.finetune,
+        progress=Here(finder.hooks.finetune),
         checkpoint_dir=checkpoint_dir / _run_key(model, config),
         resume=True,
     )
+    executor = finder.executor
+    result = executor.call(work, needs=Needs("fine-tuning", cpus=executor.threads))
     return Tuned(result.student, result.after, result, config)
 
 
