@@ -1,6 +1,6 @@
 """How commands and files reach another machine; implementations are handed in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -90,3 +90,7 @@ class Transport(Protocol):
     def close(self) -> None:
         """Give the connection back; the transport may be used again."""
         ...
+
+
+Reach = Callable[[str, str], Transport | None]
+"""Finds the way to a board by its name and its address as registered; None is the usual one, from this machine."""

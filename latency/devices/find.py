@@ -10,6 +10,7 @@ from nuwa_search.latency.devices.pool_spec import is_pool
 from nuwa_search.latency.devices.registry import device_spec, open_device
 
 if TYPE_CHECKING:
+    from nuwa_search.core.transport import Reach
     from nuwa_search.latency.devices.pool import PoolDevice
     from nuwa_search.store.store import Store
 
@@ -21,7 +22,12 @@ def added_devices(store: "Store") -> dict[str, DeviceSpec]:
 
 @contextmanager
 def opened_device(
-    spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False, store: "Store | None" = None
+    spec: DeviceSpec,
+    *,
+    seed: int = 0,
+    keeps_engines: bool = False,
+    store: "Store | None" = None,
+    reach: "Reach | None" = None,
 ) -> Iterator[Device]:
     """Open a device for the length of a block; a board is left as it was found, but for engines that it is to keep.
 
@@ -30,11 +36,12 @@ def opened_device(
         seed: Seed of an emulated device's noise and of random images.
         keeps_engines: Whether a board keeps what it builds until it is told to forget it.
         store: The database, which holds the leases of boards; a pool needs it, other devices do not.
+        reach: Finds the way to a board; None goes there from here.
     """
     if store is not None and is_pool(spec):
-        device: Device = open_pool(spec, store, seed=seed, keeps_engines=keeps_engines)
+        device: Device = open_pool(spec, store, seed=seed, keeps_engines=keeps_engines, reach=reach)
     else:
-        device = open_device(spec, seed=seed, keeps_engines=keeps_engines)
+        device = open_device(spec, seed=seed, keeps_engines=keeps_engines, reach=reach)
     with ExitStack() as stack:
         if isinstance(device, AbstractContextManager):
             stack.enter_context(device)
@@ -50,7 +57,14 @@ def find_device(name: str, store: "Store") -> DeviceSpec:
     return device_spec(name, extra=added_devices(store))
 
 
-def open_pool(spec: DeviceSpec, store: "Store", *, seed: int = 0, keeps_engines: bool = False) -> "PoolDevice":
+def open_pool(
+    spec: DeviceSpec,
+    store: "Store",
+    *,
+    seed: int = 0,
+    keeps_engines: bool = False,
+    reach: "Reach | None" = None,
+) -> "PoolDevice":
     """Open a pool of boards; no board is touched yet.
 
     Args:
@@ -58,6 +72,7 @@ def open_pool(spec: DeviceSpec, store: "Store", *, seed: int = 0, keeps_engines:
         store: The database that holds its boards.
         seed: Of their noise, where they are emulated.
         keeps_engines: Whether they keep what they build.
+        reach: Finds the way to each; None goes there from here.
     """
     from nuwa_search.latency.devices.drift import reference_models
     from nuwa_search.latency.devices.engine_pool import EnginePool
@@ -73,7 +88,7 @@ def open_pool(spec: DeviceSpec, store: "Store", *, seed: int = 0, keeps_engines:
         spec.name,
         store,
         find=board_spec,
-        open_board=lambda board: open_device(board, seed=seed, keeps_engines=keeps_engines),
+        open_board=lambda board: open_device(board, seed=seed, keeps_engines=keeps_engines, reach=reach),
         probe=references[0],
     )
     kind = EnginePool if spec.kind == "ssh" else PoolDevice

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from nuwa_search.core.device import Device, DeviceKind, DeviceSpec
 from nuwa_search.core.emulator import EMULATOR_VERSION, device_label, is_outdated, split_label
@@ -16,6 +17,9 @@ from nuwa_search.core.suggest import unknown_name
 from nuwa_search.latency.devices.emulated_specs import EMULATED_SPECS
 from nuwa_search.latency.devices.host_facts import host_spec, openvino_spec
 from nuwa_search.latency.devices.pool_spec import is_pool
+
+if TYPE_CHECKING:
+    from nuwa_search.core.transport import Reach
 
 CUDA_NAME = "cuda"
 OPENVINO_NAME = "openvino"
@@ -95,13 +99,16 @@ def outdated(label: str, name: str) -> NuwaError:
     )
 
 
-def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False) -> Device:
+def open_device(
+    spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False, reach: "Reach | None" = None
+) -> Device:
     """Open a device for measuring.
 
     Args:
         spec: From ``device_spec``.
         seed: Seed of an emulated device's noise and of random images; each seed is a session of its own.
         keeps_engines: Whether a board keeps what it builds until it is told to forget it, beyond this program's end.
+        reach: Finds the way to a board; None goes there from here.
 
     Raises:
         NuwaError: If the runtime behind the device is not installed, or it is an earlier emulator's.
@@ -112,7 +119,7 @@ def open_device(spec: DeviceSpec, *, seed: int = 0, keeps_engines: bool = False)
         "host": _open_host,
         "openvino": _open_host,
         "cuda": _open_cuda,
-        "ssh": lambda spec, _: _open_ssh(spec, keeps_engines=keeps_engines),
+        "ssh": lambda spec, _: _open_ssh(spec, keeps_engines=keeps_engines, reach=reach),
     }
     if is_outdated(spec):
         raise outdated(device_label(spec), spec.name)
@@ -148,11 +155,11 @@ def _open_cuda(spec: DeviceSpec, seed: int) -> Device:
     return CudaDevice(spec, seed=seed)
 
 
-def _open_ssh(spec: DeviceSpec, *, keeps_engines: bool) -> Device:
+def _open_ssh(spec: DeviceSpec, *, keeps_engines: bool, reach: "Reach | None") -> Device:
     from nuwa_search.latency.devices.ssh import ssh_device_from_spec
     from nuwa_search.latency.devices.ssh_settings import SshSettings
 
-    return ssh_device_from_spec(spec, settings=SshSettings(keeps_engines=keeps_engines))
+    return ssh_device_from_spec(spec, settings=SshSettings(keeps_engines=keeps_engines), reach=reach)
 
 
 def _loaded_cuda_spec() -> DeviceSpec | None:

@@ -11,7 +11,7 @@ from nuwa_search.core.device import PROTOCOL, DeviceSpec, KernelTime, Measuremen
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.measuring.sustained import SustainedRun, sustained_run
 from nuwa_search.core.runtime import FloatArray
-from nuwa_search.core.transport import ConnectionFailedError, Transport
+from nuwa_search.core.transport import ConnectionFailedError, Reach, Transport
 from nuwa_search.deploy.tensorrt.layer_kind import operators_from_model
 from nuwa_search.deploy.tensorrt.operators import check_operators
 from nuwa_search.deploy.tensorrt.profile import kernels_from_profile
@@ -379,8 +379,15 @@ class SshDevice:
         )
 
 
-def ssh_device_from_spec(spec: DeviceSpec, *, settings: SshSettings | None = None) -> SshDevice:
+def ssh_device_from_spec(
+    spec: DeviceSpec, *, settings: SshSettings | None = None, reach: Reach | None = None
+) -> SshDevice:
     """Make the device of a registered board; nothing is connected yet.
+
+    Args:
+        spec: As it is registered.
+        settings: How patient to be.
+        reach: Finds the way there; None, or where it finds none, is SSH from here.
 
     Raises:
         NuwaError: If the spec names no SSH address.
@@ -391,4 +398,5 @@ def ssh_device_from_spec(spec: DeviceSpec, *, settings: SshSettings | None = Non
             f"{spec.name} is registered without an SSH address",
             hint=f"nuwa device rm {spec.name}, then nuwa device add {spec.name} --ssh user@host",
         )
-    return SshDevice(spec, SshTransport(ssh_address_from_text(address)), settings=settings)
+    way = None if reach is None else reach(spec.name, address)
+    return SshDevice(spec, way or SshTransport(ssh_address_from_text(address)), settings=settings)

@@ -2,50 +2,15 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.transport import Transport
+from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
 from nuwa_search.search.workers import Evaluation
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What must be free where a piece of work runs.
-
-    Args:
-        what: The work in a few words, for errors and progress.
-        cpus: Cores; it computes with as many threads.
-        gpus: Whole GPUs of one machine.
-        board: Name of a device that must be reached from there; None where none is.
-    """
-
-    what: str
-    cpus: int = 1
-    gpus: int = 0
-    board: str | None = None
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """Names of the resources that say where, rather than how much."""
-        return () if self.board is None else (f"board:{self.board}",)
-
-    @property
-    def words(self) -> str:
-        """Say what is needed."""
-        counts = [f"{self.cpus} CPU"] if self.cpus else []
-        counts += [f"{self.gpus} GPU"] if self.gpus else []
-        return " and ".join([*counts, *self.places])
-
-    @property
-    def start_hint(self) -> str:
-        """Write the command that adds a node with what is needed."""
-        flags = f" --resources='{{\"{self.places[0]}\": 1}}'" if self.places else ""
-        flags += f" --num-gpus={self.gpus}" if self.gpus else ""
-        return f"ray start --address=HEAD:6379{flags} on a machine that has it"
 
 
 class PendingScore(Protocol):
@@ -89,6 +54,15 @@ class Executor(Protocol):
     @property
     def threads(self) -> int:
         """Threads of a piece of work that is alone: this process's, or fewer where no machine has so many."""
+        ...
+
+    def reach(self, board: str, address: str) -> Transport | None:
+        """Find the way to a board over SSH: through the node that declares it; None goes there from this machine.
+
+        Args:
+            board: Its name.
+            address: Its address as registered, for the node that reaches it.
+        """
         ...
 
     def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:

@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from nuwa_search.search.executor.executor import Needs, Result, Scoring
+from nuwa_search.core.transport import Transport
+from nuwa_search.search.executor.executor import Result, Scoring
+from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
 from nuwa_search.search.workers import Workers
 
@@ -19,6 +21,9 @@ class LocalExecutor:
     @property
     def threads(self) -> int:
         return torch.get_num_threads()
+
+    def reach(self, board: str, address: str) -> Transport | None:  # noqa: ARG002 - from here
+        return None
 
     def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:  # noqa: ARG002 - this machine is all there is
         return work()

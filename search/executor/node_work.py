@@ -7,8 +7,7 @@ from typing import TypeVar
 import torch
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.errors import NuwaError
-from nuwa_search.search.executor.program import Program, this_program
+from nuwa_search.search.executor.program import Program, require_same, this_program
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
 from nuwa_search.search.workers import Evaluation, evaluate
 
@@ -41,19 +40,6 @@ def begin(task: NodeTask, node: str) -> None:
     """
     require_same(task.program, this_program(), node=node)
     torch.set_num_threads(task.threads)
-
-
-def require_same(ours: Program, theirs: Program, *, node: str) -> None:
-    """Refuse a node whose code is not ours: what it answers would not be what this program says it is.
-
-    Raises:
-        NuwaError: If version or files differ.
-    """
-    if (ours.version, ours.files) != (theirs.version, theirs.files):
-        raise NuwaError(
-            f"node {node} of the Ray cluster has {theirs.words}, this machine has {ours.words}",
-            hint=f"on {node}: pip install nuwa-search=={ours.version} as it is here, or take it out with ray stop",
-        )
 
 
 def score_held(

@@ -7,6 +7,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.version import __version__
 
 LAYERS = ("core", "store", "deploy", "latency", "predictors", "search")
@@ -46,3 +47,16 @@ def this_program() -> Program:
             digest.update(f"{layer}/{path.relative_to(folder)}\0".encode())
             digest.update(path.read_bytes())
     return Program(__version__, digest.hexdigest()[:12], metadata.version("torch"), platform.python_version())
+
+
+def require_same(ours: Program, theirs: Program, *, node: str) -> None:
+    """Refuse a node whose code is not ours: what it answers would not be what this program says it is.
+
+    Raises:
+        NuwaError: If version or files differ.
+    """
+    if (ours.version, ours.files) != (theirs.version, theirs.files):
+        raise NuwaError(
+            f"node {node} of the Ray cluster has {theirs.words}, this machine has {ours.words}",
+            hint=f"on {node}: pip install nuwa-search=={ours.version} as it is here, or take it out with ray stop",
+        )

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nuwa_search.core.errors import NuwaError, OutsideError
-from nuwa_search.search.executor.executor import Needs
-from nuwa_search.search.executor.node_work import require_same
-from nuwa_search.search.executor.program import Program, this_program
+from nuwa_search.search.executor.needs import Needs
+from nuwa_search.search.executor.program import Program, require_same, this_program
 
 POLL_S = 1.0
 """Between two looks at who is still there, while something is waited for."""
@@ -64,7 +63,7 @@ class Cluster:
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+        self.say = say
         self._known: dict[str, Node] = {}
 
     def nodes(self) -> list[Node]:
@@ -93,10 +92,10 @@ class Cluster:
         is_first = not self._known
         self._known = now
         for node in gone:
-            self._say(f"node {node.name} is gone: what ran there is run elsewhere")
+            self.say(f"node {node.name} is gone: what ran there is run elsewhere")
         require_this_program(joined)
         for node in [] if is_first else joined:
-            self._say(f"node {node.name} joined")
+            self.say(f"node {node.name} joined")
         return list(now.values())
 
     def require_able(self, needs: Needs) -> None:
@@ -177,6 +176,8 @@ def value_of(ref: Any, *, what: str) -> Any:
     except RayTaskError as error:
         cause = error.cause  # as it would have been raised here
         raise cause if isinstance(cause, Exception) else error from None
+    except RayActorError:  # whoever asked an actor knows what to do without it
+        raise
     except RayError as error:
         raise OutsideError(
             f"{what} was lost on the Ray cluster, each time it was tried: {first_line(error)}",

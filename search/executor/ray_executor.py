@@ -1,5 +1,6 @@
 """The work of a search on the nodes of a Ray cluster: Ray spreads it, retries it, and carries what it needs."""
 
+import functools
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -7,11 +8,14 @@ from contextlib import AbstractContextManager
 import ray
 import torch
 
-from nuwa_search.search.executor.executor import Needs, Result, Scoring
+from nuwa_search.core.transport import Transport
+from nuwa_search.search.executor.executor import Result, Scoring
+from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.executor.node_work import NodeTask, begin
 from nuwa_search.search.executor.program import this_program
 from nuwa_search.search.executor.ray_cluster import ABSENT_S, POLL_S, Cluster, value_of
 from nuwa_search.search.executor.ray_scoring import MAX_RETRIES, RayScoring
+from nuwa_search.search.executor.ray_transport import PLACE_SHARE, RayTransport, ssh_transport
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
 
 
@@ -39,6 +43,14 @@ class RayExecutor:
         most = max((node.resources.get("CPU", 0.0) for node in self._cluster.nodes()), default=1.0)
         return max(1, min(torch.get_num_threads(), int(most)))
 
+    def reach(self, board: str, address: str) -> Transport | None:
+        needs = Needs(f"reaching {board}", cpus=0, board=board)
+        if not any(node.has(needs) for node in self._cluster.nodes()):
+            self._cluster.say(f"{board}: no node declares {needs.words}, so it is reached from this machine")
+            return None
+        make = functools.partial(ssh_transport, address)
+        return RayTransport(self._cluster, board=board, address=address, make=make)
+
     def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:
         self._cluster.require_able(needs)
         task = NodeTask(this_program(), threads=max(1, needs.cpus))
@@ -62,10 +74,6 @@ class RayExecutor:
             raise
         found: Result = value_of(ref, what=needs.what)
         return found
-
-
-PLACE_SHARE = 0.001
-"""Of a resource that says where: Ray chooses the node by it, and how many may use what is there is not Ray's to say."""
 
 
 def run_on_node(task: NodeTask, work: Callable[[], Result]) -> Result:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import ray
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.search.executor.executor import Needs
+from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.executor.node_work import NodeTask, begin, score_held
 from nuwa_search.search.executor.program import this_program
 from nuwa_search.search.executor.ray_cluster import ABSENT_S, POLL_S, Cluster, value_of

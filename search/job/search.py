@@ -21,8 +21,8 @@ from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
-from nuwa_search.search.executor.executor import Needs
 from nuwa_search.search.executor.here import Here
+from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.executor.opened import opened_executor, require_executor
 from nuwa_search.search.feasible import BudgetTooSmallError
 from nuwa_search.search.hooks import Hooks
@@ -164,7 +164,7 @@ def _searched(start: SearchStart) -> SearchOutcome:
     request = start.request
     with ExitStack() as stack:
         opened = [
-            stack.enter_context(opened_device(spec, seed=request.seed, store=start.store))
+            stack.enter_context(opened_device(spec, seed=request.seed, store=start.store, reach=start.executor.reach))
             for spec in start.sources.devices
         ]
         devices = [judged_by(device, request.budget_statistic) for device in opened]

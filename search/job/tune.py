@@ -17,8 +17,8 @@ from nuwa_search.deploy.train.recipe import NO_AUGMENT, of_length
 from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import is_small
-from nuwa_search.search.executor.executor import Needs
 from nuwa_search.search.executor.here import Here
+from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.job.deadline import Deadline
 from nuwa_search.search.job.find import Finder
 from nuwa_search.search.job.inputs import Inputs

@@ -14,18 +14,21 @@ import pytest
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.transport import ConnectionFailedError, Transport
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.search.executor.executor import Executor, Needs
+from nuwa_search.latency.transport.local import LocalTransport
+from nuwa_search.search.executor.executor import Executor
 from nuwa_search.search.executor.local import LocalExecutor
-from nuwa_search.search.executor.node_work import require_same
+from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.executor.opened import opened_executor
-from nuwa_search.search.executor.program import this_program
+from nuwa_search.search.executor.program import require_same, this_program
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetDeriver
 from nuwa_search.search.study import stored_trials
 from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import EVALUATED, StudyConfig, StudyResult
+from nuwa_search.testing.transport import TransportContract
 from tests.support.search_fakes import CountingLatency, EmptyDeriver, SyntheticScorer, best_of, tiny_space
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -42,7 +45,8 @@ def executor(told: list[str]) -> Iterator[Executor]:
     import ray
 
     before = signal.getsignal(signal.SIGTERM)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=2**27)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=2**27,
+             resources={"board:lab-nano": 1})  # fmt: skip
     signal.signal(signal.SIGTERM, before)
     try:
         with opened_executor("ray", address=None, say=told.append) as found:
@@ -100,8 +104,8 @@ def test_work_that_fails_there_fails_as_it_would_here(executor: Executor) -> Non
     with pytest.raises(NuwaError, match="no such base") as caught:
         executor.call(refuse, needs=Needs("a refusal"))
     assert caught.value.hint == "name another"
-    with pytest.raises(OutsideError, match=r"board:lab-nano for measuring.*2 CPU") as missing:
-        executor.call(refuse, needs=Needs("measuring", board="lab-nano"))
+    with pytest.raises(OutsideError, match=r"board:absent for measuring.*2 CPU") as missing:
+        executor.call(refuse, needs=Needs("measuring", board="absent"))
     assert "--resources" in missing.value.hint
 
 
@@ -137,6 +141,35 @@ def test_threads_of_ray_do_not_reach_stdout(capsys: pytest.CaptureFixture[str]) 
         sys.stdout.write("the answer\n")
     sys.stdout.write("and more\n")
     assert capsys.readouterr().out == "the answer\nand more\n"
+
+
+@pytest.fixture(scope="module")
+def transport(executor: Executor, told: list[str]) -> Iterator[Transport]:
+    from nuwa_search.search.executor.ray_cluster import Cluster
+    from nuwa_search.search.executor.ray_transport import RayTransport
+
+    made = RayTransport(Cluster(told.append), board="lab-nano", address="here", make=LocalTransport)
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+class TestRayTransport(TransportContract):
+    """A board that a node reaches is to everyone else one more transport; here the node reaches itself."""
+
+    def test_a_lost_node_is_a_lost_connection(self, transport: Transport) -> None:
+        mine = transport.run(["sh", "-c", "echo $PPID"], timeout_s=10).stdout
+        os.kill(int(mine), signal.SIGKILL)
+        with pytest.raises(ConnectionFailedError, match="reaches here is gone"):
+            transport.run(["true"], timeout_s=10)
+        assert transport.run(["echo", "again"], timeout_s=10).stdout == "again\n"
+
+    def test_the_way_there_is_a_node_that_declares_the_board(self, executor: Executor, told: list[str]) -> None:
+        there = executor.reach("lab-nano", "me@lab-nano")
+        assert there is not None
+        assert there.address == "me@lab-nano"
+        assert executor.reach("other", "me@other") is None
+        assert "other: no node declares board:other, so it is reached from this machine" in told
 
 
 def refuse() -> None:
