@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from nuwa_search.core.errors import OutsideError
 from nuwa_search.core.transport import CommandResult, ConnectionFailedError, Transport
 from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.executor.program import Program, require_same, this_program
@@ -54,9 +55,12 @@ class RayTransport:
 
     def put(self, local: Path, remote: str) -> None:
         name = self._ask("new_file")
-        with local.open("rb") as file:
-            while part := file.read(CHUNK_BYTES):
-                self._ask("write", name, part)
+        try:
+            with local.open("rb") as file:
+                while part := file.read(CHUNK_BYTES):
+                    self._ask("write", name, part)
+        except OSError as error:
+            raise OutsideError(f"cannot copy {local} to {self._address}: {error}") from error
         self._ask("put", name, remote)
 
     def get(self, remote: str, local: Path) -> None:
@@ -81,11 +85,14 @@ class RayTransport:
         self._actor = None
 
     def _fetch(self, name: str, local: Path) -> None:
-        with local.open("wb") as file:
-            offset = 0
-            while part := self._ask("read", name, offset):
-                file.write(part)
-                offset += len(part)
+        try:
+            with local.open("wb") as file:
+                offset = 0
+                while part := self._ask("read", name, offset):
+                    file.write(part)
+                    offset += len(part)
+        except OSError as error:
+            raise OutsideError(f"cannot copy from {self._address} to {local}: {error}") from error
         self._ask("drop", name)
 
     def _ask(self, method: str, *values: object) -> Any:
