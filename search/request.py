@@ -149,6 +149,11 @@ class SearchRequest:
                 "--accelerator cuda and --workers were both given: a GPU scores nets one after the other",
                 hint="leave one of them out",
             )
+        if self.executor == "ray" and self.accelerator == "cuda":
+            raise NuwaError(
+                "--executor ray and --accelerator cuda were both given: the nodes of a cluster compute on their cores",
+                hint="leave one of them out",
+            )
         if self.executor == "ray" and self.workers > 1:
             raise NuwaError(
                 "--executor ray and --workers were both given: a cluster scores on every core that its nodes declare",

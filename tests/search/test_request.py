@@ -81,6 +81,11 @@ def test_settings_left_out_have_their_defaults() -> None:
             "two budgets for jetson-nano: 5@jetson-nano and 8@",
         ),
         ({"budget_ms": 5, "more_budgets": "8@host"}, "--budget-ms: wanted budgets as N@DEVICE, found '8@host'"),
+        (
+            {"budget_ms": 5, "executor": "ray", "workers": 2},
+            "--executor ray and --workers were both given: a cluster scores on every core",
+        ),
+        ({"budget_ms": 5, "executor": "ray", "accelerator": "cuda"}, "nodes of a cluster compute on their cores"),
         ({"budget_ms": 5, "keep": "blocks.0"}, "--keep: wanted globs over names, found 'blocks.0'"),
         ({"budget_ms": 5, "keep": ["a\n"]}, "--keep: wanted globs over names"),
         ({"budget_ms": 5, "keep": ["embed"], "small_model_steps": 9}, "--keep and --small-model were both given"),
