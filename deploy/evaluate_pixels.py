@@ -111,7 +111,14 @@ def _things(names: Sequence[str]) -> set[str]:
 def _as_in_bundle(images: ImageSet, labels: tuple[str, ...], split: str) -> ImageSet:
     """Number the classes of a split as a bundle does; what it does not know becomes background."""
     wanted = None if images.label_names == labels else [name for name in labels if fold(name) != BACKGROUND]
-    picked = chosen_pixel_classes({split: images}, wanted)[split]
+    try:
+        picked = chosen_pixel_classes({split: images}, wanted)[split]
+    except NuwaError as error:
+        raise NuwaError(
+            f"the bundle tells {', '.join(labels)} apart, and the images have the classes "
+            f"{', '.join(images.label_names)}: {error.message}",
+            hint="name it in classes.txt after the others: a class without pixels is left out of the mean",
+        ) from error
     if picked.label_names != labels:
         raise NuwaError(
             f"the images have the classes {', '.join(images.label_names)}, and the bundle tells "

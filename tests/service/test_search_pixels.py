@@ -12,6 +12,7 @@ from PIL import Image
 
 import nuwa_search
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.tasks.masks import IGNORED
 from nuwa_search.predictors.profile import ProfileSettings
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.store import open_store
@@ -19,7 +20,8 @@ from tests.support.toy_masks import CLASSES, write_masks
 from tests.support.toy_search import ToySearch, toy_search_in
 
 QUICK = functools.partial(ProfileSettings, num_fit=8, repeats=2, num_sessions=2)
-"""Few whole nets: what is profiled here is that maps are."""
+"""Few whole nets: what is profiled here is that maps are. Images have the base's own size, whose blocks are in the
+database already: at another the profile takes most of the test's time."""
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def search(
     images = write_masks(tmp_path / "masks", num_train=15, num_test=4)
     monkeypatch.setattr("nuwa_search.predictors.device_predictor.ProfileSettings", lambda **_: QUICK(num_heldout=2))
     place = toy_search_in(tmp_path, profiled=profiled_db, base=toy_base, images=images, capsys=capsys)
-    return place.with_args("--study", "pixels", "--budget-ms", "2.5", "--finetune-steps", "2", "--img-size", "12x16")
+    return place.with_args("--study", "pixels", "--budget-ms", "2.5", "--finetune-steps", "2")
 
 
 def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,6 +100,14 @@ def test_pixels_from_masks_to_a_bundle(search: ToySearch, capsys: pytest.Capture
             assert overlay.size == (32, 24)
         assert sum(one["shares"].values()) == pytest.approx(1)
 
+    for path in (search.images / "test" / "masks").iterdir():
+        Image.new("L", (32, 24), IGNORED).save(path)
+    assert run(cli, evaluated, prog_name="nuwa") == 2, "and no mIoU of 0"
+    assert "every pixel of the masks of the test images" in capsys.readouterr().err
+    (search.images / "classes.txt").write_text("background\nsquare\nline\n")
+    assert run(cli, evaluated, prog_name="nuwa") == 2
+    assert "the bundle tells background, square, stripe apart" in capsys.readouterr().err
+
 
 def test_what_says_nothing_of_pixels_is_refused_before_anything_is_measured(
     search: ToySearch, capsys: pytest.CaptureFixture[str]
@@ -105,7 +115,7 @@ def test_what_says_nothing_of_pixels_is_refused_before_anything_is_measured(
     for more, said in (
         (("--metric", "balanced"), "mIoU counts there"),
         (("--pool", "avg"), "--pool is for classes of whole images"),
-        (("--img-sizes", "8x12"), "nets that answer for every pixel are searched at the base's own image size"),
+        (("--img-sizes", "8"), "nets that answer for every pixel are searched at the base's own image size"),
         (("--small-model", "5"), "--small-model is for classes of whole images"),
         (("--classes", "circle"), "unknown class 'circle'"),
     ):
