@@ -12,7 +12,14 @@ from nuwa_search.search.derive.defaults import refined_options
 from nuwa_search.search.job.find import Finder
 from nuwa_search.search.job.small_rival import small_rival
 from nuwa_search.search.job.study_rounds import Winner, others_for
-from nuwa_search.search.job.tune import Tuned, config_in_time, pick_by_short_runs, tune, untuned
+from nuwa_search.search.job.tune import (
+    Tuned,
+    config_in_time,
+    is_second_run_due,
+    pick_by_short_runs,
+    tune,
+    untuned,
+)
 from nuwa_search.search.job.winner import Entrant, Shipped, score_on
 from nuwa_search.search.recording.records import record_derived, record_tuned, subnet_id_of
 from nuwa_search.search.scorer import TeacherScorer
@@ -58,7 +65,10 @@ def choose_shipped(winner: Winner, finder: Finder, *, cache_dir: Path, has_small
 def _compete(
     entrants: Sequence[Entrant], finder: Finder, *, teacher: Teacher, cache_dir: Path
 ) -> tuple[Shipped, Tuned]:
-    """Fine-tune each for the same steps; the better on the search split wins, a tie goes to the first."""
+    """Fine-tune each for the same steps; the better on the search split wins, a tie goes to the first.
+
+    One that is alone and stays behind the base is fine-tuned for as many steps again, on images in another order.
+    """
     inputs, hooks, config = finder.inputs, finder.hooks, None
     if finder.request.finetune:
         ends = finder.deadline.part(1 / len(entrants))
@@ -77,6 +87,12 @@ def _compete(
         if one.kind == "subnet":
             _record_score(one.model, one.subnet_id, finder)
         record_tuned(finder.store, one.subnet_id, tuned)
+        if config is not None and len(entrants) == 1 and is_second_run_due(tuned, finder):
+            hooks.step("it stays behind the base, and is fine-tuned for as many steps again")
+            again = dataclasses.replace(config, seed=config.seed + 1)
+            tuned = tune(tuned.model, teacher=teacher, config=again, finder=finder, checkpoint_dir=folder)
+            hooks.step(f"fine-tuned: {tuned.score.said} on the search split")
+            record_tuned(finder.store, one.subnet_id, tuned)
         models = (tuned.model.to(CPU), one.model.to(CPU))  # what ships is exported and checked where it runs everywhere
         finals.append((Shipped(one.arch, *models, one.kind, one.subnet_id, one.derivation), tuned))
     return max(finals, key=lambda pair: pair[1].score.merit)

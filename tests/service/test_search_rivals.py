@@ -8,6 +8,7 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.search import library as library_module
 from nuwa_search.search.job import compete
+from nuwa_search.search.job import tune as tune_module
 from nuwa_search.search.job.tune import Tuned
 from nuwa_search.store.store import open_store
 from tests.support.toy_search import ToySearch
@@ -43,6 +44,26 @@ def test_a_small_vit_competes_and_ships_where_it_wins(search: ToySearch, monkeyp
         rows = store.subnets.find(limit=None)
     row = next(row for row in rows if row["subnet_id"] == answer["subnet"]["subnet_id"])
     assert row["measured_latency_ms"] == answer["subnet"]["measured_latency_ms"]
+
+
+def test_a_net_behind_its_base_is_fine_tuned_again(toy_search: ToySearch, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[tuple[int, Any, Tuned]] = []
+
+    def watched(model: Any, *, config: FinetuneConfig, **rest: Any) -> Tuned:
+        runs.append((config.seed, model, tune_module.tune(model, config=config, **rest)))
+        return runs[-1][2]
+
+    monkeypatch.setattr(compete, "tune", watched)
+    monkeypatch.setattr(tune_module, "DEFAULT_STEPS", 2)
+    monkeypatch.setattr(tune_module, "SECOND_RUN_BELOW", -1.0)  # every net is behind
+    search = toy_search.with_args("--trials", "3", "--budget-ms", BUDGET_MS, "--no-deploy")
+    _, told = search.done()
+    assert "fine-tuned for as many steps again" in told
+    assert [seed for seed, _, _ in runs] == [0, 1]
+    assert runs[1][1] is runs[0][2].model  # it goes on from what the first left
+    runs.clear()
+    search.done("--finetune-steps", "2", "-o", str(search.folder / "other"))  # a length that was asked for is kept
+    assert len(runs) == 1
 
 
 def test_the_time_limit_shortens_fine_tuning(search: ToySearch) -> None:
