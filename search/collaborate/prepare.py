@@ -9,6 +9,7 @@ from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.device import PROTOCOL, Device, LatencyStats
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import num_pixels_of
+from nuwa_search.predictors.collaboration.crew import VALUE_BYTES
 from nuwa_search.search.collaborate.grouping import (
     Groups,
     confusion_inside,
@@ -34,9 +35,13 @@ def require_images(sources: Sources, request: DecomposeRequest) -> None:
     """
     task = sources.task
     if task.kind == "segmentation":
+        arch = sources.base.arch
+        patches = arch.num_tokens - arch.num_prefix_tokens
+        num_bytes = VALUE_BYTES * task.num_classes * patches
         raise NuwaError(
-            f"{task.data} has masks, and a decomposition fuses one vector for each image: maps of scores for every "
-            "patch are not joined yet",
+            f"{task.data} has masks, and a decomposition fuses one vector for each image: maps of scores, "
+            f"{task.num_classes} classes for each of {patches} patches or {num_bytes} bytes from each board, are not "
+            "joined yet",
             hint="nuwa search --budget-ms N --device NAME finds one subnet for one board",
         )
     if task.num_classes < 2 * request.num_sub_models:
