@@ -1,13 +1,18 @@
 """``nuwa decompose`` on the toy base: two boards, three modes, the rival, and a second call that finds all done."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.collaborate.layout import read_collaboration
+from nuwa_search.search.collaborate.find_part import find_part
+from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.request import request_from_dict
 from nuwa_search.service.cli.commands.decompose import command
 from nuwa_search.service.cli.commands.predict import command as predict
 from nuwa_search.service.cli.main import run
@@ -84,10 +89,12 @@ def test_two_boards_answer_together_and_one_alone_is_told_beside(
     assert told.count("found before") == 3
     assert [mode["top1"] for mode in same["modes"]] == [mode["top1"] for mode in answer["modes"]]
 
-    words[words.index("--trials") + 1] = "2"
-    code, _, told = decomposed(words, capsys)
-    assert code == 2
-    assert "begun with other options" in told
+    with open_store(str(toy_db)) as store:
+        begun = store.search("toy-part-1")
+        assert begun is not None
+        other = replace(request_from_dict(begun.settings), trials=2)
+        with pytest.raises(NuwaError, match=r"study toy-part-1, of it, was begun with other options"):
+            find_part(other, what="it", study="toy-part-1", store=store, cache_dir=tmp_path, hooks=Hooks())
 
 
 def test_what_cannot_be_is_told_before_anything_is_computed(
