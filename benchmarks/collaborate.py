@@ -114,9 +114,10 @@ def _boards(run: DecomposeRun, opened: OpenedDecomposition, *, rival: SearchedRi
     started = time.perf_counter()
     inputs, division, count = opened.inputs, opened.division, len(opened.division.slots)
     bundles, studies = search_parts(run, opened)
-    parts = distil_parts(run, inputs, division, [bundle.load_model() for bundle in bundles])
+    students = [bundle.load_model() for bundle in bundles]
+    parts = distil_parts(run, inputs, division, students)
     test = split_tensors(inputs.task.test, inputs.base.preprocess)
-    ensemble = begin_ensemble(run, inputs, parts)
+    ensemble = begin_ensemble(run, inputs, parts, searched=students)
     if count > 1:
         name = f"{count} boards, max-logit"
         _write_scores(name, NETWORKS[0], _by_max_logit(parts, division.groups, test, opened), latency=None)

@@ -39,7 +39,8 @@ def run_decompose(run: DecomposeRun) -> Decomposed:
         parts, studies = search_parts(run, opened)
         searched = Searched(parts, studies, search_rival(run, opened))
         students = [bundle.load_model() for bundle in parts]
-        ensemble = begin_ensemble(run, inputs, distil_parts(run, inputs, division, students))
+        tuned = distil_parts(run, inputs, division, students)
+        ensemble = begin_ensemble(run, inputs, tuned, searched=students)
         train_together(run, inputs, ensemble)
         placed = place_parts(run, inputs, division, ensemble, opened.devices)
         found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started)

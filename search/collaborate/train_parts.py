@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from nuwa_search.core.cache import content_key
@@ -64,19 +65,55 @@ def distil_parts(
     return tuple(tuned)
 
 
-def begin_ensemble(run: DecomposeRun, inputs: Inputs, parts: Sequence[PlainViT]) -> Ensemble:
-    """Fit the fusion to the teacher's features, and to each sub-model a head over all classes, in closed form."""
-    few, base = _few(run, inputs), inputs.teacher.model
+def begin_ensemble(
+    run: DecomposeRun, inputs: Inputs, parts: Sequence[PlainViT], *, searched: Sequence[PlainViT] = ()
+) -> Ensemble:
+    """Fuse the sub-models in closed form, as distilled or as found: what is better on the search split.
+
+    A short distillation for one group may cost more of what a sub-model says of all other classes than it wins. On
+    CIFAR-100 with 32 images of a class, 80 steps of three sub-models of 25 classes took what they fuse to from 66.8 to
+    63.8 % of 800 search images, and each alone over all classes from 54-61 to 51-58 %.
+
+    Args:
+        run: The decomposition.
+        inputs: Decoded images and the base with the task's head.
+        parts: As distilled.
+        searched: The same as the searches found them; empty where they are not to be compared.
+    """
+    few, base, kinds = _few(run, inputs), inputs.teacher.model, [parts, *([searched] if searched else [])]
+    found = [fused_in_closed_form(few, base, kind, seed=run.request.seed) for kind in kinds]
+    scores = [fused_top1(ensemble, few) for ensemble in found]
+    for score, said in zip(scores, ("as distilled", "as found"), strict=False):
+        run.hooks.step(f"fused in closed form: {100 * score:.1f} % of the search split {said}")
+    return found[scores.index(max(scores))]
+
+
+def fused_in_closed_form(few: TaskTensors, base: PlainViT, parts: Sequence[PlainViT], *, seed: int) -> Ensemble:
+    """Fit the fusion to the teacher's features, and to each sub-model a head over all classes.
+
+    Args:
+        few: Images that it is fitted to.
+        base: With the head of the whole task.
+        parts: Sub-models, with any heads.
+        seed: Seed of the draw of missing boards.
+    """
     members = [
         fit_head(part, few.train, few.preprocess, num_classes=base.arch.num_classes, metric=few.metric)
         for part in parts
     ]
     vectors = vectors_of(members, few.train.images, few.preprocess)
     said = features_of(base, few.train.images, few.preprocess)
-    weight, bias = fit_fusion(vectors, said, seed=run.request.seed)
+    weight, bias = fit_fusion(vectors, said, seed=seed)
     ensemble = Ensemble(members, width=base.arch.head_in_features)
     ensemble.begin_as(weight, bias, head=base.head)
     return ensemble.eval()
+
+
+@torch.inference_mode()
+def fused_top1(ensemble: Ensemble, few: TaskTensors) -> float:
+    """Share of the search images that all boards together answer right."""
+    logits, _ = ensemble.fuse(vectors_of(ensemble.vits, few.search.images, few.preprocess))
+    return float((logits.argmax(dim=1) == few.search.labels).double().mean())
 
 
 def train_together(run: DecomposeRun, inputs: Inputs, ensemble: Ensemble) -> None:

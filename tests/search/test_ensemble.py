@@ -1,11 +1,14 @@
 """Sub-models, their teacher and their fusion: closed forms, and a toy task that is learned."""
 
 import dataclasses
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
+from nuwa_search.core.heads import fit_head
 from nuwa_search.core.tensors import TaskTensors, normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.teacher import Teacher
@@ -17,7 +20,12 @@ from nuwa_search.search.collaborate.ensemble import (
     vectors_of,
 )
 from nuwa_search.search.collaborate.ensemble_job import train_ensemble
+from nuwa_search.search.collaborate.request import DecomposeRequest
+from nuwa_search.search.collaborate.run import DecomposeRun
 from nuwa_search.search.collaborate.subtask import MergedTeacher, SubtaskRun, distil_subtask, merged_split
+from nuwa_search.search.collaborate.train_parts import begin_ensemble, fused_top1
+from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.inputs import Inputs
 from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit
 
 
@@ -77,6 +85,25 @@ def test_the_closed_form_begins_at_the_teacher_where_a_member_is_the_teacher() -
     ensemble.begin_as(weight, bias, head=base.head)
     agreed = ensemble(images(60)).fused.argmax(dim=1) == base(images(60)).argmax(dim=1)
     assert agreed.double().mean() > 0.9
+
+
+def test_what_fuses_better_is_what_an_ensemble_begins_with() -> None:
+    """Nets whose features are all zero fuse to one class for every image; the base itself, to what it answers."""
+    train, search = make_split(90), make_split(30, seed=9)
+    base = fit_head(make_vit(seed=2), train, PREPROCESS, num_classes=3)
+    dead = make_vit(seed=5)
+    with torch.no_grad():
+        for parameter in dead.parameters():
+            parameter.zero_()
+    few = TaskTensors(train, search, PREPROCESS)
+    said: list[str] = []
+    request = DecomposeRequest(devices=("jetson-nano",) * 2, budget_ms=6.0)
+    run = cast(DecomposeRun, SimpleNamespace(request=request, hooks=Hooks(step=said.append)))
+    inputs = cast(Inputs, SimpleNamespace(tensors=few, teacher=SimpleNamespace(model=base, has_fitted_head=False)))
+    for parts, searched in (([dead], [base]), ([base], [dead])):
+        assert fused_top1(begin_ensemble(run, inputs, parts, searched=searched), few) > 0.6
+    assert said[0] == "fused in closed form: 33.3 % of the search split as distilled"
+    assert fused_top1(begin_ensemble(run, inputs, [dead]), few) == pytest.approx(1 / 3)
 
 
 def test_numpy_fuses_as_torch_does_with_any_boards_missing() -> None:
