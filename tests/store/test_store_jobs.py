@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.store.clock import utc_now
-from nuwa_search.store.jobs import MAX_DEATHS
+from nuwa_search.store.jobs import _LOOK_AHEAD, MAX_DEATHS
 from nuwa_search.store.owners import LEASE_S
 from nuwa_search.store.records import CertificateRecord, EngineRecord, ExportRecord, FinetuneRecord, SearchTerms
 from nuwa_search.store.store import Store, open_store
@@ -214,3 +214,31 @@ def test_trials_are_read_from_the_events(store: Store) -> None:
         {"number": 1, "arch_id": "arch-1", "state": "scored", "kl": 0.4},
     ]
     assert store.trials("other") == []
+
+
+def test_queue_longer_than_is_read_at_once_is_done_to_its_end(store: Store) -> None:
+    queued = [store.add_job("profile", {"device": str(k)}).job_id for k in range(_LOOK_AHEAD + 3)]
+    claims = [store.claim_job() for _ in queued]
+    assert [claim.job.job_id for claim in claims if claim is not None] == queued
+    assert store.claim_job() is None
+    with store.write() as connection:  # the newest one's worker is gone, and so many still work before it
+        newest = JobRow.job_id == queued[-1]
+        connection.execute(update(JobRow).where(newest).values(heartbeat_at=utc_now() - timedelta(seconds=LEASE_S + 1)))
+    again = store.claim_job()
+    assert again is not None
+    assert again.job.job_id == queued[-1]
+
+
+def test_jobs_that_others_take_meanwhile_hide_none_behind_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    queued = [store.add_job("profile", {"device": str(k)}).job_id for k in range(_LOOK_AHEAD + 1)]
+    take, tried = store._try_claim, []
+
+    def beaten(pk: int, *, state: str, token: str | None) -> object:
+        tried.append(pk)
+        claim = take(pk, state=state, token=token)
+        return None if len(tried) <= _LOOK_AHEAD else claim  # another worker has it
+
+    monkeypatch.setattr(store, "_try_claim", beaten)
+    claim = store.claim_job()
+    assert claim is not None
+    assert claim.job.job_id == queued[-1]
