@@ -16,6 +16,7 @@ from nuwa_search.search.collaborate.ensemble import (
     Ensemble,
     draw_mask,
     fit_fusion,
+    fusion_inputs,
     fusion_of,
     vectors_of,
 )
@@ -104,6 +105,23 @@ def test_what_fuses_better_is_what_an_ensemble_begins_with() -> None:
         assert fused_top1(begin_ensemble(run, inputs, parts, searched=searched), few) > 0.6
     assert said[0] == "fused in closed form: 33.3 % of the search split as distilled"
     assert fused_top1(begin_ensemble(run, inputs, [dead]), few) == pytest.approx(1 / 3)
+
+
+def test_a_fitted_fusion_beats_the_largest_answer_of_experts_that_are_sure_of_what_they_do_not_know() -> None:
+    """Each expert answers its two classes rightly with 1 and 0, and other images' with anything from 2 to 4."""
+    labels = torch.arange(400) % 4
+    noise = 2 + 2 * torch.rand(400, 2, generator=torch.Generator().manual_seed(0))
+    experts = []
+    for first in (0, 2):
+        is_own = (labels // 2 == first // 2)[:, None]
+        rightly = torch.nn.functional.one_hot((labels - first).clamp(0, 1), 2)
+        experts.append(torch.cat([torch.where(is_own, rightly, noise), is_own.float()], dim=1))
+    largest = torch.cat([vector[:, :2] for vector in experts], dim=1).argmax(dim=1)
+    assert not (largest == labels).any(), "who knows nothing is the surest"
+    half = [vector[:200] for vector in experts]
+    weight, bias = fit_fusion(half, torch.nn.functional.one_hot(labels[:200], 4), seed=0)
+    fused = (fusion_inputs([vector[200:] for vector in experts]) @ weight + bias).argmax(dim=1)
+    assert (fused == labels[200:]).double().mean() > 0.9
 
 
 def test_numpy_fuses_as_torch_does_with_any_boards_missing() -> None:
