@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.collaborate_net.case import MADE
+from benchmarks.collaborate_net.made import BOARDS
 from benchmarks.collaborate_net.namespaces import CENTRE, namespaces
 from benchmarks.deploy_tables import VERSIONS, read_rows, write_rows
 from benchmarks.old_tree import ROOT
@@ -24,7 +25,6 @@ TABLE = ROOT / "benchmarks" / "results" / "collaborate_network.csv"
 RATES_MBIT = (10.0, 100.0)
 DELAY_MS = 5.0
 """Of a round trip; half of it each way."""
-NUM_BOARDS = 4
 
 
 def main() -> int:
@@ -40,7 +40,7 @@ def main() -> int:
         others = [row for row in known if key.items() - row.items()]
         if len(others) < len(known) and not args.anew:
             continue
-        with tempfile.TemporaryDirectory() as place, namespaces(NUM_BOARDS, mbit=mbit):
+        with tempfile.TemporaryDirectory() as place, namespaces(len(BOARDS), mbit=mbit):
             told = [place, str(mbit), str(DELAY_MS), args.case, args.data, str(args.slower)]
             line = [sys.executable, "-m", "benchmarks.collaborate_net.coordinate", *told]
             subprocess.run(["ip", "netns", "exec", CENTRE, *line], check=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.collaborate_net.made import fitted_fusion, pictures, write_made
+from benchmarks.collaborate_net.made import BOARDS, fitted_fusion, pictures, write_made
 from nuwa_search.core.dataset import load_dataset, pick_split
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import each_picture
@@ -52,6 +52,10 @@ def case_of(name: str, data: str, *, slower: float, count: int, place: Path) -> 
         images, classes = pictures(count, seed=4)
         return Case(place / MADE, write_made(place / MADE), fitted_fusion(), images, classes)
     collaboration, fusion = read_collaboration(Path(name))
+    if len(collaboration.boards) != len(BOARDS):
+        raise NuwaError(
+            f"{name} has {len(collaboration.boards)} boards, wanted {len(BOARDS)}: two are killed in a stream"
+        )
     parts = tuple(
         dataclasses.replace(
             part, predicted_ms=slower * part.predicted_ms, predicted_p95_ms=slower * part.predicted_p95_ms
