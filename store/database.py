@@ -25,7 +25,7 @@ BUSY_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10
 POSTGRES_SCHEMA = "nuwa"
 # Of SQLite's pages, per connection and only as far as pages are touched. A batch of 2000 scores of subnets priced on
-# ten devices changes about 40 000 pages, and SQLite's own 2 MB would read and write each of them several times.
+# ten devices changes 40 000 index entries, scattered; SQLite's own 2 MB would read and write their pages several times.
 _CACHE_KIB = 64 * 1024
 
 
