@@ -35,7 +35,7 @@ def node_killed(folder: Path, is_small: bool) -> Iterator[Figure]:
         more = ["--predictor", wanted["predictor_id"], "--executor", "ray", "--ray-address", cluster.address]
         running = _start(toy, url, "nodes", trials, more)
         wait_for(lambda: len(_paid(url, "nodes")) >= trials // 2, seconds=LONGEST_S, what="half of the trials")
-        cluster.remove_node(cluster.worker_nodes[0], allow_graceful=False)
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         say("one of two nodes was killed")
         found = _answer(running)
         before, after = _paid(url, "alone"), _paid(url, "nodes")

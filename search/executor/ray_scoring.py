@@ -53,8 +53,8 @@ class RayScoring:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pending in self.in_flight:
-            pending.cancel()
+        # Nothing is cancelled: a task that ends at that moment makes Ray 2.60 abort this process ("tried to complete task
+        # that was not pending"). What is in flight is some seconds of work, and ends with the connection.
         self._held = None
 
     @property
@@ -100,13 +100,7 @@ class RayPending:
         found: Evaluation = value_of(done[0], what=SCORE.what)
         self._scoring.in_flight.remove(self)
         self._scoring.seconds.append(found.seconds)
-        self.cancel()
         return found
-
-    def cancel(self) -> None:
-        """Stop the attempts that nobody waits for."""
-        for ref in self.refs:
-            ray.cancel(ref, force=False, recursive=False)
 
     def _look(self) -> None:
         """See who is there, and whether this subnet lags."""
