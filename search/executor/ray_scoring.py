@@ -53,8 +53,8 @@ class RayScoring:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Nothing is cancelled: a task that ends at that moment makes Ray 2.60 abort this process ("tried to complete task
-        # that was not pending"). What is in flight is some seconds of work, and ends with the connection.
+        # Nothing is cancelled: a task that ends at that moment makes Ray 2.60 abort this process ("Tried to complete
+        # task that was not pending"). What is in flight is some seconds of work, and ends with the connection.
         self._held = None
 
     @property
