@@ -45,8 +45,8 @@ def executor(told: list[str]) -> Iterator[Executor]:
     import ray
 
     before = signal.getsignal(signal.SIGTERM)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=2**27,
-             resources={"board:lab-nano": 1})  # fmt: skip
+    board, quiet = {"board:lab-nano": 1}, {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init("local", num_cpus=2, object_store_memory=2**27, resources=board, **quiet)  # whatever else runs here
     signal.signal(signal.SIGTERM, before)
     try:
         with opened_executor("ray", address=None, say=told.append) as found:
