@@ -143,12 +143,12 @@ def _by_max_logit(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Take the class of the largest log-probability that any head gives one of its own classes.
 
-    Each head has an output for all other classes; with it the heads can be compared, and did better than raw logits.
+    Each head answers all classes; so the heads can be compared, which did better than raw logits.
     """
     answers = torch.empty(len(test), opened.inputs.task.num_classes)
     for part, group in zip(parts, groups, strict=True):
         logits = logits_of(part, test.images, opened.inputs.base.preprocess)
-        answers[:, list(group)] = logits.log_softmax(dim=1)[:, : len(group)]
+        answers[:, list(group)] = logits.log_softmax(dim=1)[:, list(group)]
     return _right(answers, test)
 
 

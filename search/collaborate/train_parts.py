@@ -41,7 +41,7 @@ def train_config(run: DecomposeRun, inputs: Inputs) -> FinetuneConfig:
 def distil_parts(
     run: DecomposeRun, inputs: Inputs, division: ClassDivision, students: Sequence[PlainViT]
 ) -> tuple[PlainViT, ...]:
-    """Distil each sub-model for its group, with images of all other classes as one class more.
+    """Distil each sub-model from the base, on images of all classes.
 
     Args:
         run: The decomposition.
@@ -50,15 +50,14 @@ def distil_parts(
         students: Sub-models as the searches found them, in the order of the groups.
     """
     config, tuned = train_config(run, inputs), []
-    for place, (student, group) in enumerate(zip(students, division.groups, strict=True)):
+    for place, student in enumerate(students):
         name = division.name_of(place)
-        run.hooks.step(f"{name}: {config.steps} steps for its {len(group)} classes, and images of all others")
+        run.hooks.step(f"{name}: {config.steps} steps with the base as teacher")
         tuned.append(
             distil_subtask(
                 student,
                 inputs.tensors,
                 base=inputs.teacher.model,
-                group=group,
                 run=_run_of(run, config, run.work_dir / name, start=student),
             )
         )
@@ -70,9 +69,7 @@ def begin_ensemble(
 ) -> Ensemble:
     """Fuse the sub-models in closed form, as distilled or as found: what is better on the search split.
 
-    A short distillation for one group may cost more of what a sub-model says of all other classes than it wins. On
-    CIFAR-100 with 32 images of a class, 80 steps of three sub-models of 25 classes took what they fuse to from 66.8 to
-    63.8 % of 800 search images, and each alone over all classes from 54-61 to 51-58 %.
+    Sub-models that each win by a short distillation may fuse to less: they are held against it once more.
 
     Args:
         run: The decomposition.

@@ -23,7 +23,7 @@ from nuwa_search.search.collaborate.ensemble import (
 from nuwa_search.search.collaborate.ensemble_job import train_ensemble
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.collaborate.run import DecomposeRun
-from nuwa_search.search.collaborate.subtask import MergedTeacher, SubtaskRun, distil_subtask, merged_split
+from nuwa_search.search.collaborate.subtask import SubtaskRun, distil_subtask
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, fused_top1
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.inputs import Inputs
@@ -39,33 +39,14 @@ def ensemble_of(*members: PlainViT, width: int = 16) -> Ensemble:
     return Ensemble(members, width=width).eval()
 
 
-def test_a_merged_teacher_says_what_the_base_says_of_the_group_and_of_all_others_together() -> None:
-    base = make_vit(seed=2)
-    said = base(images()).softmax(dim=1)
-    merged = MergedTeacher(base, (2,))(images()).softmax(dim=1)
-    assert torch.allclose(merged, torch.stack([said[:, 2], said[:, 0] + said[:, 1]], dim=1), atol=1e-6)
-    ids = {Teacher(MergedTeacher(base, (group,))).teacher_id for group in range(3)}
-    assert len(ids) == 3
-
-
-def test_half_of_a_subtask_s_images_are_of_other_classes() -> None:
-    split = make_split(90)
-    merged = merged_split(split, (0, 2), num_images=40, seed=0)
-    assert torch.bincount(merged.labels).tolist() == [10, 10, 20]
-    of_group = merged.images[merged.labels < 2]
-    known = {bytes(image.numpy().tobytes()) for image in split.images[split.labels != 1]}
-    assert all(bytes(image.numpy().tobytes()) in known for image in of_group)
-
-
-def test_a_subtask_is_learned_with_relations_across_widths() -> None:
+def test_a_sub_model_is_taught_all_classes_with_relations_across_widths() -> None:
     data = TaskTensors(make_split(96), make_split(48, seed=9), PREPROCESS)
     student = make_vit(seed=1, depth=1, num_heads=1, embed_dim=8)
+    of_two = data.train.take(torch.nonzero(data.train.labels < 2)[:, 0])
+    with_head_of_two = fit_head(student, of_two, PREPROCESS, num_classes=2)
     steps = dataclasses.replace(CONFIG, steps=2, eval_every=2)
-    tuned = distil_subtask(student, data, base=make_vit(seed=2), group=(0, 1), run=SubtaskRun(steps))
-    assert tuned.arch.num_classes == 3  # two of its own, and one for all others
-    assert tuned(images()).shape == (6, 3)
-    whole = distil_subtask(student, data, base=make_vit(seed=2), group=(0, 1, 2), run=SubtaskRun(steps))
-    assert whole.arch.num_classes == 3
+    tuned = distil_subtask(with_head_of_two, data, base=make_vit(seed=2), run=SubtaskRun(steps))
+    assert tuned(images()).shape == (6, 3)  # a head of its own two was given: it is fitted anew
 
 
 def test_one_member_with_the_identity_map_is_that_member() -> None:
