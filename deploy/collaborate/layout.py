@@ -19,6 +19,7 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import checked_img_size, num_pixels_of
 from nuwa_search.core.licence import Licence
 from nuwa_search.core.records import record_from_dict
+from nuwa_search.deploy.collaborate.folder import COLLABORATION
 from nuwa_search.deploy.collaborate.fusion import Fusion, read_fusion, write_fusion
 from nuwa_search.deploy.collaborate.network import (
     MAX_BOARDS,
@@ -30,7 +31,6 @@ from nuwa_search.deploy.collaborate.network import (
 from nuwa_search.deploy.file_hashes import hash_file
 
 SCHEMA = "nuwa.collaboration/1"
-COLLABORATION = "collaboration.json"
 FUSION = "fusion.npz"
 MODES = ("fuse", "any", "route")
 Mode = Literal["fuse", "any", "route"]
@@ -288,11 +288,6 @@ class Collaboration:
                 return figures
         known = ", ".join(figures.mode for figures in self.modes)
         raise NuwaError(f"this collaboration has no mode {mode!r}", hint=f"it has {known}")
-
-
-def is_collaboration(folder: Path) -> bool:
-    """Whether a folder holds a collaboration."""
-    return (folder / COLLABORATION).is_file()
 
 
 def write_collaboration(folder: Path, collaboration: Collaboration, fusion: Fusion) -> None:

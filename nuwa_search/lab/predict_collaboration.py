@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nuwa_search.core.home import expanded
 from nuwa_search.core.json_fields import JsonFields
-from nuwa_search.deploy.collaborate.layout import COLLABORATION, Collaboration, collaboration_of, is_collaboration
+from nuwa_search.deploy.collaborate.layout import Collaboration, collaboration_of
 from nuwa_search.deploy.collaborate.network import Network
 from nuwa_search.predictors.collaboration.predicted import PredictedMode, predict_modes
 from nuwa_search.search.collaborate.networks import network_of
-from nuwa_search.store.store import Store
 
 Origin = Literal["measured", "emulated", "transferred", "mixed"]
 
@@ -65,24 +63,6 @@ class CollaborationPrediction(JsonFields):
     modes: tuple[PredictedWay, ...]
     network: Network
     provenance: Origin
-
-
-def collaboration_folder(name: str | Path, store: Store | None) -> Path | None:
-    """Return the folder that a text names: the folder itself, its ``collaboration.json``, or a decomposition's study.
-
-    Args:
-        name: What was named.
-        store: Knows studies; None to look at files only.
-
-    Returns:
-        None where it names no collaboration.
-    """
-    path = expanded(name)
-    folder = path.parent if path.name == COLLABORATION else path
-    if is_collaboration(folder):
-        return folder
-    found = store.collaborations.find(study=str(name), limit=1) if store is not None and not path.exists() else []
-    return Path(found[0]["path"]) if found else None
 
 
 def predict_collaboration(folder: Path, *, network: str | None = None) -> CollaborationPrediction:

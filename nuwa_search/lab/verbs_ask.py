@@ -113,7 +113,8 @@ class AskingVerbs(OpenedLab):
         Raises:
             NuwaError: If nothing is called so, or the network lacks one of its boards.
         """
-        from nuwa_search.lab.predict_collaboration import collaboration_folder, predict_collaboration
+        from nuwa_search.deploy.collaborate.folder import collaboration_folder
+        from nuwa_search.lab.predict_collaboration import predict_collaboration
 
         folder = collaboration_folder(collaboration, None) or collaboration_folder(collaboration, self.store)
         if folder is None:

@@ -10,7 +10,7 @@ from nuwa_search.core.counting import counts_to
 from nuwa_search.core.device import Device
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.bundle import Bundle
-from nuwa_search.deploy.collaborate.layout import is_collaboration
+from nuwa_search.deploy.collaborate.folder import is_collaboration
 from nuwa_search.latency.devices.find import find_device, opened_device
 from nuwa_search.search.collaborate.answer import Decomposed
 from nuwa_search.search.collaborate.find_part import find_part

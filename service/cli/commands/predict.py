@@ -31,7 +31,7 @@ def command(arch: str, **values: Any) -> None:
     """
     output = output_from_flags(values)
     with laboratory(values, say=output.note) as lab:
-        from nuwa_search.lab.predict_collaboration import collaboration_folder
+        from nuwa_search.deploy.collaborate.folder import collaboration_folder
 
         folder = collaboration_folder(arch, lab.store)
         if folder is not None:
