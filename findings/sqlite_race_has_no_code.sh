@@ -6,7 +6,7 @@
 #   from a wrong statement (stop), as 42P07 of PostgreSQL and 1050 of MySQL do.
 # What happens: look and make are two steps. When a second program makes Optuna's tables in between,
 #   RDBStorage raises OperationalError "table ... already exists" with SQLITE_ERROR (1), the code of a
-#   misspelt statement or an absent table too, and no extended code (of 240 openings by four threads at once, 7 had
+#   misspelt statement or an absent table too, and no extended code (in a stress test that is not here, 7 of 240 had
 #   SQLITE_SCHEMA, 17, which means something else again). Only the English text differs, so a
 #   program has to create tables under a lock of its own, or look again after the error.
 #   The script makes the race certain by starting the second program from SQLAlchemy's before_create

@@ -16,7 +16,7 @@ _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, "25006"})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, "55P03"})
 _CANNOT_OPEN = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM})
 # A table, a type or an index is there already; SQLite has no code of its own for it: only that of a wrong statement,
-# or of a schema that changed under it where another connection made the table between reading and writing.
+# or, seen where four connections make the same tables at once, that of a schema that changed.
 _ALREADY_MADE = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA, "42P07", "42710", "23505"})
 
 DATABASE_ERRORS = (SQLAlchemyError,)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nuwa_search.core.cache import content_key
 from nuwa_search.core.even_choice import spread_evenly
@@ -78,20 +78,24 @@ def begin_ensemble(
         searched: The same as the searches found them; empty where they are not to be compared.
     """
     few, base, kinds = _few(run, inputs), inputs.teacher.model, [parts, *([searched] if searched else [])]
-    found = [fused_in_closed_form(few, base, kind, seed=run.request.seed) for kind in kinds]
+    taught = features_of(base, few.train.images, few.preprocess)
+    found = [fused_in_closed_form(few, base, kind, said=taught, seed=run.request.seed) for kind in kinds]
     scores = [fused_top1(ensemble, few) for ensemble in found]
     for score, said in zip(scores, ("as distilled", "as found"), strict=False):
         run.hooks.step(f"fused in closed form: {100 * score:.1f} % of the search split {said}")
     return found[scores.index(max(scores))]
 
 
-def fused_in_closed_form(few: TaskTensors, base: PlainViT, parts: Sequence[PlainViT], *, seed: int) -> Ensemble:
+def fused_in_closed_form(
+    few: TaskTensors, base: PlainViT, parts: Sequence[PlainViT], *, said: Tensor, seed: int
+) -> Ensemble:
     """Fit the fusion to the teacher's features, and to each sub-model a head over all classes.
 
     Args:
         few: Images that it is fitted to.
         base: With the head of the whole task.
         parts: Sub-models, with any heads.
+        said: (N, D) features of the base on the training images.
         seed: Seed of the draw of missing boards.
     """
     members = [
@@ -99,7 +103,6 @@ def fused_in_closed_form(few: TaskTensors, base: PlainViT, parts: Sequence[Plain
         for part in parts
     ]
     vectors = vectors_of(members, few.train.images, few.preprocess)
-    said = features_of(base, few.train.images, few.preprocess)
     weight, bias = fit_fusion(vectors, said, seed=seed)
     ensemble = Ensemble(members, width=base.arch.head_in_features)
     ensemble.begin_as(weight, bias, head=base.head)
