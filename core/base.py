@@ -25,6 +25,7 @@ from nuwa_search.core.imagenet_names import imagenet_classes
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import ImgSize, img_size_from_value
 from nuwa_search.core.licence import NO_LICENCE, Licence, licence_of_config, licence_of_folder, licence_of_package
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.preprocess_config import preprocess_from_config
 from nuwa_search.core.settings import find_cache_dir
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE, RANDOM_PREFIX
@@ -181,6 +182,8 @@ def _from_timm(name: str) -> Base:
             hint="check the network, or give --base a local folder with config.json and model.safetensors",
         ) from error
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise NuwaError(
             f"base {timm_name!r}: {str(error).splitlines()[0]}",
             hint="nuwa base ls lists bases; a name that starts with ./ is a folder",

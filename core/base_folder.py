@@ -20,6 +20,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_timm import known_vit_names, require_vit_name
 from nuwa_search.core.from_transformers import is_transformers_config, require_known_type
 from nuwa_search.core.img_size import checked_img_size, is_pair, json_from_img_size
+from nuwa_search.core.out_of_memory import is_memory_short, is_out_of_memory
 from nuwa_search.core.suggest import unknown_name
 
 CONFIG = "config.json"
@@ -155,6 +156,8 @@ def _created(folder: Path, **options: Any) -> Any:
         *(RuntimeError, LookupError, TypeError, ValueError, AssertionError, AttributeError, ArithmeticError),
         MemoryError,
     ) as error:
+        if is_out_of_memory(error) and is_memory_short():  # else it is sizes in the config that nothing holds
+            raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NuwaError(
             f"base {folder} cannot be built from its {CONFIG} and weights: {first}", hint=_DESCRIBE

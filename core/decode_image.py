@@ -7,8 +7,12 @@ from functools import cache
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from nuwa_search.core.out_of_memory import is_memory_short, is_out_of_memory
+
 MAX_PIXELS = 89_478_485
 """Of one file, before it is decoded: where Pillow begins to warn of decompression bombs (a quarter of a GB as RGB)."""
+PICTURE_BYTES = 2 * 4 * MAX_PIXELS
+"""Of the largest picture that is read, as Pillow holds it, and once more while its mode is changed."""
 
 FORMATS = (
     *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP"),
@@ -54,6 +58,7 @@ def decode_image(data: bytes, *, is_first_pipeline: bool = False) -> Decoded:
 
     Raises:
         ValueError: If the file is no image, is damaged, too large, or of a mode whose range is unknown.
+        Exception: Where this machine has no memory for a picture, whatever Pillow raised.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
@@ -66,8 +71,10 @@ def decode_image(data: bytes, *, is_first_pipeline: bool = False) -> Decoded:
     except UnidentifiedImageError as error:
         raise ValueError("it is of no format that is decoded here") from error
     except (OSError, ValueError, SyntaxError) as error:
+        _let_through(error)
         raise ValueError(str(error) or type(error).__name__) from error
     except Exception as error:  # Pillow's readers of rare formats let struct.error, KeyError and others through
+        _let_through(error)
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
@@ -83,6 +90,7 @@ def check_header(data: bytes) -> None:
     except UnidentifiedImageError as error:
         raise ValueError("it is of no format that Pillow knows") from error
     except Exception as error:  # as above
+        _let_through(error)
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
@@ -91,6 +99,12 @@ def _known_formats() -> tuple[str, ...]:
     """List those of ``FORMATS`` that this Pillow was built with."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _let_through(error: Exception) -> None:
+    """Raise what is no fault of the file: memory that ran out, where less is left than the largest picture takes."""
+    if is_out_of_memory(error) and is_memory_short(PICTURE_BYTES):
+        raise error
 
 
 def _require_size(image: Image.Image) -> None:

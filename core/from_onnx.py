@@ -24,6 +24,7 @@ from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.from_roles import VitFacts, plain_from_roles, with_positions
 from nuwa_search.core.img_size import ImgSize, img_size_of
 from nuwa_search.core.onnx_file import load_weights_beside, parse_onnx, read_onnx_bytes
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.positions import resampled_positions
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_names import roles_from_names
@@ -79,6 +80,8 @@ def vit_from_onnx(path: Path) -> ImportedViT:
     try:
         return _found_in(model, path)
     except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:  # parts that do not fit
+        if is_out_of_memory(error):
+            raise
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise NuwaError(
             f"{path} holds no plain ViT: its tensors do not fit together: {said[:300]}", hint="export it again"
@@ -317,13 +320,17 @@ def _run(graph: _Graph, images: Tensor, wanted: Iterable[str], *, name: str) -> 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
         feed = session.get_inputs()[0]
         if feed.shape[0] == 1:
             parts = [session.run(None, {feed.name: images[i : i + 1].numpy()}) for i in range(len(images))]
             return [np.concatenate(values) for values in zip(*parts, strict=True)]
         return list(session.run(None, {feed.name: images.numpy()}))
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
+        if is_out_of_memory(error):
+            raise
         raise NuwaError(
             f"ONNX Runtime cannot run {name}: {(str(error).splitlines() or [type(error).__name__])[0]}",
             hint="export it again",

@@ -13,6 +13,7 @@ from nuwa_search.core.accelerator import device_of
 from nuwa_search.core.arch import Activation, Arch, BlockSpec, GlobalPool
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import ImgSize, grid_of, img_size_of
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.pooling import NO_HEAD_CLASSES
 from nuwa_search.core.positions import Grid
 from nuwa_search.core.vit import PlainViT
@@ -66,6 +67,8 @@ def plain_from_roles(roles: Mapping[str, Tensor], facts: VitFacts, *, name: str)
         model = PlainViT(arch)
         model.load_state_dict(tensors)
     except (RuntimeError, ValueError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise NuwaError(
             f"base {name!r}: its tensors do not fit together: {str(error).splitlines()[-1].strip()}",
             hint="its config must describe its weights: heads, sizes and depth",

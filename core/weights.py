@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.vit import PlainViT
 
 _ISFINITE_TAKES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # and not the eight-bit kinds
@@ -70,6 +71,8 @@ def load_vit(arch: Arch, path: Path) -> PlainViT:
             model = PlainViT(arch)
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise NuwaError(
             f"weights {path} do not fit arch {arch.arch_id}: {str(error).splitlines()[-1].strip()}",
             hint="copy the folder again: arch.json and model.safetensors belong together",

@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -11,6 +14,8 @@ from typing import Self
 import torch
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.errors import OutsideError
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.search.scorer import Scorer, SubnetDeriver, SubnetScore
 
 
@@ -34,11 +39,16 @@ def evaluate(arch: Arch, *, deriver: SubnetDeriver, scorer: Scorer, give_up_abov
 
     Returns:
         The score; where deriving or scoring failed, no score and the reason.
+
+    Raises:
+        Exception: Where memory ran out: another machine scores this arch, so it did not fail.
     """
     start = time.perf_counter()
     try:
         score = scorer.score(deriver.derive(arch), give_up_above=give_up_above)
-    except (RuntimeError, ValueError, ArithmeticError) as error:  # singular systems, memory, shapes
+    except (RuntimeError, ValueError, ArithmeticError) as error:  # singular systems, shapes
+        if is_out_of_memory(error):  # of this machine at this moment: the same arch is scored where there is more
+            raise
         return Evaluation(None, time.perf_counter() - start, f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - start
     if not score.kl < float("inf"):
@@ -81,13 +91,46 @@ class Workers:
         """Subnets in flight that keep every process busy."""
         return self.num_workers
 
-    def submit(self, arch: Arch, *, give_up_above: float | None) -> "Future[Evaluation]":
-        """Start scoring; without a pool the answer is there at once."""
+    def submit(self, arch: Arch, *, give_up_above: float | None) -> "Future[Evaluation] | PoolPending":
+        """Start scoring; without a pool the answer is there at once.
+
+        Raises:
+            OutsideError: If one of the processes was killed.
+        """
         if self._pool is not None:
-            return self._pool.submit(_run_in_worker, arch, give_up_above)
+            with _told_if_killed():
+                return PoolPending(self._pool.submit(_run_in_worker, arch, give_up_above))
         done: Future[Evaluation] = Future()
         done.set_result(evaluate(arch, deriver=self._deriver, scorer=self._scorer, give_up_above=give_up_above))
         return done
+
+
+class PoolPending:
+    """One subnet's score that another process works on."""
+
+    def __init__(self, future: "Future[Evaluation]") -> None:
+        self._future = future
+
+    def result(self) -> Evaluation:
+        """Wait for it.
+
+        Raises:
+            OutsideError: If one of the processes was killed.
+        """
+        with _told_if_killed():
+            return self._future.result()
+
+
+@contextmanager
+def _told_if_killed() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise OutsideError(
+            "a process that scores subnets was killed from outside",
+            hint="Linux kills one where memory runs out (dmesg says so); fewer --workers take less, and "
+            "--resume goes on with what is saved",
+        ) from error
 
 
 _OWN: dict[str, tuple[SubnetDeriver, Scorer]] = {}  # what a worker process was started with

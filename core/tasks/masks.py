@@ -13,9 +13,10 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from nuwa_search.core.counting import counted
-from nuwa_search.core.decode_image import MAX_PIXELS
+from nuwa_search.core.decode_image import MAX_PIXELS, PICTURE_BYTES
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import ImgSize, sides_of
+from nuwa_search.core.out_of_memory import is_memory_short, is_out_of_memory
 
 IGNORED = 255
 """Id of pixels that belong to no class and are not looked at: the convention of PASCAL VOC and Cityscapes."""
@@ -131,6 +132,8 @@ def decode_mask(item: bytes | Path, *, name: str, num_classes: int | None = None
     except NuwaError:
         raise
     except Exception as error:  # Pillow's readers let struct.error, SyntaxError and others through
+        if is_out_of_memory(error) and is_memory_short(PICTURE_BYTES):
+            raise
         said = str(error).partition(" <")[0]  # Pillow names the object that it read from
         raise NuwaError(f"{name} is not a readable mask: {said}", hint=hint) from error
 

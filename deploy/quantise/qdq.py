@@ -12,6 +12,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.runtime import Images
 from nuwa_search.deploy.tensorrt.operators import onnx_opset
 from nuwa_search.deploy.tensorrt.refusals import check_precision
@@ -93,6 +94,8 @@ class Int8Quantiser:
                     extra_options=extra,
                 )
             except Exception as error:  # whatever its parts raise at a graph that is not one of ours
+                if is_out_of_memory(error):
+                    raise
                 said = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise NuwaError(
                     f"ONNX Runtime's quantiser cannot take this graph: {said[:300]}", hint="export it with nuwa export"

@@ -9,6 +9,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.runtime import FloatArray, Images
 from nuwa_search.deploy.runtimes.model_file import (
     damaged,
@@ -71,11 +72,13 @@ class OnnxRuntime:
         origin = str(model) if isinstance(model, Path) else "the ONNX model"
         if isinstance(model, Path):  # bytes were looked over where they were read, or are ours
             parse_model(data, origin=origin)
-        try:
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        try:  # its way back to the same provider says so on stdout (1.32), where the answer belongs
+            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         except (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph) as error:
             raise damaged(origin, _first_line(error)) from error
         except ORT_ERRORS as error:
+            if is_out_of_memory(error):
+                raise
             raise NuwaError(f"ONNX Runtime {self.version} cannot run {origin}: {_first_line(error)}") from error
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.runtime import FloatArray, Images
 from nuwa_search.deploy.runtimes.model_file import read_model_bytes, require_batch, static_input_shape
 
@@ -83,6 +84,8 @@ class OpenVinoRuntime:
             core = ov.Core()
             return OpenVinoGraph(core.compile_model(core.read_model(data), "CPU", settings))
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise NuwaError(f"OpenVINO {self.version} cannot run {origin}: {_cause(error)}") from error
 
 
@@ -110,6 +113,8 @@ class OpenVinoGraph:
             try:
                 request.infer(values)
             except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
                 raise NuwaError(f"OpenVINO cannot run the model: {_cause(error)}") from error
 
         return run

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.deploy.runtimes.onnxruntime import ORT_ERRORS
 
 Feeds = dict[str, npt.NDArray[Any]]
@@ -88,6 +89,8 @@ def run_with(session: onnxruntime.InferenceSession, feeds: Feeds) -> Callable[[]
         try:
             session.run(outputs, feeds)
         except ORT_ERRORS as error:
+            if is_out_of_memory(error):
+                raise
             said = str(error).strip().splitlines()[0]
             raise NuwaError(f"ONNX Runtime {onnxruntime.__version__} cannot run the model: {said}") from error
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.tasks.label_maps import upsampled
 
 Attrs = Mapping[str, Any]
@@ -116,9 +117,11 @@ def run_node(node: onnx.NodeProto, values: dict[str, Tensor], attrs: Attrs, *, w
     try:
         out = OPS[node.op_type]([values[name] if name else _NOTHING for name in node.input], attrs)
         values.update(zip(node.output, [out] if isinstance(out, Tensor) else out, strict=True))
-    except (torch.OutOfMemoryError, torch.AcceleratorError):
+    except torch.AcceleratorError:
         raise  # of the device, not of the graph
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise NuwaError(
             f"{where} cannot run {node.op_type} {node.name!r} as this graph writes it: {said[:300]}",

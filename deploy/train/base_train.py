@@ -19,6 +19,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.from_timm import plain_from_timm
 from nuwa_search.core.images import ImageSet, Preprocess
 from nuwa_search.core.img_size import sides_of, size_words
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors
 from nuwa_search.core.whole_folder import whole_folder
@@ -149,6 +150,8 @@ def build_model(start: BaseDesign | Base, *, num_classes: int, drop_path: float)
             start.timm_name, pretrained=start.pretrained, num_classes=num_classes, drop_path_rate=drop_path, **args
         )
     except (TypeError, AssertionError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise NuwaError(f"timm cannot build {start.timm_name} with {args}: {error}") from error
     return made, start.timm_name, args
 

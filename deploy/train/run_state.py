@@ -8,6 +8,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.records import record_from_dict
 from nuwa_search.deploy.train.checkpoint import Checkpoint
 from nuwa_search.deploy.train.optimiser import make_optimiser, make_schedule, set_lr
@@ -102,6 +103,8 @@ class RunState:
         try:
             self._restore_tensors(checkpoint)
         except (RuntimeError, ValueError, LookupError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise NuwaError(
                 f"the checkpoint is of another run: {said[:300]}", hint="remove its folder to start the run again"

@@ -11,6 +11,7 @@ from torch import Tensor
 from nuwa_search.core.device import PROTOCOL, DeviceSpec, Measurement, MeasureProtocol, Precision
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.measuring.stats import spread_warnings, stats_from_samples
+from nuwa_search.core.out_of_memory import is_out_of_memory
 from nuwa_search.core.peak_memory import BYTES_PER_MB
 from nuwa_search.deploy.runtimes.torch_graph import TorchGraph
 from nuwa_search.latency.devices.compiled_session import CompiledSession, compiled_session
@@ -78,7 +79,9 @@ class CudaDevice:
             run = self._captured(model)
             samples = _replay(run, protocol)
             peak_memory_mb = (torch.cuda.max_memory_allocated() - held) / BYTES_PER_MB
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise OutsideError(f"{self._spec.name} ran out of memory", hint="use a smaller model or batch") from error
         stats = stats_from_samples(samples)
         return Measurement(

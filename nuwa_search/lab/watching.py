@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nuwa_search.core.counting import counts_to
+from nuwa_search.core.out_of_memory import is_out_of_memory, out_of_memory
 from nuwa_search.lab.event import Callback, hooks_of
 from nuwa_search.search.hooks import Hooks
 
@@ -28,3 +29,10 @@ def watched(callback: Callback | None, *, go_on: str = "") -> Iterator[Hooks]:
         if go_on:
             error.add_note(f"interrupted; everything that was done is saved, and goes on with: {go_on}")
         raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        told = out_of_memory(error, go_on=go_on)
+        if told is error:
+            raise
+        raise told from error

@@ -1,6 +1,8 @@
 """The main job: from a budget in milliseconds to a bundle that runs."""
 
 import dataclasses
+import shlex
+import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from nuwa_search.core.counting import counts_to
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.measuring.sustained import judged_by
+from nuwa_search.core.out_of_memory import is_out_of_memory, out_of_memory
 from nuwa_search.deploy.ship import check_bundle_dir
 from nuwa_search.latency.devices.find import opened_device
 from nuwa_search.search.budget_part import BudgetPart
@@ -150,9 +153,15 @@ def _kept(start: SearchStart, log: EventLog) -> SearchOutcome:
         outcome = _searched(start)
     except BaseException as error:
         state: SearchState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        told = error
+        if is_out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory, and the end is to be stored
+            told = out_of_memory(error, go_on=f"nuwa-search --study {shlex.quote(start.claim.study)} --resume")
         start.store.finish_search(start.claim, state)
-        log.say("state", {"state": state, "reason": str(error)})
-        raise
+        log.say("state", {"state": state, "reason": str(told)})
+        if told is error:
+            raise
+        raise told from error
     state = "done" if outcome.error is None else "infeasible"
     start.store.finish_search(start.claim, state, result=outcome.result.to_json())
     log.say("state", {"state": state, "reason": outcome.error.message if outcome.error else ""})

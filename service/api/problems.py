@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from nuwa_search.core.errors import NoAnswerError, NuwaError, OutsideError
 from nuwa_search.core.missing_package import missing_package
+from nuwa_search.core.out_of_memory import is_out_of_memory, out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,10 @@ def install_problem_handlers(app: FastAPI) -> None:
         return response_from(HttpError(422, detail, hint=hint, errors=found))
 
     async def on_fault(_request: Request, error: Exception) -> JSONResponse:
+        if is_out_of_memory(error):
+            logger.error("out of memory", exc_info=error)
+            told = out_of_memory(error)
+            return response_from(HttpError(503, told.message, hint=told.hint))
         logger.error("internal error", exc_info=error)
         detail = f"internal error, {type(error).__name__}"
         return response_from(HttpError(500, detail, hint="the service's log has the details; please report it"))

@@ -10,6 +10,7 @@ import click
 
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.missing_package import missing_package
+from nuwa_search.core.out_of_memory import is_out_of_memory, out_of_memory
 from nuwa_search.core.version import __version__
 
 EXIT_INTERRUPTED = 130
@@ -123,27 +124,25 @@ def run(command: click.Command, argv: Sequence[str] | None, *, prog_name: str) -
             raise
         _print_error(error.message, error.hint)
         return error.exit_code
-    except MemoryError:
-        _print_error("out of memory", "close other programs, or use a smaller base or fewer images")
-        return OutsideError.exit_code
-    except OSError as error:
-        if debug:
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some space, or write elsewhere" if full else "run again with --debug to see where"
-        _print_error(f"{error.strerror or error}: {error.filename or 'no file named'}", hint)
-        return OutsideError.exit_code
-    except ModuleNotFoundError as error:
-        if debug:
-            raise
-        told = missing_package(error)
-        _print_error(told.message, told.hint)
-        return told.exit_code
     except Exception as error:
         if debug:
             raise
-        _print_error(f"internal error, {type(error).__name__}: {error}", "run again with --debug and report it")
-        return OutsideError.exit_code
+        told = _told(error)
+        _print_error(told.message, told.hint)
+        return told.exit_code
+
+
+def _told(error: Exception) -> NuwaError:
+    """Say in the contract's form what no module raised as an error of its own."""
+    if is_out_of_memory(error):
+        return out_of_memory(error)
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space, or write elsewhere" if full else "run again with --debug to see where"
+        return OutsideError(f"{error.strerror or error}: {error.filename or 'no file named'}", hint=hint)
+    if isinstance(error, ModuleNotFoundError):
+        return missing_package(error)
+    return OutsideError(f"internal error, {type(error).__name__}: {error}", hint="run again with --debug and report it")
 
 
 def _print_error(message: str, hint: str) -> None:

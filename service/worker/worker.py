@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.out_of_memory import is_out_of_memory, out_of_memory
 from nuwa_search.service.worker.tasks import Done, do_job, earlier_end
 from nuwa_search.service.worker.watch import POLL_S, JobWatch
 from nuwa_search.store.clock import utc_now
@@ -175,11 +176,10 @@ class _uninterrupted:  # noqa: N801 - reads as the function it stands for
 
 def problem_of(failure: BaseException | None) -> dict[str, object]:
     """Render what a job failed on: ``message``, ``hint`` and ``exit_code``."""
+    if failure is not None and is_out_of_memory(failure):
+        failure = out_of_memory(failure)
     if isinstance(failure, NuwaError):
         return {"message": failure.message, "hint": failure.hint, "exit_code": failure.exit_code}
-    if isinstance(failure, MemoryError):
-        hint = "close other programs, or use a smaller base or fewer images"
-        return {"message": "out of memory", "hint": hint, "exit_code": OutsideError.exit_code}
     if isinstance(failure, OSError):
         where = f": {failure.filename}" if failure.filename else ""
         return {"message": f"{failure.strerror or failure}{where}", "hint": "", "exit_code": OutsideError.exit_code}

@@ -1,17 +1,19 @@
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import SubnetDeriver
 from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import StudyConfig, StudyResult
-from nuwa_search.search.workers import evaluate
+from nuwa_search.search.workers import Evaluation, PoolPending, evaluate
 from tests.support.search_fakes import CountingLatency, EmptyDeriver, MakeSpace, SyntheticScorer, best_of
 
 
@@ -63,6 +65,40 @@ def test_failed_trials_are_recorded_and_not_tried_again(
     failed = [t.arch for t in result.trials if t.state == "failed"]
     assert result.num_failed == len(failed) == len(set(failed)) > 0
     assert best_of(result).arch.blocks[0].mlp_width != 32
+
+
+def test_a_study_that_ran_out_of_memory_goes_on_to_the_same_trials(
+    make_space: MakeSpace,
+    make_deriver: type[EmptyDeriver],
+    make_scorer: type[SyntheticScorer],
+    latency: CountingLatency,
+    tmp_path: Path,
+) -> None:
+    space = make_space(4)
+    count = iter(range(100))
+
+    def run(deriver: SubnetDeriver, url: str | None) -> StudyResult:
+        return run_study(
+            space, deriver=deriver, scorer=make_scorer(space.base), limits=Limits(latency, 2.8),
+            config=StudyConfig(trials=10), place=StudyPlace(storage_url=url),
+        )  # fmt: skip
+
+    whole, url = run(make_deriver(), None), f"sqlite:///{tmp_path}/study.db"
+    out = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes.")
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        run(Failing(out, fails_on=lambda _: next(count) == 6, inner=make_deriver()), url)
+    rest = run(make_deriver(), url)
+    assert rest.num_failed == whole.num_failed == 0
+    assert [(t.arch, t.state, t.kl) for t in rest.trials] == [(t.arch, t.state, t.kl) for t in whole.trials]
+    assert best_of(rest).arch == best_of(whole).arch
+
+
+def test_a_killed_process_is_told_as_such() -> None:
+    broken: Future[Evaluation] = Future()
+    broken.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
+    with pytest.raises(OutsideError, match="killed from outside") as caught:
+        PoolPending(broken).result()
+    assert "--workers" in caught.value.hint
 
 
 def test_a_study_in_which_everything_fails_ends(
