@@ -60,23 +60,23 @@ class Rules:
             return None
         if not vectors:  # whoever was asked is lost
             return free
-        thresholds = self.figures.thresholds
         if len(asked) == 1:
-            wanted = self._unsure(vectors)
-            return None if wanted is None else (wanted,) if wanted in free else free
-        if len(asked) == 2 and len(thresholds) == 2 and self.chances(vectors).max() < thresholds[1]:
+            return self._after_first(vectors, free)
+        thresholds = self.figures.thresholds
+        if len(asked) == 2 and len(thresholds) > 1 and self.chances(vectors).max() < thresholds[1]:
             return free
         return None
 
-    def _unsure(self, vectors: Mapping[int, Floats]) -> int | None:
-        """Name the expert of the likeliest group; None where the first sub-model is sure, or is that expert itself."""
+    def _after_first(self, vectors: Mapping[int, Floats], free: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Decide by the first sub-model's answer: None where it is sure, else its expert, or everybody at once."""
         first = next(iter(vectors))
         chances = softmax(self.fusion.alone(first, vectors[first]))
-        if chances.max() >= self.figures.thresholds[0]:
+        alone, together, own = (*self.figures.thresholds, 0.0, 0.0)[:3]
+        expert = int(np.argmax([float(chances[list(part.classes)].sum()) for part in self.collaboration.parts]))
+        if chances.max() >= (own if expert == first else alone):
             return None
-        shares = [float(chances[list(part.classes)].sum()) for part in self.collaboration.parts]
-        expert = int(np.argmax(shares))
-        return None if expert == first else expert
+        is_asked_alone = expert in free and together <= 1
+        return (expert,) if is_asked_alone else free
 
     def chances(self, vectors: Mapping[int, Floats]) -> Floats:
         """Turn the vectors that came into probabilities (C,).

@@ -128,7 +128,9 @@ class ModeFigures:
         first: For ``route``: index of the sub-model that is asked first.
         thresholds: For ``route``: the first sub-model's answer is taken where its probability is at least the first
             threshold. Else the expert of the likeliest group is asked, and the two are fused; with a second
-            threshold, the rest is asked where the two fused are below it.
+            threshold, the rest is asked where the two fused are below it, and everybody at once where it is above 1.
+            Where the first is that expert itself, its answer is taken; with a third threshold only where its
+            probability is at least that, and else everybody is asked at once.
         top1: Accuracy.
         top1_interval: 95 %.
         num_images: Number of images that it was scored on.
@@ -163,8 +165,8 @@ class ModeFigures:
         for value in self.thresholds:
             checked.finite(value, f"threshold of {self.mode}", low=0, high=1.01)  # above 1: never sure
         is_route, is_any = self.mode == "route", self.mode == "any"
-        if (self.first is not None) != is_route or (len(self.thresholds) in (1, 2)) != is_route:
-            raise NuwaError("route, and no other mode, has a first sub-model and one or two thresholds", hint=_HINT)
+        if (self.first is not None) != is_route or (len(self.thresholds) in (1, 2, 3)) != is_route:
+            raise NuwaError("route, and no other mode, has a first sub-model and one to three thresholds", hint=_HINT)
         if self.steps and (not is_route or abs(sum(step.share for step in self.steps) - 1) > 1e-6):
             raise NuwaError("the ways of routed images must sum to 1, and only route has them", hint=_HINT)
         if (self.needed is not None) != is_any:

@@ -1,8 +1,8 @@
 """Figures of the network between a coordinator and its boards, and what a message costs on it."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,7 @@ class Link:
         up_mbit: Rate from the board to the coordinator.
         message_ms: Of one empty message in a burst of them, there and back: what the slower of the two programs takes
             for it; 0 where nobody measured.
+        is_local: Whether the coordinator runs on this board: then nothing of it goes over a wire.
     """
 
     board: str
@@ -59,6 +60,7 @@ class Link:
     down_mbit: float
     up_mbit: float
     message_ms: float = 0.0
+    is_local: bool = False
 
     def __post_init__(self) -> None:
         board_name(self.board, "board of a link")
@@ -67,6 +69,7 @@ class Link:
         for name in ("down_mbit", "up_mbit"):
             checked.finite(getattr(self, name), f"{name} of {self.board}", above=0, high=_MAX_MBIT)
         checked.finite(self.message_ms, f"message_ms of {self.board}", low=0, high=_MAX_MS)
+        checked.boolean(self.is_local, f"is_local of {self.board}")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ class Network:
         if len(set(names)) < len(names):
             raise NuwaError("the network names a board twice", hint=_HINT)
 
+    @property
+    def local_boards(self) -> tuple[str, ...]:
+        """Boards that the coordinator runs on."""
+        return tuple(link.board for link in self.links if link.is_local)
+
     def link(self, board: str) -> Link:
         """Return the link of one board.
 
@@ -125,6 +133,19 @@ def assumed_network(boards: Sequence[str], *, mbit: float = 1000.0, rtt_ms: floa
     return Network(links, all_down_mbit=mbit, all_up_mbit=mbit, provenance="assumed")
 
 
+def with_local(network: Network, boards: Collection[str]) -> Network:
+    """Say of boards that the coordinator runs there: an assumed round trip to them is none."""
+
+    def moved(link: Link) -> Link:
+        if link.board not in boards:
+            return link
+        if network.provenance == "measured":
+            return replace(link, is_local=True)
+        return replace(link, is_local=True, rtt_p50_ms=0.0, rtt_p95_ms=0.0)
+
+    return replace(network, links=tuple(moved(link) for link in network.links))
+
+
 def message_bytes(num_bytes: int) -> int:
     """Count what a message with so many bytes of payload puts on the wire, TCP and below left out."""
     return HEADER_BYTES + FRAME_BYTES + num_bytes
@@ -134,7 +155,8 @@ def ways_ms(network: Network, boards: Sequence[str], *, image_bytes: int, vector
     """Predict the milliseconds that one image spends on the wire, by board: there, and its vectors back.
 
     The coordinator sends to the boards in their order: a board's image has arrived when its own link has carried it,
-    and not before the coordinator's has carried it and those before it. The way back is each board's own.
+    and not before the coordinator's has carried it and those before it. The way back is each board's own. A board that
+    the coordinator runs on is sent nothing over either.
 
     Args:
         network: Its figures; medians of the round trips are used.
@@ -145,6 +167,9 @@ def ways_ms(network: Network, boards: Sequence[str], *, image_bytes: int, vector
     ways, sent = [], 0
     for board, answer in zip(boards, vector_bytes, strict=True):
         link = network.link(board)
+        if link.is_local:
+            ways.append(link.rtt_p50_ms)
+            continue
         asked = message_bytes(image_bytes)
         sent += asked
         there = max(_ms(asked, link.down_mbit), _ms(sent, max(network.all_down_mbit, link.down_mbit)))

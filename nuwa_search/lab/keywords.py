@@ -62,6 +62,7 @@ class DecomposeKeywords(TypedDict, total=False):
     sub_models: int | None
     network: str | None
     cameras: bool
+    first_coordinates: bool
     max_memory_mb: float | None
     mean_ms: float | None
     needed: int | None

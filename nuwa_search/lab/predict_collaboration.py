@@ -7,7 +7,7 @@ from typing import Literal
 
 from nuwa_search.core.json_fields import JsonFields
 from nuwa_search.deploy.collaborate.layout import Collaboration, collaboration_of
-from nuwa_search.deploy.collaborate.network import Network
+from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.predictors.collaboration.predicted import PredictedMode, predict_modes
 from nuwa_search.search.collaborate.networks import network_of
 
@@ -76,7 +76,9 @@ def predict_collaboration(folder: Path, *, network: str | None = None) -> Collab
         NuwaError: If the folder holds none, or the network lacks one of its boards.
     """
     collaboration = collaboration_of(folder)
-    taken = collaboration.network if network is None else network_of(network, collaboration.boards)
+    taken = collaboration.network
+    if network is not None:  # the coordinator stays where it is
+        taken = with_local(network_of(network, collaboration.boards), taken.local_boards)
     modes = predict_modes(collaboration, taken)
     return CollaborationPrediction(
         dir=str(folder),

@@ -44,7 +44,9 @@ class Crew:
     @property
     def centre(self) -> Centre:
         """What the coordinator adds where every board is asked."""
-        asked, answered = len(self.names) * self.image_bytes, VALUE_BYTES * sum(self.vector_dims)
+        far = [dim for name, dim in zip(self.boards, self.vector_dims, strict=True) if not self._is_local(name)]
+        num_far = len(self.names) - len(set(self.network.local_boards) & set(self.names))
+        asked, answered = num_far * self.image_bytes, VALUE_BYTES * sum(far)
         wire_ms = max(8 * asked / self.network.all_down_mbit, 8 * answered / self.network.all_up_mbit) / 1000
         return Centre(self.fusion_ms, wire_ms, program_ms=len(self.names) * self.network.all_message_ms)
 
@@ -77,9 +79,13 @@ class Crew:
         return found
 
     def bytes_of(self, models: Sequence[int]) -> int:
-        """Payload, both ways, of an image that these sub-models answer."""
-        asked = {self.boards[k] for k in models}
-        return len(asked) * self.image_bytes + VALUE_BYTES * sum(self.vector_dims[k] for k in models)
+        """Payload on the network, both ways, of an image that these sub-models answer."""
+        far = [k for k in models if not self._is_local(self.boards[k])]
+        asked = {self.boards[k] for k in far}
+        return len(asked) * self.image_bytes + VALUE_BYTES * sum(self.vector_dims[k] for k in far)
+
+    def _is_local(self, name: str) -> bool:
+        return self.network.link(name).is_local
 
     def _ways(self, names: Sequence[str], num_values: Sequence[int]) -> list[Spread]:
         sizes = [VALUE_BYTES * num for num in num_values]
@@ -92,4 +98,6 @@ class Crew:
 
     def _wire_ms(self, name: str, num_values: int) -> float:
         link = self.network.link(name)
+        if link.is_local:
+            return 0.0
         return max(8 * self.image_bytes / link.down_mbit, 8 * VALUE_BYTES * num_values / link.up_mbit) / 1000

@@ -50,7 +50,8 @@ def crew_of(collaboration: Collaboration, network: Network) -> Crew:
 
 def has_cameras(collaboration: Collaboration) -> bool:
     """Whether no image is sent: an image that every board answers then takes the bytes of the vectors alone."""
-    vectors = VALUE_BYTES * sum(collaboration.vector_dims)
+    local = collaboration.network.local_boards
+    vectors = VALUE_BYTES * sum(part.vector_dim for part in collaboration.parts if part.board not in local)
     return any(mode.mode != "route" and mode.bytes_per_image == vectors for mode in collaboration.modes)
 
 

@@ -94,6 +94,8 @@ def opened_decomposition(run: DecomposeRun) -> Iterator[OpenedDecomposition]:
 def search_parts(run: DecomposeRun, opened: OpenedDecomposition) -> tuple[tuple[Bundle, ...], tuple[str, ...]]:
     """Search every sub-model on its own device; their bundles and studies.
 
+    The expert of a single class has nothing to tell apart within its group: its search sees all classes.
+
     Raises:
         NoAnswerError: If one finds nothing within its own budget.
     """
@@ -105,7 +107,7 @@ def search_parts(run: DecomposeRun, opened: OpenedDecomposition) -> tuple[tuple[
         request = run.request.search_of(
             board.spec.name,
             slot.budget_ms,
-            classes=tuple(names[c] for c in group),
+            classes=tuple(names[c] for c in group) if len(group) > 1 else run.request.classes,
             folder=str((run.folder / "searches" / division.name_of(place)).absolute()),
         )
         what = f"{division.name_of(place)} of {len(studies)}, {len(group)} classes for {board.name}"

@@ -363,6 +363,8 @@ def _part(
 
 def _notes(inputs: Inputs, division: ClassDivision) -> tuple[str, ...]:
     notes = [*inputs.notes, f"{FUSION_MS:g} ms are left for the fusion, as no coordinator was measured"]
+    if division.network.local_boards:
+        notes.append(f"the coordinator runs on {', '.join(division.network.local_boards)}")
     if division.network.provenance == "assumed":
         notes.append("network figures are assumed: nuwa collaborate probe measures them, and --network FILE reads them")
     if inputs.task.search_split_seen_by_base:

@@ -9,6 +9,7 @@ from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.device import PROTOCOL, Device, LatencyStats
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import num_pixels_of
+from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.predictors.collaboration.crew import VALUE_BYTES
 from nuwa_search.search.collaborate.grouping import (
     Groups,
@@ -31,7 +32,7 @@ def require_images(sources: Sources, request: DecomposeRequest) -> None:
     """Refuse tasks that no fusion is made for, before anything is computed.
 
     Raises:
-        NuwaError: If pixels have classes, or a group would have a single class.
+        NuwaError: If pixels have classes, or there are fewer classes than sub-models.
     """
     task = sources.task
     if task.kind == "segmentation":
@@ -44,10 +45,10 @@ def require_images(sources: Sources, request: DecomposeRequest) -> None:
             "joined yet",
             hint="nuwa search --budget-ms N --device NAME finds one subnet for one board",
         )
-    if task.num_classes < 2 * request.num_sub_models:
+    if task.num_classes < request.num_sub_models:
         raise NuwaError(
-            f"{task.num_classes} classes for {request.num_sub_models} sub-models leave one of them a single class",
-            hint=f"give at most {task.num_classes // 2} devices, or more classes",
+            f"{task.num_classes} classes for {request.num_sub_models} sub-models leave one of them without a class",
+            hint=f"give at most {task.num_classes} devices, or more classes",
         )
 
 
@@ -82,13 +83,19 @@ def planned_slots(request: DecomposeRequest, boards: Sequence[PlannedBoard], sou
     arch = sources.teacher_archs[0]
     slots = plan_slots(
         boards,
-        network_of(request.network, [board.name for board in boards]),
+        network_between(request, boards),
         budget_ms=request.budget_ms,
         image_bytes=image_bytes_of(request, sources),
         vector_dim=arch.head_in_features,
         num_models=request.num_sub_models,
     )
     return slots_with_first(slots, boards, first_share=request.first_share)
+
+
+def network_between(request: DecomposeRequest, boards: Sequence[PlannedBoard]) -> Network:
+    """Return the network that was asked for, with the coordinator where it runs."""
+    names = [board.name for board in boards]
+    return with_local(network_of(request.network, names), names[:1] if request.first_coordinates else ())
 
 
 def image_bytes_of(request: DecomposeRequest, sources: Sources) -> int:
@@ -122,7 +129,7 @@ def divide_classes(
             groups = group_at_random(len(confusion), num_groups=num_groups, seed=request.seed)
     return ClassDivision(
         boards=tuple(boards),
-        network=network_of(request.network, [board.name for board in boards]),
+        network=network_between(request, boards),
         slots=tuple(slots),
         groups=_matched(groups, confusion, [slot.budget_ms / boards[slot.board].base_ms.median for slot in slots]),
         confusion_inside=confusion_inside(confusion, groups),

@@ -30,6 +30,8 @@ class DecomposeRequest:
         network: Rate and delay of one way (``100mbit,5ms``), or a file that ``nuwa collaborate probe`` wrote; None for
             a gigabit switch.
         cameras: Whether every board sees the image by itself, and none is sent.
+        first_coordinates: Whether the coordinator runs on the first board, which has the camera: what that board is
+            asked and answers goes over no network.
         max_memory_mb: Peak memory that the sub-models of a device may take together; None for no limit.
         mean_ms: Mean latency that routed images are to have; None for the most accurate route.
         needed: Answers that suffice where any k of n are fused; None for all but one.
@@ -56,6 +58,7 @@ class DecomposeRequest:
     sub_models: int | None = None
     network: str | None = None
     cameras: bool = False
+    first_coordinates: bool = False
     max_memory_mb: float | None = None
     mean_ms: float | None = None
     needed: int | None = None

@@ -1,6 +1,7 @@
 """Route images: one sub-model answers alone where it is sure, else the expert of the likeliest group is asked too.
 
-Where the two together are not sure either, the rest is asked. Both thresholds are chosen on the search split.
+Where the two together are not sure either, the rest is asked; so is everybody at once where the first is not sure and
+is that expert itself, or where no pair is held to be sure. The thresholds are chosen on the search split.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ apart."""
 NEVER_SURE = 1.01
 """A threshold that no probability reaches (``ModeFigures.thresholds``)."""
 
+Thresholds = tuple[float, float, float]
+"""Of the first alone, of it with the expert, and of the first where it is the expert itself."""
+
 
 @dataclass(frozen=True)
 class Route:
@@ -27,14 +31,15 @@ class Route:
 
     Args:
         first: Sub-model that is asked first.
-        thresholds: Least probability at which its answer is taken, and that of the two together.
+        thresholds: Least probability at which its answer is taken, that of the two together, and that of the first
+            where it is the expert of the likeliest group itself.
         top1: Share of the search images answered right.
         mean_ms: Predicted mean latency.
         steps: Share of the search images by whom they were asked of.
     """
 
     first: int
-    thresholds: tuple[float, float]
+    thresholds: Thresholds
     top1: float
     mean_ms: float
     steps: tuple[RouteStep, ...]
@@ -47,7 +52,7 @@ class Routes:
         vectors: (B, d_i) of each sub-model.
         fusion: Fusion of these sub-models.
         groups: Classes that each sub-model is the expert of.
-        first: Sub-model that is asked first. Where it is the expert of the likeliest group itself, its answer stands.
+        first: Sub-model that is asked first.
     """
 
     def __init__(self, vectors: Sequence[Floats], fusion: Fusion, *, groups: Groups, first: int) -> None:
@@ -63,34 +68,37 @@ class Routes:
         every = fusion.fuse_all(list(vectors))
         self._answers = chances.argmax(axis=1), pair.argmax(axis=1), every.argmax(axis=1)
 
-    def thresholds(self) -> list[tuple[float, float]]:
-        """List pairs of thresholds that are worth trying."""
+    def thresholds(self) -> list[Thresholds]:
+        """List thresholds that are worth trying: of its own group the first is as sure as of others, or believed."""
         alone, together = (_quantiles(sure) for sure in self._sure)
-        return [(one, other) for one in alone for other in together]
+        return [(one, other, own) for one in alone for other in together for own in {one, 0.0}]
 
-    def asked(self, thresholds: tuple[float, float]) -> npt.NDArray[np.int64]:
-        """Count whom each image (B,) is asked of: 1 the first alone, 2 the expert too, 3 everybody."""
-        is_alone = (self._sure[0] >= thresholds[0]) | (self.expert == self.first)
-        is_pair = (self._sure[1] >= thresholds[1]) | (self._num_models == 2)
-        counts: npt.NDArray[np.int64] = np.where(is_alone, 1, np.where(is_pair, 2, 3))
+    def asked(self, thresholds: Thresholds) -> npt.NDArray[np.int64]:
+        """Say whom each image (B,) is asked of: 1 the first alone, 2 its expert too, 3 then the rest, 4 all at once."""
+        alone, together, own = thresholds
+        is_own = self.expert == self.first
+        is_alone = self._sure[0] >= np.where(is_own, own, alone)
+        is_pair = (self._sure[1] >= together) | (self._num_models == 2)
+        in_turn = np.where(is_pair, 2, 4 if together > 1 else 3)
+        counts: npt.NDArray[np.int64] = np.where(is_alone, 1, np.where(is_own, 4, in_turn))
         return counts
 
-    def answers(self, thresholds: tuple[float, float]) -> npt.NDArray[np.int64]:
+    def answers(self, thresholds: Thresholds) -> npt.NDArray[np.int64]:
         """Class of each image (B,)."""
         asked = self.asked(thresholds)
-        found: npt.NDArray[np.int64] = np.choose(asked - 1, self._answers)
+        found: npt.NDArray[np.int64] = np.choose(np.minimum(asked, 3) - 1, self._answers)
         return found
 
-    def steps(self, thresholds: tuple[float, float]) -> tuple[RouteStep, ...]:
+    def steps(self, thresholds: Thresholds) -> tuple[RouteStep, ...]:
         """Share of the images by whom they are asked of."""
-        asked, first = self.asked(thresholds), (self.first,)
-        found, total = [RouteStep(float((asked == 1).mean()), (first,))], len(asked)
-        for expert in range(self._num_models):
-            rest = tuple(k for k in range(self._num_models) if k not in (self.first, expert))
+        asked, first, total = self.asked(thresholds), (self.first,), len(self.expert)
+        others = tuple(k for k in range(self._num_models) if k != self.first)
+        ways = [(asked == 1, (first,)), (asked == 4, (first, others))]
+        for expert in others:
+            rest = tuple(k for k in others if k != expert)
             for count, rounds in ((2, (first, (expert,))), (3, (first, (expert,), rest))):
-                num = int(((asked == count) & (self.expert == expert)).sum())
-                found += [RouteStep(num / total, rounds)] * (num > 0)
-        return tuple(step for step in found if step.share > 0)
+                ways.append(((asked == count) & (self.expert == expert), rounds))
+        return tuple(RouteStep(int(taken.sum()) / total, rounds) for taken, rounds in ways if taken.any())
 
 
 def choose_route(
@@ -130,7 +138,7 @@ def _best(routes: Sequence[Route]) -> Route:
 def _tried(
     routes: Routes,
     labels: npt.NDArray[np.int64],
-    thresholds: tuple[float, float],
+    thresholds: Thresholds,
     mean_of: Callable[[Sequence[RouteStep]], float],
 ) -> Route:
     steps = routes.steps(thresholds)

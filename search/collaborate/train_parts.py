@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 
 from nuwa_search.core.cache import content_key
 from nuwa_search.core.even_choice import spread_evenly
-from nuwa_search.core.heads import features_of, fit_head
+from nuwa_search.core.heads import features_key, features_of, fit_head
+from nuwa_search.core.known_outputs import KnownOutputs
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
@@ -98,11 +100,14 @@ def fused_in_closed_form(
         said: (N, D) features of the base on the training images.
         seed: Seed of the draw of missing boards.
     """
+    classes, known = base.arch.num_classes, KnownOutputs()
     members = [
-        fit_head(part, few.train, few.preprocess, num_classes=base.arch.num_classes, metric=few.metric)
-        for part in parts
+        fit_head(part, few.train, few.preprocess, num_classes=classes, metric=few.metric, known=known) for part in parts
     ]
-    vectors = vectors_of(members, few.train.images, few.preprocess)
+    vectors = [
+        known.get(features_key(one, few.train), partial(features_of, one, few.train.images, few.preprocess))
+        for one in members
+    ]
     weight, bias = fit_fusion(vectors, said, seed=seed)
     ensemble = Ensemble(members, width=base.arch.head_in_features)
     ensemble.begin_as(weight, bias, head=base.head)

@@ -144,6 +144,7 @@ _ALL = (
     Flag("sub-models", "Sub-models in all.  [one per device]", type=_COUNT, metavar="N"),
     Flag("network", "Rate and delay of one way, or a probe's file.  [1gbit,0.25ms]", metavar="100mbit,5ms|FILE"),
     Flag("cameras", "Every board sees the image itself: none is sent.", is_flag=True),
+    Flag("first-coordinates", "The first board has the camera, and coordinates the others.", is_flag=True),
     Flag("mean-ms", "Mean latency that routed images are to have.", type=PositiveNumber(), metavar="MS"),
     Flag("needed", "Answers that suffice where any k of n are fused.  [all but one]", type=_COUNT, metavar="K"),
     Flag(

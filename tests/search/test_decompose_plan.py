@@ -1,12 +1,13 @@
 """Plans of a decomposition: own budgets keep the whole within its budget, and impossible ones are refused."""
 
+import dataclasses
 import itertools
 
 import pytest
 
 from nuwa_search.core.device import LatencyStats
 from nuwa_search.core.errors import NoAnswerError, NuwaError
-from nuwa_search.deploy.collaborate.network import assumed_network
+from nuwa_search.deploy.collaborate.network import assumed_network, with_local
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.predictors.collaboration.crew import Crew
 from nuwa_search.predictors.collaboration.modes import fuse_latency
@@ -47,6 +48,12 @@ def test_sub_models_that_use_their_own_budgets_up_keep_the_whole_one(tail: float
     found = fuse_latency(crew.times(), crew.centre)
     assert 0.9 * 30.0 < found.p50_ms <= 30.0 + 1e-3
     assert crew.bytes_of(range(num_models)) == 4 * IMAGE_BYTES + num_models * DIM * 4
+    at_first = dataclasses.replace(crew, network=with_local(network, ("b0",)))
+    own = crew.boards.count("b0")
+    assert at_first.bytes_of(range(num_models)) == 3 * IMAGE_BYTES + (num_models - own) * DIM * 4
+    assert at_first.centre.wire_ms == pytest.approx(8 * 3 * IMAGE_BYTES / mbit / 1000)
+    assert at_first.times()[0].answer.p50_ms == pytest.approx(sum(s.budget_ms for s in slots if s.board == 0))
+    assert at_first.times()[0].wire_ms == 0
 
 
 def test_answering_with_a_vector_is_left_room_for() -> None:

@@ -47,11 +47,12 @@ def test_a_sure_first_answers_alone_and_an_unsure_one_asks_the_expert() -> None:
     first = np.array([sure_0, sure_3, unsure], np.float32)
     second = np.array([[0, 5.0, 0, 0], [5.0, 0, 0, 0], [0, 0, 0, 5.0]], np.float32)
     routes = routes_of([first, second])[0]
-    assert routes.asked((0.9, 0.0)).tolist() == [1, 1, 2]
-    assert routes.answers((0.9, 0.0)).tolist() == [0, 3, 3]  # the last by both together
-    assert routes.steps((0.9, 0.0)) == (RouteStep(2 / 3, ((0,),)), RouteStep(1 / 3, ((0,), (1,))))
-    # of its own group the first is the expert, and two boards are everybody
-    assert routes.asked((NEVER_SURE, NEVER_SURE)).tolist() == [1, 2, 2]
+    assert routes.asked((0.9, 0.0, 0.0)).tolist() == [1, 1, 2]
+    assert routes.answers((0.9, 0.0, 0.0)).tolist() == [0, 3, 3]  # the last by both together
+    assert routes.steps((0.9, 0.0, 0.0)) == (RouteStep(2 / 3, ((0,),)), RouteStep(1 / 3, ((0,), (1,))))
+    # of its own group the first is the expert where it is believed, and two boards are everybody
+    assert routes.asked((NEVER_SURE, NEVER_SURE, 0.0)).tolist() == [1, 2, 2]
+    assert routes.asked((NEVER_SURE, NEVER_SURE, NEVER_SURE)).tolist() == [4, 2, 2]
 
 
 def test_where_two_are_not_sure_the_rest_is_asked() -> None:
@@ -62,9 +63,24 @@ def test_where_two_are_not_sure_the_rest_is_asked() -> None:
     second = np.array([[0.0, 0.0, 0.0], [0.0, 5.0, 0.0]], np.float32)
     third = np.array([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], np.float32)
     routes = Routes([first, second, third], three, groups=((0,), (1,), (2,)), first=0)
-    assert routes.asked((NEVER_SURE, 0.9)).tolist() == [3, 2]
-    assert routes.answers((NEVER_SURE, 0.9)).tolist() == [2, 1]
-    assert routes.steps((NEVER_SURE, 0.9)) == (RouteStep(0.5, ((0,), (1,))), RouteStep(0.5, ((0,), (1,), (2,))))
+    assert routes.asked((NEVER_SURE, 0.9, 0.0)).tolist() == [3, 2]
+    assert routes.answers((NEVER_SURE, 0.9, 0.0)).tolist() == [2, 1]
+    assert routes.steps((NEVER_SURE, 0.9, 0.0)) == (RouteStep(0.5, ((0,), (1,))), RouteStep(0.5, ((0,), (1,), (2,))))
+    # no pair is held to be sure: nobody waits for the expert alone
+    assert routes.steps((NEVER_SURE, NEVER_SURE, 0.0)) == (RouteStep(1.0, ((0,), (1, 2))),)
+
+
+def test_never_sure_is_what_all_of_them_answer_and_so_as_accurate_is_always_found() -> None:
+    """The first is no good of its own group: believed there, it would cost what no threshold brings back."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    first = np.concatenate([rng.normal(size=(200, 2)), np.full((200, 2), -9.0)], axis=1).astype(np.float32)
+    second = (9.0 * np.eye(4)[labels]).astype(np.float32)
+    routes = Routes([first, second], fusion(), groups=GROUPS, first=0)
+    assert (routes.answers((NEVER_SURE, NEVER_SURE, NEVER_SURE)) == labels).all()
+    assert (routes.answers((NEVER_SURE, NEVER_SURE, 0.0)) == labels).mean() < 0.7
+    found = choose_route([routes], labels, mean_of=mean_of, wanted_mean_ms=None, as_accurate_as=1.0)
+    assert found.top1 == 1.0
 
 
 def chosen(wanted_ms: float | None, *, as_accurate_as: float = 1.0) -> Route:

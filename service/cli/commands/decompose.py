@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 FIELDS = (
     *("base", "data", "label_column", "classes", "img_size", "groups", "sub_models", "network", "cameras"),
+    "first_coordinates",
     *("max_memory_mb", "mean_ms", "needed", "first_share", "trials", "finetune_steps", "accelerator", "seed"),
 )
 
@@ -28,8 +29,8 @@ FIELDS = (
 @click.command("decompose", cls=NuwaCommand)
 @with_flags(
     *("devices", "budget-ms", "base", "data", "label-column", "classes", "img-size", "groups", "sub-models"),
-    *("network", "cameras", "max-memory-mb", "mean-ms", "needed", "first-share", "trials", "finetune-steps"),
-    *("accelerator", "study", "cache-dir"),
+    *("network", "cameras", "first-coordinates", "max-memory-mb", "mean-ms", "needed", "first-share"),
+    *("trials", "finetune-steps", "accelerator", "study", "cache-dir"),
     writes=True,
 )
 @click.pass_context

@@ -64,6 +64,13 @@ def test_routing_asks_the_expert_of_the_likeliest_group_where_it_is_unsure(toy: 
     twice = rules_of(toy[1], "route", thresholds=(0.9, 0.99), first=0)
     assert twice.more({0: unsure, 2: unsure}, [0, 2], set(), everyone) == (1, 3)
     assert twice.more({0: unsure, 2: vector(c4=20.0)}, [0, 2], set(), everyone) is None
+    assert twice.more({0: own}, [0], set(), everyone) is None
+    thrice = rules_of(toy[1], "route", thresholds=(0.9, 0.99, 0.8), first=0)
+    assert thrice.more({0: own}, [0], set(), everyone) == (1, 2, 3), "it is the expert itself, and not sure"
+    assert thrice.more({0: unsure}, [0], set(), everyone) == (2,)
+    never = rules_of(toy[1], "route", thresholds=(0.9, 1.01, 0.0), first=0)
+    assert never.more({0: unsure}, [0], set(), everyone) == (1, 2, 3), "no pair is sure: nobody waits for the expert"
+    assert never.more({0: own}, [0], set(), everyone) is None
 
 
 def test_vectors_are_fused_and_one_alone_has_its_own_head(toy: Toy) -> None:

@@ -27,6 +27,7 @@ from nuwa_search.deploy.collaborate.network import (
     network_to_json,
     read_network,
     ways_ms,
+    with_local,
 )
 from nuwa_search.deploy.collaborate.npz import read_npz, write_npz
 from tests.support.toy_collaboration import BOARDS, fitted_fusion, toy_images, toy_vectors, write_toy_collaboration
@@ -150,6 +151,11 @@ def test_figures_of_a_network_are_read_and_priced(tmp_path: Path) -> None:
     assert image == 1000  # one millisecond at 8 Mbit/s
     assert first == pytest.approx(1 + 2 * answer / 1000 + 2)
     assert second == pytest.approx(2 + answer / 1000 + 1), "the coordinator's own link has carried both"
+    here = ways_ms(with_local(network, ("a",)), ("a", "b"), image_bytes=924, vector_bytes=(0, 0))
+    assert here == pytest.approx([2.0, 1 + answer / 1000 + 1]), "as probed, and nothing over the coordinator's link"
+    guessed = with_local(assumed_network(("a", "b"), rtt_ms=7.0), ("a",))
+    assert [(link.rtt_p50_ms, link.is_local) for link in guessed.links] == [(0.0, True), (7.0, False)]
+    assert guessed.local_boards == ("a",)
     changes: list[dict[str, object]] = [
         {"all_down_mbit": True},
         {"links": []},
@@ -162,7 +168,7 @@ def test_figures_of_a_network_are_read_and_priced(tmp_path: Path) -> None:
             network_from_json({**network_to_json(network), **change}, where="here")
     assert assumed_network(("a",)).provenance == "assumed"
     old = network_to_json(network) | {
-        "links": [{k: v for k, v in vars(one).items() if k != "message_ms"} for one in links]
+        "links": [{k: v for k, v in vars(one).items() if k not in ("message_ms", "is_local")} for one in links]
     }
     assert network_from_json({k: v for k, v in old.items() if k != "all_message_ms"}, where="here") == network
 
