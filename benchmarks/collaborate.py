@@ -1,7 +1,8 @@
-"""Sub-models on several boards against one board alone: all 100 classes of CIFAR-100, emulated Jetson Nanos.
+"""Sub-models on several boards against one board alone, emulated Jetson Nanos: CIFAR-100, and the default base.
 
     python -m benchmarks.collaborate                4, 2 and 1 boards, one subnet, the base, a small ViT
     python -m benchmarks.collaborate --boards 4
+    python -m benchmarks.collaborate --base vit_s14_focus    3, 2 and 1 boards; the textiles have three classes
 
 Everything has one budget end to end, the same images and the same steps. A row that is in
 ``benchmarks/results/collaborate.csv`` is not made again, and searches and trainings that are in ``--work`` go on.
@@ -25,9 +26,12 @@ from benchmarks.deploy_tables import append_row, has_row, origin
 from benchmarks.old_tree import ROOT
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.even_choice import spread_evenly
+from nuwa_search.core.paired import bootstrap_interval
 from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.core.tensors import SplitTensors, TaskTensors, logits_of, split_tensors
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.predictors.collaboration.modes import ModeLatency
@@ -39,10 +43,12 @@ from nuwa_search.search.collaborate.decompose import (
 )
 from nuwa_search.search.collaborate.finish import (
     RIVAL,
+    AssessedModes,
     Searched,
     SearchedRival,
     assess,
     finish,
+    gate_of,
     place_parts,
     see_splits,
 )
@@ -55,52 +61,89 @@ from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.find import exported
 from nuwa_search.search.job.small_rival import pretrain_config
 from nuwa_search.search.small_model import fresh_model, pick_small_arch
-from nuwa_search.store.store import Store, open_store
+from nuwa_search.store.store import open_store
 
 TABLE = ROOT / "benchmarks" / "results" / "collaborate.csv"
 PER_CLASS = {"train": 40, "test": 20}
 """Images of each class, the first of each file: what two cores can train in an hour."""
-NETWORKS = ("1gbit,0.25ms", "100mbit,0.25ms", "10mbit,0.25ms")
+AT_FIRST = ", coordinator on the first board"
+NETWORKS = (
+    *("1gbit,0.25ms", "100mbit,0.25ms", "10mbit,0.25ms"),
+    *(f"{network}{AT_FIRST}" for network in ("1gbit,0.25ms", "100mbit,5ms", "10mbit,5ms")),
+)
 """The first is what budgets are planned for; the sub-models found for it are predicted on the others too."""
 ALONE = ("base on one board", "one subnet on one board", "small ViT on one board")
-STEPS, TRIALS, BUDGET_MS, SEED = 80, 4, 6.0, 0
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """A base with its images, and what everybody is given alike.
+
+    Args:
+        base: Its name.
+        img_size: Pixels a side; None for the base's own.
+        budget_ms: End to end.
+        steps: Of each sub-model, and of all together; the single subnet and the small ViT have as many.
+        trials: Of each search.
+        boards: Numbers of boards that are compared.
+    """
+
+    base: str
+    img_size: int | None
+    budget_ms: float
+    steps: int
+    trials: int
+    boards: tuple[int, ...]
+
+
+BENCHES = {
+    "default": Bench("default", None, 6.0, steps=80, trials=4, boards=(4, 2, 1)),
+    DEMO_BASE: Bench(DEMO_BASE, 112, 12.0, steps=20, trials=2, boards=(3, 2, 1)),
+}
+"""The small base with 100 classes; the default base with three, at half its image size: a quarter of the tokens is what
+two cores search seven times within the hour. Each budget is about half of what the base takes."""
 
 
 def main() -> None:
     """Make what rows are missing."""
     args = _arguments()
-    data = _fewer_images(args.data, args.work / "data")
-    with open_store(str(args.work / "nuwa.sqlite")) as store:
-        alone = _run(args, store, num_boards=1, name="alone", data=data)
-        if not all(_has(name, "none") for name in ALONE):
+    bench, work = BENCHES[args.base], args.work if args.base == "default" else args.work / args.base
+    data = _fewer_images(args.data, work / "data") if args.base == "default" else None
+    work.mkdir(parents=True, exist_ok=True)
+    with open_store(str(work / "nuwa.sqlite")) as store:
+
+        def run_of(num_boards: int, name: str) -> DecomposeRun:
+            request = DecomposeRequest(
+                devices=("jetson-nano",) * num_boards,
+                budget_ms=bench.budget_ms,
+                base=bench.base,
+                img_size=bench.img_size,
+                data=None if data is None else str(data),
+                network=NETWORKS[0],
+                trials=bench.trials,
+                finetune_steps=bench.steps,
+                seed=SEED,
+                output=str(work / f"boards-{name}"),
+            )
+            return DecomposeRun(request, store, f"bench-{name}", work / "cache", Hooks(step=_say))
+
+        alone = run_of(1, "alone")
+        if not all(_has(alone, name, "none") for name in ALONE):
             with opened_decomposition(alone) as opened:
                 _alone(alone, opened)
-        for num_boards in args.boards:
-            run = _run(args, store, num_boards=num_boards, name=str(num_boards), data=data)
-            if not all(_has(f"{num_boards} boards, fuse", network) for network in NETWORKS):
+        for num_boards in args.boards or bench.boards:
+            run = run_of(num_boards, str(num_boards))
+            if not all(_has(run, f"{num_boards} boards, fuse", network) for network in NETWORKS):
                 with opened_decomposition(run) as opened:
                     _boards(run, opened, rival=search_rival(alone, opened))
     print(TABLE.read_text())
 
 
-def _run(args: argparse.Namespace, store: Store, *, num_boards: int, name: str, data: Path) -> DecomposeRun:
-    request = DecomposeRequest(
-        devices=("jetson-nano",) * num_boards,
-        budget_ms=BUDGET_MS,
-        base="default",
-        data=str(data),
-        network=NETWORKS[0],
-        trials=TRIALS,
-        finetune_steps=STEPS,
-        seed=SEED,
-        output=str(args.work / f"boards-{name}"),
-    )
-    return DecomposeRun(request, store, f"bench-{name}", args.work / "cache", Hooks(step=_say))
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--boards", nargs="*", type=int, default=[4, 2, 1])
+    parser.add_argument("--base", choices=list(BENCHES), default="default")
+    parser.add_argument("--boards", nargs="*", type=int, default=[], help="numbers of boards  [all of the base's]")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "cifar100")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "bench-collaborate")
     return parser.parse_args()
@@ -120,19 +163,47 @@ def _boards(run: DecomposeRun, opened: OpenedDecomposition, *, rival: SearchedRi
     ensemble = begin_ensemble(run, inputs, parts, searched=students)
     if count > 1:
         name = f"{count} boards, max-logit"
-        _write_scores(name, NETWORKS[0], _by_max_logit(parts, division.groups, test, opened), latency=None)
+        _write_scores(run, name, NETWORKS[0], _by_max_logit(parts, division.groups, test, opened), latency=None)
     train_together(run, inputs, ensemble)
-    placed, seen = place_parts(run, inputs, division, ensemble, opened.devices), see_splits(ensemble, inputs, test)
+    placed = place_parts(run, inputs, division, ensemble, opened.devices)
+    gate = gate_of(run, inputs, division, placed=placed, rival=rival, devices=opened.devices)
+    seen = see_splits(ensemble, inputs, test, gate=gate)
     for network in NETWORKS:
-        here = dataclasses.replace(division, network=network_of(network, [board.name for board in division.boards]))
-        for mode in assess(run, inputs, here, ensemble, placed=placed, seen=seen).modes:
+        here = dataclasses.replace(division, network=_network(network, [board.name for board in division.boards]))
+        found = assess(run, inputs, here, ensemble, placed=placed, seen=seen, gate=gate)
+        _say_difference(found, network)
+        for mode in found.modes:
             name = f"{count} boards, {mode.figures.mode}"
             num_bytes = mode.figures.bytes_per_image
-            _write_scores(name, network, np.asarray(mode.is_right), latency=mode.latency, num_bytes=num_bytes)
+            _write_scores(run, name, network, np.asarray(mode.is_right), latency=mode.latency, num_bytes=num_bytes)
     shutil.copytree(rival.bundle.dir, run.folder / RIVAL, dirs_exist_ok=True)
     searched = Searched(bundles, studies, rival)
-    found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started, seen=seen)
-    _say(f"{count} boards: {found.verdict}")
+    told = finish(
+        run, inputs, division, ensemble, placed=placed, searched=searched, started=started, seen=seen, gate=gate
+    )
+    _say(f"{count} boards: {told.verdict}")
+
+
+def _network(name: str, boards: Sequence[str]) -> Network:
+    network = network_of(name.removesuffix(AT_FIRST), boards)
+    return with_local(network, boards[:1]) if name.endswith(AT_FIRST) else network
+
+
+def _say_difference(found: AssessedModes, network: str) -> None:
+    """Say what routing gains against fusing all, image by image, and how many images the first answers alone."""
+    modes = {mode.figures.mode: mode for mode in found.modes}
+    if "route" not in modes:
+        return
+    route, fuse = modes["route"], modes["fuse"]
+    differences = np.asarray(route.is_right, np.float64) - fuse.is_right
+    low, high = bootstrap_interval(differences)
+    alone = sum(step.share for step in route.figures.steps if len(step.rounds) == 1)
+    _say(
+        f"{network}: route from {'the single subnet' if route.figures.first == found.crew.gate else 'a sub-model'}, "
+        f"{100 * alone:.0f} % of the search images alone, {route.latency.mean_ms:.2f} ms, fuse "
+        f"{fuse.latency.mean_ms:.2f}; {100 * differences.mean():+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}); "
+        f"search split {100 * route.top1_search:.2f} against {100 * fuse.top1_search:.2f} %"
+    )
 
 
 def _by_max_logit(
@@ -161,14 +232,14 @@ def _alone(run: DecomposeRun, opened: OpenedDecomposition) -> None:
         ms = device.measure(exported(model, device.spec), protocol=PROTOCOL).latency_ms
         latency = ModeLatency(ms.median, ms.p95, ms.mean, 1000 / ms.median)
         logits = logits_of(model, test.images, inputs.base.preprocess)
-        _write_scores(name, "none", _right(logits, test), latency=latency, num_bytes=0)
+        _write_scores(run, name, "none", _right(logits, test), latency=latency, num_bytes=0)
 
     base_row, subnet_row, small_row = ALONE
-    if not _has(base_row, "none"):
+    if not _has(run, base_row, "none"):
         write(base_row, base)
-    if not _has(subnet_row, "none"):
+    if not _has(run, subnet_row, "none"):
         write(subnet_row, search_rival(run, opened).bundle.load_model())
-    if not _has(small_row, "none"):
+    if not _has(run, small_row, "none"):
         write(small_row, _small(run, opened))
 
 
@@ -179,7 +250,9 @@ def _small(run: DecomposeRun, opened: OpenedDecomposition) -> PlainViT:
 
     def fits(arch: object) -> bool:
         model = fresh_model(arch, seed=SEED)  # type: ignore[arg-type]
-        return device.measure(exported(model, device.spec), protocol=PROTOCOL).latency_ms.median <= BUDGET_MS
+        return (
+            device.measure(exported(model, device.spec), protocol=PROTOCOL).latency_ms.median <= run.request.budget_ms
+        )
 
     arch = pick_small_arch(base.arch, fits=fits)
     if arch is None:
@@ -197,15 +270,16 @@ def _right(logits: Tensor, test: SplitTensors) -> np.ndarray[tuple[int, ...], np
     return (logits.argmax(dim=1) == test.labels).double().numpy()
 
 
-def _key(name: str, network: str) -> dict[str, object]:
-    return {"method": name, "network": network, "budget_ms": BUDGET_MS}
+def _key(run: DecomposeRun, name: str, network: str) -> dict[str, object]:
+    return {"base": run.request.base, "method": name, "network": network, "budget_ms": run.request.budget_ms}
 
 
-def _has(name: str, network: str) -> bool:
-    return has_row(TABLE, _key(name, network))
+def _has(run: DecomposeRun, name: str, network: str) -> bool:
+    return has_row(TABLE, _key(run, name, network))
 
 
 def _write_scores(
+    run: DecomposeRun,
     name: str,
     network: str,
     right: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
@@ -213,12 +287,12 @@ def _write_scores(
     latency: ModeLatency | None,
     num_bytes: float | None = None,
 ) -> None:
-    if _has(name, network):
+    if _has(run, name, network):
         return
     top1, count = float(right.mean()), len(right)
     low, high = wilson_interval(round(top1 * count), count)
     row = {
-        **_key(name, network),
+        **_key(run, name, network),
         "top1": round(top1, 4),
         "top1_low": round(low, 4),
         "top1_high": round(high, 4),
@@ -228,10 +302,12 @@ def _write_scores(
         "mean_ms": None if latency is None else round(latency.mean_ms, 3),
         "images_per_s": None if latency is None else round(latency.images_per_s, 1),
         "bytes_per_image": None if num_bytes is None else round(num_bytes),
-        "steps": 2 * STEPS,
-        "trials": TRIALS,
+        "steps": 2 * (run.request.finetune_steps or 0),
+        "trials": run.request.trials,
     }
     protocol = f"test split, first {PER_CLASS['train']} and {PER_CLASS['test']} images of each class"
+    if run.request.data is None:
+        protocol = f"test split of the simulated textiles, {run.request.img_size} pixels"
     append_row(TABLE, row | origin(runtime="emulated jetson-nano", precision="fp16", seed=SEED, protocol=protocol))
     _say(f"{name}, {network}: {100 * top1:.1f} %")
 

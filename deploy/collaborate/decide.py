@@ -29,7 +29,7 @@ class Rules:
         first = self.figures.first
         if first is not None and first in reachable:
             return (first,)
-        return tuple(sorted(reachable))
+        return tuple(sorted(set(reachable) - {self.collaboration.gate}))
 
     def more(
         self,

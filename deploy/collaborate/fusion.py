@@ -81,6 +81,41 @@ class Fusion:
         return np.asarray(vector @ self.own_weights[model] + self.own_biases[model], np.float32)
 
 
+def with_gate(fusion: Fusion, weight: Floats, bias: Floats) -> Fusion:
+    """Add a sub-model that knows all classes: its logits are added where it is there, and nothing where it is not.
+
+    Sums of logits are products of probabilities, as of independent opinions. They pass the hidden layer as pairs of
+    opposite signs.
+
+    Args:
+        fusion: With one hidden layer.
+        weight: (d, C) of the sub-model's own head.
+        bias: (C,) of it.
+
+    Raises:
+        NuwaError: If the fusion is linear.
+    """
+    if len(fusion.weights) != 2:
+        raise NuwaError("a fusion without a hidden layer takes no further sub-model", hint=_HINT)
+    (first, last), (num_vector, num_mask) = fusion.weights, (sum(fusion.vector_dims), fusion.num_models)
+    pair = np.concatenate([weight, -weight], axis=1)
+    none = np.zeros((len(first), pair.shape[1]), np.float32)
+    rows = np.concatenate([first, none], axis=1)
+    added = [np.concatenate([np.zeros((len(one), first.shape[1]), np.float32), one], axis=1) for one in
+             (pair, np.concatenate([bias, -bias])[None])]  # fmt: skip
+    eye = np.eye(fusion.num_classes, dtype=np.float32)
+    hidden_bias = np.concatenate([fusion.biases[0], np.zeros(pair.shape[1], np.float32)])
+    return Fusion(
+        weights=(
+            np.concatenate([rows[:num_vector], added[0], rows[num_vector : num_vector + num_mask], added[1]]),
+            np.concatenate([last, eye, -eye]),
+        ),
+        biases=(hidden_bias, fusion.biases[1]),
+        own_weights=(*fusion.own_weights, weight),
+        own_biases=(*fusion.own_biases, bias),
+    )
+
+
 def write_fusion(path: Path, fusion: Fusion) -> None:
     """Write the parameters as plain arrays."""
     arrays = {f"weight_{i}": array for i, array in enumerate(fusion.weights)}

@@ -51,7 +51,8 @@ class Part:
         board: Name of the board that runs it; a board may run several, one after the other. Both names are letters,
             digits, - and _.
         device: The device it was searched for, such as ``jetson-nano``.
-        classes: Indices into the labels: the classes that it is the expert of.
+        classes: Indices into the labels: the classes that it is the expert of. None for the gate, which knows all
+            and is asked by ``route`` alone.
         vector_dim: Numbers in its vector.
         model: ONNX file, relative to the folder.
         model_sha256: Of that file.
@@ -82,7 +83,7 @@ class Part:
     def __post_init__(self) -> None:
         board_name(self.name, "name of a sub-model")
         board_name(self.board, f"board of {self.name}")
-        checked.items(self.classes, f"classes of {self.name}", max_items=MAX_CLASSES)
+        checked.items(self.classes, f"classes of {self.name}", min_items=0, max_items=MAX_CLASSES)
         checked.integer(self.vector_dim, f"vector_dim of {self.name}", low=1, high=MAX_VECTOR)
         checked.relative_name(self.model, f"model of {self.name}")
         if self.bundle:
@@ -253,9 +254,11 @@ class Collaboration:
         _check_classes(self.parts, len(self.labels))
         for board in self.boards:
             self.network.link(board)
+        if sum(not part.classes for part in self.parts) > 1:
+            raise NuwaError("the collaboration has two sub-models without classes", hint=_HINT)
         for figures in self.modes:
             if figures.needed is not None:
-                checked.integer(figures.needed, "needed of any", low=1, high=len(self.parts))
+                checked.integer(figures.needed, "needed of any", low=1, high=sum(bool(p.classes) for p in self.parts))
             if figures.first is not None:
                 checked.integer(figures.first, "first of route", low=0, high=len(self.parts) - 1)
             for place in (place for step in figures.steps for one in step.rounds for place in one):
@@ -269,6 +272,11 @@ class Collaboration:
     @property
     def vector_dims(self) -> tuple[int, ...]:
         return tuple(part.vector_dim for part in self.parts)
+
+    @property
+    def gate(self) -> int | None:
+        """Index of the sub-model that knows all classes and is asked by ``route`` alone; None where there is none."""
+        return next((i for i, part in enumerate(self.parts) if not part.classes), None)
 
     @property
     def image_bytes(self) -> int:

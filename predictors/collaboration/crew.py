@@ -22,6 +22,7 @@ class Crew:
         network: Network of the boards.
         image_bytes: Sent for each image; 0 where boards have cameras.
         fusion_ms: On the coordinator.
+        gate: Place of a sub-model that is asked where images are routed, and not where all boards answer.
     """
 
     boards: tuple[str, ...]
@@ -30,6 +31,12 @@ class Crew:
     network: Network
     image_bytes: int
     fusion_ms: float
+    gate: int | None = None
+
+    @property
+    def experts(self) -> tuple[int, ...]:
+        """Places of the sub-models that all boards answer with."""
+        return tuple(k for k in range(len(self.boards)) if k != self.gate)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -44,7 +51,7 @@ class Crew:
     @property
     def centre(self) -> Centre:
         """What the coordinator adds where every board is asked."""
-        far = [dim for name, dim in zip(self.boards, self.vector_dims, strict=True) if not self._is_local(name)]
+        far = [self.vector_dims[k] for k in self.experts if not self._is_local(self.boards[k])]
         num_far = len(self.names) - len(set(self.network.local_boards) & set(self.names))
         asked, answered = num_far * self.image_bytes, VALUE_BYTES * sum(far)
         wire_ms = max(8 * asked / self.network.all_down_mbit, 8 * answered / self.network.all_up_mbit) / 1000
@@ -52,7 +59,7 @@ class Crew:
 
     def times(self) -> list[BoardTimes]:
         """One entry for each board, which runs its sub-models one after another."""
-        held = [[k for k, board in enumerate(self.boards) if board == name] for name in self.names]
+        held = [[k for k in self.experts if self.boards[k] == name] for name in self.names]
         together = self._ways(self.names, [sum(self.vector_dims[k] for k in one) for one in held])
         found = []
         for name, one, way in zip(self.names, held, together, strict=True):
@@ -65,12 +72,14 @@ class Crew:
         return found
 
     def times_by_model(self, *, are_alone: bool) -> list[BoardTimes]:
-        """One entry for each sub-model: asked alone, or after those before it on its board."""
+        """One entry for each sub-model asked alone; or, the gate left out, after those before it on its board."""
         boards = self.times()
         found = []
         for k, (name, dim) in enumerate(zip(self.boards, self.vector_dims, strict=True)):
+            if not are_alone and k == self.gate:
+                continue
             compute = self.compute[k]
-            before = () if are_alone else (j for j in range(k) if self.boards[j] == name)
+            before = () if are_alone else (j for j in self.experts if j < k and self.boards[j] == name)
             for j in before:
                 compute = self.compute[j].then(compute)
             way = self._ways([name], [dim])[0]

@@ -5,8 +5,9 @@ median of a maximum of times that vary lies above the maximum of their medians, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.predictors.collaboration.spread import (
@@ -158,9 +159,22 @@ def route_latency(
 
 
 def route_mean_ms(boards: Sequence[BoardTimes], centre: Centre, *, steps: Sequence[RouteStep]) -> float:
-    """Mean latency of routed images, alone: what thresholds are tried by."""
-    ways = [math.fsum(_round(boards, asked).mean_ms for asked in step.rounds) for step in steps]
-    return math.fsum(step.share * way for step, way in zip(steps, ways, strict=True)) + centre.fusion_ms
+    """Mean latency of routed images, alone."""
+    return route_means(boards, centre)(steps)
+
+
+def route_means(boards: Sequence[BoardTimes], centre: Centre) -> Callable[[Sequence[RouteStep]], float]:
+    """Return what thresholds are tried by: the mean latency of routed images, each round worked out once."""
+
+    @cache
+    def round_ms(asked: tuple[int, ...]) -> float:
+        return _round(boards, asked).mean_ms
+
+    def mean_of(steps: Sequence[RouteStep]) -> float:
+        ways = [math.fsum(round_ms(tuple(asked)) for asked in step.rounds) for step in steps]
+        return math.fsum(step.share * way for step, way in zip(steps, ways, strict=True)) + centre.fusion_ms
+
+    return mean_of
 
 
 def _round(boards: Sequence[BoardTimes], asked: Sequence[int]) -> Spread:

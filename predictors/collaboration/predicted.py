@@ -45,13 +45,15 @@ def crew_of(collaboration: Collaboration, network: Network) -> Crew:
         network=network,
         image_bytes=0 if has_cameras(collaboration) else collaboration.image_bytes,
         fusion_ms=collaboration.fusion_ms,
+        gate=collaboration.gate,
     )
 
 
 def has_cameras(collaboration: Collaboration) -> bool:
     """Whether no image is sent: an image that every board answers then takes the bytes of the vectors alone."""
     local = collaboration.network.local_boards
-    vectors = VALUE_BYTES * sum(part.vector_dim for part in collaboration.parts if part.board not in local)
+    far = [part.vector_dim for part in collaboration.parts if part.classes and part.board not in local]
+    vectors = VALUE_BYTES * sum(far)
     return any(mode.mode != "route" and mode.bytes_per_image == vectors for mode in collaboration.modes)
 
 

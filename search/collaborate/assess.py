@@ -1,7 +1,7 @@
 """Score and time every way to use the boards, on vectors that are computed once."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from nuwa_search.predictors.collaboration.modes import (
     any_of_n_latency,
     fuse_latency,
     route_latency,
-    route_mean_ms,
+    route_means,
 )
 from nuwa_search.search.collaborate.grouping import Groups
 from nuwa_search.search.collaborate.routing import Route, Routes, choose_route
@@ -57,7 +57,7 @@ class Assessed:
     is_right: Floats
 
 
-def fused_answers(fusion: Fusion, seen: Seen, *, without: Sequence[int] = ()) -> npt.NDArray[np.int64]:
+def fused_answers(fusion: Fusion, seen: Seen, *, without: Collection[int | None] = ()) -> npt.NDArray[np.int64]:
     """Answer (B,) of all sub-models but some."""
     vectors = [None if k in without else vector for k, vector in enumerate(seen.vectors)]
     answers: npt.NDArray[np.int64] = fusion.fuse_all(vectors).argmax(axis=1)
@@ -72,33 +72,33 @@ def assess_modes(
     Args:
         fusion: Fusion of the sub-models.
         crew: Boards that run them, and their network.
-        groups: Classes that each sub-model is the expert of.
+        groups: Classes that each sub-model is the expert of; none of the gate's.
         search: Search split.
         test: Test split.
         needed: Answers that suffice for any.
         wanted_mean_ms: Mean latency that route is to have; None for the most accurate.
     """
-    whole = range(len(groups))
+    whole, gate = crew.experts, crew.gate
     fuse = _assessed(
         ModeSaid("fuse", crew.bytes_of(whole)),
         fuse_latency(crew.times(), crew.centre),
-        search=float((fused_answers(fusion, search) == search.labels).mean()),
-        test=fused_answers(fusion, test) == test.labels,
+        search=float((fused_answers(fusion, search, without={gate}) == search.labels).mean()),
+        test=fused_answers(fusion, test, without={gate}) == test.labels,
     )
-    away = len(groups) - needed
+    away = len(whole) - needed
     any_of = _assessed(
         ModeSaid("any", crew.bytes_of(whole), needed=needed),
         any_of_n_latency(crew.times_by_model(are_alone=False), crew.centre, count=needed),
-        search=float(_share_without(fusion, search, away=away).mean()),
-        test=_share_without(fusion, test, away=away),
+        search=float(_share_without(fusion, search, away=away, gate=gate).mean()),
+        test=_share_without(fusion, test, away=away, gate=gate),
     )
     if len(groups) == 1:
         return fuse, any_of
     times = crew.times_by_model(are_alone=True)
     route = choose_route(
-        [Routes(search.vectors, fusion, groups=groups, first=first) for first in whole],
+        [Routes(search.vectors, fusion, groups=groups, first=first) for first in range(len(groups))],
         search.labels,
-        mean_of=lambda steps: route_mean_ms(times, crew.centre, steps=steps),
+        mean_of=route_means(times, crew.centre),
         wanted_mean_ms=wanted_mean_ms,
         as_accurate_as=fuse.top1_search,
     )
@@ -146,11 +146,12 @@ def _assessed(said: ModeSaid, latency: ModeLatency, *, search: float, test: npt.
     )
 
 
-def _share_without(fusion: Fusion, seen: Seen, *, away: int) -> Floats:
+def _share_without(fusion: Fusion, seen: Seen, *, away: int, gate: int | None) -> Floats:
     """Share of the sets of ``away`` missing sub-models with which each image (B,) is answered right."""
-    sets = list(itertools.combinations(range(len(seen.vectors)), away))
+    experts = [k for k in range(len(seen.vectors)) if k != gate]
+    sets = list(itertools.combinations(experts, away))
     if len(sets) > MAX_SUBSETS:
         chosen = np.random.default_rng(0).choice(len(sets), MAX_SUBSETS, replace=False)
         sets = [sets[k] for k in sorted(chosen)]
-    right = [fused_answers(fusion, seen, without=without) == seen.labels for without in sets]
+    right = [fused_answers(fusion, seen, without={*without, gate}) == seen.labels for without in sets]
     return np.asarray(np.mean(right, axis=0, dtype=np.float64), np.float32)

@@ -14,7 +14,7 @@ from nuwa_search.deploy.collaborate.folder import is_collaboration
 from nuwa_search.latency.devices.find import find_device, opened_device
 from nuwa_search.search.collaborate.answer import Decomposed
 from nuwa_search.search.collaborate.find_part import find_part
-from nuwa_search.search.collaborate.finish import RIVAL, Searched, SearchedRival, finish, place_parts
+from nuwa_search.search.collaborate.finish import RIVAL, Searched, SearchedRival, finish, gate_of, place_parts
 from nuwa_search.search.collaborate.prepare import divide_classes, open_boards, planned_slots, require_images
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
@@ -43,7 +43,9 @@ def run_decompose(run: DecomposeRun) -> Decomposed:
         ensemble = begin_ensemble(run, inputs, tuned, searched=students)
         train_together(run, inputs, ensemble)
         placed = place_parts(run, inputs, division, ensemble, opened.devices)
-        found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started)
+        rival, devices = searched.rival, opened.devices
+        gate = gate_of(run, inputs, division, placed=placed, rival=rival, devices=devices)
+        found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started, gate=gate)
         record_collaboration(run.store, inputs, found)
         return found
 

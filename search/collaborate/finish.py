@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from nuwa_search.core.device import Device
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.paired import bootstrap_interval
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
+from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle
-from nuwa_search.deploy.collaborate.fusion import Fusion
+from nuwa_search.deploy.collaborate.fusion import Fusion, with_gate
 from nuwa_search.deploy.collaborate.layout import Collaboration, Part, Rival, write_collaboration
 from nuwa_search.deploy.collaborate.network import ways_ms
 from nuwa_search.deploy.collaborate.npz import Floats
@@ -21,8 +23,9 @@ from nuwa_search.predictors.collaboration.spread import Spread
 from nuwa_search.search.collaborate.answer import BaseAlone, Decomposed, FoundPart, FoundRival
 from nuwa_search.search.collaborate.assess import Assessed, Seen, assess_modes
 from nuwa_search.search.collaborate.ensemble import Ensemble, fusion_of, vectors_of
+from nuwa_search.search.collaborate.gate import Gate, open_gate
 from nuwa_search.search.collaborate.placement import Placement, PlacementProblem, place_models
-from nuwa_search.search.collaborate.plan import FUSION_MS
+from nuwa_search.search.collaborate.plan import FUSION_MS, PlannedBoard
 from nuwa_search.search.collaborate.prepare import image_bytes_of
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.vector_graph import VectorGraph, vector_graph, write_graph
@@ -30,6 +33,8 @@ from nuwa_search.search.job.inputs import Inputs
 
 RIVAL = "rival"
 """Folder of the rival's bundle in the collaboration's."""
+GATE = "gate"
+"""Name of the single subnet where routed images meet it first."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +178,11 @@ def assess(
     *,
     placed: PlacedParts,
     seen: SeenSplits,
+    gate: Gate | None = None,
 ) -> AssessedModes:
     """Score and time every way to use the boards, on the network of ``division``.
+
+    A gate is taken where it is what routed images should meet first, and they are then faster than with all boards.
 
     Args:
         run: The decomposition.
@@ -182,21 +190,53 @@ def assess(
         division: As planned.
         ensemble: As trained.
         placed: Where its sub-models are.
-        seen: Outputs of its sub-models.
+        seen: Outputs of its sub-models, and of the gate.
+        gate: The single subnet beside them; None for none.
     """
+    if gate is not None:
+        found = _assessed(run, inputs, division, ensemble, placed=placed, seen=seen, gate=gate)
+        if _is_gate_worth(found, is_route_wanted=run.request.mean_ms is not None):
+            return found
+        seen = SeenSplits(*(Seen(one.vectors[:-1], one.labels) for one in (seen.search, seen.test)))
+    return _assessed(run, inputs, division, ensemble, placed=placed, seen=seen, gate=None)
+
+
+def _is_gate_worth(found: AssessedModes, *, is_route_wanted: bool) -> bool:
+    modes = {mode.figures.mode: mode for mode in found.modes}
+    route, fuse = modes["route"], modes["fuse"]
+    is_better = route.top1_search >= fuse.top1_search and route.latency.mean_ms < fuse.latency.mean_ms
+    return route.figures.first == found.crew.gate and (is_route_wanted or is_better)
+
+
+def _assessed(
+    run: DecomposeRun,
+    inputs: Inputs,
+    division: ClassDivision,
+    ensemble: Ensemble,
+    *,
+    placed: PlacedParts,
+    seen: SeenSplits,
+    gate: Gate | None,
+) -> AssessedModes:
     request, fusion = run.request, fusion_of(ensemble)
+    places, graphs, groups = placed.placement.places, placed.graphs, division.groups
+    if gate is not None:
+        head = gate.model.head
+        fusion = with_gate(fusion, _floats(head.weight.T), _floats(head.bias))
+        places, graphs, groups = (*places, gate.board), (*graphs, gate.graph), (*groups, ())
     crew = Crew(
-        boards=tuple(division.boards[board].name for board in placed.placement.places),
-        compute=tuple(_spread(one) for one in placed.graphs),
+        boards=tuple(division.boards[board].name for board in places),
+        compute=tuple(_spread(one) for one in graphs),
         vector_dims=fusion.vector_dims,
         network=division.network,
         image_bytes=image_bytes_of(request, inputs),
         fusion_ms=FUSION_MS,
+        gate=None if gate is None else len(places) - 1,
     )
     modes = assess_modes(
         fusion,
         crew,
-        groups=division.groups,
+        groups=groups,
         search=seen.search,
         test=seen.test,
         needed=request.num_needed,
@@ -216,6 +256,7 @@ def finish(
     searched: Searched,
     started: float,
     seen: SeenSplits | None = None,
+    gate: Gate | None = None,
 ) -> Decomposed:
     """Score, write and return everything; the test split is opened here.
 
@@ -227,19 +268,20 @@ def finish(
         placed: Where its sub-models are.
         searched: What the searches found.
         started: When the decomposition began, by ``time.perf_counter``.
-        seen: Outputs of the sub-models; None to compute them.
+        seen: Outputs of the sub-models, and of the gate; None to compute them.
+        gate: The single subnet beside them; None for none.
     """
     request, preprocess = run.request, inputs.base.preprocess
     test = split_tensors(inputs.task.test, preprocess)
-    seen = see_splits(ensemble, inputs, test) if seen is None else seen
-    found = assess(run, inputs, division, ensemble, placed=placed, seen=seen)
+    seen = see_splits(ensemble, inputs, test, gate=gate) if seen is None else seen
+    found = assess(run, inputs, division, ensemble, placed=placed, seen=seen, gate=gate)
     modes = found.modes
     rival = _rival(inputs, searched.rival, test=test, top1_search=modes[0].top1_search, ours=modes[0].is_right)
     base_right = (logits_of(inputs.teacher.model, test.images, preprocess).argmax(dim=1) == test.labels).sum()
     fastest = min(division.boards, key=lambda board: board.base_ms.median)
     collaboration = Collaboration(
         labels=inputs.task.class_names,
-        parts=tuple(_part(run, division, placed, found.test, found.fusion, k) for k in range(len(placed.graphs))),
+        parts=_parts(run, division, placed, found, gate=gate),
         modes=tuple(mode.figures for mode in modes),
         preprocess=preprocess,
         base=inputs.base.name,
@@ -260,11 +302,14 @@ def finish(
         collaboration=collaboration,
         division=division,
         placement=placed.placement,
-        parts=tuple(
-            FoundPart(bundle, study, one.measurement, slot.budget_ms, division.boards[slot.board].name)
-            for bundle, study, one, slot in zip(
-                searched.parts, searched.studies, placed.graphs, division.slots, strict=True
-            )
+        parts=(
+            *(
+                FoundPart(bundle, study, one.measurement, slot.budget_ms, division.boards[slot.board].name)
+                for bundle, study, one, slot in zip(
+                    searched.parts, searched.studies, placed.graphs, division.slots, strict=True
+                )
+            ),
+            *_found_gate(run, searched.rival, found, gate),
         ),
         modes=modes,
         rival=rival,
@@ -280,13 +325,32 @@ def finish(
     )
 
 
-def see_splits(ensemble: Ensemble, inputs: Inputs, test: SplitTensors) -> SeenSplits:
-    """Run the sub-models over the search split and the test split."""
-    return SeenSplits(*(_seen(ensemble, split, inputs) for split in (inputs.tensors.search, test)))
+def gate_of(
+    run: DecomposeRun,
+    inputs: Inputs,
+    division: ClassDivision,
+    *,
+    placed: PlacedParts,
+    rival: SearchedRival,
+    devices: Mapping[str, Device],
+) -> Gate | None:
+    """Put the single subnet beside the sub-models of a board; None where it cannot be."""
+    memory: dict[int, float | None] = {}
+    for place, one in zip(placed.placement.places, placed.graphs, strict=True):
+        peak, held = one.measurement.peak_memory_mb, memory.get(place, 0.0)
+        memory[place] = None if peak is None or held is None else held + peak
+    found, device = rival.bundle, rival.device
+    return open_gate(run, inputs, division, rival=found, device=device, devices=devices, memory_mb=memory)
 
 
-def _seen(ensemble: Ensemble, split: SplitTensors, inputs: Inputs) -> Seen:
-    vectors = vectors_of(ensemble.vits, split.images, inputs.base.preprocess)
+def see_splits(ensemble: Ensemble, inputs: Inputs, test: SplitTensors, *, gate: Gate | None = None) -> SeenSplits:
+    """Run the sub-models, and the gate after them, over the search split and the test split."""
+    models = (*ensemble.vits, *(() if gate is None else (gate.model,)))
+    return SeenSplits(*(_seen(models, split, inputs) for split in (inputs.tensors.search, test)))
+
+
+def _seen(models: Sequence[PlainViT], split: SplitTensors, inputs: Inputs) -> Seen:
+    vectors = vectors_of(models, split.images, inputs.base.preprocess)
     return Seen(tuple(np.ascontiguousarray(v.numpy(), np.float32) for v in vectors), split.labels.numpy())
 
 
@@ -337,19 +401,50 @@ def _rival(
     )
 
 
+def _floats(tensor: Tensor) -> Floats:
+    return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+
+
+def _found_gate(
+    run: DecomposeRun, rival: SearchedRival, found: AssessedModes, gate: Gate | None
+) -> tuple[FoundPart, ...]:
+    if gate is None or found.crew.gate is None:
+        return ()
+    return (FoundPart(rival.bundle, rival.study, gate.graph.measurement, run.request.budget_ms, rival.device),)
+
+
+def _parts(
+    run: DecomposeRun, division: ClassDivision, placed: PlacedParts, found: AssessedModes, *, gate: Gate | None
+) -> tuple[Part, ...]:
+    """Write the graphs of the sub-models, and of the gate where it is taken, and describe them."""
+    parts = [
+        _part(run, found, division.boards[board], one, name=division.name_of(k), classes=division.groups[k], place=k)
+        for k, (board, one) in enumerate(zip(placed.placement.places, placed.graphs, strict=True))
+    ]
+    if gate is not None and (place := found.crew.gate) is not None:
+        parts.append(_part(run, found, division.boards[gate.board], gate.graph, name=GATE, classes=(), place=place))
+    return tuple(parts)
+
+
 def _part(
-    run: DecomposeRun, division: ClassDivision, placed: PlacedParts, test: Seen, fusion: Fusion, place: int
+    run: DecomposeRun,
+    modes: AssessedModes,
+    board: PlannedBoard,
+    one: VectorGraph,
+    *,
+    name: str,
+    classes: tuple[int, ...],
+    place: int,
 ) -> Part:
     """Write a sub-model's graph, and describe it."""
-    board, one = division.boards[placed.placement.places[place]], placed.graphs[place]
-    name, found = division.name_of(place), one.measurement.latency_ms
+    found, fusion, test = one.measurement.latency_ms, modes.fusion, modes.test
     file = f"{name}.onnx"
     own = fusion.alone(place, test.vectors[place]).argmax(axis=1)
     return Part(
         name=name,
         board=board.name,
         device=board.spec.name,
-        classes=division.groups[place],
+        classes=classes,
         vector_dim=fusion.vector_dims[place],
         model=file,
         model_sha256=write_graph(one.graph, run.folder / file),

@@ -51,12 +51,14 @@ class Routes:
     Args:
         vectors: (B, d_i) of each sub-model.
         fusion: Fusion of these sub-models.
-        groups: Classes that each sub-model is the expert of.
+        groups: Classes that each sub-model is the expert of; a gate has none.
         first: Sub-model that is asked first.
     """
 
     def __init__(self, vectors: Sequence[Floats], fusion: Fusion, *, groups: Groups, first: int) -> None:
-        self.first, self._num_models = first, len(groups)
+        self.first, num_models = first, len(groups)
+        self._others = tuple(k for k in range(num_models) if k != first and groups[k])
+        gates = [k for k in range(num_models) if k != first and not groups[k]]
         chances = _softmax(fusion.alone(first, vectors[first]))
         by_group = np.stack([chances[:, list(group)].sum(axis=1) for group in groups], axis=1)
         self.expert = by_group.argmax(axis=1)
@@ -65,7 +67,7 @@ class Routes:
         present[np.arange(len(chances)), self.expert] = True
         pair = _softmax(fusion.fuse_all(list(vectors), present=present))
         self._sure = chances.max(axis=1), pair.max(axis=1)
-        every = fusion.fuse_all(list(vectors))
+        every = fusion.fuse_all([None if k in gates else vector for k, vector in enumerate(vectors)])
         self._answers = chances.argmax(axis=1), pair.argmax(axis=1), every.argmax(axis=1)
 
     def thresholds(self) -> list[Thresholds]:
@@ -78,7 +80,7 @@ class Routes:
         alone, together, own = thresholds
         is_own = self.expert == self.first
         is_alone = self._sure[0] >= np.where(is_own, own, alone)
-        is_pair = (self._sure[1] >= together) | (self._num_models == 2)
+        is_pair = (self._sure[1] >= together) | (len(self._others) == 1)
         in_turn = np.where(is_pair, 2, 4 if together > 1 else 3)
         counts: npt.NDArray[np.int64] = np.where(is_alone, 1, np.where(is_own, 4, in_turn))
         return counts
@@ -92,10 +94,9 @@ class Routes:
     def steps(self, thresholds: Thresholds) -> tuple[RouteStep, ...]:
         """Share of the images by whom they are asked of."""
         asked, first, total = self.asked(thresholds), (self.first,), len(self.expert)
-        others = tuple(k for k in range(self._num_models) if k != self.first)
-        ways = [(asked == 1, (first,)), (asked == 4, (first, others))]
-        for expert in others:
-            rest = tuple(k for k in others if k != expert)
+        ways = [(asked == 1, (first,)), (asked == 4, (first, self._others))]
+        for expert in self._others:
+            rest = tuple(k for k in self._others if k != expert)
             for count, rounds in ((2, (first, (expert,))), (3, (first, (expert,), rest))):
                 ways.append(((asked == count) & (self.expert == expert), rounds))
         return tuple(RouteStep(int(taken.sum()) / total, rounds) for taken, rounds in ways if taken.any())
