@@ -125,7 +125,9 @@ bench-real-size: $(VENV)/.installed-dev $(VENV)/.installed-demo
 bench-collaborate: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.collaborate_net
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.collaborate  # several boards against one alone; goes on row by row
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.collaborate --base vit_s14_focus
 	$(BIN)/python -m benchmarks.collaborate_net --case runs/bench-collaborate/boards-4
+	$(BIN)/python -m benchmarks.collaborate_net --case runs/bench-collaborate/boards-4-first
 
 bench-store: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.store --url $(STORE_URL)

@@ -152,7 +152,8 @@ def _arguments() -> argparse.Namespace:
 def _boards(run: DecomposeRun, opened: OpenedDecomposition, *, rival: SearchedRival) -> None:
     """Search, train and score as many boards as the request has; and their heads before any training together.
 
-    The folder of the collaboration is written too: ``benchmarks.collaborate_net`` runs it.
+    Folders of the collaboration are written too, for the first of the networks and the last:
+    ``benchmarks.collaborate_net`` runs them.
     """
     started = time.perf_counter()
     inputs, division, count = opened.inputs, opened.division, len(opened.division.slots)
@@ -178,10 +179,14 @@ def _boards(run: DecomposeRun, opened: OpenedDecomposition, *, rival: SearchedRi
             _write_scores(run, name, network, np.asarray(mode.is_right), latency=mode.latency, num_bytes=num_bytes)
     shutil.copytree(rival.bundle.dir, run.folder / RIVAL, dirs_exist_ok=True)
     searched = Searched(bundles, studies, rival)
-    told = finish(
-        run, inputs, division, ensemble, placed=placed, searched=searched, started=started, seen=seen, gate=gate
-    )
-    _say(f"{count} boards: {told.verdict}")
+    names = [board.name for board in division.boards]
+    at_first = dataclasses.replace(division, network=_network(NETWORKS[-1], names))
+    for one, folder in ((division, run.folder), (at_first, run.folder.with_name(f"{run.folder.name}-first"))):
+        written = dataclasses.replace(run, request=dataclasses.replace(run.request, output=str(folder)))
+        told = finish(
+            written, inputs, one, ensemble, placed=placed, searched=searched, started=started, seen=seen, gate=gate
+        )
+        _say(f"{count} boards, {folder.name}: {told.verdict}")
 
 
 def _network(name: str, boards: Sequence[str]) -> Network:

@@ -48,7 +48,8 @@ def main() -> int:
         print(json.dumps(cell, indent=1))
         rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in cell.items()}
         slower = 1.0 if args.case == MADE else args.slower
-        write_rows(args.table, [*others, {"sub_models": sub_models, "slower": slower, **rounded, "versions": VERSIONS}])
+        new = {"sub_models": sub_models, "slower": slower, **rounded, "versions": VERSIONS}
+        write_rows(args.table, [{name: row.get(name, "") for name in new} for row in (*others, new)])
     print(args.table)
     return 0
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.collaborate_net.case import Case, case_of
-from benchmarks.collaborate_net.namespaces import CENTRE_IP, board_space
+from benchmarks.collaborate_net.namespaces import CENTRE, CENTRE_IP, board_space
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.coordinator import Coordinator
 from nuwa_search.deploy.collaborate.fusion import Fusion
 from nuwa_search.deploy.collaborate.kit import Kits, write_kits
 from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures
-from nuwa_search.deploy.collaborate.network import Network
+from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.deploy.collaborate.probe import Prober, probe_network
 from nuwa_search.deploy.collaborate.wire import read_keys
 from nuwa_search.predictors.collaboration.modes import ModeLatency
@@ -37,10 +37,10 @@ KILLED = (1, 3)
 
 
 class Boards:
-    """Board processes, each with its relay, in their namespaces."""
+    """Board processes, each with its relay, in their namespaces; those of ``local`` beside the coordinator."""
 
-    def __init__(self, kits: Kits, *, delay_ms: float) -> None:
-        self.kits, self.delay_ms, self.names = kits, delay_ms, tuple(kits.boards)
+    def __init__(self, kits: Kits, *, delay_ms: float, local: tuple[str, ...] = ()) -> None:
+        self.kits, self.delay_ms, self.names, self.local = kits, delay_ms, tuple(kits.boards), local
         self.relays = [self._relay(place) for place in range(len(self.names))]
         self.running = [self._start(place) for place in range(len(self.names))]
 
@@ -52,7 +52,10 @@ class Boards:
     def _start(self, place: int) -> "subprocess.Popen[bytes]":
         program = self.kits.boards[self.names[place]] / "board.py"
         line = [sys.executable, str(program), "--emulate-pace", "--quiet", "--coordinator"]
-        return subprocess.Popen(["ip", "netns", "exec", board_space(place), *line, f"tcp://127.0.0.1:{RELAY_PORT}"])
+        space, address = board_space(place), f"tcp://127.0.0.1:{RELAY_PORT}"
+        if self.names[place] in self.local:
+            space, address = CENTRE, ADDRESS
+        return subprocess.Popen(["ip", "netns", "exec", space, *line, address])
 
     def kill(self, place: int) -> None:
         """Send SIGKILL, as a board that loses its power."""
@@ -69,9 +72,9 @@ class Boards:
             process.wait()
 
 
-def predicted_fuse(collaboration: Collaboration, network: Network, *, fusion_ms: float) -> ModeLatency:
+def predicted_mode(collaboration: Collaboration, network: Network, *, mode: str, fusion_ms: float) -> ModeLatency:
     """Predict as ``nuwa predict`` does: from a probe's figures, the emulated latencies and the fusion measured here."""
-    modes: tuple[ModeFigures, ...] = (collaboration.figures("fuse"),)
+    modes: tuple[ModeFigures, ...] = (collaboration.figures(mode),)
     here = dataclasses.replace(collaboration, modes=modes, network=network, fusion_ms=fusion_ms)
     latency = predict_modes(here)[0].latency
     assert latency is not None
@@ -102,13 +105,14 @@ def measure(folder: Path, case: Case, *, mbit: float, delay_ms: float) -> dict[s
     kits = write_kits(folder / "kits", address=ADDRESS, source=case.folder, collaboration=collaboration)
     assert kits.keys is not None
     keys = read_keys(kits.keys)
-    boards = Boards(kits, delay_ms=delay_ms)
+    local = collaboration.network.local_boards
+    boards = Boards(kits, delay_ms=delay_ms, local=local)
     try:
         with Prober(collaboration.boards, address=ADDRESS, keys=keys) as prober:
             prober.wait(timeout_s=60)
-            network = probe_network(prober)
+            network = with_local(probe_network(prober), local)
         fusion_ms = fusion_time_ms(fusion)
-        predicted = predicted_fuse(collaboration, network, fusion_ms=fusion_ms)
+        predicted = predicted_mode(collaboration, network, mode="fuse", fusion_ms=fusion_ms)
         with Coordinator(collaboration, fusion, address=ADDRESS, keys=keys) as coordinator:
             coordinator.wait(timeout_s=60)
             images = case.images[:NUM_IMAGES]
@@ -116,6 +120,7 @@ def measure(folder: Path, case: Case, *, mbit: float, delay_ms: float) -> dict[s
             begin = time.perf_counter()
             streamed = list(coordinator.stream(images, mode="fuse", deadline_ms=2000, in_flight=IN_FLIGHT))
             images_per_s = len(streamed) / (time.perf_counter() - begin)
+            routed = measured_route(coordinator, case, network, fusion_ms=fusion_ms)
             faults = killed_and_back(coordinator, boards, case, deadline_ms=3 * predicted.p50_ms * IN_FLIGHT)
     finally:
         boards.close()
@@ -140,7 +145,25 @@ def measure(folder: Path, case: Case, *, mbit: float, delay_ms: float) -> dict[s
         "stream_error": images_per_s / predicted.images_per_s - 1,
         "in_flight": IN_FLIGHT,
         "top1": top1(alone, case)["top1"],
+        **routed,
         **faults,
+    }
+
+
+def measured_route(coordinator: Coordinator, case: Case, network: Network, *, fusion_ms: float) -> dict[str, Any]:
+    """Answer the same images one at a time by routes, where a gate meets them first; blank fields where none does."""
+    collaboration = case.collaboration
+    if collaboration.gate is None:
+        return dict.fromkeys(("route_predicted_mean_ms", "route_mean_ms", "route_top1", "route_alone", "fuse_mean_ms"))
+    images = case.images[:NUM_IMAGES]
+    predicted = predicted_mode(collaboration, network, mode="route", fusion_ms=fusion_ms)
+    routed, fused = (list(coordinator.stream(images, mode=mode, deadline_ms=2000)) for mode in ("route", "fuse"))
+    return {
+        "route_predicted_mean_ms": predicted.mean_ms,
+        "route_mean_ms": statistics.fmean(answer.latency_ms for answer in routed),
+        "route_top1": top1(routed, case)["top1"],
+        "route_alone": sum(len(answer.parts) == 1 for answer in routed) / len(routed),
+        "fuse_mean_ms": statistics.fmean(answer.latency_ms for answer in fused),
     }
 
 
