@@ -49,7 +49,8 @@ def main() -> int:
         rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in cell.items()}
         slower = 1.0 if args.case == MADE else args.slower
         new = {"sub_models": sub_models, "slower": slower, **rounded, "versions": VERSIONS}
-        write_rows(args.table, [{name: row.get(name, "") for name in new} for row in (*others, new)])
+        before = [{name: row.get(name, "") for name in new} for row in others]
+        write_rows(args.table, [*before, new])
     print(args.table)
     return 0
 
