@@ -26,10 +26,11 @@ from benchmarks.deploy_tables import append_row, has_row, origin
 from benchmarks.old_tree import ROOT
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.even_choice import spread_evenly
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.paired import bootstrap_interval
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.core.source_name import DEMO_BASE
-from nuwa_search.core.tensors import SplitTensors, TaskTensors, logits_of, split_tensors
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.deploy.train.finetune import finetune

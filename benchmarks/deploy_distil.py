@@ -23,8 +23,9 @@ from nuwa_search.core.base import load_base
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.task import make_task
-from nuwa_search.core.tensors import SplitTensors, TaskTensors, normalise, split_tensors, task_tensors
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import finetune

@@ -30,9 +30,10 @@ from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.from_timm import plain_from_timm
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.runtime import FloatArray
 from nuwa_search.core.task import Task, make_task
-from nuwa_search.core.tensors import SplitTensors, normalise, split_tensors
+from nuwa_search.core.tensors import SplitTensors, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions

@@ -23,10 +23,11 @@ from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.device import PROTOCOL, Measurement
 from nuwa_search.core.heads import restrict_head
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.source_name import PACKAGED_BASE
 from nuwa_search.core.sources import open_task
 from nuwa_search.core.task import Task
-from nuwa_search.core.tensors import TaskTensors, normalise, split_tensors, task_tensors
+from nuwa_search.core.tensors import TaskTensors, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.export_bundle import ExportRequest, export_bundle

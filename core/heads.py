@@ -13,11 +13,12 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fit_ridge import fit_by_left_out, is_few
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.known_outputs import KnownOutputs, net_key
+from nuwa_search.core.known_outputs import KnownOutputs
+from nuwa_search.core.logits import EVAL_BATCH, normalise
 from nuwa_search.core.many_tokens import FEW_TOKENS
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pooling import HeadPool, pools_of
-from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, TaskTensors, normalise
+from nuwa_search.core.tensors import SplitTensors, TaskTensors, features_key
 from nuwa_search.core.vit import PlainViT
 
 OnImages = Callable[[int, int], None]
@@ -91,11 +92,6 @@ def fit_head(
     return found
 
 
-def features_key(model: PlainViT, split: SplitTensors) -> tuple[str, ...]:
-    """Name the features of a net on a split, its head included."""
-    return ("features", net_key(model), split.content_hash)
-
-
 def choose_head(
     model: PlainViT, data: TaskTensors, *, num_classes: int, pool: HeadPool = "auto", on_images: OnImages = no_one
 ) -> PlainViT:
@@ -119,16 +115,17 @@ def choose_head(
     total = len(train) + len(search)
     seen = _all_features(variants, train.images, data.preprocess, lambda done: on_images(done, total))
     judged = _all_features(variants, search.images, data.preprocess, lambda done: on_images(len(train) + done, total))
-    best: tuple[float, PlainViT, Tensor] | None = None
+    best: tuple[float, PlainViT, Tensor, Tensor] | None = None
     for variant, features, shown in zip(variants, seen, judged, strict=True):
         weight, bias = _ridge(features.double(), train.labels, num_classes, metric=data.metric)
         is_right = (shown @ weight.T + bias).argmax(dim=1) == search.labels
         score = float((image_weights(search.labels, data.metric) * is_right).mean())
         if best is None or score > best[0]:
-            best = score, with_head(variant, weight, bias), features
+            best = score, with_head(variant, weight, bias), features, shown
     if best is None:
         raise NuwaError("no head could be fitted", hint="report the base")
     data.known.put(features_key(best[1], train), best[2])
+    data.known.put(features_key(best[1], search), best[3])
     return best[1]
 
 

@@ -7,15 +7,18 @@ import torch
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base
 from nuwa_search.core.cache import Cache, content_key
-from nuwa_search.core.heads import features_key, pooled_by, with_head
+from nuwa_search.core.heads import pooled_by, with_head
 from nuwa_search.core.many_tokens import cpu_has_bf16
 from nuwa_search.core.pooling import POOLS, HeadPool
-from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core.tensors import TaskTensors, features_key
 from nuwa_search.core.vit import PlainViT
 
 STAGE = "heads"
 HEAD_VERSION = "1"
 """Of what is kept and how it is fitted; raise it when the same images give another head."""
+HELD = {"weight", "bias", "pool", "features"}
+SHOWN = "search_features"
+"""Of the search split too, where the head was chosen on it; earlier versions did not keep them."""
 
 
 def kept_head(
@@ -43,17 +46,20 @@ def kept_head(
     asked = (tensors.metric, num_classes, pool, repr(tensors.preprocess), cpu_has_bf16())
     key = content_key(HEAD_VERSION, base.weights_id, train.content_hash, search.content_hash, *asked)
     found = cache.load(STAGE, key)
-    if found is None or found.keys() != {"weight", "bias", "pool", "features"}:
+    if found is None or not found.keys() >= HELD:
         model = fit()
         features = tensors.known.find(features_key(model, train))
+        shown = tensors.known.find(features_key(model, search))
         if features is not None and model.arch.global_pool in (*POOLS, base.arch.global_pool):
             head = {"weight": model.head.weight, "bias": model.head.bias, "pool": _place(model.arch, base)}
-            cache.save(STAGE, key, head | {"features": features})
+            cache.save(STAGE, key, head | {"features": features} | ({} if shown is None else {SHOWN: shown}))
         return model
     place = int(found["pool"])
     pooled = base.model if place < 0 else pooled_by(base.model, POOLS[place])
     model = with_head(pooled, found["weight"], found["bias"])
     tensors.known.put(features_key(model, train), found["features"])
+    if SHOWN in found:
+        tensors.known.put(features_key(model, search), found[SHOWN])
     return model
 
 

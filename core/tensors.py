@@ -2,32 +2,25 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nuwa_search.core.accelerator import device_of, run_in_parts
 from nuwa_search.core.counting import counted
+from nuwa_search.core.decided_logits import decided_logits
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet, Preprocess, pixels_and_turns
 from nuwa_search.core.img_size import ImgSize, img_size_of, sides_of
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
-from nuwa_search.core.many_tokens import FEW_TOKENS
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.pipeline import FIRST_SPLIT_RULE
 from nuwa_search.core.same_pictures import picture_hashes, picture_hashes_of, places_of_others
 from nuwa_search.core.task import Task
 from nuwa_search.core.tasks.masks import Masks, fitted_mask
 from nuwa_search.core.vit import PlainViT
-
-EVAL_BATCH = 250
-EVAL_TOKENS = EVAL_BATCH * 16
-"""Tokens per batch where an image has many: hidden activations of a ViT-S then take 25 MB, which the allocator keeps;
-what is larger it gives back to the system and gets anew, page by page, for every layer."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +88,18 @@ class TaskTensors:
     known: KnownOutputs = field(default_factory=KnownOutputs, repr=False, compare=False)
 
     def search_logits(self, model: PlainViT) -> Tensor:
-        """Run ``model`` on the search split, in FP32 and evaluation mode, unless it has been: (N, num_classes, ...).
+        """Run ``model`` on the search split, in evaluation mode, unless it has been: (N, num_classes, ...).
 
-        They lie on the CPU: a net that was trained on a GPU is known again here by its weights.
+        In FP32, or in bf16 where that ranks the classes alike (``decided_logits``). They lie on the CPU: a net that was
+        trained on a GPU is known again here by its weights.
         """
         was_training = model.training
         model.eval()
         key = ("logits", net_key(model), self.search.content_hash)
-        logits = self.known.get(key, lambda: logits_of(model, self.search.images, self.preprocess).cpu())
+        features = self.known.find(features_key(model, self.search))
+        logits = self.known.get(
+            key, lambda: decided_logits(model, self.search.images, self.preprocess, features=features).cpu()
+        )
         model.train(was_training)
         return logits
 
@@ -110,6 +107,11 @@ class TaskTensors:
     def notes(self) -> tuple[str, ...]:
         """What decoding did that people should know, in sentences."""
         return (*self.left_out, *turned_note(self.train, self.search))
+
+
+def features_key(model: PlainViT, split: SplitTensors) -> tuple[str, ...]:
+    """Name the features of a net on a split, its head included."""
+    return ("features", net_key(model), split.content_hash)
 
 
 def split_tensors(images: ImageSet, preprocess: Preprocess) -> SplitTensors:
@@ -186,57 +188,3 @@ def without_pictures(
     )
     places = torch.from_numpy(kept)
     return dataclasses.replace(split.take(places), num_turned=min(split.num_turned, len(kept)), places=places)
-
-
-def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Turn (B, 3, H, W) uint8 into network input: float32, scaled to 0..1, normalised."""
-    mean = torch.tensor(preprocess.mean, device=images.device).view(1, -1, 1, 1)
-    std = torch.tensor(preprocess.std, device=images.device).view(1, -1, 1, 1)
-    return (images.float() / 255.0 - mean) / std
-
-
-@torch.inference_mode()
-def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch: int | None = None) -> Tensor:
-    """Run (N, 3, H, W) uint8 images through ``model`` in batches: (N, num_classes) float32, on the images' device.
-
-    They go to the model's device batch by batch; where that has no memory for one, batches are halved.
-
-    Args:
-        model: Any net of images.
-        images: (N, 3, H, W) uint8, on any device.
-        preprocess: How the images become network input.
-        batch: Images at a time; None takes ``EVAL_BATCH``, or as many as ``EVAL_TOKENS`` are where an
-            image has many tokens.
-    """
-    size = batch or _batch_for(model)
-    device = device_of(model)
-
-    def run(part: Tensor) -> Tensor:
-        logits: Tensor = model(normalise(part.to(device), preprocess))
-        return logits.float().to(part.device)
-
-    return torch.cat([run_in_parts(run, part, size) for part in image_batches(images, size)])
-
-
-def _batch_for(model: nn.Module) -> int:
-    """Choose how many images pass at once."""
-    if not isinstance(model, PlainViT) or model.arch.num_tokens <= FEW_TOKENS:
-        return EVAL_BATCH
-    return max(1, EVAL_TOKENS // model.arch.num_tokens)
-
-
-def image_batches(images: Tensor, batch: int = EVAL_BATCH) -> Iterator[Tensor]:
-    """Split images (N, …) into batches that go through a network, and count them."""
-    return counted("images through the network", torch.split(images, batch), sizes=len)
-
-
-def top1(logits: Tensor, labels: Tensor) -> float:
-    """Share of images (fraction, not percent) whose largest logit is their label."""
-    return float((logits.argmax(dim=1) == labels).double().mean())
-
-
-def topk(logits: Tensor, labels: Tensor, k: int = 5) -> float | None:
-    """Share of images whose label is among the ``k`` largest logits; None with ``k`` classes or fewer."""
-    if logits.shape[1] <= k:
-        return None
-    return float((logits.topk(k, dim=1).indices == labels[:, None]).any(dim=1).double().mean())

@@ -19,12 +19,13 @@ from nuwa_search.core.home import expanded
 from nuwa_search.core.images import WHOLE, ImageSet, Preprocess
 from nuwa_search.core.img_size import ImgSize, img_size_from_value, size_words
 from nuwa_search.core.json_fields import JsonFields
+from nuwa_search.core.logits import logits_of, topk
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.sources import fitted_base, open_splits, open_task
 from nuwa_search.core.tasks.kind import metric_for
 from nuwa_search.core.tasks.pixel_scores import NamedPixelScores
-from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors, topk, turned_note
+from nuwa_search.core.tensors import split_tensors, task_tensors, turned_note
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle, is_bundle, read_bundle
 from nuwa_search.deploy.bundle_source import source_of

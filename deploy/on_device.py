@@ -12,9 +12,9 @@ from torch import Tensor
 from nuwa_search.core.device import Device, DeviceSpec
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.core.runtime import CompiledModel, FloatArray, RunsModels
-from nuwa_search.core.tensors import logits_of
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.certificate import DeviceAccuracy

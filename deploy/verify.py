@@ -13,9 +13,9 @@ from nuwa_search.core.device import Precision
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import sides_of
+from nuwa_search.core.logits import image_batches, normalise
 from nuwa_search.core.runtime import FloatArray, Images, Runtime, Session
 from nuwa_search.core.tasks.label_maps import upsampled
-from nuwa_search.core.tensors import image_batches, normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.agreement import Agreement
 from nuwa_search.deploy.export.graph import InputKind

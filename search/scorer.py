@@ -17,8 +17,9 @@ from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import ImgSize, num_pixels_of, size_words
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.metric import Metric
-from nuwa_search.core.tensors import SplitTensors, normalise, size_of_images
+from nuwa_search.core.tensors import SplitTensors, size_of_images
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.precision import scoring_context

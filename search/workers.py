@@ -13,6 +13,7 @@ from typing import Self
 
 import torch
 
+from nuwa_search.core.allocator import keep_freed_memory
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import OutsideError
 from nuwa_search.core.out_of_memory import is_out_of_memory
@@ -138,6 +139,7 @@ _OWN: dict[str, tuple[SubnetDeriver, Scorer]] = {}  # what a worker process was 
 
 def _start_worker(deriver: SubnetDeriver, scorer: Scorer, threads: int) -> None:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     _OWN["evaluator"] = (deriver, scorer)
 
 

@@ -28,8 +28,9 @@ from nuwa_search.core.cost import count_macs
 from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.heads import restrict_head
 from nuwa_search.core.images import ImageSet
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.task import make_task
-from nuwa_search.core.tensors import logits_of, split_tensors
+from nuwa_search.core.tensors import split_tensors
 from nuwa_search.core.vit import PlainViT
 
 KEEPS = (0.6, 0.4, 0.25, 0.15)

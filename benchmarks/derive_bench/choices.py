@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.rotation import narrow

@@ -13,8 +13,9 @@ from nuwa_search.core.base import Base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.even_choice import spread_evenly
+from nuwa_search.core.logits import logits_of, top1
 from nuwa_search.core.task import Task
-from nuwa_search.core.tensors import SplitTensors, logits_of, top1
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions

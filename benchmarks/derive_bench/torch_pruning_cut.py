@@ -21,7 +21,8 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.from_timm import plain_from_timm
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 
 Importance = Literal["l2", "taylor"]

@@ -12,9 +12,10 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
 from nuwa_search.core.sources import open_task, task_base
-from nuwa_search.core.tensors import SplitTensors, normalise, split_tensors, task_tensors
+from nuwa_search.core.tensors import SplitTensors, split_tensors, task_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.latency.devices.registry import device_spec, open_device

@@ -21,7 +21,7 @@ from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.cost import count_macs
 from nuwa_search.core.even_choice import places_in_turn
 from nuwa_search.core.heads import pooled_by, with_head
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.recipe import NO_AUGMENT

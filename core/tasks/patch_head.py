@@ -11,11 +11,12 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import places_in_turn
 from nuwa_search.core.heads import OnImages, batch_for, feature_arithmetic, no_one, pooled_by, with_head
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.tasks.label_maps import class_shares, pixel_rows
 from nuwa_search.core.tasks.pixel_scores import PixelTally
 from nuwa_search.core.tasks.pixel_weights import class_weights
 from nuwa_search.core.tasks.tune_head import TUNED_RARITIES, num_tuned_on, tuned_head
-from nuwa_search.core.tensors import SplitTensors, TaskTensors, normalise
+from nuwa_search.core.tensors import SplitTensors, TaskTensors
 from nuwa_search.core.vit import PlainViT
 
 RIDGE = 1e-3

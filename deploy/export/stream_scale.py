@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.vit import PlainViT
 
 HEADROOM = 4.0

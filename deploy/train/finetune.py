@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from nuwa_search.core.accelerator import pick_device
+from nuwa_search.core.allocator import keep_freed_memory
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
@@ -84,6 +85,7 @@ def finetune(
         NuwaError: If labels, teacher, checkpoint or settings do not fit the student.
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
+    keep_freed_memory()
     settings = config or FinetuneConfig()
     _require_labels(student, data)
     if resume and checkpoint_dir is None:

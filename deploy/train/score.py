@@ -12,14 +12,14 @@ from nuwa_search.core.accelerator import device_of
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.logits import TOP_K, image_batches, logits_of, normalise
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.proportion import mean_share_interval, said_share, wilson_interval
 from nuwa_search.core.tasks.label_maps import class_shares
 from nuwa_search.core.tasks.pixel_scores import PixelScores, PixelTally
-from nuwa_search.core.tensors import SplitTensors, image_batches, logits_of, normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.deploy.train.processes import Processes
 
-TOP_K = 5
 PIXEL_BATCH = 32
 """Images whose masks are scored at once: maps of logits take memory that labels do not."""
 

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nuwa_search.core.counting import counted
-from nuwa_search.core.heads import features_key
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.known_outputs import KnownOutputs
-from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors
+from nuwa_search.core.logits import EVAL_BATCH
+from nuwa_search.core.tensors import SplitTensors, features_key
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors, read_tensors
 from nuwa_search.deploy.train.augment import render

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nuwa_search.core.accelerator import pick_device
-from nuwa_search.core.tensors import TaskTensors, normalise, size_of_images
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import TaskTensors, size_of_images
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.batches import plan_batches

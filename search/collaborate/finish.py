@@ -9,9 +9,10 @@ from torch import Tensor
 
 from nuwa_search.core.device import Device
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.paired import bootstrap_interval
 from nuwa_search.core.proportion import wilson_interval
-from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
+from nuwa_search.core.tensors import SplitTensors, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.collaborate.fusion import Fusion, with_gate

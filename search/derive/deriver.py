@@ -21,8 +21,9 @@ from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.heads import fit_head, restrict_head
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import ImgSize, num_pixels_of, size_words
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.task import Task
-from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
+from nuwa_search.core.tensors import SplitTensors, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.search.derive.assemble import Tensors, assemble, trunk_tensors

@@ -16,8 +16,9 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.tasks.label_maps import class_shares
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import Mlp, PlainViT
 from nuwa_search.search.derive.forward import branches_of, hidden_of
 

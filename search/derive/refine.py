@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.many_tokens import FEW_TOKENS
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.forward import Branch, branches_of, moment, with_one
 from nuwa_search.search.derive.linalg import solve_towards

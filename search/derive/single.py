@@ -13,13 +13,14 @@ from nuwa_search.core.cache import Cache
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.json_fields import JsonFields
+from nuwa_search.core.logits import logits_of, top1
 from nuwa_search.core.pooling import pool_of, pools_of
 from nuwa_search.core.proportion import interval_of_share
 from nuwa_search.core.sized_tensors import SizedTensors
 from nuwa_search.core.source_name import DEMO_BASE
 from nuwa_search.core.sources import open_task, random_note, task_base
 from nuwa_search.core.task import Task
-from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors, top1
+from nuwa_search.core.tensors import TaskTensors, task_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.bundle_facts import BundleFacts

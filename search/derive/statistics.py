@@ -8,7 +8,8 @@ from torch import Tensor
 
 from nuwa_search.core.accelerator import device_of, whole_float32, with_less_at_once
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import Attention, PlainViT
 from nuwa_search.search.derive.forward import Branch, branches_of, context_of, hidden_of, moment, with_one
 from nuwa_search.search.derive.ranking_error import RankingError

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 
+from nuwa_search.core.allocator import keep_freed_memory
 from nuwa_search.core.arch import Arch
 from nuwa_search.search.executor.program import Program, require_same, this_program
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
@@ -40,6 +41,7 @@ def begin(task: NodeTask, node: str) -> None:
     """
     require_same(task.program, this_program(), node=node)
     torch.set_num_threads(task.threads)
+    keep_freed_memory()
 
 
 def score_held(

@@ -10,10 +10,11 @@ from PIL import Image
 
 from nuwa_search.core.decode_image import decode_image
 from nuwa_search.core.even_choice import in_turn
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.tasks.label_maps import label_map
 from nuwa_search.core.tasks.masks import IGNORED, LabelMap
 from nuwa_search.core.tasks.pixel_scores import PixelScores, PixelTally
-from nuwa_search.core.tensors import SplitTensors, logits_of
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.assets.segmenter import FrameLabels, palette
 from nuwa_search.deploy.compared_names import COMPARED_LIST

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from nuwa_search.core.allocator import give_back_memory, keep_freed_memory
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.budget import Verdict
 from nuwa_search.core.cache import Cache
@@ -111,6 +112,7 @@ def run_search(
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
     clock = StageClock()
+    keep_freed_memory()
     check_bundle_dir(Path(request.bundle_dir), study=study)
     computing_device(request)  # one that is missing is told before anything is opened
     require_executor(request.executor)
@@ -132,8 +134,11 @@ def run_search(
         for note in sources.notes:
             watched.step(note)
         start = SearchStart(request, sources, store, claim, cache_dir, watched, clock, executor)
-        with Heartbeat(store, claim), counts_to(watched.count):
-            return _kept(start, log)
+        try:
+            with Heartbeat(store, claim), counts_to(watched.count):
+                return _kept(start, log)
+        finally:
+            give_back_memory()
 
 
 def _terms(request: SearchRequest, sources: Sources) -> SearchTerms:

@@ -12,7 +12,8 @@ import torch
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.base import Base
 from nuwa_search.core.images import ImageSet
-from nuwa_search.core.tensors import normalise, split_tensors
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import split_tensors
 from nuwa_search.predictors.device_predictor import find_known_predictor, knows_sizes
 from nuwa_search.search.derive.defaults import is_small, options_for
 from nuwa_search.search.explore import MAX_SEEDS, most_runs

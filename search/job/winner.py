@@ -8,11 +8,12 @@ from torch import Tensor
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.class_scores import ClassScores, class_scores, none_threshold
+from nuwa_search.core.decided_logits import decided_logits
 from nuwa_search.core.heads import fit_head
 from nuwa_search.core.img_size import ImgSize
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
 from nuwa_search.core.tasks.scores import TaskScores
-from nuwa_search.core.tensors import SplitTensors, logits_of, split_tensors
+from nuwa_search.core.tensors import SplitTensors, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.deploy.train.score import SplitScore, score_known, tally_pixels
@@ -93,7 +94,7 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
 
     def logits(model: PlainViT) -> Tensor:
         split = test if model.arch.img_size == base.arch.img_size else own
-        return found.get((net_key(model),), lambda: logits_of(model, split.images, base.preprocess))
+        return found.get((net_key(model),), lambda: decided_logits(model, split.images, base.preprocess))
 
     all_classes = None
     if task.base_classes is not None:
@@ -131,7 +132,7 @@ class SizedBase:
         model = vit_at_size(inputs.teacher.model, self.img_size, name="the base")
         if inputs.teacher.has_fitted_head:
             model = fit_head(model, train, preprocess, num_classes=inputs.task.num_classes, metric=inputs.task.metric)
-        return class_scores(logits_of(model, test.images, preprocess), test.labels)
+        return class_scores(decided_logits(model, test.images, preprocess), test.labels)
 
 
 def _pixel_accuracies(inputs: Inputs, shipped: Shipped, test: SplitTensors) -> Accuracies:
@@ -147,6 +148,6 @@ def _pixel_accuracies(inputs: Inputs, shipped: Shipped, test: SplitTensors) -> A
 
 
 def score_on(model: PlainViT, inputs: Inputs) -> SplitScore:
-    """Score ``model`` on the search split, in FP32, by the task's metric."""
+    """Score ``model`` on the search split by the task's metric."""
     tensors = inputs.tensors_for(model.arch)
     return score_known(tensors.search_logits(model), tensors.search, metric=inputs.task.metric)

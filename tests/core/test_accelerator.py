@@ -7,7 +7,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from nuwa_search.core.accelerator import CPU, pick_device, run_in_parts, with_less_at_once
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import features_of
-from nuwa_search.core.tensors import SplitTensors, logits_of
+from nuwa_search.core.logits import logits_of
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive import statistics
 from nuwa_search.search.derive.sensitivity import indifferent

@@ -10,9 +10,10 @@ from nuwa_search.core.dataset import load_dataset
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.heads import fit_head, restrict_head
 from nuwa_search.core.images import ImageSet
+from nuwa_search.core.logits import logits_of, top1
 from nuwa_search.core.sources import random_note
 from nuwa_search.core.task import make_task
-from nuwa_search.core.tensors import logits_of, split_tensors, top1
+from nuwa_search.core.tensors import split_tensors
 
 
 @pytest.fixture

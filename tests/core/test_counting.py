@@ -9,7 +9,8 @@ import torch
 from nuwa_search.core.base import load_base
 from nuwa_search.core.counting import count, counted, counts_to
 from nuwa_search.core.dataset import load_dataset
-from nuwa_search.core.tensors import EVAL_BATCH, SplitTensors, logits_of, split_tensors
+from nuwa_search.core.logits import EVAL_BATCH, logits_of
+from nuwa_search.core.tensors import SplitTensors, split_tensors
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions
 from nuwa_search.deploy.verify import verify_fp16

@@ -14,7 +14,8 @@ from torch import nn
 from nuwa_search.core.base import load_base
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.heads import choose_head, pooled_by
-from nuwa_search.core.tensors import SplitTensors, TaskTensors, logits_of, normalise, top1
+from nuwa_search.core.logits import logits_of, normalise, top1
+from nuwa_search.core.tensors import SplitTensors, TaskTensors
 from nuwa_search.service.cli.main import cli, run
 from tests.core.test_from_onnx import SIZE, timm_vit, write
 from tests.support.derive_models import PREPROCESS, make_model

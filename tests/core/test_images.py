@@ -13,8 +13,8 @@ from nuwa_search.core.decode_image import decode_image
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.fit_image import MAX_ASPECT
 from nuwa_search.core.images import CropMode, ImageSet, Interpolation, Preprocess, crop, pixels, pixels_and_turns
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.preprocess_config import preprocess_from_config
-from nuwa_search.core.tensors import normalise
 from nuwa_search.core.weights import require_finite
 
 SIZES = [(64, 64), (57, 91), (91, 57), (224, 31), (30, 40), (7, 5), (400, 300), (8, 128)]

@@ -8,10 +8,10 @@ import torch
 
 from nuwa_search.core.base import Base
 from nuwa_search.core.cache import Cache
-from nuwa_search.core.heads import choose_head, features_key, fit_head
+from nuwa_search.core.heads import choose_head, fit_head
 from nuwa_search.core.kept_heads import kept_head
 from nuwa_search.core.pooling import HeadPool
-from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core.tensors import TaskTensors, features_key
 from nuwa_search.core.vit import PlainViT
 from tests.support.derive_models import PREPROCESS, make_model, make_split
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from nuwa_search.core.images import ImageSet, pixels
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.deploy.bundle import PROGRAMS, Bundle
 from nuwa_search.deploy.export.graph import InputKind
 from nuwa_search.deploy.write_bundle import BundleParts, write_bundle

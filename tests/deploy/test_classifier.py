@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from nuwa_search.core.images import ImageSet, pixels
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.deploy.assets.classifier import Classifier
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.write_bundle import write_bundle

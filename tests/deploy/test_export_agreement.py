@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nuwa_search.core.images import Preprocess
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
 from nuwa_search.deploy.export.graph import GraphOptions, InputKind
 from tests.deploy.export_families import FAMILIES, lively_model

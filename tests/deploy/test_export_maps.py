@@ -13,8 +13,8 @@ from nuwa_search.core.arch import Arch, BlockSpec
 from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.tasks.label_maps import upsampled
-from nuwa_search.core.tensors import normalise
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.export.from_vit import onnx_from_vit

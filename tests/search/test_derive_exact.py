@@ -9,7 +9,8 @@ from torch import nn
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.cost import count_macs, count_params
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import Attention, PlainViT
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.core.weights import load_vit, save_weights
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.open_set import open_set_score, open_set_threshold
 from nuwa_search.search.derive.options import DeriveOptions

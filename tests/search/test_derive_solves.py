@@ -12,7 +12,8 @@ from nuwa_search.core.arch import EMPTY_BLOCK, BlockSpec
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import spread_evenly
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.attention import factorise, head_weights
 from nuwa_search.search.derive.deriver import Deriver

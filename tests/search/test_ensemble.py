@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from nuwa_search.core.heads import fit_head
-from nuwa_search.core.tensors import TaskTensors, normalise
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.collaborate.ensemble import (

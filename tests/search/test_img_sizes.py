@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, BlockSpec
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import ImgSize
-from nuwa_search.core.tensors import SplitTensors, normalise
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.predictors.accuracy import ChangeModel, prior_from_library, singles_from_library

@@ -14,8 +14,9 @@ import torch
 from nuwa_search.core.base import load_base
 from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.sources import open_task, task_base
-from nuwa_search.core.tensors import logits_of, split_tensors, task_tensors
+from nuwa_search.core.tensors import split_tensors, task_tensors
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.models import onnx_from_text
 from nuwa_search.latency.devices.registry import builtin_specs

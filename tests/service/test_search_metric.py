@@ -9,9 +9,10 @@ import pytest
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.class_scores import class_scores
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.sources import open_task, task_base
-from nuwa_search.core.tensors import logits_of, task_tensors
+from nuwa_search.core.tensors import task_tensors
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.service.cli.commands.search import command
 from nuwa_search.service.cli.main import cli, run

@@ -18,7 +18,7 @@ from nuwa_search.core.arch import Arch, arch_from_dict, dict_from_arch
 from nuwa_search.core.base import load_base
 from nuwa_search.core.images import ImageSet, pixels
 from nuwa_search.core.img_size import both_sides
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.predictors.contract import Prediction
 from nuwa_search.predictors.latency.predictor import LatencyPredictor

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.task import make_task
 from nuwa_search.core.tasks import patch_head
 from nuwa_search.core.tasks.head_kinds import head_kind
@@ -16,7 +17,7 @@ from nuwa_search.core.tasks.label_maps import FINE
 from nuwa_search.core.tasks.masks import IGNORED
 from nuwa_search.core.tasks.pixel_weights import class_weights, pixel_weights
 from nuwa_search.core.tasks.tune_head import tuned_head
-from nuwa_search.core.tensors import TaskTensors, logits_of, task_tensors
+from nuwa_search.core.tensors import TaskTensors, task_tensors
 from tests.support.toy_base import write_toy_base
 from tests.support.toy_masks import CLASSES, write_masks
 

@@ -9,7 +9,7 @@ import torch
 
 from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.tensors import logits_of
+from nuwa_search.core.logits import logits_of
 from nuwa_search.deploy.train.batches import plan_batches
 from nuwa_search.deploy.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nuwa_search.deploy.train.config import FinetuneConfig

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.tensors import SplitTensors, TaskTensors, normalise
+from nuwa_search.core.logits import normalise
+from nuwa_search.core.tensors import SplitTensors, TaskTensors
 from nuwa_search.core.vit_at_size import vit_at_size
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.losses import distil_kl

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from nuwa_search.core import tensors as tensors_module
+from nuwa_search.core import decided_logits as decided_module
 from nuwa_search.core.heads import fit_head
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.known_outputs import KnownOutputs
-from nuwa_search.core.tensors import SplitTensors, TaskTensors, logits_of
+from nuwa_search.core.logits import logits_of
+from nuwa_search.core.tensors import SplitTensors, TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.config import FinetuneConfig
@@ -141,7 +142,7 @@ def test_a_student_that_was_scored_is_not_run_again(monkeypatch: pytest.MonkeyPa
         ran.append(model)
         return logits_of(model, images, preprocess)
 
-    monkeypatch.setattr(tensors_module, "logits_of", counted)
+    monkeypatch.setattr(decided_module, "logits_of", counted)
     config = dataclasses.replace(CONFIG, steps=4, ema_decay=0.0)
     result = finetune(student, data, teacher=None, config=config)
     assert len(ran) == 1  # after the last step; before the first it was known
@@ -155,5 +156,5 @@ def test_a_student_that_was_scored_is_not_run_again(monkeypatch: pytest.MonkeyPa
 def test_what_a_gpu_said_is_kept_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for a tensor elsewhere: nothing reads it but by bringing it here."""
     data, here = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS), torch.zeros(24, 3)
-    monkeypatch.setattr(tensors_module, "logits_of", lambda *_: types.SimpleNamespace(cpu=lambda: here))
+    monkeypatch.setattr(decided_module, "logits_of", lambda *_: types.SimpleNamespace(cpu=lambda: here))
     assert data.search_logits(make_vit(seed=1)) is here

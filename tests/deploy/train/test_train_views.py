@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from nuwa_search.core.tensors import normalise
+from nuwa_search.core.logits import normalise
 from nuwa_search.deploy.train.augment import box_mask, mix_targets, render
 from nuwa_search.deploy.train.losses import smooth_targets
 from nuwa_search.deploy.train.randaugment import apply_random_ops
