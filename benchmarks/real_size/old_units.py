@@ -40,6 +40,8 @@ FEW_AND_MORE = (15, 45)
 """Images of two runs, whose difference is what an image takes."""
 IMAGES = 16
 """Images per cut, net and step; costs are told per image."""
+BATCH, EVAL_BATCH = 64, 250
+"""Images of a step and of a forward pass as that build takes them: what its memory is measured with."""
 
 
 def main(place: Path) -> None:
@@ -122,7 +124,11 @@ def main(place: Path) -> None:
         step_s[steps] = time.process_time() - begun
     seconds["step per image"] = (step_s[NUM + 1] - step_s[1]) / NUM / IMAGES
     say(seconds)
-    peak = {"peak memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # of few images at a time
+    whole = train.take(torch.arange(min(BATCH, len(train))))
+    shown = search.take(torch.arange(min(EVAL_BATCH, len(search))))
+    config = FinetuneConfig(batch_size=len(whole.labels), views=1, eval_every=1000, warmup_steps=0, steps=1)
+    finetune(cut, teacher=Teacher(model), train=whole, search=shown, preprocess=preprocess, config=config)
+    peak = {"peak memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     json.dump(sizes | seconds | peak, sys.stdout)
 
 

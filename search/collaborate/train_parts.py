@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from nuwa_search.core.cache import content_key
 from nuwa_search.core.even_choice import spread_evenly
-from nuwa_search.core.heads import features_key, features_of, fit_head
+from nuwa_search.core.heads import features_of, fit_head
 from nuwa_search.core.known_outputs import KnownOutputs
-from nuwa_search.core.tensors import TaskTensors
+from nuwa_search.core.tensors import TaskTensors, features_key
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.config import FinetuneConfig
