@@ -17,7 +17,8 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from benchmarks.store_data import bench_classes, fill_store
+from benchmarks.store_data import bench_classes, bench_devices, fill_store
+from nuwa_search.core.emulator import device_label
 from nuwa_search.store.pareto import front_query
 from nuwa_search.store.records import ScoreRecord
 from nuwa_search.store.store import Store, open_store
@@ -29,15 +30,16 @@ REPETITIONS = 5
 BATCH_ROWS = 2000
 NUM_BATCHES = 5
 
+DEVICE = device_label(bench_devices(2)[1])
 QUERIES: dict[str, tuple[SubnetFilter, bool]] = {
     "--max-ms 8 --min-top1 0.6 --classes C": (SubnetFilter(max_ms=8, min_top1=0.6, classes=bench_classes(3)), False),
-    "--device D --max-ms 8 --min-top1 0.4": (SubnetFilter(device="dev-1", max_ms=8, min_top1=0.4), False),
-    "--device D --max-ms 8": (SubnetFilter(device="dev-1", max_ms=8), False),
-    "--device D": (SubnetFilter(device="dev-1"), False),
-    "--device D --measured-only": (SubnetFilter(device="dev-1", measured_only=True), False),
-    "--device D --classes C --pareto": (SubnetFilter(device="dev-1", classes=bench_classes(3)), True),
-    "--device D --max-ms 8 --pareto": (SubnetFilter(device="dev-1", max_ms=8), True),
-    "--device D --pareto": (SubnetFilter(device="dev-1"), True),
+    "--device D --max-ms 8 --min-top1 0.4": (SubnetFilter(device=DEVICE, max_ms=8, min_top1=0.4), False),
+    "--device D --max-ms 8": (SubnetFilter(device=DEVICE, max_ms=8), False),
+    "--device D": (SubnetFilter(device=DEVICE), False),
+    "--device D --measured-only": (SubnetFilter(device=DEVICE, measured_only=True), False),
+    "--device D --classes C --pareto": (SubnetFilter(device=DEVICE, classes=bench_classes(3)), True),
+    "--device D --max-ms 8 --pareto": (SubnetFilter(device=DEVICE, max_ms=8), True),
+    "--device D --pareto": (SubnetFilter(device=DEVICE), True),
     "--classes C --pareto": (SubnetFilter(classes=bench_classes(3)), True),
     "--pareto": (SubnetFilter(), True),
     "--base B --pareto": (SubnetFilter(base="bench-base"), True),
@@ -63,7 +65,7 @@ def rows_per_second(store: Store, *, is_best: bool) -> str:
 
     Args:
         store: A filled database.
-        is_best: Whether the scores become the accuracy of their subnets, a hair better, which goes to each latency row.
+        is_best: Whether the scores become the accuracy of their subnets, a hair better.
     """
     with store.read() as connection:
         query = select(SubnetRow.subnet_id, SubnetRow.top1).limit(BATCH_ROWS)
@@ -84,7 +86,7 @@ def rows_per_second(store: Store, *, is_best: bool) -> str:
 def front_size(store: Store, wanted: SubnetFilter) -> int:
     """Count the points of a front."""
     with store.read() as connection:
-        front = front_query(resolve_filter(connection, wanted), is_sqlite=store.is_sqlite)
+        front = front_query(resolve_filter(connection, wanted))
         return connection.execute(select(func.count()).select_from(front)).scalar_one()
 
 

@@ -14,9 +14,8 @@ from nuwa_search.store.store import Store
 
 NUM_TASKS = 20
 _LATENCY_INDEXES = {
-    "ix_nuwa_latencies_top1": "device_pk, task_pk, top1 DESC, latency_ms, base_pk, subnet_pk",
-    "ix_nuwa_latencies_latency": "device_pk, task_pk, latency_ms, top1 DESC, base_pk, subnet_pk",
-    "ix_nuwa_latencies_measured": "device_pk, task_pk, latency_ms, top1 DESC, base_pk, subnet_pk",
+    "ix_nuwa_latencies_latency": "device_pk, task_pk, latency_ms, base_pk, subnet_pk",
+    "ix_nuwa_latencies_measured": "device_pk, task_pk, latency_ms, base_pk, subnet_pk",
 }
 
 
@@ -100,10 +99,10 @@ def fill_store(store: Store, *, num_subnets: int, num_devices: int) -> None:
         latency = f"(d.pk * (1 + 20 * {_uniform('s.pk', 1)} * (0.8 + 0.4 * {_uniform('s.pk * 31 + d.pk', 3)})))"
         connection.execute(
             text(
-                "INSERT INTO nuwa_latencies (subnet_pk, device_pk, task_pk, base_pk, top1, latency_ms, "
+                "INSERT INTO nuwa_latencies (subnet_pk, device_pk, task_pk, base_pk, latency_ms, "
                 "predicted_latency_ms, predicted_low_ms, predicted_high_ms, predicted_provenance, predictor_pk, "
                 "measured_latency_ms, provenance, updated_at) "
-                f"SELECT s.pk, d.pk, s.task_pk, s.base_pk, s.top1, {latency}, {latency}, 0.95 * {latency}, "
+                f"SELECT s.pk, d.pk, s.task_pk, s.base_pk, {latency}, {latency}, 0.95 * {latency}, "
                 f"1.05 * {latency}, 'emulated', p.pk, CASE WHEN s.pk % 100 = 0 THEN {latency} END, 'emulated', "
                 "s.created_at FROM nuwa_subnets s CROSS JOIN nuwa_devices d "
                 "JOIN nuwa_predictors p ON p.device_pk = d.pk"

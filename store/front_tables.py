@@ -1,4 +1,4 @@
-"""The summary that fronts are read from: triggers on the latency rows keep it, in every process that writes.
+"""The summary that fronts are read from: triggers on latencies and subnets keep it, in every process that writes.
 
 ``fronts`` holds, for each device, task and base, the subnets that no other one of the three beats (on
 PostgreSQL, where two writers do not see each other, now and then one more). A front over bases, or under
@@ -22,6 +22,7 @@ fronts = Table(
     Column("top1", Double, nullable=False),
     Column("subnet_pk", BigInt, nullable=False),
     Index("ix_nuwa_fronts_order", "device_pk", "task_pk", "base_pk", "latency_ms", "top1", "subnet_pk"),
+    Index("ix_nuwa_fronts_subnet_pk", "subnet_pk"),
 )
 stale_fronts = Table(
     "nuwa_stale_fronts",

@@ -1,15 +1,12 @@
 """Mend the fronts that triggers could not keep."""
 
-from collections.abc import Sequence
-
-from sqlalchemy import Connection, and_, delete, insert, literal, select, text
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, delete, insert, literal, select, text
 
 from nuwa_search.core.errors import OutsideError
 from nuwa_search.store.database import POSTGRES_SCHEMA, Database
 from nuwa_search.store.front_tables import fronts, stale_fronts
-from nuwa_search.store.pareto import walked_front
-from nuwa_search.store.tables import BaseNetRow, LatencyRow
+from nuwa_search.store.pareto import competing, unbeaten
+from nuwa_search.store.tables import LatencyRow
 from nuwa_search.store.wanted import ResolvedFilter
 
 # Writers that run now are waited for so long; they write for a moment at a time.
@@ -17,7 +14,7 @@ _LOCK_TIMEOUT_MS = 500
 
 
 def mend_fronts(database: Database) -> None:
-    """Walk the fronts noted as stale and store them; where other writers do not let go, leave it to the next call.
+    """Find the fronts noted as stale anew and store them; where other writers do not let go, leave it to the next call.
 
     Stale fronts are answered rightly anyway, only not as quickly.
     """
@@ -36,18 +33,16 @@ def _mend(connection: Connection) -> None:
     if not is_sqlite:
         # What a writer that is not done yet left out, since it saw the old front, must not be missed.
         connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
-        connection.execute(text(f"LOCK TABLE {POSTGRES_SCHEMA}.nuwa_latencies IN SHARE ROW EXCLUSIVE MODE"))
+        for table in ("nuwa_latencies", "nuwa_subnets"):
+            connection.execute(text(f"LOCK TABLE {POSTGRES_SCHEMA}.{table} IN SHARE ROW EXCLUSIVE MODE"))
     stale = [(row.device_pk, row.task_pk) for row in connection.execute(select(stale_fronts).distinct())]
-    bases = connection.execute(select(BaseNetRow.pk)).scalars().all()
     for device_pk, task_pk in stale:
         for table in (fronts, stale_fronts):
             connection.execute(delete(table).where(table.c.device_pk == device_pk, table.c.task_pk == task_pk))
-        _store_front(connection, device_pk, task_pk, bases, is_sqlite=is_sqlite)
+        _store_front(connection, device_pk, task_pk)
 
 
-def _store_front(
-    connection: Connection, device_pk: int, task_pk: int, base_pks: Sequence[int], *, is_sqlite: bool
-) -> None:
+def _store_front(connection: Connection, device_pk: int, task_pk: int) -> None:
     """Store the fronts of a device and a task, one for each base."""
     all_of_them = ResolvedFilter(
         device_pks=(device_pk,),
@@ -58,18 +53,9 @@ def _store_front(
         measured_only=False,
         subnet_pks=None,
     )
-    groups = (
-        select(literal(device_pk).label("device_pk"), literal(task_pk).label("task_pk"), BaseNetRow.pk.label("base_pk"))
-        .where(BaseNetRow.pk.in_(base_pks))
-        .subquery("groups")
-    )
-    walked = walked_front(all_of_them, groups, is_sqlite=is_sqlite).subquery("walked")
-    row = aliased(LatencyRow)
-    names = ("device_pk", "task_pk", "base_pk", "latency_ms", "top1", "subnet_pk")
-    points = select(*(getattr(row, name) for name in names)).join(
-        walked, and_(row.subnet_pk == walked.c.subnet_pk, row.device_pk == walked.c.device_pk)
-    )
-    connection.execute(insert(fronts).from_select(names, points))
+    group = select(literal(device_pk).label("device_pk"), literal(task_pk).label("task_pk")).subquery("groups")
+    points = unbeaten(competing(all_of_them, group).subquery("competing"), by_base=True)
+    connection.execute(insert(fronts).from_select([column.name for column in fronts.columns], points))
 
 
 def mark_all_stale(connection: Connection) -> None:

@@ -15,11 +15,9 @@ def _subnet_columns(connection: Connection, subnet_pks: Iterable[int]) -> dict[i
     """Read what latency rows repeat of their subnets."""
     found: dict[int, dict[str, Any]] = {}
     for chunk in chunks(subnet_pks):
-        query = select(SubnetRow.pk, SubnetRow.task_pk, SubnetRow.base_pk, SubnetRow.top1).where(
-            SubnetRow.pk.in_(chunk)
-        )
-        for pk, task_pk, base_pk, top1 in connection.execute(query):
-            found[pk] = {"subnet_pk": pk, "task_pk": task_pk, "base_pk": base_pk, "top1": top1}
+        query = select(SubnetRow.pk, SubnetRow.task_pk, SubnetRow.base_pk).where(SubnetRow.pk.in_(chunk))
+        for pk, task_pk, base_pk in connection.execute(query):
+            found[pk] = {"subnet_pk": pk, "task_pk": task_pk, "base_pk": base_pk}
     return found
 
 

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, and_, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Subquery, and_, select
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.elements import SQLCoreOperations
 
 from nuwa_search.core.suggest import unknown_name
 from nuwa_search.store.database import Database
 from nuwa_search.store.found_rows import SubnetFound
+from nuwa_search.store.heads import head_points
 from nuwa_search.store.named_rows import named_rows
 from nuwa_search.store.pareto import front_query
 from nuwa_search.store.sort_orders import SORTS
@@ -19,19 +21,21 @@ from nuwa_search.store.tables import (
     ScoreRow,
     SubnetRow,
 )
-from nuwa_search.store.wanted import LatencyColumns, ResolvedFilter, SubnetFilter, resolve_filter
+from nuwa_search.store.wanted import ResolvedFilter, SubnetFilter, resolve_filter
 
 EVERYTHING = SubnetFilter()
 
 
-def _orders(rows: LatencyColumns) -> dict[str, tuple[ColumnElement[Any], ...]]:
-    accurate = rows.top1.desc().nulls_last()
+def _orders(
+    latency_ms: SQLCoreOperations[float], top1: SQLCoreOperations[float | None]
+) -> dict[str, tuple[ColumnElement[Any], ...]]:
+    accurate = top1.desc().nulls_last()
     return {
-        "top1": (accurate, rows.latency_ms.asc()),
-        "latency": (rows.latency_ms.asc(), accurate),
-        "macs": (ArchRow.macs.asc(), rows.latency_ms.asc()),
-        "params": (ArchRow.params.asc(), rows.latency_ms.asc()),
-        "newest": (SubnetRow.pk.desc(), rows.latency_ms.asc()),
+        "top1": (accurate, latency_ms.asc()),
+        "latency": (latency_ms.asc(), accurate),
+        "macs": (ArchRow.macs.asc(), latency_ms.asc()),
+        "params": (ArchRow.params.asc(), latency_ms.asc()),
+        "newest": (SubnetRow.pk.desc(), latency_ms.asc()),
     }
 
 
@@ -78,9 +82,7 @@ class Subnets:
         with self.database.read() as connection:
             resolved = resolve_filter(connection, wanted)
             if pareto:
-                front = front_query(resolved, is_sqlite=self.database.is_sqlite)
-                keys = select(front.c.subnet_pk, front.c.device_pk)
-                return _read(connection, _details(_head(keys, front.c, sort, limit), sort))
+                return _read(connection, _details(_head(front_query(resolved), sort, limit), sort))
             rows = _find_timed(connection, resolved, sort=sort, limit=limit, is_sqlite=self.database.is_sqlite)
             asks_for_latency = wanted.device is not None or wanted.max_ms is not None or wanted.measured_only
             if not asks_for_latency and (limit is None or len(rows) < limit):
@@ -92,65 +94,35 @@ class Subnets:
 def _find_timed(
     connection: Connection, wanted: ResolvedFilter, *, sort: str, limit: int | None, is_sqlite: bool
 ) -> list[SubnetFound]:
-    if limit is not None and _index_ends_early(wanted, sort):
-        found = _read(connection, _details(_head_subquery(wanted, sort, limit, is_sqlite=is_sqlite), sort))
-        if len(found) == limit:
+    if limit is not None and sort in ("top1", "latency") and wanted.subnet_pks is None:
+        points = head_points(wanted, sort=sort, limit=limit, is_sqlite=is_sqlite)
+        found = _read(connection, _details(_head(points, sort, limit), sort))
+        if sort == "latency" or wanted.min_top1 is not None or len(found) == limit:
             return found  # else rows without accuracy may be missing
-    return _read(connection, _details(_filter_subquery(wanted, sort, limit), sort))
+    return _read(connection, _details(_head(_points(wanted), sort, limit), sort))
 
 
-def _filter_subquery(wanted: ResolvedFilter, sort: str, limit: int | None) -> Subquery:
-    """Select the keys of the rows asked for."""
-    keys = (
-        select(LatencyRow.subnet_pk, LatencyRow.device_pk)
+def _points(wanted: ResolvedFilter) -> Subquery:
+    """Select the rows asked for, with what they are sorted by."""
+    return (
+        select(LatencyRow.subnet_pk, LatencyRow.device_pk, LatencyRow.latency_ms, SubnetRow.top1)
+        .join(SubnetRow, SubnetRow.pk == LatencyRow.subnet_pk)
         .where(LatencyRow.device_pk.in_(wanted.device_pks), LatencyRow.task_pk.in_(wanted.task_pks))
-        .where(*wanted.conditions(LatencyRow))
+        .where(*wanted.conditions(LatencyRow, top1=SubnetRow.top1))
+        .subquery("points")
     )
-    return _head(keys, LatencyRow, sort, limit)
 
 
-def _head(keys: Select[*tuple[Any, ...]], row: LatencyColumns, sort: str, limit: int | None) -> Subquery:
-    """Apply the limit to keys, before anything is joined for columns that people see."""
+def _head(points: Subquery, sort: str, limit: int | None) -> Subquery:
+    """Apply the limit to points, before anything is joined for columns that people see."""
+    keys = select(points.c.subnet_pk, points.c.device_pk)
     if limit is not None:
         if sort in ("macs", "params", "newest"):
-            keys = keys.join(SubnetRow, SubnetRow.pk == row.subnet_pk)
+            keys = keys.join(SubnetRow, SubnetRow.pk == points.c.subnet_pk)
         if sort in ("macs", "params"):
             keys = keys.join(ArchRow, ArchRow.pk == SubnetRow.arch_pk)
-        keys = keys.order_by(*_orders(row)[sort], row.subnet_pk).limit(limit)
+        keys = keys.order_by(*_orders(points.c.latency_ms, points.c.top1)[sort], points.c.subnet_pk).limit(limit)
     return keys.subquery("keys")
-
-
-def _index_ends_early(wanted: ResolvedFilter, sort: str) -> bool:
-    """Whether the first rows of an index in ``sort``'s order are the answer, nothing else being filtered away."""
-    if wanted.base_pks is not None or wanted.subnet_pks is not None or wanted.measured_only:
-        return False
-    return (sort == "top1" and wanted.max_ms is None) or (sort == "latency" and wanted.min_top1 is None)
-
-
-def _head_subquery(wanted: ResolvedFilter, sort: str, limit: int, *, is_sqlite: bool) -> Subquery:
-    """Select the keys of the first ``limit`` rows among the first of each device and task, read in index order."""
-    groups = wanted.groups()
-    row, found = aliased(LatencyRow), aliased(LatencyRow)
-    order = _orders(row)[sort]
-    head = (
-        select(row.subnet_pk, row.device_pk)
-        .where(row.device_pk == groups.c.device_pk, row.task_pk == groups.c.task_pk)
-        .where(*wanted.conditions(row))
-        .order_by(*order, row.subnet_pk)
-        .limit(limit)
-        .correlate(groups)
-    )
-    if sort == "top1":
-        # PostgreSQL's index has rows without accuracy first; without them its order is the one wanted.
-        head = head.where(row.top1.is_not(None)).order_by(None).order_by(row.top1.desc(), *order[1:], row.subnet_pk)
-    if is_sqlite:  # which has no LATERAL
-        is_in_head = found.subnet_pk.in_(head.with_only_columns(row.subnet_pk))
-        keys = select(found).select_from(groups.join(found, and_(found.device_pk == groups.c.device_pk, is_in_head)))
-    else:
-        point = head.lateral()
-        is_point = and_(found.subnet_pk == point.c.subnet_pk, found.device_pk == point.c.device_pk)
-        keys = select(found).select_from(groups.join(point, true()).join(found, is_point))
-    return _head(keys.with_only_columns(found.subnet_pk, found.device_pk), found, sort, limit)
 
 
 def pixel_score() -> ColumnElement[float | None]:
@@ -211,7 +183,7 @@ def _details(keys: Subquery, sort: str) -> Select[*tuple[Any, ...]]:
     return (
         select(*_COLUMNS)
         .select_from(_join_subnet(rows))
-        .order_by(*_orders(LatencyRow)[sort], LatencyRow.subnet_pk, LatencyRow.device_pk)
+        .order_by(*_orders(LatencyRow.latency_ms, SubnetRow.top1)[sort], LatencyRow.subnet_pk, LatencyRow.device_pk)
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, or_, select, update
+from sqlalchemy import Connection, case, delete, or_, select, update
 from sqlalchemy.orm import aliased
 
 from nuwa_search.core.arch import EMPTY_BLOCK, Arch, arch_from_dict
@@ -16,7 +16,7 @@ from nuwa_search.store.fronts import mend_fronts
 from nuwa_search.store.latencies import upsert_predicted
 from nuwa_search.store.records import PredictedLatency, ScoreRecord, SubnetRecord
 from nuwa_search.store.rows import chunks, need_pk, need_pks, upsert
-from nuwa_search.store.tables import ArchRow, BaseNetRow, LatencyRow, ScoreRow, SearchRow, SubnetRow, TaskRow
+from nuwa_search.store.tables import ArchRow, BaseNetRow, ScoreRow, SearchRow, SubnetRow, TaskRow
 
 # Best-founded first: final weights before derived ones, the test split before the search split.
 # Training images say nothing about accuracy and never stand for it.
@@ -61,7 +61,7 @@ def insert_subnets(connection: Connection, records: Sequence[SubnetRecord]) -> N
 
 
 def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
-    """Repeat each subnet's best-founded accuracy on the subnet and on its latency rows, where it changed."""
+    """Repeat each subnet's best-founded accuracy in its row, where it changed."""
     best = (
         select(ScoreRow.pk)
         .where(ScoreRow.subnet_pk == SubnetRow.pk, ScoreRow.kind.in_(_KINDS), ScoreRow.split.in_(_SPLITS))
@@ -72,27 +72,21 @@ def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
             ScoreRow.pk.desc(),
         )
         .limit(1)
+        .correlate(SubnetRow)
         .scalar_subquery()
     )
     score = aliased(ScoreRow)
-    changed: list[dict[str, Any]] = []
-    for chunk in chunks(subnet_pks):
-        query = (
-            select(SubnetRow.pk, score.pk, score.value)
-            .join(score, score.pk == best)
-            .where(SubnetRow.pk.in_(chunk))
-            .where(or_(SubnetRow.score_pk.is_distinct_from(score.pk), SubnetRow.top1.is_distinct_from(score.value)))
+    is_other = or_(SubnetRow.score_pk.is_distinct_from(score.pk), SubnetRow.top1.is_distinct_from(score.value))
+    for chunk in chunks(sorted(subnet_pks)):
+        # On PostgreSQL: one order for all, or writers wait for each other for ever; and whoever scores the same
+        # subnet is waited for, so that the best is the best of both. SQLite has one writer.
+        locked = select(SubnetRow.pk).where(SubnetRow.pk.in_(chunk)).order_by(SubnetRow.pk)
+        connection.execute(locked.with_for_update(key_share=True))
+        connection.execute(
+            update(SubnetRow)
+            .where(SubnetRow.pk.in_(chunk), score.pk == best, is_other)
+            .values(top1=score.value, score_pk=score.pk)
         )
-        changed += [
-            {"subnet": pk, "score": score_pk, "value": value} for pk, score_pk, value in connection.execute(query)
-        ]
-    if changed:
-        changed.sort(key=lambda row: int(row["subnet"]))  # one order for all, or PostgreSQL sees a deadlock
-        subnets = update(SubnetRow).where(SubnetRow.pk == bindparam("subnet"))
-        connection.execute(subnets.values(top1=bindparam("value"), score_pk=bindparam("score")), changed)
-        is_other = LatencyRow.top1.is_distinct_from(bindparam("value"))
-        latencies = update(LatencyRow).where(LatencyRow.subnet_pk == bindparam("subnet"), is_other)
-        connection.execute(latencies.values(top1=bindparam("value")), changed)
 
 
 class SubnetMethods(Database):
@@ -204,7 +198,6 @@ class SubnetMethods(Database):
         with self.write() as connection:
             pk = need_pk(connection, SubnetRow.pk, SubnetRow.subnet_id, subnet_id, noun="subnet")
             connection.execute(update(SubnetRow).where(SubnetRow.pk == pk).values(top1=None, score_pk=None))
-            connection.execute(update(LatencyRow).where(LatencyRow.subnet_pk == pk).values(top1=None))
             connection.execute(delete(ScoreRow).where(ScoreRow.subnet_pk == pk, ScoreRow.kind == RETIRED_TOP1))
             current = update(ScoreRow).where(ScoreRow.subnet_pk == pk, ScoreRow.kind == "top1")
             connection.execute(current.values(kind=RETIRED_TOP1))

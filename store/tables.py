@@ -257,12 +257,14 @@ class SubnetRow(StoreTable):
     """
 
     __tablename__ = "nuwa_subnets"
+    # Its direction is that of ORDER BY: PostgreSQL would otherwise sort, and read far ahead for it.
+    __table_args__ = (Index("ix_nuwa_subnets_top1", "task_pk", desc("top1"), "base_pk", "pk"),)
 
     pk: Mapped[Pk]
     subnet_id: Mapped[Key] = mapped_column(unique=True)
     arch_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_archs.pk"), index=True)
     base_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_bases.pk"))
-    task_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_tasks.pk"), index=True)
+    task_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_tasks.pk"))
     kept_blocks: Mapped[str]
     derivation: Mapped[JsonDict]
     search_pk: Mapped[int | None] = mapped_column(BigInt, reference("nuwa_searches.pk"), index=True)
@@ -292,23 +294,20 @@ class ScoreRow(StoreTable):
 class LatencyRow(StoreTable):
     """What is known about the latency of a subnet on a device: the row that queries read.
 
-    ``latency_ms`` is the measured latency, or the predicted one where none was measured;
-    ``task_pk``, ``base_pk`` and ``top1`` repeat the subnet's, so that filters and Pareto fronts read
-    one index and no other table.
+    ``latency_ms`` is the measured latency, or the predicted one where none was measured; ``task_pk`` and ``base_pk``
+    repeat the subnet's, so that one index answers for latencies. Accuracy is the subnet's alone: a new score changes
+    one row, on however many devices the subnet has a latency.
     """
 
     __tablename__ = "nuwa_latencies"
-    # Queries read these indexes and nothing else, so they end with every column that filters ask for.
-    # Directions are those of the ORDER BY: PostgreSQL would otherwise sort, and read far ahead for it.
+    # They end with every column that filters ask for.
     __table_args__ = (
-        Index("ix_nuwa_latencies_top1", "device_pk", "task_pk", desc("top1"), "latency_ms", "base_pk", "subnet_pk"),
-        Index("ix_nuwa_latencies_latency", "device_pk", "task_pk", "latency_ms", desc("top1"), "base_pk", "subnet_pk"),
+        Index("ix_nuwa_latencies_latency", "device_pk", "task_pk", "latency_ms", "base_pk", "subnet_pk"),
         Index(
             "ix_nuwa_latencies_measured",
             "device_pk",
             "task_pk",
             "latency_ms",
-            desc("top1"),
             "base_pk",
             "subnet_pk",
             info={WHERE: "measured_latency_ms IS NOT NULL"},
@@ -320,7 +319,6 @@ class LatencyRow(StoreTable):
     device_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_devices.pk"), primary_key=True)
     task_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_tasks.pk"))
     base_pk: Mapped[int] = mapped_column(BigInt, reference("nuwa_bases.pk"))
-    top1: Mapped[float | None]
     latency_ms: Mapped[float]
     predicted_latency_ms: Mapped[float | None]
     predicted_low_ms: Mapped[float | None]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, or_, select
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.elements import SQLCoreOperations
 
 from nuwa_search.store.bases import pk_of_base
 from nuwa_search.store.rows import find_pks
@@ -61,22 +62,20 @@ class ResolvedFilter:
             .subquery("groups")
         )
 
-    def conditions(
-        self, rows: LatencyColumns, *, top1: ColumnElement[float | None] | None = None
-    ) -> list[ColumnElement[bool]]:
+    def conditions(self, rows: LatencyColumns, *, top1: SQLCoreOperations[Any] | None) -> list[ColumnElement[bool]]:
         """Write everything but device and task as conditions on latency rows.
 
         Args:
             rows: The latency rows, an alias of them, or the columns of a table that repeats theirs.
-            top1: What stands for their accuracy; the column itself if None.
+            top1: The accuracy of their subnets; None leaves the least one wanted out.
         """
         found: list[ColumnElement[bool]] = []
         if self.base_pks is not None:
             found.append(rows.base_pk.in_(self.base_pks))
         if self.max_ms is not None:
             found.append(rows.latency_ms <= self.max_ms)
-        if self.min_top1 is not None:
-            found.append((rows.top1 if top1 is None else top1) >= self.min_top1)
+        if self.min_top1 is not None and top1 is not None:
+            found.append(top1 >= self.min_top1)
         if self.measured_only:
             found.append(rows.measured_latency_ms.is_not(None))
         if self.subnet_pks is not None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import event
 
-from benchmarks.store_data import bench_classes, fill_store
+from benchmarks.store_data import bench_classes, bench_devices, fill_store
+from nuwa_search.core.emulator import device_label
 from nuwa_search.store.budget import latency_of
 from nuwa_search.store.found_rows import SubnetFound
 from nuwa_search.store.store import Store, open_store
@@ -14,6 +15,7 @@ from nuwa_search.store.wanted import SubnetFilter
 
 NUM_SUBNETS = 2000
 CLASSES = bench_classes(3)
+DEVICE = device_label(bench_devices(2)[1])
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +34,9 @@ def filled_sqlite(make_url_of_new: Callable[[str], str]) -> Iterator[Store]:
 
 QUERIES: list[tuple[SubnetFilter, bool]] = [
     (SubnetFilter(max_ms=8, min_top1=0.4, classes=CLASSES), False),
-    (SubnetFilter(device="dev-1", classes=CLASSES), True),
-    (SubnetFilter(device="dev-1"), True),
-    (SubnetFilter(device="dev-1"), False),
+    (SubnetFilter(device=DEVICE, classes=CLASSES), True),
+    (SubnetFilter(device=DEVICE), True),
+    (SubnetFilter(device=DEVICE), False),
     (SubnetFilter(), False),
 ]
 
@@ -47,7 +49,7 @@ def test_no_query_walks_a_big_table(filled_sqlite: Store, wanted: SubnetFilter, 
         seen.append((sql, values))
 
     event.listen(filled_sqlite.engine, "before_cursor_execute", listen)
-    filled_sqlite.subnets.find(wanted, pareto=pareto, limit=50)
+    assert filled_sqlite.subnets.find(wanted, pareto=pareto, limit=50)
     event.remove(filled_sqlite.engine, "before_cursor_execute", listen)
     with filled_sqlite.read() as connection:
         plans = [
@@ -80,7 +82,7 @@ def top1_of(row: SubnetFound) -> float:
 
 
 def test_front_of_a_task_is_what_nothing_beats(filled: Store) -> None:
-    wanted = SubnetFilter(device="dev-1", classes=CLASSES)
+    wanted = SubnetFilter(device=DEVICE, classes=CLASSES)
     rows = filled.subnets.find(wanted)
     best: list[SubnetFound] = []
     for row in sorted(rows, key=lambda row: (latency_of(row), -top1_of(row))):

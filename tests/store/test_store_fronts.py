@@ -1,6 +1,7 @@
 """The summary behind fronts holds what nothing beats, whatever is written in whatever order."""
 
 import random
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -12,7 +13,7 @@ from nuwa_search.store.front_tables import fronts, stale_fronts
 from nuwa_search.store.fronts import mark_all_stale, mend_fronts
 from nuwa_search.store.records import BaseRecord
 from nuwa_search.store.store import Store, open_store
-from nuwa_search.store.tables import LatencyRow
+from nuwa_search.store.tables import LatencyRow, SubnetRow
 from nuwa_search.store.wanted import SubnetFilter
 from tests.support.store_values import (
     BASE,
@@ -47,7 +48,9 @@ def filled(store: Store) -> Store:
 
 def points_of(store: Store) -> list[Point]:
     with store.read() as connection:
-        rows = connection.execute(select(*(getattr(LatencyRow, name) for name in POINT)).where(LatencyRow.top1 >= 0))
+        columns = (getattr(SubnetRow if name == "top1" else LatencyRow, name) for name in POINT)
+        joined = select(*columns).join(SubnetRow, SubnetRow.pk == LatencyRow.subnet_pk)
+        rows = connection.execute(joined.where(SubnetRow.top1 >= 0))
         return [cast(Point, tuple(row)) for row in rows]
 
 
@@ -78,16 +81,21 @@ def asked(store: Store, wanted: SubnetFilter = SubnetFilter()) -> list[tuple[str
 @pytest.mark.parametrize("seed", range(3))
 def test_summary_follows_every_write(filled: Store, seed: int) -> None:
     rng = random.Random(seed)
-    for _ in range(25):
+    pks = _subnet_pks(filled)
+    for _ in range(35):
         some = rng.sample(range(NUM_SUBNETS), 5)
-        kind = rng.choice(["score", "score", "predict", "predict", "measure"])
+        kind = rng.choice(["score", "score", "predict", "predict", "measure", "retire", "rewrite", "delete"])
         if kind == "score":  # up and down again, with ties
             filled.record_scores(top1(n, rng.randint(50, 56) / 100) for n in some)
         elif kind == "predict":
             device = rng.choice([NANO, BOARD])
             filled.record_predicted_latencies(prediction(n, rng.randint(8, 14) / 2, device=device) for n in some)
-        else:
+        elif kind == "measure":
             filled.save_measurement(measured(rng.randint(8, 14) / 2), subnet_id=f"subnet-{some[0]}")
+        elif kind == "retire":
+            filled.retire_top1(f"subnet-{some[0]}")
+        else:
+            write_around(filled, [pks[n] for n in some], kind, rng)
         points = points_of(filled)
         assert summary(filled) == unbeaten(points)
     with filled.read() as connection:
@@ -96,6 +104,17 @@ def test_summary_follows_every_write(filled: Store, seed: int) -> None:
         devices = {row.pk: row.name for row in rows}
     expected = sorted((names[p[5]], devices[p[0]]) for p in unbeaten(points, by_base=False))
     assert asked(filled) == expected
+
+
+def write_around(store: Store, pks: list[int], kind: str, rng: random.Random) -> None:
+    """Change rows by statements of one's own: many scores at once, or latencies that go."""
+    with store.write() as connection:
+        if kind == "delete":
+            connection.execute(delete(LatencyRow).where(LatencyRow.subnet_pk.in_(pks[:2])))
+        else:
+            shift = rng.choice([-0.02, 0.01])
+            connection.execute(update(SubnetRow).where(SubnetRow.pk.in_(pks)).values(top1=SubnetRow.top1 + shift))
+    mend_fronts(store)
 
 
 def _subnet_pks(store: Store) -> list[int]:
@@ -129,7 +148,7 @@ def test_what_a_point_hid_comes_back_when_it_goes(filled: Store) -> None:
     mend_fronts(filled)
     assert summary(filled) == hidden
     with filled.write() as connection:
-        connection.execute(update(LatencyRow).values(top1=None))
+        connection.execute(update(SubnetRow).values(top1=None))
     mend_fronts(filled)
     assert summary(filled) == []
 
@@ -138,7 +157,7 @@ def test_rows_written_around_the_program_are_seen(filled: Store) -> None:
     add_figures(filled, {0: 2.0}, {0: 0.5, 2: 0.6})
     with filled.write() as connection:
         row = dict(connection.execute(select(LatencyRow.__table__)).mappings().one())
-        connection.execute(insert(LatencyRow).values(row | {"subnet_pk": _subnet_pks(filled)[2], "top1": 0.6}))
+        connection.execute(insert(LatencyRow).values(row | {"subnet_pk": _subnet_pks(filled)[2]}))
     assert summary(filled) == unbeaten(points_of(filled))
 
 
@@ -154,7 +173,8 @@ def test_writers_at_once_lose_no_point(filled: Store) -> None:
     is_other = (LatencyRow.subnet_pk == pks[4]) & (LatencyRow.device_pk == same_group[0][0])
     group = {"task_pk": same_group[0][1], "base_pk": same_group[0][2]}
     with filled.engine.begin() as first, filled.engine.begin() as second:
-        first.execute(update(LatencyRow).where(is_other).values(latency_ms=1.5, top1=0.8, **group))
+        first.execute(update(LatencyRow).where(is_other).values(latency_ms=1.5, **group))
+        first.execute(update(SubnetRow).where(SubnetRow.pk == pks[4]).values(top1=0.8, **group))
         second.execute(update(LatencyRow).where(is_row).values(latency_ms=5.0))
         second.commit()
         mend_fronts(filled)  # gives up soon, since the first writer is not done
@@ -178,13 +198,31 @@ def test_writers_of_the_same_front_do_not_wait_for_each_other(filled: Store) -> 
         for writer, n, ms, accuracy in ((first, 4, 2.0, 0.6), (second, 6, 1.0, 0.7)):
             writer.execute(text("SET LOCAL lock_timeout = 1000"))
             statement = update(LatencyRow).where(LatencyRow.subnet_pk == pks[n])
-            writer.execute(statement.values(latency_ms=ms, top1=accuracy, **better))
+            writer.execute(statement.values(latency_ms=ms, **better))
+            writer.execute(update(SubnetRow).where(SubnetRow.pk == pks[n]).values(top1=accuracy, **better))
         first.commit()
         second.commit()
     mend_fronts(filled)
     (only,) = unbeaten(points_of(filled))
     assert only[5] == pks[6]
     assert [name for name, _ in asked(filled)] == ["subnet-6"]
+
+
+def test_a_score_waits_for_a_latency_that_is_being_written(filled: Store) -> None:
+    """Each would else miss the other's row, and the front the point that they make."""
+    if filled.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    add_figures(filled, {0: 3.0}, {2: 0.5})
+    pks = _subnet_pks(filled)
+    scorer = threading.Thread(target=filled.record_scores, args=([top1(2, 0.9)],))
+    with filled.engine.begin() as connection:
+        row = dict(connection.execute(select(LatencyRow.__table__)).mappings().one())
+        connection.execute(insert(LatencyRow).values(row | {"subnet_pk": pks[2]}))
+        scorer.start()
+        scorer.join(0.3)
+        assert scorer.is_alive()
+    scorer.join()
+    assert [point[4:] for point in summary(filled)] == [(0.9, pks[2])]
 
 
 @pytest.mark.parametrize("version", [1, 2])

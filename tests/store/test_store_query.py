@@ -12,6 +12,7 @@ import nuwa_search
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.pipeline import PIPELINE_VERSION
 from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.store import heads
 from nuwa_search.store.budget import explain_budget, latency_of
 from nuwa_search.store.compare import compare_devices
 from nuwa_search.store.found_rows import SubnetFound
@@ -121,6 +122,22 @@ def test_limit_is_a_head_of_the_sorted_whole(filled: Store, sort: str) -> None:
         "newest": lambda r: int(r["subnet_id"].split("-")[1]) < NUM_WITH_TIES // 2,
     }
     assert [keys[sort](row) for row in whole] == sorted(keys[sort](row) for row in whole)
+
+
+@pytest.mark.parametrize("few", [0, 6, 1000])
+@pytest.mark.parametrize("wanted", FILTERS)
+def test_head_is_the_same_however_it_is_found(
+    filled: Store, wanted: SubnetFilter, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are sorted where they are few, and walked where they are many."""
+    monkeypatch.setattr(heads, "FEW", few)
+    for sort in ("top1", "latency"):
+        whole = filled.subnets.find(wanted, sort=sort)
+        for limit in (1, 5):
+            head = filled.subnets.find(wanted, sort=sort, limit=limit)
+            assert [(row["subnet_id"], row["device"]) for row in head] == [
+                (row["subnet_id"], row["device"]) for row in whole[:limit]
+            ]
 
 
 def test_devices_are_compared_on_the_subnets_of_their_fronts(filled: Store) -> None:
