@@ -42,7 +42,7 @@ def head_points(wanted: ResolvedFilter, *, sort: str, limit: int, is_sqlite: boo
 
 
 def _sized(wanted: ResolvedFilter, sort: str) -> Select[*tuple[Any, ...]]:
-    """Select the pairs of device and task with how many rows meet what the order does not see, counted up to ``FEW``."""
+    """Select the pairs of device and task, and how many rows meet what the order does not see, up to ``FEW``."""
     groups = wanted.groups()
     if sort == "top1":
         row = aliased(LatencyRow)
@@ -112,7 +112,7 @@ def _walked(
 def _beginnings(
     wanted: ResolvedFilter, groups: FromClause, latency: type[LatencyRow], subnet: type[SubnetRow], sort: str
 ) -> list[ColumnElement[bool]]:
-    """Say where a walk begins: nothing is so fast and more accurate, or so accurate and faster, than a point of a front.
+    """Say where a walk begins: nothing so fast is more accurate, nothing so accurate faster, than a point of a front.
 
     A front that is stale says nothing.
     """

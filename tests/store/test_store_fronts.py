@@ -225,7 +225,7 @@ def test_a_score_waits_for_a_latency_that_is_being_written(filled: Store) -> Non
     assert [point[4:] for point in summary(filled)] == [(0.9, pks[2])]
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 7])
 def test_upgrading_fills_the_summary(version: int, tmp_path: Path, root: Path) -> None:
     path = tmp_path / "old.sqlite"
     path.write_bytes((root / "tests" / "data" / f"store_v{version}.sqlite").read_bytes())

@@ -37,7 +37,7 @@ def test_migrations_build_what_the_tables_say(store: Store) -> None:
 
 
 def test_accuracy_is_in_one_index_on_both_databases(store: Store) -> None:
-    """Alembic compares none of them on SQLite; an index on latencies that held accuracy would cost ten writes a score."""
+    """An index on latencies that held accuracy would cost as many writes a score as there are devices."""
     with store.read() as connection:
         found = {
             str(index["name"])
