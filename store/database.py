@@ -24,8 +24,8 @@ from nuwa_search.store.failures import driver_errors, value_errors
 BUSY_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10
 POSTGRES_SCHEMA = "nuwa"
-# Of SQLite's pages, per connection and only as far as pages are touched. A batch of 2000 scores of subnets priced on
-# ten devices changes 40 000 index entries, scattered; SQLite's own 2 MB would read and write their pages several times.
+# Of SQLite's pages, per connection and only as far as pages are touched. A front of 20 000 points is looked up on tens
+# of thousands of them, scattered; SQLite's own 2 MB would read the upper levels of each table's tree over and over.
 _CACHE_KIB = 64 * 1024
 
 
