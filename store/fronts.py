@@ -33,8 +33,8 @@ def _mend(connection: Connection) -> None:
     if not is_sqlite:
         # What a writer that is not done yet left out, since it saw the old front, must not be missed.
         connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
-        for table in ("nuwa_latencies", "nuwa_subnets"):
-            connection.execute(text(f"LOCK TABLE {POSTGRES_SCHEMA}.{table} IN SHARE ROW EXCLUSIVE MODE"))
+        names = f"{POSTGRES_SCHEMA}.nuwa_latencies, {POSTGRES_SCHEMA}.nuwa_subnets"
+        connection.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
     stale = [(row.device_pk, row.task_pk) for row in connection.execute(select(stale_fronts).distinct())]
     for device_pk, task_pk in stale:
         for table in (fronts, stale_fronts):

@@ -87,7 +87,7 @@ def _walked(
         rows = rows.select_from(subnet).join(latency, is_of_subnet).where(subnet.task_pk == groups.c.task_pk)
         # PostgreSQL's index has rows without accuracy first; without them its order is the one wanted.
         rows = rows.where(subnet.top1.is_not(None))
-        order = (subnet.top1.desc(), latency.latency_ms, latency.subnet_pk)
+        order: tuple[Any, ...] = (subnet.top1.desc(), latency.latency_ms, latency.subnet_pk)
     else:
         rows = rows.select_from(latency).join(subnet, is_of_subnet).where(latency.task_pk == groups.c.task_pk)
         order = (latency.latency_ms, subnet.top1.desc().nulls_last(), latency.subnet_pk)

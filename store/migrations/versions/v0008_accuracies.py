@@ -154,14 +154,17 @@ _CHANGED = """
         FROM new_rows n JOIN old_rows o ON o.pk = n.pk WHERE n.top1 IS DISTINCT FROM o.top1)
 """
 # All the scores of a statement at once, thousands of them: first their old points leave, then those enter that no
-# point of the fronts and no other of them beats, and what they beat leaves.
+# point of the fronts and no other of them beats, and what they beat leaves. OFFSET 0 makes the planner look rows up by
+# subnet: it does not know how many of them change, and would else read the whole table to join it.
 _KEEP_FRONTS_OF_SCORES = f"""
     CREATE FUNCTION nuwa.nuwa_keep_fronts_of_scores() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         WITH {_CHANGED},
         mine AS (
-            SELECT f.ctid AS place, f.device_pk, f.task_pk, c.is_worse
-            FROM changed c JOIN nuwa.nuwa_fronts f ON f.subnet_pk = c.pk),
+            SELECT f.place, f.device_pk, f.task_pk, c.is_worse
+            FROM changed c CROSS JOIN LATERAL (
+                SELECT g.ctid AS place, g.device_pk, g.task_pk FROM nuwa.nuwa_fronts g
+                WHERE g.subnet_pk = c.pk OFFSET 0) f),
         gone AS (
             DELETE FROM nuwa.nuwa_fronts WHERE ctid = ANY (ARRAY(
                 SELECT f.ctid FROM nuwa.nuwa_fronts f WHERE f.ctid = ANY (ARRAY(SELECT place FROM mine))
@@ -172,7 +175,8 @@ _KEEP_FRONTS_OF_SCORES = f"""
         WITH {_CHANGED},
         unbeaten AS (
             SELECT l.device_pk, l.task_pk, l.base_pk, l.latency_ms, c.top1, l.subnet_pk
-            FROM changed c JOIN nuwa.nuwa_latencies l ON l.subnet_pk = c.pk
+            FROM changed c
+            CROSS JOIN LATERAL (SELECT * FROM nuwa.nuwa_latencies r WHERE r.subnet_pk = c.pk OFFSET 0) l
             LEFT JOIN LATERAL ({LAST.format(row="l", **_PG)}) p ON true
             WHERE c.top1 IS NOT NULL
               AND (p.top1 IS NULL OR p.top1 < c.top1 OR (p.top1 = c.top1 AND p.latency_ms = l.latency_ms))),
