@@ -62,7 +62,7 @@ def insert_subnets(connection: Connection, records: Sequence[SubnetRecord]) -> N
 def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
     """Repeat each subnet's best-founded accuracy in its row, where it changed."""
     best = (
-        select(ScoreRow)
+        select(ScoreRow.pk)
         .where(ScoreRow.subnet_pk == SubnetRow.pk, ScoreRow.kind.in_(_KINDS), ScoreRow.split.in_(_SPLITS))
         .order_by(
             case({kind: rank for rank, kind in enumerate(_KINDS)}, value=ScoreRow.kind),
@@ -72,18 +72,25 @@ def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
         )
         .limit(1)
         .correlate(SubnetRow)
+        .scalar_subquery()
     )
-    # Looked up for each subnet: joined, PostgreSQL would read the whole table of scores.
-    score_pk = best.with_only_columns(ScoreRow.pk).scalar_subquery()
-    value = best.with_only_columns(ScoreRow.value).scalar_subquery()
-    is_other = or_(SubnetRow.score_pk.is_distinct_from(score_pk), SubnetRow.top1.is_distinct_from(value))
+    is_other = or_(SubnetRow.score_pk.is_distinct_from(ScoreRow.pk), SubnetRow.top1.is_distinct_from(ScoreRow.value))
     for chunk in chunks(sorted(subnet_pks)):
         # On PostgreSQL: one order for all, or writers wait for each other for ever; and whoever scores the same
         # subnet is waited for, so that the best is the best of both. SQLite has one writer.
         locked = select(SubnetRow.pk).where(SubnetRow.pk.in_(chunk)).order_by(SubnetRow.pk)
         connection.execute(locked.with_for_update(key_share=True))
-        changed = update(SubnetRow).where(SubnetRow.pk.in_(chunk), score_pk.is_not(None), is_other)
-        connection.execute(changed.values(top1=value, score_pk=score_pk))
+        # Keys in between, or PostgreSQL would read all scores to join them.
+        score_pks = (
+            connection.execute(select(best).select_from(SubnetRow).where(SubnetRow.pk.in_(chunk))).scalars().all()
+        )
+        changed = update(SubnetRow).where(
+            SubnetRow.pk.in_(chunk),
+            SubnetRow.pk == ScoreRow.subnet_pk,
+            ScoreRow.pk.in_([pk for pk in score_pks if pk is not None]),
+            is_other,
+        )
+        connection.execute(changed.values(top1=ScoreRow.value, score_pk=ScoreRow.pk))
 
 
 class SubnetMethods(Database):
