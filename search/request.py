@@ -109,6 +109,10 @@ class SearchRequest:
         empty="left to the steps", is_resumable=True, client_most=MAX_NUMBER, label="fine-tuning passes")] = None
     finetune_steps: Annotated[int | None, Option("count", "Fine-tune for this many steps.", "N",
         empty="as many as it takes", is_resumable=True, label="fine-tuning steps", is_main=True)] = None
+    finetune_processes: Annotated[int | None, Option("count",
+        "Processes of one machine that fine-tune (torchrun): a GPU each, or shares of its cores.", "N",
+        empty="one; with --executor ray the GPUs of the largest node", is_resumable=True, client_most=64,
+        label="fine-tuning processes")] = None
     predictor_id: Annotated[str | None, Option("text", "Pin this latency predictor.", "ID", flag="predictor",
         empty="the newest, or one fitted now", label="latency predictor")] = None
     from_study: Annotated[str | None, Option("text",

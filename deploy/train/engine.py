@@ -74,6 +74,8 @@ class TrainSetup:
         resume: Whether to go on from the checkpoint there.
         progress: Called in the first process after each reading of the loss.
         deadline_s: Seconds of wall time after which the run stops; None for no limit.
+        should_stop: Asked after steps; where one process says yes, all are interrupted behind the same step. None is
+            never asked.
     """
 
     plan: BatchPlan
@@ -84,6 +86,7 @@ class TrainSetup:
     resume: bool = False
     progress: Callable[[Progress], None] | None = None
     deadline_s: float | None = None
+    should_stop: Callable[[], bool] | None = None
 
 
 def run_job(job: Job, recipe: Recipe, setup: TrainSetup) -> TrainOutcome:
@@ -212,6 +215,8 @@ class _Loop:
         elif self._is_late():
             self.stopped = f"time limit of {self.setup.deadline_s:g} s reached at step {self.state.step}"
         self._report(means, speed=steps * self.setup.plan.batch_size / max(elapsed, 1e-9), problem=problem)
+        if self.setup.should_stop is not None and self._is_agreed(self.setup.should_stop()):
+            raise KeyboardInterrupt
 
     def _read(self) -> dict[str, float]:
         with interrupt_deferred():
@@ -269,8 +274,12 @@ class _Loop:
     def _is_late(self) -> bool:
         if self.setup.deadline_s is None:
             return False
-        late = torch.tensor(float(self.state.seconds > self.setup.deadline_s), device=self.setup.device)
-        return bool(self.setup.processes.sum(late) > 0)
+        return self._is_agreed(self.state.seconds > self.setup.deadline_s)
+
+    def _is_agreed(self, answer: bool) -> bool:
+        """Whether any process says yes: all get the same answer."""
+        said = torch.tensor(float(answer), device=self.setup.device)
+        return bool(self.setup.processes.sum(said) > 0)
 
     def _save(self, checkpoint: Checkpoint) -> None:
         if self.setup.checkpoint_dir is not None and self.setup.processes.is_first:

@@ -63,6 +63,7 @@ def finetune(
     progress: Callable[[Progress], None] | None = None,
     checkpoint_dir: Path | None = None,
     resume: bool = False,
+    should_stop: Callable[[], bool] | None = None,
 ) -> FinetuneResult:
     """Fine-tune ``student`` and return the best weights by the search split.
 
@@ -80,6 +81,7 @@ def finetune(
         progress: Called with where the run stands.
         checkpoint_dir: Where checkpoints go, at each evaluation and on Ctrl-C; None for none.
         resume: Go on from the checkpoint there; from the start where there is none.
+        should_stop: Asked after steps; once it says yes in one process, all are interrupted behind the same step.
 
     Raises:
         NuwaError: If labels, teacher, checkpoint or settings do not fit the student.
@@ -100,6 +102,7 @@ def finetune(
         checkpoint_dir=checkpoint_dir,
         resume=resume,
         progress=progress,
+        should_stop=should_stop,
     )
     start, before = student, None
     if settings.refit_head:

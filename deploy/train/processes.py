@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from nuwa_search.core.errors import NuwaError
+
+PATIENCE_S = 600.0
+"""For the slowest process to end a step, compiled or on a busy machine: NCCL's own default; gloo's is half an hour."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def leave(self) -> None:
+        """End the group that was joined: this process is done with the others."""
+        if self.count > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
     def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
         """Average gradients over processes with DDP; the module itself when alone."""
         if self.count == 1:
@@ -52,8 +61,11 @@ class Processes:
         return DistributedDataParallel(module, device_ids=[device.index] if device.type == "cuda" else None)
 
 
-def join_processes() -> Processes:
+def join_processes(*, patience_s: float = PATIENCE_S) -> Processes:
     """Join the process group that torchrun describes in the environment; alone without one.
+
+    Args:
+        patience_s: Seconds that one process waits for another before it gives up; of the call that joins.
 
     Raises:
         NuwaError: If the environment is torchrun's but not whole.
@@ -65,7 +77,8 @@ def join_processes() -> Processes:
     if missing:
         raise NuwaError(f"WORLD_SIZE is {count} but {', '.join(missing)} is not set", hint="start with torchrun")
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=patience_s))
     local_rank = int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)

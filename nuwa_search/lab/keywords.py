@@ -36,6 +36,7 @@ class SearchKeywords(TypedDict, total=False):
     sampler: str
     finetune_epochs: float | None
     finetune_steps: int | None
+    finetune_processes: int | None
     predictor_id: str | None
     from_study: str | None
     judge: int

@@ -65,12 +65,21 @@ class Executor(Protocol):
         """
         ...
 
-    def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:
-        """Run one piece of work and wait for what it returns.
+    @property
+    def gpus(self) -> int:
+        """GPUs that the largest node declares; 0 where none is given out: the work then takes what its machine has."""
+        ...
+
+    def call(
+        self, work: Callable[..., Result], *, needs: Needs, progress: Callable[..., object] | None = None
+    ) -> Result:
+        """Run one piece of work and wait for what it returns; what its loops count is counted here too.
 
         Args:
-            work: Can be pickled with what it holds, as ``functools.partial`` of a function of a module can.
+            work: Can be pickled with what it holds, as ``functools.partial`` of a function of a module can. Takes
+                ``progress`` where that is given.
             needs: What must be free where it runs.
+            progress: Called in this process with what the work tells; some of it, where it is told very often.
 
         Raises:
             OutsideError: If every attempt at it was lost.

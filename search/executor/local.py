@@ -25,5 +25,15 @@ class LocalExecutor:
     def reach(self, board: str, address: str) -> Transport | None:  # noqa: ARG002 - from here
         return None
 
-    def call(self, work: Callable[[], Result], *, needs: Needs) -> Result:  # noqa: ARG002 - this machine is all there is
-        return work()
+    @property
+    def gpus(self) -> int:
+        return 0
+
+    def call(
+        self,
+        work: Callable[..., Result],
+        *,
+        needs: Needs,  # noqa: ARG002 - this machine is all there is
+        progress: Callable[..., object] | None = None,
+    ) -> Result:
+        return work() if progress is None else work(progress=progress)

@@ -12,15 +12,15 @@ from nuwa_search.core.tasks.kind import TaskKind
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.config import FinetuneConfig
-from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
+from nuwa_search.deploy.train.finetune import FinetuneResult
 from nuwa_search.deploy.train.recipe import NO_AUGMENT, of_length
 from nuwa_search.deploy.train.score import SplitScore
+from nuwa_search.deploy.train.spread import finetune_in
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import is_small
-from nuwa_search.search.executor.here import Here
-from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.job.deadline import Deadline
 from nuwa_search.search.job.find import Finder
+from nuwa_search.search.job.finetune_place import finetune_place
 from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.job.study_rounds import Winner
 from nuwa_search.search.job.winner import score_on
@@ -249,18 +249,20 @@ def tune(
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
     inputs = finder.inputs
+    place = finetune_place(finder.request, finder.executor, config, num_images=len(inputs.tensors.train))
+    for said in place.said:
+        finder.hooks.step(said)
     work = functools.partial(
-        finetune,
+        finetune_in,
+        place.processes,
         model,
         inputs.tensors_for(model.arch),
         teacher=teacher,
         config=config,
-        progress=Here(finder.hooks.finetune),
         checkpoint_dir=checkpoint_dir / _run_key(model, config),
         resume=True,
     )
-    executor = finder.executor
-    result = executor.call(work, needs=Needs("fine-tuning", cpus=executor.threads))
+    result = finder.executor.call(work, needs=place.needs, progress=finder.hooks.finetune)
     return Tuned(result.student, result.after, result, config)
 
 

@@ -11,11 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError, OutsideError
+from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.transport import ConnectionFailedError, Transport
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.train.finetune import finetune
+from nuwa_search.deploy.train.outcome import Progress
+from nuwa_search.deploy.train.spread import finetune_in
+from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.latency.transport.local import LocalTransport
 from nuwa_search.search.executor.executor import Executor
 from nuwa_search.search.executor.local import LocalExecutor
@@ -30,9 +36,11 @@ from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import EVALUATED, StudyConfig, StudyResult
 from nuwa_search.testing.transport import TransportContract
 from tests.support.search_fakes import CountingLatency, EmptyDeriver, SyntheticScorer, best_of, tiny_space
+from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 TRIALS, BATCH = 12, 3
+FEW = TaskTensors(make_split(48), make_split(9), PREPROCESS)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +115,33 @@ def test_work_that_fails_there_fails_as_it_would_here(executor: Executor) -> Non
     with pytest.raises(OutsideError, match=r"board:absent for measuring.*2 CPU") as missing:
         executor.call(refuse, needs=Needs("measuring", board="absent"))
     assert "--resources" in missing.value.hint
+
+
+@pytest.mark.slow
+def test_fine_tuning_in_two_processes_of_a_node_is_that_of_one_and_is_told_here(executor: Executor) -> None:
+    work = functools.partial(
+        finetune_in, 2, make_vit(seed=1), FEW, teacher=Teacher(make_vit(seed=2, num_heads=4)), config=CONFIG
+    )
+    told: list[Progress] = []
+    there = executor.call(work, needs=Needs("fine-tuning", cpus=2), progress=told.append)
+    here = finetune(make_vit(seed=1), FEW, teacher=Teacher(make_vit(seed=2, num_heads=4)), config=CONFIG)
+    assert there.outcome.steps == here.outcome.steps == CONFIG.steps
+    for name, losses in here.outcome.curve.items():
+        assert there.outcome.curve[name] == pytest.approx(losses, abs=1e-4), name
+    assert told
+    assert all(now.steps == CONFIG.steps for now in told)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_fine_tuning_takes_the_gpus_that_a_node_declares(executor: Executor) -> None:
+    count = min(2, executor.gpus)
+    config = dataclasses.replace(CONFIG, accelerator="auto")
+    work = functools.partial(finetune_in, count, make_vit(seed=1), FEW, teacher=None, config=config)
+    there = executor.call(work, needs=Needs("fine-tuning", cpus=2, gpus=count))
+    assert there.outcome.device.startswith("cuda")
+    here = finetune(make_vit(seed=1), FEW, teacher=None, config=config)
+    assert there.outcome.curve["loss"] == pytest.approx(here.outcome.curve["loss"], abs=1e-3)  # atomics on GPUs round
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ LATER: dict[str, Any] = {
     "batch": None,
     "executor": "local",
     "ray_address": None,
+    "finetune_processes": None,
     "img_size": None,
     "img_sizes": None,
     "metric": "top1",
@@ -105,7 +106,7 @@ OTHERS: dict[str, Any] = {
     "explain": True, "finetune": False, "deploy": False, "seed": 4,
     "bundle_dir": "/elsewhere", "metric": "balanced", "from_study": "another", "keep": ("blocks.0",), "pool": "avg",
     "more_budgets": ("8@jetson-orin-nano",), "task": "segmentation", "accelerator": "cpu", "img_sizes": (16, (64, 32)),
-    "batch": 3, "executor": "ray", "ray_address": "head:6379",
+    "batch": 3, "executor": "ray", "ray_address": "head:6379", "finetune_processes": 2,
 }  # fmt: skip
 """Another value than OLD's for every option."""
 
@@ -129,7 +130,7 @@ def test_resumed_each_option_is_obeyed_or_refused_by_name(name: str) -> None:
 def test_what_says_how_long_it_runs_and_on_what_may_change() -> None:
     assert {name for name, option in OPTIONS.items() if option.is_resumable} == {
         *("trials", "workers", "timeout_s", "finetune_epochs", "finetune_steps", "small_model_steps", "explain"),
-        *("accelerator", "batch", "executor", "ray_address"),
+        *("accelerator", "batch", "executor", "ray_address", "finetune_processes"),
     }
 
 

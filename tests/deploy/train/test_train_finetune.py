@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.tensors import TaskTensors
@@ -230,18 +229,6 @@ def test_it_runs_outside_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert_same(weights(results[0]), weights(run()))
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, *command, str(tmp_path / "two.safetensors")], env=env, cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    alone = weights(run(dataclasses.replace(CONFIG, accumulate=2, relation_scale=0.5)))
-    assert_close(load_file(tmp_path / "two.safetensors"), alone)
 
 
 @pytest.mark.slow
