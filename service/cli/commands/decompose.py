@@ -88,7 +88,7 @@ def _show(answer: "Decomposed", output: Output) -> None:
     output.table(rows, title=f"\n{answer.study}: {answer.budget_ms:g} ms end to end")
     for part in told["sub_models"]:
         output.note(
-            f"{part['name']} on {part['board']}: {len(part['classes'])} classes, {part['latency_ms']:.2f} ms "
+            f"{part['name']} on {part['board']}: {len(part['classes']) or 'all'} classes, {part['latency_ms']:.2f} ms "
             f"{part['provenance']}, alone {100 * part['top1_alone']:.1f} % of all classes"
         )
     for note in told["notes"]:

@@ -81,7 +81,7 @@ function modeTable(modes, parts) {
 function partTable(parts) {
   const names = [["sub-model"], ["board"], ["classes"], ["budget, ms", "number"], ["latency, ms", "number"], ["from"], ["vector", "number"], ["all classes, alone", "number"], ["subnet"]];
   return table("Sub-models", names, parts.map((part) => [
-    part.name, h("a", { href: routeTo(["devices", part.device]) }, part.board), classesText(part.classes, 4), plainMs(part.budget_ms), plainMs(part.latency_ms),
+    part.name, h("a", { href: routeTo(["devices", part.device]) }, part.board), part.classes.length ? classesText(part.classes, 4) : "all", plainMs(part.budget_ms), plainMs(part.latency_ms),
     provenanceBadge(part.provenance), whole(part.vector_dim), percent(part.top1_alone), h("a", { class: "mono", href: routeTo(["subnets", part.subnet_id]) }, shortId(part.subnet_id)),
   ]));
 }
