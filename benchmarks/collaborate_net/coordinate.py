@@ -5,6 +5,7 @@ python -m benchmarks.collaborate_net.coordinate FOLDER MBIT DELAY_MS CASE DATA S
 
 import dataclasses
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def top1(answers: list[CollaborativeAnswer], case: Case) -> dict[str, Any]:
 def measure(folder: Path, case: Case, *, mbit: float, delay_ms: float) -> dict[str, Any]:
     """Run one cell."""
     collaboration, fusion = case.collaboration, case.fusion
+    load = os.getloadavg()[0]
     kits = write_kits(folder / "kits", address=ADDRESS, source=case.folder, collaboration=collaboration)
     assert kits.keys is not None
     keys = read_keys(kits.keys)
@@ -145,6 +147,7 @@ def measure(folder: Path, case: Case, *, mbit: float, delay_ms: float) -> dict[s
         "stream_error": images_per_s / predicted.images_per_s - 1,
         "in_flight": IN_FLIGHT,
         "top1": top1(alone, case)["top1"],
+        "load_before": load,
         **routed,
         **faults,
     }
