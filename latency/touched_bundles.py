@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nuwa_search.core.device import DeviceSpec
+from nuwa_search.core.device import Device, DeviceSpec
 from nuwa_search.core.emulator import split_label
 from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.deploy.bundle import read_bundle
 from nuwa_search.deploy.certificate import Certificate
 from nuwa_search.deploy.file_hashes import CERTIFICATE
 from nuwa_search.latency.devices.find import opened_device
+from nuwa_search.latency.devices.pool import PoolDevice
+from nuwa_search.latency.devices.pool_spec import is_pool
+from nuwa_search.store.records import BoardRecord
 from nuwa_search.store.store import Store
 
 # What an engine is bound to: TensorRT reads no plan of another version or GPU.
@@ -61,8 +64,75 @@ class Touched:
         }
 
 
-def device_now(spec: DeviceSpec) -> dict[str, str]:
-    """Ask a device what runs there now.
+@dataclass(frozen=True)
+class DeviceNow:
+    """What runs on a device now.
+
+    Args:
+        facts: By name; where boards of a pool differ in one, each value with its boards.
+        silent: Boards of a pool that are out or did not answer, each with the reason.
+    """
+
+    facts: Mapping[str, str]
+    silent: Mapping[str, str]
+
+
+def device_now(spec: DeviceSpec, store: Store) -> DeviceNow:
+    """Ask a device what runs there now; of a pool each board that takes part, under its lease.
+
+    Args:
+        spec: The device.
+        store: The database, which holds the boards of a pool.
+
+    Raises:
+        OutsideError: If it cannot be reached; of a pool, if no board can.
+    """
+    if not is_pool(spec):
+        return DeviceNow(_facts_now(spec), {})
+    with opened_device(spec, store=store) as pool:
+        if not isinstance(pool, PoolDevice):
+            raise OutsideError(f"{spec.name} is no pool of boards")
+        found, silent = {}, {}
+        for record in pool.boards.records():
+            try:
+                found[record.name] = _facts_of_board(pool, record)
+            except OutsideError as error:
+                silent[record.name] = error.message
+    if not found:
+        told = "; ".join(f"{name}: {why}" for name, why in silent.items()) or "it has none"
+        raise OutsideError(f"no board of {spec.name} answers: {told}", hint=f"nuwa doctor {spec.name}")
+    return DeviceNow(joined_facts(found), silent)
+
+
+def _facts_of_board(pool: PoolDevice, record: BoardRecord) -> dict[str, str]:
+    """Ask one board of a pool; one that fails leaves the pool, as it does when it measures.
+
+    Raises:
+        OutsideError: If it is out, or failed now.
+    """
+    if record.out_at is not None:
+        raise OutsideError(record.out_reason or "it is out")
+    spec = pool.boards.spec_of(record.name)
+    if spec.kind != "ssh":
+        return _facts_now(spec)
+    return pool.on_a_board(lambda device: _asked(device, spec), among=(record.name,))[0]
+
+
+def joined_facts(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Join facts of several boards: a value that all have is one; others are told with who has them."""
+    facts: dict[str, str] = {}
+    for name in sorted({name for theirs in found.values() for name in theirs}):
+        by_value: dict[str, list[str]] = {}
+        for board, theirs in found.items():
+            if name in theirs:
+                by_value.setdefault(theirs[name], []).append(board)
+        values = [f"{value} ({', '.join(boards)})" for value, boards in by_value.items()]
+        facts[name] = next(iter(by_value)) if len(by_value) == 1 else ", ".join(values)
+    return facts
+
+
+def _facts_now(spec: DeviceSpec) -> dict[str, str]:
+    """Ask one device.
 
     Raises:
         OutsideError: If it cannot be reached.
@@ -70,13 +140,16 @@ def device_now(spec: DeviceSpec) -> dict[str, str]:
     facts = _facts_of(spec)
     if spec.kind != "ssh":  # built in: its spec is made of what is installed here just now
         return {name: value for name, value in facts.items() if value}
+    with opened_device(spec) as device:
+        return _asked(device, spec)
+
+
+def _asked(device: Device, spec: DeviceSpec) -> dict[str, str]:
     from nuwa_search.latency.devices.ssh import SshDevice
 
-    with opened_device(spec) as device:
-        if not isinstance(device, SshDevice):
-            raise OutsideError(f"{spec.name} is no board over SSH")
-        facts |= device.facts_now()
-    return {name: value for name, value in facts.items() if value}
+    if not isinstance(device, SshDevice):
+        raise OutsideError(f"{spec.name} is no board over SSH")
+    return {name: value for name, value in {**_facts_of(spec), **device.facts_now()}.items() if value}
 
 
 def touched_below(folder: Path, spec: DeviceSpec, now: Mapping[str, str]) -> list[Touched]:

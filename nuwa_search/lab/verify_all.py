@@ -1,7 +1,7 @@
 """Which shipped bundles what a device runs now touches."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nuwa_search.core.device import DeviceSpec
@@ -17,11 +17,13 @@ class TouchedBundles:
         spec: The device.
         now: What it says of itself.
         rows: Each bundle with what is to be done: ``rebuild``, ``measure`` or nothing.
+        silent: Boards of a pool that are out or did not answer, each with the reason.
     """
 
     spec: DeviceSpec
     now: Mapping[str, str]
     rows: tuple[Touched, ...]
+    silent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stale(self) -> tuple[Touched, ...]:
@@ -41,6 +43,7 @@ def verify_all(store: Store, spec: DeviceSpec, *, below: Path | None) -> Touched
         NuwaError: If there is no such folder.
         OutsideError: If the device cannot be reached.
     """
-    now = device_now(spec)
+    found = device_now(spec, store)
+    now = found.facts
     rows = touched_bundles(store, spec, now) if below is None else touched_below(below, spec, now)
-    return TouchedBundles(spec, now, tuple(rows))
+    return TouchedBundles(spec, now, tuple(rows), found.silent)

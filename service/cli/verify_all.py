@@ -37,6 +37,7 @@ def verify_all(folder: Path | None, values: Mapping[str, Any], output: Output) -
                 "schema": "nuwa.verify/1",
                 "device": device_json(spec),
                 "now": found.now,
+                "silent": found.silent,
                 "rows": [row.to_json() for row in rows],
                 "count": len(rows),
                 "num_rebuild": len(stale),
@@ -45,6 +46,8 @@ def verify_all(folder: Path | None, values: Mapping[str, Any], output: Output) -
         )
     else:
         output.table([_row(row) for row in rows], columns=("dir", "action", "changes", "verdict"))
+    for board, reason in found.silent.items():
+        output.note(f"board {board} was not asked: {reason}")
     if any(row.action == "measure" for row in rows):
         output.note(f"to measure one again: nuwa verify DIR --device {spec.name}")
     if not rows:

@@ -13,7 +13,8 @@ import pytest
 
 from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.deploy.bundle import read_bundle
-from nuwa_search.latency.touched_bundles import touches
+from nuwa_search.latency.devices import drift, pool
+from nuwa_search.latency.touched_bundles import joined_facts, touches
 from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.records import CertificateRecord
 from nuwa_search.store.store import open_store
@@ -263,6 +264,47 @@ def test_all_bundles_against_a_board_after_its_update(rig: Rig, capsys: pytest.C
     assert answered(capsys)[0]["count"] == 0
     for wrong in (["verify"], ["verify", "--all"], ["verify", str(rig.folder / "gone"), "--all", "--device", "host"]):
         assert rig.nuwa(*wrong) == 2
+
+
+def test_bundle_of_a_pool_of_boards_is_certified_and_verified_there(
+    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool over SSH: engines are built, run and deleted on the board that is lent, and `--all` asks each board."""
+    monkeypatch.setattr(drift, "REPEATS", 1)
+    monkeypatch.setattr(pool, "REPEATS", 1)  # the stand-in's times hardly differ
+    assert rig.nuwa("device", "add", "lab", "--board", "lab-nano") == 0
+    assert rig.nuwa("export", str(rig.bundle), "--device", "lab", "--budget-ms", "30", "-y") == 0
+    capsys.readouterr()
+    assert rig.nuwa("verify", str(rig.bundle), "--device", "lab", "--json") == 0
+    found, _ = answered(capsys)
+    assert (found["is_good"], found["verdict_now"], found["provenance"]) == (True, "met", "measured")
+    with open_store(str(rig.folder / "a.sqlite")) as store:  # of the export, of the check, and of each reference net
+        assert store.boards("lab")[0].num_leases >= 3
+    everything = ["verify", str(rig.folder), "--all", "--device", "lab", "--json"]
+    assert rig.nuwa(*everything) == 0
+    found, _ = answered(capsys)
+    assert [row["action"] for row in found["rows"]] == ["none"]
+    assert (found["now"]["runtime_version"], found["silent"]) == ("8.2.1", {})
+    rig.board.version = "8.5.2"
+    try:
+        assert rig.nuwa(*everything) == 1
+    finally:
+        rig.board.version = "8.2.1"
+    found, _ = answered(capsys)
+    assert found["rows"][0]["changes"][0] == "runtime_version 8.2.1 -> 8.5.2"
+    with open_store(str(rig.folder / "a.sqlite")) as store:
+        lease = store.lease_board("lab", party="a party")
+        assert lease is not None  # every lease was given back
+        store.put_out(lease, "unplugged")
+    assert rig.nuwa(*everything) == 3
+    assert "no board of lab answers: lab-nano: unplugged" in capsys.readouterr().err
+
+
+def test_facts_that_boards_differ_in_are_told_with_the_boards() -> None:
+    same, other = {"l4t": "R32.7.1", "power_mode": "MAXN"}, {"l4t": "R32.7.6", "power_mode": "MAXN"}
+    now = joined_facts({"n1": same, "n2": other, "n3": same})
+    assert now == {"l4t": "R32.7.1 (n1, n3), R32.7.6 (n2)", "power_mode": "MAXN"}
+    assert touches(same, now, has_engine=True) == ((), ("l4t R32.7.1 -> R32.7.1 (n1, n3), R32.7.6 (n2)",))
 
 
 def test_what_touches_an_engine_and_what_only_its_speed() -> None:
