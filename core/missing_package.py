@@ -9,6 +9,13 @@ CLIENT = "nuwa-search-client"
 _OWN = "nuwa_search"
 
 
+def is_client_only() -> bool:
+    """Whether the small distribution is installed, and not the whole one."""
+    from nuwa_search.core.installed import installed_version
+
+    return installed_version(FULL) is None and installed_version(CLIENT) is not None
+
+
 def missing_package(error: ModuleNotFoundError) -> NuwaError:
     """Build the error for a package that could not be imported.
 
@@ -18,10 +25,8 @@ def missing_package(error: ModuleNotFoundError) -> NuwaError:
     name = (error.name or str(error)).partition(".")[0]
     if name == _OWN:
         return NuwaError(f"this installation is incomplete: {error.name} is missing", hint=f"pip install {FULL}")
-    from nuwa_search.core.installed import installed_version
-
     message = f"this command needs the package {name}, which is not installed"
-    if installed_version(FULL) is None and installed_version(CLIENT) is not None:
+    if is_client_only():
         return NuwaError(
             f"{message}: {CLIENT} queries, serves and reads bundles",
             hint=f"pip uninstall {CLIENT}, then pip install {FULL}",

@@ -1,13 +1,20 @@
 """The small distribution: the same files, and what they do where torch, timm, pandas and Optuna are not installed."""
 
+import json
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import nuwa_search
+from nuwa_search.core import installed as installed_module
 from nuwa_search.deploy.write_bundle import write_bundle
+from nuwa_search.service.cli.commands import doctor
+from nuwa_search.service.cli.main import cli, run
 from nuwa_search.store.store import open_store
 from tests.deploy.bundle_parts import make_parts
 from tests.support.store_values import prediction, record_basics, subnet, top1
@@ -80,3 +87,16 @@ def test_the_small_distribution_is_the_same_program_with_fewer_requirements() ->
     assert names == LEFT_OUT
     assert (ROOT / "client" / "nuwa_search").readlink() == Path("..") / "nuwa_search"
     assert small["tool"]["setuptools"]["packages"] == full["tool"]["setuptools"]["packages"]
+
+
+def test_what_the_small_distribution_goes_without_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set(doctor.NOT_OF_CLIENT) < LEFT_OUT
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in LEFT_OUT else find_spec(name))
+    line = ["doctor", "--json", "--db", str(tmp_path / "a.sqlite"), "--cache-dir", str(tmp_path)]
+    for installed, faults in (("nuwa-search-client", set()), ("nuwa-search", {"torch", "timm", "optuna"})):
+        monkeypatch.setattr(installed_module, "installed_version", {installed: "0.2.0"}.get)
+        run(cli, line, prog_name="nuwa")
+        found = json.loads(capsys.readouterr().out)["findings"]
+        assert {row["check"] for row in found if not row["ok"]} & LEFT_OUT == faults

@@ -10,6 +10,7 @@ import click
 from nuwa_search.core.device import DeviceSpec
 from nuwa_search.core.errors import NoAnswerError, NuwaError
 from nuwa_search.core.home import expanded
+from nuwa_search.core.missing_package import CLIENT, is_client_only
 from nuwa_search.core.settings import default_cache_dir, default_db_url
 from nuwa_search.latency.devices.find import find_device
 from nuwa_search.latency.devices.finding import Finding
@@ -20,6 +21,8 @@ from nuwa_search.service.cli.database import database
 from nuwa_search.service.cli.flags import with_flags
 from nuwa_search.service.cli.output import output_from_flags
 
+NOT_OF_CLIENT = ("torch", "timm", "optuna")
+"""Packages that the small distribution goes without; its ``pyproject.toml`` names what it needs."""
 WANTED_DISK_MB = 1024
 """Room for caches, checkpoints and bundles of a few searches."""
 
@@ -89,6 +92,8 @@ def _database(url: str) -> Finding:
 
 def _package(name: str) -> Finding:
     found = find_spec(name) is not None
+    if not found and name in NOT_OF_CLIENT and is_client_only():
+        return Finding(name, is_ok=True, found=f"not installed: {CLIENT} queries, serves and reads bundles without it")
     return Finding(
         name, is_ok=found, found="installed" if found else "missing", mend="" if found else f"pip install {name}"
     )
