@@ -1,8 +1,10 @@
 """``python -m nuwa_search.deploy.train.spread_launch FOLDER COUNT``: torchrun, and notes of how its processes ended."""
 
 import os
+import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from torch.distributed import run as torchrun
@@ -16,7 +18,21 @@ MEMBER = "nuwa_search.deploy.train.spread_member"
 
 def main(folder: Path, count: int) -> int:
     """Start ``count`` processes on this machine and wait for them; the first that dies ends the others."""
-    end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    alone = threading.Event()
+
+    def end() -> None:
+        alone.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    end_with_parent(end)
+    try:
+        return _launched(folder, count)
+    finally:
+        if alone.is_set():  # whoever would remove it was killed
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _launched(folder: Path, count: int) -> int:
     words = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(count), "--max-restarts", "0"]
     try:
         torchrun.main([*words, "--module", MEMBER, str(folder)])
