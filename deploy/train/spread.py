@@ -101,7 +101,14 @@ def finetune_in(
 def run_processes(
     folder: Path, processes: int, *, threads: int, progress: Callable[[Progress], None] | None
 ) -> FinetuneResult:
-    """Start the processes on the work that lies in ``folder``, and wait for its result; see ``finetune_in``."""
+    """Start the processes on the work that lies in ``folder``, and wait for its result; see ``finetune_in``.
+
+    Args:
+        folder: Where the work was written, and the result and messages of the processes will be.
+        processes: How many torchrun starts.
+        threads: Of each process.
+        progress: Told of steps and scores by the first process; None for nobody.
+    """
     heard: dict[str, Callable[..., object]] = {"count": count, "progress": progress or (lambda _: None)}
     messages = MessageReader(folder)
 

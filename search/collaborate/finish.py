@@ -335,7 +335,16 @@ def gate_of(
     rival: SearchedRival,
     devices: Mapping[str, Device],
 ) -> Gate | None:
-    """Put the single subnet beside the sub-models of a board; None where it cannot be."""
+    """Put the single subnet beside the sub-models of a board; None where it cannot be.
+
+    Args:
+        run: The decomposition: its request, store and callbacks.
+        inputs: Base, task and decoded images.
+        division: Which classes each sub-model knows.
+        placed: Sub-models with their boards and latencies.
+        rival: The single subnet, as it was searched for one board.
+        devices: Boards by name.
+    """
     memory: dict[int, float | None] = {}
     for place, one in zip(placed.placement.places, placed.graphs, strict=True):
         peak, held = one.measurement.peak_memory_mb, memory.get(place, 0.0)
@@ -345,7 +354,14 @@ def gate_of(
 
 
 def see_splits(ensemble: Ensemble, inputs: Inputs, test: SplitTensors, *, gate: Gate | None = None) -> SeenSplits:
-    """Run the sub-models, and the gate after them, over the search split and the test split."""
+    """Run the sub-models, and the gate after them, over the search split and the test split.
+
+    Args:
+        ensemble: Whose sub-models.
+        inputs: Base, task and decoded search images.
+        test: Decoded test images.
+        gate: The single subnet where it takes part.
+    """
     models = (*ensemble.vits, *(() if gate is None else (gate.model,)))
     return SeenSplits(*(_seen(models, split, inputs) for split in (inputs.tensors.search, test)))
 
