@@ -1,6 +1,6 @@
 """Subnets, their scores and predicted latencies in the database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,8 +59,20 @@ def insert_subnets(connection: Connection, records: Sequence[SubnetRecord]) -> N
     upsert(connection, SubnetRow, rows.values(), key=["subnet_id"])
 
 
-def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
-    """Repeat each subnet's best-founded accuracy in its row, where it changed."""
+def _founding(kind: str, split: str) -> int | None:
+    """Rank what an accuracy was taken with and on, 0 for the best-founded; None where it never stands for a subnet."""
+    if kind not in _KINDS or split not in _SPLITS:
+        return None
+    return _KINDS.index(kind) * len(_SPLITS) + _SPLITS.index(split)
+
+
+def _refresh_top1(connection: Connection, written: Mapping[int, int]) -> None:
+    """Repeat each subnet's best-founded accuracy in its row, where it changed.
+
+    Args:
+        connection: In whose transaction the scores were written.
+        written: Subnets by the best rank among what was written of them; one whose accuracy is founded better is left.
+    """
     best = (
         select(ScoreRow.pk)
         .where(ScoreRow.subnet_pk == SubnetRow.pk, ScoreRow.kind.in_(_KINDS), ScoreRow.split.in_(_SPLITS))
@@ -75,11 +87,20 @@ def _refresh_top1(connection: Connection, subnet_pks: Iterable[int]) -> None:
         .scalar_subquery()
     )
     is_other = or_(SubnetRow.score_pk.is_distinct_from(ScoreRow.pk), SubnetRow.top1.is_distinct_from(ScoreRow.value))
-    for chunk in chunks(sorted(subnet_pks)):
+    held = (
+        select(SubnetRow.pk, ScoreRow.kind, ScoreRow.split)
+        .outerjoin(ScoreRow, ScoreRow.pk == SubnetRow.score_pk)
+        .order_by(SubnetRow.pk)
+        .with_for_update(key_share=True, of=SubnetRow)
+    )
+    for every in chunks(sorted(written)):
         # On PostgreSQL: one order for all, or writers wait for each other for ever; and whoever scores the same
         # subnet is waited for, so that the best is the best of both. SQLite has one writer.
-        locked = select(SubnetRow.pk).where(SubnetRow.pk.in_(chunk)).order_by(SubnetRow.pk)
-        connection.execute(locked.with_for_update(key_share=True))
+        found = connection.execute(held.where(SubnetRow.pk.in_(every))).all()
+        ranks = {pk: None if kind is None else _founding(kind, split) for pk, kind, split in found}
+        chunk = [pk for pk, rank in ranks.items() if rank is None or rank >= written[pk]]
+        if not chunk:
+            continue
         # Keys in between, or PostgreSQL would read all scores to join them.
         score_pks = (
             connection.execute(select(best).select_from(SubnetRow).where(SubnetRow.pk.in_(chunk))).scalars().all()
@@ -190,7 +211,13 @@ class SubnetMethods(Database):
             }
             key = ["subnet_pk", "kind", "split", "num_images", "seed"]
             upsert(connection, ScoreRow, rows.values(), key=key, update=["value", "created_at"])
-            _refresh_top1(connection, sorted(set(subnets.values())))
+            written: dict[int, int] = {}
+            for score in batch:
+                rank = _founding(score.kind, score.split)
+                if rank is not None:
+                    pk = subnets[score.subnet_id]
+                    written[pk] = min(rank, written.get(pk, rank))
+            _refresh_top1(connection, written)
         mend_fronts(self)
 
     def retire_top1(self, subnet_id: str) -> None:
@@ -205,7 +232,7 @@ class SubnetMethods(Database):
             connection.execute(delete(ScoreRow).where(ScoreRow.subnet_pk == pk, ScoreRow.kind == RETIRED_TOP1))
             current = update(ScoreRow).where(ScoreRow.subnet_pk == pk, ScoreRow.kind == "top1")
             connection.execute(current.values(kind=RETIRED_TOP1))
-            _refresh_top1(connection, [pk])
+            _refresh_top1(connection, {pk: 0})
         mend_fronts(self)
 
     def scores(self, subnet_id: str) -> tuple[ScoreRecord, ...]:
