@@ -1,4 +1,4 @@
-"""Logits that rank the classes as FP32 does, at the price of bf16 for all but the images that are in doubt."""
+"""Logits whose largest is FP32's, at the price of bf16 for all but the images that are in doubt."""
 
 import torch
 from torch import Tensor
@@ -30,7 +30,8 @@ def decided_logits(
     """Run (N, 3, H, W) uint8 images: (N, num_classes) float32 logits with the largest, and the five largest, of FP32.
 
     The net runs in bf16, its head in FP32. Images whose order bf16 could have turned, judged by the largest difference
-    seen on ``PROBES`` images that run in FP32 too, run in FP32. All do where ``is_bf16_enough`` is false.
+    seen on ``PROBES`` images that run in FP32 too, run in FP32: a bound that was seen to hold, not proved. All do where
+    ``is_bf16_enough`` is false.
 
     Args:
         model: In evaluation mode.

@@ -95,11 +95,13 @@ def finetune_in(
     with tempfile.TemporaryDirectory(prefix="nuwa-finetune-") as place:
         folder = Path(place)
         write_whole(folder / WORK, work)
-        return run_processes(folder, processes, threads=threads, progress=progress)
+        return run_processes(
+            folder, processes, threads=threads, has_gpus=config.accelerator != "cpu", progress=progress
+        )
 
 
 def run_processes(
-    folder: Path, processes: int, *, threads: int, progress: Callable[[Progress], None] | None
+    folder: Path, processes: int, *, threads: int, has_gpus: bool, progress: Callable[[Progress], None] | None
 ) -> FinetuneResult:
     """Start the processes on the work that lies in ``folder``, and wait for its result; see ``finetune_in``.
 
@@ -107,6 +109,7 @@ def run_processes(
         folder: Where the work was written, and the result and messages of the processes will be.
         processes: How many torchrun starts.
         threads: Of each process.
+        has_gpus: Whether they may see GPUs; they compute on cores where not.
         progress: Told of steps and scores by the first process; None for nobody.
     """
     heard: dict[str, Callable[..., object]] = {"count": count, "progress": progress or (lambda _: None)}
@@ -120,7 +123,7 @@ def run_processes(
         command = [sys.executable, "-m", "nuwa_search.deploy.train.spread_launch", str(folder), str(processes)]
         launched = subprocess.Popen(
             command,
-            env=_environment(threads),
+            env=_environment(threads, has_gpus=has_gpus),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -146,10 +149,11 @@ def run_processes(
     raise _failure(folder, processes, launched.returncode)
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, *, has_gpus: bool) -> dict[str, str]:
     """Let the processes find this program wherever they start, and share the cores."""
     paths = [str(PROGRAM), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(threads)}
+    hidden = {} if has_gpus else {"CUDA_VISIBLE_DEVICES": ""}  # else they would join over NCCL
+    return {**os.environ, **hidden, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(threads)}
 
 
 def _failure(folder: Path, processes: int, code: int) -> Exception:
@@ -165,6 +169,8 @@ def _failure(folder: Path, processes: int, code: int) -> Exception:
         if first.error is not None and is_out_of_memory(first.error):
             return out_of_memory(first.error)
         told = f"process {first.rank} of {processes} {first.told}"
+        if first.told.endswith(signal.SIGKILL.name):
+            told += "; Linux kills one where memory runs out (dmesg says so)"
     return OutsideError(
         f"fine-tuning in {processes} processes failed: {told}",
         hint="--resume goes on from the last checkpoint; --finetune-processes 1 fine-tunes in one process",

@@ -41,7 +41,9 @@ def _launched(folder: Path, count: int) -> int:
             # a process that raised wrote its own note; of one that a signal ended, torchrun knows
             if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM:
                 told = f"was ended by {signal.Signals(-failure.exitcode).name}"
-                write_whole(folder / f"{FAILED}.{rank}", Failed(rank, None, told))
+                note = folder / f"{FAILED}.{rank}"
+                if not note.exists():  # what it said itself is the cause, and the signal what came of it
+                    write_whole(note, Failed(rank, None, told))
         return 1
     except SignalException as error:
         return 128 + int(error.sigval)

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from nuwa_search.deploy.train.outcome import Progress
+
 TELL_S = 0.25
 """Between two messages of a kind: each is a call over the network, and nobody reads faster."""
 Message = tuple[str, tuple[Any, ...]]
@@ -40,8 +42,9 @@ class Sender:
         self._last_s: dict[str, float] = {}
 
     def progress(self, *values: Any) -> None:
-        """Tell where the work stands."""
-        self._tell("progress", values)
+        """Tell where the work stands; what happened, and the last step, always."""
+        is_last = any(isinstance(now, Progress) and (now.event or now.step == now.steps) for now in values)
+        self._tell("progress", values, at_once=is_last)
 
     def count(self, label: str, done: int, total: int | None) -> None:
         """Tell how far a loop is; its end always."""

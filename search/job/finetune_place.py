@@ -55,8 +55,11 @@ def finetune_place(
     _require_shares(config, count, num_images=num_images)
     if request.executor == "local" and count > 1 and pick_device(request.accelerator).type == "cuda":
         _require_gpus(count)
-    cpus = max(executor.threads, count)
-    return FinetunePlace(count, Needs("fine-tuning", cpus=cpus, gpus=count if on_gpus else 0))
+    if on_gpus:
+        _require_cluster_gpus(count, executor.gpus)
+        # a core for each GPU: the node with the most GPUs may have few
+        return FinetunePlace(count, Needs("fine-tuning", cpus=count, gpus=count))
+    return FinetunePlace(count, Needs("fine-tuning", cpus=max(executor.threads, count)))
 
 
 def _most_that_share(config: FinetuneConfig, gpus: int, *, num_images: int) -> int:
@@ -79,6 +82,15 @@ def _require_shares(config: FinetuneConfig, processes: int, *, num_images: int) 
         raise NuwaError(
             f"a batch of {batch} images cannot be split evenly over --finetune-processes {processes}",
             hint=f"--finetune-processes {max(fitting, default=1)}",
+        )
+
+
+def _require_cluster_gpus(processes: int, gpus: int) -> None:
+    if processes > gpus:
+        raise NuwaError(
+            f"--finetune-processes {processes} were asked for, and no node of the cluster has more than {gpus} GPU"
+            f"{'' if gpus == 1 else 's'}",
+            hint=f"--finetune-processes {gpus}, or --accelerator cpu",
         )
 
 

@@ -1,7 +1,6 @@
 """The main job: from a budget in milliseconds to a bundle that runs."""
 
 import dataclasses
-import shlex
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.statistics import Moments
+from nuwa_search.search.derive_command import on_database
 from nuwa_search.search.executor.here import Here
 from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.executor.opened import opened_executor, require_executor
@@ -163,7 +163,8 @@ def _kept(start: SearchStart, log: EventLog) -> SearchOutcome:
         told = error
         if is_out_of_memory(error):
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory, and the end is to be stored
-            told = out_of_memory(error, go_on=f"nuwa-search --study {shlex.quote(start.claim.study)} --resume")
+            words = ("nuwa-search", "--study", start.claim.study, "--resume")
+            told = out_of_memory(error, go_on=on_database(*words, db=start.store.command_url))
         start.store.finish_search(start.claim, state)
         log.say("state", {"state": state, "reason": str(told)})
         if told is error:

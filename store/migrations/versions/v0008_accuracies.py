@@ -247,6 +247,10 @@ def upgrade() -> None:
     op.create_index("ix_nuwa_fronts_subnet_pk", "nuwa_fronts", ["subnet_pk"])
     for statement in SQLITE if dialect == "sqlite" else POSTGRES:
         op.execute(statement)
+    if dialect != "sqlite":
+        # A latency and a score that were written at once could miss each other until now: every front is found anew.
+        op.execute("DELETE FROM nuwa_stale_fronts")
+        op.execute("INSERT INTO nuwa_stale_fronts SELECT DISTINCT device_pk, task_pk FROM nuwa_latencies")
 
 
 def downgrade() -> None:

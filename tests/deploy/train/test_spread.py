@@ -11,7 +11,7 @@ from nuwa_search.core.errors import NuwaError, OutsideError
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.deploy.train.finetune import FinetuneResult, finetune
 from nuwa_search.deploy.train.outcome import Progress
-from nuwa_search.deploy.train.spread import _failure, finetune_in
+from nuwa_search.deploy.train.spread import _environment, _failure, finetune_in
 from nuwa_search.deploy.train.spread_files import FAILED as FAILED_NAME
 from nuwa_search.deploy.train.spread_files import Failed, MessageReader, add_message, write_whole
 from nuwa_search.deploy.train.teacher import Teacher
@@ -95,3 +95,9 @@ def test_a_process_of_torchrun_starts_no_others(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(NuwaError, match="in a process of torchrun"):
         finetune_in(2, make_vit(), DATA, teacher=None, config=CONFIG)
+
+
+def test_processes_on_cores_see_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert _environment(1, has_gpus=False)["CUDA_VISIBLE_DEVICES"] == ""
+    assert _environment(1, has_gpus=True)["CUDA_VISIBLE_DEVICES"] == "0,1"
