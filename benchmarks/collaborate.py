@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -156,7 +155,6 @@ def _boards(run: DecomposeRun, opened: OpenedDecomposition, *, rival: SearchedRi
     Folders of the collaboration are written too, for the first of the networks and the last:
     ``benchmarks.collaborate_net`` runs them.
     """
-    started = time.perf_counter()
     inputs, division, count = opened.inputs, opened.division, len(opened.division.slots)
     bundles, studies = search_parts(run, opened)
     students = [bundle.load_model() for bundle in bundles]
@@ -184,9 +182,7 @@ def _boards(run: DecomposeRun, opened: OpenedDecomposition, *, rival: SearchedRi
     at_first = dataclasses.replace(division, network=_network(NETWORKS[-1], names))
     for one, folder in ((division, run.folder), (at_first, run.folder.with_name(f"{run.folder.name}-first"))):
         written = dataclasses.replace(run, request=dataclasses.replace(run.request, output=str(folder)))
-        told = finish(
-            written, inputs, one, ensemble, placed=placed, searched=searched, started=started, seen=seen, gate=gate
-        )
+        told = finish(written, inputs, one, ensemble, placed=placed, searched=searched, seen=seen, gate=gate)
         _say(f"{count} boards, {folder.name}: {told.verdict}")
 
 

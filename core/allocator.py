@@ -17,8 +17,8 @@ def keep_freed_memory() -> bool:
     glibc maps what is larger than 32 MB anew for each allocation and gives it back when it is freed, so that every
     page of every activation is cleared by the kernel once more. Scoring a 30 ms net of the default base on 96 images
     met 150 000 to 166 000 page faults that way and none when they were kept, and took 2.1, 1.6 and 1.9 CPU seconds
-    instead of 2.8, 2.4 and 2.8 in the same three runs (one thread, busy machine). Other C libraries are left as they
-    are.
+    instead of 2.8, 2.4 and 2.8 in the same three runs (one thread, busy machine; no command of the project repeats
+    it). Other C libraries are left as they are.
     """
     if any(name in os.environ for name in OWN_SETTINGS) or "malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False

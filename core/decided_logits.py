@@ -15,7 +15,7 @@ SAFETY = 2.0
 """Times the largest such move: an image whose two largest logits lie no farther apart is in doubt. Of 400 search images
 of the default base, bf16 alone turned the answers of 7 with the base, and of 3 and 5 with two nets of 30 ms; none was
 turned here, and 72, 85 and 78 ran in FP32. That took 33.7, 14.1 and 14.6 CPU seconds instead of 58.8, 17.2 and 19.7
-(one thread, busy machine)."""
+(one thread, busy machine; no command of the project repeats it)."""
 
 
 def is_bf16_enough(model: PlainViT) -> bool:

@@ -163,7 +163,8 @@ class PatchEmbed(nn.Module):
     def _as_product(self, x: Tensor) -> Tensor:
         """Project by a matrix product: on the CPU a convolution's backward pass takes four times as long.
 
-        8 images of 224 pixels in bf16, forward and backward: 18 ms of CPU instead of 52 (one thread, busy machine).
+        8 images of 224 pixels in bf16, forward and backward: 18 ms of CPU instead of 52 (one thread,
+        busy machine; no command of the project repeats it).
         """
         side = self.proj.kernel_size[0]
         patches = x.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)

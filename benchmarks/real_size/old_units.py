@@ -124,12 +124,17 @@ def main(place: Path) -> None:
         step_s[steps] = time.process_time() - begun
     seconds["step per image"] = (step_s[NUM + 1] - step_s[1]) / NUM / IMAGES
     say(seconds)
+    take_whole_batches(cut, model, train, search, preprocess)
+    peak = {"peak memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    json.dump(sizes | seconds | peak, sys.stdout)
+
+
+def take_whole_batches(cut: Any, model: Any, train: Any, search: Any, preprocess: Any) -> None:
+    """Take one step and one forward pass of as many images as that build takes, for its peak memory."""
     whole = train.take(torch.arange(min(BATCH, len(train))))
     shown = search.take(torch.arange(min(EVAL_BATCH, len(search))))
     config = FinetuneConfig(batch_size=len(whole.labels), views=1, eval_every=1000, warmup_steps=0, steps=1)
     finetune(cut, teacher=Teacher(model), train=whole, search=shown, preprocess=preprocess, config=config)
-    peak = {"peak memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-    json.dump(sizes | seconds | peak, sys.stdout)
 
 
 def _sizes(place: Path, model: Any, train: Any, search: Any) -> dict[str, int]:

@@ -4,15 +4,14 @@ import os
 import pickle
 import signal
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 from nuwa_search.core.counting import counts_to
 from nuwa_search.deploy.train.finetune import finetune
-from nuwa_search.deploy.train.outcome import Progress
 from nuwa_search.deploy.train.processes import join_processes
+from nuwa_search.deploy.train.sender import Sender
 from nuwa_search.deploy.train.spread_files import (
     FAILED,
     RESULT,
@@ -25,28 +24,6 @@ from nuwa_search.deploy.train.spread_files import (
     write_whole,
 )
 
-TELL_S = 0.25
-"""Between two messages on where the run stands: nobody reads faster."""
-
-
-class _Teller:
-    """Leaves messages for the process that waits, no more than it can use."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._last_s = 0.0
-
-    def progress(self, now: Progress) -> None:
-        self._tell("progress", (now,), at_once=bool(now.event) or now.step == now.steps)
-
-    def count(self, label: str, done: int, total: int | None) -> None:
-        self._tell("count", (label, done, total), at_once=done == total)
-
-    def _tell(self, name: str, values: tuple[object, ...], *, at_once: bool) -> None:
-        if at_once or time.monotonic() - self._last_s >= TELL_S:
-            self._last_s = time.monotonic()
-            add_message(self._folder, name, values)
-
 
 def main(folder: Path) -> int:
     """Do this process's share; the first one writes what came of it."""
@@ -55,7 +32,7 @@ def main(folder: Path) -> int:
     interrupts: list[int] = []
     # all stop behind the same step: an exception in the middle of one would leave the others waiting for this one
     signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
-    teller = _Teller(folder)
+    teller = Sender(lambda message: add_message(folder, *message))
     try:
         work: SpreadWork = read_whole(folder / WORK)
         torch.set_num_threads(work.threads)

@@ -1,6 +1,5 @@
 """Decompose a base over several devices: groups, searches, distillation, fusion, placement, and the rival beside it."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ def run_decompose(run: DecomposeRun) -> Decomposed:
         NoAnswerError: If a sub-model finds nothing within its own budget, or memory does not suffice.
         KeyboardInterrupt: On Ctrl-C, with everything saved.
     """
-    started = time.perf_counter()
     with opened_decomposition(run) as opened:
         inputs, division = opened.inputs, opened.division
         parts, studies = search_parts(run, opened)
@@ -45,7 +43,7 @@ def run_decompose(run: DecomposeRun) -> Decomposed:
         placed = place_parts(run, inputs, division, ensemble, opened.devices)
         rival, devices = searched.rival, opened.devices
         gate = gate_of(run, inputs, division, placed=placed, rival=rival, devices=devices)
-        found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, started=started, gate=gate)
+        found = finish(run, inputs, division, ensemble, placed=placed, searched=searched, gate=gate)
         record_collaboration(run.store, inputs, found)
         return found
 

@@ -255,7 +255,6 @@ def finish(
     *,
     placed: PlacedParts,
     searched: Searched,
-    started: float,
     seen: SeenSplits | None = None,
     gate: Gate | None = None,
 ) -> Decomposed:
@@ -268,7 +267,6 @@ def finish(
         ensemble: As trained.
         placed: Where its sub-models are.
         searched: What the searches found.
-        started: When the decomposition began, by ``time.perf_counter``.
         seen: Outputs of the sub-models, and of the gate; None to compute them.
         gate: The single subnet beside them; None for none.
     """
@@ -322,7 +320,7 @@ def finish(
             fastest.spec.name,
         ),
         image_bytes=found.crew.image_bytes,
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - run.started,
     )
 
 

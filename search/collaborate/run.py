@@ -1,6 +1,7 @@
 """What every step of a decomposition is handed."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nuwa_search.deploy.collaborate.network import Network
@@ -21,6 +22,7 @@ class DecomposeRun:
         study: Its name; its searches are called after it.
         cache_dir: For statistics and checkpoints; may be deleted at any time.
         hooks: Callbacks that are told of progress.
+        started: When it began, by ``time.perf_counter``.
     """
 
     request: DecomposeRequest
@@ -28,6 +30,7 @@ class DecomposeRun:
     study: str
     cache_dir: Path
     hooks: Hooks
+    started: float = field(default_factory=time.perf_counter, compare=False)
 
     @property
     def folder(self) -> Path:

@@ -12,8 +12,9 @@ from ray.exceptions import RayError
 
 from nuwa_search.core.counting import count, counts_to
 from nuwa_search.core.transport import Transport
+from nuwa_search.deploy.train.sender import Sender
 from nuwa_search.search.executor.executor import Result, Scoring
-from nuwa_search.search.executor.mailbox import Mailbox, Sender
+from nuwa_search.search.executor.mailbox import Mailbox
 from nuwa_search.search.executor.needs import Needs
 from nuwa_search.search.executor.node_work import NodeTask, begin
 from nuwa_search.search.executor.program import this_program

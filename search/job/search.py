@@ -38,7 +38,6 @@ from nuwa_search.search.job.deliver import deliver, front_of
 from nuwa_search.search.job.event_log import EventLog, log_of_search
 from nuwa_search.search.job.explain import explanation_of
 from nuwa_search.search.job.find import Finder
-from nuwa_search.search.job.finetune_place import finetune_place
 from nuwa_search.search.job.inputs import (
     Inputs,
     Sources,
@@ -54,7 +53,7 @@ from nuwa_search.search.job.search_run import SearchRun, SearchStart
 from nuwa_search.search.job.searched_sizes import searched_sizes
 from nuwa_search.search.job.settle import Settled, settle
 from nuwa_search.search.job.survey import Survey, survey_devices, with_teacher
-from nuwa_search.search.job.tune import config_of
+from nuwa_search.search.job.tune import require_finetune_place
 from nuwa_search.search.keep import kept_parts
 from nuwa_search.search.recording.records import optuna_url
 from nuwa_search.search.repair import Reading
@@ -194,19 +193,12 @@ def _searched(start: SearchStart) -> SearchOutcome:
             run = SearchRun(**vars(start), inputs=_decoded(start))
             for note in run.inputs.decoded_notes:
                 run.hooks.step(note)
-            _require_finetune_place(run)
+            require_finetune_place(run.request, run.inputs, run.executor)
             surveys = tuple(with_teacher(survey, start, run.inputs.teacher.model) for survey in surveys)
             settled = settle(run, _finder(run, surveys, sizes))
         except BudgetTooSmallError as error:
             return SearchOutcome(_result(start, surveys, _fastest(error), too_small=error), None, error)
         return _delivered(run, surveys, settled)
-
-
-def _require_finetune_place(run: SearchRun) -> None:
-    """Refuse processes that could not fine-tune before anything is searched."""
-    if run.request.finetune:
-        config, num_images = config_of(run.request, run.inputs), len(run.inputs.tensors.train)
-        finetune_place(run.request, run.executor, config, num_images=num_images)
 
 
 def _decoded(start: SearchStart) -> Inputs:

@@ -18,6 +18,7 @@ from nuwa_search.deploy.train.score import SplitScore
 from nuwa_search.deploy.train.spread import finetune_in
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.search.derive.defaults import is_small
+from nuwa_search.search.executor.executor import Executor
 from nuwa_search.search.job.deadline import Deadline
 from nuwa_search.search.job.find import Finder
 from nuwa_search.search.job.finetune_place import finetune_place
@@ -160,6 +161,16 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
         kind=inputs.task.kind,
     )
     return dataclasses.replace(settings, accelerator=request.accelerator)
+
+
+def require_finetune_place(request: SearchRequest, inputs: Inputs, executor: Executor) -> None:
+    """Refuse processes that could not fine-tune before anything is searched.
+
+    Raises:
+        NuwaError: As of ``finetune_place``.
+    """
+    if request.finetune:
+        finetune_place(request, executor, config_of(request, inputs), num_images=len(inputs.tensors.train))
 
 
 def pick_by_short_runs(winner: Winner, *, finder: Finder, teacher: Teacher) -> tuple[Arch, PlainViT]:
