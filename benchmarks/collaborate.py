@@ -35,26 +35,22 @@ from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.predictors.collaboration.modes import ModeLatency
+from nuwa_search.search.collaborate.choose_modes import AssessedModes, assess
 from nuwa_search.search.collaborate.decompose import (
     OpenedDecomposition,
     opened_decomposition,
     search_parts,
     search_rival,
 )
-from nuwa_search.search.collaborate.finish import (
-    RIVAL,
-    AssessedModes,
-    Searched,
-    SearchedRival,
-    assess,
-    finish,
-    gate_of,
-    place_parts,
-    see_splits,
-)
+from nuwa_search.search.collaborate.finish import finish
+from nuwa_search.search.collaborate.gate import gate_of
 from nuwa_search.search.collaborate.networks import network_of
+from nuwa_search.search.collaborate.place_parts import place_parts
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.collaborate.run import DecomposeRun
+from nuwa_search.search.collaborate.score_rival import RIVAL
+from nuwa_search.search.collaborate.searched import Searched, SearchedRival
+from nuwa_search.search.collaborate.see_splits import see_splits
 from nuwa_search.search.collaborate.subtask import WATCH_IMAGES
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
 from nuwa_search.search.hooks import Hooks

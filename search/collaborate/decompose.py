@@ -13,9 +13,13 @@ from nuwa_search.deploy.collaborate.folder import is_collaboration
 from nuwa_search.latency.devices.find import find_device, opened_device
 from nuwa_search.search.collaborate.answer import Decomposed
 from nuwa_search.search.collaborate.find_part import find_part
-from nuwa_search.search.collaborate.finish import RIVAL, Searched, SearchedRival, finish, gate_of, place_parts
+from nuwa_search.search.collaborate.finish import finish
+from nuwa_search.search.collaborate.gate import gate_of
+from nuwa_search.search.collaborate.place_parts import place_parts
 from nuwa_search.search.collaborate.prepare import divide_classes, open_boards, planned_slots, require_images
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
+from nuwa_search.search.collaborate.score_rival import RIVAL
+from nuwa_search.search.collaborate.searched import Searched, SearchedRival
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
 from nuwa_search.search.job.inputs import Inputs, decode_inputs, open_sources, record_inputs
 from nuwa_search.search.recording.collaborations import record_collaboration

@@ -10,14 +10,16 @@ import torch
 from nuwa_search.core.device import LatencyStats
 from nuwa_search.latency.devices.registry import builtin_specs
 from nuwa_search.search.collaborate.assess import Seen
+from nuwa_search.search.collaborate.choose_modes import assess
 from nuwa_search.search.collaborate.ensemble import Ensemble
-from nuwa_search.search.collaborate.finish import PlacedParts, SeenSplits, assess
 from nuwa_search.search.collaborate.gate import Gate
+from nuwa_search.search.collaborate.place_parts import PlacedParts
 from nuwa_search.search.collaborate.placement import Placement
 from nuwa_search.search.collaborate.plan import PlannedBoard, Slot, board_names
 from nuwa_search.search.collaborate.prepare import network_between
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
+from nuwa_search.search.collaborate.see_splits import SeenSplits
 from nuwa_search.search.collaborate.vector_graph import VectorGraph
 from nuwa_search.search.job.inputs import Inputs
 from tests.support.train_toys import make_vit
