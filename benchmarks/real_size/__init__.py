@@ -1,1 +1,1 @@
-"""Seconds of a search by stage at real size: this build run whole, an old one by its units."""
+"""Searches at real size, by stage and by what they end with: this build whole, an old one whole or by its units."""

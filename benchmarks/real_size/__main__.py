@@ -1,11 +1,13 @@
-"""Cell by cell: this build searches whole, the old one is extrapolated from its units.
+"""Cell by cell: this build searches whole, the old one is extrapolated from its units or run whole.
 
     python -m benchmarks.real_size                          all jobs, seed 0
     python -m benchmarks.real_size --jobs textiles --seeds 0 1 2
+    python -m benchmarks.real_size --jobs tiles --old-whole --same-head
 
-A cell that is in ``benchmarks/results/real_size_cells.jsonl`` is not run again, so a broken-off run goes on; the table
-``real_size.csv`` is written anew after each. Every build runs on one thread and what counts is its CPU seconds: they
-can be compared on a machine that does something else too.
+A cell that is in ``benchmarks/results/real_size_cells.jsonl`` is not run again, so a broken-off run goes on; three
+tables are written anew after each: ``real_size.csv`` of times, ``real_size_winners.csv`` of what the searches ended
+with, and ``real_size_proposals.csv`` of the studies' own proposals. Every build runs on one thread and what counts is
+its CPU seconds: they can be compared on a machine that does something else too.
 """
 
 import argparse
@@ -15,39 +17,49 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.deploy_tables import origin
-from benchmarks.old_tree import COMMIT, ROOT, old_tree
-from benchmarks.real_size.extrapolate import old_seconds
-from benchmarks.real_size.jobs import JOBS
-
-RESULTS = ROOT / "benchmarks" / "results"
-CELLS, TABLE = RESULTS / "real_size_cells.jsonl", RESULTS / "real_size.csv"
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-PROTOCOL = (
-    f"CPU seconds, one thread, cold caches; {COMMIT} extrapolated from ten and more of each unit, with the base, head "
-    "and images of now"
+from benchmarks.old_tree import ROOT, old_tree
+from benchmarks.real_size.cells import (
+    NEW,
+    NEW_SAME_HEAD,
+    OLD,
+    OLD_WHOLE,
+    RESULTS,
+    Cell,
+    add_cell,
+    find_cell,
+    read_cells,
 )
-OLD, NEW = "old", "new"
-AFTER = ("finetune", "export", "verify")
-"""Stages that a second search is timed without."""
+from benchmarks.real_size.compare import winner_rows
+from benchmarks.real_size.extrapolate import old_seconds
+from benchmarks.real_size.jobs import CLASS_TOKEN, JOBS
+from benchmarks.real_size.proposals import proposal_rows
+from benchmarks.real_size.times import time_rows
+from nuwa_search.core.source_name import DEMO_BASE
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+TABLES = {"real_size": time_rows, "real_size_winners": winner_rows, "real_size_proposals": proposal_rows}
 
 
 def main() -> None:
-    """Run what is missing and write the table."""
+    """Run what is missing and write the tables."""
     args = _arguments()
     for job in args.jobs:
+        has_own_head = JOBS[job].base != DEMO_BASE  # that of the small base serves both builds as it is
+        builds = (NEW_SAME_HEAD if args.same_head and not has_own_head else NEW, OLD_WHOLE if args.old_whole else OLD)
         for seed in args.seeds:
-            for build in (NEW, OLD):
-                if not any(_is(cell, build, job, seed) for cell in _read()):
-                    print(f"{job}, seed {seed}: {build} build", file=sys.stderr, flush=True)
-                    told = (_run_new if build == NEW else _run_old)(job, args.shared, seed)
-                    with CELLS.open("a") as file:
-                        file.write(json.dumps({"build": build, "job": job, "seed": seed, **told}) + "\n")
-            _write_table(_read())
-    print(TABLE.read_text())
+            for build in () if args.tables else builds:
+                if not find_cell(read_cells(), (build,), job, seed):
+                    print(f"{job}, seed {seed}: {build}", file=sys.stderr, flush=True)
+                    told = _run(build, job, args.shared, seed)
+                    add_cell({"build": build, "job": job, "seed": seed, **told})
+                    _write_tables(read_cells())
+    _write_tables(read_cells())
+    print("\n".join((RESULTS / f"{name}.csv").read_text() for name in TABLES))
 
 
 def _arguments() -> argparse.Namespace:
@@ -55,34 +67,38 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", nargs="+", default=list(JOBS), choices=list(JOBS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--old-whole", action="store_true", help="run the old build whole, instead of its units")
+    parser.add_argument("--same-head", action="store_true", help="let a fitted head read the class token alone")
+    parser.add_argument("--tables", action="store_true", help="run nothing, write the tables")
     return parser.parse_args()
 
 
-def _read() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
-
-
-def _is(cell: dict[str, Any], build: str, job: str, seed: int) -> bool:
-    return (cell["build"], cell["job"], cell["seed"]) == (build, job, seed)
-
-
-def _run_new(job: str, shared: Path, seed: int) -> dict[str, Any]:
+def _run(build: str, job: str, shared: Path, seed: int) -> Cell:
     with tempfile.TemporaryDirectory() as folder:
-        line = ["-m", "benchmarks.real_size.new_build", job, str(shared), str(seed), folder]
-        told, again = _output(line, {}), _output([*line, "second"], {})
-    cell: dict[str, Any] = told | {
-        "second": {name: again[name] for name in ("cpu_seconds", "wall_seconds", "peak_memory_mb")}
-    }
+        if build in (NEW, NEW_SAME_HEAD):
+            return _run_new(job, shared, seed, folder, pool=CLASS_TOKEN if build == NEW_SAME_HEAD else None)
+        prepare = ["-m", "benchmarks.real_size.prepare", job, str(shared), str(seed), folder]
+        subprocess.run([sys.executable, *prepare], check=True, env=os.environ | ONE_THREAD)
+        budget_ms = str(JOBS[job].budget_ms)
+        if build == OLD:
+            units = _old_output(["old_units.py", folder])
+            return {"units": units, "cpu_seconds": old_seconds(units)}
+        cell: Cell = _old_output(["old_whole.py", folder, "--budget-ms", budget_ms, "--seed", str(seed)])
+        return cell | {"winner": _output(["-m", "benchmarks.real_size.winner", folder, budget_ms, str(seed)], {})}
+
+
+def _run_new(job: str, shared: Path, seed: int, folder: str, *, pool: str | None) -> Cell:
+    line = ["-m", "benchmarks.real_size.new_build", job, str(shared), str(seed), folder]
+    line += [] if pool is None else ["--pool", pool]
+    told, again = _output(line, {}), _output([*line, "--second"], {})
+    cell: Cell = told | {"second": {name: again[name] for name in ("cpu_seconds", "wall_seconds", "peak_memory_mb")}}
     return cell
 
 
-def _run_old(job: str, shared: Path, seed: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder, old_tree() as tree:
-        prepare = ["-m", "benchmarks.real_size.prepare", job, str(shared), str(seed), folder]
-        subprocess.run([sys.executable, *prepare], check=True, env=os.environ | ONE_THREAD)
-        script = str(Path(__file__).parent / "old_units.py")
-        units = _output([script, folder], {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"})
-    return {"units": units, "cpu_seconds": old_seconds(units)}
+def _old_output(line: Sequence[str]) -> Any:
+    with old_tree() as tree:
+        script = str(Path(__file__).parent / line[0])
+        return _output([script, *line[1:]], {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"})
 
 
 def _output(line: list[str], env: dict[str, str]) -> Any:
@@ -90,55 +106,18 @@ def _output(line: list[str], env: dict[str, str]) -> Any:
     return json.loads(subprocess.run([sys.executable, *line], stdout=subprocess.PIPE, check=True, env=whole).stdout)
 
 
-def _write_table(cells: list[dict[str, Any]]) -> None:
-    rows = []
-    told = origin(runtime="torch", precision="fp32, bf16 scores", seed=0, protocol=PROTOCOL)
-    told.pop("seed")
+def _write_tables(cells: Sequence[Cell]) -> None:
+    told = origin(runtime="torch", precision="fp32, bf16 scores", seed=0, protocol="")
+    told = {name: value for name, value in told.items() if name not in ("seed", "protocol")}
     told["threads"] = 1  # of each build; this process computes nothing
-    for cell in cells:
-        if cell["build"] != NEW:
-            continue
-        job, seed = cell["job"], cell["seed"]
-        before = next((c for c in cells if _is(c, OLD, job, seed)), {})
-        for stage, old, new in lines_of(before, cell):
-            ratio = round(old / new, 1) if old and new else ""
-            row = {"job": job, "seed": seed, "stage": stage, COMMIT: _said(old), "now": _said(new), "ratio": ratio}
-            rows.append(row | told)
-    with TABLE.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def lines_of(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, float | None, float | None]]:
-    """List what is compared, the old build's figure first; None where there is none.
-
-    Args:
-        old: Its cell; empty where it was not run.
-        new: This build's.
-    """
-    before, now = old.get("cpu_seconds", {}), new["cpu_seconds"]
-    stages = [*now, *(stage for stage in before if stage not in now)]
-    lines = [(stage, before.get(stage), now.get(stage)) for stage in stages]
-    lines.append(("in all", sum(before.values()) or None, sum(now.values())))
-    if "second" in new:  # the old build kept statistics and library too, but no head
-        again = {stage: value for stage, value in new["second"]["cpu_seconds"].items() if stage not in AFTER}
-        kept = sum(value for stage, value in before.items() if stage in ("study", "refine"))
-        whole = sum(value for stage, value in before.items() if stage not in AFTER)
-        lines.append(("second search before fine-tuning, of the old build's first", whole or None, sum(again.values())))
-        lines.append(("second search before fine-tuning, of the old build's second", kept or None, sum(again.values())))
-    lines.append(
-        (
-            "peak memory in MB, of the old build's units",
-            old.get("units", {}).get("peak memory"),
-            new.get("peak_memory_mb"),
-        )
-    )
-    return lines
-
-
-def _said(seconds: float | None) -> float | str:
-    return "" if seconds is None else round(seconds, 1)
+    for name, rows_of in TABLES.items():
+        rows = [row | told for row in rows_of(cells)]
+        if rows:
+            names = [*(column for column in rows[0] if column != "protocol"), "protocol"]
+            with (RESULTS / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, names, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
 
 
 if __name__ == "__main__":

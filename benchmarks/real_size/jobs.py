@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nuwa_search.core.pooling import HeadPool
 from nuwa_search.core.source_name import DEMO_BASE, DEMO_DATA, PACKAGED_BASE
 
+CLASS_TOKEN: HeadPool = "token"
+"""What a fitted head reads where one head is to serve both builds."""
+DEVICE = "jetson-nano"
+"""Emulated; the default."""
 VEHICLES = ("bicycle", "bus", "motorcycle", "pickup_truck", "train")
 
 

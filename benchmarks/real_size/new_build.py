@@ -1,21 +1,32 @@
 """One whole search of this build, its CPU seconds by stage, as JSON on stdout.
 
-Usage: python -m benchmarks.real_size.new_build JOB SHARED SEED PLACE [second]
+Usage: python -m benchmarks.real_size.new_build JOB SHARED SEED PLACE [--second]
 
-With ``second``, after a whole one in the same place: another budget of the same task, with warm caches, up to
-fine-tuning.
+With ``--second``, after a whole one in the same place: another budget of the same task, with warm caches, up to
+fine-tuning. The first one's winner is judged on the test images when the clocks have stopped.
 """
 
+import argparse
+import contextlib
 import itertools
 import json
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from benchmarks.real_size.jobs import JOBS
+from benchmarks.real_size.winner import BASE, DERIVED, SHIPPED, judge
+from nuwa_search.core.pooling import HEAD_POOLS, HeadPool
+from nuwa_search.core.tensors import split_tensors
 from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job import deliver
+from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.job.search import run_search
+from nuwa_search.search.job.winner import Accuracies, Shipped, test_accuracies
 from nuwa_search.search.recording.records import optuna_url
 from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.study import stored_trials
@@ -26,10 +37,11 @@ OTHER_BUDGET = 1.1
 """Of the first search's."""
 
 
-def main(name: str, shared: Path, seed: int, place: Path, *, is_second: bool = False) -> None:
+def main(args: argparse.Namespace) -> None:
     """Search and print what each stage took."""
+    is_second, place = args.second, args.place
     study = SECOND if is_second else STUDY
-    job = JOBS[name]
+    job = JOBS[args.job]
     marks: list[tuple[str, float, float]] = []
 
     def mark(stage: str) -> None:
@@ -44,16 +56,20 @@ def main(name: str, shared: Path, seed: int, place: Path, *, is_second: bool = F
     request = SearchRequest(
         budget_ms=job.budget_ms * (OTHER_BUDGET if is_second else 1.0),
         base=job.base,
-        data=job.data_in(shared),
+        data=job.data_in(args.shared),
         classes=job.classes,
-        seed=seed,
+        pool=args.pool,
+        trials=args.trials,
+        finetune_steps=args.finetune_steps,
+        seed=args.seed,
         finetune=not is_second,
         deploy=not is_second,
         bundle_dir=str(place / f"bundle-{study}"),
     )
     store = open_store(str(place / "nuwa.sqlite"))
     hooks = Hooks(stage=mark, step=say)
-    found = run_search(request, store=store, study=study, resume=False, cache_dir=place / "cache", hooks=hooks)
+    with seen_winners() as winners:
+        found = run_search(request, store=store, study=study, resume=False, cache_dir=place / "cache", hooks=hooks)
     mark("end")
     wall: dict[str, float] = {}
     cpu: dict[str, float] = {}
@@ -67,15 +83,38 @@ def main(name: str, shared: Path, seed: int, place: Path, *, is_second: bool = F
     for promise in answer["budgets"]:
         for name in ("dir", "certificate"):
             promise.pop(name, None)
-    told = {
+    told: dict[str, Any] = {
         "cpu_seconds": cpu,
         "wall_seconds": wall,
         "peak_memory_mb": round(memory_mb),
         "proposals": _proposals(optuna_url(store), study),
         "answer": answer,
     }
-    json.dump(told, sys.stdout)
     store.close()
+    if winners and not is_second:
+        told["winner"] = judged(*winners[-1], budget_ms=job.budget_ms, seed=args.seed)
+    json.dump(told, sys.stdout)
+
+
+@contextlib.contextmanager
+def seen_winners() -> Iterator[list[tuple[Inputs, Shipped]]]:
+    """Keep hold of what is shipped, before and after fine-tuning, and of what it was searched with."""
+    winners: list[tuple[Inputs, Shipped]] = []
+
+    def seen(inputs: Inputs, shipped: Shipped) -> Accuracies:
+        winners.append((inputs, shipped))
+        return test_accuracies(inputs, shipped)
+
+    with mock.patch.object(deliver, "test_accuracies", seen):
+        yield winners
+
+
+def judged(inputs: Inputs, shipped: Shipped, *, budget_ms: float, seed: int) -> dict[str, Any]:
+    """Judge a winner beside the base it was cut from."""
+    nets = {BASE: inputs.teacher.model, DERIVED: shipped.derived, SHIPPED: shipped.model}
+    test = split_tensors(inputs.task.test, inputs.base.preprocess)
+    splits = {"train": inputs.tensors.train, "search": inputs.tensors.search, "test": test}
+    return judge(nets, splits, inputs.base.preprocess, budget_ms=budget_ms, seed=seed)
 
 
 def _proposals(url: str, study: str) -> dict[str, float | int | None]:
@@ -93,5 +132,20 @@ def _proposals(url: str, study: str) -> dict[str, float | int | None]:
     }
 
 
+def arguments() -> argparse.Namespace:
+    """Read the command line; trials and steps are cut for trying the command out only."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", choices=list(JOBS))
+    parser.add_argument("shared", type=Path)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("place", type=Path)
+    parser.add_argument("--second", action="store_true")
+    pool: HeadPool = SearchRequest.pool
+    parser.add_argument("--pool", choices=HEAD_POOLS, default=pool)
+    parser.add_argument("--trials", type=int, default=SearchRequest.trials)
+    parser.add_argument("--finetune-steps", type=int)
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]), is_second=sys.argv[5:] == [SECOND])
+    main(arguments())

@@ -17,24 +17,23 @@ from typing import Any
 
 import torch
 
-Arch, BlockSpec = (getattr(import_module("nuwa.arch"), name) for name in ("Arch", "BlockSpec"))
+sys.path.append(str(Path(__file__).parent))  # last: that build's own modules come first
+opened = import_module("old_base").opened
 Deriver = import_module("search.derive.deriver").Deriver
 DeriveOptions = import_module("search.derive.options").DeriveOptions
 FinetuneConfig = import_module("deploy.train.config").FinetuneConfig
-PlainViT = import_module("nuwa.vit").PlainViT
-Preprocess = import_module("nuwa.images").Preprocess
-SplitTensors, normalise = (getattr(import_module("nuwa.tensors"), name) for name in ("SplitTensors", "normalise"))
 Streams, library_archs = (getattr(import_module("search.library"), name) for name in ("_Streams", "library_archs"))
 Teacher = import_module("deploy.train.teacher").Teacher
 TeacherScorer = import_module("search.scorer").TeacherScorer
 finetune = import_module("deploy.train.finetune").finetune
 onnx_from_vit = import_module("deploy.export.from_vit").onnx_from_vit
 verify_onnx, verify_fp16 = (getattr(import_module("deploy.verify"), name) for name in ("verify_onnx", "verify_fp16"))
-logits_of = import_module("nuwa.tensors").logits_of
+logits_of, normalise = (getattr(import_module("nuwa.tensors"), name) for name in ("logits_of", "normalise"))
 score_split = import_module("deploy.train.score").score_split
 scoring_context = import_module("search.precision").scoring_context
 space_from_base = import_module("search.space").space_from_base
 
+SPLITS = {"training": "train", "search": "search", "test": "test"}
 NUM = 10
 FEW_AND_MORE = (15, 45)
 """Images of two runs, whose difference is what an image takes."""
@@ -47,9 +46,12 @@ BATCH, EVAL_BATCH = 64, 250
 def main(place: Path) -> None:
     """Time the units one after another and print them."""
     torch.set_num_threads(1)
-    model, train, search, preprocess = _opened(place)
+    found = opened(place)
+    model, preprocess = found.model, found.preprocess
+    train, search = found.splits["train"], found.splits["search"]
     seconds: dict[str, float] = {}
-    sizes = _sizes(place, model, train, search)
+    sizes = {f"{k} images": len(found.splits[name]) for k, name in SPLITS.items()}
+    sizes["tokens per image"] = model.arch.num_tokens
 
     def prepared(num_images: int, sensitivity_images: int) -> tuple[Any, float]:
         options = DeriveOptions(num_images=num_images, sensitivity_images=sensitivity_images)
@@ -137,12 +139,6 @@ def take_whole_batches(cut: Any, model: Any, train: Any, search: Any, preprocess
     finetune(cut, teacher=Teacher(model), train=whole, search=shown, preprocess=preprocess, config=config)
 
 
-def _sizes(place: Path, model: Any, train: Any, search: Any) -> dict[str, int]:
-    test = json.loads((place / "arch.json").read_text())["test images"]
-    sizes = {"training images": len(train), "search images": len(search), "test images": test}
-    return sizes | {"tokens per image": model.arch.num_tokens}
-
-
 def time_nets(deriver: Any, archs: list[Any], run: Callable[[Any], object]) -> tuple[float, float]:
     """Derive and run each net; the mean CPU seconds of both."""
     derive_s, run_s = [], []
@@ -175,21 +171,6 @@ def mean(values: list[float]) -> float:
 def say(seconds: dict[str, float]) -> None:
     """Tell what is known so far."""
     print({name: round(value, 4) for name, value in seconds.items()}, file=sys.stderr, flush=True)
-
-
-def _opened(place: Path) -> tuple[Any, Any, Any, Any]:
-    about = json.loads((place / "arch.json").read_text())
-    known = {field.name for field in dataclasses.fields(Arch)}
-    blocks = tuple(BlockSpec(**block) for block in about["arch"].pop("blocks"))
-    arch = Arch(blocks=blocks, **{name: value for name, value in about["arch"].items() if name in known})
-    model = PlainViT(arch)
-    tensors = torch.load(place / "tensors.pt", weights_only=True)
-    model.load_state_dict(tensors["model"])
-    train = SplitTensors(*tensors["train"])
-    search = SplitTensors(*tensors["search"])
-    named = {k: tuple(v) if isinstance(v, list) else v for k, v in about["preprocess"].items()}
-    fields = {field.name for field in dataclasses.fields(Preprocess)}
-    return model.eval(), train, search, Preprocess(**{k: v for k, v in named.items() if k in fields})
 
 
 def _third(base: Any, seed: int) -> Any:

@@ -1,6 +1,8 @@
 """Write a base with the task's head and its images as plain tensors, which an old build can read.
 
 Usage: python -m benchmarks.real_size.prepare JOB SHARED SEED PLACE
+
+A head that is fitted reads the class token alone: 494cfc3 knew no head that reads it beside the mean of the patches.
 """
 
 import dataclasses
@@ -10,12 +12,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.real_size.jobs import JOBS
+from benchmarks.real_size.jobs import CLASS_TOKEN, JOBS
 from nuwa_search.core.base import load_base
-from nuwa_search.core.heads import pooled_by, with_head
 from nuwa_search.core.sources import open_task, task_base
-from nuwa_search.core.tensors import task_tensors
-from nuwa_search.core.vit import PlainViT
+from nuwa_search.core.tensors import split_tensors, task_tensors
 
 
 def main(name: str, shared: Path, seed: int, place: Path) -> None:
@@ -24,23 +24,17 @@ def main(name: str, shared: Path, seed: int, place: Path) -> None:
     base = load_base(job.base)
     task = open_task(base, data=job.data_in(shared), label_column=None, classes=job.classes, seed=seed)
     tensors = task_tensors(task, base.preprocess)
-    model = by_class_token(task_base(base, task, tensors).model)
+    headed = task_base(base, task, tensors, pool=CLASS_TOKEN)
     about = {
-        "arch": dataclasses.asdict(model.arch),
+        "arch": dataclasses.asdict(headed.model.arch),
         "preprocess": dataclasses.asdict(base.preprocess),
-        "test images": len(task.test),
+        "classes": task.class_names,
+        "head is fitted": headed.has_fitted_head,
     }
     (place / "arch.json").write_text(json.dumps(about))
-    train, search = ((part.images, part.labels) for part in (tensors.train, tensors.search))
-    torch.save({"model": model.state_dict(), "train": train, "search": search}, place / "tensors.pt")
-
-
-def by_class_token(model: PlainViT) -> PlainViT:
-    """Let a head that reads the mean of the patches beside the class token read that alone: 494cfc3 knew no other."""
-    if model.arch.global_pool != "token_avg":
-        return model
-    weight, bias = model.head.weight.detach(), model.head.bias.detach()
-    return with_head(pooled_by(model, "token"), weight[:, : model.arch.embed_dim], bias)
+    splits = {"train": tensors.train, "search": tensors.search, "test": split_tensors(task.test, base.preprocess)}
+    plain = {split: (part.images, part.labels) for split, part in splits.items()}
+    torch.save({"model": headed.model.state_dict()} | plain, place / "tensors.pt")
 
 
 if __name__ == "__main__":
