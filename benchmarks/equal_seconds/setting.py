@@ -7,27 +7,26 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.real_size.jobs import JOBS, Job
+from benchmarks.real_size.jobs import JOBS, VEHICLES, Job
+from benchmarks.real_size.opened import measured, open_inputs
 from nuwa_search.core.arch import Arch
-from nuwa_search.core.base import load_base
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.device import DeviceSpec
-from nuwa_search.core.logits import normalise
+from nuwa_search.core.logits import logits_of
 from nuwa_search.core.source_name import DEMO_BASE, PACKAGED_BASE
-from nuwa_search.core.sources import open_task, task_base
-from nuwa_search.core.tensors import SplitTensors, split_tensors, task_tensors
+from nuwa_search.core.tensors import SplitTensors, split_tensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
-from nuwa_search.latency.devices.registry import device_spec, open_device
+from nuwa_search.latency.devices.registry import open_device
 from nuwa_search.predictors.latency.predictor import LatencyPredictor
 from nuwa_search.predictors.profile import ProfileSettings, profile
 from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.feasible import Limits
+from nuwa_search.search.job.inputs import Inputs
 from nuwa_search.search.scorer import TeacherScorer
 from nuwa_search.search.space import SearchSpace, space_from_base
 
-VEHICLES = ("bicycle", "bus", "motorcycle", "pickup_truck", "train")
 CARNIVORES = ("bear", "leopard", "lion", "tiger", "wolf")
 PEOPLE = ("baby", "boy", "girl", "man", "woman")
 TASKS = {
@@ -39,7 +38,6 @@ TASKS = {
     "small-people": Job(PACKAGED_BASE, "cifar100", 5.5, PEOPLE),
 }
 """Three tasks on each of two bases; images of CIFAR-100 are enlarged from 32 to 224 pixels for the larger one."""
-DEVICE = "jetson-nano"
 
 
 @dataclass(frozen=True)
@@ -47,49 +45,70 @@ class Setting:
     """One job, opened.
 
     Args:
-        teacher: The base with the task's head.
+        seed: Of the splits and of every choice.
+        inputs: Images and the base with the task's head.
         deriver: Its statistics are made.
-        limits: The budget, held against a latency predictor that was profiled.
-        spec: The emulated device.
+        predictor: Of latency; the budget is held against it.
     """
 
     job: Job
-    teacher: PlainViT
+    seed: int
+    inputs: Inputs
     deriver: Deriver
     scorer: TeacherScorer
     space: SearchSpace
-    limits: Limits
+    predictor: LatencyPredictor
     test: SplitTensors
-    spec: DeviceSpec
+
+    @property
+    def teacher(self) -> PlainViT:
+        """The base with the task's head."""
+        return self.inputs.teacher.model
+
+    @property
+    def limits(self) -> Limits:
+        """The budget, without room for noise."""
+        return Limits(self.predictor, self.job.budget_ms)
+
+    @functools.cached_property
+    def base_logits(self) -> torch.Tensor:
+        """Logits (B, C) of the base for the test images."""
+        return self.test_logits(self.teacher)
+
+    def test_logits(self, model: PlainViT) -> torch.Tensor:
+        """Logits (B, C) of the images that no search has seen, in FP32."""
+        return logits_of(model, self.test.images, self.inputs.base.preprocess)
 
     def measure(self, arch: Arch) -> float:
         """Median milliseconds of a net of this shape on the emulated device."""
-        model = onnx_from_arch(arch, opset=self.spec.opset, batch=self.spec.batch, has_weights=False)
-        return open_device(self.spec, seed=1).measure(model).latency_ms.median
+        return measured(arch, self.inputs.device).latency_ms.median
 
 
 @functools.lru_cache(maxsize=1)
 def open_setting(name: str, *, shared: Path, cache_dir: Path, seed: int) -> Setting:
-    """Open a job; statistics and latency predictor are read from the cache or made now."""
+    """Open a job; head, statistics and latency predictor are read from the cache or made now."""
     job = TASKS[name]
-    base = load_base(job.base)
-    task = open_task(base, data=job.data_in(shared), label_column=None, classes=job.classes, seed=seed)
-    tensors = task_tensors(task, base.preprocess)
-    teacher = task_base(base, task, tensors).model.eval()
+    inputs = open_inputs(job, shared=shared, cache_dir=cache_dir, seed=seed)
+    teacher, preprocess = inputs.teacher.model, inputs.base.preprocess
     deriver = Deriver(
-        teacher, tensors.train, base.preprocess, options=options_for(teacher.arch), cache=Cache(cache_dir)
+        teacher,
+        inputs.tensors.train,
+        preprocess,
+        options=options_for(teacher.arch),
+        cache=Cache(cache_dir / "derive"),  # where whole searches with this cache folder keep them
     )
     deriver.prepare()
-    spec = device_spec(DEVICE)
     return Setting(
         job=job,
-        teacher=teacher,
+        seed=seed,
+        inputs=inputs,
         deriver=deriver,
-        scorer=TeacherScorer(teacher, tensors.search, base.preprocess, seed=seed),
+        scorer=TeacherScorer(
+            teacher, inputs.tensors.search, preprocess, seed=seed, known=inputs.tensors.known, metric=inputs.task.metric
+        ),
         space=space_from_base(teacher.arch),
-        limits=Limits(predictor_for(spec, teacher.arch, cache_dir=cache_dir), job.budget_ms),
-        test=split_tensors(task.test, base.preprocess),
-        spec=spec,
+        predictor=predictor_for(inputs.device, teacher.arch, cache_dir=cache_dir),
+        test=split_tensors(inputs.task.test, preprocess),
     )
 
 
@@ -107,10 +126,3 @@ def predictor_for(spec: DeviceSpec, arch: Arch, *, cache_dir: Path) -> LatencyPr
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found.predictor.to_dict()))
     return LatencyPredictor.from_dict(json.loads(path.read_text()))
-
-
-@torch.inference_mode()
-def test_logits(setting: Setting, model: PlainViT) -> torch.Tensor:
-    """Logits (B, C) of the images that no search has seen."""
-    parts = torch.split(setting.test.images, 32)
-    return torch.cat([model(normalise(part, setting.deriver.preprocess)).float() for part in parts])

@@ -1,79 +1,61 @@
-"""The surrogates' card: nets predicted from changed logits, and by the Gaussian process, against really scored ones."""
+"""The surrogates' card of each task, without the searches of equal seconds.
 
-from collections.abc import Sequence
-from typing import Any
+    python -m benchmarks.equal_seconds.surrogate --tasks textiles --seeds 0
 
-import numpy as np
+Nets are those of the task's random search where that ran, else of a random search of as many nets as the card needs.
+Kept with the cells of ``benchmarks.equal_seconds``, which runs the same; a card that is there is not made again.
+"""
+
 import torch
-from scipy import stats
 
-from benchmarks.equal_seconds.setting import Setting
-from nuwa_search.core.arch import Arch
-from nuwa_search.predictors.accuracy import ChangeModel, KLPredictor, prior_from_library, singles_from_library
-from nuwa_search.search.library import Library
-from nuwa_search.search.precision import scoring_context
-
-NUM_FITTED = (0, 5, 10, 20, 40)
-"""Whole nets that a surrogate has seen."""
-NUM_HELD_OUT = 20
-"""Nets that neither has seen."""
+from benchmarks.equal_seconds.card import card_size, drawn_nets, nets_of_random_search, surrogate_rows
+from benchmarks.equal_seconds.cells import SURROGATE, Cell, Cells, cell_arguments
+from benchmarks.equal_seconds.setting import Setting, open_setting
+from nuwa_search.core.arch import arch_from_dict
+from nuwa_search.core.cache import Cache
+from nuwa_search.search.hooks import Hooks
+from nuwa_search.search.job.library import cached_library
 
 
-def drawn_nets(archs: Sequence[Arch], *, seed: int) -> list[Arch]:
-    """Draw the nets of a card: those to be held out first, then those to be seen; fewer where there are fewer."""
-    order = np.random.default_rng(seed).permutation(len(archs))
-    return [archs[k] for k in order[: NUM_HELD_OUT + max(NUM_FITTED)]]
+def main() -> None:
+    """Make the cards that are missing, and write the tables."""
+    args = cell_arguments(__doc__).parse_args()
+    torch.set_num_threads(1)
+    cells = Cells(args.results)
+    for name in args.tasks:
+        for seed in args.seeds:
+            if cells.find(name, seed, SURROGATE) is None:
+                print(f"{name}, seed {seed}: {SURROGATE}", flush=True)
+                setting = open_setting(name, shared=args.shared, cache_dir=args.cache, seed=seed)
+                known = cells.find(name, seed, "random")
+                cells.add(name, seed, SURROGATE, card(setting, known, cache=Cache(args.cache / "search")))
+    cells.write_tables()
 
 
-def surrogate_rows(setting: Setting, library: Library, archs: Sequence[Arch]) -> list[dict[str, Any]]:
-    """Judge both on the same held-out nets, by number of nets seen.
+def card(setting: Setting, random_search: Cell | None, *, cache: Cache) -> Cell:
+    """Make one card.
 
     Args:
         setting: The job.
-        library: Its single cuts, with changed logits.
-        archs: Nets that fit, of a search without guidance, as ``drawn_nets`` orders them.
+        random_search: Its cell, whose nets are taken; None has nets drawn now.
+        cache: Where libraries of single cuts are kept.
     """
-    held, seen = archs[:NUM_HELD_OUT], archs[NUM_HELD_OUT:]
-    changes = [row.change.numpy() for row in library.rows if row.change is not None]
-    count = len(changes[0])
-    inputs = setting.scorer.inputs[:count]
-    targets = setting.scorer.rows(setting.scorer.log_targets[:count]).numpy()
-    model = ChangeModel(
-        singles_from_library(setting.space.base, library.archs, changes),
-        targets,
-        setting.scorer.row_weights(count).numpy(),
+    size = card_size(setting.teacher.arch)
+    if random_search is None:
+        archs = nets_of_random_search(setting, size=size)
+    else:
+        archs = drawn_nets([arch_from_dict(one) for one in random_search["archs"]], seed=setting.seed, size=size)
+    library = cached_library(
+        setting.inputs,
+        space=setting.space,
+        deriver=setting.deriver,
+        scorer=setting.scorer,
+        cache=cache,
+        seed=setting.seed,
+        hooks=Hooks(step=lambda text: print(f"    {text}", flush=True)),
     )
-    logits = {arch: _run(setting, arch, inputs) for arch in (*held, *seen)}
-    true = {arch: float(model.kl_of(found)) for arch, found in logits.items()}
-    prior = prior_from_library(setting.space.base, library.archs, library.kls)
-    rows = []
-    for fitted in (number for number in NUM_FITTED if number <= len(seen)):
-        for arch in seen[len(model.anchors) - 1 : fitted]:
-            model.add(arch, logits[arch], {})
-        process = KLPredictor(prior)
-        if fitted:
-            process.fit(seen[:fitted], [true[arch] for arch in seen[:fitted]])
-        said = {
-            "changed logits": np.log(model.kl(held)),
-            "gaussian process": process.predict_log(held)[0],
-        }
-        real = np.log([true[arch] for arch in held])
-        rows += [
-            {
-                "surrogate": name,
-                "nets_seen": fitted,
-                "held_out": len(held),
-                "images": count,
-                "kendall_tau": round(float(stats.kendalltau(found, real).statistic), 3),
-                "median_log_error": round(float(np.median(np.abs(found - real))), 3),
-                "median_kl_held_out": round(float(np.median(np.exp(real))), 3),
-            }
-            for name, found in said.items()
-        ]
-    return rows
+    return {"rows": surrogate_rows(setting, library, archs, size=size)}
 
 
-def _run(setting: Setting, arch: Arch, inputs: torch.Tensor) -> "np.ndarray[Any, np.dtype[np.float32]]":
-    model = setting.deriver.derive(arch)
-    with torch.inference_mode(), scoring_context():
-        return np.asarray(model(inputs).float().numpy())
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.equal_seconds.setting import DEVICE, predictor_for
+from benchmarks.equal_seconds.setting import predictor_for
+from benchmarks.real_size.opened import DEVICE
 from nuwa_search.core.arch import Arch, arch_from_dict
 from nuwa_search.core.base import Base, load_base
 from nuwa_search.core.cache import Cache, content_key
