@@ -19,7 +19,7 @@ STORE_URL ?= runs/bench-store.sqlite
 SERVE_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-segmentation bench-equal-seconds bench-collaborate bench-real-size bench-store bench-deploy bench-service bench-faults bench-scale audit clean
+.PHONY: help demo serve stand-in test lint types imports unit bench bench-cases bench-fuzz bench-derive bench-emulator bench-latency bench-logs bench-openvino bench-search bench-segmentation bench-equal-seconds bench-img-sizes bench-collaborate bench-real-size bench-store bench-deploy bench-service bench-faults bench-scale audit clean
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -112,9 +112,15 @@ bench-segmentation: $(VENV)/.installed-bench $(VENV)/.installed-demo
 	$(BIN)/python -m benchmarks.segmentation
 	$(BIN)/python -m benchmarks.map_rivals
 
-# this search against Optuna's samplers alone with as many CPU seconds, and the surrogates' report card
+# this search against Optuna's samplers alone with as many CPU seconds, and the surrogates' report card; about 30 CPU
+# minutes for each of three tasks on the large base, 10 on the small one; cells that are there are kept
 bench-equal-seconds: $(VENV)/.installed-dev $(VENV)/.installed-demo
 	$(BIN)/python -m benchmarks.equal_seconds
+
+# searches with the image's size pinned and free, and the uncut base at each size; cells that are there are kept
+bench-img-sizes: export OMP_NUM_THREADS := 1
+bench-img-sizes: $(VENV)/.installed-dev $(VENV)/.installed-demo
+	$(BIN)/python -m benchmarks.img_sizes
 
 # seconds by stage of searches with default options at real size, and of 494cfc3; cells that are there are kept
 bench-real-size: $(VENV)/.installed-dev $(VENV)/.installed-demo

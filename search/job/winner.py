@@ -127,12 +127,22 @@ class SizedBase:
 
     def on(self, test: SplitTensors) -> ClassScores:
         """Score it on the test split, decoded at its size."""
-        inputs, train = self.inputs, self.inputs.sized.train(self.img_size)
-        preprocess = inputs.sized.preprocess(self.img_size)
+        preprocess = self.inputs.sized.preprocess(self.img_size)
+        return class_scores(decided_logits(self.model(), test.images, preprocess), test.labels)
+
+    def model(self) -> PlainViT:
+        """Make it: positions resampled, and the head fitted again where it was fitted."""
+        inputs = self.inputs
         model = vit_at_size(inputs.teacher.model, self.img_size, name="the base")
-        if inputs.teacher.has_fitted_head:
-            model = fit_head(model, train, preprocess, num_classes=inputs.task.num_classes, metric=inputs.task.metric)
-        return class_scores(decided_logits(model, test.images, preprocess), test.labels)
+        if not inputs.teacher.has_fitted_head:
+            return model
+        return fit_head(
+            model,
+            inputs.sized.train(self.img_size),
+            inputs.sized.preprocess(self.img_size),
+            num_classes=inputs.task.num_classes,
+            metric=inputs.task.metric,
+        )
 
 
 def _pixel_accuracies(inputs: Inputs, shipped: Shipped, test: SplitTensors) -> Accuracies:
