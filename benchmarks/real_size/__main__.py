@@ -59,7 +59,8 @@ def main() -> None:
                     add_cell({"build": build, "job": job, "seed": seed, **told})
                     _write_tables(read_cells())
     _write_tables(read_cells())
-    print("\n".join((RESULTS / f"{name}.csv").read_text() for name in TABLES))
+    tables = [RESULTS / f"{name}.csv" for name in TABLES]
+    print("\n".join(table.read_text() for table in tables if table.exists()))
 
 
 def _arguments() -> argparse.Namespace:

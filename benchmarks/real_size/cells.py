@@ -45,6 +45,8 @@ def runs_of(cells: Sequence[Cell], builds: Sequence[str]) -> list[tuple[str, int
 
 def said_build(cell: Cell) -> str:
     """Say how the old build's seconds came about."""
-    if cell.get("build") == OLD_WHOLE:
+    if not cell:
+        return f"{COMMIT} not run"
+    if cell["build"] == OLD_WHOLE:
         return f"{COMMIT} run whole"
     return f"{COMMIT} extrapolated from ten and more of each unit"
