@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
@@ -27,8 +27,7 @@ INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
 
 InputKind = Literal["normalised", "unit", "uint8"]
-OutputKind = Literal["logits", "labels"]
-OUTPUT_KINDS: tuple[OutputKind, ...] = get_args(OutputKind)
+OutputKind = Literal["logits", "labels", "patch_logits"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class GraphOptions:
             unless asked for.
         has_weights: Whether large constants carry values; without, the graph can be timed by an emulator but not run.
         output_kind: Of a net that answers for patches: ``logits`` of every pixel (B, C, H, W), or ``labels``, the class
-            of each (B, H, W).
+            of each (B, H, W), or ``patch_logits``, logits of every patch (B, P, C), which another machine goes on with.
         joint_qkv: Whether q, k and v come from one Gemm below opset 17 too, as INT8 needs; from 17 on they always do.
     """
 
@@ -98,7 +97,8 @@ def check_options(arch: Arch, options: GraphOptions) -> None:
 def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> ModelProto:
     """Write the model: input ``images`` (B, in_chans, H, W), output ``logits`` (B, num_classes).
 
-    A net that answers for patches gives ``logits`` (B, num_classes, H, W), or ``labels`` (B, H, W).
+    A net that answers for patches gives ``logits`` (B, num_classes, H, W), ``labels`` (B, H, W), or
+    ``patch_logits`` (B, num_patches, num_classes).
 
     Args:
         arch: Without entries of blocks that are gone.
@@ -116,7 +116,9 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
     for i in range(len(arch.blocks)):
         stream = _write_block(g, stream, arch, vit, i, is_trimmed=i == trim_at, joint=joint)
     answer = g.linear(write_pool(g, stream, arch, vit), vit.head_weight, vit.head_bias, "head")
-    if arch.is_dense:
+    if options.output_kind == "patch_logits":
+        answer = g.reshape(answer, (options.batch, arch.num_patches, arch.num_classes), "head.patches")
+    elif arch.is_dense:
         answer = write_map(g, answer, arch, batch=options.batch)
     if options.output_kind == "labels":
         write_labels(g, answer)
@@ -223,6 +225,8 @@ def _empty_model(arch: Arch, options: GraphOptions) -> ModelProto:
 
 def _output(arch: Arch, options: GraphOptions) -> ValueInfoProto:
     side = sides_of(arch.img_size) if arch.is_dense else ()
+    if options.output_kind == "patch_logits":
+        return _value(options.output_kind, TensorProto.FLOAT, (options.batch, arch.num_patches, arch.num_classes))
     if options.output_kind == "labels":
         return _value(options.output_kind, TensorProto.INT32, (options.batch, *side))
     return _value(OUTPUT_NAME, TensorProto.FLOAT, (options.batch, arch.num_classes, *side))

@@ -1,7 +1,7 @@
 """Exported nets that answer for every pixel: against PyTorch, inside TensorRT 8.2's list, timed by the emulator."""
 
 import dataclasses
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ from nuwa_search.core.device import PROTOCOL
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.logits import normalise
-from nuwa_search.core.tasks.label_maps import upsampled
+from nuwa_search.core.tasks.label_maps import pixel_rows, upsampled
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.export.from_arch import onnx_from_arch
 from nuwa_search.deploy.export.from_vit import onnx_from_vit
@@ -74,6 +74,21 @@ def test_labels_are_the_likeliest_class_of_each_pixel(model: PlainViT, images: t
     assert compared.max_abs_error <= (compared.error_limit or 0.0)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_patches_are_the_scores_before_they_are_scaled(
+    model: PlainViT, images: torch.Tensor, precision: Literal["fp32", "fp16"]
+) -> None:
+    graph = onnx_from_vit(model, GraphOptions(output_kind="patch_logits", precision=precision))
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    given = normalise(images[:1], SHOWN)
+    (found,) = session.run(["patch_logits"], {"images": given.numpy()})
+    with torch.inference_mode():
+        wanted = pixel_rows(model(given)).numpy()
+    assert found.shape == (1, 16, 5)
+    np.testing.assert_allclose(found[0], wanted, atol=1e-4 if precision == "fp32" else 0.05)
+    assert verify_onnx(model, graph, images, SHOWN, check=precision).is_met
+
+
 def test_a_wrong_label_is_as_wrong_as_the_model_finds_it() -> None:
     expected = np.zeros((1, 3, 2, 2), np.float32)
     expected[0, :, 0, 0] = (2.0, 1.5, -1.0)
@@ -104,7 +119,7 @@ def test_boards_take_the_graph_and_the_emulator_times_its_maps(model: PlainViT) 
     for output in get_args(OutputKind):
         graph = onnx_from_vit(model, GraphOptions(output_kind=output))
         check_operators(graph, version="8.2.1")
-        assert "Resize" in {node.op_type for node in graph.graph.node}
+        assert ("Resize" in {node.op_type for node in graph.graph.node}) == (output != "patch_logits")
     trained = onnx_from_vit(model)
     random = onnx_from_arch(ARCH)
     assert [(n.op_type, n.name) for n in trained.graph.node] == [(n.op_type, n.name) for n in random.graph.node]
