@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -35,6 +36,7 @@ from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.predictors.collaboration.modes import ModeLatency
+from nuwa_search.search.collaborate.assess import Assessed
 from nuwa_search.search.collaborate.choose_modes import AssessedModes, assess
 from nuwa_search.search.collaborate.decompose import (
     OpenedDecomposition,
@@ -51,6 +53,7 @@ from nuwa_search.search.collaborate.run import DecomposeRun
 from nuwa_search.search.collaborate.score_rival import RIVAL
 from nuwa_search.search.collaborate.searched import Searched, SearchedRival
 from nuwa_search.search.collaborate.see_splits import see_splits
+from nuwa_search.search.collaborate.seen import ImagesRight
 from nuwa_search.search.collaborate.subtask import WATCH_IMAGES
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
 from nuwa_search.search.hooks import Hooks
@@ -171,7 +174,7 @@ def _boards(run: DecomposeRun, opened: OpenedDecomposition, *, rival: SearchedRi
         for mode in found.modes:
             name = f"{count} boards, {mode.figures.mode}"
             num_bytes = mode.figures.bytes_per_image
-            _write_scores(run, name, network, np.asarray(mode.is_right), latency=mode.latency, num_bytes=num_bytes)
+            _write_scores(run, name, network, _is_right(mode), latency=mode.latency, num_bytes=num_bytes)
     shutil.copytree(rival.bundle.dir, run.folder / RIVAL, dirs_exist_ok=True)
     searched = Searched(bundles, studies, rival)
     names = [board.name for board in division.boards]
@@ -193,15 +196,21 @@ def _say_difference(found: AssessedModes, network: str) -> None:
     if "route" not in modes:
         return
     route, fuse = modes["route"], modes["fuse"]
-    differences = np.asarray(route.is_right, np.float64) - fuse.is_right
+    differences = _is_right(route) - _is_right(fuse)
     low, high = bootstrap_interval(differences)
     alone = sum(step.share for step in route.figures.steps if len(step.rounds) == 1)
     _say(
         f"{network}: route from {'the single subnet' if route.figures.first == found.crew.gate else 'a sub-model'}, "
         f"{100 * alone:.0f} % of the search images alone, {route.latency.mean_ms:.2f} ms, fuse "
         f"{fuse.latency.mean_ms:.2f}; {100 * differences.mean():+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}); "
-        f"search split {100 * route.top1_search:.2f} against {100 * fuse.top1_search:.2f} %"
+        f"search split {100 * route.accuracy_search:.2f} against {100 * fuse.accuracy_search:.2f} %"
     )
+
+
+def _is_right(mode: Assessed) -> npt.NDArray[np.float64]:
+    if not isinstance(mode.test, ImagesRight):
+        raise SystemExit("this benchmark is of images that have classes")
+    return mode.test.is_right.astype(np.float64)
 
 
 def _by_max_logit(

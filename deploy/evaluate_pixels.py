@@ -97,7 +97,7 @@ def evaluate_pixels(model: PixelModel, *, classes: Sequence[str] | None, split: 
         )
     found = load_dataset(model.data, label_column=model.label_column, task="segmentation")
     name, images = pick_split(found.splits, split)
-    picked = _as_in_bundle(images, bundle.labels, name)
+    picked = numbered_as(images, bundle.labels, split=name, what="the bundle")
     require_pixels(picked, what=f"{name} images of {model.data}")
     tensors = split_tensors(picked, bundle.preprocess)
     scores = tally_pixels(bundle.load_model(), tensors, bundle.preprocess)[0].scores()
@@ -108,21 +108,30 @@ def _things(names: Sequence[str]) -> set[str]:
     return {fold(name) for name in names} - {BACKGROUND}
 
 
-def _as_in_bundle(images: ImageSet, labels: tuple[str, ...], split: str) -> ImageSet:
-    """Number the classes of a split as a bundle does; what it does not know becomes background."""
+def numbered_as(images: ImageSet, labels: tuple[str, ...], *, split: str, what: str) -> ImageSet:
+    """Number the classes of a split as a net does; what it does not know becomes background.
+
+    Args:
+        images: With masks.
+        labels: Classes of the net, in the order of its outputs.
+        split: Name of the split.
+        what: The net as a sentence names it.
+
+    Raises:
+        NuwaError: If the images lack one of its classes.
+    """
     wanted = None if images.label_names == labels else [name for name in labels if fold(name) != BACKGROUND]
     try:
         picked = chosen_pixel_classes({split: images}, wanted)[split]
     except NuwaError as error:
         raise NuwaError(
-            f"the bundle tells {', '.join(labels)} apart, and the images have the classes "
+            f"{what} tells {', '.join(labels)} apart, and the images have the classes "
             f"{', '.join(images.label_names)}: {error.message}",
             hint="name it in classes.txt after the others: a class without pixels is left out of the mean",
         ) from error
     if picked.label_names != labels:
         raise NuwaError(
-            f"the images have the classes {', '.join(images.label_names)}, and the bundle tells "
-            f"{', '.join(labels)} apart",
+            f"the images have the classes {', '.join(images.label_names)}, and {what} tells {', '.join(labels)} apart",
             hint="name the images that it was made for with --data",
         )
     return picked

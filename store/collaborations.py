@@ -7,6 +7,7 @@ from typing import cast
 from sqlalchemy import delete, insert
 
 from nuwa_search.core.device import Provenance
+from nuwa_search.core.metric import Metric
 from nuwa_search.store.bases import find_bases
 from nuwa_search.store.clock import utc_now
 from nuwa_search.store.database import Database
@@ -33,9 +34,10 @@ class CollaborationRecord:
         predicted_p50_ms: Of it, end to end.
         predicted_p95_ms: The same.
         predicted_mean_ms: The same.
-        top1: Of it, on the test split.
+        metric: Which accuracy counts: ``top1`` of images, or ``miou`` where pixels have classes.
+        accuracy: Of it, on the test split.
         num_images: Of that split.
-        rival_top1: Of the best single subnet on one board, on the same images.
+        rival_accuracy: Of the best single subnet on one board, on the same images.
         rival_latency_ms: Of it.
         provenance: Of the sub-models' latencies.
         path: Folder of the collaboration.
@@ -52,9 +54,10 @@ class CollaborationRecord:
     predicted_p50_ms: float
     predicted_p95_ms: float
     predicted_mean_ms: float
-    top1: float
+    metric: Metric
+    accuracy: float
     num_images: int
-    rival_top1: float
+    rival_accuracy: float
     rival_latency_ms: float
     provenance: Provenance
     path: str

@@ -141,7 +141,7 @@ class BundleFound(TypedDict):
 
 
 class CollaborationFound(TypedDict):
-    """A decomposition over several devices with its answer."""
+    """A decomposition over several devices with its answer; of ``top1`` and ``miou`` one is null, by ``metric``."""
 
     study: str
     shipped: str
@@ -151,9 +151,12 @@ class CollaborationFound(TypedDict):
     predicted_p50_ms: float
     predicted_p95_ms: float
     predicted_mean_ms: float
-    top1: float
+    metric: str
+    top1: float | None
+    miou: float | None
     num_images: int
-    rival_top1: float
+    rival_top1: float | None
+    rival_miou: float | None
     rival_latency_ms: float
     provenance: str
     base: str

@@ -408,9 +408,10 @@ class CollaborationRow(StoreTable):
     predicted_p50_ms: Mapped[float]
     predicted_p95_ms: Mapped[float]
     predicted_mean_ms: Mapped[float]
-    top1: Mapped[float]
+    metric: Mapped[str] = mapped_column(server_default="top1")
+    accuracy: Mapped[float]
     num_images: Mapped[int]
-    rival_top1: Mapped[float]
+    rival_accuracy: Mapped[float]
     rival_latency_ms: Mapped[float]
     provenance: Mapped[Origin]
     path: Mapped[str] = mapped_column(Text)

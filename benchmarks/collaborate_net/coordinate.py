@@ -22,9 +22,10 @@ from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.coordinator import Coordinator
 from nuwa_search.deploy.collaborate.fusion import Fusion
 from nuwa_search.deploy.collaborate.kit import Kits, write_kits
-from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures
+from nuwa_search.deploy.collaborate.layout import Collaboration
 from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.deploy.collaborate.probe import Prober, probe_network
+from nuwa_search.deploy.collaborate.way_figures import ModeFigures
 from nuwa_search.deploy.collaborate.wire import read_keys
 from nuwa_search.predictors.collaboration.modes import ModeLatency
 from nuwa_search.predictors.collaboration.predicted import predict_modes

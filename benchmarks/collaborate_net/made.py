@@ -10,8 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.licence import Licence
 from nuwa_search.deploy.collaborate.fusion import Fusion
-from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures, Part, write_collaboration
+from nuwa_search.deploy.collaborate.layout import Collaboration, Part, write_collaboration
 from nuwa_search.deploy.collaborate.network import Network, assumed_network
+from nuwa_search.deploy.collaborate.way_figures import ModeFigures
 
 SIDE, DIM, NUM_CLASSES = 32, 192, 8
 """Pictures as large as CIFAR's (3072 bytes) and vectors as long as a ViT-Ti's (768 bytes)."""

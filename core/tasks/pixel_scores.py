@@ -81,10 +81,25 @@ class PixelScores:
         """95 % interval of ``miou``; 0 to 1 of no pixels."""
         if not self.truths.any():
             return 0.0, 1.0
+        values = self._resampled_miou
+        return _ends(values[~np.isnan(values)])
+
+    @cached_property
+    def _resampled_miou(self) -> npt.NDArray[np.float64]:
+        """``miou`` over the same resampled images: (RESAMPLES,), NaN where the resample has no true pixel."""
         is_known = ~np.isnan(self._resampled)
         counts = is_known.sum(axis=1)
         sums = np.where(is_known, self._resampled, 0.0).sum(axis=1)
-        return _ends(sums[counts > 0] / counts[counts > 0])
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+    def ahead_of(self, other: "PixelScores") -> tuple[float, float, float]:
+        """By how much ``miou`` is above another's on the same images, with its 95 % interval: middle, low, high.
+
+        Both are resampled alike, so what the images have in common cancels (paired bootstrap).
+        """
+        differences = self._resampled_miou - other._resampled_miou
+        known = differences[~np.isnan(differences)]
+        return self.miou - other.miou, *(_ends(known) if len(known) else (-1.0, 1.0))
 
     @property
     def iou_intervals(self) -> tuple[Interval | None, ...]:

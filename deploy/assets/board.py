@@ -103,7 +103,10 @@ def load_zmq() -> Any:
 
 
 class VectorModel:
-    """One sub-model: a picture (H, W, 3) uint8 in, its vector (d,) float32 out."""
+    """One sub-model: a picture (H, W, 3) uint8 in, its vector (d,) float32 out.
+
+    Where pixels have classes that is the scores of every patch, one patch after another.
+    """
 
     def __init__(self, folder: Path, told: "dict[str, Any]", preprocess: "dict[str, Any]", use_engine: bool) -> None:
         self.part, self.name, self.dim = int(told["part"]), str(told["name"]), int(told["vector_dim"])

@@ -7,7 +7,6 @@ from the vectors that came. A board that is gone is not waited for again until i
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.decide import Rules
 from nuwa_search.deploy.collaborate.fusion import Fusion
 from nuwa_search.deploy.collaborate.layout import Collaboration
-from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.deploy.collaborate.under_way import Peer, Waiting
 from nuwa_search.deploy.collaborate.wire import CoordinatorSocket, Keys, check_address
 
 AWAY_AFTER = 2
@@ -34,36 +33,6 @@ SILENT_S = wire.SILENT_MS / 1000
 MAX_IN_FLIGHT = 64
 
 Pixels = npt.NDArray[np.uint8]
-
-
-@dataclass
-class Peer:
-    """One board as the coordinator knows it."""
-
-    name: str
-    on_wire: bytes
-    boot: str
-    runtime: str
-    is_paced: bool
-    heard_at: float
-    is_away: bool = False
-    num_missed: int = 0
-    outstanding: set[int] = field(default_factory=set)
-
-
-@dataclass
-class Waiting:
-    """One image on its way."""
-
-    number: int
-    payload: bytes
-    begun_at: float
-    deadline_at: float
-    asked: list[int] = field(default_factory=list)
-    waiting: set[int] = field(default_factory=set)
-    vectors: dict[int, Floats] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    bytes_sent: int = 0
 
 
 class Coordinator:
@@ -266,7 +235,9 @@ class Coordinator:
         boards = tuple(dict.fromkeys(parts[place].board for place in used))
         wanted = {parts[place].board for place in one.asked} | set(one.missing)
         missing = {board: one.missing.get(board, "not waited for") for board in wanted if board not in boards}
-        chances = rules.chances(one.vectors) if used else None
+        has_pixels = self.collaboration.grid is not None
+        scores = rules.scores(one.vectors) if used and has_pixels else None
+        chances = rules.chances(one.vectors) if used and not has_pixels else None
         best = None if chances is None else int(chances.argmax())
         return CollaborativeAnswer(
             number=one.number - first,
@@ -279,6 +250,7 @@ class Coordinator:
             missing=tuple(sorted(missing.items())),
             bytes_sent=one.bytes_sent,
             bytes_received=sum(vector.nbytes for vector in one.vectors.values()),
+            scores=scores,
         )
 
     def _pump(self, timeout_ms: float) -> None:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nuwa_search.core.errors import NuwaError
 from nuwa_search.deploy.collaborate.fusion import Fusion
-from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures
+from nuwa_search.deploy.collaborate.layout import Collaboration
 from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.deploy.collaborate.way_figures import ModeFigures
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,20 @@ class Rules:
         is_asked_alone = expert in free and together <= 1
         return (expert,) if is_asked_alone else free
 
+    def scores(self, vectors: Mapping[int, Floats]) -> Floats:
+        """Fuse the answers that came, scores of patches (P · C,), to logits of the picture's patches (C, h, w).
+
+        Raises:
+            NuwaError: If images have classes, and not their pixels.
+        """
+        grid = self.collaboration.grid
+        if grid is None:
+            raise NuwaError("this collaboration names a class for each image, and none for its pixels")
+        rows = [vectors[i].reshape(-1, dim) if i in vectors else None for i, dim in enumerate(self.fusion.vector_dims)]
+        return np.ascontiguousarray(self.fusion.fuse_all(rows).T).reshape(-1, *grid)
+
     def chances(self, vectors: Mapping[int, Floats]) -> Floats:
-        """Turn the vectors that came into probabilities (C,).
+        """Turn the vectors that came, of an image that has a class, into probabilities (C,).
 
         One sub-model of ``route`` that was asked alone answers with its own head; everything else is fused.
         """

@@ -54,7 +54,7 @@ class Fusion:
         return logits
 
     def fuse_all(self, vectors: Sequence[Floats | None], *, present: npt.NDArray[np.bool_] | None = None) -> Floats:
-        """Fuse the vectors of B images.
+        """Fuse the vectors of B images, or the scores of B patches.
 
         Args:
             vectors: Per sub-model (B, d_i), or None where it is missing from all images.
@@ -64,7 +64,7 @@ class Fusion:
             Logits (B, C).
         """
         num_images = next((len(v) for v in vectors if v is not None), 1)
-        mask = np.array([[v is not None for v in vectors]] * num_images)
+        mask = np.repeat(np.array([[v is not None for v in vectors]]), num_images, axis=0)
         if present is not None:
             mask &= present
         parts = [

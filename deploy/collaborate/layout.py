@@ -2,7 +2,8 @@
 
 collaboration.json     this, ``nuwa.collaboration/1``
 fusion.npz             parameters of the fusion (``nuwa_search.deploy.collaborate.fusion``)
-MODEL FILE             one ONNX graph per sub-model, from ``images`` (1, 3, H, W) to one vector (1, d)
+MODEL FILE             one ONNX graph per sub-model, from ``images`` (1, 3, H, W) to one vector (1, d), or where pixels
+                       have classes to scores of every patch (1, P, C)
 """
 
 import json
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from nuwa_search.core import checked
 from nuwa_search.core.documents import read_object
@@ -28,12 +29,12 @@ from nuwa_search.deploy.collaborate.network import (
     network_from_json,
     network_to_json,
 )
+from nuwa_search.deploy.collaborate.rival import Rival
+from nuwa_search.deploy.collaborate.way_figures import MODES, ModeFigures
 from nuwa_search.deploy.file_hashes import hash_file
 
 SCHEMA = "nuwa.collaboration/1"
 FUSION = "fusion.npz"
-MODES = ("fuse", "any", "route")
-Mode = Literal["fuse", "any", "route"]
 InputKind = Literal["normalised", "unit", "uint8"]
 MAX_VECTOR = 65_536
 """Numbers in one vector: 85 times a ViT-B's class token; its message has 256 KiB."""
@@ -53,7 +54,7 @@ class Part:
         device: The device it was searched for, such as ``jetson-nano``.
         classes: Indices into the labels: the classes that it is the expert of. None for the gate, which knows all
             and is asked by ``route`` alone.
-        vector_dim: Numbers in its vector.
+        vector_dim: Numbers in its answer: of its vector, or where pixels have classes of all patches together.
         model: ONNX file, relative to the folder.
         model_sha256: Of that file.
         precision: It was searched at.
@@ -63,6 +64,7 @@ class Part:
         input_kind: What the graph takes, as in a bundle's certificate.
         top1: Of the sub-model alone over all labels, where known.
         bundle: Folder of its bundle, relative to the folder; empty where there is none.
+        miou: Of the sub-model alone, where pixels have classes and it is known.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Part:
     input_kind: InputKind = "normalised"
     top1: float | None = None
     bundle: str = ""
+    miou: float | None = None
 
     def __post_init__(self) -> None:
         board_name(self.name, "name of a sub-model")
@@ -92,115 +95,9 @@ class Part:
             raise NuwaError(f"model_sha256 of {self.name} must be 64 hex digits", hint=_HINT)
         low = checked.finite(self.predicted_ms, f"predicted_ms of {self.name}", above=0, high=1e6)
         checked.finite(self.predicted_p95_ms, f"predicted_p95_ms of {self.name}", low=low, high=1e6)
-        if self.top1 is not None:
-            checked.finite(self.top1, f"top1 of {self.name}", low=0, high=1)
-
-
-@dataclass(frozen=True)
-class RoutedShare:
-    """One way that routed images took on the search split.
-
-    Args:
-        share: Of the images.
-        rounds: Sub-models by index: those of one round are asked at once, the next round when all of them answered.
-    """
-
-    share: float
-    rounds: tuple[tuple[int, ...], ...]
-
-    def __post_init__(self) -> None:
-        checked.finite(self.share, "share of routed images", low=0, high=1)
-        if not self.rounds or not all(self.rounds):
-            raise NuwaError("a way of routed images asks nobody", hint=_HINT)
-
-
-@dataclass(frozen=True)
-class ModeFigures:
-    """What one way of using the boards was predicted and scored to do.
-
-    Args:
-        mode: ``fuse`` waits for all boards, ``any`` for the first ``needed`` sub-models, ``route`` asks one sub-model
-            and others only where it is unsure.
-        predicted_p50_ms: Median latency of one image, end to end.
-        predicted_p95_ms: 95th percentile of the same.
-        predicted_mean_ms: Mean of the same; ``route`` is judged by it.
-        bytes_per_image: Mean bytes of payload per image, both ways together.
-        needed: For ``any``: how many sub-models must have answered.
-        first: For ``route``: index of the sub-model that is asked first.
-        thresholds: For ``route``: the first sub-model's answer is taken where its probability is at least the first
-            threshold. Else the expert of the likeliest group is asked, and the two are fused; with a second
-            threshold, the rest is asked where the two fused are below it, and everybody at once where it is above 1.
-            Where the first is that expert itself, its answer is taken; with a third threshold only where its
-            probability is at least that, and else everybody is asked at once.
-        top1: Accuracy.
-        top1_interval: 95 %.
-        num_images: Number of images that it was scored on.
-        split: Split of these images.
-        steps: For ``route``: shares of the images by whom they were asked of, from which it is predicted on another
-            network; empty in folders of before.
-    """
-
-    mode: Mode
-    predicted_p50_ms: float
-    predicted_p95_ms: float
-    predicted_mean_ms: float
-    bytes_per_image: float
-    needed: int | None = None
-    first: int | None = None
-    thresholds: tuple[float, ...] = ()
-    top1: float | None = None
-    top1_interval: tuple[float, float] | None = None
-    num_images: int = 0
-    split: str = ""
-    steps: tuple[RoutedShare, ...] = ()
-
-    def __post_init__(self) -> None:
-        low = checked.finite(self.predicted_p50_ms, f"predicted_p50_ms of {self.mode}", above=0, high=1e6)
-        checked.finite(self.predicted_p95_ms, f"predicted_p95_ms of {self.mode}", low=low, high=1e6)
-        checked.finite(self.predicted_mean_ms, f"predicted_mean_ms of {self.mode}", above=0, high=1e6)
-        checked.finite(self.bytes_per_image, f"bytes_per_image of {self.mode}", low=0)
-        checked.integer(self.num_images, f"num_images of {self.mode}", low=0)
-        for value in (self.top1, *(self.top1_interval or ())):
-            if value is not None:
-                checked.finite(value, f"top1 of {self.mode}", low=0, high=1)
-        for value in self.thresholds:
-            checked.finite(value, f"threshold of {self.mode}", low=0, high=1.01)  # above 1: never sure
-        is_route, is_any = self.mode == "route", self.mode == "any"
-        if (self.first is not None) != is_route or (len(self.thresholds) in (1, 2, 3)) != is_route:
-            raise NuwaError("route, and no other mode, has a first sub-model and one to three thresholds", hint=_HINT)
-        if self.steps and (not is_route or abs(sum(step.share for step in self.steps) - 1) > 1e-6):
-            raise NuwaError("the ways of routed images must sum to 1, and only route has them", hint=_HINT)
-        if (self.needed is not None) != is_any:
-            raise NuwaError("any, and no other mode, says how many sub-models are needed", hint=_HINT)
-
-
-@dataclass(frozen=True)
-class Rival:
-    """The best single subnet on one board within the same budget.
-
-    Args:
-        device: Its device.
-        predicted_ms: Median latency there.
-        top1: Accuracy on the same images.
-        top1_interval: 95 %.
-        subnet_id: Its identity; empty where not stored.
-        bundle: Its folder, relative to the collaboration's; empty where it was not shipped.
-        is_better: Whether it beats the collaboration.
-    """
-
-    device: str
-    predicted_ms: float
-    top1: float
-    top1_interval: tuple[float, float] | None = None
-    subnet_id: str = ""
-    bundle: str = ""
-    is_better: bool = False
-
-    def __post_init__(self) -> None:
-        checked.finite(self.predicted_ms, "predicted_ms of the rival", above=0, high=1e6)
-        checked.finite(self.top1, "top1 of the rival", low=0, high=1)
-        if self.bundle:
-            checked.relative_name(self.bundle, "bundle of the rival")
+        for told in (self.top1, self.miou):
+            if told is not None:
+                checked.finite(told, f"accuracy of {self.name}", low=0, high=1)
 
 
 @dataclass(frozen=True)
@@ -221,6 +118,10 @@ class Collaboration:
         grouping: How classes were divided: ``random``, ``balanced``, ``confusion`` or ``given``.
         seed: Of the decomposition.
         notes: What a person should know.
+        grid: Patches one below the other, and side by side, where pixels have classes: every answer is then scores
+            (P, C) of each patch's classes, row by row. None where images have classes.
+        shared_classes: Indices into the labels that no sub-model is the only expert of: the background of pixels,
+            which each tells from its own classes.
     """
 
     labels: tuple[str, ...]
@@ -236,6 +137,8 @@ class Collaboration:
     grouping: str = "given"
     seed: int = 0
     notes: tuple[str, ...] = ()
+    grid: tuple[int, int] | None = None
+    shared_classes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         checked.items(self.labels, "labels", min_items=2, max_items=MAX_CLASSES)
@@ -251,7 +154,11 @@ class Collaboration:
             raise NuwaError("the collaboration names a label twice", hint=_HINT)
         _check_distinct([part.name for part in self.parts], "sub-model")
         _check_distinct([figures.mode for figures in self.modes], "mode")
-        _check_classes(self.parts, len(self.labels))
+        _check_classes(self.parts, len(self.labels), shared=self.shared_classes)
+        if self.grid is not None:
+            self._check_grid(self.grid)
+        elif self.shared_classes:
+            raise NuwaError("classes are shared by sub-models only where pixels have classes", hint=_HINT)
         for board in self.boards:
             self.network.link(board)
         if sum(not part.classes for part in self.parts) > 1:
@@ -263,6 +170,30 @@ class Collaboration:
                 checked.integer(figures.first, "first of route", low=0, high=len(self.parts) - 1)
             for place in (place for step in figures.steps for one in step.rounds for place in one):
                 checked.integer(place, "sub-model of a routed image", low=0, high=len(self.parts) - 1)
+
+    def _check_grid(self, grid: tuple[int, int]) -> None:
+        """Hold patches against answers and modes: a picture holds several classes, and nobody alone is its expert."""
+        for side in grid:
+            checked.integer(side, "side of the grid of patches", low=1, high=MAX_IMG_SIZE)
+        for part in self.parts:
+            if part.vector_dim != self.num_rows * len(self.labels):
+                raise NuwaError(
+                    f"{part.name} answers with {part.vector_dim} numbers, wanted {len(self.labels)} for each of "
+                    f"{self.num_rows} patches",
+                    hint=_HINT,
+                )
+        if self.gate is not None or any(figures.mode == "route" for figures in self.modes):
+            raise NuwaError("where pixels have classes images are not routed", hint=_HINT)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of an answer: patches of a picture where pixels have classes, else one."""
+        return 1 if self.grid is None else self.grid[0] * self.grid[1]
+
+    @property
+    def fused_dims(self) -> tuple[int, ...]:
+        """Numbers of each sub-model that are fused at once: those of one row."""
+        return tuple(dim // self.num_rows for dim in self.vector_dims)
 
     @cached_property
     def boards(self) -> tuple[str, ...]:
@@ -306,7 +237,7 @@ def write_collaboration(folder: Path, collaboration: Collaboration, fusion: Fusi
     Raises:
         NuwaError: If a model file is missing or has another hash, or the fusion is of other shapes.
     """
-    if fusion.vector_dims != collaboration.vector_dims or fusion.num_classes != len(collaboration.labels):
+    if fusion.vector_dims != collaboration.fused_dims or fusion.num_classes != len(collaboration.labels):
         raise NuwaError("the fusion was made for other sub-models or classes", hint=_HINT)
     _check_models(folder, collaboration)
     write_fusion(folder / FUSION, fusion)
@@ -342,7 +273,7 @@ def read_collaboration(folder: Path) -> tuple[Collaboration, Fusion]:
     """
     collaboration = collaboration_of(folder)
     _check_models(folder, collaboration)
-    fusion = read_fusion(folder / FUSION, vector_dims=collaboration.vector_dims, num_classes=len(collaboration.labels))
+    fusion = read_fusion(folder / FUSION, vector_dims=collaboration.fused_dims, num_classes=len(collaboration.labels))
     return collaboration, fusion
 
 
@@ -374,23 +305,18 @@ def _check_distinct(names: Sequence[str], kind: str) -> None:
         raise NuwaError(f"the collaboration names {kind} {checked.shown(twice)} twice", hint=_HINT)
 
 
-def _check_classes(parts: Sequence[Part], num_classes: int) -> None:
-    """Every class has an expert, and no class two."""
+def _check_classes(parts: Sequence[Part], num_classes: int, *, shared: Sequence[int]) -> None:
+    """Every class has an expert, and no class two; those that are shared have none."""
     owners = [-1] * num_classes
+    for index in shared:
+        owners[checked.integer(index, "shared class", low=0, high=num_classes - 1)] = len(parts)
     for place, part in enumerate(parts):
         for index in part.classes:
             at = checked.integer(index, f"class of {part.name}", low=0, high=num_classes - 1)
+            if owners[at] == len(parts):
+                raise NuwaError(f"class {at} is shared by all sub-models, and {part.name} names it as its own")
             if owners[at] != -1:
                 raise NuwaError(f"class {at} belongs to two sub-models: {parts[owners[at]].name} and {part.name}")
             owners[at] = place
     if -1 in owners:
         raise NuwaError(f"class {owners.index(-1)} belongs to no sub-model", hint=_HINT)
-
-
-def mode_of(text: str) -> Mode:
-    """Return a mode by its name.
-
-    Raises:
-        NuwaError: If there is none of that name.
-    """
-    return cast(Mode, checked.one_of(text, "mode", MODES))

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
-from nuwa_search.core.dataset import load_dataset, pick_split
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.home import expanded
 from nuwa_search.core.images import ImageSet, each_picture
-from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.coordinator import Coordinator, described
 from nuwa_search.deploy.collaborate.kit import Kits, write_kits, write_probe_kits
@@ -24,6 +22,7 @@ from nuwa_search.deploy.collaborate.local import local_boards
 from nuwa_search.deploy.collaborate.network import Network
 from nuwa_search.deploy.collaborate.probe import NUM_PINGS, Prober, probe_network
 from nuwa_search.deploy.collaborate.wire import PORT, read_keys
+from nuwa_search.lab.collaborate_accuracy import accuracy_fields, labelled_images
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -75,12 +74,14 @@ class CollaborateRun:
         names: Of the images.
         answers: As many.
         boards: What is known of each board that took part.
+        shares: Share of each class among the pixels of each image, where pixels have classes and boards answered.
     """
 
     mode: str
     names: tuple[str, ...]
     answers: tuple[CollaborativeAnswer, ...]
     boards: dict[str, Any]
+    shares: tuple[dict[str, float] | None, ...] = ()
 
     @property
     def num_unanswered(self) -> int:
@@ -89,6 +90,8 @@ class CollaborateRun:
     def to_json(self) -> dict[str, Any]:
         """Render ``nuwa.collaborate-run/1`` without its schema."""
         images = [{"image": name, **one.to_json()} for name, one in zip(self.names, self.answers, strict=True)]
+        for image, shares in zip(images, self.shares, strict=bool(self.shares)):
+            image["shares"] = shares
         return {"mode": self.mode, **self.boards, "images": images}
 
 
@@ -106,13 +109,17 @@ class CollaborateBench:
         measured_mean_ms: As well.
         images_per_s: With ``in_flight`` images on their way.
         in_flight: Images on their way.
-        top1: Share of the images right.
+        top1: Share of the images right; None where pixels have classes.
         top1_interval: 95 %.
         num_unanswered: Images without an answer; they count as wrong.
-        bytes_per_image: Images there and vectors back, mean.
+        bytes_per_image: Images there and vectors, or scores of patches, back, mean.
         took_part: Share of the images that each board took part in.
         provenance: ``emulated`` where boards ran at an emulated pace.
         boards: What is known of each.
+        metric: Which accuracy counts.
+        miou: Mean IoU over the classes, where pixels have classes.
+        miou_interval: 95 %.
+        pixel_accuracy: Share of the pixels right, there.
     """
 
     mode: str
@@ -124,17 +131,32 @@ class CollaborateBench:
     measured_mean_ms: float
     images_per_s: float
     in_flight: int
-    top1: float
-    top1_interval: tuple[float, float]
+    top1: float | None
+    top1_interval: tuple[float, float] | None
     num_unanswered: int
     bytes_per_image: float
     took_part: dict[str, float]
     provenance: Literal["measured", "emulated"]
     boards: dict[str, Any]
+    metric: Literal["top1", "miou"] = "top1"
+    miou: float | None = None
+    miou_interval: tuple[float, float] | None = None
+    pixel_accuracy: float | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """The accuracy that counts."""
+        return next(value for value in (self.miou, self.top1, 0.0) if value is not None)
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """Its 95 % interval."""
+        return self.miou_interval or self.top1_interval or (0.0, 1.0)
 
     def to_json(self) -> dict[str, Any]:
         """Render ``nuwa.collaborate-bench/1`` without its schema."""
-        return {**vars(self), "top1_interval": list(self.top1_interval)}
+        ends = {name: getattr(self, name) for name in ("top1_interval", "miou_interval")}
+        return vars(self) | {name: None if found is None else list(found) for name, found in ends.items()}
 
 
 def collaborate_up(
@@ -216,6 +238,7 @@ def collaborate_run(
     folder: str | Path,
     images: Sequence[str | Path],
     *,
+    maps: str | Path | None = None,
     say: Say = _silent,
     **use: Unpack[BoardKeywords],
 ) -> CollaborateRun:
@@ -224,11 +247,14 @@ def collaborate_run(
     Args:
         folder: Of the collaboration.
         images: Files, or folders of files.
+        maps: Folder for a label map of each picture and the picture with it laid over, where pixels have classes; None
+            writes none.
         say: Told who takes part and who is missing.
         use: How the boards are used (``BoardKeywords``).
 
     Raises:
-        NuwaError: If the folder holds no collaboration, an image cannot be read, or keys are missing.
+        NuwaError: If the folder holds no collaboration, an image cannot be read, keys are missing, or label maps are
+            wanted of boards that name a class for each image.
         OutsideError: If no board comes.
     """
     from nuwa_search.deploy.assets.classifier import find_images
@@ -240,6 +266,9 @@ def collaborate_run(
     if lacking:
         raise NuwaError(f"image {lacking[0]} is missing", hint="name image files or folders of them")
     collaboration, _ = read_collaboration(expanded(folder))
+    has_pixels = collaboration.grid is not None
+    if maps is not None and not has_pixels:
+        raise NuwaError(f"{folder} names a class for each image, and none for its pixels", hint="leave --maps out")
     source = ImageSet(paths, np.zeros(len(paths), np.int64), ("image",), "the command line")
     mode = use.get("mode")
     with _running(folder, use, say=say) as coordinator:
@@ -248,7 +277,15 @@ def collaborate_run(
         answers = tuple(stream)
         told = described(coordinator)
     chosen = mode or collaboration.modes[0].mode
-    return CollaborateRun(chosen, tuple(str(path) for path in paths), answers, told)
+    names = tuple(str(path) for path in paths)
+    if not has_pixels:
+        return CollaborateRun(chosen, names, answers, told)
+    from nuwa_search.lab.collaborate_pixels import class_shares_of, write_label_maps
+
+    if maps is not None:
+        write_label_maps(expanded(maps), source, answers, collaboration)
+    shares = tuple(class_shares_of(answer, collaboration) for answer in answers)
+    return CollaborateRun(chosen, names, answers, told, shares)
 
 
 def collaborate_bench(
@@ -267,7 +304,7 @@ def collaborate_bench(
 
     Args:
         folder: Of the collaboration.
-        data: Images with classes among its labels.
+        data: Images with classes among its labels, or with masks of these where pixels have classes.
         split: Which; None for ``test``, or the only one.
         label_column: Of Parquet files.
         images: How many, drawn at random.
@@ -283,7 +320,7 @@ def collaborate_bench(
     collaboration, _ = read_collaboration(expanded(folder))
     mode = use.get("mode")
     chosen = collaboration.modes[0] if mode is None else collaboration.figures(mode)
-    source, wanted = _labelled(collaboration, data, split=split, label_column=label_column, count=images, seed=seed)
+    source = labelled_images(collaboration, data, split=split, label_column=label_column, count=images, seed=seed)
     pictures = list(_pictures(source, collaboration))
     with _running(folder, use, say=say) as coordinator:
         options: dict[str, Any] = {"mode": chosen.mode, "deadline_ms": use.get("deadline_ms")}
@@ -292,7 +329,6 @@ def collaborate_bench(
         streamed = list(coordinator.stream(pictures, in_flight=in_flight, **options))
         images_per_s = len(streamed) / (time.perf_counter() - begin)
         told = described(coordinator)
-    hits = sum(answer.class_index == label for answer, label in zip(answers, wanted, strict=True))
     latencies = [answer.latency_ms for answer in answers]
     taken = {name: sum(name in answer.boards for answer in answers) / len(answers) for name in collaboration.boards}
     return CollaborateBench(
@@ -305,8 +341,7 @@ def collaborate_bench(
         measured_mean_ms=statistics.fmean(latencies),
         images_per_s=images_per_s,
         in_flight=in_flight,
-        top1=hits / len(answers),
-        top1_interval=wilson_interval(hits, len(answers)),
+        **accuracy_fields(answers, source, collaboration),
         num_unanswered=sum(not answer.is_answered for answer in answers),
         bytes_per_image=statistics.fmean(answer.bytes_sent + answer.bytes_received for answer in answers),
         took_part=taken,
@@ -351,26 +386,3 @@ def _keys(path: str | Path | None) -> Any:
 def _pictures(source: ImageSet, collaboration: Collaboration) -> Iterator["npt.NDArray[np.uint8]"]:
     for picture, _ in each_picture(source, collaboration.preprocess):
         yield np.ascontiguousarray(picture.transpose(1, 2, 0))
-
-
-def _labelled(
-    collaboration: Collaboration,
-    data: str | Path,
-    *,
-    split: str | None,
-    label_column: str | None,
-    count: int,
-    seed: int,
-) -> tuple[ImageSet, list[int]]:
-    """Draw images whose classes are among the labels, and the label of each."""
-    _, found = pick_split(load_dataset(str(data), label_column=label_column).splits, split)
-    if found.masks is not None:
-        raise NuwaError(f"{data} has a class for each pixel; boards answer together for whole images only")
-    known = {name: place for place, name in enumerate(collaboration.labels)}
-    classes = [place for place, name in enumerate(found.label_names) if name in known]
-    if not classes:
-        raise NuwaError(f"{data} has none of the collaboration's classes", hint="name the images it was made for")
-    kept = found.only(classes)
-    places = np.sort(np.random.default_rng(seed).permutation(len(kept))[:count])
-    chosen = kept.take(places)
-    return chosen, [known[chosen.label_names[int(label)]] for label in chosen.labels]

@@ -28,6 +28,7 @@ class PredictedWay(JsonFields):
         bytes_per_image: Images there and vectors back, mean.
         top1: Accuracy on ``split``, as the decomposition scored it; the network does not change it.
         split: Split of these images.
+        miou: Mean IoU there, where pixels have classes; ``top1`` is None then.
     """
 
     mode: str
@@ -38,6 +39,7 @@ class PredictedWay(JsonFields):
     bytes_per_image: float
     top1: float | None
     split: str
+    miou: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,7 @@ def _way(mode: PredictedMode) -> PredictedWay:
         bytes_per_image=figures.bytes_per_image,
         top1=figures.top1,
         split=figures.split,
+        miou=figures.miou,
     )
 
 

@@ -27,7 +27,8 @@ SHOWN = {
         *("base", "study"),
     ),
     "collaborations": (
-        *("study", "shipped", "top1", "rival_top1", "mode", "predicted_p50_ms", "predicted_mean_ms", "budget_ms"),
+        *("study", "shipped", "top1", "rival_top1", "miou", "rival_miou", "mode", "predicted_p50_ms"),
+        *("predicted_mean_ms", "budget_ms"),
         *("rival_latency_ms", "devices", "provenance", "num_images", "base", "created_at", "path"),
     ),
 }

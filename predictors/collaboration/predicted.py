@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures
+from nuwa_search.deploy.collaborate.layout import Collaboration
 from nuwa_search.deploy.collaborate.network import Network
+from nuwa_search.deploy.collaborate.way_figures import ModeFigures
 from nuwa_search.predictors.collaboration.crew import VALUE_BYTES, Crew
 from nuwa_search.predictors.collaboration.modes import (
     ModeLatency,

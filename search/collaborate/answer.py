@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nuwa_search.core.device import Measurement
+from nuwa_search.core.metric import Metric
 from nuwa_search.deploy.bundle import Bundle
-from nuwa_search.deploy.collaborate.layout import Collaboration, Rival
+from nuwa_search.deploy.collaborate.layout import Collaboration
+from nuwa_search.deploy.collaborate.rival import Rival
+from nuwa_search.deploy.collaborate.way_figures import ModeFigures
+from nuwa_search.predictors.collaboration.crew import VALUE_BYTES
 from nuwa_search.search.collaborate.assess import Assessed
 from nuwa_search.search.collaborate.placement import Placement
 from nuwa_search.search.collaborate.run import ClassDivision
+from nuwa_search.search.collaborate.seen import Rightness
 
 SCHEMA = "nuwa.decompose/1"
 Shipped = Literal["collaboration", "rival"]
@@ -41,14 +46,14 @@ class FoundRival:
     Args:
         rival: As a collaboration holds it; accuracy of the test split.
         study: Name of its search's study.
-        top1_search: Accuracy on the search split, which decides what is shipped.
+        accuracy_search: Accuracy on the search split, which decides what is shipped.
         difference: Of the collaboration's accuracy less the rival's on the test split, with its 95 % interval (paired
             bootstrap): middle, low, high.
     """
 
     rival: Rival
     study: str
-    top1_search: float
+    accuracy_search: float
     difference: tuple[float, float, float]
 
     @property
@@ -59,13 +64,12 @@ class FoundRival:
 
 @dataclass(frozen=True)
 class BaseAlone:
-    """The uncut base: accuracy on the test split, and its latency on the fastest board."""
+    """The uncut base: its latency on the fastest board, and how it answers the test split."""
 
     name: str
-    top1: float
-    top1_interval: tuple[float, float]
     latency_ms: float
     device: str
+    test: Rightness
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ class Decomposed:
         return fuse.figures.predicted_p50_ms <= self.budget_ms
 
     @property
+    def metric(self) -> Metric:
+        """Which accuracy counts."""
+        return "top1" if self.collaboration.grid is None else "miou"
+
+    @property
     def shipped(self) -> Shipped:
         """What is better on the search split within the budget."""
         return "rival" if self.rival.rival.is_better or not self.is_feasible else "collaboration"
@@ -116,7 +125,8 @@ class Decomposed:
         """One sentence on what is shipped and why."""
         chosen, rival = self.modes[0], self.rival
         middle, low, high = (100 * value for value in rival.difference)
-        told = f"{middle:+.1f} points ({low:+.1f} to {high:+.1f}) on {chosen.figures.num_images} test images"
+        points = "points" if self.metric == "top1" else "points of mIoU"
+        told = f"{middle:+.1f} {points} ({low:+.1f} to {high:+.1f}) on {chosen.figures.num_images} test images"
         if rival.is_equal:
             told += ", which these images cannot tell from nothing"
         if not self.is_feasible:
@@ -137,6 +147,7 @@ class Decomposed:
             "schema": SCHEMA,
             "study": self.study,
             "feasible": self.is_feasible,
+            "metric": self.metric,
             "budget_ms": self.budget_ms,
             "seed": whole.seed,
             "dir": str(self.folder),
@@ -144,7 +155,12 @@ class Decomposed:
             "shipped_dir": str(self.shipped_dir),
             "verdict": self.verdict,
             "classes": list(whole.labels),
-            "grouping": {"kind": whole.grouping, "confusion_inside": self.division.confusion_inside},
+            "grouping": {
+                "kind": whole.grouping,
+                "confusion_inside": self.division.confusion_inside,
+                "shared": [whole.labels[c] for c in whole.shared_classes],
+            },
+            "grid": None if whole.grid is None else list(whole.grid),
             "network": {
                 "provenance": whole.network.provenance,
                 "image_bytes": self.image_bytes,
@@ -161,12 +177,11 @@ class Decomposed:
                 "slowest_ms": self.placement.slowest_ms,
             },
             "sub_models": [self._part(place) for place in range(len(self.parts))],
-            "modes": [_mode(mode) for mode in self.modes],
+            "modes": [_mode(mode, self.metric) for mode in self.modes],
             "rival": self._rival(),
             "base": {
                 "name": self.base.name,
-                "top1": self.base.top1,
-                "top1_interval": list(self.base.top1_interval),
+                **_accuracy(self.base.test),
                 "latency_ms": self.base.latency_ms,
                 "device": self.base.device,
             },
@@ -191,7 +206,9 @@ class Decomposed:
             "provenance": part.provenance,
             "peak_memory_mb": found.measurement.peak_memory_mb,
             "vector_dim": part.vector_dim,
+            "answer_bytes": VALUE_BYTES * part.vector_dim,
             "top1_alone": part.top1,
+            "miou_alone": part.miou,
         }
 
     def _rival(self) -> dict[str, Any]:
@@ -201,9 +218,8 @@ class Decomposed:
             "study": found.study,
             "subnet_id": rival.subnet_id,
             "latency_ms": rival.predicted_ms,
-            "top1": rival.top1,
-            "top1_interval": None if rival.top1_interval is None else list(rival.top1_interval),
-            "top1_search": found.top1_search,
+            **_accuracy(rival),
+            **_on_search(found.accuracy_search, self.metric),
             "is_better": rival.is_better,
             "dir": str(self.folder / rival.bundle),
             "difference": found.difference[0],
@@ -212,7 +228,22 @@ class Decomposed:
         }
 
 
-def _mode(mode: Assessed) -> dict[str, Any]:
+def _accuracy(found: Rightness | Rival | ModeFigures) -> dict[str, Any]:
+    """Both accuracies with their 95 % intervals, of which one is null."""
+    return {
+        "top1": found.top1,
+        "top1_interval": None if found.top1_interval is None else list(found.top1_interval),
+        "miou": found.miou,
+        "miou_interval": None if found.miou_interval is None else list(found.miou_interval),
+    }
+
+
+def _on_search(accuracy: float, metric: Metric) -> dict[str, float | None]:
+    is_miou = metric == "miou"
+    return {"top1_search": None if is_miou else accuracy, "miou_search": accuracy if is_miou else None}
+
+
+def _mode(mode: Assessed, metric: Metric) -> dict[str, Any]:
     figures = mode.figures
     return {
         "mode": figures.mode,
@@ -224,9 +255,8 @@ def _mode(mode: Assessed) -> dict[str, Any]:
         "needed": figures.needed,
         "first": figures.first,
         "thresholds": list(figures.thresholds),
-        "top1": figures.top1,
-        "top1_interval": None if figures.top1_interval is None else list(figures.top1_interval),
+        **_accuracy(figures),
         "num_images": figures.num_images,
         "split": figures.split,
-        "top1_search": mode.top1_search,
+        **_on_search(mode.accuracy_search, metric),
     }

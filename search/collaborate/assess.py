@@ -5,12 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.deploy.collaborate.fusion import Fusion
-from nuwa_search.deploy.collaborate.layout import Mode, ModeFigures, RoutedShare
 from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.deploy.collaborate.way_figures import Mode, ModeFigures, RoutedShare
 from nuwa_search.predictors.collaboration.crew import Crew
 from nuwa_search.predictors.collaboration.modes import (
     ModeLatency,
@@ -21,22 +19,12 @@ from nuwa_search.predictors.collaboration.modes import (
 )
 from nuwa_search.search.collaborate.grouping import Groups
 from nuwa_search.search.collaborate.routing import Route, Routes, choose_route
+from nuwa_search.search.collaborate.seen import ImagesRight, Rightness, Seen
 
 MAX_SUBSETS = 200
 """Sets of boards that the accuracy of any k of n is the mean over; of more, so many are drawn."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Outputs of the sub-models on a split.
-
-    Args:
-        vectors: (B, d_i) of each.
-        labels: (B,).
-    """
-
-    vectors: tuple[Floats, ...]
-    labels: npt.NDArray[np.int64]
+MAX_PIXEL_SUBSETS = 16
+"""The same where pixels have classes: each set scales a map for every class to every picture."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +33,28 @@ class Assessed:
 
     Args:
         figures: As a collaboration holds them; accuracy of the test split.
-        top1_search: Accuracy on the search split.
+        accuracy_search: Accuracy on the search split.
         latency: Predicted, with images per second.
-        is_right: (B,) share of the ways that the mode may go with which each test image is answered right: 0 or 1, but
-            for any k of n.
+        test: How the test split is answered; for any k of n in the mean over the sets of boards that may be missing.
     """
 
     figures: ModeFigures
-    top1_search: float
+    accuracy_search: float
     latency: ModeLatency
-    is_right: Floats
+    test: Rightness
 
 
-def fused_answers(fusion: Fusion, seen: Seen, *, without: Collection[int | None] = ()) -> npt.NDArray[np.int64]:
-    """Answer (B,) of all sub-models but some."""
-    vectors = [None if k in without else vector for k, vector in enumerate(seen.vectors)]
-    answers: npt.NDArray[np.int64] = fusion.fuse_all(vectors).argmax(axis=1)
-    return answers
+def fused_logits(fusion: Fusion, seen: Seen, *, without: Collection[int | None] = ()) -> Floats:
+    """Fuse all sub-models but some: logits (B, C), or of patches (B · P, C)."""
+    return fusion.fuse_all([None if k in without else vector for k, vector in enumerate(seen.vectors)])
 
 
 def assess_modes(
     fusion: Fusion, crew: Crew, *, groups: Groups, search: Seen, test: Seen, needed: int, wanted_mean_ms: float | None
 ) -> tuple[Assessed, ...]:
     """Score and time fuse, any and route; thresholds are chosen on the search split.
+
+    Images whose pixels have classes are not routed: a picture holds several, and no expert knows them all.
 
     Args:
         fusion: Fusion of the sub-models.
@@ -79,20 +66,21 @@ def assess_modes(
         wanted_mean_ms: Mean latency that route is to have; None for the most accurate.
     """
     whole, gate = crew.experts, crew.gate
+    searched, tested = (seen.scored([fused_logits(fusion, seen, without={gate})]) for seen in (search, test))
     fuse = _assessed(
         ModeSaid("fuse", crew.bytes_of(whole)),
         fuse_latency(crew.times(), crew.centre),
-        search=float((fused_answers(fusion, search, without={gate}) == search.labels).mean()),
-        test=fused_answers(fusion, test, without={gate}) == test.labels,
+        search=searched.accuracy,
+        test=tested,
     )
     away = len(whole) - needed
     any_of = _assessed(
         ModeSaid("any", crew.bytes_of(whole), needed=needed),
         any_of_n_latency(crew.times_by_model(are_alone=False), crew.centre, count=needed),
-        search=float(_share_without(fusion, search, away=away, gate=gate).mean()),
-        test=_share_without(fusion, test, away=away, gate=gate),
+        search=_scored_without(fusion, search, away=away, gate=gate).accuracy,
+        test=_scored_without(fusion, test, away=away, gate=gate),
     )
-    if len(groups) == 1:
+    if len(groups) == 1 or test.pixels is not None:
         return fuse, any_of
     times = crew.times_by_model(are_alone=True)
     route = choose_route(
@@ -100,7 +88,7 @@ def assess_modes(
         search.labels,
         mean_of=route_means(times, crew.centre),
         wanted_mean_ms=wanted_mean_ms,
-        as_accurate_as=fuse.top1_search,
+        as_accurate_as=fuse.accuracy_search,
     )
     return fuse, any_of, _assessed_route(route, fusion, crew, groups=groups, test=test)
 
@@ -119,11 +107,11 @@ def _assessed_route(route: Route, fusion: Fusion, crew: Crew, *, groups: Groups,
     routed = Routes(test.vectors, fusion, groups=groups, first=route.first).answers(route.thresholds)
     num_bytes = sum(step.share * crew.bytes_of(step.boards) for step in route.steps)
     latency = route_latency(crew.times_by_model(are_alone=True), crew.centre, steps=route.steps, owners=crew.owners)
-    return _assessed(ModeSaid("route", num_bytes, route=route), latency, search=route.top1, test=routed == test.labels)
+    right = ImagesRight(np.asarray(routed == test.labels, np.float32))
+    return _assessed(ModeSaid("route", num_bytes, route=route), latency, search=route.top1, test=right)
 
 
-def _assessed(said: ModeSaid, latency: ModeLatency, *, search: float, test: npt.NDArray[np.bool_] | Floats) -> Assessed:
-    top1 = float(test.mean())
+def _assessed(said: ModeSaid, latency: ModeLatency, *, search: float, test: Rightness) -> Assessed:
     return Assessed(
         figures=ModeFigures(
             mode=said.mode,
@@ -135,23 +123,24 @@ def _assessed(said: ModeSaid, latency: ModeLatency, *, search: float, test: npt.
             first=None if said.route is None else said.route.first,
             thresholds=() if said.route is None else said.route.thresholds,
             steps=() if said.route is None else tuple(RoutedShare(s.share, s.rounds) for s in said.route.steps),
-            top1=top1,
-            top1_interval=wilson_interval(round(top1 * len(test)), len(test)),
-            num_images=len(test),
+            top1=test.top1,
+            top1_interval=test.top1_interval,
+            num_images=test.num_images,
             split="test",
+            miou=test.miou,
+            miou_interval=test.miou_interval,
         ),
-        top1_search=search,
+        accuracy_search=search,
         latency=latency,
-        is_right=np.asarray(test, np.float32),
+        test=test,
     )
 
 
-def _share_without(fusion: Fusion, seen: Seen, *, away: int, gate: int | None) -> Floats:
-    """Share of the sets of ``away`` missing sub-models with which each image (B,) is answered right."""
+def _scored_without(fusion: Fusion, seen: Seen, *, away: int, gate: int | None) -> Rightness:
+    """Score the sets of ``away`` missing sub-models, in the mean over them."""
     experts = [k for k in range(len(seen.vectors)) if k != gate]
-    sets = list(itertools.combinations(experts, away))
-    if len(sets) > MAX_SUBSETS:
-        chosen = np.random.default_rng(0).choice(len(sets), MAX_SUBSETS, replace=False)
+    sets, most = list(itertools.combinations(experts, away)), MAX_SUBSETS if seen.pixels is None else MAX_PIXEL_SUBSETS
+    if len(sets) > most:
+        chosen = np.random.default_rng(0).choice(len(sets), most, replace=False)
         sets = [sets[k] for k in sorted(chosen)]
-    right = [fused_answers(fusion, seen, without={*without, gate}) == seen.labels for without in sets]
-    return np.asarray(np.mean(right, axis=0, dtype=np.float64), np.float32)
+    return seen.scored([fused_logits(fusion, seen, without={*without, gate}) for without in sets])

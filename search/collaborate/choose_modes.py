@@ -1,5 +1,6 @@
 """Score every way to use the boards, with a gate where it is worth its place; the default way comes first."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,14 +11,14 @@ from nuwa_search.deploy.collaborate.fusion import Fusion, with_gate
 from nuwa_search.deploy.collaborate.npz import Floats
 from nuwa_search.predictors.collaboration.crew import Crew
 from nuwa_search.predictors.collaboration.spread import Spread
-from nuwa_search.search.collaborate.assess import Assessed, Seen, assess_modes
+from nuwa_search.search.collaborate.assess import Assessed, assess_modes
 from nuwa_search.search.collaborate.ensemble import Ensemble, fusion_of
 from nuwa_search.search.collaborate.gate import Gate, is_gate_worth
 from nuwa_search.search.collaborate.place_parts import PlacedParts
-from nuwa_search.search.collaborate.plan import FUSION_MS
 from nuwa_search.search.collaborate.prepare import image_bytes_of
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.see_splits import SeenSplits
+from nuwa_search.search.collaborate.seen import Seen
 from nuwa_search.search.collaborate.vector_graph import VectorGraph
 from nuwa_search.search.job.inputs import Inputs
 
@@ -66,7 +67,7 @@ def assess(
         found = _assessed(run, inputs, division, ensemble, placed=placed, seen=seen, gate=gate)
         if is_gate_worth(found.modes, gate=found.crew.gate, is_route_wanted=run.request.mean_ms is not None):
             return found
-        seen = SeenSplits(*(Seen(one.vectors[:-1], one.labels) for one in (seen.search, seen.test)))
+        seen = SeenSplits(*(Seen(one.vectors[:-1], one.labels, one.pixels) for one in (seen.search, seen.test)))
     return _assessed(run, inputs, division, ensemble, placed=placed, seen=seen, gate=None)
 
 
@@ -89,10 +90,10 @@ def _assessed(
     crew = Crew(
         boards=tuple(division.boards[board].name for board in places),
         compute=tuple(_spread(one) for one in graphs),
-        vector_dims=fusion.vector_dims,
+        vector_dims=_numbers_of(fusion, seen.test),
         network=division.network,
         image_bytes=image_bytes_of(request, inputs),
-        fusion_ms=FUSION_MS,
+        fusion_ms=division.fusion_ms,
         gate=None if gate is None else len(places) - 1,
     )
     modes = assess_modes(
@@ -115,10 +116,16 @@ def _chosen_first(modes: Sequence[Assessed], *, is_route_wanted: bool) -> tuple[
     """
     fuse, *others = modes
     for mode in others:
-        is_better = mode.top1_search >= fuse.top1_search and mode.latency.mean_ms < fuse.latency.mean_ms
+        is_better = mode.accuracy_search >= fuse.accuracy_search and mode.latency.mean_ms < fuse.latency.mean_ms
         if mode.figures.mode == "route" and (is_route_wanted or is_better):
             return (mode, fuse, *(other for other in others if other is not mode))
     return (fuse, *others)
+
+
+def _numbers_of(fusion: Fusion, seen: Seen) -> tuple[int, ...]:
+    """Numbers in an answer of each sub-model: of its vector, or of all patches."""
+    rows = 1 if seen.pixels is None else math.prod(seen.pixels.grid)
+    return tuple(rows * dim for dim in fusion.vector_dims)
 
 
 def _spread(one: VectorGraph) -> Spread:

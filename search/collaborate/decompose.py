@@ -98,12 +98,14 @@ def opened_decomposition(run: DecomposeRun) -> Iterator[OpenedDecomposition]:
 def search_parts(run: DecomposeRun, opened: OpenedDecomposition) -> tuple[tuple[Bundle, ...], tuple[str, ...]]:
     """Search every sub-model on its own device; their bundles and studies.
 
-    The expert of a single class has nothing to tell apart within its group: its search sees all classes.
+    The expert of a single class has nothing to tell apart within its group: its search sees all classes. Where pixels
+    have classes every group has the background beside it, and what belongs to others' classes becomes background.
 
     Raises:
         NoAnswerError: If one finds nothing within its own budget.
     """
-    division, names = opened.division, opened.inputs.task.class_names
+    division, task = opened.division, opened.inputs.task
+    names, has_pixels = task.class_names, task.kind == "segmentation"
     studies = tuple(f"{run.study}-{division.name_of(k)}" for k in range(len(division.slots)))
     parts = []
     for place, (slot, group, study) in enumerate(zip(division.slots, division.groups, studies, strict=True)):
@@ -111,7 +113,7 @@ def search_parts(run: DecomposeRun, opened: OpenedDecomposition) -> tuple[tuple[
         request = run.request.search_of(
             board.spec.name,
             slot.budget_ms,
-            classes=tuple(names[c] for c in group) if len(group) > 1 else run.request.classes,
+            classes=tuple(names[c] for c in group) if len(group) > 1 or has_pixels else run.request.classes,
             folder=str((run.folder / "searches" / division.name_of(place)).absolute()),
         )
         what = f"{division.name_of(place)} of {len(studies)}, {len(group)} classes for {board.name}"
@@ -144,11 +146,12 @@ def _found(run: DecomposeRun, request: SearchRequest, *, what: str, study: str) 
 
 
 def _say_plan(run: DecomposeRun, division: ClassDivision) -> None:
+    beside = " beside the background" if division.shared else ""
     for place, slot in enumerate(division.slots):
         board = division.board_of(place)
         run.hooks.step(
-            f"{division.name_of(place)}: {len(division.groups[place])} classes, {slot.budget_ms:.2f} ms of its own on "
-            f"{board.name}, where the base takes {board.base_ms.median:.2f} ms"
+            f"{division.name_of(place)}: {len(division.groups[place])} classes{beside}, {slot.budget_ms:.2f} ms of its "
+            f"own on {board.name}, where the base takes {board.base_ms.median:.2f} ms"
         )
     run.hooks.step(f"{100 * division.confusion_inside:.0f} % of the base's confusion lies inside the groups")
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from nuwa_search.core.heads import features_of
 from nuwa_search.core.images import Preprocess
+from nuwa_search.core.logits import logits_of
+from nuwa_search.core.tasks.label_maps import pixel_rows
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.collaborate.fusion import Fusion
 from nuwa_search.deploy.train.seeds import generator_for
@@ -21,7 +23,7 @@ ALL_SHARE = 0.5
 
 @dataclass(frozen=True)
 class EnsembleOutputs:
-    """What an ensemble answers.
+    """What an ensemble answers; where pixels have classes, for patches: (B, C, h, w) for (B, C), (B · P, W) for (B, W).
 
     Args:
         fused: Logits (B, C).
@@ -41,15 +43,18 @@ class Ensemble(nn.Module):
     ReLU, and these to C logits. Filled in pairs of opposite signs it begins as DeViT's (arXiv 2309.05015): a linear
     map to the teacher's width W, then the teacher's head.
 
+    Where pixels have classes the fusion reads one patch after another: its vectors are the sub-models' scores of the
+    patch, and W is C, as what it takes for the teacher's features are the teacher's scores.
+
     Args:
-        members: Each with a head over all C classes; their pooled features are the vectors.
+        members: Each with a head over all C classes; their pooled features, or scores of patches, are the vectors.
         width: W.
     """
 
     def __init__(self, members: Sequence[PlainViT], *, width: int) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        total = sum(member.arch.head_in_features for member in members) + len(members)
+        total = sum(fused_dim(member) for member in members) + len(members)
         self.fuse_in = nn.Linear(total, 2 * width)
         self.fuse_out = nn.Linear(2 * width, members[0].arch.num_classes)
         self.width = width
@@ -60,10 +65,25 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor, mask: Tensor | None = None) -> EnsembleOutputs:
         """Answer images (B, 3, H, W), with boards missing where ``mask`` (B, N) is 0."""
-        vectors = [member.pool(member.forward_features(images)) for member in self.vits]
-        own = tuple(member.answer(vector) for member, vector in zip(self.vits, vectors, strict=True))
-        fused, features = self.fuse(vectors, mask)
-        return EnsembleOutputs(fused, features, own)
+        pooled = [member.pool(member.forward_features(images)) for member in self.vits]
+        own = tuple(member.answer(one) for member, one in zip(self.vits, pooled, strict=True))
+        if not self.is_dense:
+            fused, features = self.fuse(pooled, mask)
+            return EnsembleOutputs(fused, features, own)
+        num_patches = self.vits[0].arch.num_patches
+        rows = None if mask is None else mask.repeat_interleave(num_patches, dim=0)
+        fused, features = self.fuse([pixel_rows(scores) for scores in own], rows)
+        return EnsembleOutputs(self.maps(fused), features, own)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether sub-models answer for patches."""
+        return self.vits[0].arch.is_dense
+
+    def maps(self, rows: Tensor) -> Tensor:
+        """Lay logits of patches (B · P, C), image by image, out as (B, C, h, w)."""
+        arch = self.vits[0].arch
+        return rows.view(-1, arch.num_patches, rows.shape[1]).transpose(1, 2).reshape(-1, rows.shape[1], *arch.grid)
 
     def fuse(self, vectors: Sequence[Tensor], mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Fuse vectors (B, d_i) to logits (B, C) and the estimate of the teacher's features (B, W)."""
@@ -72,12 +92,16 @@ class Ensemble(nn.Module):
         return self.fuse_out(before.relu()), features
 
     def begin_as(self, weight: Tensor, bias: Tensor, *, head: nn.Linear) -> None:
-        """Set the fusion to the linear map ``weight`` (D + N, W) and ``bias`` (W,), then a head over W features."""
+        """Set the fusion to the linear map ``weight`` (D + N, W) and ``bias`` (W,), then a head over W features.
+
+        Of patches the map gives scores already, and the head is left out.
+        """
+        last = torch.eye(self.width) if self.is_dense else head.weight
         with torch.no_grad():
             self.fuse_in.weight.copy_(torch.cat([weight.T, -weight.T]))
             self.fuse_in.bias.copy_(torch.cat([bias, -bias]))
-            self.fuse_out.weight.copy_(torch.cat([head.weight, -head.weight], dim=1))
-            self.fuse_out.bias.copy_(head.bias)
+            self.fuse_out.weight.copy_(torch.cat([last, -last], dim=1))
+            self.fuse_out.bias.copy_(torch.zeros(self.width) if self.is_dense else head.bias)
 
 
 def fusion_inputs(vectors: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
@@ -109,9 +133,19 @@ def draw_mask(num_images: int, num_boards: int, *, seed: int, stream: str, place
     return mask
 
 
+def fused_dim(member: PlainViT) -> int:
+    """Count the numbers of a sub-model that are fused at once: of its vector, or a patch's classes."""
+    return member.arch.num_classes if member.arch.is_dense else member.arch.head_in_features
+
+
 def vectors_of(members: Sequence[PlainViT], images: Tensor, preprocess: Preprocess) -> list[Tensor]:
-    """Run (B, 3, H, W) uint8 images through every sub-model: (B, d_i) each."""
-    return [features_of(member, images, preprocess) for member in members]
+    """Run (B, 3, H, W) uint8 images through every sub-model: (B, d_i) each, or scores of patches (B · P, C)."""
+    return [
+        pixel_rows(logits_of(member, images, preprocess))
+        if member.arch.is_dense
+        else features_of(member, images, preprocess)
+        for member in members
+    ]
 
 
 def fit_fusion(vectors: Sequence[Tensor], teacher: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -140,10 +174,13 @@ def fusion_of(ensemble: Ensemble) -> Fusion:
     def floats(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
 
-    layers = (ensemble.fuse_in, ensemble.fuse_out)
+    layers, num_classes = (ensemble.fuse_in, ensemble.fuse_out), ensemble.fuse_out.out_features
+    own: list[tuple[Tensor, Tensor]] = [(member.head.weight.T, member.head.bias) for member in ensemble.vits]
+    if ensemble.is_dense:  # what a board sends are its scores already
+        own = [(torch.eye(num_classes), torch.zeros(num_classes))] * len(own)
     return Fusion(
         weights=tuple(floats(layer.weight.T) for layer in layers),
         biases=tuple(floats(layer.bias) for layer in layers),
-        own_weights=tuple(floats(member.head.weight.T) for member in ensemble.vits),
-        own_biases=tuple(floats(member.head.bias) for member in ensemble.vits),
+        own_weights=tuple(floats(weight) for weight, _ in own),
+        own_biases=tuple(floats(bias) for _, bias in own),
     )

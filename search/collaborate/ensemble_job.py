@@ -1,5 +1,6 @@
 """Train sub-models and fusion together, with the full base as teacher and boards missing at random."""
 
+import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nuwa_search.core.accelerator import pick_device
-from nuwa_search.core.logits import normalise
+from nuwa_search.core.logits import images_at_once, normalise
+from nuwa_search.core.tasks.label_maps import pixel_rows
 from nuwa_search.core.tensors import TaskTensors, size_of_images
 from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import render
@@ -18,7 +20,7 @@ from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.engine import TrainSetup, run_job
 from nuwa_search.deploy.train.hardware import pick_precision
 from nuwa_search.deploy.train.processes import Processes
-from nuwa_search.deploy.train.score import SplitScore, score_logits
+from nuwa_search.deploy.train.score import SplitScore, score_known
 from nuwa_search.deploy.train.targets import targets_of
 from nuwa_search.deploy.train.teacher import Teacher, TeacherOutputs, view_key
 from nuwa_search.deploy.train.views import View, draw_view, view_of_epoch
@@ -53,6 +55,7 @@ class EnsembleJob:
     def __init__(
         self, ensemble: Ensemble, teacher: Teacher, data: TaskTensors, config: FinetuneConfig, setup: TrainSetup
     ) -> None:
+        self.ensemble = ensemble
         self.model: nn.Module = ensemble
         self.module: nn.Module = ensemble
         self.teacher, self.data, self.config, self.setup = teacher, data, config, setup
@@ -91,22 +94,27 @@ class EnsembleJob:
         """Score the fusion of all boards on the search split."""
         was_training, search = model.training, self.data.search
         model.eval()
-        batches = torch.split(search.images, EVAL_IMAGES)
+        batches = torch.split(search.images, min(EVAL_IMAGES, images_at_once(self.ensemble.vits[0])))
         logits = torch.cat([model(normalise(part, self.data.preprocess)).fused.float() for part in batches])
         model.train(was_training)
-        return score_logits(logits, search.labels, metric=self.data.metric)
+        return score_known(logits, search, metric=self.data.metric)
 
     def _soft(self, logits: Tensor, said: Tensor, view: View, indices: Tensor) -> Tensor:
         return self.targets.soft(logits, said, view, indices, temperature=self.config.temperature)
 
     def _feature_error(self, features: Tensor, said: TeacherOutputs, indices: Tensor) -> Tensor:
-        error = (features - said.features[indices]).square().sum(dim=1).mean()
+        error = (features - self._wanted(said, indices)).square().sum(dim=1).mean()
         return error / self._feature_size
+
+    def _wanted(self, said: TeacherOutputs, indices: Tensor | None = None) -> Tensor:
+        """What the fusion is to take for the teacher's features (B, W): of patches the teacher's scores (B · P, C)."""
+        found = said.logits if self.ensemble.is_dense else said.features
+        return pixel_rows(found if indices is None else found[indices])
 
     @cached_property
     def _feature_size(self) -> Tensor:
         """Mean squared length of the teacher's features about their mean: an error of 1 is no better than the mean."""
-        features = self._lesson_of(0).said.features
+        features = self._wanted(self._lesson_of(0).said)
         return (features - features.mean(dim=0)).square().sum(dim=1).mean().clamp_min(1e-12)
 
     def _lesson_of(self, epoch: int) -> _Lesson:
@@ -167,5 +175,13 @@ def train_ensemble(ensemble: Ensemble, data: TaskTensors, *, teacher: Teacher, r
 def _on(data: TaskTensors, device: torch.device) -> TaskTensors:
     if device.type == "cpu":
         return data
-    moved = [type(split)(split.images.to(device), split.labels.to(device)) for split in (data.train, data.search)]
-    return TaskTensors(moved[0], moved[1], data.preprocess, data.metric)
+    train, search = (
+        dataclasses.replace(
+            split,
+            images=split.images.to(device),
+            labels=split.labels.to(device),
+            masks=None if split.masks is None else split.masks.to(device),
+        )
+        for split in (data.train, data.search)
+    )
+    return TaskTensors(train, search, data.preprocess, data.metric)

@@ -2,8 +2,6 @@
 
 import time
 
-from nuwa_search.core.logits import logits_of
-from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.core.tensors import split_tensors
 from nuwa_search.deploy.collaborate.layout import Collaboration, write_collaboration
 from nuwa_search.search.collaborate.answer import BaseAlone, Decomposed, FoundPart
@@ -11,8 +9,8 @@ from nuwa_search.search.collaborate.choose_modes import assess
 from nuwa_search.search.collaborate.ensemble import Ensemble
 from nuwa_search.search.collaborate.gate import Gate
 from nuwa_search.search.collaborate.place_parts import PlacedParts
-from nuwa_search.search.collaborate.plan import FUSION_MS
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
+from nuwa_search.search.collaborate.score_net import score_net
 from nuwa_search.search.collaborate.score_rival import score_rival
 from nuwa_search.search.collaborate.searched import Searched
 from nuwa_search.search.collaborate.see_splits import SeenSplits, see_splits
@@ -48,8 +46,9 @@ def finish(
     seen = see_splits(ensemble, inputs, test, gate=gate) if seen is None else seen
     found = assess(run, inputs, division, ensemble, placed=placed, seen=seen, gate=gate)
     modes = found.modes
-    rival = score_rival(inputs, searched.rival, test=test, top1_search=modes[0].top1_search, ours=modes[0].is_right)
-    base_right = (logits_of(inputs.teacher.model, test.images, preprocess).argmax(dim=1) == test.labels).sum()
+    chosen = modes[0]
+    rival = score_rival(inputs, searched.rival, test=test, accuracy_search=chosen.accuracy_search, ours=chosen.test)
+    base = score_net(inputs.teacher.model, test, preprocess)
     fastest = min(division.boards, key=lambda board: board.base_ms.median)
     collaboration = Collaboration(
         labels=inputs.task.class_names,
@@ -59,12 +58,14 @@ def finish(
         base=inputs.base.name,
         licence=inputs.base.licence,
         network=division.network,
-        fusion_ms=FUSION_MS,
+        fusion_ms=division.fusion_ms,
         budget_ms=request.budget_ms,
         rival=rival.rival,
         grouping=request.groups,
         seed=request.seed,
         notes=_notes(inputs, division),
+        grid=None if found.test.pixels is None else found.test.pixels.grid,
+        shared_classes=division.shared,
     )
     write_collaboration(run.folder, collaboration, found.fusion)
     return Decomposed(
@@ -87,10 +88,9 @@ def finish(
         rival=rival,
         base=BaseAlone(
             inputs.base.name,
-            int(base_right) / len(test),
-            wilson_interval(int(base_right), len(test)),
             fastest.base_ms.median,
             fastest.spec.name,
+            base,
         ),
         image_bytes=found.crew.image_bytes,
         seconds=time.perf_counter() - run.started,
@@ -98,7 +98,9 @@ def finish(
 
 
 def _notes(inputs: Inputs, division: ClassDivision) -> tuple[str, ...]:
-    notes = [*inputs.notes, f"{FUSION_MS:g} ms are left for the fusion, as no coordinator was measured"]
+    notes = [*inputs.notes, f"{division.fusion_ms:g} ms are left for the fusion, as no coordinator was measured"]
+    if inputs.task.kind == "segmentation" and len(division.groups) > 1:
+        notes.append("images are not routed: a picture holds several classes, which no board alone is the expert of")
     if division.network.local_boards:
         notes.append(f"the coordinator runs on {', '.join(division.network.local_boards)}")
     if division.network.provenance == "assumed":

@@ -60,9 +60,10 @@ def gate_of(
         devices: Open devices, by name.
 
     Returns:
-        None where there is one sub-model only, or the board's memory does not suffice.
+        None where there is one sub-model only, images are not routed as their pixels have classes, or the board's
+        memory does not suffice.
     """
-    if len(division.groups) == 1:
+    if len(division.groups) == 1 or inputs.task.kind == "segmentation":
         return None
     local = division.network.local_boards
     alike = [place for place, board in enumerate(division.boards) if board.spec.name == rival.device]
@@ -88,7 +89,7 @@ def is_gate_worth(modes: Sequence[Assessed], *, gate: int | None, is_route_wante
     """
     by_name = {mode.figures.mode: mode for mode in modes}
     route, fuse = by_name["route"], by_name["fuse"]
-    is_better = route.top1_search >= fuse.top1_search and route.latency.mean_ms < fuse.latency.mean_ms
+    is_better = route.accuracy_search >= fuse.accuracy_search and route.latency.mean_ms < fuse.latency.mean_ms
     return route.figures.first == gate and (is_route_wanted or is_better)
 
 

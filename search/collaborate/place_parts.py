@@ -11,7 +11,7 @@ from nuwa_search.search.collaborate.ensemble import Ensemble
 from nuwa_search.search.collaborate.placement import Placement, PlacementProblem, place_models
 from nuwa_search.search.collaborate.prepare import image_bytes_of
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
-from nuwa_search.search.collaborate.vector_graph import VectorGraph, vector_graph
+from nuwa_search.search.collaborate.vector_graph import VectorGraph, answer_values, vector_graph
 from nuwa_search.search.job.inputs import Inputs
 
 
@@ -59,7 +59,7 @@ def place_parts(
     peaks = [[found.peak_memory_mb for found in row] for row in rows]
     if limit_mb is not None and any(peak is None for row in peaks for peak in row):
         raise NuwaError("a device does not tell its peak memory", hint="leave --max-memory-mb out")
-    dim = max(vit.arch.head_in_features for vit in ensemble.vits)
+    dim = max(answer_values(vit.arch) for vit in ensemble.vits)
     ways = [
         ways_ms(
             division.network,

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nuwa_search.core.class_scores import class_scores
 from nuwa_search.core.device import PROTOCOL, Device, LatencyStats
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import num_pixels_of
+from nuwa_search.deploy.collaborate.layout import MAX_VECTOR
 from nuwa_search.deploy.collaborate.network import Network, with_local
-from nuwa_search.predictors.collaboration.crew import VALUE_BYTES
+from nuwa_search.search.collaborate.class_table import class_table, grouped_classes, shared_classes
 from nuwa_search.search.collaborate.grouping import (
     Groups,
     confusion_inside,
@@ -19,36 +19,51 @@ from nuwa_search.search.collaborate.grouping import (
     group_by_confusion,
 )
 from nuwa_search.search.collaborate.networks import network_of
-from nuwa_search.search.collaborate.plan import PlannedBoard, Slot, board_names, plan_slots, slots_with_first
+from nuwa_search.search.collaborate.plan import (
+    PlannedBoard,
+    Slot,
+    board_names,
+    fusion_allowance_ms,
+    plan_slots,
+    slots_with_first,
+)
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
-from nuwa_search.search.collaborate.vector_graph import vector_model
+from nuwa_search.search.collaborate.vector_graph import answer_graph, answer_values
 from nuwa_search.search.job.find import exported
 from nuwa_search.search.job.inputs import Inputs, Sources
 from nuwa_search.search.job.survey import headed_like_teacher
 
 
 def require_images(sources: Sources, request: DecomposeRequest) -> None:
-    """Refuse tasks that no fusion is made for, before anything is computed.
+    """Refuse tasks that boards cannot share, before anything is computed.
 
     Raises:
-        NuwaError: If pixels have classes, or there are fewer classes than sub-models.
+        NuwaError: If there are fewer classes than sub-models, or where pixels have classes an answer has more numbers
+            than a message, or an option is about routed images.
     """
-    task = sources.task
-    if task.kind == "segmentation":
-        arch = sources.base.arch
-        patches = arch.num_tokens - arch.num_prefix_tokens
-        num_bytes = VALUE_BYTES * task.num_classes * patches
+    task, num_grouped = sources.task, len(grouped_classes(sources.task))
+    if num_grouped < request.num_sub_models:
+        beside = " beside the background" if shared_classes(task) else ""
         raise NuwaError(
-            f"{task.data} has masks, and a decomposition fuses one vector for each image: maps of scores, "
-            f"{task.num_classes} classes for each of {patches} patches or {num_bytes} bytes from each board, are not "
-            "joined yet",
-            hint="nuwa search --budget-ms N --device NAME finds one subnet for one board",
+            f"{num_grouped} classes{beside} for {request.num_sub_models} sub-models leave one of them without a class",
+            hint=f"give at most {num_grouped} devices, or more classes",
         )
-    if task.num_classes < request.num_sub_models:
+    if task.kind == "classification":
+        return
+    for flag, is_given in (("--mean-ms", request.mean_ms is not None), ("--first-share", request.first_share != 1.0)):
+        if is_given:
+            raise NuwaError(
+                f"{flag} is for images that are routed to one board first, and those of {task.data} have masks: a "
+                "picture holds several classes, which no board alone is the expert of",
+                hint=f"leave {flag} out: all boards are asked",
+            )
+    arch = sources.teacher_archs[0]
+    if answer_values(arch) > MAX_VECTOR:
         raise NuwaError(
-            f"{task.num_classes} classes for {request.num_sub_models} sub-models leave one of them without a class",
-            hint=f"give at most {task.num_classes} devices, or more classes",
+            f"scores of {task.num_classes} classes for each of {arch.num_patches} patches are {answer_values(arch)} "
+            f"numbers from each board, and a message has {MAX_VECTOR} at most",
+            hint="give fewer --classes, or a smaller --img-size",
         )
 
 
@@ -67,7 +82,7 @@ def open_boards(run: DecomposeRun, sources: Sources, devices: Mapping[str, Devic
         device = devices[name]
         if device.spec.device_id not in measured:
             found = device.measure(exported(model, device.spec), protocol=PROTOCOL)
-            vector = device.measure(exported(vector_model(model), device.spec), protocol=PROTOCOL)
+            vector = device.measure(answer_graph(model, device.spec), protocol=PROTOCOL)
             measured[device.spec.device_id] = found.latency_ms, vector.latency_ms.median
             run.hooks.step(f"base: {found.latency_ms.median:.2f} ms {found.provenance} on {name}")
         boards.append(PlannedBoard(board, device.spec, *measured[device.spec.device_id]))
@@ -86,10 +101,17 @@ def planned_slots(request: DecomposeRequest, boards: Sequence[PlannedBoard], sou
         network_between(request, boards),
         budget_ms=request.budget_ms,
         image_bytes=image_bytes_of(request, sources),
-        vector_dim=arch.head_in_features,
+        vector_dim=answer_values(arch),
         num_models=request.num_sub_models,
+        fusion_ms=fusion_of_answers_ms(request, sources),
     )
     return slots_with_first(slots, boards, first_share=request.first_share)
+
+
+def fusion_of_answers_ms(request: DecomposeRequest, sources: Sources) -> float:
+    """Return what is left for the fusion, which reads more where it is of patches."""
+    arch = sources.teacher_archs[0]
+    return fusion_allowance_ms(request.num_sub_models * answer_values(arch) if arch.is_dense else 0)
 
 
 def network_between(request: DecomposeRequest, boards: Sequence[PlannedBoard]) -> Network:
@@ -108,7 +130,8 @@ def divide_classes(
 ) -> ClassDivision:
     """Group the classes, the hardest group to the sub-model of most room.
 
-    The base's confusion is taken on the search split.
+    The base's confusion is taken on the search split. Where pixels have classes the background is in no group: every
+    sub-model is searched with it beside its own.
 
     Args:
         request: What is asked for; ``groups`` names the way to group.
@@ -116,30 +139,32 @@ def divide_classes(
         boards: Devices with the latency of the base on each.
         slots: Board and budget of each sub-model; there are as many groups.
     """
-    tensors = inputs.tensors
-    scores = class_scores(tensors.search_logits(inputs.teacher.model), tensors.search.labels)
-    confusion, num_groups = np.asarray(scores.confusion), len(slots)
+    table, own = class_table(inputs), np.asarray(grouped_classes(inputs.task))
+    confusion, num_groups = table.confusion[np.ix_(own, own)], len(slots)
     match request.groups:
         case "confusion":
             groups = group_by_confusion(confusion, num_groups=num_groups, seed=request.seed)
         case "balanced":
-            counts = np.bincount(tensors.train.labels.numpy(), minlength=len(confusion)).tolist()
-            groups = group_balanced(counts, num_groups=num_groups)
+            groups = group_balanced(table.counts[own].tolist(), num_groups=num_groups)
         case "random":
-            groups = group_at_random(len(confusion), num_groups=num_groups, seed=request.seed)
+            groups = group_at_random(len(own), num_groups=num_groups, seed=request.seed)
+    errors = (table.confusion.sum(axis=1) - table.confusion.diagonal())[own]
+    rooms = [slot.budget_ms / boards[slot.board].base_ms.median for slot in slots]
+    matched = _matched(groups, errors, rooms)
     return ClassDivision(
         boards=tuple(boards),
         network=network_between(request, boards),
         slots=tuple(slots),
-        groups=_matched(groups, confusion, [slot.budget_ms / boards[slot.board].base_ms.median for slot in slots]),
+        groups=tuple(tuple(int(own[c]) for c in group) for group in matched),
         confusion_inside=confusion_inside(confusion, groups),
+        fusion_ms=fusion_of_answers_ms(request, inputs),
+        shared=shared_classes(inputs.task),
     )
 
 
-def _matched(groups: Groups, confusion: npt.NDArray[np.int64], rooms: Sequence[float]) -> Groups:
+def _matched(groups: Groups, errors: npt.NDArray[np.float64], rooms: Sequence[float]) -> Groups:
     """Give the group of most errors the slot of most room, and so on."""
-    totals = confusion.sum(axis=1) - np.diag(confusion)
-    by_errors = sorted(groups, key=lambda group: (-int(totals[list(group)].sum()), group))
+    by_errors = sorted(groups, key=lambda group: (-float(errors[list(group)].sum()), group))
     by_room = sorted(range(len(rooms)), key=lambda k: (-rooms[k], k))
     matched = dict(zip(by_room, by_errors, strict=True))
     return tuple(matched[k] for k in range(len(rooms)))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nuwa_search.deploy.collaborate.network import Network
 from nuwa_search.search.collaborate.grouping import Groups
-from nuwa_search.search.collaborate.plan import PlannedBoard, Slot
+from nuwa_search.search.collaborate.plan import FUSION_MS, PlannedBoard, Slot
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.store.store import Store
@@ -53,6 +53,8 @@ class ClassDivision:
         slots: Of each sub-model.
         groups: Classes of each sub-model.
         confusion_inside: Share of the base's confusion that lies inside groups.
+        fusion_ms: Left for the fusion on the coordinator.
+        shared: Classes of no group, which every sub-model tells from its own: the background of pixels.
     """
 
     boards: tuple[PlannedBoard, ...]
@@ -60,6 +62,8 @@ class ClassDivision:
     slots: tuple[Slot, ...]
     groups: Groups
     confusion_inside: float
+    fusion_ms: float = FUSION_MS
+    shared: tuple[int, ...] = ()
 
     def name_of(self, place: int) -> str:
         """Name a sub-model."""

@@ -1,16 +1,12 @@
 """Score the single subnet on one board on the images that the boards were scored on."""
 
-import numpy as np
-
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.logits import logits_of
-from nuwa_search.core.paired import bootstrap_interval
-from nuwa_search.core.proportion import wilson_interval
 from nuwa_search.core.tensors import SplitTensors
-from nuwa_search.deploy.collaborate.layout import Rival
-from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.deploy.collaborate.rival import Rival
 from nuwa_search.search.collaborate.answer import FoundRival
+from nuwa_search.search.collaborate.score_net import score_net
 from nuwa_search.search.collaborate.searched import SearchedRival
+from nuwa_search.search.collaborate.seen import Rightness, ahead_by
 from nuwa_search.search.job.inputs import Inputs
 
 RIVAL = "rival"
@@ -18,7 +14,7 @@ RIVAL = "rival"
 
 
 def score_rival(
-    inputs: Inputs, searched: SearchedRival, *, test: SplitTensors, top1_search: float, ours: Floats
+    inputs: Inputs, searched: SearchedRival, *, test: SplitTensors, accuracy_search: float, ours: Rightness
 ) -> FoundRival:
     """Score the single subnet on the same images; it is better where it is as accurate on the search split.
 
@@ -26,18 +22,16 @@ def score_rival(
         inputs: Of the whole task.
         searched: The single subnet.
         test: Test split, decoded.
-        top1_search: Accuracy of the boards on the search split.
-        ours: (B,) share of the ways that the boards answer with which each test image is answered right.
+        accuracy_search: Of the boards, on the search split.
+        ours: How the boards answer the test split.
 
     Raises:
         NuwaError: If its bundle has no certificate.
     """
     bundle, preprocess = searched.bundle, inputs.base.preprocess
-    model, search = bundle.load_model(), inputs.tensors.search
-    theirs = float((logits_of(model, search.images, preprocess).argmax(dim=1) == search.labels).double().mean())
-    right = (logits_of(model, test.images, preprocess).argmax(dim=1) == test.labels).numpy()
-    top1 = float(right.mean())
-    differences = np.asarray(ours, np.float64) - right
+    model = bundle.load_model()
+    theirs = score_net(model, inputs.tensors.search, preprocess).accuracy
+    found = score_net(model, test, preprocess)
     proof = None if bundle.certificate is None else bundle.certificate.measurement
     if proof is None:
         raise NuwaError(f"the bundle of {searched.study} has no certificate", hint="give another --study")
@@ -45,13 +39,15 @@ def score_rival(
         Rival(
             device=searched.device,
             predicted_ms=proof.latency_ms.median,
-            top1=top1,
-            top1_interval=wilson_interval(round(top1 * len(test)), len(test)),
+            top1=found.top1,
+            top1_interval=found.top1_interval,
             subnet_id=bundle.subnet_id,
             bundle=RIVAL,
-            is_better=theirs >= top1_search,
+            is_better=theirs >= accuracy_search,
+            miou=found.miou,
+            miou_interval=found.miou_interval,
         ),
         study=searched.study,
-        top1_search=theirs,
-        difference=(float(differences.mean()), *bootstrap_interval(differences)),
+        accuracy_search=theirs,
+        difference=ahead_by(ours, found),
     )

@@ -7,9 +7,9 @@ import numpy as np
 
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.search.collaborate.assess import Seen
 from nuwa_search.search.collaborate.ensemble import Ensemble, vectors_of
 from nuwa_search.search.collaborate.gate import Gate
+from nuwa_search.search.collaborate.seen import Seen, SeenPixels
 from nuwa_search.search.job.inputs import Inputs
 
 
@@ -41,4 +41,5 @@ def see_splits(ensemble: Ensemble, inputs: Inputs, test: SplitTensors, *, gate: 
 
 def _seen(models: Sequence[PlainViT], split: SplitTensors, inputs: Inputs) -> Seen:
     vectors = vectors_of(models, split.images, inputs.base.preprocess)
-    return Seen(tuple(np.ascontiguousarray(v.numpy(), np.float32) for v in vectors), split.labels.numpy())
+    pixels = None if split.truths is None else SeenPixels(split.truths, models[0].arch.grid)
+    return Seen(tuple(np.ascontiguousarray(v.numpy(), np.float32) for v in vectors), split.labels.numpy(), pixels)

@@ -14,11 +14,14 @@ from pathlib import Path
 
 from nuwa_search.core.even_choice import spread_evenly
 from nuwa_search.core.heads import fit_head
+from nuwa_search.core.known_outputs import KnownOutputs
+from nuwa_search.core.tasks.patch_head import dense_model
 from nuwa_search.core.tensors import TaskTensors
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.finetune import finetune
 from nuwa_search.deploy.train.outcome import Progress
+from nuwa_search.deploy.train.refit_head import with_refitted_head
 from nuwa_search.deploy.train.teacher import Teacher
 from nuwa_search.deploy.train.traced import middle_block
 
@@ -57,9 +60,11 @@ def distil_subtask(student: PlainViT, data: TaskTensors, *, base: PlainViT, run:
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was written.
     """
     config, num_classes = run.config, base.arch.num_classes
-    train = spread_evenly(data.train, config.steps * config.batch_size)
-    few = TaskTensors(train, spread_evenly(data.search, WATCH_IMAGES), data.preprocess, data.metric)
-    start = fit_head(student, train, data.preprocess, num_classes=num_classes, metric=data.metric)
+    few = few_images(data, config)
+    if student.arch.is_dense:  # the training begins with fitting its head, which is remembered in ``few``
+        start, config = dense_model(student, num_classes), dataclasses.replace(config, refit_head=True)
+    else:
+        start = with_task_head(student, few, num_classes=num_classes)
     if middle_block(student) is not None and middle_block(base) is not None:
         config = dataclasses.replace(config, relation_scale=RELATION_SCALE)
     tuned = finetune(
@@ -72,3 +77,34 @@ def distil_subtask(student: PlainViT, data: TaskTensors, *, base: PlainViT, run:
         resume=run.checkpoint_dir is not None,
     )
     return tuned.student
+
+
+def few_images(data: TaskTensors, config: FinetuneConfig) -> TaskTensors:
+    """Take as many training images as one pass sees: the teacher then looks at no other.
+
+    Heads that were fitted to patches are remembered for whoever fits them again.
+    """
+    return TaskTensors(
+        spread_evenly(data.train, config.steps * config.batch_size),
+        spread_evenly(data.search, WATCH_IMAGES),
+        data.preprocess,
+        data.metric,
+        known=KnownOutputs() if data.train.masks is None else data.known,
+    )
+
+
+def with_task_head(
+    student: PlainViT, data: TaskTensors, *, num_classes: int, known: KnownOutputs | None = None
+) -> PlainViT:
+    """Fit a sub-model's head anew, over all classes of the task.
+
+    Args:
+        student: With any head.
+        data: It is fitted to the training images; where pixels have classes the search images choose, as of a search,
+            and a head that was fitted to the same tokens before is taken again.
+        num_classes: Outputs.
+        known: Is given the features of images that have classes, for whoever asks for them later.
+    """
+    if student.arch.is_dense:
+        return with_refitted_head(dense_model(student, num_classes), data)[0]
+    return fit_head(student, data.train, data.preprocess, num_classes=num_classes, metric=data.metric, known=known)

@@ -43,18 +43,19 @@ def _part(
     """Write a sub-model's graph, and describe it."""
     found, fusion, test = one.measurement.latency_ms, modes.fusion, modes.test
     file = f"{name}.onnx"
-    own = fusion.alone(place, test.vectors[place]).argmax(axis=1)
+    own = test.scored([fusion.alone(place, test.vectors[place])])
     return Part(
         name=name,
         board=board.name,
         device=board.spec.name,
         classes=classes,
-        vector_dim=fusion.vector_dims[place],
+        vector_dim=modes.crew.vector_dims[place],
         model=file,
         model_sha256=write_graph(one.graph, run.folder / file),
         precision=board.spec.precision,
         predicted_ms=found.median,
         predicted_p95_ms=max(found.median, found.p95),
         provenance=one.measurement.provenance,
-        top1=float((own == test.labels).mean()),
+        top1=own.top1,
+        miou=own.miou,
     )

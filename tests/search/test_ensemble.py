@@ -25,7 +25,7 @@ from nuwa_search.search.collaborate.ensemble_job import train_ensemble
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.collaborate.run import DecomposeRun
 from nuwa_search.search.collaborate.subtask import SubtaskRun, distil_subtask
-from nuwa_search.search.collaborate.train_parts import begin_ensemble, fused_top1
+from nuwa_search.search.collaborate.train_parts import begin_ensemble, fused_score
 from nuwa_search.search.hooks import Hooks
 from nuwa_search.search.job.inputs import Inputs
 from tests.support.train_toys import CONFIG, PREPROCESS, make_split, make_vit
@@ -84,9 +84,9 @@ def test_what_fuses_better_is_what_an_ensemble_begins_with() -> None:
     run = cast(DecomposeRun, SimpleNamespace(request=request, hooks=Hooks(step=said.append)))
     inputs = cast(Inputs, SimpleNamespace(tensors=few, teacher=SimpleNamespace(model=base, has_fitted_head=False)))
     for parts, searched in (([dead], [base]), ([base], [dead])):
-        assert fused_top1(begin_ensemble(run, inputs, parts, searched=searched), few) > 0.6
+        assert fused_score(begin_ensemble(run, inputs, parts, searched=searched), few).accuracy > 0.6
     assert said[0] == "fused in closed form: 33.3 % of the search split as distilled"
-    assert fused_top1(begin_ensemble(run, inputs, [dead]), few) == pytest.approx(1 / 3)
+    assert fused_score(begin_ensemble(run, inputs, [dead]), few).accuracy == pytest.approx(1 / 3)
 
 
 def test_a_fitted_fusion_beats_the_largest_answer_of_experts_that_are_sure_of_what_they_do_not_know() -> None:

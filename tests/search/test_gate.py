@@ -9,7 +9,6 @@ import torch
 
 from nuwa_search.core.device import LatencyStats
 from nuwa_search.latency.devices.registry import builtin_specs
-from nuwa_search.search.collaborate.assess import Seen
 from nuwa_search.search.collaborate.choose_modes import assess
 from nuwa_search.search.collaborate.ensemble import Ensemble
 from nuwa_search.search.collaborate.gate import Gate
@@ -20,6 +19,7 @@ from nuwa_search.search.collaborate.prepare import network_between
 from nuwa_search.search.collaborate.request import DecomposeRequest
 from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.see_splits import SeenSplits
+from nuwa_search.search.collaborate.seen import Seen
 from nuwa_search.search.collaborate.vector_graph import VectorGraph
 from nuwa_search.search.job.inputs import Inputs
 from tests.support.train_toys import make_vit

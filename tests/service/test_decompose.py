@@ -19,7 +19,6 @@ from nuwa_search.service.cli.main import run
 from nuwa_search.store.store import open_store
 from tests.support.page_collaboration import collaboration_answer
 from tests.support.toy_images import write_four_colours
-from tests.support.toy_masks import write_masks
 
 CLASSES = {"blue", "green", "grey", "red"}
 
@@ -102,9 +101,7 @@ def test_what_cannot_be_is_told_before_anything_is_computed(
 ) -> None:
     base = ["--base", str(toy_base), "--data", str(toy_images), "--db", str(toy_db), "-o", str(tmp_path / "out")]
     two = ["--devices", "jetson-nano,jetson-nano"]
-    masks = ["--data", str(write_masks(tmp_path / "masks", num_test=3)), "--budget-ms", "3"]
     for words, code, told in (
-        ([*base, *two, *masks], 2, "3 classes for each of 16 patches or 192 bytes from each board"),
         ([*base, "--budget-ms", "3"], 2, "--devices"),
         ([*base, *two], 2, "--budget-ms"),
         ([*base, *two, "--budget-ms", "3@jetson-nano"], 2, "its devices in --devices"),

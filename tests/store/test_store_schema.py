@@ -127,8 +127,11 @@ def test_files_of_earlier_versions_are_upgraded(revision: str, tmp_path: Path) -
         job = store.add_job("search", {"budget_ms": 5.0}, study="study")
         assert [event.kind for event in store.events("study")[events:]] == ["state"]
         assert (store.load_task("task-0").pipeline, store.load_task("task-0").source) == (1, {})
-        assert [row["study"] for row in store.collaborations.find()] == (["boards"] if int(revision) >= 6 else [])
-        store.record_collaboration(BOARDS)
+        kept = [(row["study"], row["metric"], row["top1"], row["miou"]) for row in store.collaborations.find()]
+        assert kept == ([("boards", "top1", 0.75, None)] if int(revision) >= 6 else [])
+        store.record_collaboration(dataclasses.replace(BOARDS, metric="miou"))
+        (row,) = store.collaborations.find()
+        assert (row["top1"], row["rival_top1"], row["miou"], row["rival_miou"]) == (None, None, 0.75, 0.5)
         assert [board.name for board in store.boards("lab")] == (["nano-1", "nano-2"] if int(revision) >= 7 else [])
         store.save_pool("lab", ("nano-2", "nano-3"))
         if int(revision) >= 4:

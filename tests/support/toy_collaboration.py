@@ -10,9 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.licence import Licence
 from nuwa_search.deploy.collaborate.fusion import Fusion
-from nuwa_search.deploy.collaborate.layout import Collaboration, ModeFigures, Part, write_collaboration
+from nuwa_search.deploy.collaborate.layout import Collaboration, Part, write_collaboration
 from nuwa_search.deploy.collaborate.network import Network, assumed_network
 from nuwa_search.deploy.collaborate.npz import Floats
+from nuwa_search.deploy.collaborate.way_figures import ModeFigures
 
 HEIGHT, WIDTH, NUM_PARTS, DIM = 8, 10, 4, 6
 LABELS = ("black", "blue", "green", "cyan", "red", "magenta", "yellow", "white")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 
 F = TypeVar("F", bound=Callable[..., Any])
+SHOWN_CLASSES = 3
+"""Of a picture's pixels, that a row names, as ``run.py`` of a bundle does."""
 _LISTEN = "tcp://127.0.0.1:5577"
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path))
 _MAYBE_FOLDER = click.argument("folder", type=click.Path(path_type=Path), required=False)
@@ -131,6 +133,12 @@ def probe(folder: Path | None, **values: Any) -> None:
 @command.command("run", cls=NuwaCommand)
 @_FOLDER
 @click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--maps",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where pixels have classes: write label maps there, and the pictures with them laid over.",
+)
 @_with(*_USE)
 @with_flags(writes=True)
 def run(folder: Path, images: tuple[str, ...], **values: Any) -> None:
@@ -138,11 +146,14 @@ def run(folder: Path, images: tuple[str, ...], **values: Any) -> None:
     output = output_from_flags(values)
     from nuwa_search.lab.collaborate import collaborate_run
 
-    found = collaborate_run(folder, images, say=output.note, **_use(values))
+    found = collaborate_run(folder, images, maps=values["maps"], say=output.note, **_use(values))
     if output.json:
         output.document({"schema": "nuwa.collaborate-run/1", **found.to_json()})
     else:
-        output.table([_row(name, one) for name, one in zip(found.names, found.answers, strict=True)])
+        shares = found.shares or (None,) * len(found.names)
+        output.table([_row(*one) for one in zip(found.names, found.answers, shares, strict=True)])
+    if values["maps"] is not None:
+        output.note(f"label maps and overlays: {values['maps']}")
     if found.num_unanswered:
         raise NoAnswerError(
             f"{found.num_unanswered} of {len(found.answers)} images have no answer: no board was there in time",
@@ -172,12 +183,13 @@ def bench(folder: Path, **values: Any) -> None:
 
 
 def _bench_rows(found: Any) -> list[dict[str, str]]:
-    low, high = found.top1_interval
+    low, high = found.accuracy_interval
+    name = "mIoU" if found.metric == "miou" else "top1"
     told = {
         "latency predicted": f"{found.predicted_p50_ms:.1f} ms (p95 {found.predicted_p95_ms:.1f})",
         f"latency {found.provenance}": f"{found.measured_p50_ms:.1f} ms (p95 {found.measured_p95_ms:.1f})",
         "stream": f"{found.images_per_s:.1f} images/s, {found.in_flight} in flight",
-        "top1": f"{100 * found.top1:.1f} % ({100 * low:.1f}-{100 * high:.1f}) on {found.num_images} images",
+        name: f"{100 * found.accuracy:.1f} % ({100 * low:.1f}-{100 * high:.1f}) on {found.num_images} images",
         "bytes per image": f"{found.bytes_per_image:.0f}",
         "unanswered": str(found.num_unanswered),
         **{f"{board} took part": f"{100 * share:.1f} %" for board, share in found.took_part.items()},
@@ -185,11 +197,14 @@ def _bench_rows(found: Any) -> list[dict[str, str]]:
     return [{"figure": name, found.mode: value} for name, value in told.items()]
 
 
-def _row(name: str, one: "CollaborativeAnswer") -> dict[str, str]:
+def _row(name: str, one: "CollaborativeAnswer", shares: Mapping[str, float] | None) -> dict[str, str]:
+    said = {"label": one.label or "no answer", "score": "" if one.score is None else f"{100 * one.score:.1f} %"}
+    if shares is not None:
+        ranked = sorted(shares.items(), key=lambda pair: -pair[1])[:SHOWN_CLASSES]
+        said = {"pixels": ", ".join(f"{label} {100 * share:.1f} %" for label, share in ranked if share)}
     return {
         "image": name,
-        "label": one.label or "no answer",
-        "score": "" if one.score is None else f"{100 * one.score:.1f} %",
+        **said,
         "latency": f"{one.latency_ms:.1f} ms",
         "boards": ", ".join(one.boards),
         "missing": "; ".join(f"{board}: {why}" for board, why in one.missing),

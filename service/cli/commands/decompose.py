@@ -88,8 +88,14 @@ def _show(answer: "Decomposed", output: Output) -> None:
     output.table(rows, title=f"\n{answer.study}: {answer.budget_ms:g} ms end to end")
     for part in told["sub_models"]:
         output.note(
-            f"{part['name']} on {part['board']}: {len(part['classes']) or 'all'} classes, {part['latency_ms']:.2f} ms "
-            f"{part['provenance']}, alone {100 * part['top1_alone']:.1f} % of all classes"
+            f"{part['name']} on {part['board']}: {len(part['classes']) or 'all'} classes{_beside(told)}, "
+            f"{part['latency_ms']:.2f} ms {part['provenance']}, {part['answer_bytes']} bytes an answer, "
+            f"{_part_alone(part)}"
+        )
+    if told["grid"] is not None:
+        rows_high, columns = told["grid"]
+        output.note(
+            f"an answer is 4 bytes for each of {len(told['classes'])} classes of {rows_high} x {columns} patches"
         )
     for note in told["notes"]:
         output.note(f"note: {note}")
@@ -97,12 +103,28 @@ def _show(answer: "Decomposed", output: Output) -> None:
     output.note(f"shipped: {answer.shipped_dir}")
 
 
+def _beside(told: dict[str, Any]) -> str:
+    shared = told["grouping"]["shared"]
+    return f" beside {', '.join(shared)}" if shared else ""
+
+
+def _part_alone(part: dict[str, Any]) -> str:
+    if part["miou_alone"] is not None:
+        return f"alone {100 * part['miou_alone']:.1f} % mIoU over all classes"
+    return f"alone {100 * part['top1_alone']:.1f} % of all classes"
+
+
+def _accuracy(found: dict[str, Any]) -> dict[str, object]:
+    name, label = ("top1", "top1") if found["miou"] is None else ("miou", "mIoU")
+    low, high = found[f"{name}_interval"]
+    return {label: f"{100 * found[name]:.1f} % ({100 * low:.1f}-{100 * high:.1f})"}
+
+
 def _mode_row(mode: dict[str, Any]) -> dict[str, object]:
-    low, high = mode["top1_interval"]
     asked = {"any": f"any {mode['needed']}", "route": f"route from part-{(mode['first'] or 0) + 1}"}
     return {
         "way": asked.get(mode["mode"], mode["mode"]),
-        "top1": f"{100 * mode['top1']:.1f} % ({100 * low:.1f}-{100 * high:.1f})",
+        **_accuracy(mode),
         "p50_ms": f"{mode['predicted_p50_ms']:.2f} predicted",
         "p95_ms": f"{mode['predicted_p95_ms']:.2f}",
         "mean_ms": f"{mode['predicted_mean_ms']:.2f}",
@@ -112,10 +134,9 @@ def _mode_row(mode: dict[str, Any]) -> dict[str, object]:
 
 
 def _alone(what: str, found: dict[str, Any]) -> dict[str, object]:
-    low, high = found["top1_interval"]
     return {
         "way": f"{what} on one {cast('str', found['device'])}",
-        "top1": f"{100 * found['top1']:.1f} % ({100 * low:.1f}-{100 * high:.1f})",
+        **_accuracy(found),
         "p50_ms": f"{found['latency_ms']:.2f}",
         "p95_ms": "",
         "mean_ms": "",

@@ -64,6 +64,14 @@ def test_the_interval_is_of_images_drawn_again(pairs: list[tuple[np.ndarray, np.
     assert known == pytest.approx(mious)
     low, high = scores.miou_interval
     assert low < scores.miou < high
+    right = PixelTally(4)
+    for _, truth in pairs:
+        right.add_answer(np.where(truth == IGNORED, 0, truth).astype(np.int64), truth)
+    ahead = right.scores().ahead_of(scores)
+    assert ahead == pytest.approx((1 - scores.miou, 1 - high, 1 - low)), (
+        "1 in every resample: what is left is the other's"
+    )
+    assert scores.ahead_of(scores) == (0.0, 0.0, 0.0)
 
 
 def test_a_label_map_is_the_argmax_of_scaled_logits() -> None:

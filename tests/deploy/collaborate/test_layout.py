@@ -93,6 +93,8 @@ def test_a_missing_vector_is_zeros_and_is_told_to_the_head() -> None:
         (lambda v: v["modes"][0].update(predicted_p95_ms=0.1), "predicted_p95_ms"),
         (lambda v: v["network"].update(all_up_mbit=0), "all_up_mbit"),
         (lambda v: v["preprocess"].update(img_size=10**6), "img_size"),
+        (lambda v: v.update(grid=[2, 2]), "part-0 answers with 6 numbers, wanted 8 for each of 4 patches"),
+        (lambda v: v.update(shared_classes=[0]), "class 0 is shared by all sub-models, and part-0 names it"),
         (lambda v: v.update(surplus=1), "unknown field 'surplus'"),
         (lambda v: v.pop("network"), "lacks 'network'"),
     ],

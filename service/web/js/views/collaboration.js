@@ -7,7 +7,7 @@ import { h } from "../core/dom.js";
 import { bytes, classesText, isNumber, milliseconds, percent, plainMs, points, share, shortId, signed, whole } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
-import { boardsText, shippedBadge } from "../parts/collaboration-words.js";
+import { accuracyOf, boardsText, shippedBadge } from "../parts/collaboration-words.js";
 import { commandLine } from "../parts/notes.js";
 import { facts, figure, head, panel, tableRoom } from "../parts/panel.js";
 
@@ -35,8 +35,9 @@ export async function view({ path, signal }) {
     panel("Ways to use the boards", modeTable(modes, parts), { note: `${modes[0].split} split, ${whole(modes[0].num_images)} images` }),
     panel("Sub-models", [
       h("p", { class: "small muted" }, `Groups: ${GROUPS[found.grouping.kind] ?? found.grouping.kind}; ${percent(found.grouping.confusion_inside, 0)} of the base's confusion lies inside them. `
+        + (found.grouping.shared?.length ? `Every sub-model tells its own from ${found.grouping.shared.join(", ")}. ` : "")
         + `The slowest board takes ${milliseconds(placement.slowest_ms)}; ${placement.is_exact ? "no placement is faster" : `the best placement is at most ${percent(placement.gap)} faster`}.`),
-      partTable(parts),
+      partTable(parts, found),
     ]),
     h("div", { class: "columns" },
       h("div", { class: "stack" }, panel("One board alone", alone(found))),
@@ -53,13 +54,14 @@ function distinctBoards(parts) {
 
 function figures({ modes, rival, base, budget_ms: budget, sub_models: parts }) {
   const [mode] = modes;
+  const [boards, one, whole] = [mode, rival, base].map((found) => accuracyOf(found));
   return h(
     "div",
     { class: "figures" },
-    figure("top1 of the boards", share(mode.top1, mode.top1_interval), `${mode.mode}, ${mode.split} split`),
+    figure(`${boards.name} of the boards`, share(boards.value, boards.interval), `${mode.mode}, ${mode.split} split`),
     figure("end to end", milliseconds(mode.predicted_p50_ms), [provenanceBadge(`predicted (${parts[0].provenance})`), ` of a budget of ${milliseconds(budget)}`]),
-    figure("one board alone", share(rival.top1, rival.top1_interval), `${milliseconds(rival.latency_ms)} on ${rival.device}`),
-    figure("the base", share(base.top1, base.top1_interval), `${milliseconds(base.latency_ms)} on ${base.device}`),
+    figure("one board alone", share(one.value, one.interval), `${milliseconds(rival.latency_ms)} on ${rival.device}`),
+    figure("the base", share(whole.value, whole.interval), `${milliseconds(base.latency_ms)} on ${base.device}`),
   );
 }
 
@@ -71,30 +73,31 @@ function table(name, names, rows) {
 }
 
 function modeTable(modes, parts) {
-  const names = [["mode"], ["who answers"], ["p50, ms", "number"], ["p95, ms", "number"], ["mean, ms", "number"], ["images/s", "number"], ["sent, an image", "number"], ["top1", "number"]];
+  const names = [["mode"], ["who answers"], ["p50, ms", "number"], ["p95, ms", "number"], ["mean, ms", "number"], ["images/s", "number"], ["sent, an image", "number"], [accuracyOf(modes[0]).name, "number"]];
   return table("Ways to use the boards", names, modes.map((mode) => [
     mode.mode, MODES[mode.mode]?.(mode, parts) ?? "", plainMs(mode.predicted_p50_ms), plainMs(mode.predicted_p95_ms), plainMs(mode.predicted_mean_ms),
-    isNumber(mode.predicted_images_per_s) ? mode.predicted_images_per_s.toFixed(0) : "–", bytes(Math.round(mode.bytes_per_image)), share(mode.top1, mode.top1_interval),
+    isNumber(mode.predicted_images_per_s) ? mode.predicted_images_per_s.toFixed(0) : "–", bytes(Math.round(mode.bytes_per_image)), share(accuracyOf(mode).value, accuracyOf(mode).interval),
   ]));
 }
 
-function partTable(parts) {
-  const names = [["sub-model"], ["board"], ["classes"], ["budget, ms", "number"], ["latency, ms", "number"], ["from"], ["vector", "number"], ["all classes, alone", "number"], ["subnet"]];
+function partTable(parts, { grid, classes }) {
+  const names = [["sub-model"], ["board"], ["classes"], ["budget, ms", "number"], ["latency, ms", "number"], ["from"], [grid ? "patches × classes" : "vector", "number"], ["all classes, alone", "number"], ["subnet"]];
   return table("Sub-models", names, parts.map((part) => [
     part.name, h("a", { href: routeTo(["devices", part.device]) }, part.board), part.classes.length ? classesText(part.classes, 4) : "all", plainMs(part.budget_ms), plainMs(part.latency_ms),
-    provenanceBadge(part.provenance), whole(part.vector_dim), percent(part.top1_alone), h("a", { class: "mono", href: routeTo(["subnets", part.subnet_id]) }, shortId(part.subnet_id)),
+    provenanceBadge(part.provenance), grid ? `${grid[0] * grid[1]} × ${classes.length}` : whole(part.vector_dim), percent(part.miou_alone ?? part.top1_alone), h("a", { class: "mono", href: routeTo(["subnets", part.subnet_id]) }, shortId(part.subnet_id)),
   ]));
 }
 
 function alone({ rival }) {
+  const { name, value, interval, search } = accuracyOf(rival);
   const ends = rival.difference_interval.map((end) => signed(100 * end, 1)).join(" to ");
   return facts([
     ["subnet", h("a", { class: "mono", href: routeTo(["subnets", rival.subnet_id]) }, shortId(rival.subnet_id))],
     ["search", h("a", { href: routeTo(["searches", rival.study]) }, rival.study)],
     ["device", h("a", { href: routeTo(["devices", rival.device]) }, rival.device)],
     ["latency", milliseconds(rival.latency_ms)],
-    ["top1, test split", share(rival.top1, rival.top1_interval)],
-    ["top1, search split", percent(rival.top1_search)],
+    [`${name}, test split`, share(value, interval)],
+    [`${name}, search split`, percent(search)],
     ["the boards less this", `${points(rival.difference)} (${ends}, 95 %)`],
     ["told apart", rival.is_equal ? "no: these images cannot tell the two apart" : "yes"],
   ]);

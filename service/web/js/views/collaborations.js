@@ -2,17 +2,17 @@
 
 import { get } from "../core/api.js";
 import { h } from "../core/dom.js";
-import { classesText, moment, plainMs, share, wilson } from "../core/figures.js";
+import { classesText, moment, percent, plainMs, share, wilson } from "../core/figures.js";
 import { routeTo } from "../core/route.js";
 import { provenanceBadge } from "../parts/badges.js";
-import { boardsText, shippedBadge } from "../parts/collaboration-words.js";
+import { accuracyOf, boardsText, shippedBadge } from "../parts/collaboration-words.js";
 import { emptyNote } from "../parts/notes.js";
 import { head, tableRoom } from "../parts/panel.js";
 
 const PAGE = 50;
 const COMMAND = "nuwa decompose --devices jetson-nano,jetson-nano --budget-ms 30";
-const COLUMNS = ["decomposition", "boards", "budget, ms", "latency, ms", "from", "top1", "one board alone, top1", "shipped", "task", "base", "begun"];
-const NUMBERS = COLUMNS.filter((name) => /, ms|top1/.test(name));
+const COLUMNS = ["decomposition", "boards", "budget, ms", "latency, ms", "from", "accuracy", "one board alone, accuracy", "shipped", "task", "base", "begun"];
+const NUMBERS = COLUMNS.filter((name) => /, ms|accuracy/.test(name));
 
 /** Build the view. */
 export async function view({ query, signal }) {
@@ -41,6 +41,12 @@ function table(rows) {
         h("tbody", null, rows.map(tableRow)))));
 }
 
+/** Top1 with the interval of so many images; mIoU, whose interval is not that of a share, with its name. */
+function accuracyText(row, of = "") {
+  const { name, value } = accuracyOf(row, of);
+  return name === "mIoU" ? `${percent(value)} mIoU` : share(value, wilson(value, row.num_images));
+}
+
 function tableRow(row) {
   return h(
     "tr",
@@ -50,8 +56,8 @@ function tableRow(row) {
     h("td", { class: "number" }, plainMs(row.budget_ms)),
     h("td", { class: "number nowrap" }, `${plainMs(row.predicted_p50_ms)} (${row.mode})`),
     h("td", null, provenanceBadge(`predicted (${row.provenance})`)),
-    h("td", { class: "number" }, share(row.top1, wilson(row.top1, row.num_images))),
-    h("td", { class: "number" }, `${share(row.rival_top1, wilson(row.rival_top1, row.num_images))} in ${plainMs(row.rival_latency_ms)}`),
+    h("td", { class: "number" }, accuracyText(row)),
+    h("td", { class: "number" }, `${accuracyText(row, "rival_")} in ${plainMs(row.rival_latency_ms)}`),
     h("td", null, shippedBadge(row.shipped)),
     h("td", null, classesText(row.classes, 3)),
     h("td", null, row.base),
