@@ -6,7 +6,9 @@ The searches are played: what they find is the base itself, for one of the board
 import dataclasses
 import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,6 +21,7 @@ from PIL import Image
 from nuwa_search.core.base import load_base
 from nuwa_search.core.tasks.patch_head import dense_model
 from nuwa_search.core.vit import PlainViT
+from nuwa_search.deploy.assets.board import BoardServer
 from nuwa_search.deploy.bundle import Bundle
 from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.fusion import Fusion
@@ -145,26 +148,44 @@ def test_boards_answer_for_pixels_from_the_command_to_the_wire(
             assert is_near(one, fused_here(folder, fusion, picture, (1,)))
             assert one.boards == TWO[1:]
 
-    run_and_bench(folder, images, capsys)
+    running.close()
+    run_and_bench(folder, images, tmp_path, capsys)
     assert run(cli, ["query", "collaborations", "--json", "--db", words[-3]], prog_name="nuwa") == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["top1"], row["miou"], row["rival_miou"]) == (None, fuse["miou"], rival["miou"])
 
 
-def run_and_bench(folder: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@contextmanager
+def served(kits: Path, address: str) -> Iterator[None]:
+    """Run the boards' programs as threads."""
+    programs = [BoardServer(kits / name, coordinator=address, say=lambda _: None) for name in TWO]
+    threads = [threading.Thread(target=program.serve) for program in programs]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for program, thread in zip(programs, threads, strict=True):
+            program.stop()
+            thread.join()
+
+
+def run_and_bench(folder: Path, images: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Hold mIoU of ``bench`` against that of the label maps that ``run`` writes, counted class by class."""
-    maps, shown, use = folder.parent / "maps", images / "test" / "images", ["--deadline-ms", "20000", "--start"]
-    words = ["collaborate", "run", str(folder), str(shown), "--maps", str(maps), "--json", *use]
-    assert run(cli, words, prog_name="nuwa") == 0
-    ran = json.loads(capsys.readouterr().out)
+    maps, shown, at = place / "maps", images / "test" / "images", f"ipc://{place}/wire"
+    use = ["--deadline-ms", "20000", "--listen", at, "--json"]
+    with served(place / "kits", at):
+        assert (
+            run(cli, ["collaborate", "run", str(folder), str(shown), "--maps", str(maps), *use], prog_name="nuwa") == 0
+        )
+        ran = json.loads(capsys.readouterr().out)
+        assert run(cli, ["collaborate", "bench", str(folder), "--data", str(images), *use], prog_name="nuwa") == 0
+        bench: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert all(list(image["shares"]) == list(CLASSES) for image in ran["images"])
     assert all(sum(image["shares"].values()) == pytest.approx(1) for image in ran["images"])
     said = np.stack([np.asarray(Image.open(maps / f"{path.stem}.png")) for path in sorted(shown.iterdir())])
     truth = np.stack([np.asarray(Image.open(path)) for path in sorted((images / "test" / "masks").iterdir())])
     pairs = [((said == c) & (truth == c), (said == c) | (truth == c)) for c in range(len(CLASSES))]
-    words = ["collaborate", "bench", str(folder), "--data", str(images), "--json", *use]
-    assert run(cli, words, prog_name="nuwa") == 0
-    bench: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert bench["miou"] == pytest.approx(np.mean([both.sum() / either.sum() for both, either in pairs]))
     assert (bench["metric"], bench["top1"], bench["num_images"]) == ("miou", None, 4)
     assert bench["bytes_per_image"] == 2 * (IMAGE_BYTES + ANSWER_BYTES)
