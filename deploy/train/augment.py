@@ -62,12 +62,12 @@ def box_mask(box: Tensor, images: Tensor) -> Tensor:
 
 
 def _augmented(images: Tensor, view: View, mean: Tensor) -> Tensor:
-    out = _moved(images, view).float() / 255.0
+    out = (_moved(images, view) if view.is_moved else images).float() / 255.0
     if view.ops.shape[1]:
         out = apply_random_ops(out, view.ops, view.levels)
     if view.is_jittered:
         out = _jittered(out, view.colour)
-    return torch.where(box_mask(view.erase, images), mean, out)
+    return torch.where(box_mask(view.erase, images), mean, out) if view.is_erased else out
 
 
 def _moved(images: Tensor, view: View) -> Tensor:

@@ -37,6 +37,8 @@ class View:
         paste: (N, 4) int64 box of the partner; empty for mixup.
         is_mixed: Whether any image is mixed; known here so that no batch has to look.
         is_jittered: Whether any colour is changed.
+        is_moved: Whether any image may be mirrored or shifted.
+        is_erased: Whether anything may be blanked.
     """
 
     flip: Tensor
@@ -50,23 +52,25 @@ class View:
     paste: Tensor
     is_mixed: bool
     is_jittered: bool
+    is_moved: bool
+    is_erased: bool
 
     @property
     def is_plain(self) -> bool:
         """Whether every image stays as it is."""
-        is_erased = bool((self.erase[:, 1] > self.erase[:, 0]).any())
-        is_changed = self.is_mixed or self.is_jittered or is_erased or self.ops.shape[1] > 0
-        return not (is_changed or bool(self.flip.any()) or bool(self.shift.any()))
+        is_erased = self.is_erased and bool((self.erase[:, 1] > self.erase[:, 0]).any())
+        is_moved = self.is_moved and bool(self.flip.any() or self.shift.any())
+        return not (self.is_mixed or self.is_jittered or is_erased or is_moved or self.ops.shape[1] > 0)
 
     def take(self, indices: Tensor) -> "View":
         """Return the choices for some of the images."""
         picked = {name: value[indices] for name, value in self._tensors().items()}
-        return View(**picked, is_mixed=self.is_mixed, is_jittered=self.is_jittered)
+        return replace(self, **picked)
 
     def to(self, device: torch.device) -> "View":
         """Move all choices to ``device``."""
         moved = {name: value.to(device) for name, value in self._tensors().items()}
-        return View(**moved, is_mixed=self.is_mixed, is_jittered=self.is_jittered)
+        return replace(self, **moved)
 
     def at_size(self, new: ImgSize, *, old: ImgSize) -> "View":
         """Return the same choices for the same images at another size: what is in pixels is scaled and rounded."""
@@ -116,6 +120,8 @@ def draw_view(recipe: Recipe, view: int, *, num_images: int, img_size: ImgSize) 
         paste=paste,
         is_mixed=recipe.mixup > 0 or recipe.cutmix > 0,
         is_jittered=config.jitter > 0,
+        is_moved=config.flip or config.shift > 0,
+        is_erased=config.erase > 0,
     )
 
 
