@@ -137,6 +137,7 @@ def measure(folder: Path, case: Case, *, mbit: float, delay_ms: float) -> dict[s
         "probed_all_down_mbit": network.all_down_mbit,
         "probed_message_ms": statistics.median(link.message_ms for link in network.links),
         "probed_all_message_ms": network.all_message_ms,
+        "probed_all_rtt_ms": network.all_rtt_ms,
         "fusion_ms": fusion_ms,
         "predicted_ms": predicted.p50_ms,
         "measured_p50_ms": statistics.median(took),

@@ -84,6 +84,8 @@ class Network:
         provenance: ``measured`` by a probe, or ``assumed`` where nobody measured.
         num_pings: Round trips behind each ``rtt``; 0 where assumed.
         all_message_ms: Of one message where bursts go to all boards at once: at most this is the coordinator's own.
+        all_rtt_ms: Median time until the last answer where an empty message goes to all boards at once, with pauses
+            between them as between images that come one at a time; 0 where nobody measured.
     """
 
     links: tuple[Link, ...]
@@ -92,6 +94,7 @@ class Network:
     provenance: Literal["measured", "assumed"] = "measured"
     num_pings: int = 0
     all_message_ms: float = 0.0
+    all_rtt_ms: float = 0.0
 
     def __post_init__(self) -> None:
         checked.items(self.links, "links", min_items=1, max_items=MAX_BOARDS)
@@ -99,6 +102,7 @@ class Network:
         checked.finite(self.all_up_mbit, "all_up_mbit", above=0, high=_MAX_MBIT * MAX_BOARDS)
         checked.integer(self.num_pings, "num_pings", low=0)
         checked.finite(self.all_message_ms, "all_message_ms", low=0, high=_MAX_MS)
+        checked.finite(self.all_rtt_ms, "all_rtt_ms", low=0, high=_MAX_MS)
         names = [link.board for link in self.links]
         if len(set(names)) < len(names):
             raise NuwaError("the network names a board twice", hint=_HINT)
@@ -107,6 +111,19 @@ class Network:
     def local_boards(self) -> tuple[str, ...]:
         """Boards that the coordinator runs on."""
         return tuple(link.board for link in self.links if link.is_local)
+
+    def crowd_ms(self, boards: Sequence[str]) -> float:
+        """Milliseconds that a round trip to so many boards at once takes beyond the slowest board's own.
+
+        Measured with all boards; with fewer it is taken to be less in proportion to those beside the first. Boards that
+        the coordinator runs on do not count.
+        """
+        far = [link for link in self.links if not link.is_local]
+        asked = sum(link.board in set(boards) for link in far)
+        if asked < 2:
+            return 0.0
+        beyond = self.all_rtt_ms - max(link.rtt_p50_ms for link in far)
+        return max(0.0, beyond) * (asked - 1) / (len(far) - 1)
 
     def link(self, board: str) -> Link:
         """Return the link of one board.
@@ -155,8 +172,9 @@ def ways_ms(network: Network, boards: Sequence[str], *, image_bytes: int, vector
     """Predict the milliseconds that one image spends on the wire, by board: there, and its vectors back.
 
     The coordinator sends to the boards in their order: a board's image has arrived when its own link has carried it,
-    and not before the coordinator's has carried it and those before it. The way back is each board's own. A board that
-    the coordinator runs on is sent nothing over either.
+    and not before the coordinator's has carried it and those before it. The way back is each board's own. What a round
+    trip takes longer where several boards are asked at once is added. A board that the coordinator runs on is sent
+    nothing over either.
 
     Args:
         network: Its figures; medians of the round trips are used.
@@ -164,7 +182,7 @@ def ways_ms(network: Network, boards: Sequence[str], *, image_bytes: int, vector
         image_bytes: Of one image.
         vector_bytes: Of what each board sends back.
     """
-    ways, sent = [], 0
+    ways, sent, crowd_ms = [], 0, network.crowd_ms(boards)
     for board, answer in zip(boards, vector_bytes, strict=True):
         link = network.link(board)
         if link.is_local:
@@ -173,7 +191,7 @@ def ways_ms(network: Network, boards: Sequence[str], *, image_bytes: int, vector
         asked = message_bytes(image_bytes)
         sent += asked
         there = max(_ms(asked, link.down_mbit), _ms(sent, max(network.all_down_mbit, link.down_mbit)))
-        ways.append(there + _ms(message_bytes(answer), link.up_mbit) + link.rtt_p50_ms)
+        ways.append(there + _ms(message_bytes(answer), link.up_mbit) + link.rtt_p50_ms + crowd_ms)
     return ways
 
 

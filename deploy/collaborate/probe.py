@@ -14,6 +14,8 @@ from nuwa_search.deploy.collaborate.network import Link, Network, board_name, me
 from nuwa_search.deploy.collaborate.wire import CoordinatorSocket, Keys, check_address
 
 NUM_PINGS = 50
+PAUSE_S = 0.05
+"""Before each ping of all boards: about what lies between two images of one stream, in which programs fall asleep."""
 REPEATS = 3
 """Of a rate; the median is taken."""
 FIRST_BYTES = 2**16
@@ -154,8 +156,21 @@ def probe_network(
     rtt = max(link.rtt_p50_ms for link in links)
     all_down, all_up = (_rate(prober, prober.boards, rtt, is_down=is_down) for is_down in (True, False))
     return Network(
-        tuple(links), all_down, all_up, num_pings=num_pings, all_message_ms=_message_ms(prober, prober.boards)
+        tuple(links),
+        all_down,
+        all_up,
+        num_pings=num_pings,
+        all_message_ms=_message_ms(prober, prober.boards),
+        all_rtt_ms=_all_rtt_ms(prober, num_pings),
     )
+
+
+def _all_rtt_ms(prober: Prober, num_pings: int) -> float:
+    took = []
+    for _ in range(num_pings):
+        time.sleep(PAUSE_S)
+        took.append(max(prober.exchange(prober.boards, down=0, up=0).values()))
+    return statistics.median(took)
 
 
 def _message_ms(prober: Prober, boards: Sequence[str]) -> float:

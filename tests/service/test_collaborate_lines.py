@@ -60,7 +60,10 @@ def test_boards_are_prepared_probed_and_answer_images(
         assert network["schema"] == "nuwa.network/1"
         assert read_network(tmp_path / "n.json").provenance == "measured"
         assert all(link["down_mbit"] > 0 and link["rtt_p50_ms"] > 0 for link in network["links"])
-        assert all(0 < ms < 1000 for ms in [network["all_message_ms"], *(m["message_ms"] for m in network["links"])])
+        assert all(
+            0 < ms < 1000
+            for ms in [network["all_message_ms"], network["all_rtt_ms"], *(m["message_ms"] for m in network["links"])]
+        )
         options = ("--listen", at, "--deadline-ms", 20_000, "--mode", "fuse")
         ran = answer_of(capsys, "run", place / "c", place / "data" / "test" / "red", *options)
         assert [image["label"] for image in ran["images"]] == ["red", "red"]

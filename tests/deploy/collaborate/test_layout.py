@@ -155,6 +155,16 @@ def test_figures_of_a_network_are_read_and_priced(tmp_path: Path) -> None:
     assert second == pytest.approx(2 + answer / 1000 + 1), "the coordinator's own link has carried both"
     here = ways_ms(with_local(network, ("a",)), ("a", "b"), image_bytes=924, vector_bytes=(0, 0))
     assert here == pytest.approx([2.0, 1 + answer / 1000 + 1]), "as probed, and nothing over the coordinator's link"
+    crowded = dataclasses.replace(network, all_rtt_ms=5.0)
+    beyond = 5.0 - 2.0  # the slowest board's own round trip
+    together = ways_ms(crowded, ("a", "b"), image_bytes=924, vector_bytes=(0, 0))
+    assert together == pytest.approx([first + beyond, second + beyond])
+    for one in ("a", "b"):
+        alone = ways_ms(network, (one,), image_bytes=924, vector_bytes=(0,))
+        assert ways_ms(crowded, (one,), image_bytes=924, vector_bytes=(0,)) == alone
+    three = dataclasses.replace(crowded, links=(*links, Link("c", 1.0, 1.0, down_mbit=8.0, up_mbit=8.0)))
+    assert three.crowd_ms(("a", "b")) == pytest.approx(beyond / 2)
+    assert with_local(crowded, ("a",)).crowd_ms(("a", "b")) == 0.0
     guessed = with_local(assumed_network(("a", "b"), rtt_ms=7.0), ("a",))
     assert [(link.rtt_p50_ms, link.is_local) for link in guessed.links] == [(0.0, True), (7.0, False)]
     assert guessed.local_boards == ("a",)
@@ -164,6 +174,7 @@ def test_figures_of_a_network_are_read_and_priced(tmp_path: Path) -> None:
         {"schema": "x"},
         {"provenance": "guessed"},
         {"all_message_ms": -1},
+        {"all_rtt_ms": -1},
     ]
     for change in changes:
         with pytest.raises(NuwaError):
@@ -172,7 +183,10 @@ def test_figures_of_a_network_are_read_and_priced(tmp_path: Path) -> None:
     old = network_to_json(network) | {
         "links": [{k: v for k, v in vars(one).items() if k not in ("message_ms", "is_local")} for one in links]
     }
-    assert network_from_json({k: v for k, v in old.items() if k != "all_message_ms"}, where="here") == network
+    assert (
+        network_from_json({k: v for k, v in old.items() if k not in ("all_message_ms", "all_rtt_ms")}, where="here")
+        == network
+    )
 
 
 def test_the_document_holds_plain_values(folder: Path) -> None:
