@@ -65,12 +65,12 @@ class View:
     def take(self, indices: Tensor) -> "View":
         """Return the choices for some of the images."""
         picked = {name: value[indices] for name, value in self._tensors().items()}
-        return replace(self, **picked)
+        return self._with(picked)
 
     def to(self, device: torch.device) -> "View":
         """Move all choices to ``device``."""
         moved = {name: value.to(device) for name, value in self._tensors().items()}
-        return replace(self, **moved)
+        return self._with(moved)
 
     def at_size(self, new: ImgSize, *, old: ImgSize) -> "View":
         """Return the same choices for the same images at another size: what is in pixels is scaled and rounded."""
@@ -90,6 +90,15 @@ class View:
             shift=scaled(self.shift, of_height=1),
             erase=scaled(self.erase, of_height=2),
             paste=scaled(self.paste, of_height=2),
+        )
+
+    def _with(self, tensors: dict[str, Tensor]) -> "View":
+        return View(
+            **tensors,
+            is_mixed=self.is_mixed,
+            is_jittered=self.is_jittered,
+            is_moved=self.is_moved,
+            is_erased=self.is_erased,
         )
 
     def _tensors(self) -> dict[str, Tensor]:
