@@ -23,7 +23,7 @@ class Division:
 
     Args:
         rule: Version of the rule; an earlier one divides as it did.
-        seed: Of rule 1, which divided by chance; rule 2 divides by image hashes.
+        seed: Of rule 1, which divided by chance; later ones divide by image hashes.
     """
 
     rule: int = SPLIT_RULE
@@ -67,7 +67,7 @@ class Chosen:
 
 
 def divide(chosen: Chosen, *, data: str) -> Divided:
-    """Divide by image hashes (rule 2): the same images always fall into the same splits, whatever the seed.
+    """Divide by image hashes (from rule 2 on): the same images always fall into the same splits, whatever the seed.
 
     Of each class the different images are put in the order of their hashes; the first fifth becomes the test split
     where none is given, the next fifth the search split where neither ``val`` nor held-out images are. Copies of one
@@ -107,8 +107,9 @@ def _first_of(images: ImageSet, fraction: float) -> frozenset[str]:
     """
     out: set[str] = set()
     least = 1 if images.masks is None else 0
-    for label in range(len(images.label_names)):
-        hashes = sorted({images.hashes[i] for i in np.flatnonzero(images.labels == label)})
+    strata = images.labels if images.strata is None else images.strata
+    for stratum in np.unique(strata):
+        hashes = sorted({images.hashes[i] for i in np.flatnonzero(strata == stratum)})
         out |= set(hashes[: max(least, round(len(hashes) * fraction))])
     return frozenset(out)
 
@@ -223,6 +224,9 @@ def require_images(images: ImageSet, least: int, where: str) -> None:
 
 def covers_all(images: ImageSet, picked: Mask) -> bool:
     """Whether of each class some images are picked, and not all."""
+    if images.strata is not None:  # a class may be the rarest in no image
+        parts = [np.unique(images.strata[which]) for which in (picked, ~picked)]
+        return all(len(part) == len(np.unique(images.strata)) for part in parts)
     total = images.counts()
     chosen = np.bincount(images.labels[picked], minlength=len(total))
     return bool(((chosen > 0) & (chosen < total)).all())

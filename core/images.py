@@ -1,5 +1,6 @@
 """Labelled images as a value, and the way from encoded bytes to network input."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class ImageSet:
         label_names: All classes of the data set, used here or not.
         origin: Where they came from, for messages.
         masks: One per image where pixels have classes; None where whole images have.
+        strata: (N,) what splits are kept even by instead of ``labels``: of images with masks the rarest in each of all
+            classes of the data set, chosen or not. No part of what identifies the images.
     """
 
     encoded: Sequence[bytes | Path]
@@ -102,6 +105,7 @@ class ImageSet:
     label_names: tuple[str, ...]
     origin: str
     masks: Masks | None = None
+    strata: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -122,19 +126,21 @@ class ImageSet:
     def take(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> "ImageSet":
         """Return the images at ``indices``, in that order."""
         chosen = [int(i) for i in indices]
-        encoded = [self.encoded[i] for i in chosen]
-        labels = self.labels[np.asarray(chosen, dtype=np.int64)]
+        encoded, places = [self.encoded[i] for i in chosen], np.asarray(chosen, dtype=np.int64)
         masks = None if self.masks is None else self.masks.take(chosen)
-        return self._with_hashes(ImageSet(encoded, labels, self.label_names, self.origin, masks), chosen)
+        strata = None if self.strata is None else self.strata[places]
+        part = ImageSet(encoded, self.labels[places], self.label_names, self.origin, masks, strata)
+        return self._with_hashes(part, chosen)
 
     def only(self, classes: Sequence[int]) -> "ImageSet":
         """Return the images of ``classes``, relabelled 0..len(classes)-1 in the order given."""
         place = {label: k for k, label in enumerate(classes)}
-        kept = [i for i, label in enumerate(self.labels) if int(label) in place]
-        labels = np.asarray([place[int(self.labels[i])] for i in kept], dtype=np.int64)
-        names = tuple(self.label_names[c] for c in classes)
-        masks = None if self.masks is None else self.masks.take(kept)
-        return self._with_hashes(ImageSet([self.encoded[i] for i in kept], labels, names, self.origin, masks), kept)
+        part = self.take([i for i, label in enumerate(self.labels) if int(label) in place])
+        labels = np.asarray([place[int(label)] for label in part.labels], dtype=np.int64)
+        changed = dataclasses.replace(part, labels=labels, label_names=tuple(self.label_names[c] for c in classes))
+        if "hashes" in part.__dict__:
+            changed.__dict__["hashes"] = part.hashes
+        return changed
 
     def _with_hashes(self, part: "ImageSet", chosen: Sequence[int]) -> "ImageSet":
         """Hand on hashes that are known: each costs reading a file."""

@@ -11,7 +11,13 @@ from nuwa_search.core.divide import Division, chosen_images, divide, divide_by_s
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import WHOLE, ImageSet
 from nuwa_search.core.metric import Metric
-from nuwa_search.core.pipeline import FIRST_PIPELINE, FIRST_SPLIT_RULE, PIPELINE_VERSION, SPLIT_RULE
+from nuwa_search.core.pipeline import (
+    FIRST_PIPELINE,
+    FIRST_SPLIT_RULE,
+    PIPELINE_VERSION,
+    SPLIT_RULE,
+    WHOLE_DATA_SPLIT_RULE,
+)
 from nuwa_search.core.tasks.class_choice import chosen_pixel_classes, require_pixels, unseen_classes
 from nuwa_search.core.tasks.kind import TaskKind, kind_of
 
@@ -110,7 +116,8 @@ def make_task(
     said = list(notes)
     is_segmentation = source.masks is not None
     if is_segmentation:
-        splits = chosen_pixel_classes(splits, classes)
+        is_shared = division.rule >= WHOLE_DATA_SPLIT_RULE
+        splits = chosen_pixel_classes(splits, classes, is_division_shared=is_shared)
         source, classes = splits[WHOLE if "train" not in splits else "train"], None
         chosen = tuple(range(len(source.label_names)))
     elif classes is None:

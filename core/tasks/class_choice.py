@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from nuwa_search.core.images import ImageSet
 
 
-def chosen_pixel_classes(splits: "Mapping[str, ImageSet]", wanted: Sequence[str | int] | None) -> "dict[str, ImageSet]":
+def chosen_pixel_classes(
+    splits: "Mapping[str, ImageSet]", wanted: Sequence[str | int] | None, *, is_division_shared: bool = False
+) -> "dict[str, ImageSet]":
     """Keep the classes ``wanted`` in every split; the background comes first and takes the rest in.
 
     Args:
         splits: Of one data set, with masks.
         wanted: Names or indices; None keeps all classes as they are named.
+        is_division_shared: Whether images are to be divided by all classes of the data set, so that every choice of
+            classes holds out the same ones; False divides by the chosen classes, as was done before.
 
     Raises:
         NuwaError: If a class is unknown, or a split has no masks.
@@ -36,7 +40,8 @@ def chosen_pixel_classes(splits: "Mapping[str, ImageSet]", wanted: Sequence[str 
         names, chosen, first = _kept(images.label_names, wanted)
         masks = images.masks.recoded(chosen, first=first)
         labels = rarest_classes(masks, len(names))
-        changed = dataclasses.replace(images, masks=masks, label_names=names, labels=labels)
+        strata = images.labels if is_division_shared else None
+        changed = dataclasses.replace(images, masks=masks, label_names=names, labels=labels, strata=strata)
         if "hashes" in images.__dict__:  # each costs reading a file
             changed.__dict__["hashes"] = images.hashes
         out[name] = changed
