@@ -14,7 +14,7 @@ class Rival:
 
     Args:
         device: Its device.
-        predicted_ms: Median latency there.
+        predicted_ms: Median latency there; where pixels have classes to the scores of patches, as boards are timed.
         top1: Accuracy on the same images; None where pixels have classes.
         top1_interval: 95 %.
         subnet_id: Its identity; empty where not stored.

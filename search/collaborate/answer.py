@@ -64,7 +64,7 @@ class FoundRival:
 
 @dataclass(frozen=True)
 class BaseAlone:
-    """The uncut base: its latency on the fastest board, and how it answers the test split."""
+    """The uncut base: its latency on the fastest board, timed as boards are, and how it answers the test split."""
 
     name: str
     latency_ms: float

@@ -21,6 +21,7 @@ from nuwa_search.search.collaborate.run import ClassDivision, DecomposeRun
 from nuwa_search.search.collaborate.score_rival import RIVAL
 from nuwa_search.search.collaborate.searched import Searched, SearchedRival
 from nuwa_search.search.collaborate.train_parts import begin_ensemble, distil_parts, train_config, train_together
+from nuwa_search.search.collaborate.vector_graph import vector_graph
 from nuwa_search.search.job.inputs import Inputs, decode_inputs, open_sources, record_inputs
 from nuwa_search.search.recording.collaborations import record_collaboration
 from nuwa_search.search.request import SearchRequest
@@ -100,6 +101,7 @@ def search_parts(run: DecomposeRun, opened: OpenedDecomposition) -> tuple[tuple[
 
     The expert of a single class has nothing to tell apart within its group: its search sees all classes. Where pixels
     have classes every group has the background beside it, and what belongs to others' classes becomes background.
+    The images that it trains on and holds out are the whole task's: no choice of classes moves them.
 
     Raises:
         NoAnswerError: If one finds nothing within its own budget.
@@ -124,7 +126,8 @@ def search_parts(run: DecomposeRun, opened: OpenedDecomposition) -> tuple[tuple[
 def search_rival(run: DecomposeRun, opened: OpenedDecomposition) -> SearchedRival:
     """Search one subnet for the fastest board with the whole budget.
 
-    It is fine-tuned for as many steps as each sub-model sees: for its group, and with all others.
+    It is fine-tuned for as many steps as each sub-model sees: for its group, and with all others. Where pixels have
+    classes it is timed once more as the boards are, to the scores of patches: a search times it to those of pixels.
 
     Raises:
         NoAnswerError: If nothing keeps the budget.
@@ -138,7 +141,13 @@ def search_rival(run: DecomposeRun, opened: OpenedDecomposition) -> SearchedRiva
         folder=str((run.folder / RIVAL).absolute()),
         finetune=2 * train_config(run, opened.inputs).steps,
     )
-    return SearchedRival(_found(run, request, what="one subnet for one board", study=study), study, fastest.spec.name)
+    bundle = _found(run, request, what="one subnet for one board", study=study)
+    patches_ms = None
+    if opened.inputs.task.kind == "segmentation":
+        tensors, device = opened.inputs.tensors, opened.devices[fastest.spec.name]
+        timed = vector_graph(bundle.load_model(), device, search=tensors.search, preprocess=tensors.preprocess)
+        patches_ms = timed.measurement.latency_ms.median
+    return SearchedRival(bundle, study, fastest.spec.name, patches_ms)
 
 
 def _found(run: DecomposeRun, request: SearchRequest, *, what: str, study: str) -> Bundle:

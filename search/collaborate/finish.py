@@ -88,7 +88,7 @@ def finish(
         rival=rival,
         base=BaseAlone(
             inputs.base.name,
-            fastest.base_ms.median,
+            fastest.vector_ms if inputs.task.kind == "segmentation" else fastest.base_ms.median,
             fastest.spec.name,
             base,
         ),
@@ -99,6 +99,11 @@ def finish(
 
 def _notes(inputs: Inputs, division: ClassDivision) -> tuple[str, ...]:
     notes = [*inputs.notes, f"{division.fusion_ms:g} ms are left for the fusion, as no coordinator was measured"]
+    if inputs.task.kind == "segmentation":
+        notes.append(
+            "latencies of boards, of one board alone and of the base end at the scores of patches: scaling those to "
+            "pixels is in none of them; each search keeps its budget with it"
+        )
     if inputs.task.kind == "segmentation" and len(division.groups) > 1:
         notes.append("images are not routed: a picture holds several classes, which no board alone is the expert of")
     if division.network.local_boards:

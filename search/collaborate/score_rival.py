@@ -38,7 +38,7 @@ def score_rival(
     return FoundRival(
         Rival(
             device=searched.device,
-            predicted_ms=proof.latency_ms.median,
+            predicted_ms=proof.latency_ms.median if searched.patches_ms is None else searched.patches_ms,
             top1=found.top1,
             top1_interval=found.top1_interval,
             subnet_id=bundle.subnet_id,

@@ -13,11 +13,13 @@ class SearchedRival:
         bundle: Bundle of the subnet.
         study: Name of its search's study.
         device: Name of its device.
+        patches_ms: Median latency to its scores of patches, as boards are timed; None where images have classes.
     """
 
     bundle: Bundle
     study: str
     device: str
+    patches_ms: float | None = None
 
 
 @dataclass(frozen=True)

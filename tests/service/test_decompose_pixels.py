@@ -125,6 +125,8 @@ def test_boards_answer_for_pixels_from_the_command_to_the_wire(
     rival, fuse = answer["rival"], answer["modes"][0]
     assert rival["is_better"] == (rival["miou_search"] >= fuse["miou_search"])
     assert rival["difference"] == pytest.approx(fuse["miou"] - rival["miou"])
+    assert rival["latency_ms"] == pytest.approx(answer["base"]["latency_ms"], rel=0.2), "the base itself, timed alike"
+    assert any("end at the scores of patches" in note for note in answer["notes"])
 
     folder = Path(answer["dir"])
     fusion = read_collaboration(folder)[1]
