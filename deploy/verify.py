@@ -161,7 +161,16 @@ def verify_onnx(
     session = chosen.load(exported if isinstance(exported, bytes) else exported.SerializeToString())
     named = f"{chosen.name} {chosen.version}"
     kind = input_kind_of(exported)
-    return verify_session(model, session, images, preprocess, input_kind=kind, check=check, runtime=named)
+    return verify_session(
+        model,
+        session,
+        images,
+        preprocess,
+        input_kind=kind,
+        check=check,
+        runtime=named,
+        is_of_patches=gives_patches(exported),
+    )
 
 
 def verify_session(
@@ -173,6 +182,7 @@ def verify_session(
     input_kind: InputKind,
     check: Precision,
     runtime: str,
+    is_of_patches: bool = False,
 ) -> Agreement:
     """Compare a model that is loaded already, such as an engine, with ``model`` on decoded images.
 
@@ -184,12 +194,13 @@ def verify_session(
         input_kind: What the session takes: ``normalised``, ``unit`` or ``uint8``.
         check: Precision whose limits apply.
         runtime: Name and version of what runs the session.
+        is_of_patches: Whether it gives scores (N, P, C) of patches, before they are scaled to pixels.
     """
     with torch.inference_mode():
         given = torch.cat([model(normalise(part, preprocess)) for part in image_batches(images, 64)]).float()
         expected = exported_logits(given, model.arch).numpy()
     found = logits_of_session(session, images, preprocess, input_kind=input_kind)
-    if found.shape[1:] == (model.arch.num_patches, model.arch.num_classes) and model.arch.is_dense:
+    if is_of_patches:
         expected = given.numpy()  # of patches, before they are scaled
         found = found.transpose(0, 2, 1).reshape(expected.shape)
     return compare_logits(found, expected, check=check, runtime=runtime)
@@ -220,12 +231,21 @@ def verify_fp16(
 
 def input_kind_of(exported: onnx.ModelProto | bytes) -> InputKind:
     """Read from the metadata what the model takes; models without it take normalised images."""
-    model = onnx.load_model_from_string(exported) if isinstance(exported, bytes) else exported
-    found = next((p.value for p in model.metadata_props if p.key == "nuwa.input"), "normalised")
+    found = _entry(exported, "nuwa.input") or "normalised"
     kinds: dict[str, InputKind] = {"normalised": "normalised", "unit": "unit", "uint8": "uint8"}
     if found not in kinds:
         raise NuwaError(f"the ONNX model says its input is {found!r}, known: {', '.join(kinds)}")
     return kinds[found]
+
+
+def gives_patches(exported: onnx.ModelProto | bytes) -> bool:
+    """Read from the metadata whether the model gives scores of patches, before they are scaled to pixels."""
+    return _entry(exported, "nuwa.output") == "patch_logits"
+
+
+def _entry(exported: onnx.ModelProto | bytes, key: str) -> str | None:
+    model = onnx.load_model_from_string(exported) if isinstance(exported, bytes) else exported
+    return next((p.value for p in model.metadata_props if p.key == key), None)
 
 
 def logits_of_session(session: Session, images: Tensor, preprocess: Preprocess, *, input_kind: InputKind) -> FloatArray:

@@ -39,6 +39,8 @@ InputKind = Literal["normalised", "unit", "uint8"]
 MAX_VECTOR = 65_536
 """Numbers in one vector: 85 times a ViT-B's class token; its message has 256 KiB."""
 MAX_CLASSES = 100_000
+MAX_PIXEL_LABELS = 255
+"""Ids 0 to 254 of a label map of 8 bits: 255 is of no class (``core.tasks.masks.IGNORED``)."""
 MAX_IMG_SIZE = 4096
 _HINT = "nuwa decompose writes such a folder"
 
@@ -155,6 +157,11 @@ class Collaboration:
         _check_distinct([part.name for part in self.parts], "sub-model")
         _check_distinct([figures.mode for figures in self.modes], "mode")
         _check_classes(self.parts, len(self.labels), shared=self.shared_classes)
+        wrong = "miou" if self.grid is None else "top1"
+        scored = (*self.parts, *self.modes, *([] if self.rival is None else [self.rival]))
+        if any(getattr(one, wrong) is not None for one in scored):
+            has = "images" if self.grid is None else "pixels"
+            raise NuwaError(f"the collaboration has classes of {has}, and a {wrong} beside them", hint=_HINT)
         if self.grid is not None:
             self._check_grid(self.grid)
         elif self.shared_classes:
@@ -173,6 +180,11 @@ class Collaboration:
 
     def _check_grid(self, grid: tuple[int, int]) -> None:
         """Hold patches against answers and modes: a picture holds several classes, and nobody alone is its expert."""
+        if len(self.labels) > MAX_PIXEL_LABELS:
+            raise NuwaError(
+                f"{len(self.labels)} classes of pixels, and label maps of 8 bits tell {MAX_PIXEL_LABELS} apart",
+                hint=_HINT,
+            )
         for side in grid:
             checked.integer(side, "side of the grid of patches", low=1, high=MAX_IMG_SIZE)
         for part in self.parts:

@@ -87,6 +87,9 @@ def test_patches_are_the_scores_before_they_are_scaled(
     assert found.shape == (1, 16, 5)
     np.testing.assert_allclose(found[0], wanted, atol=1e-4 if precision == "fp32" else 0.05)
     assert verify_onnx(model, graph, images, SHOWN, check=precision).is_met
+    next(entry for entry in graph.metadata_props if entry.key == "nuwa.output").value = "logits"
+    with pytest.raises(NuwaError, match="nothing to compare"):
+        verify_onnx(model, graph, images, SHOWN, check=precision)
 
 
 def test_a_wrong_label_is_as_wrong_as_the_model_finds_it() -> None:

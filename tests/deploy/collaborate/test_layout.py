@@ -94,6 +94,12 @@ def test_a_missing_vector_is_zeros_and_is_told_to_the_head() -> None:
         (lambda v: v["network"].update(all_up_mbit=0), "all_up_mbit"),
         (lambda v: v["preprocess"].update(img_size=10**6), "img_size"),
         (lambda v: v.update(grid=[2, 2]), "part-0 answers with 6 numbers, wanted 8 for each of 4 patches"),
+        (lambda v: v["parts"][0].update(miou=0.5), "classes of images, and a miou beside them"),
+        (lambda v: v["modes"][0].update(miou=0.5), "classes of images, and a miou beside them"),
+        (
+            lambda v: v.update(grid=[2, 2]) or v["parts"][0].update(top1=0.5),
+            "of pixels, and a top1 beside them",
+        ),
         (lambda v: v.update(shared_classes=[0]), "class 0 is shared by all sub-models, and part-0 names it"),
         (lambda v: v.update(surplus=1), "unknown field 'surplus'"),
         (lambda v: v.pop("network"), "lacks 'network'"),
@@ -106,6 +112,20 @@ def test_what_is_not_as_it_should_be_is_named(folder: Path, change: Any, said: s
     path.write_text(json.dumps(values))
     with pytest.raises(NuwaError, match=said):
         read_collaboration(folder)
+
+
+def test_label_maps_tell_255_classes_apart(folder: Path) -> None:
+    whole, _ = read_collaboration(folder)
+    modes = (dataclasses.replace(whole.modes[0], top1=None, top1_interval=None),)
+
+    def of_pixels(count: int) -> Collaboration:
+        part = dataclasses.replace(whole.parts[0], classes=tuple(range(count)), vector_dim=count, top1=None)
+        names = tuple(map(str, range(count)))
+        return dataclasses.replace(whole, labels=names, parts=(part,), modes=modes, grid=(1, 1), rival=None)
+
+    assert len(of_pixels(255).labels) == 255
+    with pytest.raises(NuwaError, match="256 classes of pixels, and label maps of 8 bits tell 255 apart"):
+        of_pixels(256)
 
 
 def test_another_model_or_fusion_is_refused(folder: Path, tmp_path: Path) -> None:
