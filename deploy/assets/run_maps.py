@@ -42,6 +42,11 @@ def main() -> int:
         return 2
     model = load_beside("segmenter").Segmenter(HERE, engine=args.engine, threads=args.threads)
     target = Path(args.output)
+    try:
+        keep_images(paths, target)
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\nhint: name another folder with -o\n")
+        return 2
     results = []  # type: list[dict[str, Any]]
     failed = []  # type: list[dict[str, str]]
     taken = set()  # type: set[str]
@@ -89,15 +94,34 @@ def saved(answer: Any, target: Path, path: Path, taken: "set[str]") -> "dict[str
         Paths of image, label map and overlay.
     """
     target.mkdir(parents=True, exist_ok=True)
+    labels, overlay = map_files(target, path, taken)
+    answer.picture().save(str(labels))
+    answer.overlay().save(str(overlay))
+    return {"image": str(path), "labels": str(labels), "overlay": str(overlay)}
+
+
+def map_files(target: Path, path: Path, taken: "set[str]") -> "tuple[Path, Path]":
+    """Name the label map and the overlay of one image by a stem that is not taken, which is then."""
     stem, number = path.stem, 1
     while stem in taken:
         number += 1
         stem = f"{path.stem}-{number}"
     taken.add(stem)
-    labels, overlay = target / (stem + ".png"), target / (stem + ".overlay.png")
-    answer.picture().save(str(labels))
-    answer.overlay().save(str(overlay))
-    return {"image": str(path), "labels": str(labels), "overlay": str(overlay)}
+    return target / (stem + ".png"), target / (stem + ".overlay.png")
+
+
+def keep_images(paths: "list[Path]", target: Path) -> None:
+    """Refuse a folder in which a label map would take the place of one of the images.
+
+    Raises:
+        ValueError: If a file that is to be written is an image that is read.
+    """
+    shown = {os.path.normcase(os.path.realpath(str(path))) for path in paths}
+    taken = set()  # type: set[str]
+    for path in paths:
+        for made in map_files(target, path, taken):
+            if os.path.normcase(os.path.realpath(str(made))) in shown:
+                raise ValueError(f"{made} is one of the images, and a label map would be written over it")
 
 
 def describe(model: Any, answer: Any) -> "dict[str, Any]":

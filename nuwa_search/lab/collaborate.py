@@ -75,6 +75,7 @@ class CollaborateRun:
         answers: As many.
         boards: What is known of each board that took part.
         shares: Share of each class among the pixels of each image, where pixels have classes and boards answered.
+        maps: Files ``labels`` and ``overlay`` of each image, where they were wanted and boards answered.
     """
 
     mode: str
@@ -82,6 +83,7 @@ class CollaborateRun:
     answers: tuple[CollaborativeAnswer, ...]
     boards: dict[str, Any]
     shares: tuple[dict[str, float] | None, ...] = ()
+    maps: tuple[dict[str, str] | None, ...] = ()
 
     @property
     def num_unanswered(self) -> int:
@@ -92,6 +94,8 @@ class CollaborateRun:
         images = [{"image": name, **one.to_json()} for name, one in zip(self.names, self.answers, strict=True)]
         for image, shares in zip(images, self.shares, strict=bool(self.shares)):
             image["shares"] = shares
+        for image, files in zip(images, self.maps, strict=bool(self.maps)):
+            image.update(files or dict.fromkeys(("labels", "overlay")))
         return {"mode": self.mode, **self.boards, "images": images}
 
 
@@ -120,6 +124,7 @@ class CollaborateBench:
         miou: Mean IoU over the classes, where pixels have classes.
         miou_interval: 95 %.
         pixel_accuracy: Share of the pixels right, there.
+        classes_without_pixels: What that mean leaves out, as the masks have no pixel of it.
     """
 
     mode: str
@@ -142,6 +147,7 @@ class CollaborateBench:
     miou: float | None = None
     miou_interval: tuple[float, float] | None = None
     pixel_accuracy: float | None = None
+    classes_without_pixels: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -156,7 +162,8 @@ class CollaborateBench:
     def to_json(self) -> dict[str, Any]:
         """Render ``nuwa.collaborate-bench/1`` without its schema."""
         ends = {name: getattr(self, name) for name in ("top1_interval", "miou_interval")}
-        return vars(self) | {name: None if found is None else list(found) for name, found in ends.items()}
+        without = {"classes_without_pixels": list(self.classes_without_pixels)}
+        return vars(self) | without | {name: None if found is None else list(found) for name, found in ends.items()}
 
 
 def collaborate_up(
@@ -254,7 +261,7 @@ def collaborate_run(
 
     Raises:
         NuwaError: If the folder holds no collaboration, an image cannot be read, keys are missing, or label maps are
-            wanted of boards that name a class for each image.
+            wanted of boards that name a class for each image, or would be written over one of the images.
         OutsideError: If no board comes.
     """
     from nuwa_search.deploy.assets.classifier import find_images
@@ -269,6 +276,10 @@ def collaborate_run(
     has_pixels = collaboration.grid is not None
     if maps is not None and not has_pixels:
         raise NuwaError(f"{folder} names a class for each image, and none for its pixels", hint="leave --maps out")
+    if maps is not None:
+        from nuwa_search.lab.collaborate_pixels import prepare_folder
+
+        prepare_folder(expanded(maps), paths)
     source = ImageSet(paths, np.zeros(len(paths), np.int64), ("image",), "the command line")
     mode = use.get("mode")
     with _running(folder, use, say=say) as coordinator:
@@ -282,10 +293,9 @@ def collaborate_run(
         return CollaborateRun(chosen, names, answers, told)
     from nuwa_search.lab.collaborate_pixels import class_shares_of, write_label_maps
 
-    if maps is not None:
-        write_label_maps(expanded(maps), source, answers, collaboration)
+    files = () if maps is None else write_label_maps(expanded(maps), source, answers, collaboration)
     shares = tuple(class_shares_of(answer, collaboration) for answer in answers)
-    return CollaborateRun(chosen, names, answers, told, shares)
+    return CollaborateRun(chosen, names, answers, told, shares, files)
 
 
 def collaborate_bench(

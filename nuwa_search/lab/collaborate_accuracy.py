@@ -10,6 +10,8 @@ from nuwa_search.core.dataset import load_dataset, pick_split
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.proportion import wilson_interval
+from nuwa_search.core.tasks.class_choice import require_pixels
+from nuwa_search.core.tasks.kind import TaskChoice
 from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.layout import Collaboration
 
@@ -34,9 +36,11 @@ def labelled_images(
         seed: Of the draw.
 
     Raises:
-        NuwaError: If images have classes and the boards answer for pixels or the other way round, or no class is known.
+        NuwaError: If images have classes and the boards answer for pixels or the other way round, no class
+            is known, or no pixel of the masks has one.
     """
-    name, found = pick_split(load_dataset(str(data), label_column=label_column).splits, split)
+    kind: TaskChoice = "auto" if collaboration.grid is None else "segmentation"
+    name, found = pick_split(load_dataset(str(data), label_column=label_column, task=kind).splits, split)
     if (found.masks is not None) != (collaboration.grid is not None):
         has, wants = ("a class for each pixel", "for each image") if found.masks is not None else (
             "a class for each image", "for each pixel"
@@ -46,6 +50,7 @@ def labelled_images(
         from nuwa_search.deploy.evaluate_pixels import numbered_as
 
         kept = numbered_as(found, collaboration.labels, split=name, what="the collaboration")
+        require_pixels(kept, what=f"{name} images of {data}")
     else:
         classes = [place for place, label in enumerate(found.label_names) if label in collaboration.labels]
         if not classes:
@@ -73,4 +78,5 @@ def accuracy_fields(
         "miou": found.miou,
         "miou_interval": found.miou_interval,
         "pixel_accuracy": found.pixel_accuracy,
+        "classes_without_pixels": found.of_classes(collaboration.labels).classes_without_pixels,
     }

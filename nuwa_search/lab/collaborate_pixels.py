@@ -11,7 +11,7 @@ from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import ImageSet
 from nuwa_search.core.img_size import sides_of
 from nuwa_search.core.tasks.pixel_scores import PixelScores, PixelTally
-from nuwa_search.deploy.assets.run_maps import saved
+from nuwa_search.deploy.assets.run_maps import keep_images, saved
 from nuwa_search.deploy.assets.segmenter import FrameLabels, likeliest
 from nuwa_search.deploy.collaborate.answer import CollaborativeAnswer
 from nuwa_search.deploy.collaborate.layout import Collaboration
@@ -34,9 +34,25 @@ def _shares(scores: "Floats", size: tuple[int, int], labels: Sequence[str]) -> d
     return dict(zip(labels, counts.tolist(), strict=True))
 
 
+def prepare_folder(folder: Path, images: Sequence[Path]) -> None:
+    """Make a folder for label maps before any board is asked.
+
+    Raises:
+        NuwaError: If a label map would be written over one of the images, or the folder cannot be made.
+    """
+    hint = "name another folder with --maps"
+    try:
+        keep_images(list(images), folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:
+        raise NuwaError(str(error), hint=hint) from error
+    except OSError as error:
+        raise NuwaError(f"folder {folder} cannot be made: {error.strerror or error}", hint=hint) from error
+
+
 def write_label_maps(
     folder: Path, source: ImageSet, answers: Sequence[CollaborativeAnswer], collaboration: Collaboration
-) -> None:
+) -> tuple[dict[str, str] | None, ...]:
     """Write a label map with a palette and the picture with it laid over, for each picture at its own size.
 
     Pictures that no board answered have none.
@@ -46,16 +62,24 @@ def write_label_maps(
         source: The pictures.
         answers: As many.
         collaboration: Of the boards.
+
+    Returns:
+        Paths ``labels`` and ``overlay`` of each picture; None where there are none.
     """
     taken: set[str] = set()
+    written: list[dict[str, str] | None] = []
     for place, answer in enumerate(answers):
         if answer.scores is None:
+            written.append(None)
             continue
         rgb = decode_image(source.read(place)).rgb
         labels = likeliest(answer.scores, rgb.size)
         shares = np.bincount(labels.ravel(), minlength=len(collaboration.labels)) / labels.size
         item = source.encoded[place]
-        saved(FrameLabels(labels, shares, rgb), folder, item if isinstance(item, Path) else Path(str(place)), taken)
+        named = item if isinstance(item, Path) else Path(str(place))
+        files = saved(FrameLabels(labels, shares, rgb), folder, named, taken)
+        written.append({name: files[name] for name in ("labels", "overlay")})
+    return tuple(written)
 
 
 def count_pixels(answers: Sequence[CollaborativeAnswer], images: ImageSet, *, num_classes: int) -> PixelScores:

@@ -162,7 +162,8 @@ def _say_plan(run: DecomposeRun, division: ClassDivision) -> None:
             f"{division.name_of(place)}: {len(division.groups[place])} classes{beside}, {slot.budget_ms:.2f} ms of its "
             f"own on {board.name}, where the base takes {board.base_ms.median:.2f} ms"
         )
-    run.hooks.step(f"{100 * division.confusion_inside:.0f} % of the base's confusion lies inside the groups")
+    between = " between classes other than the background" if division.shared else ""
+    run.hooks.step(f"{100 * division.confusion_inside:.0f} % of the base's confusion{between} lies inside the groups")
 
 
 def _check_folder(run: DecomposeRun) -> None:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from nuwa_search.core.device import PROTOCOL, Device, LatencyStats
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.img_size import num_pixels_of
+from nuwa_search.core.task import Task
 from nuwa_search.deploy.collaborate.layout import MAX_VECTOR
 from nuwa_search.deploy.collaborate.network import Network, with_local
 from nuwa_search.search.collaborate.class_table import class_table, grouped_classes, shared_classes
@@ -40,7 +41,7 @@ def require_images(sources: Sources, request: DecomposeRequest) -> None:
 
     Raises:
         NuwaError: If there are fewer classes than sub-models, or where pixels have classes an answer has more numbers
-            than a message, or an option is about routed images.
+            than a message, a class has no pixel to train on, or an option is about routed images.
     """
     task, num_grouped = sources.task, len(grouped_classes(sources.task))
     if num_grouped < request.num_sub_models:
@@ -51,6 +52,8 @@ def require_images(sources: Sources, request: DecomposeRequest) -> None:
         )
     if task.kind == "classification":
         return
+    if task.train.masks is not None:  # a search notes it; of a group it could leave nothing to tell apart
+        require_trained_classes(task, (task.train.masks.class_pixels(task.num_classes) > 0).sum(axis=0))
     for flag, is_given in (("--mean-ms", request.mean_ms is not None), ("--first-share", request.first_share != 1.0)):
         if is_given:
             raise NuwaError(
@@ -65,6 +68,25 @@ def require_images(sources: Sources, request: DecomposeRequest) -> None:
             f"numbers from each board, and a message has {MAX_VECTOR} at most",
             hint="give fewer --classes, or a smaller --img-size",
         )
+
+
+def require_trained_classes(task: Task, counts: npt.NDArray[np.int64]) -> None:
+    """Refuse a class of a group that no training image shows: its sub-model might have nothing to tell apart.
+
+    Args:
+        task: Whose classes.
+        counts: (C,) training images that each class is in.
+
+    Raises:
+        NuwaError: With the first such class.
+    """
+    for place in grouped_classes(task):
+        if not counts[place]:
+            raise NuwaError(
+                f"class {task.class_names[place]!r} has no pixel in the training images of {task.data}, and a "
+                "sub-model learns its classes from them",
+                hint="name the other classes with --classes a,b,c, or give images that show it",
+            )
 
 
 def open_boards(run: DecomposeRun, sources: Sources, devices: Mapping[str, Device]) -> tuple[PlannedBoard, ...]:
@@ -140,6 +162,7 @@ def divide_classes(
         slots: Board and budget of each sub-model; there are as many groups.
     """
     table, own = class_table(inputs), np.asarray(grouped_classes(inputs.task))
+    require_trained_classes(inputs.task, table.counts)  # of what is left without copies
     confusion, num_groups = table.confusion[np.ix_(own, own)], len(slots)
     match request.groups:
         case "confusion":

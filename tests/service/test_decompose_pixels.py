@@ -6,6 +6,7 @@ The searches are played: what they find is the base itself, for one of the board
 import dataclasses
 import itertools
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,7 +152,14 @@ def test_boards_answer_for_pixels_from_the_command_to_the_wire(
             assert one.boards == TWO[1:]
 
     running.close()
-    run_and_bench(folder, images, tmp_path, capsys)
+    miou = run_and_bench(folder, images, tmp_path, capsys)
+    assert miou == pytest.approx(fuse["miou"], abs=0.02), "as the decomposition scored it"
+    photos = Path(shutil.copytree(pictures[0].parent, tmp_path / "photos"))
+    line = ["collaborate", "run", str(folder), str(photos), "--maps", str(photos)]
+    before = pictures[0].read_bytes()
+    assert run(cli, line, prog_name="nuwa") == 2
+    assert "0.png is one of the images, and a label map would be written over it" in capsys.readouterr().err
+    assert (photos / pictures[0].name).read_bytes() == before
     assert run(cli, ["query", "collaborations", "--json", "--db", words[-3]], prog_name="nuwa") == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["top1"], row["miou"], row["rival_miou"]) == (None, fuse["miou"], rival["miou"])
@@ -172,7 +180,7 @@ def served(kits: Path, address: str) -> Iterator[None]:
             thread.join()
 
 
-def run_and_bench(folder: Path, images: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def run_and_bench(folder: Path, images: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> float:
     """Hold mIoU of ``bench`` against that of the label maps that ``run`` writes, counted class by class."""
     maps, shown, at = place / "maps", images / "test" / "images", f"ipc://{place}/wire"
     use = ["--deadline-ms", "20000", "--listen", at, "--json"]
@@ -188,12 +196,19 @@ def run_and_bench(folder: Path, images: Path, place: Path, capsys: pytest.Captur
     said = np.stack([np.asarray(Image.open(maps / f"{path.stem}.png")) for path in sorted(shown.iterdir())])
     truth = np.stack([np.asarray(Image.open(path)) for path in sorted((images / "test" / "masks").iterdir())])
     pairs = [((said == c) & (truth == c), (said == c) | (truth == c)) for c in range(len(CLASSES))]
+    assert bench["classes_without_pixels"] == []
+    for image in ran["images"]:
+        stem = maps / Path(image["image"]).stem
+        assert (image["labels"], image["overlay"]) == (f"{stem}.png", f"{stem}.overlay.png")
     assert bench["miou"] == pytest.approx(np.mean([both.sum() / either.sum() for both, either in pairs]))
     assert (bench["metric"], bench["top1"], bench["num_images"]) == ("miou", None, 4)
     assert bench["bytes_per_image"] == 2 * (IMAGE_BYTES + ANSWER_BYTES)
+    return float(bench["miou"])
 
 
-def test_what_pixels_cannot_have_is_refused(tmp_path: Path, toy_base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_pixels_cannot_have_is_refused(
+    tmp_path: Path, toy_base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = write_masks(tmp_path / "masks", num_train=9, num_test=1)
     line = ["decompose", "--devices", "jetson-nano,jetson-nano", "--budget-ms", "6", "--base", str(toy_base)]
     line += ["--data", str(images), "--db", str(tmp_path / "nuwa.sqlite"), "-o", str(tmp_path / "out")]
@@ -204,4 +219,11 @@ def test_what_pixels_cannot_have_is_refused(tmp_path: Path, toy_base: Path, caps
     ):
         assert run(cli, [*line, *words], prog_name="nuwa") == 2
         assert told in capsys.readouterr().err
+    with (images / "classes.txt").open("a", encoding="utf-8") as names:
+        names.write("hole\n")
+    assert run(cli, line, prog_name="nuwa") == 2
+    assert "class 'hole' has no pixel in the training images" in capsys.readouterr().err
+    monkeypatch.setattr("nuwa_search.search.collaborate.prepare.MAX_VECTOR", PATCHES * len(CLASSES) - 1)
+    assert run(cli, [*line, "--classes", "square,stripe"], prog_name="nuwa") == 2
+    assert "scores of 3 classes for each of 16 patches are 48 numbers from each board" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

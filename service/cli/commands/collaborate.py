@@ -150,8 +150,11 @@ def run(folder: Path, images: tuple[str, ...], **values: Any) -> None:
     if output.json:
         output.document({"schema": "nuwa.collaborate-run/1", **found.to_json()})
     else:
-        shares = found.shares or (None,) * len(found.names)
-        output.table([_row(*one) for one in zip(found.names, found.answers, shares, strict=True)])
+        rows = []
+        for place, (name, one) in enumerate(zip(found.names, found.answers, strict=True)):
+            said = _pixels_said(found.shares[place]) if found.shares else _label_said(one)
+            rows.append({"image": name, **said, **_took_part(one)})
+        output.table(rows)
     if values["maps"] is not None:
         output.note(f"label maps and overlays: {values['maps']}")
     if found.num_unanswered:
@@ -192,19 +195,25 @@ def _bench_rows(found: Any) -> list[dict[str, str]]:
         name: f"{100 * found.accuracy:.1f} % ({100 * low:.1f}-{100 * high:.1f}) on {found.num_images} images",
         "bytes per image": f"{found.bytes_per_image:.0f}",
         "unanswered": str(found.num_unanswered),
+        **({"not in the mean": ", ".join(found.classes_without_pixels)} if found.classes_without_pixels else {}),
         **{f"{board} took part": f"{100 * share:.1f} %" for board, share in found.took_part.items()},
     }
     return [{"figure": name, found.mode: value} for name, value in told.items()]
 
 
-def _row(name: str, one: "CollaborativeAnswer", shares: Mapping[str, float] | None) -> dict[str, str]:
-    said = {"label": one.label or "no answer", "score": "" if one.score is None else f"{100 * one.score:.1f} %"}
-    if shares is not None:
-        ranked = sorted(shares.items(), key=lambda pair: -pair[1])[:SHOWN_CLASSES]
-        said = {"pixels": ", ".join(f"{label} {100 * share:.1f} %" for label, share in ranked if share)}
+def _label_said(one: "CollaborativeAnswer") -> dict[str, str]:
+    return {"label": one.label or "no answer", "score": "" if one.score is None else f"{100 * one.score:.1f} %"}
+
+
+def _pixels_said(shares: Mapping[str, float] | None) -> dict[str, str]:
+    if shares is None:
+        return {"pixels": "no answer"}
+    ranked = sorted(shares.items(), key=lambda pair: -pair[1])[:SHOWN_CLASSES]
+    return {"pixels": ", ".join(f"{label} {100 * share:.1f} %" for label, share in ranked if share)}
+
+
+def _took_part(one: "CollaborativeAnswer") -> dict[str, str]:
     return {
-        "image": name,
-        **said,
         "latency": f"{one.latency_ms:.1f} ms",
         "boards": ", ".join(one.boards),
         "missing": "; ".join(f"{board}: {why}" for board, why in one.missing),

@@ -34,7 +34,7 @@ export async function view({ path, signal }) {
     h("p", null, shippedBadge(found.shipped), ` ${found.verdict}`),
     panel("Ways to use the boards", modeTable(modes, parts), { note: `${modes[0].split} split, ${whole(modes[0].num_images)} images` }),
     panel("Sub-models", [
-      h("p", { class: "small muted" }, `Groups: ${GROUPS[found.grouping.kind] ?? found.grouping.kind}; ${percent(found.grouping.confusion_inside, 0)} of the base's confusion lies inside them. `
+      h("p", { class: "small muted" }, `Groups: ${GROUPS[found.grouping.kind] ?? found.grouping.kind}; ${percent(found.grouping.confusion_inside, 0)} of the base's confusion${found.grouping.shared?.length ? ` between classes other than ${found.grouping.shared.join(", ")}` : ""} lies inside them. `
         + (found.grouping.shared?.length ? `Every sub-model tells its own from ${found.grouping.shared.join(", ")}. ` : "")
         + `The slowest board takes ${milliseconds(placement.slowest_ms)}; ${placement.is_exact ? "no placement is faster" : `the best placement is at most ${percent(placement.gap)} faster`}.`),
       partTable(parts, found),
