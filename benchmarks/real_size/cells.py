@@ -49,4 +49,6 @@ def said_build(cell: Cell) -> str:
         return f"{COMMIT} not run"
     if cell["build"] == OLD_WHOLE:
         return f"{COMMIT} run whole"
+    if "said" in cell:  # one that was broken off
+        return str(cell["said"])
     return f"{COMMIT} extrapolated from ten and more of each unit"
