@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from nuwa_search.core.allocator import large_blocks_mapped
 from nuwa_search.core.peak_memory import BYTES_PER_MB
 
 _STATUS = Path("/proc/self/status")
@@ -29,8 +30,9 @@ def watch_memory() -> Iterator[MemoryPeak]:
     (the second of two equal models did not, by up to all of its weights).
     """
     peak = MemoryPeak()
-    before = _read_mb("VmRSS") if _trim() and _reset() else None
-    yield peak
+    with large_blocks_mapped():
+        before = _read_mb("VmRSS") if _trim() and _reset() else None
+        yield peak
     high = _read_mb("VmHWM")
     if before is not None and high is not None:
         peak.peak_mb = max(0.0, high - before)
