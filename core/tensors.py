@@ -56,6 +56,13 @@ class SplitTensors:
             digest.update(self.masks.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
+    def to(self, device: torch.device) -> "SplitTensors":
+        """Move what a net computes with to ``device``; what lies there already stays the same object."""
+        if self.images.device == device:
+            return self
+        masks = None if self.masks is None else self.masks.to(device)
+        return dataclasses.replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
+
     def take(self, indices: Tensor) -> "SplitTensors":
         return SplitTensors(
             self.images[indices],
@@ -86,6 +93,10 @@ class TaskTensors:
     hidden: frozenset[bytes] = frozenset()
     left_out: tuple[str, ...] = ()
     known: KnownOutputs = field(default_factory=KnownOutputs, repr=False, compare=False)
+
+    def to(self, device: torch.device) -> "TaskTensors":
+        """Move both splits to ``device``."""
+        return dataclasses.replace(self, train=self.train.to(device), search=self.search.to(device))
 
     def search_logits(self, model: PlainViT) -> Tensor:
         """Run ``model`` on the search split, in evaluation mode, unless it has been: (N, num_classes, ...).

@@ -62,7 +62,7 @@ def box_mask(box: Tensor, images: Tensor) -> Tensor:
 
 
 def _augmented(images: Tensor, view: View, mean: Tensor) -> Tensor:
-    out = (_moved(images, view) if view.is_moved else images).float() / 255.0
+    out = _moved(images, view).float() / 255.0
     if view.ops.shape[1]:
         out = apply_random_ops(out, view.ops, view.levels)
     if view.is_jittered:
@@ -71,6 +71,8 @@ def _augmented(images: Tensor, view: View, mean: Tensor) -> Tensor:
 
 
 def _moved(images: Tensor, view: View) -> Tensor:
+    if not view.is_moved:
+        return images
     height, width = images.shape[-2:]
     down, across = (torch.arange(side, device=images.device) for side in (height, width))
     rows = _reflected(down - view.shift[:, 0:1], height)

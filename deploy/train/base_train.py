@@ -204,8 +204,7 @@ def read_planned_steps(path: Path) -> int:
 
 
 def _on_device(images: ImageSet, preprocess: Preprocess, device: torch.device) -> SplitTensors:
-    split = split_tensors(images, preprocess)
-    return SplitTensors(split.images.to(device), split.labels.to(device))
+    return split_tensors(images, preprocess).to(device)
 
 
 def _fit_into_minutes(

@@ -123,10 +123,7 @@ class DistilJob:
     def _shown(self) -> SplitTensors:
         """Return the training images as the teacher sees them."""
         theirs = None if self.teacher is None else self.teacher.train
-        if theirs is None:
-            return self.data.train
-        device = self.setup.device
-        return dataclasses.replace(theirs, images=theirs.images.to(device), labels=theirs.labels.to(device))
+        return self.data.train if theirs is None else theirs.to(self.setup.device)
 
     def score(self, model: nn.Module) -> SplitScore:
         """Score weights on the search split."""

@@ -1,6 +1,5 @@
 """Fine-tune a subnet on its task, with the base as teacher."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,26 +107,13 @@ def finetune(
     if settings.refit_head:
         start, before = with_refitted_head(student, data)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        job = DistilJob(detached_copy(start, device), teacher, _on(data, device), settings, setup)
+        job = DistilJob(detached_copy(start, device), teacher, data.to(device), settings, setup)
         job.prepare()
         outcome = run_job(job, settings, setup)
         tuned = PlainViT(student.arch)
     tuned.load_state_dict(outcome.tensors)
     is_refitted = start is not student
     return FinetuneResult(tuned.eval(), before or outcome.history[0].score, outcome.best.score, outcome, is_refitted)
-
-
-def _on(data: TaskTensors, device: torch.device) -> TaskTensors:
-    train, search = (
-        dataclasses.replace(
-            split,
-            images=split.images.to(device),
-            labels=split.labels.to(device),
-            masks=None if split.masks is None else split.masks.to(device),
-        )
-        for split in (data.train, data.search)
-    )
-    return dataclasses.replace(data, train=train, search=search)
 
 
 def _require_labels(student: PlainViT, data: TaskTensors) -> None:

@@ -1,6 +1,5 @@
 """Train sub-models and fusion together, with the full base as teacher and boards missing at random."""
 
-import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
@@ -165,23 +164,8 @@ def train_ensemble(ensemble: Ensemble, data: TaskTensors, *, teacher: Teacher, r
         progress=run.progress,
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        job = EnsembleJob(ensemble.to(device), teacher, _on(data, device), config, setup)
+        job = EnsembleJob(ensemble.to(device), teacher, data.to(device), config, setup)
         outcome = run_job(job, config, setup)
     ensemble.cpu().load_state_dict(outcome.tensors)
     ensemble.eval()
     return outcome.best.score
-
-
-def _on(data: TaskTensors, device: torch.device) -> TaskTensors:
-    if device.type == "cpu":
-        return data
-    train, search = (
-        dataclasses.replace(
-            split,
-            images=split.images.to(device),
-            labels=split.labels.to(device),
-            masks=None if split.masks is None else split.masks.to(device),
-        )
-        for split in (data.train, data.search)
-    )
-    return TaskTensors(train, search, data.preprocess, data.metric)
