@@ -19,8 +19,8 @@ class Agreement(JsonFields):
         max_abs_error: Largest difference of any logit; infinite if the exported model gave no number.
         error_limit: Largest ``max_abs_error`` allowed; None where only predictions count.
         min_cosine: Smallest cosine between the two logit vectors of an image.
-        argmax_agreement: Share of images with the same prediction (fraction); in FP16 another one is the same where the
-            model's logits of both are nearer to each other than FP16 can tell.
+        argmax_agreement: Share of images with the same prediction (fraction); in FP32 and FP16 another one is the same
+            where the model's logits of both are nearer to each other than that precision can tell.
         argmax_limit: Smallest ``argmax_agreement`` allowed.
         cosine_limit: Smallest ``min_cosine`` allowed; None sets none.
         artifact_sha256: Of the file that ran, where it is another than the exported model; empty where it is not.

@@ -150,7 +150,7 @@ def compare_graph(
             raise NoAnswerError(
                 f"the exported model does not agree with PyTorch in {agreement.check}: argmax "
                 f"{100 * agreement.argmax_agreement:.1f} %, largest error {agreement.max_abs_error:.2g}",
-                hint="ship the weights alone with --no-deploy, and report the arch",
+                hint="a new search with --no-deploy ships the weights alone; please report the arch",
             )
     return tuple(agreements)
 

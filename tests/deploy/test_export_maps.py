@@ -98,6 +98,9 @@ def test_a_wrong_label_is_as_wrong_as_the_model_finds_it() -> None:
     found = compare_logits(np.array([[[1, 0], [0, 0]]]), expected, check="fp32", runtime="none")
     assert (found.max_abs_error, found.argmax_agreement, found.min_cosine) == (0.5, 0.75, 0.75)
     assert not found.is_met
+    near = np.where(expected == 1.5, 1.99, expected).astype(np.float32)  # 0.01 of 2: FP16 cannot tell them apart
+    told = compare_logits(np.array([[[1, 0], [0, 0]]]), near, check="fp16", runtime="none")
+    assert (told.argmax_agreement, told.min_cosine) == (1.0, 1.0)
     assert compare_logits(np.full((1, 2, 2), 3), expected, check="fp16", runtime="none").max_abs_error == np.inf
 
 
