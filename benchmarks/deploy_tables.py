@@ -4,6 +4,7 @@ import csv
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import timm
@@ -28,6 +29,17 @@ def origin(*, runtime: str, precision: str, seed: int, protocol: str) -> dict[st
         "seed": seed,
         "protocol": protocol,
     }
+
+
+def machine() -> dict[str, str]:
+    """Return what a kept cell says of the machine that ran it; its table may be written anew on another."""
+    return {"device": cpu_model(), "versions": VERSIONS}
+
+
+def machines_of(cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the columns of machines for a row that is made of ``cells``, each with its ``machine``."""
+    names = ("device", "versions")
+    return {name: " and ".join(dict.fromkeys(cell["machine"][name] for cell in cells)) for name in names}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -15,15 +15,17 @@ import csv
 import json
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.deploy_tables import origin
+from benchmarks.deploy_tables import machine, machines_of, origin
 from benchmarks.equal_seconds.setting import PEOPLE
 from benchmarks.img_sizes_judge import SizedJudge
-from benchmarks.img_sizes_table import PINNED, UNCUT, WAYS, Cell, table_rows
+from benchmarks.img_sizes_table import DIFFERENCE, PINNED, POOLED, UNCUT, WAYS, Cell, table_rows
 from benchmarks.old_tree import ROOT
 from benchmarks.real_size.jobs import JOBS, VEHICLES, Job
 from benchmarks.real_size.opened import measured, open_inputs
@@ -102,6 +104,7 @@ def _run(name: str, seed: int, missing: dict[str, int | None], args: argparse.Na
         found = _uncut(judge, size) if row not in WAYS else _searched(one, row, judge, args=args, seed=seed)
         spent = round(time.process_time() - begun, 1)
         cell = {"task": name, "seed": seed, "row": row, "budget_ms": one.job.budget_ms, "cpu_seconds": spent} | found
+        cell["machine"] = machine()
         print(f"  {cell['img_size']} pixels, {cell['measured_ms']} ms, {spent} CPU seconds", flush=True)
         args.results.mkdir(parents=True, exist_ok=True)
         with (args.results / CELLS).open("a", encoding="utf-8") as file:
@@ -157,7 +160,8 @@ def _read(results: Path) -> list[Cell]:
 
 
 def _write_table(results: Path) -> None:
-    rows = table_rows(_read(results))
+    cells = _read(results)
+    rows = table_rows(cells)
     if not rows:
         return
     told = origin(runtime="torch", precision="fp32, bf16 scores", seed=0, protocol=PROTOCOL)
@@ -167,7 +171,14 @@ def _write_table(results: Path) -> None:
     with (results / TABLE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [*names, *told], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row | told for row in rows)
+        writer.writerows(row | told | machines_of(_cells_of(row, cells)) for row in rows)
+
+
+def _cells_of(row: Mapping[str, Any], cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells that a row is made of: one, both searches of a difference, or all that are pooled."""
+    names = [name for name in ("task", "seed") if row.get(name) not in (None, POOLED)]
+    wanted = WAYS if row["row"] == DIFFERENCE else (row["row"],)
+    return [cell for cell in cells if cell["row"] in wanted and all(cell[name] == row[name] for name in names)]
 
 
 if __name__ == "__main__":

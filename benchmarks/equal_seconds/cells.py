@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.deploy_tables import origin
+from benchmarks.deploy_tables import machine, machines_of, origin
 from benchmarks.equal_seconds.methods import METHODS, OURS
 from benchmarks.equal_seconds.setting import TASKS
 from benchmarks.old_tree import ROOT
@@ -18,7 +18,7 @@ PROTOCOL = (
     "one thread; every method has the CPU seconds that ours took from the first single cut to its choice; "
     "winners refined once more, not fine-tuned; KL to the base and top1 on the test split"
 )
-HIDDEN = ("archs", "rows")
+HIDDEN = ("archs", "rows", "machine")
 """What a cell holds beside its row of the table."""
 Cell = dict[str, Any]
 
@@ -47,7 +47,8 @@ class Cells:
         """Keep a cell, and write the tables anew."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"task": task, "seed": seed, "method": method, **told}) + "\n")
+            cell = {"task": task, "seed": seed, "method": method, **told, "machine": machine()}
+            file.write(json.dumps(cell) + "\n")
         self.write_tables()
 
     def write_tables(self) -> None:
@@ -57,10 +58,16 @@ class Cells:
         told.pop("seed")
         told["threads"] = 1
         searches = [cell for cell in cells if cell["method"] in METHODS]
-        runs = [{k: _short(v) for k, v in cell.items() if k not in HIDDEN} for cell in searches]
-        _write(self.folder / "equal_seconds.csv", [row | told for row in runs])
+        runs = [
+            {k: _short(v) for k, v in cell.items() if k not in HIDDEN} | told | machines_of([cell]) for cell in searches
+        ]
+        _write(self.folder / "equal_seconds.csv", runs)
         cards = [cell for cell in cells if cell["method"] == SURROGATE]
-        rows = [{"task": c["task"], "seed": c["seed"], **row, **told} for c in cards for row in c["rows"]]
+        rows = [
+            {"task": c["task"], "seed": c["seed"], **row, **told, **machines_of([c])}
+            for c in cards
+            for row in c["rows"]
+        ]
         _write(self.folder / "surrogate.csv", rows)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.deploy_tables import origin
+from benchmarks.deploy_tables import machines_of, origin
 from benchmarks.old_tree import ROOT, old_tree
 from benchmarks.real_size.cells import (
     NEW,
@@ -31,6 +31,7 @@ from benchmarks.real_size.cells import (
     RESULTS,
     Cell,
     add_cell,
+    cells_of,
     find_cell,
     read_cells,
 )
@@ -112,7 +113,7 @@ def _write_tables(cells: Sequence[Cell]) -> None:
     told = {name: value for name, value in told.items() if name not in ("seed", "protocol")}
     told["threads"] = 1  # of each build; this process computes nothing
     for name, rows_of in TABLES.items():
-        rows = [row | told for row in rows_of(cells)]
+        rows = [row | told | machines_of(cells_of(cells, row)) for row in rows_of(cells)]
         if rows:
             names = [*(column for column in rows[0] if column != "protocol"), "protocol"]
             with (RESULTS / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:

@@ -1,9 +1,10 @@
 """Cells of the benchmark: what a build was found to do on a job with a seed, one JSON object a line."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.deploy_tables import machine
 from benchmarks.old_tree import COMMIT, ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -24,9 +25,9 @@ def read_cells() -> list[Cell]:
 
 
 def add_cell(cell: Cell) -> None:
-    """Keep one more."""
+    """Keep one more, with the machine that ran it."""
     with CELLS.open("a") as file:
-        file.write(json.dumps(cell) + "\n")
+        file.write(json.dumps({**cell, "machine": machine()}) + "\n")
 
 
 def find_cell(cells: Sequence[Cell], builds: Sequence[str], job: str, seed: int, *, holding: str = "build") -> Cell:
@@ -36,6 +37,12 @@ def find_cell(cells: Sequence[Cell], builds: Sequence[str], job: str, seed: int,
             if (cell["build"], cell["job"], cell["seed"]) == (build, job, seed) and holding in cell:
                 return cell
     return {}
+
+
+def cells_of(cells: Sequence[Cell], row: Mapping[str, object]) -> list[Cell]:
+    """Return the cells that a row of a table speaks of; all where it is of no single search."""
+    mine = [cell for cell in cells if (cell["job"], str(cell["seed"])) == (row["job"], str(row["seed"]))]
+    return mine or list(cells)
 
 
 def runs_of(cells: Sequence[Cell], builds: Sequence[str]) -> list[tuple[str, int]]:

@@ -14,6 +14,8 @@ def time_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for job, seed in runs_of(cells, OF_NOW):
         old, new = (find_cell(cells, builds, job, seed) for builds in (OF_OLD, OF_NOW))
+        if old and old["machine"]["device"] != new["machine"]["device"]:
+            old = {}  # seconds of two machines make no ratio
         protocol = f"CPU seconds, one thread, cold caches; {said_build(old)}, with the base and images of now"
         if new["build"] == NEW_SAME_HEAD:
             protocol += "; one head for both"

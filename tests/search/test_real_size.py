@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.deploy_tables import machines_of
+from benchmarks.real_size.cells import cells_of
 from benchmarks.real_size.compare import winner_rows
 from benchmarks.real_size.extrapolate import old_seconds
 from benchmarks.real_size.proposals import proposal_rows
@@ -76,10 +78,11 @@ def test_a_second_search_is_compared_up_to_fine_tuning() -> None:
 
 
 def test_an_old_build_run_whole_takes_the_place_of_its_units() -> None:
+    here = {"machine": {"device": "EPYC", "versions": "torch 2"}}
     cells: list[dict[str, Any]] = [
-        {"build": "new", "job": "small", "seed": 0, "cpu_seconds": {"study": 10}, "peak_memory_mb": 70},
-        {"build": "old", "job": "small", "seed": 0, "cpu_seconds": {"study": 90}, "units": {"peak memory": 80}},
-        {"build": "old whole", "job": "small", "seed": 0, "cpu_seconds": {"study": 200}, "peak_memory_mb": 100},
+        {"build": "new", "job": "small", "seed": 0, "cpu_seconds": {"study": 10}, "peak_memory_mb": 70} | here,
+        {"build": "old", "job": "small", "seed": 0, "cpu_seconds": {"study": 90}, "units": {"peak memory": 80}} | here,
+        {"build": "old whole", "job": "small", "seed": 0, "cpu_seconds": {"study": 200}, "peak_memory_mb": 100} | here,
     ]
     rows = {str(row["stage"]): row for row in time_rows(cells)}
     assert (rows["study"]["494cfc3"], rows["study"]["ratio"]) == (200, 20)
@@ -88,6 +91,17 @@ def test_an_old_build_run_whole_takes_the_place_of_its_units() -> None:
     extrapolated = {str(row["stage"]): row for row in time_rows(cells[:2])}
     assert extrapolated["study"]["494cfc3"] == 90
     assert "extrapolated" in str(extrapolated["study"]["protocol"])
+
+
+def test_seconds_of_two_machines_make_no_ratio() -> None:
+    cells: list[dict[str, Any]] = [
+        {"build": build, "job": "small", "seed": 0, "cpu_seconds": {"study": 10}, "peak_memory_mb": 70}
+        | {"machine": {"device": device, "versions": "torch 2"}}
+        for build, device in (("new", "EPYC"), ("old whole", "Xeon"))
+    ]
+    study = next(row for row in time_rows(cells) if row["stage"] == "study")
+    assert (study["494cfc3"], study["now"], study["ratio"]) == ("", 10, "")
+    assert machines_of(cells_of(cells, {"job": "all", "seed": ""}))["device"] == "EPYC and Xeon"
 
 
 def _winner(build: str, job: str, seed: int, *, right: int, base: int, latency_ms: float = 29.0) -> dict[str, Any]:

@@ -55,9 +55,14 @@ def test_a_net_behind_its_base_is_fine_tuned_again(toy_search: ToySearch, monkey
 
     monkeypatch.setattr(compete, "tune", watched)
     monkeypatch.setattr(tune_module, "DEFAULT_STEPS", 2)
+    monkeypatch.setattr(tune_module, "LARGE_STEPS", 2)
     monkeypatch.setattr(tune_module, "SECOND_RUN_BELOW", -1.0)  # every net is behind
     search = toy_search.with_args("--trials", "3", "--budget-ms", BUDGET_MS, "--no-deploy")
-    _, told = search.done()
+    search.done("-o", str(search.folder / "small"))
+    assert len(runs) == 1  # small images throw no run
+    runs.clear()
+    monkeypatch.setattr(tune_module, "is_small", lambda base: False)
+    _, told = search.done("-o", str(search.folder / "large"))
     assert "fine-tuned for as many steps again" in told
     assert [seed for seed, _, _ in runs] == [0, 1]
     assert runs[1][1] is runs[0][2].model  # it goes on from what the first left
