@@ -134,7 +134,7 @@ def test_roundings_are_held_against_the_logits_of_all_images() -> None:
     assert judged.is_met
 
 
-def test_one_image_of_a_few_dozen_may_lie_on_a_border_where_all_point_the_same_way() -> None:
+def test_one_image_of_a_few_dozen_may_lie_on_a_border_where_no_logit_is_far_off() -> None:
     expected = np.zeros((64, 3), np.float32)
     expected[:, 0] = 4.0
     expected[0, 1] = 4.0 - 0.05
@@ -143,8 +143,20 @@ def test_one_image_of_a_few_dozen_may_lie_on_a_border_where_all_point_the_same_w
     judged = compare_logits(found, expected, check="fp16", runtime="x")
     assert judged.argmax_agreement == 63 / 64
     assert judged.is_met
-    found[0] = (-4.0, 4.0, 0.0)
+    assert judged.error_limit == pytest.approx(0.4)
+    found[0] = (3.5, 4.4, 0.0)
     assert not compare_logits(found, expected, check="fp16", runtime="x").is_met
+
+
+def test_an_image_of_small_logits_may_point_elsewhere_by_no_more_than_roundings() -> None:
+    expected = np.zeros((64, 2), np.float32)
+    expected[:, 0], expected[:, 1] = 4.0, -4.0
+    expected[0] = (0.01, -0.01)
+    found = expected + np.float32(0.0)
+    found[0] = (-0.01, 0.01)
+    judged = compare_logits(found, expected, check="fp16", runtime="x")
+    assert judged.min_cosine == pytest.approx(-1.0, abs=1e-5)
+    assert judged.is_met
 
 
 def test_fp32_answers_either_way_where_its_own_error_is_allowed() -> None:
