@@ -35,9 +35,6 @@ FP16_TIE = 2.0**-7
 to. Where the model itself tells two classes apart by less, either answer is right in FP16. An image's own logits are no
 measure: its roundings are as large where they are small (default base cut to 30 ms, 64 images: 0.017 in the root mean
 square, of largest logits of 2.7 to 5.1)."""
-FP16_ERROR = 0.1
-"""Largest logit error in FP16, of the largest logit of all images: ten times what roundings were found to make (the
-same net). One image of a few dozen may lie on a border and change its answer, but not by more."""
 TIE: dict[Precision, float] = {"fp32": 2 * FP32_RELATIVE_ERROR, "fp16": FP16_TIE, "int8": 0.0}
 """Of the largest logit of all images; in FP32 both logits may be off by the error that is allowed."""
 INT8_ARGMAX = 0.75
@@ -74,8 +71,6 @@ def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision,
     one, other = (values.reshape(len(values), -1) for values in (found, expected))
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosines = (one * other).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
-    is_pixels = expected.ndim == 4
-    limit = _argmax_limit(check, is_pixels=is_pixels)
     return Agreement(
         check=check,
         runtime=runtime,
@@ -84,24 +79,17 @@ def compare_logits(found: FloatArray, expected: FloatArray, *, check: Precision,
         error_limit=_error_limit(expected, check=check),
         min_cosine=float(cosines.min()) if is_finite else -1.0,
         argmax_agreement=float(_is_same(found.argmax(axis=1), expected, check=check).mean()),
-        argmax_limit=min(limit, _one_off(len(expected))) if check == "fp16" and not is_pixels else limit,
+        argmax_limit=_argmax_limit(check, is_pixels=expected.ndim == 4),
     )
 
 
 def _error_limit(expected: FloatArray, *, check: Precision) -> float | None:
     """Return the largest error of a logit that is allowed; None where only predictions count."""
-    largest = float(np.abs(expected).max())
-    if check == "fp16" and expected.ndim == 2:
-        return FP16_ERROR * largest
-    return FP32_RELATIVE_ERROR * max(1.0, largest) if check == "fp32" else None
+    return FP32_RELATIVE_ERROR * max(1.0, float(np.abs(expected).max())) if check == "fp32" else None
 
 
 def _argmax_limit(check: Precision, *, is_pixels: bool) -> float:
     return {"fp32": PIXEL_ARGMAX if is_pixels else FP32_ARGMAX, "fp16": FP16_ARGMAX, "int8": INT8_ARGMAX}[check]
-
-
-def _one_off(num_images: int) -> float:
-    return 1 - 1 / num_images
 
 
 def _is_same(labels: NDArray[np.int64], expected: FloatArray, *, check: Precision) -> NDArray[np.bool_]:
@@ -156,11 +144,9 @@ def compare_engine(
         NuwaError: If there are no images, or the shapes differ.
     """
     plain = compare_logits(found, expected, check=check, runtime=runtime)
-    limit = plain.argmax_limit if check == "fp32" else min(plain.argmax_limit, _one_off(len(expected)))
-    cosine = ENGINE_COSINE[check]  # in FP16 in place of the error's limit
-    error_limit = plain.error_limit if check == "fp32" else None
-    told = replace(plain, argmax_limit=limit, error_limit=error_limit, cosine_limit=cosine)
-    return replace(told, artifact_sha256=artifact_sha256)
+    one_off = 1 - 1 / len(expected)
+    limit = plain.argmax_limit if check == "fp32" else min(plain.argmax_limit, one_off)
+    return replace(plain, argmax_limit=limit, cosine_limit=ENGINE_COSINE[check], artifact_sha256=artifact_sha256)
 
 
 def verify_onnx(

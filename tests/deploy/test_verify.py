@@ -115,11 +115,11 @@ def test_fp16_may_answer_either_way_between_classes_that_it_cannot_tell_apart() 
     assert compare_logits(found, expected, check="fp16", runtime="x").argmax_agreement == 1.0
     assert compare_logits(found, expected, check="fp32", runtime="x").argmax_agreement == 24 / 64
     clear = expected.copy()
-    clear[:2, 1] = 4.0 - 0.04  # further: two wrong answers in 64 are more than 1 %
+    clear[0, 1] = 4.0 - 0.04  # further: one wrong answer in 64 is more than 1 %
     found = clear.copy()
-    found[:2, 1] += 0.05
+    found[0, 1] += 0.05
     judged = compare_logits(found, clear, check="fp16", runtime="x")
-    assert judged.argmax_agreement == 62 / 64
+    assert judged.argmax_agreement == 63 / 64
     assert not judged.is_met
 
 
@@ -132,20 +132,6 @@ def test_roundings_are_held_against_the_logits_of_all_images() -> None:
     judged = compare_logits(found, expected, check="fp16", runtime="x")
     assert judged.argmax_agreement == 1.0
     assert judged.is_met
-
-
-def test_one_image_of_a_few_dozen_may_lie_on_a_border_where_no_logit_is_far_off() -> None:
-    expected = np.zeros((64, 3), np.float32)
-    expected[:, 0] = 4.0
-    expected[0, 1] = 4.0 - 0.05
-    found = expected.copy()
-    found[0, 1] += 0.06
-    judged = compare_logits(found, expected, check="fp16", runtime="x")
-    assert judged.argmax_agreement == 63 / 64
-    assert judged.is_met
-    assert judged.error_limit == pytest.approx(0.4)
-    found[0] = (3.5, 4.4, 0.0)
-    assert not compare_logits(found, expected, check="fp16", runtime="x").is_met
 
 
 def test_an_image_of_small_logits_may_point_elsewhere_by_no_more_than_roundings() -> None:
