@@ -11,6 +11,11 @@ from torch.nn import functional as F
 
 RIDGES = (1e-2, 1e-1, 1.0, 1e1, 1e2)
 """Relative to the mean diagonal of the features' Gram matrix; the least is what many images are fitted with."""
+ROUNDING = 5e-3
+"""Share of a feature's size by which a net's rounding in 16 bits moves it (``nuwa_search.search.precision``)."""
+CLEAR = 10.0
+"""How much more than that features must vary for their rounding to be left out of a fit."""
+NOISE_SEED = 0
 SCALES = (0.0, 2.0, 41)
 """Exponents of ten and number of the scales that are tried: 1 to 100."""
 
@@ -20,7 +25,38 @@ def is_few(features: Tensor) -> bool:
     return len(features) <= features.shape[1]
 
 
-def fit_by_left_out(features: Tensor, labels: Tensor, num_classes: int, weights: Tensor) -> tuple[Tensor, Tensor]:
+def rounding_noise(square: float, variance: float) -> float:
+    """Return the standard deviation of what 16 bits round off features, or 0 where they vary far more than that.
+
+    Class tokens of random weights are alike but for a ten-thousandth of their size. A head fitted to that multiplies
+    what is rounded off, until no precision holds its logits. A regression on features with noise is one with a ridge of
+    the noise's variance (Bishop, Neural Computation 7(1), 1995); its scale is then calibrated on features with noise.
+
+    Args:
+        square: Mean square of the features.
+        variance: Their variance over the images, a mean over the features.
+    """
+    noise = ROUNDING * square**0.5
+    return noise if variance < (CLEAR * noise) ** 2 else 0.0
+
+
+def noise_of(features: Tensor) -> float:
+    """Return the ``rounding_noise`` of features (N, F)."""
+    return rounding_noise(float(features.square().mean()), float(features.var(dim=0, correction=0).mean()))
+
+
+def with_noise(features: Tensor, noise: float) -> Tensor:
+    """Add normal noise of standard deviation ``noise`` to features, always the same; 0 gives them as they are."""
+    if not noise:
+        return features
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    drawn = torch.randn(features.shape, generator=generator, dtype=torch.float32)
+    return features + noise * drawn.to(features)
+
+
+def fit_by_left_out(
+    features: Tensor, labels: Tensor, num_classes: int, weights: Tensor, *, noise: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Fit weight (num_classes, F) and bias by the ridge and scale of least cross-entropy on images left out one by one.
 
     In closed form: where ridge is fixed and the constant free, the score of an image by the fit to all others is
@@ -32,6 +68,7 @@ def fit_by_left_out(features: Tensor, labels: Tensor, num_classes: int, weights:
         labels: (N,) 0..num_classes-1.
         num_classes: Outputs.
         weights: (N,) what each image counts, mean 1.
+        noise: Standard deviation of the noise that the features are taken to have.
     """
     column = weights[:, None]
     mean = (column * features).mean(dim=0)
@@ -40,14 +77,17 @@ def fit_by_left_out(features: Tensor, labels: Tensor, num_classes: int, weights:
     prior = (column * targets).mean(dim=0)
     gram = centred.T @ (column * centred)
     values, axes = torch.linalg.eigh(gram)
+    moved = with_noise(torch.zeros_like(features), noise) @ axes
     values, places = values.clamp_min(0.0), centred @ axes
     cross = places.T @ (column * (targets - prior))
     size = gram.diagonal().mean().clamp_min(1e-12)
     scales = torch.logspace(*SCALES[:2], int(SCALES[2])).double()
     best: tuple[float, Tensor, float] | None = None
     for ridge in RIDGES:
-        solved = cross / (values + ridge * size)[:, None]
-        left_out = left_out_scores(places, solved, values + ridge * size, targets=targets, prior=prior, weights=weights)
+        ridged = values + ridge * size + len(features) * noise**2
+        solved = cross / ridged[:, None]
+        left_out = left_out_scores(places, solved, ridged, targets=targets, prior=prior, weights=weights)
+        left_out = left_out + moved @ solved
         losses = [float((weights * F.cross_entropy(left_out * s, labels, reduction="none")).mean()) for s in scales]
         place = min(range(len(losses)), key=losses.__getitem__)
         if best is None or losses[place] < best[0]:

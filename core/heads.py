@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nuwa_search.core.accelerator import CPU, bf16_where_fast, device_of, run_in_parts
 from nuwa_search.core.arch import Arch, GlobalPool
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.fit_ridge import fit_by_left_out, is_few
+from nuwa_search.core.fit_ridge import fit_by_left_out, is_few, noise_of, with_noise
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.known_outputs import KnownOutputs
@@ -195,10 +195,12 @@ def _ridge(features: Tensor, labels: Tensor, num_classes: int, *, metric: Metric
     """Weight (num_classes, F) and bias of ridge regression on one-hot labels, scaled to be calibrated.
 
     Where there are no more images than features, ridge and scale are those that do best on images left out. Each
-    image counts as much as ``image_weights`` says, in the regression and in the calibration.
+    image counts as much as ``image_weights`` says, in the regression and in the calibration. Features that vary hardly
+    more than 16 bits round them are taken to have the noise of that rounding.
     """
+    noise = noise_of(features)
     if is_few(features):
-        weight, bias = fit_by_left_out(features, labels, num_classes, image_weights(labels, metric))
+        weight, bias = fit_by_left_out(features, labels, num_classes, image_weights(labels, metric), noise=noise)
         return weight.float(), bias.float()
     weights = image_weights(labels, metric)[:, None]
     mean = (weights * features).mean(dim=0)
@@ -207,10 +209,10 @@ def _ridge(features: Tensor, labels: Tensor, num_classes: int, *, metric: Metric
     prior = (weights * targets).mean(dim=0)
     weighed = weights * centred
     gram = centred.T @ weighed
-    ridge = RIDGE * gram.diagonal().mean().clamp_min(1e-12)
+    ridge = RIDGE * gram.diagonal().mean().clamp_min(1e-12) + len(features) * noise**2
     weight = torch.linalg.solve(gram + ridge * torch.eye(len(gram)), weighed.T @ (targets - prior)).T
     bias = prior - weight @ mean
-    scores = features @ weight.T + bias
+    scores = with_noise(features, noise) @ weight.T + bias
     scales = torch.logspace(0, 2, 41).double()
     rows = [nn.functional.cross_entropy(scores * s, labels, reduction="none") for s in scales]
     losses = torch.stack([(weights[:, 0] * row).mean() for row in rows])

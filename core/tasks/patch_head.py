@@ -9,6 +9,7 @@ from torch import Tensor
 from nuwa_search.core.accelerator import device_of, run_in_parts
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.even_choice import places_in_turn
+from nuwa_search.core.fit_ridge import rounding_noise, with_noise
 from nuwa_search.core.heads import OnImages, batch_for, feature_arithmetic, no_one, pooled_by, with_head
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.logits import normalise
@@ -46,12 +47,14 @@ class FittedHeads:
         heads: One for each.
         tokens: (N, P, F) in 16 bits.
         places: (N,) which training images these are of.
+        noise: Of the rounding of tokens that vary hardly more than it (``rounding_noise``).
     """
 
     rarities: tuple[float, ...]
     heads: list[LinearHead]
     tokens: Tensor
     places: Tensor
+    noise: float = 0.0
 
 
 def fit_patch_head(
@@ -81,18 +84,19 @@ def fit_patch_head(
     base, total, first = dense_model(model, num_classes), len(data.train) + len(data.search), len(data.train)
     seen = fit_heads(base, data.train, data.preprocess, lambda done: on_images(done, total), rarities=rarities)
     heads = [*seen.heads, *_tuned_heads(seen, masks_of(data.train), grid=base.arch.grid)]
-    best = _best_head(base, data.search, data.preprocess, heads, lambda done: on_images(first + done, total))
+    best = _best_head(
+        base, data.search, data.preprocess, heads, lambda done: on_images(first + done, total), noise=seen.noise
+    )
     return with_head(base, best.weight.float(), best.bias.float())
 
 
 def _tuned_heads(seen: "FittedHeads", masks: Tensor, *, grid: tuple[int, int]) -> list[LinearHead]:
     """Tune from the regression of the same power of rarity, on the tokens that were kept."""
     out: list[LinearHead] = []
+    tokens = with_noise(seen.tokens, seen.noise)
     for rarity in TUNED_RARITIES:
         start = seen.heads[seen.rarities.index(rarity)]
-        found = tuned_head(
-            start.weight, start.bias, tokens=seen.tokens, grid=grid, masks=masks[seen.places], rarity=rarity
-        )
+        found = tuned_head(start.weight, start.bias, tokens=tokens, grid=grid, masks=masks[seen.places], rarity=rarity)
         out.append(LinearHead(*found))
     return out
 
@@ -141,21 +145,30 @@ def fit_heads(
             # each pixel of a patch is a row of its own, which has the patch's token and weighs what its class does
             grams[k] += rows.T @ (rows * (shares @ weight)[:, None])
             crosses[k] += rows.T @ (shares * weight)
-    heads = [solve_head(gram, cross) for gram, cross in zip(grams, crosses, strict=True)]
-    return FittedHeads(tuple(rarities), heads, torch.cat(kept), places)
+    noise = _noise_of(grams[0])
+    heads = [solve_head(gram, cross, noise=noise) for gram, cross in zip(grams, crosses, strict=True)]
+    return FittedHeads(tuple(rarities), heads, torch.cat(kept), places, noise)
 
 
-def solve_head(gram: Tensor, cross: Tensor) -> LinearHead:
+def _noise_of(gram: Tensor) -> float:
+    """Return the rounding noise of tokens by their moments (F + 1, F + 1), a constant last."""
+    count = gram[-1, -1].clamp_min(1e-12)
+    square, mean = gram.diagonal()[:-1] / count, gram[:-1, -1] / count
+    return rounding_noise(float(square.mean()), float((square - mean.square()).mean()))
+
+
+def solve_head(gram: Tensor, cross: Tensor, *, noise: float = 0.0) -> LinearHead:
     """Solve weighted ridge regression from its moments, the last row and column of a constant that is not shrunk.
 
     Args:
         gram: (F + 1, F + 1).
         cross: (F + 1, C).
+        noise: Standard deviation of the noise that the features are taken to have.
     """
     count, total = gram[-1, -1].clamp_min(1e-12), gram[:-1, -1]
     mean, prior = total / count, cross[-1] / count
     centred = gram[:-1, :-1] - torch.outer(total, mean)
-    ridge = RIDGE * centred.diagonal().mean().clamp_min(1e-12)
+    ridge = RIDGE * centred.diagonal().mean().clamp_min(1e-12) + count * noise**2
     wanted = cross[:-1] - torch.outer(total, prior)
     weight = torch.linalg.solve(centred + ridge * torch.eye(len(centred), dtype=gram.dtype), wanted).T
     return LinearHead(weight, prior - weight @ mean)
@@ -168,6 +181,8 @@ def _best_head(
     preprocess: Preprocess,
     heads: Sequence[LinearHead],
     on_images: Callable[[int], None],
+    *,
+    noise: float,
 ) -> LinearHead:
     """Choose the head of the largest mIoU on the search images, the first of equals, and calibrate it there."""
     num_classes, grid = model.arch.num_classes, model.arch.grid
@@ -178,7 +193,7 @@ def _best_head(
         raise NuwaError("a head for pixels needs masks", hint="name data with SPLIT/images and SPLIT/masks")
     for part, masks in _parts(search, model):
         on_images(done)
-        tokens = patch_tokens(model, part, preprocess)
+        tokens = with_noise(patch_tokens(model, part, preprocess), noise)
         shares = class_shares(masks, num_classes=num_classes, grid=grid)
         for k, head in enumerate(heads):
             rows = tokens @ head.weight.T.float() + head.bias.float()

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nuwa_search.core.fit_ridge import RIDGES, fit_by_left_out, is_few, left_out_scores
+from nuwa_search.core.fit_ridge import (
+    RIDGES,
+    ROUNDING,
+    fit_by_left_out,
+    is_few,
+    left_out_scores,
+    noise_of,
+    rounding_noise,
+    with_noise,
+)
 from nuwa_search.core.heads import _ridge
 from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.metric import Metric
@@ -86,3 +95,33 @@ def test_many_images_are_fitted_as_ever(few: Few) -> None:
     torch.testing.assert_close(weight.double(), scale * plain.T, rtol=1e-5, atol=1e-6)
     assert not is_few(narrow)
     assert bias.shape == (CLASSES,)
+
+
+@pytest.mark.parametrize("num_images", [NUM, 200])
+def test_a_head_does_not_multiply_what_16_bits_round_off(num_images: int) -> None:
+    """Class tokens like those of random weights: alike but for a ten-thousandth of their size, which labels follow."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(num_images) % CLASSES
+    centres = torch.randn(CLASSES, WIDE, generator=generator).double()
+    noise = torch.randn(num_images, WIDE, generator=generator).double()
+    features = torch.randn(WIDE, generator=generator).double() + 1e-4 * (centres[labels] + 0.5 * noise)
+    weight, bias = (part.double() for part in _ridge(features, labels, CLASSES, metric="top1"))
+    logits = features @ weight.T + bias
+    rounded = features.half().double() @ weight.T + bias
+    assert is_few(features) == (num_images == NUM)
+    assert float((rounded - logits).abs().max()) < 0.02  # 75 and 63 without the noise
+
+
+def test_features_that_vary_are_fitted_as_they_are() -> None:
+    assert rounding_noise(4.0, 1e-5) == pytest.approx(2 * ROUNDING)
+    assert rounding_noise(4.0, 0.04) == 0.0
+    features = torch.randn(50, WIDE, generator=torch.Generator().manual_seed(0))
+    assert noise_of(features) == 0.0
+    assert noise_of(1.0 + 1e-4 * features) == pytest.approx(ROUNDING, rel=1e-3)
+    assert with_noise(features, 0.0) is features
+
+
+def test_the_noise_is_of_the_deviation_asked_for_and_the_same_at_each_call() -> None:
+    found = with_noise(torch.ones(4000, 2), 0.5)
+    assert found.std(dim=0).tolist() == pytest.approx([0.5, 0.5], rel=0.05)
+    assert torch.equal(found, with_noise(torch.ones(4000, 2), 0.5))
