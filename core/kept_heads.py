@@ -14,7 +14,7 @@ from nuwa_search.core.tensors import TaskTensors, features_key
 from nuwa_search.core.vit import PlainViT
 
 STAGE = "heads"
-HEAD_VERSION = "1"
+HEAD_VERSION = "2"
 """Of what is kept and how it is fitted; raise it when the same images give another head."""
 HELD = {"weight", "bias", "pool", "features"}
 SHOWN = "search_features"

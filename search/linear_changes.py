@@ -1,21 +1,21 @@
-"""Logits of nets that differ from one net in a block or two, without running the blocks behind.
+"""Logits of nets that differ from one net in a branch or two, without running the branches behind.
 
-One backward pass per direction of the logits gives ∂z/∂x at every block boundary. A cut in block l then needs only its
-own block run: with the error e of the stream behind it, z changes by Σ_tokens ⟨∂z/∂x, e⟩. What differs up to the last
-block is exact. docs/search.md says how far the rest is from really running.
+One backward pass per direction of the logits gives ∂z/∂x behind every branch. A cut then needs only the branch that was
+cut and, where it is gone, the writer before it: with the error e of the stream behind them, z changes by
+Σ_tokens ⟨∂z/∂x, e⟩. What differs up to the last branch is exact. docs/search.md says how far the rest is from really
+running.
 """
 
-import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from nuwa_search.core.arch import Arch, BlockSpec
+from nuwa_search.core.arch import Arch
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.deploy.train.traced import plain_block
-from nuwa_search.search.derive.defaults import is_small
+from nuwa_search.search.derive.forward import blocks_of
 from nuwa_search.search.precision import scoring_context
 from nuwa_search.search.streams import Streams, same_tensors
 
@@ -24,7 +24,46 @@ MAX_CLASSES = 8
 passes, and the moves of one expansion, half a net each, as long as 24."""
 
 _END = ("norm.", "fc_norm.", "head.")
-_Shaped = tuple[nn.Module, BlockSpec]
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """One branch of a block, or the place of one that is not there.
+
+    Args:
+        norm: What it reads the stream through; None for no branch.
+        body: Attention or MLP.
+        shape: Its widths: tensors of the same sizes may be read as other heads.
+    """
+
+    norm: nn.Module | None
+    body: nn.Module | None
+    shape: tuple[int, ...]
+
+    def run(self, x: Tensor) -> Tensor:
+        """Add the branch to the stream (B, N, C)."""
+        if self.norm is None or self.body is None:
+            return x
+        out: Tensor = x + self.body(self.norm(x))
+        return out
+
+    def is_like(self, other: "_Branch") -> bool:
+        """Whether it has the very tensors of another."""
+        pairs = ((self.norm, other.norm), (self.body, other.body))
+        return self.shape == other.shape and all(
+            (one is None and two is None)
+            or (one is not None and two is not None and same_tensors(one.state_dict(), two.state_dict()))
+            for one, two in pairs
+        )
+
+
+def _branches(net: PlainViT) -> list[_Branch]:
+    """List attention and MLP of each block in turn, missing ones included."""
+    found: list[_Branch] = []
+    for block, spec in zip(blocks_of(net), net.arch.blocks, strict=True):
+        found.append(_Branch(block.norm1, block.attn, (spec.num_heads, spec.qk_dim, spec.v_dim)))
+        found.append(_Branch(block.norm2, block.mlp, (spec.mlp_width,)))
+    return found
 
 
 def net_changes(net: PlainViT, inputs: Tensor) -> "Streams | LinearChanges":
@@ -33,10 +72,10 @@ def net_changes(net: PlainViT, inputs: Tensor) -> "Streams | LinearChanges":
 
 
 def is_linearised(arch: Arch) -> bool:
-    """Whether changes are taken from gradients: where images are large and classes few."""
+    """Whether changes are taken from gradients: where an image has one answer out of few classes."""
     if arch.is_dense:  # each patch would take passes of its own
         return False
-    return not is_small(arch) and 1 < arch.num_classes <= MAX_CLASSES and arch.depth > 0
+    return 1 < arch.num_classes <= MAX_CLASSES and arch.depth > 0
 
 
 class LinearChanges:
@@ -50,45 +89,48 @@ class LinearChanges:
     def __init__(self, net: PlainViT, inputs: Tensor) -> None:
         self._net, self._inputs = net, inputs
         basis = centred_basis(net.arch.num_classes).to(inputs.device)
-        self._basis = basis
+        self._basis, self._branches = basis, _branches(net)
         with torch.no_grad(), scoring_context(inputs.device):
             kept_as = (
                 torch.bfloat16 if torch.is_autocast_enabled(inputs.device.type) else torch.float32
             )  # as the forward passes
             x = net.embed(inputs).float()
             self._streams = [x]
-            for block in net.blocks:
-                x = plain_block(block, x).float()
+            for branch in self._branches:
+                x = branch.run(x).float()
                 self._streams.append(x)
         self._gradients: list[list[Tensor]] = []
         with torch.enable_grad():
-            last = self._streams[-1].requires_grad_(True)
+            last = self._streams[-1].detach().requires_grad_(True)
             logits = net.head(net.pool(last)).float()
             sums = (logits @ basis).sum(dim=0)
             grads = [torch.autograd.grad(one, last, retain_graph=True)[0] for one in sums]
             self.logits = logits.detach().cpu()
             self._own = logits.detach()
-            last.requires_grad_(False)
             self._gradients.append([g.to(kept_as) for g in grads])
-            for block, before in zip(reversed(list(net.blocks)[1:]), reversed(self._streams[1:-1]), strict=True):
-                grads = _through(functools.partial(plain_block, block), before, grads)
+            for branch, before in zip(reversed(self._branches[1:]), reversed(self._streams[1:-1]), strict=True):
+                if branch.body is None:
+                    self._gradients.append(self._gradients[-1])
+                    continue
+                grads = _through(branch, before, grads)
                 self._gradients.append([g.to(kept_as) for g in grads])
-        self._gradients.reverse()  # entry l - 1 is behind l blocks
+        self._gradients.reverse()  # entry k - 1 is behind k branches
 
     def run(self, model: PlainViT) -> Tensor:
-        """Return logits (B, C) of ``model``, on the CPU: exact if it differs up to the last block, else linearised."""
-        before, behind = _common(model, self._net)
+        """Return logits (B, C) of ``model``, on the CPU: exact if it differs up to the last branch, else linearised."""
+        branches = _branches(model)
+        before, behind = _common(branches, self._branches)
         is_same_stem = same_tensors(_stem(model), _stem(self._net))
         if not is_same_stem:
             before = 0
         if not same_tensors(_end(model), _end(self._net)):
             behind = 0  # gradients speak of another head; run as the net itself was, whose rounding goes off then
         x = self._streams[before] if is_same_stem else model.embed(self._inputs)
-        place = len(self._net.blocks) - behind
+        place = len(self._branches) - behind
         if not place:  # nothing but what stands before the first block differs: there are no gradients
             behind = 0
-        for block in list(model.blocks)[before : len(model.blocks) - behind]:
-            x = plain_block(block, x)
+        for branch in branches[before : len(branches) - behind]:
+            x = branch.run(x)
         if not behind:
             logits: Tensor = model.head(model.pool(x))
             return logits.float().cpu()
@@ -98,16 +140,11 @@ class LinearChanges:
         return out.cpu()
 
 
-def _common(model: PlainViT, other: PlainViT) -> tuple[int, int]:
-    """Count leading, and of the rest trailing, blocks of one net that are the other's."""
-    mine, theirs = (
-        list(zip(model.blocks, model.arch.blocks, strict=True)),
-        list(zip(other.blocks, other.arch.blocks, strict=True)),
-    )
+def _common(mine: Sequence[_Branch], theirs: Sequence[_Branch]) -> tuple[int, int]:
+    """Count leading, and of the rest trailing, branches of one net that are the other's."""
 
-    def shared(pairs: Iterable[tuple[_Shaped, _Shaped]]) -> int:
-        same = (one[1] == two[1] and same_tensors(one[0].state_dict(), two[0].state_dict()) for one, two in pairs)
-        return sum(1 for _ in itertools.takewhile(bool, same))
+    def shared(pairs: Iterable[tuple[_Branch, _Branch]]) -> int:
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0].is_like(pair[1]), pairs))
 
     before = shared(zip(mine, theirs, strict=False))
     return before, shared(zip(reversed(mine[before:]), reversed(theirs[before:]), strict=False))
@@ -124,11 +161,11 @@ def centred_basis(num_classes: int) -> Tensor:
     return basis
 
 
-def _through(run: functools.partial[Tensor], before: Tensor, grads: list[Tensor]) -> list[Tensor]:
-    """Propagate gradients from the output of a block to its input."""
+def _through(branch: _Branch, before: Tensor, grads: list[Tensor]) -> list[Tensor]:
+    """Propagate gradients from the output of a branch to its input."""
     before = before.detach().requires_grad_(True)
     with scoring_context(before.device):
-        after = run(before).float()
+        after = branch.run(before).float()
     return [torch.autograd.grad(after, before, g, retain_graph=True)[0] for g in grads]
 
 

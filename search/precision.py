@@ -12,3 +12,16 @@ def scoring_context(device: torch.device = CPU) -> torch.autocast:
     half a percent: far less than what tells candidates apart. Reported accuracies are taken in FP32.
     """
     return bf16_where_fast(device)
+
+
+def statistics_context(device: torch.device, *, bf16: bool) -> torch.autocast:
+    """Return the context that a net runs in whose activations are measured: FP32, or bf16 on a CPU that multiplies it.
+
+    Moments are summed in FP32 and more either way. A rounding of half a percent adds less to a Gram matrix than its
+    ridge does. A GPU is fast enough for FP32.
+
+    Args:
+        device: Where the net runs.
+        bf16: Whether it may (``DeriveOptions.bf16``).
+    """
+    return bf16_where_fast(device, enabled=bf16 and device.type == "cpu")

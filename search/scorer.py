@@ -24,10 +24,10 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.precision import scoring_context
 
-NUM_IMAGES = 256
+NUM_IMAGES = 160
 """Search images per score; KL on the same images ranks subnets with far fewer than accuracy needs."""
 
-FIRST_IMAGES = 128
+FIRST_IMAGES = 80
 """Images after which a hopeless subnet is given up."""
 
 LARGE_IMAGES = 96

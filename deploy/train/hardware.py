@@ -6,12 +6,8 @@ import torch
 
 from nuwa_search.core.accelerator import has_bf16
 from nuwa_search.core.errors import NuwaError
+from nuwa_search.core.vit import MAX_PLAIN_TOKENS
 from nuwa_search.deploy.train.recipe import TrainPrecision
-
-MAX_PLAIN_TOKENS = 257
-"""Up to here plain matrix products beat torch's fused bf16 attention on a CPU with AVX-512 BF16: forward and
-backward of 64 images, 6 heads of 32, took 21 ms against 53 ms at 65 tokens; a whole step of the default search's
-winner on 32 images of 257 tokens 1.3 s against 2.2 s (torch 2.15). In FP32 the fused kernel was always faster."""
 
 
 def pick_precision(precision: TrainPrecision, device: torch.device) -> Literal["fp32", "bf16"]:

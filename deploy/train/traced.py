@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.vit import Attention, Block, PlainViT
+from nuwa_search.core.vit import Attention, Block, PlainViT, attend
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,6 @@ def qkv_at(vit: PlainViT, x: Tensor, tap: int) -> Qkv:
     return Qkv(_side_by_side(q), _side_by_side(k), _side_by_side(v), spec.qk_dim, spec.v_dim)
 
 
-def plain_block(block: nn.Module, x: Tensor) -> Tensor:
-    """Run one block on (B, N, C) with attention as plain matrix products, as ``Traced`` does where that is faster."""
-    if isinstance(block, Block) and block.attn is not None:
-        return _block_with_qkv(block, x, is_plain=True)[0]
-    out: Tensor = block(x)
-    return out
-
-
 def _side_by_side(heads: Tensor) -> Tensor:
     return heads.transpose(1, 2).flatten(2)
 
@@ -111,13 +103,15 @@ def _project(block: nn.Module, x: Tensor) -> tuple[Attention, tuple[Tensor, Tens
 
 def _block_with_qkv(block: Block, x: Tensor, *, is_plain: bool) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     attn, (q, k, v) = _project(block, x)
-    attend = _plain_attention if is_plain else F.scaled_dot_product_attention
-    x = x + attn.proj(_side_by_side(attend(q, k, v)))
+    mix = _plain_attention if is_plain else F.scaled_dot_product_attention
+    x = x + attn.proj(_side_by_side(mix(q, k, v)))
     if block.mlp is not None and block.norm2 is not None:
         x = x + block.mlp(block.norm2(x))
     return x, (_side_by_side(q), _side_by_side(k), _side_by_side(v))
 
 
 def _plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return attend(q, k, v)
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
     return torch.softmax(scores, dim=-1) @ v

@@ -1,4 +1,4 @@
-"""Which options a base is cut with where nobody says otherwise: large images are looked at in part."""
+"""Which options a base is cut with where nobody says otherwise: images are looked at in part."""
 
 import dataclasses
 
@@ -6,19 +6,20 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.many_tokens import FEW_TOKENS
 from nuwa_search.search.derive.options import DeriveOptions
 
-SAMPLED = DeriveOptions(moment_tokens=64, ranking_error=0.01, sensitivity_images=64)
+SAMPLED = DeriveOptions(moment_tokens=32, ranking_error=0.015, least_images=128, sensitivity_images=64, bf16=True)
 """For larger images; docs/derivation.md tells what it costs in KL. Sensitivity sees as many tokens in 64 such images as
 in 256 of 65 tokens."""
+SAMPLED_SMALL = dataclasses.replace(SAMPLED, sensitivity_images=128, least_images=256, refine_images=600)
 
 
 def is_small(base: Arch) -> bool:
-    """Whether an image has so few tokens that nothing is gained by looking at a part."""
+    """Whether an image has few tokens."""
     return base.num_tokens <= FEW_TOKENS
 
 
 def options_for(base: Arch) -> DeriveOptions:
     """Choose how subnets of ``base`` are cut: its number of tokens per image decides."""
-    return DeriveOptions() if is_small(base) else SAMPLED
+    return SAMPLED_SMALL if is_small(base) else SAMPLED
 
 
 def refined_options(options: DeriveOptions) -> DeriveOptions:

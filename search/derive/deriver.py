@@ -172,6 +172,7 @@ class Deriver:
             preprocess=self.preprocess,
             ridge=self.options.refine_ridge,
             tokens=self.options.moment_tokens,
+            bf16=self.options.bf16,
         )
         return subnet
 

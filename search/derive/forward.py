@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.vit import Attention, Block, Mlp, PlainViT
+from nuwa_search.core.vit import Attention, Block, Mlp, PlainViT, attend
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def blocks_of(model: PlainViT) -> list[Block]:
 def context_of(attn: Attention, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Run attention up to its projection: q, k (B, H, N, q) and concatenated head outputs (B, N, H·v)."""
     q, k, v = attn.project_qkv(z)
-    out = F.scaled_dot_product_attention(q, k, v)
+    out = attend(q, k, v)
     return q, k, out.transpose(1, 2).flatten(2)
 
 

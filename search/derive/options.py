@@ -40,6 +40,8 @@ class DeriveOptions:
             all. Prefix tokens are always taken.
         ranking_error: Images of the statistics are enough once a bootstrap over them would keep other neurons for at
             most this share of the better half; 0 takes all ``num_images``.
+        least_images: Images that are taken before the ranking error is asked for.
+        bf16: Run base and subnets in bf16 for their statistics on a CPU that multiplies it; moments are summed in FP32.
     """
 
     svd: AttentionBasis = "data"
@@ -57,16 +59,18 @@ class DeriveOptions:
     purify_decay: float = 0.05
     moment_tokens: int = 0
     ranking_error: float = 0.0
+    least_images: int = 64
+    bf16: bool = False
 
     def __post_init__(self) -> None:
         if not (self.ridge > 0 and self.refine_ridge > 0):
             raise NuwaError(f"derivation needs ridges > 0, found {self.ridge} and {self.refine_ridge}")
         if self.num_images < 1 or self.refine_images < 1 or self.purify_steps < 0:
             raise NuwaError("derivation needs at least one image for its statistics and steps >= 0")
-        if self.moment_tokens < 0 or not 0 <= self.ranking_error < 1:
+        if self.moment_tokens < 0 or not 0 <= self.ranking_error < 1 or self.least_images < 1:
             raise NuwaError(
-                "derivation needs tokens >= 0 and a ranking error from 0 to below 1, "
-                f"found {self.moment_tokens} and {self.ranking_error}"
+                "derivation needs tokens >= 0, a ranking error from 0 to below 1 and at least one image, "
+                f"found {self.moment_tokens}, {self.ranking_error} and {self.least_images}"
             )
 
     @property

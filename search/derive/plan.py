@@ -107,18 +107,23 @@ def make_plan(
         masks = learn_masks(model, train, preprocess, steps=options.purify_steps, decay=options.purify_decay)
         model = purified(model, masks)
     reach = options.reach if options.depth_correction and options.least_squares else 0
-    sampling = Sampling(options.moment_tokens, options.ranking_error)
+    sampling = Sampling(options.moment_tokens, options.ranking_error, options.least_images)
     few = spread_evenly(train, options.sensitivity_images)
     many = (classes_in_turn if options.ranking_error else spread_evenly)(train, options.num_images)
     key: tuple[str, ...] = ("", "")
     if cache is not None:
-        key = (DERIVATION, model_key(model), images_key(few, preprocess))
+        arithmetic = ("bf16",) if options.bf16 else ()
+        key = (DERIVATION, *arithmetic, model_key(model), images_key(few, preprocess))
     sense = indifferent(model)
     if options.sensitivity_images:
         sense = stored_sensitivity(
             cache,
             key,
-            lambda: run(functools.partial(collect_sensitivity, model, few, preprocess, on_images=told("sensitivity"))),
+            lambda: run(
+                functools.partial(
+                    collect_sensitivity, model, few, preprocess, bf16=options.bf16, on_images=told("sensitivity")
+                )
+            ),
         )
     sense = _moved(sense, next(model.parameters()).device)
     if cache is not None:
@@ -136,6 +141,7 @@ def make_plan(
                 token_weights=sense.tokens,
                 reach=reach,
                 sampling=sampling,
+                bf16=options.bf16,
                 on_images=told("statistics"),
             )
         ),

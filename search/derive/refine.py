@@ -8,7 +8,6 @@ logits. Each branch thereby corrects the errors of those before as far as it can
 seconds, and several hundred images: with a few dozen it fits their noise and does harm.
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +24,7 @@ from nuwa_search.search.derive.forward import Branch, branches_of, moment, with_
 from nuwa_search.search.derive.linalg import solve_towards
 from nuwa_search.search.derive.statistics import SAMPLING_SEED, STATISTICS_TOKENS
 from nuwa_search.search.derive.token_sample import TokenSample, sample_tokens
-from nuwa_search.search.precision import scoring_context
+from nuwa_search.search.precision import scoring_context, statistics_context
 
 MAX_TOKENS = 65_000
 """Tokens whose streams are held at once: 1000 images of 65 tokens, 330 of 197 (200 MB per net at width 768)."""
@@ -67,6 +66,7 @@ def refine(
     preprocess: Preprocess,
     ridge: float,
     tokens: int = 0,
+    bf16: bool = False,
 ) -> None:
     """Change ``subnet``'s readers, writers and head in place.
 
@@ -79,6 +79,7 @@ def refine(
         preprocess: Preprocessing of the base.
         ridge: Towards the present weights, relative to the mean diagonal of each Gram matrix.
         tokens: Patch tokens per image that the solves see, drawn anew for each; 0 takes all.
+        bf16: Whether the subnet may run in bf16 (``statistics_context``); a base of many tokens does anyway.
     """
     device = next(wide.base.parameters()).device
     if len(split) > most_images(arch):
@@ -87,20 +88,23 @@ def refine(
     inputs = [normalise(part.to(device), preprocess) for part in parts]
     samples = _samples(parts, arch, tokens=tokens, device=device)
     mine, theirs = [subnet.embed(x) for x in inputs], [wide.base.embed(x) for x in inputs]
+    arithmetic = statistics_context(device, bf16=bf16)
     kept, ahead = _kept(subnet, arch), list(branches_of(wide.base))
     starts = [index for index, _ in kept]
     for (index, branch), aim, until in zip(
         kept, branches_of(wide.subnet), [*starts[1:], 2 * len(arch.blocks)], strict=True
     ):
-        theirs = _advance(theirs, ahead, index)
+        theirs = _advance(theirs, ahead, index, bf16=bf16)
         _fit(branch.reader, mine, theirs, branch.norm, aim.read, ridge, samples)
-        theirs = _advance(theirs, ahead, until)
+        theirs = _advance(theirs, ahead, until, bf16=bf16)
         targets = theirs if wide.to_subnet is None else [x @ wide.to_subnet.T for x in theirs]
         wanted = [target - x for target, x in zip(targets, mine, strict=True)]
-        read = [branch.regressors(x) for x in mine]  # once: the solve changes what is made of it, not it
+        with arithmetic:
+            read = [branch.regressors(x).float() for x in mine]  # once: the solve changes what is made of it, not it
         _fit(branch.writer, read, wanted, lambda x: x, lambda x: x, ridge, samples)
-        mine = [x + branch.writer(seen) for x, seen in zip(mine, read, strict=True)]
-    theirs = _advance(theirs, ahead, 2 * len(arch.blocks))
+        with arithmetic:
+            mine = [x + branch.writer(seen) for x, seen in zip(mine, read, strict=True)]
+    theirs = _advance(theirs, ahead, 2 * len(arch.blocks), bf16=bf16)
     if wide.logits is not None:
         said = list(torch.split(wide.logits.to(device), [len(x) for x in mine]))
         _fit(subnet.head, mine, said, subnet.pool, lambda x: x, ridge)
@@ -130,14 +134,15 @@ def _kept(subnet: PlainViT, arch: Arch) -> list[tuple[int, Branch]]:
     return [(2 * blocks[branch.index // 2] + branch.index % 2, branch) for branch in branches_of(subnet)]
 
 
-def _advance(streams: Chunks, ahead: list[Branch], until: int) -> Chunks:
+def _advance(streams: Chunks, ahead: list[Branch], until: int, *, bf16: bool) -> Chunks:
     """Run the base's branches before ``until`` that have not run yet.
 
-    Where an image has many tokens that takes most of the time, and is done in the arithmetic of scores.
+    Where an image has many tokens that takes most of the time, and is done in the arithmetic of scores in any case.
     """
     while ahead and ahead[0].index < until:
         step = ahead.pop(0)
-        with contextlib.nullcontext() if streams[0].shape[1] <= FEW_TOKENS else scoring_context(streams[0].device):
+        device, is_large = streams[0].device, streams[0].shape[1] > FEW_TOKENS
+        with scoring_context(device) if is_large else statistics_context(device, bf16=bf16):
             streams = [x + step.writer(step.regressors(x)).float() for x in streams]
     return streams
 

@@ -16,7 +16,8 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.logits import normalise
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.search.derive.forward import branches_of
+from nuwa_search.search.derive.forward import branches_of, moment
+from nuwa_search.search.precision import statistics_context
 
 SENSITIVITY_TOKENS = 2600
 """Tokens per backward pass, which bounds its memory: 40 images of 65 tokens, 13 of 197."""
@@ -55,6 +56,7 @@ def collect_sensitivity(
     preprocess: Preprocess,
     *,
     seed: int = 0,
+    bf16: bool = False,
     on_images: Callable[[int, int], None] | None = None,
 ) -> Sensitivity:
     """Average g gᵀ over the images of ``split``, with one random direction of the logits each.
@@ -64,12 +66,13 @@ def collect_sensitivity(
         split: Images to average over.
         preprocess: Preprocessing of the base.
         seed: Seed of the random directions.
+        bf16: Whether the model may run in bf16 (``statistics_context``).
         on_images: Called with images done and images in all; None for no calls.
     """
 
     def collect(tokens: int) -> Sensitivity:
         parts = torch.split(split.images, max(1, tokens // model.arch.num_tokens))
-        return _collected(model, parts, preprocess, seed=seed, on_images=on_images)
+        return _collected(model, parts, preprocess, seed=seed, bf16=bf16, on_images=on_images)
 
     with whole_float32(device_of(model)):
         return with_less_at_once(collect, SENSITIVITY_TOKENS)
@@ -82,6 +85,7 @@ def _collected(
     preprocess: Preprocess,
     *,
     seed: int,
+    bf16: bool,
     on_images: Callable[[int, int], None] | None,
 ) -> Sensitivity:
     """Add up over all parts, each of which passes at once."""
@@ -95,16 +99,16 @@ def _collected(
             x = model.embed(normalise(part.to(device), preprocess))
         x.requires_grad_(True)
         streams: dict[int, Tensor] = {}
-        for branch in branches_of(model):
-            x = x + branch.writer(branch.regressors(x))
-            streams[branch.index] = x
+        with statistics_context(device, bf16=bf16):
+            for branch in branches_of(model):
+                x = x + branch.writer(branch.regressors(x))
+                streams[branch.index] = x
         logits = model.answer(model.pool(x))
         directions = torch.randn(logits.shape, generator=generator).to(device)
         directions = directions - directions.mean(dim=1, keepdim=True)
         gradients = torch.autograd.grad((logits * directions).sum(), list(streams.values()))
         for index, gradient in zip(streams, gradients, strict=True):
-            rows = gradient.flatten(0, 1).double()
-            metric[index] += rows.T @ rows
+            metric[index] += moment(gradient, gradient)
             tokens[index] += gradient.double().square().sum(dim=(0, 2))
         done += len(part)
         if on_images is not None:

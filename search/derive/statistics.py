@@ -14,6 +14,7 @@ from nuwa_search.core.vit import Attention, PlainViT
 from nuwa_search.search.derive.forward import Branch, branches_of, context_of, hidden_of, moment, with_one
 from nuwa_search.search.derive.ranking_error import RankingError
 from nuwa_search.search.derive.token_sample import TokenSample, sample_tokens
+from nuwa_search.search.precision import statistics_context
 
 STATISTICS_TOKENS = 3900
 """Tokens per step, which bounds memory: 60 images of 65 tokens, 19 of 197 (47 MB of hidden activations of a
@@ -132,6 +133,7 @@ def collect_moments(
     token_weights: Tensor,
     reach: int,
     sampling: Sampling = ALL,
+    bf16: bool = False,
     on_images: Callable[[int, int], None] | None = None,
 ) -> Moments:
     """Stream ``split`` through ``model``, on its device; memory does not grow with the number of images.
@@ -143,12 +145,13 @@ def collect_moments(
         token_weights: (2L, N) weight of each position at each branch, mean 1.
         reach: How many following branches ``ahead`` covers.
         sampling: Which tokens are looked at, and when the images are enough.
+        bf16: Whether the model may run in bf16 (``statistics_context``).
         on_images: Called with (images done, images in all).
     """
 
     def collect(tokens: int) -> Moments:
         num_images = max(1, tokens // model.arch.num_tokens)
-        sums = _Sums(model, token_weights=token_weights, reach=reach)
+        sums = _Sums(model, token_weights=token_weights, reach=reach, bf16=bf16)
         return _collected(sums, split, preprocess, sampling, num_images=num_images, on_images=on_images)
 
     with whole_float32(device_of(model)):
@@ -190,7 +193,7 @@ def _collected(
 class _Sums:
     """Running sums over images, branch by branch."""
 
-    def __init__(self, model: PlainViT, *, token_weights: Tensor, reach: int) -> None:
+    def __init__(self, model: PlainViT, *, token_weights: Tensor, reach: int, bf16: bool) -> None:
         dim, device = model.arch.embed_dim, device_of(model)
         self.model, self._reach = model, reach
         self._centred = model.arch.norm == "layernorm"
@@ -198,6 +201,7 @@ class _Sums:
         self._roots = token_weights.sqrt().float().to(device)
         self._moments = {b.index: _zero_moments(b, model, reach) for b in self._branches}
         self._stream = torch.zeros(dim, dim, dtype=torch.float64, device=device)
+        self._arithmetic = statistics_context(device, bf16=bf16)
 
     def add(self, x: Tensor, tokens: TokenSample, error: RankingError) -> None:
         """Run the residual stream (B, N, C) through the model, adding up what each branch reads and writes."""
@@ -206,8 +210,11 @@ class _Sums:
         for branch in self._branches:
             self._add_stream(x, tokens.roots_with(flat), tokens)
             mine, roots = self._moments[branch.index], self._roots[branch.index]
-            read = _read(branch, x, mine, roots[None, None, :, None])
-            output = branch.writer(read)
+            with self._arithmetic:
+                read, heads = _read(branch, x)
+                output = branch.writer(read).float()
+            read = read.float()
+            _add_heads(mine, heads, roots[None, None, :, None])
             root = tokens.roots_with(roots)
             rows = with_one(tokens.pick(read)) * root
             _add_moment(mine.gram, rows, rows)
@@ -260,13 +267,21 @@ def _zero_moments(branch: Branch, model: PlainViT, reach: int) -> BranchMoments:
     return BranchMoments(*(torch.zeros(shape, dtype=dtype, device=branch.writer.weight.device) for shape in shapes))
 
 
-def _read(branch: Branch, x: Tensor, moments: BranchMoments, root: Tensor) -> Tensor:
+def _read(branch: Branch, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    """Return what the writer reads, and queries and keys where there are any."""
     z = branch.norm(x)
     if not isinstance(branch.body, Attention):
-        return hidden_of(branch.body, z)
+        return hidden_of(branch.body, z), None
     q, k, context = context_of(branch.body, z)
+    return context, (q, k)
+
+
+def _add_heads(moments: BranchMoments, heads: tuple[Tensor, Tensor] | None, root: Tensor) -> None:
+    """Add up the moments of queries and keys (B, H, N, q)."""
+    if heads is None:
+        return
+    q, k = (part.float() for part in heads)
     weighted = q * root
     moments.query += torch.einsum("bhnq,bhnp->hqp", weighted, weighted).double()
     k = k - k.mean(dim=2, keepdim=True)
     moments.key += torch.einsum("bhnq,bhnp->hqp", k, k).double()
-    return context

@@ -16,8 +16,9 @@ from nuwa_search.search.scorer import FIRST_IMAGES, SubnetScore, TeacherScorer
 from nuwa_search.search.space import SearchSpace
 
 STAGE = "library"
-LIBRARY_VERSION = "2"
-"""Of what is kept: the second holds the KL and the changed logits of every image."""
+LIBRARY_VERSION = "3"
+"""Of what is kept and how it is made: the second holds the KL and the changed logits of every image; in the third
+gradients are taken behind every branch."""
 
 
 def cached_library(

@@ -14,9 +14,7 @@ from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.explore import Explorer
 from nuwa_search.search.feasible import BudgetTooSmallError, Limits
 from nuwa_search.search.finalists import (
-    LARGE_FINALISTS,
     LARGE_REFINE_IMAGES,
-    NUM_FINALISTS,
     REFINE_IMAGES,
     pick_finalists,
     rank_finalists,
@@ -150,13 +148,9 @@ class StudyRounds:
         return self._best_refined(self.study)
 
     def _explorer_of(self, library: Library) -> Explorer | None:
-        """Explore where images are large, the library is whole and one budget is asked for.
-
-        The whole front is the sampler's work. Small images cost so little that really scored nets serve better:
-        docs/search.md has the comparison.
-        """
+        """Explore where the library is whole and not the whole front is asked for, which is the sampler's work."""
         is_whole = bool(library.rows) and all(row.change is not None for row in library.rows)
-        if is_small(self.space.base) or self._finder.request.pareto:
+        if self._finder.request.pareto:
             return None
         if not is_whole or len(library.rows) < len(library_archs(self.space)):
             return None
@@ -190,7 +184,7 @@ class StudyRounds:
         finder.hooks.stage("refine")
         few = is_small(finder.inputs.teacher.model.arch)
         finalists = rank_finalists(
-            pick_finalists(study, count=NUM_FINALISTS if few else LARGE_FINALISTS),
+            pick_finalists(study),
             refiner=refiner_of(finder.deriver, max_images=REFINE_IMAGES if few else LARGE_REFINE_IMAGES),
             scorer=self._scorer,
             known=self._refined,

@@ -30,8 +30,8 @@ from nuwa_search.search.request import SearchRequest
 from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
 
-DEFAULT_STEPS = 200
-"""Steps of 64 images where none are asked for: one to two minutes for the package's base on two cores."""
+DEFAULT_STEPS = 100
+"""Steps of 64 images where none are asked for: half a minute for the package's base on two cores."""
 LARGE_STEPS = 100
 LARGE_BATCH = 32
 LARGE_VIEWS = 1
@@ -110,7 +110,8 @@ def finetune_config(
     Args:
         steps: Training steps; None to go by ``epochs``.
         epochs: Passes over the training images, used where ``steps`` is None; None for the default length.
-        num_train: Training images; they turn epochs into steps.
+        num_train: Training images; they turn epochs into steps. The teacher sees as many views of them as there are
+            whole passes: of one more it would be asked all and used a part.
         seed: Seed of the run.
         has_fitted_head: Whether the teacher's head was fitted to the training images; labels then count too.
         is_large: Whether an image has many tokens: small batches and few steps.
@@ -147,7 +148,9 @@ def finetune_config(
         )
     if steps is None and epochs is not None:
         steps = math.ceil(epochs * num_train / defaults.batch_size)
-    return of_length(defaults, steps or usual)
+    defaults = of_length(defaults, steps or usual)
+    passes = defaults.steps * defaults.batch_size // num_train
+    return dataclasses.replace(defaults, views=max(1, min(defaults.views, passes)))
 
 
 def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:

@@ -25,8 +25,7 @@ def images() -> Tensor:
 
 
 @pytest.fixture(autouse=True)
-def _many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decided, "FEW_TOKENS", 4)
+def _with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decided, "has_bf16", lambda device: True)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nuwa_search.predictors.accuracy import prior_from_library
-from nuwa_search.search import explore, library
+from nuwa_search.search import explore, library, linear_changes
 from nuwa_search.search import scorer as scorer_module
 from nuwa_search.search.explore import MAX_SEEDS, Explorer, moves_of
 from nuwa_search.search.feasible import Limits
@@ -28,16 +28,18 @@ Parts = tuple[SearchSpace, SlicingDeriver, TeacherScorer, Library]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def single_precision() -> Iterator[None]:
-    """Rounding to bf16 is not the matter here."""
+def really_run() -> Iterator[None]:
+    """Neither rounding to bf16 nor gradients are the matter here."""
     with pytest.MonkeyPatch.context() as patch:
+        for module in (linear_changes, library):
+            patch.setattr(module, "is_linearised", lambda arch: False)
         for module in (explore, library, scorer_module):
             patch.setattr(module, "scoring_context", contextlib.nullcontext)
         yield
 
 
 @pytest.fixture(scope="module")
-def parts(single_precision: None) -> Parts:
+def parts(really_run: None) -> Parts:
     teacher = make_teacher()
     scorer, deriver = make_scorer(teacher), SlicingDeriver(teacher)
     space = space_from_base(BASE, mlp_steps=4, dim_steps=2)

@@ -9,6 +9,7 @@ import torch
 from nuwa_search.core.arch import BlockSpec
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search import library as library_module
+from nuwa_search.search import linear_changes
 from nuwa_search.search import scorer as scorer_module
 from nuwa_search.search.library import Library, build_library, library_archs, order_error
 from nuwa_search.search.scorer import TeacherScorer
@@ -32,6 +33,13 @@ def space() -> SearchSpace:
     return space_from_base(BASE, mlp_steps=4, dim_steps=2)
 
 
+@pytest.fixture
+def really_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the nets where their gradients would be taken: those have tests of their own."""
+    for module in (library_module, linear_changes):
+        monkeypatch.setattr(module, "is_linearised", lambda arch: False)
+
+
 def test_every_row_changes_one_block_of_the_base(space: SearchSpace) -> None:
     archs = library_archs(space)
     assert len(archs) == len(set(archs))
@@ -45,6 +53,7 @@ def test_every_row_changes_one_block_of_the_base(space: SearchSpace) -> None:
     assert BlockSpec(2, 16, 8, 64) in first
 
 
+@pytest.mark.usefixtures("really_run")
 @pytest.mark.parametrize("touch_stem", [False, True])
 def test_reusing_the_stream_changes_no_score(
     space: SearchSpace, teacher: PlainViT, scorer: TeacherScorer, touch_stem: bool
@@ -58,6 +67,7 @@ def test_reusing_the_stream_changes_no_score(
         assert row.score.num_images == whole.num_images == 24
 
 
+@pytest.mark.usefixtures("really_run")
 def test_blocks_before_the_change_are_not_run_again(
     space: SearchSpace, teacher: PlainViT, scorer: TeacherScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +109,7 @@ def test_a_stopped_library_is_short_and_usable(space: SearchSpace, teacher: Plai
     assert seen[-1] == (4, len(library_archs(space)))
 
 
+@pytest.mark.usefixtures("really_run")
 def test_images_are_added_until_the_order_of_the_cuts_is_sure(
     space: SearchSpace, teacher: PlainViT, scorer: TeacherScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,13 @@
 import contextlib
 import copy
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 
 from nuwa_search.core.arch import BlockSpec
-from nuwa_search.core.vit import Block, PlainViT
-from nuwa_search.deploy.train.traced import plain_block
+from nuwa_search.core.vit import Attention, Mlp, PlainViT
 from nuwa_search.search import linear_changes
 from nuwa_search.search.linear_changes import LinearChanges, centred_basis, net_changes
 from nuwa_search.search.streams import Streams
@@ -58,7 +58,7 @@ def test_a_small_change_counts_as_the_gradient_says(teacher: PlainViT, inputs: t
     torch.testing.assert_close(centred(found), wanted, rtol=2e-2, atol=2e-5)
 
 
-def test_what_differs_up_to_the_last_block_is_exact_and_nothing_changes_nothing(
+def test_what_differs_up_to_the_last_branch_is_exact_and_nothing_changes_nothing(
     teacher: PlainViT, inputs: torch.Tensor
 ) -> None:
     changes, deriver = LinearChanges(teacher, inputs), SlicingDeriver(teacher)
@@ -74,33 +74,36 @@ def test_what_differs_up_to_the_last_block_is_exact_and_nothing_changes_nothing(
         torch.testing.assert_close(stem, narrow.derive(BASE)(inputs), rtol=1e-4, atol=1e-5)
 
 
-def test_only_the_blocks_that_differ_are_run(
+def test_only_the_branches_that_differ_are_run(
     teacher: PlainViT, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = LinearChanges(teacher, inputs)
-    net = SlicingDeriver(teacher).derive(
-        dataclasses.replace(BASE, blocks=(BASE.blocks[0], BlockSpec(0, 0, 0, 0), BASE.blocks[2]))
-    )
-    ran: list[object] = []
+    changes, deriver = LinearChanges(teacher, inputs), SlicingDeriver(teacher)
+    ran: list[torch.nn.Module] = []
+    for kind in (Attention, Mlp):
+        forward = kind.forward
 
-    def counted(block: Block, x: torch.Tensor) -> torch.Tensor:
-        ran.append(block)
-        return plain_block(block, x)
+        def counted(body: torch.nn.Module, x: torch.Tensor, forward: Any = forward) -> Any:
+            ran.append(body)
+            return forward(body, x)
 
-    monkeypatch.setattr(linear_changes, "plain_block", counted)
-    cut = SlicingDeriver(teacher).derive(dataclasses.replace(BASE, blocks=(BlockSpec(1, 16, 16, 64), *BASE.blocks[1:])))
-    with torch.inference_mode():
-        changes.run(cut)
-        assert ran == [cut.blocks[0]]
-        changes.run(net)  # a block that is gone: what comes in is what should have come out
-    assert ran == [cut.blocks[0]]
+        monkeypatch.setattr(kind, "forward", counted)
+
+    def runs_of(block: BlockSpec) -> list[torch.nn.Module]:
+        """Cut the second block of three."""
+        ran.clear()
+        net = deriver.derive(dataclasses.replace(BASE, blocks=(BASE.blocks[0], block, BASE.blocks[2])))
+        with torch.inference_mode():
+            changes.run(net)
+        return [getattr(found, name) for found in net.blocks for name in ("attn", "mlp") if getattr(found, name) in ran]
+
+    full = BASE.blocks[1]
+    assert [type(body) for body in runs_of(dataclasses.replace(full, num_heads=1))] == [Attention]
+    assert [type(body) for body in runs_of(dataclasses.replace(full, mlp_width=8))] == [Mlp]
+    assert [type(body) for body in runs_of(dataclasses.replace(full, num_heads=1, mlp_width=8))] == [Attention, Mlp]
+    assert runs_of(BlockSpec(0, 0, 0, 0)) == []  # what comes in is what should have come out
 
 
-def test_gradients_are_for_large_images_of_few_classes(
-    teacher: PlainViT, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert isinstance(net_changes(teacher, inputs), Streams)
-    monkeypatch.setattr(linear_changes, "is_small", lambda arch: False)
+def test_gradients_are_for_one_answer_out_of_few_classes(teacher: PlainViT, inputs: torch.Tensor) -> None:
     assert isinstance(net_changes(teacher, inputs), LinearChanges)
     many = PlainViT(dataclasses.replace(BASE, num_classes=linear_changes.MAX_CLASSES + 1))
     assert isinstance(net_changes(many, inputs), Streams)

@@ -9,7 +9,7 @@ from nuwa_search.core.images import Preprocess
 from nuwa_search.core.known_outputs import KnownOutputs
 from nuwa_search.core.tensors import SplitTensors
 from nuwa_search.core.vit import PlainViT
-from nuwa_search.search.scorer import FIRST_IMAGES, TeacherScorer, spread_evenly
+from nuwa_search.search.scorer import FIRST_IMAGES, NUM_IMAGES, TeacherScorer, spread_evenly
 
 SMALL = Arch(blocks=(), embed_dim=8, num_classes=5, img_size=2, patch_size=1)
 LARGE = dataclasses.replace(SMALL, img_size=224, patch_size=14)
@@ -102,7 +102,7 @@ def test_images_of_many_tokens_are_scored_in_smaller_numbers() -> None:
     logits = torch.randn(256, 5, generator=torch.Generator().manual_seed(0))
     small, large = (TeacherScorer(Table(logits, arch), split_of(250, 5), PREPROCESS) for arch in (SMALL, LARGE))
     student = Table(torch.randn(256, 5, generator=torch.Generator().manual_seed(1)))
-    assert len(small.inputs) == 250
+    assert len(small.inputs) == NUM_IMAGES
     assert torch.equal(large.inputs, small.inputs[: len(large.inputs)])  # the same images first, whatever the number
     assert small.score(student, give_up_above=0.0).num_images == FIRST_IMAGES
     assert large.score(student, give_up_above=0.0).num_images < FIRST_IMAGES

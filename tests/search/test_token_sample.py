@@ -15,7 +15,7 @@ from nuwa_search.search.derive.defaults import options_for
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.ranking_error import RankingError
-from nuwa_search.search.derive.sensitivity import indifferent
+from nuwa_search.search.derive.sensitivity import collect_sensitivity, indifferent
 from nuwa_search.search.derive.statistics import Moments, Sampling, collect_moments
 from nuwa_search.search.derive.token_sample import TokenSample, sample_tokens
 from tests.support.derive_models import PREPROCESS, make_model, make_split, with_blocks
@@ -98,15 +98,44 @@ def test_leading_parts_of_images_in_turn_hold_the_classes_evenly() -> None:
     assert len(classes_in_turn(ordered, 12)) == 12
 
 
-def test_large_images_are_looked_at_in_part_and_small_ones_as_before() -> None:
+def test_searches_look_at_images_in_part_and_small_ones_need_more_of_them() -> None:
     arch = make_model("token").arch
-    assert options_for(arch) == DeriveOptions()
     large = dataclasses.replace(arch, img_size=224, patch_size=14)
-    assert options_for(large).moment_tokens < large.num_patches
-    assert options_for(large).canonical != DeriveOptions().canonical
+    few, many = options_for(large), options_for(arch)
+    assert 0 < few.moment_tokens < large.num_patches
+    assert few.least_images < many.least_images
+    assert len({options.canonical for options in (few, many, DeriveOptions())}) == 3  # subnet ids tell them apart
+    assert "least_images" not in DeriveOptions().canonical  # ids of before stay
 
 
-@pytest.mark.parametrize("wrong", [{"moment_tokens": -1}, {"ranking_error": 1.0}, {"ranking_error": -0.1}])
+def test_more_images_can_be_taken_than_the_ranking_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, split = make_model("token"), make_split(300)
+    monkeypatch.setattr(statistics, "STATISTICS_TOKENS", 10 * model.arch.num_tokens)
+    sampling = Sampling(ranking_error=0.5, least_images=200)
+    assert moments_of(model, split, sampling).num_images >= 200 > moments_of(model, split, Sampling(0, 0.5)).num_images
+
+
+@pytest.mark.parametrize("family", ["token", "registers"])
+def test_statistics_in_bf16_are_those_of_fp32_but_for_rounding(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nuwa_search.core.accelerator.cpu_has_bf16", lambda: True)
+    model, split = make_model(family), make_split(60)
+    weights = indifferent(model).tokens
+    exact, near = (
+        collect_moments(model, split, PREPROCESS, token_weights=weights, reach=2, bf16=bf16) for bf16 in (False, True)
+    )
+    for index, wanted in exact.branches.items():
+        for field in ("gram", "output", "query", "key"):
+            found, theirs = getattr(near.branches[index], field), getattr(wanted, field)
+            assert found.dtype == torch.float32
+            assert float((found - theirs).norm()) <= 0.03 * float(theirs.norm()) + 1e-6
+    sense = [collect_sensitivity(model, split, PREPROCESS, bf16=bf16) for bf16 in (False, True)]
+    assert float((sense[1].metric - sense[0].metric).norm()) <= 0.1 * float(sense[0].metric.norm())
+    assert not torch.equal(sense[1].metric, sense[0].metric)  # it did run in bf16
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"moment_tokens": -1}, {"ranking_error": 1.0}, {"ranking_error": -0.1}, {"least_images": 0}]
+)
 def test_shares_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(NuwaError, match="tokens >= 0"):
         DeriveOptions(**wrong)
