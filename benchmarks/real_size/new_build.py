@@ -47,7 +47,8 @@ def main(args: argparse.Namespace) -> None:
     def mark(stage: str) -> None:
         marks.append((stage, time.monotonic(), time.process_time()))
         wall_s, cpu_s = marks[-1][1] - marks[0][1], marks[-1][2]
-        print(f"{wall_s:8.1f} s, {cpu_s:8.1f} s of CPU  {stage}", file=sys.stderr, flush=True)
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{wall_s:8.1f} s, {cpu_s:8.1f} s of CPU, {peak_mb:6.0f} MB  {stage}", file=sys.stderr, flush=True)
 
     def say(text: str) -> None:
         print(f"            {text}", file=sys.stderr, flush=True)
