@@ -163,7 +163,7 @@ class Explorer:
         with torch.inference_mode(), scoring_context(self._scorer.inputs.device):
             own = self._rows(net.logits).numpy()
         moves = dict[Move, Changes]()
-        for move in moves_of(self._space, arch):
+        for move in reversed(list(moves_of(self._space, arch))):  # gradients come from the last block
             if should_stop():
                 break
             i, spec = move

@@ -134,11 +134,13 @@ def build_library(
         on_row: Called with (rows done, rows in all), again from the start where images are added.
         should_stop: Asked before every row; the library is then short, and usable.
     """
-    archs = library_archs(space)
+    archs, is_backwards = library_archs(space), is_linearised(space.base)
+    if is_backwards:
+        archs.reverse()  # gradients come from the last block
     count = min(num_images, len(scorer.inputs))
     if space.base.is_dense and not is_small(space.base):
         count = min(count, MAP_FIRST_IMAGES)  # of hundreds of answers each
-    few = LINEAR_IMAGES if is_linearised(space.base) else FIRST_IMAGES
+    few = LINEAR_IMAGES if is_backwards else FIRST_IMAGES
     step = first_images or (num_images if is_small(space.base) else few)
     logits: list[Tensor] = []
     own: list[Tensor] = []
@@ -160,7 +162,7 @@ def build_library(
         LibraryRow(arch, scorer.score_logits(row), _centred(scorer.rows(row - torch.cat(own))))
         for arch, row in zip(archs, logits, strict=False)  # short where it was stopped
     ]
-    return Library(base=space.base, rows=tuple(rows))
+    return Library(base=space.base, rows=tuple(reversed(rows) if is_backwards else rows))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ MAX_CLASSES = 8
 """Classes up to which a backward pass for each costs less than it saves: a pass takes about as long as two forward
 passes, and the moves of one expansion, half a net each, as long as 24."""
 
+KEPT_GRADIENTS = 4
+"""Branches behind which gradients are kept: the cuts of a block, in whatever order, end behind two of them."""
 _END = ("norm.", "fc_norm.", "head.")
 
 
@@ -81,6 +83,9 @@ def is_linearised(arch: Arch) -> bool:
 class LinearChanges:
     """Streams and gradients of one net on some images.
 
+    Gradients are taken on the way from the last branch to the first, and only those behind a few branches are kept:
+    nets that differ in later branches come first, or passes are made again.
+
     Args:
         net: What others are compared with.
         inputs: (B, 3, H, W), normalised.
@@ -88,33 +93,38 @@ class LinearChanges:
 
     def __init__(self, net: PlainViT, inputs: Tensor) -> None:
         self._net, self._inputs = net, inputs
-        basis = centred_basis(net.arch.num_classes).to(inputs.device)
-        self._basis, self._branches = basis, _branches(net)
-        with torch.no_grad(), scoring_context(inputs.device):
-            kept_as = (
-                torch.bfloat16 if torch.is_autocast_enabled(inputs.device.type) else torch.float32
-            )  # as the forward passes
+        self._basis, self._branches = centred_basis(net.arch.num_classes).to(inputs.device), _branches(net)
+        with torch.inference_mode(False), torch.no_grad(), scoring_context(inputs.device):
+            is_rounded = torch.is_autocast_enabled(inputs.device.type)
+            self._kept_as = torch.bfloat16 if is_rounded else torch.float32  # as the forward passes
             x = net.embed(inputs).float()
             self._streams = [x]
             for branch in self._branches:
                 x = branch.run(x).float()
                 self._streams.append(x)
-        self._gradients: list[list[Tensor]] = []
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.no_grad():
+            self._own = net.head(net.pool(x)).float()
+        self.logits = self._own.cpu()
+        self._kept: dict[int, list[Tensor]] = {}
+
+    def _gradients(self, place: int) -> list[Tensor]:
+        """Return ∂z/∂x (B, N, C) behind ``place`` branches for each direction of the basis."""
+        if not self._kept or place > max(self._kept):
+            self._kept = {len(self._branches): self._last_gradients()}
+        while (first := min(self._kept)) > place:
+            branch, behind = self._branches[first - 1], self._kept[first]
+            self._kept[first - 1] = (
+                behind if branch.body is None else _through(branch, self._streams[first - 1], behind, self._kept_as)
+            )
+            while len(self._kept) > KEPT_GRADIENTS:
+                del self._kept[max(self._kept)]
+        return self._kept[place]
+
+    def _last_gradients(self) -> list[Tensor]:
+        with torch.inference_mode(False), torch.enable_grad():
             last = self._streams[-1].detach().requires_grad_(True)
-            logits = net.head(net.pool(last)).float()
-            sums = (logits @ basis).sum(dim=0)
-            grads = [torch.autograd.grad(one, last, retain_graph=True)[0] for one in sums]
-            self.logits = logits.detach().cpu()
-            self._own = logits.detach()
-            self._gradients.append([g.to(kept_as) for g in grads])
-            for branch, before in zip(reversed(self._branches[1:]), reversed(self._streams[1:-1]), strict=True):
-                if branch.body is None:
-                    self._gradients.append(self._gradients[-1])
-                    continue
-                grads = _through(branch, before, grads)
-                self._gradients.append([g.to(kept_as) for g in grads])
-        self._gradients.reverse()  # entry k - 1 is behind k branches
+            sums = (self._net.head(self._net.pool(last)).float() @ self._basis).sum(dim=0)
+            return [torch.autograd.grad(one, last, retain_graph=True)[0].to(self._kept_as) for one in sums]
 
     def run(self, model: PlainViT) -> Tensor:
         """Return logits (B, C) of ``model``, on the CPU: exact if it differs up to the last branch, else linearised."""
@@ -135,7 +145,7 @@ class LinearChanges:
             logits: Tensor = model.head(model.pool(x))
             return logits.float().cpu()
         error = x.float() - self._streams[place]
-        moved = torch.stack([(g.float() * error).sum(dim=(1, 2)) for g in self._gradients[place - 1]], dim=1)
+        moved = torch.stack([(g.float() * error).sum(dim=(1, 2)) for g in self._gradients(place)], dim=1)
         out: Tensor = self._own + moved @ self._basis.T
         return out.cpu()
 
@@ -161,12 +171,13 @@ def centred_basis(num_classes: int) -> Tensor:
     return basis
 
 
-def _through(branch: _Branch, before: Tensor, grads: list[Tensor]) -> list[Tensor]:
+def _through(branch: _Branch, before: Tensor, grads: list[Tensor], kept_as: torch.dtype) -> list[Tensor]:
     """Propagate gradients from the output of a branch to its input."""
-    before = before.detach().requires_grad_(True)
-    with scoring_context(before.device):
-        after = branch.run(before).float()
-    return [torch.autograd.grad(after, before, g, retain_graph=True)[0] for g in grads]
+    with torch.inference_mode(False), torch.enable_grad():
+        before = before.detach().requires_grad_(True)
+        with scoring_context(before.device):
+            after = branch.run(before).float()
+        return [torch.autograd.grad(after, before, g.float(), retain_graph=True)[0].to(kept_as) for g in grads]
 
 
 def _stem(model: PlainViT) -> dict[str, Tensor]:

@@ -125,3 +125,15 @@ def test_nets_that_share_nothing_or_another_head_are_run_whole(teacher: PlainViT
     with torch.inference_mode():
         for net in (narrow, other):
             torch.testing.assert_close(changes.run(net), net(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_are_found_again_in_any_order_and_few_are_kept(
+    teacher: PlainViT, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_changes, "KEPT_GRADIENTS", 2)
+    changes, nets = LinearChanges(teacher, inputs), [shifted(teacher, place, by=1e-2) for place in (0, 1)]
+    with torch.inference_mode():
+        fresh = [LinearChanges(teacher, inputs).run(net) for net in nets]
+        for place in (1, 0, 1, 1, 0):
+            assert torch.equal(changes.run(nets[place]), fresh[place])
+            assert len(changes._kept) <= 2
