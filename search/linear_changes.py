@@ -91,10 +91,11 @@ class LinearChanges:
         inputs: (B, 3, H, W), normalised.
     """
 
+    @torch.inference_mode(False)
     def __init__(self, net: PlainViT, inputs: Tensor) -> None:
         self._net, self._inputs = net, inputs
         self._basis, self._branches = centred_basis(net.arch.num_classes).to(inputs.device), _branches(net)
-        with torch.inference_mode(False), torch.no_grad(), scoring_context(inputs.device):
+        with torch.no_grad(), scoring_context(inputs.device):
             is_rounded = torch.is_autocast_enabled(inputs.device.type)
             self._kept_as = torch.bfloat16 if is_rounded else torch.float32  # as the forward passes
             x = net.embed(inputs).float()
@@ -102,7 +103,7 @@ class LinearChanges:
             for branch in self._branches:
                 x = branch.run(x).float()
                 self._streams.append(x)
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.no_grad():
             self._own = net.head(net.pool(x)).float()
         self.logits = self._own.cpu()
         self._kept: dict[int, list[Tensor]] = {}
