@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nuwa_search.core.arch import Arch
+from nuwa_search.core.logits import images_at_once
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.forward import blocks_of
 from nuwa_search.search.precision import scoring_context
@@ -94,19 +95,38 @@ class LinearChanges:
     @torch.inference_mode(False)
     def __init__(self, net: PlainViT, inputs: Tensor) -> None:
         self._net, self._inputs = net, inputs
+        self._at_once = images_at_once(net)
         self._basis, self._branches = centred_basis(net.arch.num_classes).to(inputs.device), _branches(net)
         with torch.no_grad(), scoring_context(inputs.device):
             is_rounded = torch.is_autocast_enabled(inputs.device.type)
             self._kept_as = torch.bfloat16 if is_rounded else torch.float32  # as the forward passes
             x = net.embed(inputs).float()
-            self._streams = [x]
-            for branch in self._branches:
-                x = branch.run(x).float()
-                self._streams.append(x)
+            self._streams = {0: x}
+            for behind, branch in enumerate(self._branches, start=1):
+                x = self._run([branch], x)
+                if behind % 2 == 0:  # within blocks they are run again
+                    self._streams[behind] = x
         with torch.no_grad():
             self._own = net.head(net.pool(x)).float()
         self.logits = self._own.cpu()
         self._kept: dict[int, list[Tensor]] = {}
+        self._within: dict[int, Tensor] = {}
+
+    def _stream(self, place: int) -> Tensor:
+        """Return the stream (B, N, C) behind ``place`` branches, float32."""
+        if place in self._streams:
+            return self._streams[place]
+        if place not in self._within:
+            with torch.inference_mode(False), torch.no_grad(), scoring_context(self._inputs.device):
+                found = self._run([self._branches[place - 1]], self._streams[place - 1])
+            self._within = dict([*self._within.items()][-1:]) | {place: found}
+        return self._within[place]
+
+    def _run(self, branches: Sequence[_Branch], x: Tensor) -> Tensor:
+        """Take the stream (B, N, C) through some branches, a few images at a time: float32."""
+        if not any(branch.body is not None for branch in branches):
+            return x.float()
+        return torch.cat([_through_all(branches, part).float() for part in x.split(self._at_once)])
 
     def _gradients(self, place: int) -> list[Tensor]:
         """Return ∂z/∂x (B, N, C) behind ``place`` branches for each direction of the basis."""
@@ -115,15 +135,21 @@ class LinearChanges:
         while (first := min(self._kept)) > place:
             branch, behind = self._branches[first - 1], self._kept[first]
             self._kept[first - 1] = (
-                behind if branch.body is None else _through(branch, self._streams[first - 1], behind, self._kept_as)
+                behind if branch.body is None else self._back(branch, self._stream(first - 1), behind)
             )
             while len(self._kept) > KEPT_GRADIENTS:
                 del self._kept[max(self._kept)]
         return self._kept[place]
 
+    def _back(self, branch: _Branch, before: Tensor, behind: Sequence[Tensor]) -> list[Tensor]:
+        """Propagate gradients from behind a branch to before it, a few images at a time."""
+        parts = zip(before.split(self._at_once), *(g.split(self._at_once) for g in behind), strict=True)
+        found = [_through(branch, x, grads, self._kept_as) for x, *grads in parts]
+        return [torch.cat(pieces) for pieces in zip(*found, strict=True)]
+
     def _last_gradients(self) -> list[Tensor]:
         with torch.inference_mode(False), torch.enable_grad():
-            last = self._streams[-1].detach().requires_grad_(True)
+            last = self._stream(len(self._branches)).detach().requires_grad_(True)
             sums = (self._net.head(self._net.pool(last)).float() @ self._basis).sum(dim=0)
             return [torch.autograd.grad(one, last, retain_graph=True)[0].to(self._kept_as) for one in sums]
 
@@ -136,16 +162,15 @@ class LinearChanges:
             before = 0
         if not same_tensors(_end(model), _end(self._net)):
             behind = 0  # gradients speak of another head; run as the net itself was, whose rounding goes off then
-        x = self._streams[before] if is_same_stem else model.embed(self._inputs)
+        x = self._stream(before) if is_same_stem else model.embed(self._inputs)
         place = len(self._branches) - behind
         if not place:  # nothing but what stands before the first block differs: there are no gradients
             behind = 0
-        for branch in branches[before : len(branches) - behind]:
-            x = branch.run(x)
+        x = self._run(branches[before : len(branches) - behind], x)
         if not behind:
             logits: Tensor = model.head(model.pool(x))
             return logits.float().cpu()
-        error = x.float() - self._streams[place]
+        error = x - self._stream(place)
         moved = torch.stack([(g.float() * error).sum(dim=(1, 2)) for g in self._gradients(place)], dim=1)
         out: Tensor = self._own + moved @ self._basis.T
         return out.cpu()
@@ -172,7 +197,13 @@ def centred_basis(num_classes: int) -> Tensor:
     return basis
 
 
-def _through(branch: _Branch, before: Tensor, grads: list[Tensor], kept_as: torch.dtype) -> list[Tensor]:
+def _through_all(branches: Sequence[_Branch], x: Tensor) -> Tensor:
+    for branch in branches:
+        x = branch.run(x)
+    return x
+
+
+def _through(branch: _Branch, before: Tensor, grads: Sequence[Tensor], kept_as: torch.dtype) -> list[Tensor]:
     """Propagate gradients from the output of a branch to its input."""
     with torch.inference_mode(False), torch.enable_grad():
         before = before.detach().requires_grad_(True)

@@ -17,7 +17,7 @@ from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import ImgSize, num_pixels_of, size_words
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
-from nuwa_search.core.logits import normalise
+from nuwa_search.core.logits import images_at_once, normalise
 from nuwa_search.core.metric import Metric
 from nuwa_search.core.tensors import SplitTensors, size_of_images
 from nuwa_search.core.vit import PlainViT
@@ -217,12 +217,14 @@ def spread_evenly(labels: Tensor, num_images: int, *, seed: int) -> Tensor:
 
 @torch.inference_mode()
 def _log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
-    return F.log_softmax(run_in_parts(functools.partial(_float_logits, model), inputs, FIRST_IMAGES), dim=1).cpu()
+    return F.log_softmax(
+        run_in_parts(functools.partial(_float_logits, model), inputs, images_at_once(model)), dim=1
+    ).cpu()
 
 
 def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Run ``inputs`` at once, or in halves where a GPU has no memory for that: float32, on the CPU."""
-    return run_in_parts(functools.partial(_float_logits, model), inputs, len(inputs)).cpu()
+    """Run ``inputs`` in parts, or in halves where a GPU has no memory for that: float32, on the CPU."""
+    return run_in_parts(functools.partial(_float_logits, model), inputs, images_at_once(model)).cpu()
 
 
 def _float_logits(model: nn.Module, inputs: Tensor) -> Tensor:
