@@ -98,17 +98,16 @@ class Sizes:
         options, small = options_for(self.base), is_small(self.base)
         sensitivity = min(options.sensitivity_images, self.num_train)
         scored, refined = (SCORER_IMAGES, REFINE_IMAGES) if small else (LARGE_SCORER_IMAGES, LARGE_REFINE_IMAGES)
-        seen = min(options.num_images, self.num_train) + sensitivity
-        study = self.trials * min(scored, self.num_search)
+        seen = min(options.least_images, self.num_train) + sensitivity
         if not small:  # what passes for the head is most of the statistics
             seen = self.num_train + self.num_search
-            study = most_runs(len(self.base.blocks)) * LARGE_LIBRARY_IMAGES + min(self.trials, EXPLORED_TRIALS) * min(
-                scored, self.num_search
-            )
+        priced = min(LIBRARY_IMAGES if small else LARGE_LIBRARY_IMAGES, self.num_search)
+        explored = most_runs(len(self.base.blocks)) * priced
+        study = explored + min(self.trials, EXPLORED_TRIALS) * min(scored, self.num_search)
         sizes: dict[str, float] = {
             "profile": 1.0,
             "statistics": seen,
-            "cuts": num_cuts * min(LIBRARY_IMAGES if small else LARGE_LIBRARY_IMAGES, self.num_search),
+            "cuts": num_cuts * priced,
             "study": study,
             "refine": min(refined, self.num_train),
             "finetune": self.steps,

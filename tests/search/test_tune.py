@@ -30,3 +30,23 @@ def test_nets_for_pixels_begin_with_their_own_head_and_take_steps_in_proportion(
         steps=None, epochs=2, num_train=300, seed=0, has_fitted_head=True, is_large=True, kind="segmentation"
     )
     assert epochs.steps == 2 * -(-300 // epochs.batch_size)
+
+
+def test_the_teacher_sees_no_view_that_is_used_in_part_only() -> None:
+    def views(num_train: int, steps: int | None = None) -> int:
+        return finetune_config(steps=steps, epochs=None, num_train=num_train, seed=0, has_fitted_head=False).views
+
+    assert views(2000) == 3  # 100 steps of 64 images are 3.2 passes
+    assert views(50) == 8
+    assert views(20_000) == 1
+    assert views(640, steps=40) == 4
+
+
+def test_large_images_take_short_steps_in_parts() -> None:
+    small, large = (
+        finetune_config(steps=None, epochs=None, num_train=1200, seed=0, has_fitted_head=True, is_large=is_large)
+        for is_large in (False, True)
+    )
+    assert large.lr < small.lr
+    assert large.steps * large.batch_size < small.steps * small.batch_size
+    assert (large.accumulate, small.accumulate) == (2, 1)
