@@ -213,10 +213,9 @@ class _Sums:
             with self._arithmetic:
                 read, heads = _read(branch, x)
                 output = branch.writer(read).float()
-            read = read.float()
             _add_heads(mine, heads, roots[None, None, :, None])
             root = tokens.roots_with(roots)
-            rows = with_one(tokens.pick(read)) * root
+            rows = with_one(tokens.pick(read).float()) * root
             _add_moment(mine.gram, rows, rows)
             if mine.is_mlp:
                 error.add(branch.index, rows[..., :-1].square().sum(dim=(0, 1)) * _energies(branch))
