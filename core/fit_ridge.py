@@ -12,7 +12,7 @@ from torch.nn import functional as F
 RIDGES = (1e-2, 1e-1, 1.0, 1e1, 1e2)
 """Relative to the mean diagonal of the features' Gram matrix; the least is what many images are fitted with."""
 ROUNDING = 5e-3
-"""Share of a feature's size by which a net's rounding in 16 bits moves it (``nuwa_search.search.precision``)."""
+"""Share of its size by which bf16 was seen to move what a net gives."""
 CLEAR = 10.0
 """How much more than that features must vary for their rounding to be left out of a fit."""
 NOISE_SEED = 0
@@ -77,8 +77,8 @@ def fit_by_left_out(
     prior = (column * targets).mean(dim=0)
     gram = centred.T @ (column * centred)
     values, axes = torch.linalg.eigh(gram)
-    moved = with_noise(torch.zeros_like(features), noise) @ axes
     values, places = values.clamp_min(0.0), centred @ axes
+    moved = with_noise(torch.zeros_like(features), noise) @ axes if noise else torch.zeros_like(places)
     cross = places.T @ (column * (targets - prior))
     size = gram.diagonal().mean().clamp_min(1e-12)
     scales = torch.logspace(*SCALES[:2], int(SCALES[2])).double()

@@ -107,14 +107,15 @@ forward and backward of 64 images, 6 heads of 32, took 21 ms against 53 ms at 65
 search's winner on 32 images of 257 tokens 1.3 s against 2.2 s (torch 2.15). In FP32 the fused kernel was always
 faster."""
 SCORES_AT_ONCE = 2**21
-"""Attention scores that are computed at once in bf16: 4 MB, which stay in a core's cache."""
+"""Attention scores that are computed at once in bf16, those of one head at least: 4 MB. From 1.6 to 6 MB were as fast,
+25 MB took up to twice as long."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Mix v (B, H, N, v_dim) by the softmax of q kᵀ / sqrt(qk_dim), both of (B, H, N, qk_dim): (B, H, N, v_dim).
 
     torch has no fused kernel for two widths on a CPU and takes bf16 through FP32 there: plain products in bf16, a few
-    images at a time, took 0.4 to 0.5 of its time at 65, 197 and 257 tokens (torch 2.15, AVX-512 BF16, one thread).
+    images or heads at a time, took 0.4 to 0.5 of its time at 65 to 577 tokens (torch 2.15, AVX-512 BF16, one thread).
     Where gradients are wanted of many tokens its kernel for one width stays, which keeps no scores.
     """
     has_gradients = torch.is_grad_enabled()
@@ -124,9 +125,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if has_gradients:
         return _plainly_attended(q, k, v)
     mixed = v.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[-1]).transpose(1, 2)  # as it is read next
-    at_once = max(1, SCORES_AT_ONCE // (q.shape[1] * q.shape[2] * k.shape[2]))
-    for into, *part in zip(*(whole.split(at_once) for whole in (mixed, q, k, v)), strict=True):
-        into.copy_(_plainly_attended(*part))
+    scores = q.shape[2] * k.shape[2]
+    heads = max(1, min(q.shape[1], SCORES_AT_ONCE // scores))
+    images = max(1, SCORES_AT_ONCE // (heads * scores))
+    for some in zip(*(whole.split(images) for whole in (mixed, q, k, v)), strict=True):
+        for into, *part in zip(*(whole.split(heads, dim=1) for whole in some), strict=True):
+            into.copy_(_plainly_attended(*part))
     return mixed
 
 

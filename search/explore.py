@@ -16,10 +16,10 @@ from nuwa_search.predictors.accuracy.changes import Changes, Move, num_different
 from nuwa_search.predictors.accuracy.features import KL_FLOOR, Floats
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.library import Library
-from nuwa_search.search.linear_changes import net_changes
+from nuwa_search.search.linear_changes import LinearChanges, net_changes
 from nuwa_search.search.precision import scoring_context
 from nuwa_search.search.proposals import Guide
-from nuwa_search.search.scorer import SubnetDeriver, TeacherScorer
+from nuwa_search.search.scorer import SubnetDeriver, TeacherScorer, logits_in_parts
 from nuwa_search.search.seeds import MIN_DIFFERENT_BLOCKS, AdditiveFront, Seed, fitting_points
 from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 
@@ -142,7 +142,7 @@ class Explorer:
     def _run(self, arch: Arch) -> None:
         model = self._deriver.derive(arch)
         with torch.inference_mode(), scoring_context(self._scorer.inputs.device):
-            logits = self._rows(model(self._inputs_of(arch)).float().cpu()).numpy()
+            logits = self._rows(logits_in_parts(model, self._inputs_of(arch))).numpy()
         self._logits[arch] = logits
         self.model.add(arch, logits, {})
         self._told()
@@ -163,7 +163,10 @@ class Explorer:
         with torch.inference_mode(), scoring_context(self._scorer.inputs.device):
             own = self._rows(net.logits).numpy()
         moves = dict[Move, Changes]()
-        for move in reversed(list(moves_of(self._space, arch))):  # gradients come from the last block
+        ordered = list(moves_of(self._space, arch))
+        if isinstance(net, LinearChanges):
+            ordered.reverse()  # gradients come from the last block
+        for move in ordered:
             if should_stop():
                 break
             i, spec = move

@@ -22,7 +22,7 @@ from nuwa_search.predictors.accuracy.features import Floats
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.linear_changes import LinearChanges, is_linearised, net_changes
 from nuwa_search.search.precision import scoring_context
-from nuwa_search.search.scorer import MAP_FIRST_IMAGES, SubnetDeriver, SubnetScore, TeacherScorer
+from nuwa_search.search.scorer import MAP_FIRST_IMAGES, SubnetDeriver, SubnetScore, TeacherScorer, logits_in_parts
 from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 from nuwa_search.search.streams import Streams
 
@@ -177,8 +177,7 @@ class _Sized:
         return arch.img_size == self.own
 
     def run(self, model: PlainViT) -> Tensor:
-        logits: Tensor = model(self.scorer.inputs_at(model.arch.img_size)[self.span])
-        return logits.float().cpu()
+        return logits_in_parts(model, self.scorer.inputs_at(model.arch.img_size)[self.span])
 
 
 def _centred(change: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ MAX_CLASSES = 8
 passes, and the moves of one expansion, half a net each, as long as 24."""
 
 KEPT_GRADIENTS = 4
-"""Branches behind which gradients are kept: the cuts of a block, in whatever order, end behind two of them."""
+"""Branches behind which gradients are kept: the cuts of a block, in whatever order, end behind two of them, those of
+the block before it behind two more."""
 _END = ("norm.", "fc_norm.", "head.")
 
 
@@ -106,8 +107,7 @@ class LinearChanges:
                 x = self._run([branch], x)
                 if behind % 2 == 0:  # within blocks they are run again
                     self._streams[behind] = x
-        with torch.no_grad():
-            self._own = net.head(net.pool(x)).float()
+            self._own = self._answer(net, x)
         self.logits = self._own.cpu()
         self._kept: dict[int, list[Tensor]] = {}
         self._within: dict[int, Tensor] = {}
@@ -119,8 +119,16 @@ class LinearChanges:
         if place not in self._within:
             with torch.inference_mode(False), torch.no_grad(), scoring_context(self._inputs.device):
                 found = self._run([self._branches[place - 1]], self._streams[place - 1])
-            self._within = dict([*self._within.items()][-1:]) | {place: found}
+            while len(self._within) > 1:
+                del self._within[max(self._within)]
+            self._within[place] = found
         return self._within[place]
+
+    def _answer(self, net: PlainViT, x: Tensor) -> Tensor:
+        """Return logits (B, C) of a stream, in FP32 whatever the branches run in."""
+        with torch.autocast(x.device.type, enabled=False):
+            logits: Tensor = net.head(net.pool(x))
+        return logits
 
     def _run(self, branches: Sequence[_Branch], x: Tensor) -> Tensor:
         """Take the stream (B, N, C) through some branches, a few images at a time: float32."""
@@ -141,6 +149,7 @@ class LinearChanges:
                 del self._kept[max(self._kept)]
         return self._kept[place]
 
+    @torch.inference_mode(False)
     def _back(self, branch: _Branch, before: Tensor, behind: Sequence[Tensor]) -> list[Tensor]:
         """Propagate gradients from behind a branch to before it, a few images at a time."""
         parts = zip(before.split(self._at_once), *(g.split(self._at_once) for g in behind), strict=True)
@@ -168,8 +177,7 @@ class LinearChanges:
             behind = 0
         x = self._run(branches[before : len(branches) - behind], x)
         if not behind:
-            logits: Tensor = model.head(model.pool(x))
-            return logits.float().cpu()
+            return self._answer(model, x).cpu()
         error = x - self._stream(place)
         moved = torch.stack([(g.float() * error).sum(dim=(1, 2)) for g in self._gradients(place)], dim=1)
         out: Tensor = self._own + moved @ self._basis.T
@@ -205,7 +213,7 @@ def _through_all(branches: Sequence[_Branch], x: Tensor) -> Tensor:
 
 def _through(branch: _Branch, before: Tensor, grads: Sequence[Tensor], kept_as: torch.dtype) -> list[Tensor]:
     """Propagate gradients from the output of a branch to its input."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         before = before.detach().requires_grad_(True)
         with scoring_context(before.device):
             after = branch.run(before).float()

@@ -2,7 +2,7 @@
 
 import torch
 
-from nuwa_search.core.accelerator import CPU, bf16_where_fast
+from nuwa_search.core.accelerator import CPU, bf16_where_fast, has_bf16
 
 
 def scoring_context(device: torch.device = CPU) -> torch.autocast:
@@ -17,11 +17,16 @@ def scoring_context(device: torch.device = CPU) -> torch.autocast:
 def statistics_context(device: torch.device, *, bf16: bool) -> torch.autocast:
     """Return the context that a net runs in whose activations are measured: FP32, or bf16 on a CPU that multiplies it.
 
-    Moments are summed in FP32 and more either way. A rounding of half a percent adds less to a Gram matrix than its
-    ridge does. A GPU is fast enough for FP32.
+    Moments are summed in FP32 and more either way; docs/derivation.md tells by how much they differ. A GPU is fast
+    enough for FP32.
 
     Args:
         device: Where the net runs.
         bf16: Whether it may (``DeriveOptions.bf16``).
     """
     return bf16_where_fast(device, enabled=bf16 and device.type == "cpu")
+
+
+def has_bf16_statistics(device: torch.device, *, bf16: bool) -> bool:
+    """Whether ``statistics_context`` is bf16 there: what is measured then must not be mixed with FP32's."""
+    return bf16 and device.type == "cpu" and has_bf16(device)

@@ -164,13 +164,13 @@ class TeacherScorer:
         first = min(self.num_first, len(self._labels))
         inputs = self.inputs_at(model.arch.img_size)
         with torch.inference_mode(), scoring_context(inputs.device):
-            head = _logits(model, inputs[:first])
+            head = logits_in_parts(model, inputs[:first])
             started = self.score_logits(head)
             if len(self._labels) == first:
                 return started
             if give_up_above is not None and not started.kl <= give_up_above:
                 return SubnetScore(started.kl, started.kl, started.top1, first, is_partial=True)
-            rest = _logits(model, inputs[first:])
+            rest = logits_in_parts(model, inputs[first:])
         return self.score_logits(torch.cat([head, rest]))
 
     @property
@@ -222,9 +222,10 @@ def _log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
     ).cpu()
 
 
-def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Run ``inputs`` in parts, or in halves where a GPU has no memory for that: float32, on the CPU."""
-    return run_in_parts(functools.partial(_float_logits, model), inputs, images_at_once(model)).cpu()
+def logits_in_parts(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Run normalised images (B, 3, H, W) a few at a time, in halves where a GPU has no memory: float32, on the CPU."""
+    at_once = len(inputs) if inputs.device.type == "cuda" else images_at_once(model)
+    return run_in_parts(functools.partial(_float_logits, model), inputs, at_once).cpu()
 
 
 def _float_logits(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from nuwa_search.core.weights import hash_tensors
 from nuwa_search.deploy.train.augment import render
 from nuwa_search.deploy.train.config import FinetuneConfig
 from nuwa_search.deploy.train.engine import TrainSetup
-from nuwa_search.deploy.train.hardware import is_plain_attention_faster
 from nuwa_search.deploy.train.losses import FeatureMap, fit_feature_map, relation_loss
 from nuwa_search.deploy.train.score import SplitScore, score_known, score_split
 from nuwa_search.deploy.train.targets import targets_of
@@ -71,8 +70,7 @@ class DistilJob:
             if config.relation_scale > 0:
                 tap, self.teacher_tap = middle_block(student), middle_block(teacher.model)
                 _require_relations(student, teacher.model)
-        plain = is_plain_attention_faster(setup.device, setup.precision, num_tokens=student.arch.num_tokens)
-        self.traced = Traced(student, tap=tap, plain_attention=plain)
+        self.traced = Traced(student, tap=tap)
         self.module: nn.Module = self.traced
         self._lesson: _Lesson | None = None
         self._feature_map: FeatureMap | None = None

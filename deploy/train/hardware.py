@@ -1,4 +1,4 @@
-"""Choose the precision of a run and how its attention is computed."""
+"""Choose the precision of a run."""
 
 from typing import Literal
 
@@ -6,7 +6,6 @@ import torch
 
 from nuwa_search.core.accelerator import has_bf16
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.core.vit import MAX_PLAIN_TOKENS
 from nuwa_search.deploy.train.recipe import TrainPrecision
 
 
@@ -30,8 +29,3 @@ def pick_precision(precision: TrainPrecision, device: torch.device) -> Literal["
 def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> torch.autocast:
     """Return the context the forward pass runs in."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-def is_plain_attention_faster(device: torch.device, precision: Literal["fp32", "bf16"], *, num_tokens: int) -> bool:
-    """Whether attention should be trained as plain matrix products instead of torch's fused kernel."""
-    return device.type == "cpu" and precision == "bf16" and num_tokens <= MAX_PLAIN_TOKENS

@@ -1,11 +1,9 @@
 """A ViT that also tells its pooled features and the query, key and value of one block."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.vit import Attention, Block, PlainViT, attend
@@ -47,23 +45,19 @@ class Traced(nn.Module):
     Args:
         vit: Whose parameters are trained.
         tap: Index of the block whose q, k, v are returned; None for none.
-        plain_attention: Whether to compute attention as plain matrix products; the same function, and
-            faster to train where ``is_plain_attention_faster`` says so.
     """
 
-    def __init__(self, vit: PlainViT, *, tap: int | None = None, plain_attention: bool = False) -> None:
+    def __init__(self, vit: PlainViT, *, tap: int | None = None) -> None:
         super().__init__()
         self.vit = vit
         self.tap = tap
-        self.plain_attention = plain_attention
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor] | None]:
         x = self.vit.embed(x)
         tapped = None
         for i, block in enumerate(self.vit.blocks):
-            if isinstance(block, Block) and block.attn is not None and (i == self.tap or self.plain_attention):
-                x, qkv = _block_with_qkv(block, x, is_plain=self.plain_attention)
-                tapped = qkv if i == self.tap else tapped
+            if isinstance(block, Block) and block.attn is not None and i == self.tap:
+                x, tapped = _block_with_qkv(block, x)
             else:
                 x = block(x)
         features = self.vit.pool(x)
@@ -101,17 +95,9 @@ def _project(block: nn.Module, x: Tensor) -> tuple[Attention, tuple[Tensor, Tens
     return block.attn, block.attn.project_qkv(block.norm1(x))
 
 
-def _block_with_qkv(block: Block, x: Tensor, *, is_plain: bool) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+def _block_with_qkv(block: Block, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     attn, (q, k, v) = _project(block, x)
-    mix = _plain_attention if is_plain else F.scaled_dot_product_attention
-    x = x + attn.proj(_side_by_side(mix(q, k, v)))
+    x = x + attn.proj(_side_by_side(attend(q, k, v)))
     if block.mlp is not None and block.norm2 is not None:
         x = x + block.mlp(block.norm2(x))
     return x, (_side_by_side(q), _side_by_side(k), _side_by_side(v))
-
-
-def _plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    if not torch.is_grad_enabled():
-        return attend(q, k, v)
-    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
-    return torch.softmax(scores, dim=-1) @ v

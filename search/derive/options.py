@@ -42,6 +42,7 @@ class DeriveOptions:
             most this share of the better half; 0 takes all ``num_images``.
         least_images: Images that are taken before the ranking error is asked for.
         bf16: Run base and subnets in bf16 for their statistics on a CPU that multiplies it; moments are summed in FP32.
+            The same subnet cut on another kind of processor then differs by that rounding.
     """
 
     svd: AttentionBasis = "data"

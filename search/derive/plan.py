@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from nuwa_search.core.accelerator import device_of
 from nuwa_search.core.cache import Cache
 from nuwa_search.core.even_choice import classes_in_turn, spread_evenly
 from nuwa_search.core.images import Preprocess
@@ -33,6 +34,7 @@ from nuwa_search.search.derive.statistics import (
     collect_moments,
 )
 from nuwa_search.search.derive.storage import images_key, model_key, stored_moments, stored_sensitivity, stored_solvers
+from nuwa_search.search.precision import has_bf16_statistics
 
 OnImages = Callable[[str, int, int], None]
 
@@ -112,7 +114,8 @@ def make_plan(
     many = (classes_in_turn if options.ranking_error else spread_evenly)(train, options.num_images)
     key: tuple[str, ...] = ("", "")
     if cache is not None:
-        arithmetic = ("bf16",) if options.bf16 else ()
+        is_rounded = has_bf16_statistics(device_of(model), bf16=options.bf16)
+        arithmetic = ("bf16",) if is_rounded else ()
         key = (DERIVATION, *arithmetic, model_key(model), images_key(few, preprocess))
     sense = indifferent(model)
     if options.sensitivity_images:

@@ -305,7 +305,8 @@ def _scored(model: PlainViT, ground: Ground, stored: SearchScore | None) -> Sear
     size = model.arch.img_size
     others = [] if size == preprocess.img_size else [ground.sized.search(size)]
     scorer = TeacherScorer(ground.teacher, search, preprocess, seed=seed, metric=ground.task.metric, others=others)
-    if stored is not None and stored.num_images > len(scorer.inputs):  # by a version that took more of large images
+    usual = (scorer.num_first, len(scorer.inputs))
+    if stored is not None and stored.num_images not in usual:  # by a version that took others, or gave up elsewhere
         num_images = stored.num_images
         scorer = TeacherScorer(
             ground.teacher,

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from nuwa_search.core.accelerator import pick_device
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.cache import content_key
 from nuwa_search.core.tasks.kind import TaskKind
@@ -145,6 +146,7 @@ def finetune_config(
         defaults = dataclasses.replace(
             defaults,
             batch_size=MAP_BATCH,
+            accumulate=1,
             lr=MAP_LR,
             lr_of_rms=True,
             temperature=MAP_TEMPERATURE,
@@ -153,7 +155,7 @@ def finetune_config(
     if steps is None and epochs is not None:
         steps = math.ceil(epochs * num_train / defaults.batch_size)
     defaults = of_length(defaults, steps or usual)
-    passes = defaults.steps * defaults.batch_size // num_train
+    passes = defaults.steps * defaults.batch_size // max(1, num_train)
     return dataclasses.replace(defaults, views=max(1, min(defaults.views, passes)))
 
 
@@ -168,7 +170,9 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
         is_large=not is_small(inputs.teacher.model.arch),
         kind=inputs.task.kind,
     )
-    return dataclasses.replace(settings, accelerator=request.accelerator)
+    is_shared = (request.finetune_processes or 1) > 1 or pick_device(request.accelerator).type == "cuda"
+    parts = 1 if is_shared else settings.accumulate  # parts are for the memory of one process on a CPU
+    return dataclasses.replace(settings, accelerator=request.accelerator, accumulate=parts)
 
 
 def require_finetune_place(request: SearchRequest, inputs: Inputs, executor: Executor) -> None:

@@ -79,11 +79,10 @@ def test_relation_loss_weighs_its_parts() -> None:
     assert float(relation_loss(a, b, (0.2, 0.1, 0.3))) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("is_plain", [False, True])
-def test_traced_is_the_vit_and_taps_what_the_block_computes(is_plain: bool) -> None:
+def test_traced_is_the_vit_and_taps_what_the_block_computes() -> None:
     vit, x = make_vit(depth=3, num_heads=3, width=4), torch.randn(2, 3, 16, 16)
     tap = middle_block(vit)
-    traced = Traced(vit, tap=tap, plain_attention=is_plain)
+    traced = Traced(vit, tap=tap)
     logits, features, tapped = traced(x)
     assert tap == 1
     torch.testing.assert_close(logits, vit(x))

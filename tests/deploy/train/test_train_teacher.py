@@ -133,6 +133,7 @@ def test_features_that_the_head_was_fitted_to_are_the_teachers_own() -> None:
 
 
 def test_a_student_that_was_scored_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decided_module, "has_bf16", lambda device: False)  # else some images run twice
     data = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS)
     student = make_vit(seed=1)
     before = data.search_logits(student)
@@ -156,5 +157,6 @@ def test_a_student_that_was_scored_is_not_run_again(monkeypatch: pytest.MonkeyPa
 def test_what_a_gpu_said_is_kept_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for a tensor elsewhere: nothing reads it but by bringing it here."""
     data, here = TaskTensors(make_split(48), make_split(24, seed=9), PREPROCESS), torch.zeros(24, 3)
+    monkeypatch.setattr(decided_module, "has_bf16", lambda device: False)
     monkeypatch.setattr(decided_module, "logits_of", lambda *_: types.SimpleNamespace(cpu=lambda: here))
     assert data.search_logits(make_vit(seed=1)) is here
