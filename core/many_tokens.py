@@ -3,8 +3,8 @@
 import torch
 
 FEW_TOKENS = 128
-"""Tokens of an image up to which all are looked at, in all images: the bases trained here have 65, and keep the
-statistics, ids and scores that they had. A ViT at 224 pixels has 197 (patch 16) or 257 (patch 14)."""
+"""Tokens up to which an image is small: more of them are looked at, and fine-tuning mixes them. The bases trained here
+have 65; a ViT at 224 pixels has 197 (patch 16) or 257 (patch 14)."""
 
 
 def cpu_has_bf16() -> bool:

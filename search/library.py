@@ -1,7 +1,8 @@
 """The library: every block of the base replaced alone, the whole net derived and scored.
 
 The idea is Puzzle's (arXiv 2411.19146). The residual stream before the first changed block is that of the base,
-so it is kept and only the rest of the net is run for each replacement. Beside each KL the change of every image's
+so it is kept; only the rest of the net is run for each replacement, or where classes are few only the branch that
+was cut (``nuwa_search.search.linear_changes``). Beside each KL the change of every image's
 logits is kept: of those, whole nets are predicted (``nuwa_search.predictors.accuracy.changes``). Images are added until
 a bootstrap over them says that the order of the cuts is sure enough.
 """
@@ -34,8 +35,7 @@ NUM_IMAGES = 128
 FIRST_IMAGES = 32
 """Search images that every row is scored on before it is asked whether more are needed; and added where they are."""
 LINEAR_IMAGES = 64
-"""The same where changes are taken from gradients: cuts are derived again where images are added, and on the default
-base that took a third as long as running the cut block of 64 images."""
+"""The same where changes are taken from gradients: cuts are derived again where images are added."""
 ORDER_ERROR = 0.05
 """Share of pairs of cuts whose order may be another on other images, by the bootstrap: above, images are added."""
 NUM_RESAMPLES = 20

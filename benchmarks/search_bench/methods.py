@@ -20,7 +20,7 @@ from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.feasible import BudgetTooSmallError, Limits
-from nuwa_search.search.finalists import NUM_FINALISTS, pick_finalists, rank_finalists, refiner_of
+from nuwa_search.search.finalists import pick_finalists, rank_finalists, refiner_of
 from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.run import run_study
 from nuwa_search.search.trials import StudyConfig, StudyResult
@@ -70,6 +70,9 @@ class MethodResult:
         return next((one.kl for one in self.scored if one.arch == self.arch), None)
 
 
+FINALISTS = 6
+"""Of every kept cell; searches have three since."""
+
 Method = Callable[[TaskSetting, DeviceSetting, float, int, int], MethodResult]
 
 
@@ -78,7 +81,7 @@ def ours(task: TaskSetting, device: DeviceSetting, budget_ms: float, trials: int
 
     A finalist is scored a second time, and that counts as one of the scored subnets.
     """
-    num_finalists = min(NUM_FINALISTS, trials // 2)
+    num_finalists = min(FINALISTS, trials // 2)
     config = StudyConfig(trials=trials - num_finalists, seed=seed)
     return _study(task, device, budget_ms, config, has_library=True, num_finalists=num_finalists)
 

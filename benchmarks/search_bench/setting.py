@@ -44,6 +44,9 @@ CLASSES = {
 
 BATCH_SIZE = 64
 
+SCORED_IMAGES, FIRST_IMAGES = 256, 128
+"""Of every kept cell; searches take fewer since."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -93,7 +96,8 @@ def open_task(places: Places, name: str) -> TaskSetting:
     teacher = restrict_head(base.model, classes)
     cache = Cache(places.cache)
     deriver = Deriver(teacher, tensors.train, base.preprocess, cache=cache)
-    scorer = TeacherScorer(teacher, tensors.search, base.preprocess)
+    scorer = TeacherScorer(teacher, tensors.search, base.preprocess, num_images=SCORED_IMAGES)
+    scorer.num_first = FIRST_IMAGES
     space = space_from_base(teacher.arch)
     library, seconds = _library(
         space, deriver, scorer, teacher, cache, (base.base_id, task.task_id, deriver.options.canonical)

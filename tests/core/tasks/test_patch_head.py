@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from nuwa_search.core.base import load_base
 from nuwa_search.core.dataset import load_dataset
+from nuwa_search.core.fit_ridge import ROUNDING
 from nuwa_search.core.logits import logits_of
 from nuwa_search.core.task import make_task
 from nuwa_search.core.tasks import patch_head
@@ -92,3 +93,22 @@ def test_tuning_lowers_the_loss_on_finer_cells_below_any_scale_of_the_regression
     assert loss(*found) < 0.97 * min(loss(s * weight, s * bias) for s in torch.logspace(-1, 3, 81))
     again = tuned_head(weight, bias, tokens=tokens, grid=(4, 4), masks=masks, rarity=0.25)
     assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+
+
+def test_tokens_that_hardly_vary_are_fitted_with_the_noise_of_their_rounding() -> None:
+    """Class shares that follow a ten-thousandth of the tokens' size."""
+    rng = torch.Generator().manual_seed(0)
+    count, width, classes = 400, 6, 2
+    share = torch.rand(count, 1, generator=rng).double()
+    wanted = torch.cat([share, 1 - share], dim=1)
+    directions = torch.randn(1, width, generator=rng).double()
+    tokens = 1.0 + 1e-4 * (share @ directions + 0.1 * torch.randn(count, width, generator=rng).double())
+    rows = F.pad(tokens, (0, 1), value=1.0)
+    gram, cross = rows.T @ rows, rows.T @ wanted
+    noise = patch_head._noise_of(gram)
+    assert noise == pytest.approx(ROUNDING, rel=1e-3)
+    plain, steady = (patch_head.solve_head(gram, cross, noise=value) for value in (0.0, noise))
+    assert float(plain.weight.abs().max()) > 100 * float(steady.weight.abs().max())
+    assert steady.bias.shape == (classes,)
+    varied = F.pad(torch.randn(count, width, generator=rng).double(), (0, 1), value=1.0)
+    assert patch_head._noise_of(varied.T @ varied) == 0.0
