@@ -42,29 +42,29 @@ BATCH_SIZE = 64
 """Of fine-tuning (``FinetuneConfig``), where epochs become steps."""
 PASSES: Mapping[str, float] = {
     "profile": 50,
-    "statistics": 4,
-    "cuts": 0.26,
-    "study": 0.28,
-    "refine": 23,
-    "finetune": 100,
-    "export": 200,
-    "verify": 3.8,
+    "statistics": 3.1,
+    "cuts": 0.055,
+    "study": 0.094,
+    "refine": 6.8,
+    "finetune": 56,
+    "export": 160,
+    "verify": 1.7,
 }
-"""What one of a stage's ``Sizes`` costs, in passes of one image through the base: seconds of the stages of a search
-with the packaged base (2000, 500 and 250 images, 20 trials, 60 steps) on two busy cores, over those of a pass there
-(30 ms). Cuts and subnets are run from their first changed block on and are smaller, so they cost less than one."""
+"""What one of a stage's ``Sizes`` costs, in passes of one image through the base in FP32: CPU seconds of the stages of a
+search with the packaged base (``benchmarks/results/real_size.csv``), over those of a pass there (8.2 ms). Cuts and
+subnets are run in part, and in bf16, so they cost far less than one. The profile is one that was known."""
 LARGE_PASSES: Mapping[str, float] = {
     "profile": 110,
-    "statistics": 0.77,
-    "cuts": 0.21,
-    "study": 0.086,
-    "refine": 6.0,
-    "finetune": 53,
-    "export": 90,
-    "verify": 2.1,
+    "statistics": 0.6,
+    "cuts": 0.024,
+    "study": 0.033,
+    "refine": 2.8,
+    "finetune": 17,
+    "export": 75,
+    "verify": 0.8,
 }
-"""The same where an image has more than ``FEW_TOKENS`` tokens: CPU seconds of the stages of the default search
-(``benchmarks/results/real_size.csv``) on a busy machine, over those of a pass there (0.15 s)."""
+"""The same where an image has more than ``FEW_TOKENS`` tokens: of the default search and the tiles, over those of a pass
+there (0.15 s)."""
 LARGE_LIBRARY_IMAGES = 64
 """Images of single cuts that the default base takes, of 128 at most."""
 EXPLORED_TRIALS = MAX_SEEDS + EXPLORED_SEEDS + PATIENCE
@@ -83,7 +83,7 @@ class Sizes:
         num_test: Images.
         trials: Subnets to score.
         steps: Steps of fine-tuning, of ``BATCH_SIZE`` images; 0 without one.
-        base: Large images are looked at in part.
+        base: Its number of tokens and blocks.
     """
 
     num_train: int
