@@ -50,8 +50,8 @@ PASSES: Mapping[str, float] = {
     "export": 160,
     "verify": 1.7,
 }
-"""What one of a stage's ``Sizes`` costs, in passes of one image through the base in FP32: CPU seconds of the stages of a
-search with the packaged base (``benchmarks/results/real_size.csv``), over those of a pass there (8.2 ms). Cuts and
+"""What one of a stage's ``Sizes`` costs, in passes of one image through the base in FP32: CPU seconds of the stages of
+a search with the packaged base (``benchmarks/results/real_size.csv``), over those of a pass there (8.2 ms). Cuts and
 subnets are run in part, and in bf16, so they cost far less than one. The profile is one that was known."""
 LARGE_PASSES: Mapping[str, float] = {
     "profile": 110,
@@ -63,8 +63,8 @@ LARGE_PASSES: Mapping[str, float] = {
     "export": 75,
     "verify": 0.8,
 }
-"""The same where an image has more than ``FEW_TOKENS`` tokens: of the default search and the tiles, over those of a pass
-there (0.15 s)."""
+"""The same where an image has more than ``FEW_TOKENS`` tokens: of the default search and the tiles, over those of a
+pass there (0.15 s)."""
 LARGE_LIBRARY_IMAGES = 64
 """Images of single cuts that the default base takes, of 128 at most."""
 EXPLORED_TRIALS = MAX_SEEDS + EXPLORED_SEEDS + PATIENCE
