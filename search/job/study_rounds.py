@@ -148,9 +148,13 @@ class StudyRounds:
         return self._best_refined(self.study)
 
     def _explorer_of(self, library: Library) -> Explorer | None:
-        """Explore where the library is whole and not the whole front is asked for, which is the sampler's work."""
+        """Explore where images are large, the library is whole and not the whole front is asked for.
+
+        The front is the sampler's work. Small images cost so little that really scored nets serve as well:
+        docs/search.md has the comparison.
+        """
         is_whole = bool(library.rows) and all(row.change is not None for row in library.rows)
-        if self._finder.request.pareto:
+        if is_small(self.space.base) or self._finder.request.pareto:
             return None
         if not is_whole or len(library.rows) < len(library_archs(self.space)):
             return None

@@ -44,7 +44,7 @@ PASSES: Mapping[str, float] = {
     "profile": 50,
     "statistics": 3.1,
     "cuts": 0.055,
-    "study": 0.094,
+    "study": 0.23,
     "refine": 6.8,
     "finetune": 56,
     "export": 160,
@@ -102,8 +102,10 @@ class Sizes:
         if not small:  # what passes for the head is most of the statistics
             seen = self.num_train + self.num_search
         priced = min(LIBRARY_IMAGES if small else LARGE_LIBRARY_IMAGES, self.num_search)
-        explored = most_runs(len(self.base.blocks)) * priced
-        study = explored + min(self.trials, EXPLORED_TRIALS) * min(scored, self.num_search)
+        study = self.trials * min(scored, self.num_search)
+        if not small:  # explored first, and then settled
+            study = min(self.trials, EXPLORED_TRIALS) * min(scored, self.num_search)
+            study += most_runs(len(self.base.blocks)) * priced
         sizes: dict[str, float] = {
             "profile": 1.0,
             "statistics": seen,
