@@ -170,9 +170,14 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
         is_large=not is_small(inputs.teacher.model.arch),
         kind=inputs.task.kind,
     )
-    is_shared = (request.finetune_processes or 1) > 1 or pick_device(request.accelerator).type == "cuda"
-    parts = 1 if is_shared else settings.accumulate  # parts are for the memory of one process on a CPU
+    parts = settings.accumulate if is_one_cpu(request) else 1
     return dataclasses.replace(settings, accelerator=request.accelerator, accumulate=parts)
+
+
+def is_one_cpu(request: SearchRequest) -> bool:
+    """Whether one process on a CPU fine-tunes: parts of a batch are for its memory."""
+    is_cpu = request.accelerator == "cpu" or (request.executor == "local" and pick_device("auto").type == "cpu")
+    return is_cpu and (request.finetune_processes or 1) == 1
 
 
 def require_finetune_place(request: SearchRequest, inputs: Inputs, executor: Executor) -> None:

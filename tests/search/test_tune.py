@@ -1,8 +1,13 @@
 """How a search fine-tunes."""
 
 import dataclasses
+from typing import Any
 
-from nuwa_search.search.job.tune import finetune_config
+import pytest
+import torch
+
+from nuwa_search.search.job.tune import finetune_config, is_one_cpu
+from nuwa_search.search.request import SearchRequest
 from tests.support.train_toys import run
 
 
@@ -50,3 +55,21 @@ def test_large_images_take_short_steps_in_parts() -> None:
     assert large.lr < small.lr
     assert large.steps * large.batch_size < small.steps * small.batch_size
     assert (large.accumulate, small.accumulate) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_gpu", "is_one"),
+    [
+        ({}, False, True),
+        ({}, True, False),
+        ({"accelerator": "cpu"}, True, True),
+        ({"finetune_processes": 2}, False, False),
+        ({"executor": "ray"}, False, False),  # a node may have GPUs
+        ({"accelerator": "cuda"}, False, True),  # refused elsewhere, with a reason
+    ],
+)
+def test_batches_are_parted_for_one_process_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], has_gpu: bool, is_one: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert is_one_cpu(SearchRequest(budget_ms=5.0, **asked)) is is_one
