@@ -32,7 +32,7 @@ from nuwa_search.search.run_cost import affordable_steps, measure_run_cost
 from nuwa_search.search.tuning import make_tune
 
 DEFAULT_STEPS = 100
-"""Steps of 64 images where none are asked for: half a minute for the package's base on two cores."""
+"""Steps of 64 images where none are asked for: 44 CPU seconds for the packaged base and a task of 2 000 images."""
 LARGE_STEPS = 70
 LARGE_BATCH = 32
 LARGE_PARTS = 2
