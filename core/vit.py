@@ -108,7 +108,7 @@ search's winner on 32 images of 257 tokens 1.3 s against 2.2 s (torch 2.15). In 
 faster."""
 SCORES_AT_ONCE = 2**21
 """Attention scores that are computed at once in bf16, those of one head at least: 4 MB. From 1.6 to 6 MB were as fast,
-25 MB took up to twice as long."""
+25 MB took up to twice as long (one look; no command of the project repeats it)."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

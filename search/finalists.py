@@ -19,7 +19,8 @@ from nuwa_search.search.seeds import num_different_blocks
 from nuwa_search.search.trials import StudyResult, TrialReport
 
 NUM_FINALISTS = 3
-"""In a search of the small base refining three and the winner took 16 CPU seconds, the study before it 15."""
+"""In a search of the small base refining three and the winner takes 14 CPU seconds, the study before it 18
+(``benchmarks/results/real_size.csv``)."""
 LEAST_DIFFERENCES = (4, 2, 1)
 """Blocks in which finalists differ, as far as there are enough such subnets: near-duplicates refine alike."""
 REFINE_IMAGES = 256

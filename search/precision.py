@@ -24,7 +24,7 @@ def statistics_context(device: torch.device, *, bf16: bool) -> torch.autocast:
         device: Where the net runs.
         bf16: Whether it may (``DeriveOptions.bf16``).
     """
-    return bf16_where_fast(device, enabled=bf16 and device.type == "cpu")
+    return bf16_where_fast(device, enabled=has_bf16_statistics(device, bf16=bf16))
 
 
 def has_bf16_statistics(device: torch.device, *, bf16: bool) -> bool:

@@ -218,9 +218,7 @@ def spread_evenly(labels: Tensor, num_images: int, *, seed: int) -> Tensor:
 
 @torch.inference_mode()
 def _log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
-    return F.log_softmax(
-        run_in_parts(functools.partial(_float_logits, model), inputs, images_at_once(model)), dim=1
-    ).cpu()
+    return F.log_softmax(logits_in_parts(model, inputs), dim=1)
 
 
 def logits_in_parts(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ in 256 of 65 tokens."""
 SAMPLED_SMALL = dataclasses.replace(SAMPLED, sensitivity_images=128, least_images=256, refine_images=600)
 """The same for images of few tokens. With 120 images of moments and 128 of sensitivity the small base's winner came to
 a KL of 0.134 on the search split, with 300 to 0.102 (five vehicle classes, 5.5 ms, seed 0; one search each, which also
-differed in their explorer); its refinement takes 600 images instead of 1000, which was not compared alone."""
+differed in their explorer; no command of the project repeats them); its refinement takes 600 images instead of 1000,
+which was not compared alone."""
 
 
 def is_small(base: Arch) -> bool:

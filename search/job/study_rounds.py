@@ -39,8 +39,8 @@ EXTRA_TRIALS = 8
 """Subnets that the study may score beyond the request's trials each time a measured winner missed the budget."""
 PATIENCE = 12
 """Proposals of its own after which an explored study ends where none was better than the best: on the default base
-none of 37 beat the explorer's nets where changes were really run. With changes from gradients 8 of 13 did in one search
-of the textiles, and none of 8 in one of the tiles."""
+none of 37 beat the explorer's nets where changes were really run. With changes from gradients 3 of 7 did on the
+textiles, and none of 7 on the tiles (``benchmarks/results/real_size_proposals.csv``)."""
 EXPLORED_SEEDS = 8
 """Further first trials of an explored study: exact, uniform and random ones, beside those that were explored."""
 SEARCH_SHARE = 0.4
