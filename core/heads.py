@@ -176,10 +176,11 @@ def _all_features(
 ) -> list[Tensor]:
     """Features of each variant, which differ in pooling only, on the images' device: the stream is computed once."""
     device = device_of(variants[0])
+    widest = max(variants, key=lambda variant: variant.num_read_tokens)
 
     def run(part: Tensor) -> Tensor:
         with feature_arithmetic(variants[0].arch, device):
-            stream = variants[0].forward_features(normalise(part.to(device), preprocess)).float()
+            stream = widest.forward_trimmed(normalise(part.to(device), preprocess)).float()
         return torch.cat([variant.pool(stream) for variant in variants], dim=-1).to(part.device)
 
     batch, rows, done = batch_for(variants[0].arch), list[Tensor](), 0

@@ -43,10 +43,20 @@ def logits_of(model: nn.Module, images: Tensor, preprocess: Preprocess, *, batch
     device = device_of(model)
 
     def run(part: Tensor) -> Tensor:
-        logits: Tensor = model(normalise(part.to(device), preprocess))
-        return logits.float().to(part.device)
+        return run_trimmed(model, normalise(part.to(device), preprocess)).float().to(part.device)
 
     return torch.cat([run_in_parts(run, part, size) for part in image_batches(images, size)])
+
+
+def run_trimmed(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return logits of normalised images (B, in_chans, H, W), computed of the tokens that matter (``forward_trimmed``).
+
+    Any net but a plain ViT as it stands is called.
+    """
+    if type(model) is PlainViT:
+        return model.forward_head(model.forward_trimmed(inputs))
+    logits: Tensor = model(inputs)
+    return logits
 
 
 def images_at_once(model: nn.Module) -> int:

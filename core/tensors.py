@@ -109,7 +109,10 @@ class TaskTensors:
         key = ("logits", net_key(model), self.search.content_hash)
         features = self.known.find(features_key(model, self.search))
         logits = self.known.get(
-            key, lambda: decided_logits(model, self.search.images, self.preprocess, features=features).cpu()
+            key,
+            lambda: decided_logits(
+                model, self.search.images, self.preprocess, labels=self.search.labels, features=features
+            ).cpu(),
         )
         model.train(was_training)
         return logits

@@ -65,7 +65,8 @@ class Rotary(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = self.turns()
-        return turned(q, cos, sin), turned(k, cos, sin)
+        front = q.shape[2]  # queries may be of the first tokens only
+        return turned(q, cos[..., :front, :], sin[..., :front, :]), turned(k, cos, sin)
 
 
 class Attention(nn.Module):
@@ -81,23 +82,35 @@ class Attention(nn.Module):
         self.proj = nn.Linear(block.num_heads * block.v_dim, arch.embed_dim)
         self.rotary = Rotary(arch, block) if arch.rope_dim else None
 
-    def project_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map (B, N, C) to q, k of (B, H, N, qk_dim), turned if positions are rotary, and v of (B, H, N, v_dim)."""
-        B, N, _ = x.shape
-        H = self.num_heads
-        q, k, v = self.qkv(x).split([H * self.qk_dim, H * self.qk_dim, H * self.v_dim], dim=-1)
-        q = q.reshape(B, N, H, self.qk_dim).transpose(1, 2)
-        k = k.reshape(B, N, H, self.qk_dim).transpose(1, 2)
-        v = v.reshape(B, N, H, self.v_dim).transpose(1, 2)
+    def project_qkv(self, x: Tensor, num_read: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Map (B, N, C) to q, k of (B, H, N, qk_dim), turned if positions are rotary, and v of (B, H, N, v_dim).
+
+        Args:
+            x: The normalised stream.
+            num_read: Tokens at the front that queries are wanted of; None for all.
+        """
+        widths = [self.num_heads * self.qk_dim, self.num_heads * self.qk_dim, self.num_heads * self.v_dim]
+        if num_read is None:
+            q, k, v = self.qkv(x).split(widths, dim=-1)
+        else:
+            q, k, v = self._project_apart(x, num_read, widths)
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in (q, k, v))
         if self.rotary is not None:
             q, k = self.rotary(q, k)
         return q, k, v
 
-    def forward(self, x: Tensor) -> Tensor:
-        B, N, _ = x.shape
-        q, k, v = self.project_qkv(x)
-        out = attend(q, k, v)
-        joined: Tensor = self.proj(out.transpose(1, 2).reshape(B, N, self.num_heads * self.v_dim))
+    def _project_apart(self, x: Tensor, num_read: int, widths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Map (B, N, C) to q (B, num_read, ...) and k, v (B, N, ...), heads side by side."""
+        of_q, of_kv = self.qkv.weight.split([widths[0], widths[1] + widths[2]])
+        biases: tuple[Tensor | None, ...] = (None, None)
+        if self.qkv.bias is not None:
+            biases = self.qkv.bias.split([widths[0], widths[1] + widths[2]])
+        k, v = F.linear(x, of_kv, biases[1]).split(widths[1:], dim=-1)
+        return F.linear(x[:, :num_read], of_q, biases[0]), k, v
+
+    def forward(self, x: Tensor, num_read: int | None = None) -> Tensor:
+        out = attend(*self.project_qkv(x, num_read))
+        joined: Tensor = self.proj(out.transpose(1, 2).flatten(2))
         return joined
 
 
@@ -164,9 +177,10 @@ class Block(nn.Module):
         self.norm2 = make_norm(arch) if block.has_mlp else None
         self.mlp = Mlp(arch, block) if block.has_mlp else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_read: int | None = None) -> Tensor:
+        """Map the stream (B, N, C) to the one behind it: of all tokens, or of the first ``num_read``."""
         if self.attn is not None and self.norm1 is not None:
-            x = x + self.attn(self.norm1(x))
+            x = x[:, :num_read] + self.attn(self.norm1(x), num_read)
         if self.mlp is not None and self.norm2 is not None:
             x = x + self.mlp(self.norm2(x))
         return x
@@ -298,6 +312,34 @@ class PlainViT(nn.Module):
         x = self.embed(x)
         for block in self.blocks:
             x = block(x)
+        return x
+
+    @property
+    def num_read_tokens(self) -> int:
+        """Tokens at the front of the stream that the head reads; all where it reads patches."""
+        return {"token": 1, "dist": 2}.get(self.arch.global_pool, self.arch.num_tokens)
+
+    def forward_block(self, index: int, x: Tensor) -> Tensor:
+        """Run one block; the last that attends leaves the tokens that the head reads only."""
+        is_last = not any(block.has_attn for block in self.arch.blocks[index + 1 :])
+        block, num_read = self.blocks[index], self.num_read_tokens
+        if not is_last or num_read == self.arch.num_tokens:
+            out: Tensor = block(x)
+        elif self.arch.blocks[index].has_attn:
+            out = block(x, num_read)
+        else:
+            out = block(x[:, :num_read])
+        return out
+
+    def forward_trimmed(self, x: Tensor) -> Tensor:
+        """Map images (B, in_chans, H, W) to as much of the stream behind the last block as ``pool`` reads.
+
+        Where that is the class token, the last block computes keys and values only of the others, as trimmed exports
+        do; ``forward`` runs every layer on every token, for whoever counts or watches them.
+        """
+        x = self.embed(x)
+        for index in range(len(self.blocks)):
+            x = self.forward_block(index, x)
         return x
 
     def answer(self, features: Tensor) -> Tensor:

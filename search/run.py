@@ -21,8 +21,6 @@ from nuwa_search.search.study import StudyLog
 from nuwa_search.search.study_place import StudyPlace
 from nuwa_search.search.trials import DevicePrediction, StopReason, StudyConfig, StudyHooks, StudyResult, TrialReport
 
-MIN_SCORED_TO_PRUNE = 8
-"""Scored subnets before any is given up: earlier there is no telling what is hopeless."""
 HOPELESS_FACTOR = 2.0
 HOPELESS_MARGIN = 0.02
 """A subnet is given up when its KL on the first images exceeds twice the best one's there by 0.02 nats."""
@@ -71,8 +69,11 @@ def run_study(
         if seeds is None:
             made = make_seeds(space, prior=prior, fronts=fronts, budget=limits, config=config)
             if explorer is not None:
-                found = explorer.seeds(budget=limits, fronts=fronts, prior=prior, should_stop=hooks.should_stop)
-                made = [*found, *made]
+                exact = [seed.arch for seed in made if seed.origin == "seed"]
+                found = explorer.seeds(
+                    budget=limits, fronts=fronts, prior=prior, should_stop=hooks.should_stop, starts=exact
+                )
+                made = found or made
             seeds = [*(Seed(arch, "seed", None) for arch in config.first), *made]
         changes = None if explorer is None else explorer.model
         proposer = Proposer(
@@ -230,7 +231,7 @@ class _Loop:
         if not self._config.prune or self._config.pareto:
             return None
         firsts = [t.kl_first for t in self._log.trials if t.state == "scored" and t.kl_first is not None]
-        if len(firsts) < MIN_SCORED_TO_PRUNE:
+        if len(firsts) < self._config.scored_to_prune:
             return None
         return HOPELESS_FACTOR * min(firsts) + HOPELESS_MARGIN
 

@@ -17,9 +17,9 @@ from nuwa_search.core.image_weights import image_weights
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.img_size import ImgSize, num_pixels_of, size_words
 from nuwa_search.core.known_outputs import KnownOutputs, net_key
-from nuwa_search.core.logits import images_at_once, normalise
+from nuwa_search.core.logits import images_at_once, normalise, run_trimmed
 from nuwa_search.core.metric import Metric
-from nuwa_search.core.tensors import SplitTensors, size_of_images
+from nuwa_search.core.tensors import SplitTensors, features_key, size_of_images
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.defaults import is_small
 from nuwa_search.search.precision import scoring_context
@@ -137,11 +137,23 @@ class TeacherScorer:
             raise ValueError("images of other sizes must be those of the search split, in its order")
         self._labels = picked.labels
         self._metric = metric
-        key = ("log probabilities", net_key(teacher), picked.content_hash)
-        self._log_targets = (known or KnownOutputs()).get(key, lambda: _log_probabilities(teacher, self._inputs))
+        self._log_targets = self._targets_of(teacher, search, chosen, known or KnownOutputs())
         self._places: Tensor | None = None
         if teacher.arch.is_dense:
             self._places = _drawn_patches(len(self._labels), teacher.arch.num_patches, seed=seed)
+
+    def _targets_of(self, teacher: PlainViT, search: SplitTensors, chosen: Tensor, known: KnownOutputs) -> Tensor:
+        """Return log probabilities (B, C) of the teacher, from the features that its head was fitted to if there are.
+
+        Where those were computed in bf16, so are the scores.
+        """
+        features = known.find(features_key(teacher, search))
+        if features is not None:
+            with torch.inference_mode():
+                shown = features[chosen.to(features.device)].to(self._inputs.device).float()
+                return F.log_softmax(teacher.answer(shown), dim=1).cpu()
+        key = ("log probabilities", net_key(teacher), search.take(chosen).content_hash)
+        return known.get(key, lambda: _log_probabilities(teacher, self._inputs))
 
     @property
     def inputs(self) -> Tensor:
@@ -228,8 +240,7 @@ def logits_in_parts(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _float_logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    logits: Tensor = model(inputs)
-    return logits.float()
+    return run_trimmed(model, inputs).float()
 
 
 def _kl_rows(log_targets: Tensor, logits: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ class StudyConfig:
         max_proposals_per_trial: Proposals per scored subnet after which the search space counts as exhausted.
         first: Archs that are tried before the seeds.
         patience: Stop once so many subnets in a row, after the seeds, were no better than the best; None never does.
+        scored_to_prune: Scored subnets before any is given up: earlier there is no telling what is hopeless.
     """
 
     trials: int = 60
@@ -54,6 +55,7 @@ class StudyConfig:
     max_proposals_per_trial: int = 50
     first: tuple[Arch, ...] = ()
     patience: int | None = None
+    scored_to_prune: int = 8
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Teacher:
         batches = torch.split(torch.arange(len(train), device=device), EVAL_BATCH)
         for indices in counted("images through the teacher", batches, sizes=len):
             with autocast(device, precision):
-                pooled = model.pool(model.forward_features(render(train.images, view, indices, preprocess)))
+                pooled = model.pool(model.forward_trimmed(render(train.images, view, indices, preprocess)))
                 logits.append(model.answer(pooled).float())
             features.append(of_images(pooled.float()))
         model.to(home).train(was_training)

@@ -59,7 +59,7 @@ class Traced(nn.Module):
             if isinstance(block, Block) and block.attn is not None and i == self.tap:
                 x, tapped = _block_with_qkv(block, x)
             else:
-                x = block(x)
+                x = self.vit.forward_block(i, x)
         features = self.vit.pool(x)
         return self.vit.answer(features), features, tapped
 

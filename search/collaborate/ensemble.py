@@ -65,7 +65,7 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor, mask: Tensor | None = None) -> EnsembleOutputs:
         """Answer images (B, 3, H, W), with boards missing where ``mask`` (B, N) is 0."""
-        pooled = [member.pool(member.forward_features(images)) for member in self.vits]
+        pooled = [member.pool(member.forward_trimmed(images)) for member in self.vits]
         own = tuple(member.answer(one) for member, one in zip(self.vits, pooled, strict=True))
         if not self.is_dense:
             fused, features = self.fuse(pooled, mask)

@@ -30,6 +30,7 @@ from nuwa_search.search.derive.assemble import Tensors, assemble, trunk_tensors
 from nuwa_search.search.derive.branches import cut_attention, cut_mlp
 from nuwa_search.search.derive.fits import require_fits
 from nuwa_search.search.derive.forward import blocks_of, branches_of
+from nuwa_search.search.derive.guide_streams import GuideStreams
 from nuwa_search.search.derive.memo import Memo
 from nuwa_search.search.derive.options import DeriveOptions
 from nuwa_search.search.derive.plan import OnImages, Plan, Run, make_plan, run_here
@@ -78,6 +79,7 @@ class Deriver:
         self._train_at = train_at
         self._logits: dict[int, torch.Tensor] = {}
         self._shifts: dict[ImgSize, torch.Tensor] = {}
+        self._guides: dict[tuple[int, ImgSize], GuideStreams] = {}
         self.prepare_seconds = 0.0
         self._plan: Plan | None = None
         self._lock = threading.Lock()
@@ -89,7 +91,8 @@ class Deriver:
         Nor with the way to images of other sizes, which opens files: what a worker derives is not refined, and what is
         known of those sizes travels.
         """
-        return {name: value for name, value in vars(self).items() if name != "_lock"} | {"_train_at": None}
+        state = {name: value for name, value in vars(self).items() if name != "_lock"}
+        return state | {"_train_at": None, "_guides": {}}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -162,19 +165,31 @@ class Deriver:
         if arch.img_size != base.img_size:
             logits = self._full_size_logits(images)
             images = spread_evenly(self._train_of(arch.img_size), count)
-        guide = vit_at_size(plan.model, arch.img_size, name="the base")
+        guide = self._guide_of(images, arch.img_size, is_kept=max_images is not None)
         aim = Wide(guide, copy.deepcopy(wide), to_subnet, logits)
-        refine(
-            subnet,
-            aim,
-            arch=arch,
-            split=images,
-            preprocess=self.preprocess,
-            ridge=self.options.refine_ridge,
-            tokens=self.options.moment_tokens,
-            bf16=self.options.bf16,
-        )
+        refine(subnet, aim, arch=arch, ridge=self.options.refine_ridge, bf16=self.options.bf16)
         return subnet
+
+    def _guide_of(self, images: SplitTensors, img_size: ImgSize, *, is_kept: bool) -> GuideStreams:
+        """Return the base's streams on training images, those of quick looks kept for the next one.
+
+        Where the solves see all tokens there would be too much to keep.
+        """
+        plan = self.prepare()
+
+        def build(is_whole: bool) -> GuideStreams:
+            base = vit_at_size(plan.model, img_size, name="the base")
+            tokens, bf16 = self.options.moment_tokens, self.options.bf16
+            return GuideStreams(base, images, self.preprocess, tokens=tokens, bf16=bf16, is_kept=is_whole)
+
+        if not is_kept or not self.options.moment_tokens:
+            self._guides.clear()  # of looks that are over
+            return build(False)
+        with self._lock:
+            key = (len(images), img_size)
+            if key not in self._guides:
+                self._guides[key] = build(True)
+            return self._guides[key]
 
     def _train_of(self, img_size: ImgSize) -> SplitTensors:
         """Return the training images at another size.

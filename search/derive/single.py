@@ -1,6 +1,7 @@
 """Cut one subnet and write it as a bundle, without a search: of an arch, or again one that is stored."""
 
 import dataclasses
+import functools
 import shlex
 import time
 from dataclasses import dataclass
@@ -304,19 +305,20 @@ def _scored(model: PlainViT, ground: Ground, stored: SearchScore | None) -> Sear
     seed = ground.split.seed if stored is None else stored.seed
     size = model.arch.img_size
     others = [] if size == preprocess.img_size else [ground.sized.search(size)]
-    scorer = TeacherScorer(ground.teacher, search, preprocess, seed=seed, metric=ground.task.metric, others=others)
+    build = functools.partial(
+        TeacherScorer,
+        ground.teacher,
+        search,
+        preprocess,
+        seed=seed,
+        metric=ground.task.metric,
+        known=ground.tensors.known,
+        others=others,
+    )
+    scorer = build()
     usual = (scorer.num_first, len(scorer.inputs))
     if stored is not None and stored.num_images not in usual:  # by a version that took others, or gave up elsewhere
-        num_images = stored.num_images
-        scorer = TeacherScorer(
-            ground.teacher,
-            search,
-            preprocess,
-            num_images=num_images,
-            seed=seed,
-            metric=ground.task.metric,
-            others=others,
-        )
+        scorer = build(num_images=stored.num_images)
     was_given_up = stored is not None and stored.num_images == scorer.num_first < len(scorer.inputs)
     score = scorer.score(model, give_up_above=-1.0 if was_given_up else None)
     found = SearchScore(score.kl, score.top1, score.num_images, score.num_images, seed)

@@ -92,14 +92,15 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
 
     found = KnownOutputs()  # what is shipped may be what was derived, or the base
 
-    def logits(model: PlainViT) -> Tensor:
+    def logits(model: PlainViT, labels: Tensor) -> Tensor:
         split = test if model.arch.img_size == base.arch.img_size else own
-        return found.get((net_key(model),), lambda: decided_logits(model, split.images, base.preprocess))
+        return found.get((net_key(model),), lambda: decided_logits(model, split.images, base.preprocess, labels=labels))
 
     all_classes = None
     if task.base_classes is not None:
-        all_classes = class_scores(logits(base.model), torch.tensor(task.base_classes)[test.labels])
-    theirs, ours = logits(inputs.teacher.model), logits(shipped.model)
+        among_all = torch.tensor(task.base_classes)[test.labels]
+        all_classes = class_scores(logits(base.model, among_all), among_all)
+    theirs, ours = logits(inputs.teacher.model, test.labels), logits(shipped.model, test.labels)
     known = tensors.search_logits(shipped.model)
     sized = None
     if tensors is not inputs.tensors:
@@ -107,7 +108,7 @@ def test_accuracies(inputs: Inputs, shipped: Shipped) -> Accuracies:
     return Accuracies(
         all_classes=all_classes,
         restricted=class_scores(theirs, test.labels),
-        derived=class_scores(logits(shipped.derived), test.labels),
+        derived=class_scores(logits(shipped.derived, test.labels), test.labels),
         shipped=class_scores(ours, test.labels),
         lost=lost_images(task.test, theirs, ours, data=task.data),
         none_below=none_threshold(known, tensors.search.labels),
@@ -128,7 +129,8 @@ class SizedBase:
     def on(self, test: SplitTensors) -> ClassScores:
         """Score it on the test split, decoded at its size."""
         preprocess = self.inputs.sized.preprocess(self.img_size)
-        return class_scores(decided_logits(self.model(), test.images, preprocess), test.labels)
+        logits = decided_logits(self.model(), test.images, preprocess, labels=test.labels)
+        return class_scores(logits, test.labels)
 
     def model(self) -> PlainViT:
         """Make it: positions resampled, and the head fitted again where it was fitted."""

@@ -324,7 +324,9 @@ def test_refining_takes_at_most_the_images_asked_for(
     monkeypatch: pytest.MonkeyPatch, max_images: int | None, share: float
 ) -> None:
     seen = []
-    monkeypatch.setattr("nuwa_search.search.derive.deriver.refine", lambda *_, split, **__: seen.append(len(split)))
+    monkeypatch.setattr(
+        "nuwa_search.search.derive.deriver.refine", lambda _, wide, **__: seen.append(len(wide.guide.split))
+    )
     model = make_model("avg")
     deriver = deriver_of(model)
     deriver.derive_refined(with_blocks(model.arch, qk_dim=4, mlp_width=16), max_images=max_images)
@@ -335,7 +337,7 @@ def test_refining_takes_at_most_the_images_asked_for(
 def test_refining_sees_every_class_where_its_tokens_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images come class by class from a folder: the first that fit would be of one class."""
     seen = []
-    monkeypatch.setattr("nuwa_search.search.derive.deriver.refine", lambda *_, split, **__: seen.append(split))
+    monkeypatch.setattr("nuwa_search.search.derive.deriver.refine", lambda _, wide, **__: seen.append(wide.guide.split))
     model, split = make_model("avg"), make_split(90, num_classes=3)
     monkeypatch.setattr("nuwa_search.search.derive.refine.MAX_TOKENS", 6 * model.arch.num_tokens)
     sorted_split = split.take(split.labels.argsort(stable=True))

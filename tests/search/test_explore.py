@@ -1,23 +1,25 @@
 """Nets predicted from changed logits, run and expanded again."""
 
 import contextlib
+import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch
 
+from nuwa_search.core.arch import Arch
 from nuwa_search.predictors.accuracy import prior_from_library
 from nuwa_search.search import explore, library, linear_changes
 from nuwa_search.search import scorer as scorer_module
-from nuwa_search.search.explore import MAX_SEEDS, Explorer, moves_of
+from nuwa_search.search.explore import MAX_SEEDS, NEAR_BEST, Explorer, moves_of
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.library import Library, build_library
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import TeacherScorer
-from nuwa_search.search.seeds import Seed, additive_fronts
+from nuwa_search.search.seeds import Seed, additive_fronts, make_seeds
 from nuwa_search.search.space import SearchSpace, space_from_base
 from nuwa_search.search.trials import StudyConfig
 from tests.support.search_fakes import CountingLatency, best_of, scored_kl
@@ -47,14 +49,19 @@ def parts(really_run: None) -> Parts:
 
 
 def explored(
-    parts: Parts, latency: CountingLatency, *, should_stop: Callable[[], bool] = lambda: False
+    parts: Parts,
+    latency: CountingLatency,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    starts: Sequence[Arch] = (),
 ) -> tuple[Explorer, list[Seed]]:
     space, deriver, scorer, rows = parts
     explorer = Explorer(space, deriver=deriver, scorer=scorer, library=rows, seed=3)
     prior = prior_from_library(space.base, rows.archs, rows.kls)
     fronts = additive_fronts(space, prior=prior, latency=latency)
     budget = Limits(latency, BUDGET_MS)
-    return explorer, explorer.seeds(budget=budget, fronts=fronts, prior=prior, should_stop=should_stop)
+    found = explorer.seeds(budget=budget, fronts=fronts, prior=prior, should_stop=should_stop, starts=starts)
+    return explorer, found
 
 
 def test_seeds_fit_were_run_and_come_best_first(parts: Parts, latency: CountingLatency) -> None:
@@ -67,6 +74,7 @@ def test_seeds_fit_were_run_and_come_best_first(parts: Parts, latency: CountingL
     assert all(space.contains(arch) for arch in archs)
     kls = [scorer.score(deriver.derive(arch)).kl for arch in archs]
     assert kls == sorted(kls)
+    assert kls[-1] <= NEAR_BEST * kls[0]
     np.testing.assert_allclose(explorer.model.kl(archs), kls, rtol=1e-4)  # nets that were run are known exactly
     assert [seed.arch for seed in explored(parts, latency)[1]] == archs
 
@@ -96,12 +104,34 @@ def test_moves_are_one_step_and_bring_branches_back(parts: Parts) -> None:
 def test_out_of_time_what_was_run_is_what_there_is(parts: Parts, latency: CountingLatency) -> None:
     calls = itertools.count()
     explorer, seeds = explored(parts, latency, should_stop=lambda: next(calls) >= 2)
-    assert len(seeds) == explorer.num_run == 2
+    assert explorer.num_run == 2
+    assert 1 <= len(seeds) <= 2
+
+
+def test_starts_are_run_first_and_expanded_where_none_is_predicted_to_beat_them(
+    parts: Parts, latency: CountingLatency
+) -> None:
+    best = explored(parts, latency)[1][0].arch
+    explorer, seeds = explored(parts, latency, starts=[best])
+    assert explorer.model.anchors[1].arch == best  # behind the base
+    assert explorer.model.kl([seeds[0].arch])[0] <= explorer.model.kl([best])[0]
+    assert any(anchor.moves for anchor in explorer.model.anchors)
+
+
+def test_a_start_that_does_not_fit_is_no_seed(parts: Parts, latency: CountingLatency) -> None:
+    explorer, seeds = explored(parts, latency, starts=[BASE])
+    assert explorer.num_run > 1
+    assert BASE not in [seed.arch for seed in seeds]
 
 
 def test_a_study_begins_with_what_was_explored(parts: Parts, latency: CountingLatency) -> None:
     space, deriver, scorer, rows = parts
-    explorer, seeds = explored(parts, latency)
+    config = StudyConfig(seed=3)
+    prior = prior_from_library(space.base, rows.archs, rows.kls)
+    fronts = additive_fronts(space, prior=prior, latency=latency)
+    made = make_seeds(space, prior=prior, fronts=fronts, budget=Limits(latency, BUDGET_MS), config=config)
+    exact = [seed.arch for seed in made if seed.origin == "seed"]
+    explorer, seeds = explored(parts, latency, starts=exact)
     told = []
     again = Explorer(
         space, deriver=deriver, scorer=scorer, library=rows, seed=3, on_run=lambda *counts: told.append(counts)
@@ -111,7 +141,7 @@ def test_a_study_begins_with_what_was_explored(parts: Parts, latency: CountingLa
         deriver=deriver,
         scorer=scorer,
         limits=Limits(latency, BUDGET_MS),
-        config=StudyConfig(trials=len(seeds) + 2, seed=3),
+        config=dataclasses.replace(config, trials=len(seeds) + 2),
         guidance=Guidance(library=rows, explorer=again),
     )
     assert [trial.arch for trial in result.trials][: len(seeds)] == [seed.arch for seed in seeds]

@@ -7,9 +7,10 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.core.errors import NuwaError
 from nuwa_search.core.images import Preprocess
 from nuwa_search.core.known_outputs import KnownOutputs
-from nuwa_search.core.tensors import SplitTensors
+from nuwa_search.core.tensors import SplitTensors, features_key
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.scorer import FIRST_IMAGES, NUM_IMAGES, TeacherScorer, spread_evenly
+from tests.support.derive_models import make_model, make_split
 
 SMALL = Arch(blocks=(), embed_dim=8, num_classes=5, img_size=2, patch_size=1)
 LARGE = dataclasses.replace(SMALL, img_size=224, patch_size=14)
@@ -116,3 +117,15 @@ def test_two_scorers_of_the_same_images_run_the_teacher_once(teacher: Table) -> 
     assert torch.equal(one.log_targets, other.log_targets)
     TeacherScorer(teacher, split_of(40, 5), PREPROCESS, known=known)
     assert teacher.seen == 90
+
+
+def test_targets_come_from_the_features_that_the_head_was_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, known = make_model("token"), KnownOutputs()
+    search = make_split(50)
+    features = torch.randn(50, net.arch.head_in_features, generator=torch.Generator().manual_seed(4))
+    known.put(features_key(net, search), features)
+    monkeypatch.setattr(net, "embed", None)  # fails when an image is run
+    scorer = TeacherScorer(net, search, Preprocess(img_size=16), num_images=20, known=known)
+    with torch.no_grad():
+        wanted = net.answer(features[spread_evenly(search.labels, 20, seed=0)]).log_softmax(dim=1)
+    assert torch.equal(scorer.log_targets, wanted)
