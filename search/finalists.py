@@ -23,6 +23,8 @@ NUM_FINALISTS = 3
 (``benchmarks/results/real_size.csv``)."""
 LEAST_DIFFERENCES = (4, 2, 1)
 """Blocks in which finalists differ, as far as there are enough such subnets: near-duplicates refine alike."""
+FAR_BEHIND = 2.0
+"""Times the best's KL above which a subnet is no finalist: refining took nets to 0.45 to 0.95 of theirs."""
 REFINE_IMAGES = 256
 """Training images for finalists, fewer than the winner's: the order of subnets is much the same, in a share of the
 time."""
@@ -56,8 +58,14 @@ def refiner_of(deriver: Deriver, *, max_images: int = REFINE_IMAGES) -> SubnetDe
 
 
 def pick_finalists(result: StudyResult, *, count: int = NUM_FINALISTS) -> list[TrialReport]:
-    """List the study's best subnets that fit, best first, as different from each other as there are enough of."""
+    """List the study's best subnets that fit, best first, as different from each other as there are enough of.
+
+    Those far behind the best are left out, however few remain.
+    """
     ordered = sorted(result.fitting, key=lambda t: (t.kl is None, t.kl, t.number))
+    best = ordered[0].kl if ordered else None
+    if best is not None:
+        ordered = [trial for trial in ordered if trial.kl is not None and trial.kl <= FAR_BEHIND * best]
     taken: list[TrialReport] = []
     for least in LEAST_DIFFERENCES:
         for trial in ordered:

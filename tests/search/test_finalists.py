@@ -48,6 +48,22 @@ def test_the_best_is_among_them_and_they_differ(
     assert spread >= sum(num_different_blocks(a.arch, b.arch) for a in best for b in best)
 
 
+def test_none_is_far_behind_the_best(
+    make_space: MakeSpace,
+    make_deriver: type[EmptyDeriver],
+    make_scorer: type[SyntheticScorer],
+    latency: CountingLatency,
+) -> None:
+    space = make_space(4)
+    result = study_of(space, make_deriver(), make_scorer(space.base), latency)
+    best, near, *others = sorted(result.fitting, key=scored_kl)
+    kls = {best.number: 0.1, near.number: 0.2}
+    fitting = tuple(dataclasses.replace(trial, kl=kls.get(trial.number, 0.21)) for trial in result.fitting)
+    picked = pick_finalists(dataclasses.replace(result, fitting=fitting))
+    assert others
+    assert [trial.number for trial in picked] == [best.number, near.number]
+
+
 def test_the_least_refined_kl_wins_and_nothing_is_refined_twice(
     make_space: MakeSpace,
     make_deriver: type[EmptyDeriver],
