@@ -202,6 +202,25 @@ class Arch:
     def head_in_features(self) -> int:
         return self.embed_dim * (2 if self.global_pool in ("dist", "token_avg") else 1)
 
+    @property
+    def pooled_tokens(self) -> tuple[int, int]:
+        """Which tokens pooling reads: the first, and one past the last."""
+        if self.global_pool in ("avg", "patches"):
+            return self.num_prefix_tokens, self.num_tokens
+        if self.global_pool == "token_avg":
+            return 0, self.num_tokens
+        return 0, 2 if self.global_pool == "dist" else 1
+
+    @property
+    def trim_at(self) -> int | None:
+        """Index of the last block that attends: behind its attention only the pooled tokens matter.
+
+        None where pooling reads the patches, or no block attends.
+        """
+        if self.pooled_tokens[1] == self.num_tokens:
+            return None
+        return max((i for i, block in enumerate(self.blocks) if block.has_attn), default=None)
+
     def compact(self) -> "Arch":
         """Return the same shape without the entries of blocks that are gone."""
         return dataclasses.replace(self, blocks=tuple(b for b in self.blocks if not b.is_empty))

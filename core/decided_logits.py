@@ -61,8 +61,8 @@ def decided_logits(
 def _is_in_doubt(rough: Tensor, probes: Tensor, exact: Tensor, *, labels: Tensor | None) -> Tensor:
     """Say whose order bf16 could have turned: (N,) bool.
 
-    Another class wins where it gains on the winner, so that moves of the winner against others tell how far; the fifth
-    and sixth may be any two classes.
+    For the largest logit only moves between the winner and another class matter; for the fifth and sixth, moves between
+    any two classes.
 
     Args:
         rough: (N, C) of bf16.

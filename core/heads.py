@@ -176,7 +176,7 @@ def _all_features(
 ) -> list[Tensor]:
     """Features of each variant, which differ in pooling only, on the images' device: the stream is computed once."""
     device = device_of(variants[0])
-    widest = max(variants, key=lambda variant: variant.num_read_tokens)
+    widest = max(variants, key=lambda variant: variant.arch.pooled_tokens[1])
 
     def run(part: Tensor) -> Tensor:
         with feature_arithmetic(variants[0].arch, device):

@@ -65,8 +65,10 @@ class Rotary(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = self.turns()
-        front = q.shape[2]  # queries may be of the first tokens only
-        return turned(q, cos[..., :front, :], sin[..., :front, :]), turned(k, cos, sin)
+        keys, front = turned(k, cos, sin), q.shape[2]
+        if front < cos.shape[-2]:  # queries of the first tokens only
+            cos, sin = cos[..., :front, :], sin[..., :front, :]
+        return turned(q, cos, sin), keys
 
 
 class Attention(nn.Module):
@@ -180,7 +182,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, num_read: int | None = None) -> Tensor:
         """Map the stream (B, N, C) to the one behind it: of all tokens, or of the first ``num_read``."""
         if self.attn is not None and self.norm1 is not None:
-            x = x[:, :num_read] + self.attn(self.norm1(x), num_read)
+            mixed = self.attn(self.norm1(x), num_read)
+            x = (x if num_read is None else x[:, :num_read]) + mixed
         if self.mlp is not None and self.norm2 is not None:
             x = x + self.mlp(self.norm2(x))
         return x
@@ -314,21 +317,13 @@ class PlainViT(nn.Module):
             x = block(x)
         return x
 
-    @property
-    def num_read_tokens(self) -> int:
-        """Tokens at the front of the stream that the head reads; all where it reads patches."""
-        return {"token": 1, "dist": 2}.get(self.arch.global_pool, self.arch.num_tokens)
-
     def forward_block(self, index: int, x: Tensor) -> Tensor:
-        """Run one block; the last that attends leaves the tokens that the head reads only."""
-        is_last = not any(block.has_attn for block in self.arch.blocks[index + 1 :])
-        block, num_read = self.blocks[index], self.num_read_tokens
-        if not is_last or num_read == self.arch.num_tokens:
-            out: Tensor = block(x)
-        elif self.arch.blocks[index].has_attn:
-            out = block(x, num_read)
+        """Run one block; from the last attention on (``Arch.trim_at``) for the tokens alone that pooling reads."""
+        trim_at, num_read = self.arch.trim_at, self.arch.pooled_tokens[1]
+        if trim_at is not None and index == trim_at:
+            out: Tensor = self.blocks[index](x, num_read)
         else:
-            out = block(x[:, :num_read])
+            out = self.blocks[index](x)
         return out
 
     def forward_trimmed(self, x: Tensor) -> Tensor:
@@ -338,6 +333,8 @@ class PlainViT(nn.Module):
         do; ``forward`` runs every layer on every token, for whoever counts or watches them.
         """
         x = self.embed(x)
+        if self.arch.trim_at is None and self.arch.pooled_tokens[1] < self.arch.num_tokens:
+            x = x[:, : self.arch.pooled_tokens[1]]  # no block attends
         for index in range(len(self.blocks)):
             x = self.forward_block(index, x)
         return x

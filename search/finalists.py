@@ -24,7 +24,9 @@ NUM_FINALISTS = 3
 LEAST_DIFFERENCES = (4, 2, 1)
 """Blocks in which finalists differ, as far as there are enough such subnets: near-duplicates refine alike."""
 FAR_BEHIND = 2.0
-"""Times the best's KL above which a subnet is no finalist: refining took nets to 0.45 to 0.95 of theirs."""
+FAR_MARGIN = 0.02
+"""Times the best's KL, or nats beyond it if that is more, above which a subnet is no finalist: in the searches noted in
+docs/search.md refining took the best few to 0.44 to 0.94 of theirs, so one that far behind hardly ever wins."""
 REFINE_IMAGES = 256
 """Training images for finalists, fewer than the winner's: the order of subnets is much the same, in a share of the
 time."""
@@ -65,7 +67,8 @@ def pick_finalists(result: StudyResult, *, count: int = NUM_FINALISTS) -> list[T
     ordered = sorted(result.fitting, key=lambda t: (t.kl is None, t.kl, t.number))
     best = ordered[0].kl if ordered else None
     if best is not None:
-        ordered = [trial for trial in ordered if trial.kl is not None and trial.kl <= FAR_BEHIND * best]
+        limit = max(FAR_BEHIND * best, best + FAR_MARGIN)
+        ordered = [t for t in ordered if t is ordered[0] or (t.kl is not None and t.kl <= limit)]
     taken: list[TrialReport] = []
     for least in LEAST_DIFFERENCES:
         for trial in ordered:

@@ -1,6 +1,7 @@
 """Run a study: propose, hold against the budget, derive, score, learn, repeat."""
 
 import dataclasses
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -8,14 +9,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nuwa_search.core.errors import NuwaError
-from nuwa_search.predictors.accuracy import flat_prior, prior_from_library
+from nuwa_search.predictors.accuracy import AdditivePrior, flat_prior, prior_from_library
 from nuwa_search.search.executor.executor import PendingScore, Scoring
+from nuwa_search.search.explore import MOST_STARTS, Explorer
 from nuwa_search.search.feasible import Limits, require_feasible
 from nuwa_search.search.front import front_indices
 from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.proposer import Proposal, Proposer
 from nuwa_search.search.scorer import Scorer, SubnetDeriver
-from nuwa_search.search.seeds import Seed, fronts_of_limits, make_seeds
+from nuwa_search.search.seeds import AdditiveFront, Seed, fronts_of_limits, knapsack_seeds, make_seeds
 from nuwa_search.search.space import SearchSpace
 from nuwa_search.search.study import StudyLog
 from nuwa_search.search.study_place import StudyPlace
@@ -24,6 +26,8 @@ from nuwa_search.search.trials import DevicePrediction, StopReason, StudyConfig,
 HOPELESS_FACTOR = 2.0
 HOPELESS_MARGIN = 0.02
 """A subnet is given up when its KL on the first images exceeds twice the best one's there by 0.02 nats."""
+EXPLORE_SHARE = 0.5
+"""Of a study's time limit, which exploring may take at most."""
 MAX_FAILURES_IN_A_ROW = 10
 SEED_ORIGINS = ("seed", "uniform", "random")
 """Origins of what a study is handed before it proposes anything itself."""
@@ -66,14 +70,14 @@ def run_study(
     log = StudyLog(space, config=config, place=place)
     try:
         fronts = fronts_of_limits(space, prior=prior, limits=limits) if library is not None else []
+        begun_s = time.monotonic()
         if seeds is None:
-            made = make_seeds(space, prior=prior, fronts=fronts, budget=limits, config=config)
+            made: list[Seed] = []
             if explorer is not None:
-                exact = [seed.arch for seed in made if seed.origin == "seed"]
-                found = explorer.seeds(
-                    budget=limits, fronts=fronts, prior=prior, should_stop=hooks.should_stop, starts=exact
-                )
-                made = found or made
+                made = _explored(explorer, fronts, prior=prior, limits=limits, config=config, hooks=hooks)
+                if config.timeout_s is not None:  # the last net was begun in time
+                    begun_s = max(begun_s, time.monotonic() - EXPLORE_SHARE * config.timeout_s)
+            made = made or make_seeds(space, prior=prior, fronts=fronts, budget=limits, config=config)
             seeds = [*(Seed(arch, "seed", None) for arch in config.first), *made]
         changes = None if explorer is None else explorer.model
         proposer = Proposer(
@@ -81,10 +85,31 @@ def run_study(
         )
         with place.executor.scoring(deriver, scorer, num_workers=config.num_workers) as scoring:
             loop = _Loop(limits, config, log, proposer, scoring, hooks.on_trial)
-            stopped = loop.go(hooks.should_stop)
+            stopped = loop.go(hooks.should_stop, begun_s)
         return summarise(place.study_name, log.trials, budget=limits, stopped=stopped, seconds=loop.seconds)
     finally:
         log.close()
+
+
+def _explored(
+    explorer: Explorer,
+    fronts: Sequence[AdditiveFront],
+    *,
+    prior: AdditivePrior,
+    limits: Limits,
+    config: StudyConfig,
+    hooks: StudyHooks,
+) -> list[Seed]:
+    """Explore from the exact seeds, for at most ``EXPLORE_SHARE`` of the study's time limit."""
+    ends_s = math.inf if config.timeout_s is None else time.monotonic() + EXPLORE_SHARE * config.timeout_s
+    exact = knapsack_seeds(fronts, prior=prior, budget=limits, num_seeds=MOST_STARTS)
+    return explorer.seeds(
+        budget=limits,
+        fronts=fronts,
+        prior=prior,
+        should_stop=lambda: hooks.should_stop() or time.monotonic() >= ends_s,
+        starts=[seed.arch for seed in exact],
+    )
 
 
 class _Loop:
@@ -114,11 +139,10 @@ class _Loop:
         self._idle = 0  # proposals since one was last sent to be scored
         self.seconds = 0.0
 
-    def go(self, should_stop: Callable[[], bool]) -> StopReason:
-        start = time.monotonic()
+    def go(self, should_stop: Callable[[], bool], begun_s: float) -> StopReason:
         stopped: StopReason | None = None
         while stopped is None:
-            self.seconds = time.monotonic() - start
+            self.seconds = time.monotonic() - begun_s
             stopped = self._reason_to_stop(should_stop)
             if stopped is not None:
                 break
@@ -130,7 +154,7 @@ class _Loop:
                 self._collect()
         while self._in_flight:
             self._collect()
-        self.seconds = time.monotonic() - start
+        self.seconds = time.monotonic() - begun_s
         return stopped
 
     def _reason_to_stop(self, should_stop: Callable[[], bool]) -> StopReason | None:

@@ -137,22 +137,24 @@ class TeacherScorer:
             raise ValueError("images of other sizes must be those of the search split, in its order")
         self._labels = picked.labels
         self._metric = metric
-        self._log_targets = self._targets_of(teacher, search, chosen, known or KnownOutputs())
+        self._log_targets = self._targets_of(teacher, search, chosen, picked.content_hash, known or KnownOutputs())
         self._places: Tensor | None = None
         if teacher.arch.is_dense:
             self._places = _drawn_patches(len(self._labels), teacher.arch.num_patches, seed=seed)
 
-    def _targets_of(self, teacher: PlainViT, search: SplitTensors, chosen: Tensor, known: KnownOutputs) -> Tensor:
+    def _targets_of(
+        self, teacher: PlainViT, search: SplitTensors, chosen: Tensor, content_hash: str, known: KnownOutputs
+    ) -> Tensor:
         """Return log probabilities (B, C) of the teacher, from the features that its head was fitted to if there are.
 
-        Where those were computed in bf16, so are the scores.
+        Those are of bf16 or FP32 as ``feature_arithmetic`` says; without them the teacher runs in FP32.
         """
         features = known.find(features_key(teacher, search))
         if features is not None:
             with torch.inference_mode():
                 shown = features[chosen.to(features.device)].to(self._inputs.device).float()
                 return F.log_softmax(teacher.answer(shown), dim=1).cpu()
-        key = ("log probabilities", net_key(teacher), search.take(chosen).content_hash)
+        key = ("log probabilities", net_key(teacher), content_hash)
         return known.get(key, lambda: _log_probabilities(teacher, self._inputs))
 
     @property

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from nuwa_search.core.arch import BlockSpec
+from nuwa_search.core.logits import run_trimmed
 from nuwa_search.core.vit import PlainViT
 
 KEPT_STREAMS = 3
@@ -21,18 +22,16 @@ class Streams:
     @property
     def logits(self) -> Tensor:
         """Logits (B, C), or of patches (B, C, h, w), of the teacher itself, on the CPU."""
-        logits: Tensor = self._teacher(self._inputs)
-        return logits.float().cpu()
+        return run_trimmed(self._teacher, self._inputs).float().cpu()
 
     def run(self, model: PlainViT) -> Tensor:
         """Logits of ``model``, starting where it first differs from the teacher, on the CPU."""
         start = _common_blocks(model, self._teacher)
         if start is None:
-            logits: Tensor = model(self._inputs)
-            return logits.float().cpu()
+            return run_trimmed(model, self._inputs).float().cpu()
         x = self._before(start)
-        for block in list(model.blocks)[start:]:
-            x = block(x)
+        for index in range(start, len(model.blocks)):
+            x = model.forward_block(index, x)
         return model.answer(model.pool(x)).float().cpu()
 
     def _before(self, place: int) -> Tensor:

@@ -25,7 +25,8 @@ class StudyConfig:
         sampler: Optuna's sampler by name; ``auto`` takes TPE for one objective and NSGA-II for the front.
         seed: With a stop by trials, the same seed and batch give the same trials wherever they are scored; in a batch
             of one also where the study was resumed.
-        num_seeds: First trials made from the library: half exact, a quarter uniform, the rest random.
+        num_seeds: First trials made from the library: half exact, a quarter uniform, the rest random. None of them is
+            made where an explorer finds nets that fit.
         pareto: Search the whole front of KL and latency; the budget, if any, still holds.
         num_workers: Processes that derive and score.
         batch: Subnets that are in flight at once: each is proposed knowing all scores but those of the last

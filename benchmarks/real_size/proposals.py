@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from benchmarks.real_size.cells import OF_NOW, Cell
 
-PROTOCOL = "KL to the base on the search split, bf16; handed: explored, knapsack, uniform and random nets"
+PROTOCOL = (
+    "KL to the base on the search split, bf16; handed: explored nets, or knapsack, uniform and random ones where there "
+    "is no explorer"
+)
 
 
 def proposal_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:

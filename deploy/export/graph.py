@@ -19,7 +19,7 @@ from nuwa_search.deploy.export.folded import FoldedViT, is_stream_centred
 from nuwa_search.deploy.export.layers import write_centring, write_mlp, write_norm
 from nuwa_search.deploy.export.maps import write_labels, write_map
 from nuwa_search.deploy.export.opsets import LAYER_NORM_OPSET, MAX_OPSET, MIN_OPSET
-from nuwa_search.deploy.export.pool import pooled_tokens, write_pool
+from nuwa_search.deploy.export.pool import write_pool
 from nuwa_search.deploy.export.stream import Stream
 from nuwa_search.deploy.export.writer import GraphWriter
 
@@ -111,7 +111,7 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
     stream = Stream(
         _write_embedding(g, _write_input(g, options), arch, vit, options.batch), options.batch, arch.num_tokens
     )
-    trim_at = _last_attention(arch) if options.trim_tokens else None
+    trim_at = arch.trim_at if options.trim_tokens else None
     joint = options.joint_qkv or options.opset >= LAYER_NORM_OPSET
     for i in range(len(arch.blocks)):
         stream = _write_block(g, stream, arch, vit, i, is_trimmed=i == trim_at, joint=joint)
@@ -126,13 +126,6 @@ def model_from_folded(arch: Arch, vit: FoldedViT, options: GraphOptions) -> Mode
         g.node("Cast", [answer], "head.fp32", to=TensorProto.FLOAT)
     g.rename_output(options.output_kind)
     return model
-
-
-def _last_attention(arch: Arch) -> int | None:
-    """Find the block after whose attention only the pooled tokens matter; None where all do, or none has any."""
-    if arch.global_pool in ("avg", "token_avg", "patches"):
-        return None
-    return max((i for i, block in enumerate(arch.blocks) if block.has_attn), default=None)
 
 
 def _write_block(
@@ -151,7 +144,7 @@ def _write_block(
         normed = x.with_name(write_norm(g, x.name, arch, f"{name}.norm1", stream_scale=vit.stream_scale))
         queries = normed
         if is_trimmed:
-            first, last = pooled_tokens(arch)
+            first, last = arch.pooled_tokens
             queries = normed.tokens(g, first, last, f"{name}.queries")
             x = x.tokens(g, first, last, f"{name}.kept")
         branch = write_attention(g, normed, queries, folded.attn, block, f"{name}.attn", joint=joint)

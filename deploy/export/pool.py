@@ -7,15 +7,6 @@ from nuwa_search.deploy.export.stream import Stream
 from nuwa_search.deploy.export.writer import GraphWriter
 
 
-def pooled_tokens(arch: Arch) -> tuple[int, int]:
-    """Return which tokens pooling reads: first, and one past the last."""
-    if arch.global_pool in ("avg", "patches"):
-        return arch.num_prefix_tokens, arch.num_tokens
-    if arch.global_pool == "token_avg":
-        return 0, arch.num_tokens
-    return 0, 2 if arch.global_pool == "dist" else 1
-
-
 def write_pool(g: GraphWriter, x: Stream, arch: Arch, vit: FoldedViT) -> str:
     """Pool the stream to features (B, head_in_features), or (B · P, C) of patches.
 
@@ -30,7 +21,7 @@ def write_pool(g: GraphWriter, x: Stream, arch: Arch, vit: FoldedViT) -> str:
     Returns:
         Name of the tensor of features.
     """
-    first, last = pooled_tokens(arch)
+    first, last = arch.pooled_tokens
     if x.num_tokens == arch.num_tokens:  # otherwise only the pooled tokens are left
         x = x.tokens(g, first, last, "pool.tokens")
     is_mean_first = arch.global_pool == "avg" and arch.final_norm != "before_pool"

@@ -88,8 +88,8 @@ class Deriver:
     def __getstate__(self) -> dict[str, object]:
         """Travel to a worker process with the plan, so that nothing is computed twice there, without the lock.
 
-        Nor with the way to images of other sizes, which opens files: what a worker derives is not refined, and what is
-        known of those sizes travels.
+        Nor with the way to images of other sizes, which opens files, or the base's streams: what a worker derives is
+        not refined, and what is known of those sizes travels.
         """
         state = {name: value for name, value in vars(self).items() if name != "_lock"}
         return state | {"_train_at": None, "_guides": {}}
@@ -151,6 +151,9 @@ class Deriver:
         Raises:
             NuwaError: If ``arch`` does not fit in the model.
         """
+        if max_images is None:  # what quick looks share is not needed any more
+            with self._lock:
+                self._guides.clear()
         subnet = self._derive_once(arch)
         base = self.model.arch
         if arch == base:
@@ -183,7 +186,6 @@ class Deriver:
             return GuideStreams(base, images, self.preprocess, tokens=tokens, bf16=bf16, is_kept=is_whole)
 
         if not is_kept or not self.options.moment_tokens:
-            self._guides.clear()  # of looks that are over
             return build(False)
         with self._lock:
             key = (len(images), img_size)

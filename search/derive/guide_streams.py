@@ -29,7 +29,7 @@ class GuideStreams:
         bf16: Whether the base may run in bf16 (``statistics_context``); one of many tokens does anyway.
         is_kept: Whether the streams before all branches are computed now and held, (B, n, C) float32 each, for several
             subnets: threads may then share them. Otherwise they are computed as they are asked for, from the first
-            branch to the last.
+            branch to the last. 96 images, 32 patches each, of a ViT-S take 120 MB, of a ViT-B 240 MB.
     """
 
     def __init__(

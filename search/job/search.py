@@ -250,7 +250,7 @@ def _delivered(run: SearchRun, surveys: Sequence[Survey], settled: Settled) -> S
 
 
 def _timed(hooks: Hooks, clock: StageClock) -> Hooks:
-    """Time every stage that is told, and return what the one before left free: blocks of other sizes follow."""
+    """Time every stage that is told, and give unused memory back before it: it allocates blocks of other sizes."""
 
     def stage(name: str) -> None:
         give_back_memory()

@@ -41,9 +41,6 @@ PATIENCE = 12
 """Proposals of its own after which an explored study ends where none was better than the best: on the default base
 none of 37 beat the explorer's nets where changes were really run. With changes from gradients 3 of 7 did on the
 textiles, and none of 7 on the tiles (``benchmarks/results/real_size_proposals.csv``)."""
-EXPLORED_SEEDS = 8
-"""First trials that an explored study would have without: half of them, the exact ones, are where the explorer begins;
-in two searches of the textiles one of four beat all that it then found, and uniform and random ones were hopeless."""
 EXPLORED_TO_PRUNE = 3
 """Scored subnets of an explored study before any is given up: its first ones are the best of those that were run."""
 SEARCH_SHARE = 0.4
@@ -190,8 +187,12 @@ class StudyRounds:
         finder = self._finder
         finder.hooks.stage("refine")
         few = is_small(finder.inputs.teacher.model.arch)
+        picked = pick_finalists(study)
+        if len(picked) == 1:
+            finder.hooks.step("one finalist: all other subnets are far behind it")
+            return Winner(picked[0], finder.deriver.derive_refined(picked[0].arch), study)
         finalists = rank_finalists(
-            pick_finalists(study),
+            picked,
             refiner=refiner_of(finder.deriver, max_images=REFINE_IMAGES if few else LARGE_REFINE_IMAGES),
             scorer=self._scorer,
             known=self._refined,
@@ -219,9 +220,7 @@ class StudyRounds:
             first=self._first,
         )
         if self._explorer is not None:
-            config = dataclasses.replace(
-                config, patience=PATIENCE, num_seeds=EXPLORED_SEEDS, scored_to_prune=EXPLORED_TO_PRUNE
-            )
+            config = dataclasses.replace(config, patience=PATIENCE, scored_to_prune=EXPLORED_TO_PRUNE)
         return run_study(
             self.space,
             deriver=finder.deriver,

@@ -21,7 +21,7 @@ from nuwa_search.search.finalists import LARGE_REFINE_IMAGES, REFINE_IMAGES
 from nuwa_search.search.img_sizes import profiled_sizes
 from nuwa_search.search.job.inputs import Sources
 from nuwa_search.search.job.searched_sizes import wanted_sizes
-from nuwa_search.search.job.study_rounds import EXPLORED_SEEDS, PATIENCE
+from nuwa_search.search.job.study_rounds import PATIENCE
 from nuwa_search.search.job.tune import DEFAULT_STEPS, LARGE_BATCH, LARGE_STEPS
 from nuwa_search.search.keep import search_space
 from nuwa_search.search.library import NUM_IMAGES as LIBRARY_IMAGES
@@ -67,7 +67,7 @@ LARGE_PASSES: Mapping[str, float] = {
 pass there (0.15 s)."""
 LARGE_LIBRARY_IMAGES = 64
 """Images of single cuts that the default base takes, of 128 at most."""
-EXPLORED_TRIALS = MAX_SEEDS + EXPLORED_SEEDS + PATIENCE
+EXPLORED_TRIALS = MAX_SEEDS + PATIENCE
 """Subnets that an explored study scores where none of its own proposals is better."""
 PROFILE_S = 55.0
 """Of an emulated device that was never profiled for the base, in that search: 247 table rows and 48 nets."""

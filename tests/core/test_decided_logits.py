@@ -78,9 +78,16 @@ def test_of_the_five_largest_labels_ask_for_their_own_place_only(
 
 
 def test_one_class_leaves_nothing_in_doubt(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = _with_classes(make_model("token"), 1)
+    ran: list[int] = []
+
+    def watched(model: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
+        ran.append(len(images))
+        return logits_of(model, images, preprocess)
+
     monkeypatch.setattr(decided, "_rough_logits", logits_of)
-    assert torch.equal(decided_logits(net, images, PREPROCESS), logits_of(net, images, PREPROCESS))
+    monkeypatch.setattr(decided, "logits_of", watched)
+    decided_logits(_with_classes(make_model("token"), 1), images, PREPROCESS)
+    assert ran == [PROBES]
 
 
 def test_features_that_are_known_save_the_run(net: PlainViT, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,12 @@ def test_logits_are_those_of_the_whole_stream(family: str) -> None:
     net = make_model(family)
     with torch.no_grad():
         torch.testing.assert_close(run_trimmed(net, INPUTS), net(INPUTS))
-        assert net.forward_trimmed(INPUTS).shape[1] == net.num_read_tokens
+        assert net.forward_trimmed(INPUTS).shape[1] == net.arch.pooled_tokens[1]
 
 
 @pytest.mark.parametrize(("family", "count"), [("token", 1), ("registers", 1), ("distilled", 2)])
 def test_prefix_tokens_alone_leave_the_last_block(family: str, count: int) -> None:
-    assert make_model(family).num_read_tokens == count
+    assert make_model(family).arch.pooled_tokens == (0, count)
 
 
 @pytest.mark.parametrize("family", ["avg", "token_avg"])

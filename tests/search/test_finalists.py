@@ -64,6 +64,20 @@ def test_none_is_far_behind_the_best(
     assert [trial.number for trial in picked] == [best.number, near.number]
 
 
+def test_rounding_below_zero_leaves_the_best_and_its_like(
+    make_space: MakeSpace,
+    make_deriver: type[EmptyDeriver],
+    make_scorer: type[SyntheticScorer],
+    latency: CountingLatency,
+) -> None:
+    space = make_space(4)
+    result = study_of(space, make_deriver(), make_scorer(space.base), latency)
+    best, near, far = sorted(result.fitting, key=scored_kl)[:3]
+    fitting = tuple(dataclasses.replace(t, kl=kl) for t, kl in ((best, -1e-8), (near, 0.01), (far, 0.03)))
+    picked = pick_finalists(dataclasses.replace(result, fitting=fitting))
+    assert [trial.number for trial in picked] == [best.number, near.number]
+
+
 def test_the_least_refined_kl_wins_and_nothing_is_refined_twice(
     make_space: MakeSpace,
     make_deriver: type[EmptyDeriver],
