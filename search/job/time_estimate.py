@@ -45,10 +45,10 @@ PASSES: Mapping[str, float] = {
     "statistics": 3.1,
     "cuts": 0.055,
     "study": 0.23,
-    "refine": 6.8,
-    "finetune": 56,
+    "refine": 6.0,
+    "finetune": 53,
     "export": 160,
-    "verify": 1.7,
+    "verify": 1.5,
 }
 """What one of a stage's ``Sizes`` costs, in passes of one image through the base in FP32: CPU seconds of the stages of
 a search with the packaged base (``benchmarks/results/real_size.csv``), over those of a pass there (8.2 ms). Cuts and
@@ -56,12 +56,12 @@ subnets are run in part, and in bf16, so they cost far less than one. The profil
 LARGE_PASSES: Mapping[str, float] = {
     "profile": 110,
     "statistics": 0.6,
-    "cuts": 0.024,
-    "study": 0.033,
-    "refine": 2.8,
+    "cuts": 0.027,
+    "study": 0.025,
+    "refine": 2.2,
     "finetune": 17,
     "export": 75,
-    "verify": 0.8,
+    "verify": 0.65,
 }
 """The same where an image has more than ``FEW_TOKENS`` tokens: of the default search and the tiles, over those of a
 pass there (0.15 s)."""
