@@ -2,7 +2,8 @@
 
     python -m benchmarks.equal_seconds.surrogate --tasks textiles --seeds 0
 
-Nets are those of the task's random search where that ran, else of a random search of as many nets as the card needs.
+Nets are those of the task's random search where that scored enough, else of one that goes on until it has: on images of
+many tokens most of its nets are given up.
 Kept with the cells of ``benchmarks.equal_seconds``, which runs the same; a card that is there is not made again.
 """
 
@@ -37,14 +38,14 @@ def card(setting: Setting, random_search: Cell | None, *, cache: Cache) -> Cell:
 
     Args:
         setting: The job.
-        random_search: Its cell, whose nets are taken; None has nets drawn now.
+        random_search: Its cell, whose nets are taken if they are enough; None has nets drawn now.
         cache: Where libraries of single cuts are kept.
     """
     size = card_size(setting.teacher.arch)
-    if random_search is None:
+    scored = [] if random_search is None else [arch_from_dict(one) for one in random_search["archs"]]
+    archs = drawn_nets(scored, seed=setting.seed, size=size)
+    if len(archs) < size.total:
         archs = nets_of_random_search(setting, size=size)
-    else:
-        archs = drawn_nets([arch_from_dict(one) for one in random_search["archs"]], seed=setting.seed, size=size)
     library = cached_library(
         setting.inputs,
         space=setting.space,
