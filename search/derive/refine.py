@@ -85,8 +85,9 @@ def refine(subnet: PlainViT, wide: Wide, *, arch: Arch, ridge: float, bf16: bool
         _fit(branch.writer, _picked(guide.samples, read), wanted, ridge, samples=guide.samples)
         with arithmetic:
             mine = [x + branch.writer(made) for x, made in zip(mine, read, strict=True)]
-    said = guide.logits()
-    if wide.logits is not None:
+    if wide.logits is None:
+        said = guide.logits()
+    else:
         said = list(torch.split(wide.logits.to(mine[0].device), [len(x) for x in mine]))
     _fit(subnet.head, [subnet.pool(x) for x in mine], said, ridge)
 
