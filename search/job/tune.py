@@ -33,10 +33,6 @@ from nuwa_search.search.tuning import make_tune
 
 DEFAULT_STEPS = 100
 """Steps of 64 images where none are asked for: 44 CPU seconds for the packaged base and a task of 2 000 images."""
-PARTS = 2
-"""Parts that a batch of small images is computed in on one CPU, where the task has as many: with the packaged base a
-search's memory then stayed 0.2 GB lower, in as many CPU seconds (seed 0 of ``benchmarks.real_size``, one run each; no
-command of the project compares them)."""
 LARGE_STEPS = 70
 LARGE_BATCH = 32
 LARGE_PARTS = 2
@@ -175,14 +171,6 @@ def config_of(request: SearchRequest, inputs: Inputs) -> FinetuneConfig:
         kind=inputs.task.kind,
     )
     parts = settings.accumulate if is_one_cpu(request) else 1
-    has_batch = settings.batch_size <= len(inputs.tensors.train)
-    if (
-        is_one_cpu(request)
-        and is_small(inputs.teacher.model.arch)
-        and inputs.task.kind == "classification"
-        and has_batch
-    ):
-        parts = PARTS
     return dataclasses.replace(settings, accelerator=request.accelerator, accumulate=parts)
 
 
