@@ -52,13 +52,14 @@ def drawn_nets(archs: Sequence[Arch], *, seed: int, size: CardSize) -> list[Arch
 
 
 def nets_of_random_search(setting: Setting, *, size: CardSize) -> list[Arch]:
-    """Search at random until enough nets that fit were scored on all images, and draw those of a card."""
+    """Score random nets that fit on all images, none given up, until there are enough for a card."""
     found: list[Arch] = []
     sampled(
         "random",
         setting,
         should_stop=lambda: len(found) >= size.total,
         on_trial=lambda trial: found.append(trial.arch) if trial.state == "scored" else None,
+        prune=False,
     )
     return drawn_nets(found, seed=setting.seed, size=size)
 

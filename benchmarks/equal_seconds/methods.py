@@ -121,8 +121,9 @@ def sampled(
     *,
     should_stop: Callable[[], bool],
     on_trial: Callable[[TrialReport], None] | None = None,
+    prune: bool = True,
 ) -> StudyResult:
-    """Run a study without guidance until it is to stop."""
+    """Run a study without guidance until it is to stop, hopeless nets given up or, without ``prune``, scored whole."""
     tell = _teller(time.process_time())
 
     def told(trial: TrialReport) -> None:
@@ -136,7 +137,12 @@ def sampled(
         scorer=setting.scorer,
         limits=setting.limits,
         config=StudyConfig(
-            trials=UNENDING, seed=setting.seed, sampler=sampler, guided=False, max_proposals_per_trial=UNENDING
+            trials=UNENDING,
+            seed=setting.seed,
+            sampler=sampler,
+            guided=False,
+            prune=prune,
+            max_proposals_per_trial=UNENDING,
         ),
         guidance=Guidance(seeds=()),
         hooks=StudyHooks(on_trial=told, should_stop=should_stop),

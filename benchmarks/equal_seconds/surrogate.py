@@ -2,8 +2,8 @@
 
     python -m benchmarks.equal_seconds.surrogate --tasks textiles --seeds 0
 
-Nets are those of the task's random search where that scored enough, else of one that goes on until it has: on images of
-many tokens most of its nets are given up.
+Nets are those that the task's random search scored whole, where they are enough, else random ones of which none is
+given up: on images of many tokens such a search gives most of its nets up.
 Kept with the cells of ``benchmarks.equal_seconds``, which runs the same; a card that is there is not made again.
 """
 
