@@ -25,8 +25,9 @@ LEAST_DIFFERENCES = (4, 2, 1)
 """Blocks in which finalists differ, as far as there are enough such subnets: near-duplicates refine alike."""
 FAR_BEHIND = 2.0
 FAR_MARGIN = 0.02
-"""Times the best's KL, or nats beyond it if that is more, above which a subnet is no finalist: in the searches noted in
-docs/search.md refining took the best few to 0.44 to 0.94 of theirs, so one that far behind hardly ever wins."""
+"""Times the best's KL, or nats beyond it if that is more, above which a subnet is no finalist: refining took the best
+of ten searches that were looked at to 0.44 to 0.94 of theirs, so one that far behind hardly ever wins (no command of
+the project repeats it)."""
 REFINE_IMAGES = 256
 """Training images for finalists, fewer than the winner's: the order of subnets is much the same, in a share of the
 time."""
