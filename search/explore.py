@@ -20,7 +20,7 @@ from nuwa_search.search.linear_changes import LinearChanges, net_changes
 from nuwa_search.search.precision import scoring_context
 from nuwa_search.search.proposals import Guide
 from nuwa_search.search.scorer import SubnetDeriver, TeacherScorer, logits_in_parts
-from nuwa_search.search.seeds import MIN_DIFFERENT_BLOCKS, AdditiveFront, Seed, fitting_points
+from nuwa_search.search.seeds import MIN_DIFFERENT_BLOCKS, AdditiveFront, Seed, fitting_points, kl_limit
 from nuwa_search.search.space import BLOCK_FIELDS, BlockChoices, SearchSpace
 
 MAX_ROUNDS = 3
@@ -34,9 +34,8 @@ MAX_SEEDS = 8
 MOST_STARTS = 4
 """Nets that a search gives the explorer to begin with: exact solutions of the additive knapsack."""
 NEAR_BEST = 1.5
-NEAR_MARGIN = 0.02
-"""Times the best net's KL, or nats beyond it if that is more, up to which others are handed on: the study would score
-the rest on more images for nothing. Of eight that were handed on without a limit, seven were farther off in a search of
+"""Times the best net's KL (``kl_limit``) up to which others are handed on: the study would score the rest on more
+images for nothing. Of eight that were handed on without a limit, seven were farther off in a search of
 the textiles (no command of the project repeats it)."""
 FRONT_POINTS = 400
 """Knapsack solutions of each additive front that a walk starts from."""
@@ -119,8 +118,7 @@ class Explorer:
                 break
             self._expand(ranked[0], should_stop)
         ranked = self._ranked(budget)
-        best = self._kl(ranked[0]) if ranked else 0.0
-        limit = max(NEAR_BEST * best, best + NEAR_MARGIN)
+        limit = kl_limit(self._kl(ranked[0]), times=NEAR_BEST) if ranked else 0.0
         near = [arch for arch in ranked if arch is ranked[0] or self._kl(arch) <= limit]
         return [Seed(arch, "seed", prior.additive(arch)) for arch in near[:MAX_SEEDS]]
 

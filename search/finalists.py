@@ -15,7 +15,7 @@ from nuwa_search.core.paired import is_equal
 from nuwa_search.core.vit import PlainViT
 from nuwa_search.search.derive.deriver import Deriver
 from nuwa_search.search.scorer import Scorer, SubnetDeriver, SubnetScore
-from nuwa_search.search.seeds import num_different_blocks
+from nuwa_search.search.seeds import kl_limit, num_different_blocks
 from nuwa_search.search.trials import StudyResult, TrialReport
 
 NUM_FINALISTS = 3
@@ -24,10 +24,9 @@ NUM_FINALISTS = 3
 LEAST_DIFFERENCES = (4, 2, 1)
 """Blocks in which finalists differ, as far as there are enough such subnets: near-duplicates refine alike."""
 FAR_BEHIND = 2.0
-FAR_MARGIN = 0.02
-"""Times the best's KL, or nats beyond it if that is more, above which a subnet is no finalist: refining took the best
-of ten searches that were looked at to 0.44 to 0.94 of theirs, so one that far behind hardly ever wins (no command of
-the project repeats it)."""
+"""Times the best's KL (``kl_limit``) above which a subnet is no finalist: refining took the best of ten searches that
+were looked at to 0.44 to 0.94 of theirs, so one that far behind hardly ever wins (no command of the project repeats
+it)."""
 REFINE_IMAGES = 256
 """Training images for finalists, fewer than the winner's: the order of subnets is much the same, in a share of the
 time."""
@@ -68,7 +67,7 @@ def pick_finalists(result: StudyResult, *, count: int = NUM_FINALISTS) -> list[T
     ordered = sorted(result.fitting, key=lambda t: (t.kl is None, t.kl, t.number))
     best = ordered[0].kl if ordered else None
     if best is not None:
-        limit = max(FAR_BEHIND * best, best + FAR_MARGIN)
+        limit = kl_limit(best, times=FAR_BEHIND)
         ordered = [t for t in ordered if t is ordered[0] or (t.kl is not None and t.kl <= limit)]
     taken: list[TrialReport] = []
     for least in LEAST_DIFFERENCES:

@@ -32,6 +32,8 @@ COST_POWERS = (1.0, 0.5)
 
 MIN_DIFFERENT_BLOCKS = 2
 """Seeds closer than this to one already taken are left to the local moves."""
+KL_MARGIN = 0.02
+"""Nats within which nets are near the best whatever their ratio: where KLs are near zero it says nothing."""
 
 RANDOM_STREAM = 1_000_003
 """Sets the random seeds' stream apart from those of the proposals, which are numbered from 0."""
@@ -248,6 +250,11 @@ def _take_in_turn(pools: Sequence[Sequence[Seed]], count: int) -> list[Seed]:
             if len(taken) < count and all(num_different_blocks(seed.arch, t.arch) >= least for t in taken):
                 taken.append(seed)
     return taken
+
+
+def kl_limit(best_kl: float, *, times: float) -> float:
+    """Return the KL up to which a net is near the best: ``times`` that, or ``KL_MARGIN`` beyond it if that is more."""
+    return max(times * best_kl, best_kl + KL_MARGIN)
 
 
 def num_different_blocks(a: Arch, b: Arch) -> int:

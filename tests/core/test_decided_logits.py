@@ -29,16 +29,22 @@ def _with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decided, "has_bf16", lambda device: True)
 
 
-def test_largest_and_five_largest_logits_are_those_of_fp32(
-    net: PlainViT, images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_fp32: list[int] = []
+@pytest.fixture
+def in_fp32(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images run in FP32, call by call."""
+    counts: list[int] = []
 
     def watched(model: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
-        in_fp32.append(len(images))
+        counts.append(len(images))
         return logits_of(model, images, preprocess)
 
     monkeypatch.setattr(decided, "logits_of", watched)
+    return counts
+
+
+def test_largest_and_five_largest_logits_are_those_of_fp32(
+    net: PlainViT, images: Tensor, in_fp32: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decided, "_rough_logits", _off_by_known_errors)
     found, exact = decided_logits(net, images, PREPROCESS), logits_of(net, images, PREPROCESS)
     rough = _off_by_known_errors(net, images, PREPROCESS)
@@ -51,7 +57,7 @@ def test_largest_and_five_largest_logits_are_those_of_fp32(
 
 
 def test_of_the_five_largest_labels_ask_for_their_own_place_only(
-    images: Tensor, monkeypatch: pytest.MonkeyPatch
+    images: Tensor, in_fp32: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of six classes two of the last are nearly always close together, and seldom one of them is the label."""
     net = _with_classes(make_model("token"), 6)
@@ -59,35 +65,21 @@ def test_of_the_five_largest_labels_ask_for_their_own_place_only(
     labels, last = exact.argmax(dim=1), exact.topk(TOP_K).indices[:, -1]
     is_turned = ~_is_among_five(rough, last)
     labels[is_turned] = last[is_turned]
-    ran: list[int] = []
-
-    def watched(model: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
-        ran.append(len(images))
-        return logits_of(model, images, preprocess)
-
-    monkeypatch.setattr(decided, "logits_of", watched)
     monkeypatch.setattr(decided, "_rough_logits", _off_by_known_errors)
     found = decided_logits(net, images, PREPROCESS, labels=labels)
-    of_labels = sum(ran)
-    ran.clear()
+    of_labels = sum(in_fp32)
+    in_fp32.clear()
     decided_logits(net, images, PREPROCESS)
-    assert of_labels < sum(ran)
+    assert of_labels < sum(in_fp32)
     assert torch.equal(found.argmax(dim=1), exact.argmax(dim=1))
     assert bool(is_turned.any())  # else there is nothing to mend
     assert torch.equal(_is_among_five(found, labels), _is_among_five(exact, labels))
 
 
-def test_one_class_leaves_nothing_in_doubt(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[int] = []
-
-    def watched(model: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
-        ran.append(len(images))
-        return logits_of(model, images, preprocess)
-
+def test_one_class_leaves_nothing_in_doubt(images: Tensor, in_fp32: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decided, "_rough_logits", logits_of)
-    monkeypatch.setattr(decided, "logits_of", watched)
     decided_logits(_with_classes(make_model("token"), 1), images, PREPROCESS)
-    assert ran == [PROBES]
+    assert in_fp32 == [PROBES]
 
 
 def test_features_that_are_known_save_the_run(net: PlainViT, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,13 @@ from nuwa_search.core.arch import Arch
 from nuwa_search.predictors.accuracy import prior_from_library
 from nuwa_search.search import explore, library, linear_changes
 from nuwa_search.search import scorer as scorer_module
-from nuwa_search.search.explore import MAX_SEEDS, MOST_STARTS, NEAR_BEST, NEAR_MARGIN, Explorer, moves_of
+from nuwa_search.search.explore import MAX_SEEDS, MOST_STARTS, NEAR_BEST, Explorer, moves_of
 from nuwa_search.search.feasible import Limits
 from nuwa_search.search.guidance import Guidance
 from nuwa_search.search.library import Library, build_library
 from nuwa_search.search.run import run_study
 from nuwa_search.search.scorer import TeacherScorer
-from nuwa_search.search.seeds import Seed, additive_fronts, knapsack_seeds
+from nuwa_search.search.seeds import Seed, additive_fronts, kl_limit, knapsack_seeds
 from nuwa_search.search.space import SearchSpace, space_from_base
 from nuwa_search.search.trials import StudyConfig
 from tests.support.search_fakes import CountingLatency, best_of, scored_kl
@@ -74,7 +74,7 @@ def test_seeds_fit_were_run_and_come_best_first(parts: Parts, latency: CountingL
     assert all(space.contains(arch) for arch in archs)
     kls = [scorer.score(deriver.derive(arch)).kl for arch in archs]
     assert kls == sorted(kls)
-    assert kls[-1] <= max(NEAR_BEST * kls[0], kls[0] + NEAR_MARGIN)
+    assert kls[-1] <= kl_limit(kls[0], times=NEAR_BEST)
     np.testing.assert_allclose(explorer.model.kl(archs), kls, rtol=1e-4)  # nets that were run are known exactly
     assert [seed.arch for seed in explored(parts, latency)[1]] == archs
 

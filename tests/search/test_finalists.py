@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from nuwa_search.core.arch import Arch
 from nuwa_search.core.vit import PlainViT
@@ -31,14 +32,18 @@ def study_of(
     )
 
 
-def test_the_best_is_among_them_and_they_differ(
+@pytest.fixture
+def result(
     make_space: MakeSpace,
     make_deriver: type[EmptyDeriver],
     make_scorer: type[SyntheticScorer],
     latency: CountingLatency,
-) -> None:
+) -> StudyResult:
     space = make_space(4)
-    result = study_of(space, make_deriver(), make_scorer(space.base), latency)
+    return study_of(space, make_deriver(), make_scorer(space.base), latency)
+
+
+def test_the_best_is_among_them_and_they_differ(result: StudyResult) -> None:
     picked = pick_finalists(result)
     assert len(picked) == NUM_FINALISTS
     assert picked[0] == result.best
@@ -48,14 +53,7 @@ def test_the_best_is_among_them_and_they_differ(
     assert spread >= sum(num_different_blocks(a.arch, b.arch) for a in best for b in best)
 
 
-def test_none_is_far_behind_the_best(
-    make_space: MakeSpace,
-    make_deriver: type[EmptyDeriver],
-    make_scorer: type[SyntheticScorer],
-    latency: CountingLatency,
-) -> None:
-    space = make_space(4)
-    result = study_of(space, make_deriver(), make_scorer(space.base), latency)
+def test_none_is_far_behind_the_best(result: StudyResult) -> None:
     best, near, *others = sorted(result.fitting, key=scored_kl)
     kls = {best.number: 0.1, near.number: 0.2}
     fitting = tuple(dataclasses.replace(trial, kl=kls.get(trial.number, 0.21)) for trial in result.fitting)
@@ -64,14 +62,7 @@ def test_none_is_far_behind_the_best(
     assert [trial.number for trial in picked] == [best.number, near.number]
 
 
-def test_rounding_below_zero_leaves_the_best_and_its_like(
-    make_space: MakeSpace,
-    make_deriver: type[EmptyDeriver],
-    make_scorer: type[SyntheticScorer],
-    latency: CountingLatency,
-) -> None:
-    space = make_space(4)
-    result = study_of(space, make_deriver(), make_scorer(space.base), latency)
+def test_rounding_below_zero_leaves_the_best_and_its_like(result: StudyResult) -> None:
     best, near, far = sorted(result.fitting, key=scored_kl)[:3]
     fitting = tuple(dataclasses.replace(t, kl=kl) for t, kl in ((best, -1e-8), (near, 0.01), (far, 0.03)))
     picked = pick_finalists(dataclasses.replace(result, fitting=fitting))
